@@ -1,0 +1,92 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every Swift target: language mode 6, unsafe uses spelled out, no warning tolerated, imports internal unless said.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+let tests: [SwiftSetting] = [.swiftLanguageMode(.v6), .enableUpcomingFeature("ExistentialAny")]
+
+/// Kernels stay fast in debug builds too; only the Swift around them is checked there.
+let kernels: [CSetting] = [
+    .unsafeFlags(["-O3", "-std=c17", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"])
+]
+let exports = Context.packageDirectory + "/Sources/DiffAccelLink/exports.map"
+
+let package = Package(
+    name: "diffaccel",
+    products: [
+        .library(name: "diffaccel", type: .dynamic, targets: ["DiffAccelC", "DiffAccelLink"]),
+        .library(name: "DiffAccel", targets: ["DiffAccel"]),
+        .executable(name: "diffaccel-cli", targets: ["diffaccel-cli"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+    ],
+    targets: [
+        // System libraries, found through pkg-config.
+        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
+        .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+        .systemLibrary(name: "CDiffAccel"),
+
+        // The library, bottom up: each target may import what stands above it in this list and is named here.
+        .target(name: "CKernels", dependencies: ["COpenBLAS"], cSettings: kernels),
+        .target(name: "DiffTensor", dependencies: ["CKernels"], swiftSettings: strict),
+        .target(name: "DiffCheckpoint", dependencies: ["DiffTensor", "CJansson"], swiftSettings: strict),
+        .target(name: "DiffModels", dependencies: ["DiffTensor", "DiffCheckpoint"], swiftSettings: strict),
+        .target(name: "DiffSampling", dependencies: ["DiffTensor"], swiftSettings: strict),
+        .target(
+            name: "DiffAcceleration", dependencies: ["DiffTensor", "DiffCheckpoint"], swiftSettings: strict),
+        .target(
+            name: "DiffAccel",
+            dependencies: ["DiffTensor", "DiffCheckpoint", "DiffModels", "DiffSampling", "DiffAcceleration"],
+            swiftSettings: strict),
+        .target(name: "CBoundary", cSettings: kernels),
+        .target(
+            name: "DiffAccelC",
+            dependencies: ["DiffAccel", "DiffCheckpoint", "DiffModels", "DiffTensor", "CBoundary", "CDiffAccel"],
+            swiftSettings: strict),
+
+        // Link settings of libdiffaccel.so, kept apart so that test bundles are linked without them.
+        .target(
+            name: "DiffAccelLink",
+            exclude: ["exports.map"],
+            linkerSettings: [
+                .unsafeFlags(
+                    [
+                        "-static-stdlib", "-Xlinker", "--version-script=\(exports)",
+                        "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "--gc-sections",
+                    ], .when(platforms: [.linux]))
+            ]),
+
+        .executableTarget(
+            name: "diffaccel-cli",
+            dependencies: [
+                "DiffAccel", "CPNG",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+
+        // Tests, one target a layer, and the golden runner over all of them.
+        .target(name: "TestSupport", dependencies: ["DiffAccel"], path: "Tests/TestSupport", swiftSettings: tests),
+        .testTarget(name: "CKernelsTests", dependencies: ["CKernels"], swiftSettings: tests),
+        .testTarget(name: "DiffTensorTests", dependencies: ["DiffTensor", "TestSupport"], swiftSettings: tests),
+        .testTarget(name: "DiffCheckpointTests", dependencies: ["DiffCheckpoint"], swiftSettings: tests),
+        .testTarget(name: "DiffModelsTests", dependencies: ["DiffModels", "TestSupport"], swiftSettings: tests),
+        .testTarget(name: "DiffSamplingTests", dependencies: ["DiffSampling", "TestSupport"], swiftSettings: tests),
+        .testTarget(
+            name: "DiffAccelerationTests", dependencies: ["DiffAcceleration", "DiffModels", "TestSupport"],
+            swiftSettings: tests),
+        .testTarget(name: "DiffAccelTests", dependencies: ["DiffAccel", "TestSupport"], swiftSettings: tests),
+        .testTarget(
+            name: "GoldenTests",
+            dependencies: [
+                "DiffAccel", "DiffModels", "DiffSampling", "DiffAcceleration", "DiffCheckpoint", "TestSupport",
+            ], swiftSettings: tests),
+    ])

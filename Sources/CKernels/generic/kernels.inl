@@ -1,0 +1,34 @@
+/* One body for every instruction set. The including file sets CK_LANES (floats per register), CK_TILE_ROWS (rows of a
+ * matrix-product tile), CK_HALF_HARDWARE (half-precision conversion instructions) and CK_TABLE. All functions are
+ * static, so each copy keeps the target attribute of its file; only the table is visible. */
+#include "simd.inl"
+#include "cast.inl"
+#include "math.inl"
+#include "elementwise.inl"
+#include "norm.inl"
+#include "dot.inl"
+#include "gemm.inl"
+
+const ck_kernels CK_TABLE = {
+    .isa = CK_TABLE_ISA,
+    .gemm_rows = CK_TILE_ROWS,
+    .gemm_width = CK_STRIP,
+    .to_f32 = to_f32,
+    .from_f32 = from_f32,
+    .pack_rows = pack_rows,
+    .pack_cols = pack_cols,
+    .gemm_panel = gemm_panel,
+    .linear_rows = linear_rows,
+    .activation = activation,
+    .softmax_row = softmax_row,
+    .softmax_weights = softmax_weights,
+    .scale_row = scale_row,
+    .add = add_arrays,
+    .axpby = axpby_arrays,
+    .multiply_add = multiply_add,
+    .all_finite = all_finite,
+    .to_u8 = to_u8,
+    .layer_norm_row = layer_norm_row,
+    .sums = sums,
+    .affine = affine,
+};

@@ -1,0 +1,69 @@
+/* exp, the logistic function and the activations built on them, without branches. */
+
+/* Relative error at most 2 ulp; overflows to infinity, underflows gradually, passes NaN on. */
+INLINE vf v_exp(vf x) {
+#pragma clang fp contract(fast)
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer held in the low bits */
+    vf c = v_max(v_min(x, v_splat(89.0f)), v_splat(-104.5f));
+    vf t = c * 1.44269504088896341f + magic;
+    vf n = t - magic;
+    /* ln 2 in two parts, the first short enough for n*part to be exact without a fused multiply-add. */
+    vf r = c - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    vf p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r;
+    p = p + 1.0f;
+    /* 2^n as two factors: one alone would leave the range of exponents near both ends. */
+    vi e = v_bits(t) - v_bits(v_splat(magic));
+    vi half = e >> 1;
+    return p * v_float((half + 127) << 23) * v_float((e - half + 127) << 23);
+}
+
+INLINE vf v_silu(vf x) {
+    return x / (v_exp(-x) + 1.0f);
+}
+
+/* 0.5 x (1 + tanh u) is x times the logistic function of 2u: nothing cancels, small results keep their digits. */
+INLINE vf v_gelu_tanh(vf x) {
+#pragma clang fp contract(fast)
+    vf u = x * (x * x * 0.044715f + 1.0f) * 0.7978845608028654f;
+    return x / (v_exp(u * -2.0f) + 1.0f);
+}
+
+/* 0.5 x erfc(-x/sqrt 2) = max(x, 0) - 0.5 |x| erfc(|x|/sqrt 2), with erfc after Abramowitz and Stegun 7.1.26
+ * (absolute error 1.5e-7). |x| is cut at 20, where erfc is zero, so that infinity gives infinity. */
+INLINE vf v_gelu_erf(vf x) {
+#pragma clang fp contract(fast)
+    vf a = v_min(v_abs(x), v_splat(20.0f));
+    vf z = a * 0.70710678118654752f;
+    vf t = 1.0f / (z * 0.3275911f + 1.0f);
+    vf p = t * 1.061405429f - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    vf tail = a * 0.5f * (p * t) * v_exp(-(z * z));
+    return (x < 0.0f ? v_splat(0.0f) : x) - tail;
+}
+
+/* `act` is a constant wherever this is inlined. */
+INLINE vf v_activate(int32_t act, vf x) {
+    switch (act) {
+    case CK_ACT_GELU_TANH: return v_gelu_tanh(x);
+    case CK_ACT_GELU_ERF: return v_gelu_erf(x);
+    case CK_ACT_SILU: return v_silu(x);
+    default: return x;
+    }
+}
+
+/* Calls F with the activation as a constant first argument. */
+#define WITH_ACTIVATION(ACT, F, ...)                                             \
+    switch (ACT) {                                                               \
+    case CK_ACT_GELU_TANH: F(CK_ACT_GELU_TANH, __VA_ARGS__); break;              \
+    case CK_ACT_GELU_ERF: F(CK_ACT_GELU_ERF, __VA_ARGS__); break;                \
+    case CK_ACT_SILU: F(CK_ACT_SILU, __VA_ARGS__); break;                        \
+    default: F(CK_ACT_NONE, __VA_ARGS__); break;                                 \
+    }

@@ -1,0 +1,77 @@
+/* Vector types of CK_LANES floats, unaligned and partial loads, horizontal sums. A partial load fills with zeros and a
+ * partial store writes only what exists, so the last elements of a row take the same instructions as all others and
+ * an element's result does not depend on where in the array it lies. */
+#define INLINE static inline __attribute__((always_inline))
+#define LANES CK_LANES
+
+typedef float vf __attribute__((ext_vector_type(LANES)));
+typedef int32_t vi __attribute__((ext_vector_type(LANES)));
+typedef uint32_t vu __attribute__((ext_vector_type(LANES)));
+typedef double vd __attribute__((ext_vector_type(LANES / 2))); /* as wide as vf */
+typedef uint16_t vh __attribute__((ext_vector_type(LANES)));
+typedef float f4 __attribute__((ext_vector_type(4)));
+typedef uint32_t u4 __attribute__((ext_vector_type(4)));
+typedef uint16_t h4 __attribute__((ext_vector_type(4)));
+
+INLINE vf v_load(const float *p) { vf v; memcpy(&v, p, sizeof v); return v; }
+INLINE void v_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
+INLINE vf v_load_part(const float *p, int64_t n) {
+    float t[LANES] = {0};
+    for (int64_t i = 0; i < n; i++) t[i] = p[i];
+    return v_load(t);
+}
+INLINE void v_store_part(float *p, vf v, int64_t n) {
+    float t[LANES];
+    v_store(t, v);
+    for (int64_t i = 0; i < n; i++) p[i] = t[i];
+}
+INLINE vf v_splat(float x) { return (vf)(x); }
+INLINE vi v_bits(vf v) { return (vi)v; }
+INLINE vf v_float(vi v) { return (vf)v; }
+/* a < b ? b : a keeps a NaN of `a`, as the selects below rely on. */
+INLINE vf v_max(vf a, vf b) { return a < b ? b : a; }
+INLINE vf v_min(vf a, vf b) { return a > b ? b : a; }
+INLINE vf v_abs(vf a) { return v_float(v_bits(a) & 0x7fffffff); }
+
+INLINE float v_sum(vf v) {
+#if LANES == 16
+    __typeof__(v.lo) w = v.lo + v.hi;
+    f4 q = w.lo + w.hi;
+#elif LANES == 8
+    f4 q = v.lo + v.hi;
+#else
+    f4 q = v;
+#endif
+    return (q.x + q.z) + (q.y + q.w);
+}
+INLINE double v_sum_double(vd v) {
+    double t[LANES / 2], total = 0;
+    memcpy(t, &v, sizeof v);
+    for (int i = 0; i < LANES / 2; i++) total += t[i];
+    return total;
+}
+INLINE float v_max_lane(vf v) {
+    float t[LANES];
+    v_store(t, v);
+    float best = t[0];
+    for (int i = 1; i < LANES; i++) best = best < t[i] ? t[i] : best;
+    return best;
+}
+
+/* Runs BODY, an expression of the vector `v` loaded from IN[i], into OUT[i]. Two vectors per turn hide latency. */
+#define FOR_EACH(IN, OUT, N, BODY)                                                     \
+    do {                                                                               \
+        int64_t i_ = 0;                                                                \
+        for (; i_ + 2 * LANES <= (N); i_ += 2 * LANES) {                               \
+            vf first_, second_;                                                        \
+            { vf v = v_load((IN) + i_); first_ = (BODY); }                             \
+            { vf v = v_load((IN) + i_ + LANES); second_ = (BODY); }                    \
+            v_store((OUT) + i_, first_);                                               \
+            v_store((OUT) + i_ + LANES, second_);                                      \
+        }                                                                              \
+        for (; i_ < (N); i_ += LANES) {                                                \
+            int64_t left_ = (N) - i_ < LANES ? (N) - i_ : LANES;                       \
+            vf v = v_load_part((IN) + i_, left_);                                      \
+            v_store_part((OUT) + i_, (BODY), left_);                                   \
+        }                                                                              \
+    } while (0)

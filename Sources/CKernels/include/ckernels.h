@@ -1,0 +1,182 @@
+/* CKernels: everything that Swift cannot do itself. Kernels compiled once per instruction set and chosen at run
+ * time, aligned allocation that can return nothing, and a worker pool.
+ *
+ * Contract of every compute function: pointers are valid for the sizes described, sizes are non-negative and were
+ * checked by the caller (no function here validates or traps), tensors are row-major and contiguous unless a stride
+ * is given (strides count elements), outputs may alias inputs only where it is said. A null pool means: run on the
+ * calling thread. Work is split so that each output element is computed by one task in an order that does not depend
+ * on the number of threads. */
+#ifndef CKERNELS_H
+#define CKERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- allocation (alloc.c) -------------------------------------------------------------------------------------- */
+
+enum { CK_OK = 0, CK_NO_MEMORY = 1, CK_OVER_BUDGET = 2 };
+
+/* A byte account shared by the blocks of one session (or of the process). Thread-safe. */
+typedef struct ck_budget ck_budget;
+ck_budget *ck_budget_create(uint64_t limit_bytes /* 0: no limit */);
+void ck_budget_destroy(ck_budget *budget); /* after its last block was freed */
+void ck_budget_set_limit(ck_budget *budget, uint64_t limit_bytes);
+uint64_t ck_budget_limit(const ck_budget *budget);
+uint64_t ck_budget_used(const ck_budget *budget);
+uint64_t ck_budget_peak(const ck_budget *budget);
+void ck_budget_reset_peak(ck_budget *budget);
+
+/* 64-byte aligned, uninitialised (or filled with the poison byte). Null on failure with *status set. `budget` may be
+ * null. `bytes` 0 gives a valid one-line block. */
+void *ck_alloc(ck_budget *budget, size_t bytes, int32_t *status);
+void ck_free(ck_budget *budget, void *block, size_t bytes); /* the same bytes as at allocation; null is ignored */
+
+/* Test hooks. The n-th allocation from now (1-based) fails; with `sticky` all later ones too; n <= 0 turns it off. */
+void ck_fault_set(int64_t n, int32_t sticky);
+uint64_t ck_alloc_count(void);              /* allocations asked for since the process started */
+void ck_set_poison(int32_t byte_or_minus1); /* fill new and freed blocks; -1 turns it off (default) */
+
+/* ---- worker pool (pool.c) -------------------------------------------------------------------------------------- */
+
+/* A fixed set of threads, started at the first parallel call, parked when idle, all signals blocked, 2 MiB stacks.
+ * After fork() the child rebuilds it on first use. One run at a time per pool. */
+typedef struct ck_pool ck_pool;
+ck_pool *ck_pool_create(int32_t threads); /* 1...256, the caller included; null when out of memory */
+void ck_pool_destroy(ck_pool *pool);
+int32_t ck_pool_threads(const ck_pool *pool); /* 1 for null */
+typedef void (*ck_task)(void *context, int64_t index, int32_t thread);
+void ck_pool_run(ck_pool *pool, int64_t tasks, ck_task task, void *context);
+
+/* Default floating-point environment (round to nearest, exceptions masked, denormals kept) for the calling thread. */
+typedef struct { unsigned char opaque[64]; } ck_fpenv;
+void ck_fpenv_enter(ck_fpenv *saved);
+void ck_fpenv_leave(const ck_fpenv *saved);
+
+/* ---- instruction sets (dispatch.c) ----------------------------------------------------------------------------- */
+
+enum { CK_ISA_BASE = 0, CK_ISA_AVX2 = 1, CK_ISA_AVX512 = 2, CK_ISA_NEON = 3, CK_ISA_COUNT = 4 };
+int32_t ck_isa_supported(int32_t isa); /* 1 when compiled in and this CPU has it */
+int32_t ck_isa_current(void);          /* best supported, unless DIFFACCEL_ISA=base|avx2|avx512|neon said otherwise */
+int32_t ck_isa_select(int32_t isa);    /* for tests: 1 when done, 0 when unsupported; not while kernels run */
+const char *ck_isa_name(int32_t isa);
+
+/* ---- element types --------------------------------------------------------------------------------------------- */
+
+enum { CK_F32 = 0, CK_F16 = 1, CK_BF16 = 2 };
+void ck_to_f32(ck_pool *pool, int32_t dtype, const void *src, float *dst, int64_t n);
+void ck_from_f32(ck_pool *pool, int32_t dtype, const float *src, void *dst, int64_t n); /* rounds to nearest even */
+
+/* ---- linear algebra (linear.c, gemm.c) -------------------------------------------------------------------------- */
+
+enum { CK_ACT_NONE = 0, CK_ACT_GELU_TANH = 1, CK_ACT_GELU_ERF = 2, CK_ACT_SILU = 3 };
+
+/* y[m,n] = act(x[m,k] w[n,k]^T + bias[n]), with w in `dtype` and bias f32 or null. Few rows (m <= 8) stream the
+ * weights once with a kernel of ours; more rows go to BLAS, one thread per call, weights below f32 converted panel by
+ * panel into `scratch` (ck_linear_scratch bytes; may be null when that is 0). y must not alias x. */
+typedef struct {
+    const float *x; int64_t ldx;
+    const void *w; int32_t dtype;
+    const float *bias;
+    float *y; int64_t ldy;
+    int64_t m, n, k;
+    int32_t act;
+    void *scratch;
+} ck_linear_args;
+void ck_linear(ck_pool *pool, const ck_linear_args *args);
+size_t ck_linear_scratch(int32_t threads, int64_t m, int64_t n, int64_t k, int32_t dtype);
+
+/* softmax(scale q k^T) v for each batch and head, queries in tiles so that scores stay in cache. Element (b,t,h,d) of
+ * q is q[b*q_batch + t*q_row + h*head_dim + d]; k, v, out likewise, so a fused [T,3,H,dh] tensor needs no copy.
+ * key count may differ from query count. `scratch`: ck_attention_scratch bytes. */
+typedef struct {
+    const float *q, *k, *v; float *out;
+    int64_t q_batch, q_row, k_batch, k_row, v_batch, v_row, out_batch, out_row;
+    int64_t batch, heads, queries, keys, head_dim;
+    float scale;
+    void *scratch;
+} ck_attention_args;
+void ck_attention(ck_pool *pool, const ck_attention_args *args);
+size_t ck_attention_scratch(int32_t threads, int64_t queries, int64_t keys, int64_t head_dim);
+
+/* ---- normalisation (norm.c) ------------------------------------------------------------------------------------- */
+
+/* Per row: h = (x - mean)/sqrt(var + eps) (biased variance, two passes); h = h*weight + bias when given;
+ * out = h*(1 + scale[s]) + shift[s] when given, s = row / rows_per_sample, at shift + s*mod_stride. out may be x. */
+typedef struct {
+    const float *x; float *out;
+    const float *weight, *bias;             /* [width] or null */
+    const float *shift, *scale;             /* [samples] rows of mod_stride, or null */
+    int64_t mod_stride, rows_per_sample;
+    int64_t rows, width;
+    float eps;
+} ck_layer_norm_args;
+void ck_layer_norm(ck_pool *pool, const ck_layer_norm_args *args);
+
+/* x, out: [batch, channels, area]; statistics per batch and group (double accumulation); then weight, bias
+ * [channels], then `act`. channels is a multiple of groups. out may be x. */
+typedef struct {
+    const float *x; float *out;
+    const float *weight, *bias;
+    int64_t batch, channels, area, groups;
+    float eps;
+    int32_t act;
+} ck_group_norm_args;
+void ck_group_norm(ck_pool *pool, const ck_group_norm_args *args);
+
+/* ---- element-wise (elementwise.c) --------------------------------------------------------------------------------- */
+
+void ck_activation(ck_pool *pool, int32_t act, const float *x, float *out, int64_t n);          /* out may be x */
+void ck_softmax_rows(ck_pool *pool, const float *x, float *out, int64_t rows, int64_t width);  /* out may be x */
+void ck_add(ck_pool *pool, const float *a, const float *b, float *out, int64_t n);             /* out may be a or b */
+/* out = alpha*x + beta*y, rounded after each product and the sum (no fused multiply-add). out may be x or y. */
+void ck_axpby(ck_pool *pool, float alpha, const float *x, float beta, const float *y, float *out, int64_t n);
+/* out[r,:] = x[r,:] + gate[s,:]*a[r,:], s = r / rows_per_sample, gate rows gate_stride apart. out may be x. */
+void ck_gated_add(ck_pool *pool, const float *x, const float *a, const float *gate, int64_t gate_stride,
+                  float *out, int64_t rows, int64_t width, int64_t rows_per_sample);
+/* out[b,i] = x[b,i] + table[i] for `batch` rows of n. out may be x. */
+void ck_add_rows(ck_pool *pool, const float *x, const float *table, float *out, int64_t batch, int64_t n);
+/* 1 when every element is finite. */
+int32_t ck_all_finite(ck_pool *pool, const float *x, int64_t n);
+
+/* ---- layout (layout.c) --------------------------------------------------------------------------------------------- */
+
+/* out[i,:] = table[index[i],:] as f32. Indices are in range. */
+void ck_embedding(const void *table, int32_t dtype, const int64_t *index, float *out, int64_t n, int64_t width);
+/* [batch, channels, grid_h*p, grid_w*p] -> [batch, grid_h*grid_w, channels*p*p], features in order (channel, dy, dx). */
+void ck_patchify(ck_pool *pool, const float *x, float *out, int64_t batch, int64_t channels, int64_t grid_h,
+                 int64_t grid_w, int64_t p);
+/* [batch, grid_h*grid_w, p*p*channels] -> [batch, channels, grid_h*p, grid_w*p], features (dy, dx, channel). */
+void ck_unpatchify(ck_pool *pool, const float *x, float *out, int64_t batch, int64_t channels, int64_t grid_h,
+                   int64_t grid_w, int64_t p);
+/* [batch, rows, cols] -> [batch, cols, rows]. */
+void ck_transpose(ck_pool *pool, const float *x, float *out, int64_t batch, int64_t rows, int64_t cols);
+/* Nearest-neighbour enlargement by an integer factor of `planes` images [h,w]. */
+void ck_upsample_nearest(ck_pool *pool, const float *x, float *out, int64_t planes, int64_t h, int64_t w,
+                         int64_t factor);
+/* u8[b,h,w,c] = round_half_even(clamp((x[b,c,h,w]*mul + add), 0, 255)) from f32 [batch, channels, h, w]. NaN gives 0. */
+void ck_to_u8_nhwc(ck_pool *pool, const float *x, uint8_t *out, int64_t batch, int64_t channels, int64_t h,
+                   int64_t w, float mul, float add);
+
+/* ---- convolution (conv.c) ------------------------------------------------------------------------------------------- */
+
+/* NCHW, weight [out_channels, in_channels, kh, kw] in `dtype`, tiled im2col + BLAS. The input is read as if enlarged
+ * by nearest neighbours `upsample` (1 or 2) times first. Zero padding per side. When `add` is not null it is added to the
+ * result (same shape as out; may be out itself). out must not alias x. `scratch`: ck_conv2d_scratch bytes.
+ * out_h = (h*upsample + pad_top + pad_bottom - kh)/stride + 1, out_w likewise. */
+typedef struct {
+    const float *x; const void *w; int32_t dtype; const float *bias; const float *add; float *out;
+    int64_t batch, in_channels, h, width, out_channels, out_h, out_w;
+    int64_t kh, kw, stride, pad_top, pad_left, upsample;
+    void *scratch;
+} ck_conv2d_args;
+void ck_conv2d(ck_pool *pool, const ck_conv2d_args *args);
+size_t ck_conv2d_scratch(int32_t threads, const ck_conv2d_args *args);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

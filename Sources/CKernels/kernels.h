@@ -1,0 +1,96 @@
+/* Internal: the functions that exist once per instruction set, and the helpers shared by the drivers.
+ * The drivers (linear.c, attention.c, ...) cut the work into tasks; what a task does to one row or tile is here. */
+#ifndef CK_KERNELS_INTERNAL_H
+#define CK_KERNELS_INTERNAL_H
+
+#include "include/ckernels.h"
+
+#include <string.h>
+
+typedef struct ck_kernels {
+    int32_t isa;
+    int32_t gemm_rows;  /* rows of one register tile */
+    int32_t gemm_width; /* columns of one packed strip */
+
+    void (*to_f32)(int32_t dtype, const void *src, float *dst, int64_t n);
+    void (*from_f32)(int32_t dtype, const float *src, void *dst, int64_t n);
+
+    /* Packed strips: strip s holds columns [s*width, (s+1)*width) of a k x n matrix, k rows of `width` floats. */
+    void (*pack_rows)(int32_t dtype, const void *b, int64_t ldb, int64_t n, int64_t k, float *packed); /* b is [n,k] */
+    void (*pack_cols)(const float *b, int64_t ldb, int64_t n, int64_t k, float *packed);               /* b is [k,n] */
+    /* c[m,n] = (accumulate ? c : 0) + a[m,k] * packed, then act(c + bias) when `finish`. */
+    void (*gemm_panel)(const float *a, int64_t lda, const float *packed, float *c, int64_t ldc, int64_t m, int64_t n,
+                       int64_t k, int32_t accumulate, int32_t finish, const float *bias, int32_t act);
+    /* Columns [j0, j1) of a linear layer of few rows. */
+    void (*linear_rows)(const ck_linear_args *args, int64_t j0, int64_t j1);
+
+    void (*activation)(int32_t act, const float *x, float *out, int64_t n);
+    void (*softmax_row)(const float *x, float *out, int64_t n);
+    /* row = exp(scale*row - max(scale*row)); returns 1/sum. */
+    float (*softmax_weights)(float *row, int64_t n, float scale);
+    void (*scale_row)(float *row, int64_t n, float factor);
+    void (*add)(const float *a, const float *b, float *out, int64_t n);
+    void (*axpby)(float alpha, const float *x, float beta, const float *y, float *out, int64_t n);
+    void (*multiply_add)(const float *x, const float *a, const float *gate, float *out, int64_t n);
+    int32_t (*all_finite)(const float *x, int64_t n);
+    void (*to_u8)(const float *x, uint8_t *out, int64_t n, int64_t out_step, float mul, float add);
+
+    void (*layer_norm_row)(const ck_layer_norm_args *args, int64_t row);
+    void (*sums)(const float *x, int64_t n, double *sum, double *sum_of_squares);
+    /* out = act((x - center)*factor + offset) */
+    void (*affine)(const float *x, float *out, int64_t n, float center, float factor, float offset, int32_t act);
+} ck_kernels;
+
+extern const ck_kernels ck_kernels_base;
+#if defined(__x86_64__)
+extern const ck_kernels ck_kernels_avx2, ck_kernels_avx512;
+#elif defined(__aarch64__)
+extern const ck_kernels ck_kernels_neon;
+#endif
+
+/* The chosen table (dispatch.c). */
+const ck_kernels *ck_active(void);
+
+/* ---- serial matrix product (gemm.c) ---- */
+
+/* Depth of a packed panel. It is a function of k alone, so that a result never depends on how work was split. */
+int64_t ck_gemm_depth(int64_t k);
+/* Floats that hold a packed panel of n columns for depth k, every instruction set considered. */
+size_t ck_gemm_pack_floats(int64_t n, int64_t k);
+
+/* c[m,n] = act(a[m,k] b + bias), b being [n,k] in `dtype` when `b_rows`, else f32 [k,n]. Columns are taken in panels
+ * of at most `panel`, packed one after the other into `pack` (ck_gemm_pack_floats(panel, k)). */
+typedef struct {
+    const float *a; int64_t lda;
+    const void *b; int64_t ldb; int32_t dtype, b_rows;
+    float *c; int64_t ldc;
+    int64_t m, n, k, panel;
+    const float *bias; int32_t act;
+    float *pack;
+} ck_gemm_args;
+void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *args);
+
+/* ---- small helpers ---- */
+
+static inline int64_t ck_min(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t ck_max(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t ck_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t ck_round_up(int64_t a, int64_t b) { return ck_ceil_div(a, b) * b; }
+static inline int64_t ck_type_size(int32_t dtype) { return dtype == CK_F32 ? 4 : 2; }
+static inline const void *ck_at(const void *base, int32_t dtype, int64_t element) {
+    return (const char *)base + element * ck_type_size(dtype);
+}
+
+/* Runs `task` over tasks; on the calling thread when there is nothing to share. */
+static inline void ck_run(ck_pool *pool, int64_t tasks, ck_task task, void *context) {
+    if (pool && tasks > 1) {
+        ck_pool_run(pool, tasks, task, context);
+        return;
+    }
+    for (int64_t i = 0; i < tasks; i++) task(context, i, 0);
+}
+
+/* Elements per task of cheap element-wise loops: large enough to hide the hand-over to another thread. */
+enum { CK_CHUNK = 32768, CK_CHUNK_MATH = 8192 };
+
+#endif

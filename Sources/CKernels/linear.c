@@ -1,0 +1,73 @@
+/* Linear layers: a streaming kernel for few rows, packed panels for more. */
+#include "kernels.h"
+
+enum {
+    FEW_ROWS = 8,
+    MAX_PANEL = 192,          /* columns: one packed panel fits the second-level cache */
+    MIN_PANEL = 32,           /* a multiple of every strip width */
+    MIN_ROWS = 48,            /* rows per task; fewer do not repay packing the weights again */
+    SMALL_WORK = 96 * 1024,   /* multiply-adds that are not worth waking a thread for */
+    TASKS_PER_THREAD = 3,     /* so that threads finish together when one is interrupted */
+    STREAM_WORK = 64 * 1024,  /* weights per task of the streaming kernel */
+};
+
+typedef struct {
+    const ck_linear_args *args;
+    const ck_kernels *kernels;
+    int64_t panel, rows, panels;
+    size_t scratch_floats;
+} plan;
+
+static void rows_task(void *context, int64_t index, int32_t thread) {
+    const plan *p = context;
+    (void)thread;
+    int64_t from = index * p->panel;
+    p->kernels->linear_rows(p->args, from, ck_min(from + p->panel, p->args->n));
+}
+
+static void panel_task(void *context, int64_t index, int32_t thread) {
+    const plan *p = context;
+    const ck_linear_args *a = p->args;
+    int64_t column = index % p->panels * p->panel, row = index / p->panels * p->rows;
+    ck_gemm_args gemm = {
+        .a = a->x + row * a->ldx, .lda = a->ldx,
+        .b = ck_at(a->w, a->dtype, column * a->k), .ldb = a->k, .dtype = a->dtype, .b_rows = 1,
+        .c = a->y + row * a->ldy + column, .ldc = a->ldy,
+        .m = ck_min(p->rows, a->m - row), .n = ck_min(p->panel, a->n - column), .k = a->k, .panel = p->panel,
+        .bias = a->bias ? a->bias + column : NULL, .act = a->act,
+        .pack = (float *)a->scratch + (size_t)thread * p->scratch_floats,
+    };
+    ck_gemm(p->kernels, &gemm);
+}
+
+/* Both cuts may depend on the number of threads: an element's bits do not depend on the tile it falls into. */
+static void cut(plan *p, int32_t threads) {
+    const ck_linear_args *a = p->args;
+    int64_t wanted = threads > 1 && a->m * a->n * a->k > SMALL_WORK ? (int64_t)threads * TASKS_PER_THREAD : 1;
+    int64_t even = ck_round_up(ck_ceil_div(a->n, wanted), MIN_PANEL);
+    p->panel = ck_min(MAX_PANEL, even);
+    p->panels = ck_ceil_div(a->n, p->panel);
+    int64_t row_cuts = ck_max(1, ck_min(wanted / p->panels, a->m / MIN_ROWS));
+    p->rows = ck_round_up(ck_ceil_div(a->m, row_cuts), p->kernels->gemm_rows);
+}
+
+void ck_linear(ck_pool *pool, const ck_linear_args *args) {
+    if (args->m <= 0 || args->n <= 0) return;
+    plan p = {.args = args, .kernels = ck_active()};
+    if (args->m <= FEW_ROWS) {
+        int64_t columns = ck_max(4, ck_round_up(STREAM_WORK / ck_max(args->k, 1), 4));
+        p.panel = args->m * args->n * args->k > SMALL_WORK ? columns : args->n;
+        ck_run(pool, ck_ceil_div(args->n, p.panel), rows_task, &p);
+        return;
+    }
+    p.scratch_floats = ck_gemm_pack_floats(MAX_PANEL, args->k);
+    cut(&p, ck_pool_threads(pool));
+    ck_run(pool, p.panels * ck_ceil_div(args->m, p.rows), panel_task, &p);
+}
+
+size_t ck_linear_scratch(int32_t threads, int64_t m, int64_t n, int64_t k, int32_t dtype) {
+    (void)n;
+    (void)dtype;
+    if (m <= FEW_ROWS) return 0;
+    return (size_t)ck_max(threads, 1) * ck_gemm_pack_floats(MAX_PANEL, k) * sizeof(float);
+}

@@ -1,0 +1,100 @@
+import DiffCheckpoint
+import DiffModels
+import DiffSampling
+import DiffTensor
+
+/// Class-conditional DiT: the network, the process it was trained for, and what turns its latents into pixels.
+struct DiTFamily: ModelFamily {
+    static let name = "dit"
+    static let forwardNames = (inputs: ["t", "x", "y"], outputs: ["out"])
+
+    let network: DiT
+    let sampling: ImageSampling
+    private let labels: [String]
+
+    static func recognises(_ config: JSONObject) -> Bool {
+        switch config.value("_class_name") {
+        case .string("DiTTransformer2DModel"): true
+        case .string("Transformer2DModel"): config.value("norm_type") == .string("ada_norm_zero")
+        default: false
+        }
+    }
+
+    init(_ opened: Opened) throws(DiffError) {
+        let configuration = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
+        network = try DiT(configuration, opened.weights)
+        labels = try opened.config.strings("labels", default: [])
+        guard labels.isEmpty || labels.count == configuration.classes else {
+            throw opened.config.error("labels", "\(labels.count) names for \(configuration.classes) classes")
+        }
+        let isPixelModel = try opened.config.optionalObject("output")?.optionalString("kind") == "pixels"
+        let decoder: ImageDecoder? = isPixelModel ? .pixels : try ImageDecoder.autoencoder(opened)
+        if case .latents(let autoencoder) = decoder,
+            autoencoder.configuration.latentChannels != configuration.inChannels
+        {
+            throw DiffError(
+                .incompatible,
+                "the decoder takes \(autoencoder.configuration.latentChannels) latent channels, the model makes "
+                    + "\(configuration.inChannels)")
+        }
+        let isDiffusers = configuration.conventions == .diffusers
+        let official = min(3, configuration.inChannels)
+        sampling = ImageSampling(
+            network: network, process: try Self.process(opened),
+            guidance: try opened.config.number("cfg_scale", in: 0...1000, default: 4),
+            guidanceChannels: isDiffusers
+                ? configuration.inChannels
+                : try opened.config.integer("cfg_channels", in: 1...configuration.inChannels, default: official),
+            spacing: isDiffusers ? "leading" : "even", decoder: decoder)
+    }
+
+    /// The training process: our `diffusion` object or a diffusers `scheduler` one; DiT's own when there is neither.
+    private static func process(_ opened: Opened) throws(DiffError) -> DiffusionProcess {
+        var process = DiffusionProcess.dit
+        let names = DiffusionProcess.BetaSchedule.allCases.map(\.rawValue)
+        for (object, schedule, steps) in [
+            ("diffusion", "schedule", "train_steps"), ("scheduler", "beta_schedule", "num_train_timesteps"),
+        ] {
+            guard let c = try opened.config.optionalObject(object) else { continue }
+            if let name = try c.optionalString(schedule, oneOf: names),
+                let kind = DiffusionProcess.BetaSchedule(rawValue: name)
+            {
+                process.betaSchedule = kind
+            }
+            process.betaStart = try c.number("beta_start", in: 1e-9...0.999, default: process.betaStart)
+            process.betaEnd = try c.number("beta_end", in: 1e-9...0.999, default: process.betaEnd)
+            process.trainSteps = try c.integer(steps, in: 1...1_000_000, default: process.trainSteps)
+        }
+        return process
+    }
+
+    var layouts: [SiteLayout] { [network.layout] }
+    var imageSampling: ImageSampling? { sampling }
+
+    var description: [String: JSON] {
+        let c = network.configuration
+        let side = JSON.integer(c.inputSize)
+        return [
+            "input": .array([.integer(c.inChannels), side, side]),
+            "config": .object([
+                "depth": .integer(c.depth), "hidden_size": .integer(c.width), "num_heads": .integer(c.heads),
+                "patch_size": .integer(c.patchSize), "num_classes": .integer(c.classes),
+                "learn_sigma": .bool(c.outChannels == 2 * c.inChannels), "layout": .string(c.naming.rawValue),
+                "conventions": .string(c.conventions.rawValue),
+            ]),
+            "guidance": .number(sampling.guidance),
+            "guidance_channels": .integer(sampling.guidanceChannels),
+            "null_class": c.nullClass.map { .integer($0) } ?? .null,
+            "labels": .array(labels.map { .string($0) }),
+            "decoder": .string(sampling.decoder?.name ?? "none"),
+        ]
+    }
+
+    func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {
+        guard wanted.allSatisfy({ $0 == "out" }) else {
+            throw DiffError(.invalidArgument, "no output \"\(wanted.first { $0 != "out" } ?? "")\"; a DiT has out")
+        }
+        let out = try network(inputs.tensor("x"), t: inputs.tensor("t"), y: inputs.integers("y"), run)
+        return ["out": out]
+    }
+}

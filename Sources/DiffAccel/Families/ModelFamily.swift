@@ -1,0 +1,93 @@
+import DiffCheckpoint
+import DiffModels
+import DiffTensor
+
+/// A checkpoint as a family sees it while it is opened.
+struct Opened {
+    let checkpoint: Checkpoint
+    /// Architecture keys: the config's `model` object when it has one, else the config itself.
+    let architecture: JSONObject
+    /// The whole config, and the pipeline's `model_index.json` when there is one.
+    let config: JSONObject
+    let options: ModelOptions
+    let budget: MemoryBudget
+
+    /// The tensors, to be loaded under the options.
+    var weights: Weights {
+        Weights(checkpoint.tensors, options: Weights.Options(budget: budget, upcast: options.widen))
+    }
+}
+
+/// What the surfaces need of a family of models: one conformance per family.
+protocol ModelFamily: Sendable {
+    /// The name in `config.json` and in options.
+    static var name: String { get }
+    /// Whether a config without a `family` belongs to this one.
+    static func recognises(_ config: JSONObject) -> Bool
+
+    init(_ opened: Opened) throws(DiffError)
+
+    /// The sites of its networks, the one that plans act on first.
+    var layouts: [SiteLayout] { get }
+    /// What `describe` tells beyond the common part.
+    var description: [String: JSON] { get }
+    /// Names of the inputs and outputs of ``forward(_:wanted:_:)``.
+    static var forwardNames: (inputs: [String], outputs: [String]) { get }
+    /// One raw evaluation of the network, without methods.
+    func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor]
+    /// A sampler for the family; nil when it cannot sample by itself.
+    var imageSampling: ImageSampling? { get }
+}
+
+/// Inputs of a raw forward by name.
+public struct NamedInputs: Sendable {
+    /// f32 tensors.
+    public var tensors: [String: Tensor] = [:]
+    /// Integer vectors, such as labels.
+    public var integers: [String: [Int]] = [:]
+
+    /// No inputs.
+    public init() {}
+
+    func tensor(_ name: String) throws(DiffError) -> Tensor {
+        guard let tensor = tensors[name] else {
+            throw DiffError(.invalidArgument, "the input \"\(name)\" (f32) is missing")
+        }
+        return tensor
+    }
+
+    func integers(_ name: String) throws(DiffError) -> [Int] {
+        guard let values = integers[name] else {
+            throw DiffError(.invalidArgument, "the input \"\(name)\" (i64) is missing")
+        }
+        return values
+    }
+
+    var names: [String] { (Array(tensors.keys) + Array(integers.keys)).sorted() }
+}
+
+/// The families the library knows. A new one is added here and nowhere else.
+enum Families {
+    static let all: [any ModelFamily.Type] = [DiTFamily.self, AutoencoderFamily.self]
+
+    static var names: [String] { all.map { $0.name } }
+
+    /// The family that `options` or the config name. Throws `unsupported` when it is none of ours.
+    static func choose(_ config: JSONObject, _ options: ModelOptions) throws(DiffError) -> any ModelFamily.Type {
+        let configured = try config.optionalString("family")
+        if let named = options.family ?? configured {
+            guard let family = all.first(where: { $0.name == named }) else {
+                throw DiffError(
+                    .unsupported, "\(config.source): no family \"\(named)\"; known: \(names.joined(separator: ", "))")
+            }
+            return family
+        }
+        guard let family = all.first(where: { $0.recognises(config) }) else {
+            throw DiffError(
+                .unsupported,
+                "\(config.source): the config has no \"family\" and no class this library knows "
+                    + "(families: \(names.joined(separator: ", ")))")
+        }
+        return family
+    }
+}

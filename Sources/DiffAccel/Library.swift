@@ -1,0 +1,30 @@
+import DiffAcceleration
+public import DiffCheckpoint
+import DiffTensor
+
+/// Facts about the library itself.
+public enum Library {
+    /// "major.minor.patch"
+    public static let version = "0.1.0"
+    /// Number of the newest C interface.
+    public static let abiVersion = 1
+
+    /// Version, kernels in use, families, methods, samplers and limits as JSON.
+    public static var description: JSON {
+        .object([
+            "version": .string(version), "abi": .integer(abiVersion), "isa": .string(Machine.instructionSet),
+            "processors": .integer(Machine.processors),
+            "families": .array(Families.names.map { .string($0) }),
+            "methods": .array(Plan.methodNames.map { .string($0) }),
+            "samplers": .array(SampleRequest.Sampler.allCases.map { .string($0.rawValue) }),
+            "limits": .object([
+                "rank": .integer(Shape.maxRank), "header_bytes": .integer(Limits.headerBytes),
+                "tensors": .integer(Limits.tensors), "shards": .integer(Limits.shards),
+                "name_bytes": .integer(Limits.nameBytes), "config_bytes": .integer(Limits.configBytes),
+                "json_depth": .integer(Limits.jsonDepth), "layers": .integer(Limits.layers),
+                "width": .integer(Limits.width), "heads": .integer(Limits.heads),
+                "samples": .integer(SampleRequest.maxSamples),
+            ]),
+        ])
+    }
+}

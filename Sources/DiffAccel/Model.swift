@@ -1,0 +1,121 @@
+public import DiffCheckpoint
+import DiffModels
+public import DiffTensor
+
+/// A loaded checkpoint: immutable, shared by any number of sessions and threads.
+public final class Model: Sendable {
+    /// Where it was loaded from.
+    public let path: String
+    /// The architecture, such as `dit`.
+    public let familyName: String
+    let family: any ModelFamily
+    private let budget: MemoryBudget
+    private let parameters: Int
+
+    /// Opens the checkpoint at `path`: a folder with `config.json` and safetensors, or one safetensors file with a config in
+    /// the options.
+    ///
+    /// Throws `io`, `format` (listing names that are missing, unused or of the wrong shape), `unsupported`, `outOfMemory`,
+    /// `overBudget`.
+    public init(_ path: String, _ options: ModelOptions = ModelOptions()) throws(DiffError) {
+        let began = Machine.seconds
+        let budget = try MemoryBudget(limit: options.memoryLimit)
+        let opened = try Self.open(path, options, budget)
+        let type = try Families.choose(opened.config, options)
+        family = try locating(path) { () throws(DiffError) in try type.init(opened) }
+        familyName = type.name
+        let tensors = opened.checkpoint.tensors
+        parameters = tensors.names.reduce(0) { $0 + (tensors.info($1)?.shape.count ?? 0) }
+        (self.path, self.budget) = (path, budget)
+        Log.write(.info, "opened \(path): \(type.name), \(budget.used) bytes in \(Machine.seconds - began) s")
+    }
+
+    /// The checkpoint at `path`, or its `transformer` part when it is a pipeline folder.
+    private static func open(
+        _ path: String, _ options: ModelOptions, _ budget: MemoryBudget
+    ) throws(DiffError) -> Opened {
+        var options = options
+        var checkpoint = try Checkpoint.open(
+            path: path, config: options.config, followingLinks: options.followLinks)
+        if checkpoint.pipeline != nil, checkpoint.hasSubdirectory("transformer") {
+            if options.decoder == nil, checkpoint.hasSubdirectory("vae") { options.decoder = "\(path)/vae" }
+            checkpoint = try checkpoint.subdirectory("transformer", config: options.config)
+        }
+        let config = try checkpoint.configuration
+        let architecture = try config.optionalObject("model") ?? config
+        return Opened(
+            checkpoint: checkpoint, architecture: architecture, config: config, options: options, budget: budget)
+    }
+
+    /// Bytes of the weights in memory.
+    public var bytes: Int { budget.used }
+
+    /// Sites of the network that plans act on.
+    public var layout: SiteLayout { family.layouts[0] }
+
+    /// Facts about the model as JSON: family, sizes, sites, sampling defaults.
+    public var description: JSON {
+        var members = family.description
+        members["family"] = .string(familyName)
+        members["parameters"] = .integer(parameters)
+        members["bytes"] = .integer(bytes)
+        members["blocks"] = .integer(layout.blockCount)
+        members["sites"] = .array(layout.sites(.attention, .mlp).map { .string(layout.info($0).name) })
+        if let sampling = family.imageSampling, let flops = try? sampling.flopsPerCall() {
+            members["flops"] = .number(flops)
+        }
+        return .object(members)
+    }
+
+    /// Names of the raw network's inputs and outputs.
+    public var forwardNames: (inputs: [String], outputs: [String]) { type(of: family).forwardNames }
+
+    /// Evaluates the raw network once, without sampler or plan.
+    ///
+    /// DiT: `x` [n, C, S, S], `t` [n], integers `y` [n] give `out`. Autoencoder: `latents` give `image`, `image` gives `moments`.
+    /// Throws `invalidArgument` for missing or unknown names, `shape`, and memory errors.
+    public func forward(
+        _ inputs: NamedInputs, wanted: [String]? = nil, threads: Int = 0, memoryLimit: Int = 0
+    ) throws(DiffError) -> [String: Tensor] {
+        let pool = try WorkerPool(threads: threads == 0 ? Machine.processors : threads)
+        return try forward(inputs, wanted, Run(pool: pool, budget: MemoryBudget(limit: memoryLimit)))
+    }
+
+    /// Shapes of the outputs that ``forward(_:wanted:threads:memoryLimit:)`` would give; nothing is computed.
+    public func forwardShapes(_ inputs: NamedInputs, wanted: [String]? = nil) throws(DiffError) -> [String: Shape] {
+        try forward(inputs, wanted, Run(dryOn: 1)).mapValues(\.shape)
+    }
+
+    private func forward(
+        _ inputs: NamedInputs, _ wanted: [String]?, _ run: Run
+    ) throws(DiffError) -> [String: Tensor] {
+        let known = forwardNames
+        for name in inputs.names where !known.inputs.contains(name) {
+            throw DiffError(
+                .invalidArgument, "no input \"\(name)\"; a \(familyName) takes \(known.inputs.joined(separator: ", "))")
+        }
+        for tensor in inputs.tensors where tensor.value.shape.count == 0 {
+            throw DiffError(.shape, "the input \"\(tensor.key)\" has no elements: \(tensor.value.shape)")
+        }
+        let layouts = family.layouts
+        try run.begin(Opening(layouts: layouts, calls: 1, steps: 1, rows: 1))
+        return try family.forward(inputs, wanted: wanted ?? [known.outputs[0]], run)
+    }
+
+    /// A session of this model under `plan`.
+    public func session(_ plan: Plan = Plan(), _ options: SessionOptions = SessionOptions()) throws(DiffError) -> Session {
+        try Session(self, plan, options)
+    }
+}
+
+extension ImageSampling {
+    /// Floating-point operations of one network call for one sample.
+    func flopsPerCall() throws(DiffError) -> Double {
+        let run = Run(dryOn: 1)
+        try run.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: 1))
+        let c = network.configuration
+        let x = try run.workspace.take(Shape(1, c.inChannels, c.inputSize, c.inputSize))
+        _ = try network(x, t: run.filled(1, with: 0), y: [0], run)
+        return run.trace.flops[0]
+    }
+}

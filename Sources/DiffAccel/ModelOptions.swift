@@ -1,0 +1,23 @@
+public import DiffCheckpoint
+public import DiffModels
+
+/// How a checkpoint is opened.
+public struct ModelOptions: Sendable {
+    /// `dit` or `autoencoder_kl`; nil: the config decides.
+    public var family: String?
+    /// Used instead of the checkpoint's `config.json`.
+    public var config: JSON?
+    /// How a DiT's published code is followed; sets the defaults of its sampling too.
+    public var conventions: DiTConventions = .official
+    /// Folder of the autoencoder that turns latents into pixels; nil: the checkpoint's `vae` folder, if it has one.
+    public var decoder: String?
+    /// Keep weights as f32 in memory instead of the file's element type.
+    public var widen = false
+    /// Follow symbolic links inside the checkpoint's folder, as download caches have them.
+    public var followLinks = false
+    /// Bytes the weights may take; 0: no limit.
+    public var memoryLimit = 0
+
+    /// The defaults.
+    public init() {}
+}

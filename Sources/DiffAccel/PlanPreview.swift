@@ -1,0 +1,66 @@
+import DiffAcceleration
+public import DiffCheckpoint
+import DiffSampling
+public import DiffTensor
+
+/// What a plan would do to a model in so many steps: the steps × sites grid, from a dry run.
+public struct PlanPreview: Sendable {
+    /// Names of the attention and MLP sites, in order.
+    public let sites: [String]
+    /// Original timestep of each executed step, noisiest first.
+    public let timesteps: [Int]
+    /// What happens at each step and site.
+    public let grid: [[Trace.Outcome]]
+    /// Floating-point operations of one sample with the plan and without.
+    public let flops: Double, baselineFlops: Double
+
+    /// Share of all sites that are not computed.
+    public var shareSaved: Double {
+        let all = grid.reduce(0) { $0 + $1.count }
+        let computed = grid.reduce(0) { $0 + $1.count { $0 == .computed } }
+        return all == 0 ? 0 : 1 - Double(computed) / Double(all)
+    }
+
+    /// The preview as JSON: `grid` has one text per step with a character per site, "1" computed, "0" reused, "-" skipped.
+    public var json: JSON {
+        let rows = grid.map { row in
+            JSON.string(
+                row.map { outcome in
+                    switch outcome {
+                    case .computed: "1"
+                    case .reused: "0"
+                    case .skipped: "-"
+                    }
+                }.joined())
+        }
+        return .object([
+            "sites": .array(sites.map { .string($0) }), "timesteps": .array(timesteps.map { .integer($0) }),
+            "grid": .array(rows), "saved": .number(shareSaved), "flops": .number(flops),
+            "baseline_flops": .number(baselineFlops),
+        ])
+    }
+}
+
+extension Model {
+    /// What `plan` would do in `steps` steps. Throws `incompatible` when it does not fit, `invalidArgument`, `unsupported`.
+    public func preview(_ plan: Plan, steps: Int) throws(DiffError) -> PlanPreview {
+        guard let sampling = family.imageSampling else {
+            throw DiffError(.unsupported, "a \(familyName) takes no plans")
+        }
+        try plan.check(family.layouts)
+        var request = SampleRequest(labels: [0])
+        request.steps = steps
+        request.guidance = 1
+        let job = try sampling.job(request)
+        let run = Run(dryOn: 1, stack: plan.makeStack())
+        try run.begin(sampling.opening(job))
+        _ = try sampling.sample(job, run) { (_) throws(DiffError) in }
+        let sites = layout.sites(.attention, .mlp)
+        let calls = job.sampler.calls
+        return PlanPreview(
+            sites: sites.map { layout.info($0).name },
+            timesteps: job.sampler.schedule.timesteps.reversed(),
+            grid: (0..<calls).map { call in sites.map { run.trace.outcome($0, call: call) } },
+            flops: run.trace.flops.reduce(0, +), baselineFlops: try sampling.flopsPerCall() * Double(calls))
+    }
+}

@@ -1,0 +1,104 @@
+import DiffSampling
+public import DiffTensor
+
+/// One sampling request.
+public struct SampleRequest: Sendable {
+    /// Which reverse process runs.
+    public enum Sampler: String, Sendable, CaseIterable {
+        case ddim, ddpm
+    }
+
+    /// How latents become pixels.
+    public enum Tiling: Sendable, Equatable {
+        /// Whole images, or tiles when the memory limit asks for them.
+        case automatic
+        case never
+        /// Tiles of this side in latents.
+        case side(Int)
+    }
+
+    /// The most samples of one request.
+    public static let maxSamples = 4096
+    /// As ``guidanceChannels``: every epsilon channel (diffusers guides all, the official DiT three).
+    public static let allChannels = -1
+
+    public var sampler = Sampler.ddim
+    /// Number of sampling steps.
+    public var steps = 50
+    /// `even` (official respacing), `leading` (diffusers), `strided` ("ddimN"), or counts per section such as `10,15,25`;
+    /// nil: as the model's conventions say.
+    public var spacing: String?
+    /// Added to every timestep of the `leading` spacing.
+    public var stepsOffset = 0
+    /// DDIM's noise, 0 (deterministic) to 1.
+    public var eta = 0.0
+    /// As `torch.manual_seed(seed)` on the CPU.
+    public var seed: UInt64 = 0
+    /// A class index for each sample.
+    public var labels: [Int] = []
+    /// Classifier-free guidance scale; 1 or less: none; nil: the model's own.
+    public var guidance: Double?
+    /// Epsilon channels that are guided, or ``allChannels``; nil: the model's own.
+    public var guidanceChannels: Int?
+    /// Start noise, one [C, S, S] tensor per label; nil: drawn from the seed.
+    public var noise: Tensor?
+    /// Noise of every step, [steps, labels, C, S, S]; nil: drawn from the seed.
+    public var stepNoise: Tensor?
+    /// Whether latents are turned into images when the model can.
+    public var decode = true
+    public var tiling = Tiling.automatic
+
+    /// A request for one sample of each of these classes.
+    public init(labels: [Int] = []) { self.labels = labels }
+
+    func timestepSpacing(default fallback: String) throws(DiffError) -> TimestepSpacing {
+        let name = spacing ?? fallback
+        switch name {
+        case "even": return .even([steps])
+        case "strided": return .strided(steps)
+        case "leading": return .leading(steps, offset: stepsOffset)
+        default:
+            let counts = name.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
+            guard counts.count <= 1000, counts.allSatisfy({ $0 > 0 }) else {
+                throw DiffError(
+                    .invalidArgument, "spacing must be even, leading, strided or counts like 10,15,25; found \"\(name)\"")
+            }
+            let total = counts.reduce(0) { Checked.add($0, $1) ?? Int.max }
+            guard steps == 0 || steps == total else {
+                throw DiffError(.invalidArgument, "spacing \"\(name)\" has \(total) steps, the request says \(steps)")
+            }
+            return .even(counts)
+        }
+    }
+}
+
+/// What happened in a step, told while the run goes on.
+public struct SampleEvent: Sendable {
+    /// What the run is doing.
+    public enum Stage: Int32, Sendable {
+        case denoise = 0
+        case decode = 1
+    }
+
+    public let stage: Stage
+    /// Steps done in this stage (1 ... steps).
+    public let step: Int, steps: Int
+    /// The original timestep of the step just done; nil outside denoising.
+    public let timestep: Int?
+    /// Attention and MLP outputs of this step.
+    public let sites: SiteCounts
+    /// Seconds since the run began, and floating-point operations of this step.
+    public let seconds: Double, flops: Double
+    /// State after the step [n, C, h, w]; valid during the call.
+    public let latents: Tensor?
+}
+
+/// How many attention and MLP outputs were computed, reused, and not needed.
+public struct SiteCounts: Sendable, Equatable {
+    public var computed = 0, reused = 0, skipped = 0
+}
+
+/// Whether a run goes on after an event.
+public enum SampleDecision: Sendable {
+    case `continue`, cancel
+}

@@ -1,0 +1,91 @@
+public import DiffCheckpoint
+public import DiffTensor
+
+/// What a run made. Owns its tensors; immutable.
+public final class SampleResult: Sendable {
+    /// The sampler's final state [n, C, h, w], f32.
+    public let latents: Tensor
+    /// Decoded pixels [n, channels, H, W], nominally -1 ... 1 (not clamped); nil when not decoded.
+    public let pixels: Tensor?
+    /// 8-bit images; nil when not decoded.
+    public let images: ImageBatch?
+    public let statistics: SampleStatistics
+
+    init(latents: Tensor, pixels: Tensor?, images: ImageBatch?, statistics: SampleStatistics) {
+        (self.latents, self.pixels, self.images, self.statistics) = (latents, pixels, images, statistics)
+    }
+}
+
+/// 8-bit images [count, height, width, channels].
+public struct ImageBatch: Sendable {
+    public let count: Int, height: Int, width: Int, channels: Int
+    /// The bytes, row-major.
+    public let storage: Storage
+
+    /// Bytes of all images.
+    public var byteCount: Int { count * height * width * channels }
+
+    /// Runs `body` over the bytes.
+    public func withBytes<T>(_ body: (UnsafeRawBufferPointer) -> T) -> T {
+        unsafe body(UnsafeRawBufferPointer(start: storage.base, count: storage.base == nil ? 0 : byteCount))
+    }
+}
+
+/// What a run did and took.
+public struct SampleStatistics: Sendable {
+    /// One step.
+    public struct Step: Sendable {
+        public var timestep: Int
+        public var seconds: Double
+        public var sites: SiteCounts
+        public var flops: Double
+    }
+
+    public var steps: [Step] = []
+    /// Wall-clock seconds of the whole run, and of the decoding in it.
+    public var seconds = 0.0, decodeSeconds = 0.0
+    public var threads = 1
+    public var sampler = ""
+    /// Bytes: the weights, the most held by methods, the workspace's peak, and the session's peak.
+    public var weightBytes = 0, cacheBytes = 0, workspaceBytes = 0, peakBytes = 0
+    /// Blocks of memory asked for after the first step (0 in a warm loop).
+    public var allocationsAfterFirstStep = 0
+    /// Side of the decoder's tiles in latents; nil: whole images.
+    public var decoderTile: Int?
+
+    /// Sums over all steps.
+    public var sites: SiteCounts {
+        steps.reduce(into: SiteCounts()) {
+            $0.computed += $1.sites.computed
+            $0.reused += $1.sites.reused
+            $0.skipped += $1.sites.skipped
+        }
+    }
+    /// Floating-point operations of all steps (a multiply-add counts as 2).
+    public var flops: Double { steps.reduce(0) { $0 + $1.flops } }
+
+    /// The statistics as JSON, in the form that the C header describes.
+    public var json: JSON {
+        let rows = steps.map { step in
+            JSON.object([
+                "timestep": .integer(step.timestep), "seconds": .number(step.seconds), "flops": .number(step.flops),
+                "computed": .integer(step.sites.computed), "reused": .integer(step.sites.reused),
+                "skipped": .integer(step.sites.skipped),
+            ])
+        }
+        return .object([
+            "seconds": .number(seconds), "decode_seconds": .number(decodeSeconds), "threads": .integer(threads),
+            "isa": .string(Machine.instructionSet), "sampler": .string(sampler), "steps": .array(rows),
+            "totals": .object([
+                "computed": .integer(sites.computed), "reused": .integer(sites.reused),
+                "skipped": .integer(sites.skipped), "flops": .number(flops),
+                "allocations_after_first_step": .integer(allocationsAfterFirstStep),
+            ]),
+            "memory": .object([
+                "weights": .integer(weightBytes), "cache": .integer(cacheBytes), "workspace": .integer(workspaceBytes),
+                "peak": .integer(peakBytes),
+            ]),
+            "decoder_tile": decoderTile.map { .integer($0) } ?? .null,
+        ])
+    }
+}

@@ -1,0 +1,110 @@
+import CBoundary
+import DiffAccel
+import DiffTensor
+
+/// The objects behind the C library's handles.
+///
+/// A handle is a number, not an address: kind, generation and slot. The kind's leading bits make it no valid address on
+/// any 64-bit system, so a host that dereferences one faults at once. Closing bumps the slot's generation: an old handle is
+/// recognised for ever. A look-up gives a strong reference, so an object lives as long as a call uses it.
+enum HandleTable {
+    /// What a handle stands for; the raw value is its upper six bits.
+    enum Kind: UInt64 {
+        case model = 0b100001
+        case plan = 0b100010
+        case session = 0b100011
+        case result = 0b100100
+
+        var name: String {
+            switch self {
+            case .model: "model"
+            case .plan: "plan"
+            case .session: "session"
+            case .result: "result"
+            }
+        }
+    }
+
+    private struct Slot {
+        var generation: UInt64 = 1
+        var kind: Kind?
+        var object: AnyObject?
+    }
+
+    private static let slotBits: UInt64 = 22
+    private static let generationBits: UInt64 = 36
+
+    /// Only touched with the table's lock held.
+    nonisolated(unsafe) private static var slots: [Slot] = []
+    nonisolated(unsafe) private static var free: [Int] = []
+
+    private static func locked<T>(_ body: () throws(DiffError) -> T) throws(DiffError) -> T {
+        cb_table_lock()
+        defer { cb_table_unlock() }
+        return try body()
+    }
+
+    /// A handle for `object`. Throws `outOfMemory` when four million handles are open.
+    static func insert(_ object: AnyObject, _ kind: Kind) throws(DiffError) -> UInt64 {
+        try locked { () throws(DiffError) in
+            if unsafe free.isEmpty {
+                guard unsafe slots.count < 1 << slotBits else { throw DiffError(.outOfMemory, "too many open handles") }
+                unsafe free.append(slots.count)
+                unsafe slots.append(Slot())
+            }
+            let slot = unsafe free.removeLast()
+            let handle = unsafe value(kind, slots[slot].generation, slot)
+            guard kind != .session || cb_cancel_open(UInt32(slot), handle) == 1 else {
+                unsafe free.append(slot)
+                throw DiffError(.outOfMemory, "no memory for a session's cancel word")
+            }
+            unsafe slots[slot].kind = kind
+            unsafe slots[slot].object = object
+            return handle
+        }
+    }
+
+    /// The object of `handle`. Throws `invalidHandle`.
+    static func object<T: AnyObject>(_ handle: OpaquePointer?, _ kind: Kind, _ type: T.Type) throws(DiffError) -> T {
+        let object = try locked { () throws(DiffError) in
+            let slot = try unsafe find(handle, kind)
+            return unsafe slots[slot].object
+        }
+        guard let object = object as? T else { throw DiffError(.internal, "a \(kind.name) handle holds something else") }
+        return object
+    }
+
+    /// Takes `handle` out of the table; its object goes with its last user. Throws `invalidHandle`.
+    static func remove(_ handle: OpaquePointer?, _ kind: Kind) throws(DiffError) {
+        // The object leaves the lock before it may be destroyed: destruction can take long.
+        let object = try locked { () throws(DiffError) -> AnyObject? in
+            let slot = try unsafe find(handle, kind)
+            let object = unsafe slots[slot].object
+            if kind == .session { cb_cancel_close(UInt32(slot)) }
+            let generation = unsafe (slots[slot].generation + 1) & ((1 << generationBits) - 1)
+            unsafe slots[slot] = Slot(generation: max(1, generation))
+            unsafe free.append(slot)
+            return object
+        }
+        withExtendedLifetime(object) {}
+    }
+
+    private static func find(_ handle: OpaquePointer?, _ kind: Kind) throws(DiffError) -> Int {
+        let bits = unsafe bits(handle)
+        let slot = Int(bits & ((1 << slotBits) - 1))
+        guard unsafe slot < slots.count, unsafe slots[slot].kind == kind,
+            unsafe value(kind, slots[slot].generation, slot) == bits
+        else { throw DiffError(.invalidHandle, "not an open \(kind.name) handle") }
+        return slot
+    }
+
+    private static func value(_ kind: Kind, _ generation: UInt64, _ slot: Int) -> UInt64 {
+        kind.rawValue << (slotBits + generationBits) | generation << slotBits | UInt64(slot)
+    }
+
+    static func bits(_ handle: OpaquePointer?) -> UInt64 { UInt64(UInt(bitPattern: handle)) }
+    static func pointer(_ bits: UInt64) -> OpaquePointer? { unsafe OpaquePointer(bitPattern: UInt(bits)) }
+
+    /// The cancel words' slot of a handle, valid or not.
+    static func slot(_ bits: UInt64) -> UInt32 { UInt32(bits & ((1 << slotBits) - 1)) }
+}

@@ -1,0 +1,84 @@
+public import CDiffAccel
+import DiffAccel
+import DiffCheckpoint
+import DiffTensor
+
+/// A plan behind a handle.
+final class PlanBox: Sendable {
+    let plan: Plan
+    init(_ plan: Plan) { self.plan = plan }
+}
+
+@c @implementation
+public func da_plan_load(_ path: UnsafePointer<CChar>?, _ plan: UnsafeMutablePointer<da_plan?>?) -> Int32 {
+    boundary { () throws(DiffError) in
+        try unsafe store(plan) { () throws(DiffError) in try unsafe Plan(contentsOf: requiredText(path, "path")) }
+    }
+}
+
+@c @implementation
+public func da_plan_parse(
+    _ json: UnsafePointer<CChar>?, _ length: Int, _ plan: UnsafeMutablePointer<da_plan?>?
+) -> Int32 {
+    boundary { () throws(DiffError) in
+        try unsafe store(plan) { () throws(DiffError) in
+            guard let json = unsafe json, (1...Plan.maxBytes).contains(length) else {
+                throw DiffError(.invalidArgument, "a plan needs 1...\(Plan.maxBytes) bytes of JSON, found \(length)")
+            }
+            let bytes = unsafe UnsafeRawBufferPointer(start: json, count: length)
+            return try Plan(unsafe JSON(parsing: bytes, limits: Plan.jsonLimits, source: "plan"), source: "plan")
+        }
+    }
+}
+
+@c @implementation
+public func da_plan_stack(_ first: da_plan?, _ second: da_plan?, _ plan: UnsafeMutablePointer<da_plan?>?) -> Int32 {
+    boundary { () throws(DiffError) in
+        try unsafe store(plan) { () throws(DiffError) in
+            let a = try unsafe HandleTable.object(first, .plan, PlanBox.self).plan
+            let b = try unsafe HandleTable.object(second, .plan, PlanBox.self).plan
+            return Plan(a.entries + b.entries)
+        }
+    }
+}
+
+@c @implementation
+public func da_plan_describe(
+    _ plan: da_plan?, _ model: da_model?, _ steps: Int32, _ buf: UnsafeMutablePointer<CChar>?, _ capacity: Int,
+    _ needed: UnsafeMutablePointer<Int>?
+) -> Int32 {
+    boundary { () throws(DiffError) in
+        let plan = try unsafe HandleTable.object(plan, .plan, PlanBox.self).plan
+        guard unsafe model != nil else { return try unsafe emit(plan.json.serialized(), buf, capacity, needed) }
+        let target = try unsafe HandleTable.object(model, .model, Model.self)
+        return try unsafe emit(target.preview(plan, steps: Int(steps)).json.serialized(), buf, capacity, needed)
+    }
+}
+
+@c @implementation
+public func da_plan_save(_ plan: da_plan?, _ path: UnsafePointer<CChar>?) -> Int32 {
+    boundary { () throws(DiffError) in
+        let plan = try unsafe HandleTable.object(plan, .plan, PlanBox.self).plan
+        try unsafe plan.save(to: requiredText(path, "path"))
+        return DA_OK
+    }
+}
+
+@c @implementation
+public func da_plan_close(_ plan: da_plan?) -> Int32 {
+    boundary { () throws(DiffError) in
+        try unsafe HandleTable.remove(plan, .plan)
+        return DA_OK
+    }
+}
+
+/// Makes a plan and gives the caller its handle.
+private func store(
+    _ pointer: UnsafeMutablePointer<da_plan?>?, _ make: () throws(DiffError) -> Plan
+) throws(DiffError) -> Int32 {
+    let target = try unsafe out(pointer, "plan")
+    unsafe target.pointee = nil
+    let handle = try HandleTable.insert(PlanBox(make()), .plan)
+    unsafe target.pointee = HandleTable.pointer(handle)
+    return DA_OK
+}

@@ -1,0 +1,60 @@
+import CDiffAccel
+import DiffAccel
+import DiffTensor
+
+/// The caller's request as a validated Swift value. Arrays are copied.
+func sampleRequest(_ raw: da_request) throws(DiffError) -> SampleRequest {
+    var request = SampleRequest()
+    let name = try unsafe text(raw.sampler, "sampler") ?? SampleRequest.Sampler.ddim.rawValue
+    guard let sampler = SampleRequest.Sampler(rawValue: name) else {
+        throw DiffError(.invalidArgument, "sampler must be ddim or ddpm, found \"\(name)\"")
+    }
+    request.sampler = sampler
+    unsafe request.steps = Int(raw.steps)
+    request.spacing = try unsafe text(raw.spacing, "spacing")
+    unsafe request.stepsOffset = Int(raw.steps_offset)
+    unsafe request.eta = raw.eta
+    unsafe request.seed = raw.seed
+    request.labels = try unsafe labels(raw.labels, raw.label_count)
+    unsafe request.guidance = raw.guidance.isNaN ? nil : raw.guidance
+    unsafe request.decode = try flag(raw.decode, "decode")
+    switch unsafe raw.guidance_channels {
+    case 0: request.guidanceChannels = nil
+    case -1: request.guidanceChannels = SampleRequest.allChannels
+    case let count: request.guidanceChannels = Int(count)
+    }
+    switch unsafe raw.tile {
+    case 0: request.tiling = .automatic
+    case -1: request.tiling = .never
+    case let side: request.tiling = .side(Int(side))
+    }
+    request.noise = try unsafe floats(raw.noise, raw.noise_count, "noise")
+    request.stepNoise = try unsafe floats(raw.step_noise, raw.step_noise_count, "step_noise")
+    return request
+}
+
+private func labels(_ pointer: UnsafePointer<Int64>?, _ count: Int) throws(DiffError) -> [Int] {
+    guard (1...SampleRequest.maxSamples).contains(count), let pointer = unsafe pointer else {
+        throw DiffError(
+            .invalidArgument, "labels: a request needs 1...\(SampleRequest.maxSamples) of them, found \(count)")
+    }
+    let raw = unsafe UnsafeRawPointer(pointer)
+    var labels: [Int] = []
+    for index in 0..<count { unsafe labels.append(Int(raw.loadUnaligned(fromByteOffset: index * 8, as: Int64.self))) }
+    return labels
+}
+
+private func floats(
+    _ pointer: UnsafePointer<Float>?, _ count: Int, _ name: String
+) throws(DiffError) -> Tensor? {
+    guard let pointer = unsafe pointer else {
+        guard count == 0 else { throw DiffError(.invalidArgument, "\(name) is null but \(name)_count is \(count)") }
+        return nil
+    }
+    guard count > 0, count < Shape.maxCount else {
+        throw DiffError(.invalidArgument, "\(name)_count is \(count)")
+    }
+    let tensor = try Tensor(uninitialized: Shape(count), budget: nil)
+    unsafe tensor.raw?.copyMemory(from: pointer, byteCount: count * 4)
+    return tensor
+}

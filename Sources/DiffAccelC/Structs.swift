@@ -1,0 +1,76 @@
+import CDiffAccel
+import DiffTensor
+
+/// A C struct that starts with `struct_size`.
+protocol VersionedStruct {
+    init()
+    var struct_size: UInt32 { get set }
+    static var typeName: String { get }
+}
+
+extension da_model_options: VersionedStruct { static var typeName: String { "da_model_options" } }
+extension da_forward_options: VersionedStruct { static var typeName: String { "da_forward_options" } }
+extension da_session_options: VersionedStruct { static var typeName: String { "da_session_options" } }
+extension da_request: VersionedStruct { static var typeName: String { "da_request" } }
+extension da_tensor: VersionedStruct { static var typeName: String { "da_tensor" } }
+
+/// The caller's struct at `pointer`, whatever its alignment: at least as long as the one this library was built with; what is
+/// longer must be zero, so that an option this library does not know is refused rather than ignored.
+func decode<T: VersionedStruct>(_ pointer: UnsafePointer<T>, _ type: T.Type = T.self) throws(DiffError) -> T {
+    let raw = unsafe UnsafeRawPointer(pointer)
+    let size = Int(unsafe raw.loadUnaligned(as: UInt32.self))
+    let known = MemoryLayout<T>.stride
+    guard size >= known, size <= 65536 else {
+        throw DiffError(
+            .invalidArgument, "\(T.typeName).struct_size is \(size), expected \(known); fill the struct with its _init function")
+    }
+    for offset in known..<size where unsafe raw.load(fromByteOffset: offset, as: UInt8.self) != 0 {
+        throw DiffError(.unsupported, "\(T.typeName) has a member at byte \(offset) that this version does not know")
+    }
+    var value = T()
+    unsafe withUnsafeMutableBytes(of: &value) { bytes in
+        if let base = bytes.baseAddress { unsafe base.copyMemory(from: raw, byteCount: known) }
+    }
+    return value
+}
+
+/// The same, with `fallback` for null.
+func decode<T: VersionedStruct>(_ pointer: UnsafePointer<T>?, or fallback: T) throws(DiffError) -> T {
+    guard let pointer = unsafe pointer else { return fallback }
+    return try unsafe decode(pointer)
+}
+
+/// Writes `defaults` to the caller's struct of `size` bytes; what is longer than ours becomes zero.
+func initialise<T: VersionedStruct>(
+    _ pointer: UnsafeMutablePointer<T>?, _ size: UInt32, _ defaults: T
+) throws(DiffError) -> Int32 {
+    let target = try unsafe UnsafeMutableRawPointer(out(pointer, T.typeName))
+    let known = MemoryLayout<T>.stride
+    guard Int(size) >= known, size <= 65536 else {
+        throw DiffError(.invalidArgument, "\(T.typeName) of \(size) bytes, expected \(known)")
+    }
+    var value = defaults
+    value.struct_size = size
+    unsafe withUnsafeBytes(of: &value) { bytes in
+        if let base = bytes.baseAddress { unsafe target.copyMemory(from: base, byteCount: known) }
+    }
+    for offset in known..<Int(size) { unsafe target.storeBytes(of: 0, toByteOffset: offset, as: UInt8.self) }
+    return DA_OK
+}
+
+/// 0 or 1. Throws for anything else: C has no bool that could be trusted.
+func flag(_ value: Int32, _ name: String) throws(DiffError) -> Bool {
+    guard value == 0 || value == 1 else { throw DiffError(.invalidArgument, "\(name) must be 0 or 1, found \(value)") }
+    return value == 1
+}
+
+/// A byte limit from outside as an `Int`; more than an `Int` holds is no limit.
+func byteLimit(_ value: UInt64) -> Int { Int(exactly: value) ?? 0 }
+
+/// A thread count from outside.
+func threadCount(_ value: Int32) throws(DiffError) -> Int {
+    guard (0...256).contains(value) else {
+        throw DiffError(.invalidArgument, "threads must be 0...256, found \(value)")
+    }
+    return Int(value)
+}

@@ -1,0 +1,42 @@
+import Glibc
+public import DiffTensor
+
+/// A learned router: a logit for every step and sub-layer.
+///
+/// Row i belongs to the respaced step i (0 is the cleanest, the last row the first executed); column 2l is the attention of
+/// block l, 2l + 1 its MLP. A sub-layer is computed where sigmoid(logit) > threshold, strictly; otherwise its output of the
+/// full step before is used again. Source: Learning-to-Cache (arXiv 2406.01733), `router_models.py`.
+public struct Router: Sendable, Equatable {
+    public let logits: [[Float]]
+    public var threshold: Double
+
+    /// A router of these rows. Throws `format` for rows of different lengths, no rows, or values that are not finite.
+    public init(logits: [[Float]], threshold: Double) throws(DiffError) {
+        guard let width = logits.first?.count, width > 0, logits.count <= 100_000 else {
+            throw DiffError(.format, "a router needs at least one row of logits")
+        }
+        for (row, values) in logits.enumerated() {
+            guard values.count == width else {
+                throw DiffError(.format, "router row \(row) has \(values.count) logits, row 0 has \(width)")
+            }
+            guard values.allSatisfy(\.isFinite) else {
+                throw DiffError(.format, "router row \(row) holds a number that is not finite")
+            }
+        }
+        guard (0...1).contains(threshold) else {
+            throw DiffError(.invalidArgument, "a router's threshold must be 0...1, found \(threshold)")
+        }
+        (self.logits, self.threshold) = (logits, threshold)
+    }
+
+    /// Number of sampling steps the router was learned for.
+    public var steps: Int { logits.count }
+    /// Sub-layers per step.
+    public var sublayers: Int { logits[0].count }
+
+    /// Which sub-layers of row `row` are computed.
+    public func keeps(row: Int) -> [Bool] {
+        // In float32 like the published code, so that scores next to the threshold fall on the same side.
+        logits[row].map { 1 / (1 + expf(-$0)) > Float(threshold) }
+    }
+}

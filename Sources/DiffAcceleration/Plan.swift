@@ -1,0 +1,83 @@
+public import DiffCheckpoint
+public import DiffTensor
+
+/// One method with its settings, as data: what a plan is made of.
+public protocol PlanEntry: Sendable {
+    /// The name in a plan's JSON, such as `l2c`.
+    static var method: String { get }
+    /// The entry as JSON, with its `method`.
+    var json: JSON { get }
+    /// Reads an entry; `files` opens JSON files beside the plan and throws when there is no such place.
+    init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError)
+    /// Throws `incompatible` or `unsupported` when the method can never work on these networks.
+    func check(_ layouts: [SiteLayout]) throws(DiffError)
+    /// The method at work, for one session.
+    func makeAcceleration() -> any Acceleration
+}
+
+/// A stack of methods written down as data: made, learned, saved, shown, and refused when it does not fit.
+public struct Plan: Sendable {
+    /// Outermost first.
+    public var entries: [any PlanEntry]
+
+    /// A plan of these entries; none is the plain model.
+    public init(_ entries: [any PlanEntry] = []) { self.entries = entries }
+
+    /// Every method a plan can name. A new method is added here and nowhere else.
+    static let methods: [any PlanEntry.Type] = [LayerCachePlan.self]
+
+    /// The names of all methods.
+    public static var methodNames: [String] { methods.map { $0.method } }
+
+    /// Reads a plan: `{"methods": [entry, …]}`, one entry, or a released L2C router file.
+    ///
+    /// `files` opens a JSON file beside the plan by its plain name. Throws `format`, `unsupported`.
+    public init(
+        _ json: JSON, source: String, files: (String) throws(DiffError) -> JSON = Plan.noFiles
+    ) throws(DiffError) {
+        let object = try JSONObject(json, source: source)
+        guard object.has("methods") else {
+            entries = object.members.isEmpty ? [] : [try Self.entry(object, files)]
+            return
+        }
+        try object.allow(only: ["methods", "comment", "version"])
+        var entries: [any PlanEntry] = []
+        for entry in try object.objects("methods") { entries.append(try Self.entry(entry, files)) }
+        guard entries.count <= 64 else { throw DiffError(.format, "\(source): more than 64 methods") }
+        self.entries = entries
+    }
+
+    /// Refuses every file: for plans that come as text.
+    public static let noFiles: @Sendable (String) throws(DiffError) -> JSON = { (name) throws(DiffError) in
+        throw DiffError(.unsupported, "a plan given as text cannot refer to the file \"\(name)\"")
+    }
+
+    private static func entry(
+        _ object: JSONObject, _ files: (String) throws(DiffError) -> JSON
+    ) throws(DiffError) -> any PlanEntry {
+        let isRouterFile = !object.has("method") && object.has("logits")
+        let name = isRouterFile ? LayerCachePlan.method : try object.string("method")
+        guard let type = methods.first(where: { $0.method == name }) else {
+            throw object.error("method", "no method \"\(name)\"; known: \(methodNames.joined(separator: ", "))")
+        }
+        return try type.init(object, files: files)
+    }
+
+    /// The plan as JSON.
+    public var json: JSON { .object(["methods": .array(entries.map(\.json))]) }
+
+    /// Throws when an entry cannot work on these networks, or entries not with each other.
+    public func check(_ layouts: [SiteLayout]) throws(DiffError) {
+        var seen: Set<String> = []
+        for entry in entries {
+            let name = type(of: entry).method
+            guard seen.insert(name).inserted else {
+                throw DiffError(.incompatible, "the plan names the method \"\(name)\" twice")
+            }
+            try locating("method \"\(name)\"") { () throws(DiffError) in try entry.check(layouts) }
+        }
+    }
+
+    /// The methods at work, for one session.
+    public func makeStack() -> AccelerationStack { AccelerationStack(entries.map { $0.makeAcceleration() }) }
+}

@@ -1,0 +1,127 @@
+public import DiffTensor
+import Glibc
+
+/// An open directory; names found in files are looked up here and nowhere else.
+///
+/// Every name must be a single path component. Symbolic links are refused unless the caller asked to follow them, as
+/// is needed for download caches that consist of links.
+public final class Directory: Sendable {
+    /// The path, for messages.
+    public let path: String
+    /// Whether links inside the directory are followed.
+    public let followsLinks: Bool
+    private let descriptor: Int32
+
+    /// Opens the directory at `path`, itself possibly behind a link. Throws `io`.
+    public init(path: String, followingLinks: Bool = false) throws(DiffError) {
+        try Self.check(path: path)
+        self.path = path
+        followsLinks = followingLinks
+        descriptor = Self.retrying { unsafe Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK) }
+        let number = errno
+        guard descriptor >= 0 else { throw SystemError.error(path, "cannot be opened", number) }
+    }
+
+    private init(adopting descriptor: Int32, path: String, followingLinks: Bool) {
+        (self.descriptor, self.path, followsLinks) = (descriptor, path, followingLinks)
+    }
+
+    deinit { _ = close(descriptor) }
+
+    /// Whether there is a directory at `path` (links followed). Throws `io` when nothing can be learned about it.
+    public static func isDirectory(_ path: String) throws(DiffError) -> Bool {
+        try check(path: path)
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else { throw SystemError.error(path, "cannot be opened", errno) }
+        return status.st_mode & S_IFMT == S_IFDIR
+    }
+
+    /// Opens the regular file `name` of this directory. Throws `io`, or `format` for a name that is not one
+    /// component.
+    public func open(_ name: String) throws(DiffError) -> FileBytes {
+        try Self.check(component: name)
+        let flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (followsLinks ? 0 : O_NOFOLLOW)
+        let descriptor = Self.retrying { unsafe openat(self.descriptor, name, flags) }
+        let number = errno
+        guard descriptor >= 0 else { throw SystemError.error("\(path)/\(name)", "cannot be opened", number) }
+        return try FileBytes(adopting: descriptor, path: "\(path)/\(name)")
+    }
+
+    /// Opens the directory `name` of this one. Throws `io`, or `format` for a name that is not one component.
+    public func subdirectory(_ name: String) throws(DiffError) -> Directory {
+        try Self.check(component: name)
+        let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (followsLinks ? 0 : O_NOFOLLOW)
+        let opened = Self.retrying { unsafe openat(descriptor, name, flags) }
+        let number = errno
+        guard opened >= 0 else { throw SystemError.error("\(path)/\(name)", "cannot be opened", number) }
+        return Directory(adopting: opened, path: "\(path)/\(name)", followingLinks: followsLinks)
+    }
+
+    /// Whether something called `name` is there, whatever it is: a broken link must not look like nothing, or another
+    /// file would be taken in its place.
+    public func contains(_ name: String) -> Bool { status(name, AT_SYMLINK_NOFOLLOW) != nil }
+
+    /// Whether `name` is a directory in this one.
+    public func containsDirectory(_ name: String) -> Bool {
+        guard let status = status(name, followsLinks ? 0 : AT_SYMLINK_NOFOLLOW) else { return false }
+        return status.st_mode & S_IFMT == S_IFDIR
+    }
+
+    /// The names that end in `suffix`, sorted. Throws `io`.
+    public func names(endingIn suffix: String) throws(DiffError) -> [String] {
+        // A descriptor of its own: reading moves the position, and closing the stream closes it.
+        let copy = Self.retrying { unsafe openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+        guard copy >= 0 else { throw SystemError.error(path, "cannot be listed", errno) }
+        guard let stream = unsafe fdopendir(copy) else {
+            let number = errno
+            _ = close(copy)
+            throw SystemError.error(path, "cannot be listed", number)
+        }
+        defer { unsafe _ = closedir(stream) }
+        var names: [String] = []
+        for _ in 0..<Limits.directoryEntries {
+            guard let entry = unsafe readdir(stream) else { break }
+            // The record ends with the name: copying the whole `dirent` would read beyond it.
+            let start = MemoryLayout<dirent>.offset(of: \dirent.d_name) ?? 0
+            let record = unsafe UnsafeRawBufferPointer(start: entry, count: Int(entry.pointee.d_reclen))
+            let name = unsafe String(decoding: record.dropFirst(start).prefix { $0 != 0 }, as: UTF8.self)
+            if name.hasSuffix(suffix) { names.append(name) }
+        }
+        return names.sorted(by: JSON.precedes)
+    }
+
+    private func status(_ name: String, _ flags: Int32) -> stat? {
+        guard Self.isComponent(name) else { return nil }
+        var status = stat()
+        return unsafe fstatat(descriptor, name, &status, flags) == 0 ? status : nil
+    }
+
+    /// Whether `name` can only mean an entry of one directory, on any system.
+    static func isComponent(_ name: String) -> Bool {
+        let bytes = name.utf8
+        guard !bytes.isEmpty, bytes.count <= Limits.fileNameBytes, name != ".", name != ".." else { return false }
+        return bytes.allSatisfy { $0 >= 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: "\\") }
+    }
+
+    static func check(component name: String) throws(DiffError) {
+        guard isComponent(name) else {
+            throw DiffError(.format, "\"\(name.prefix(100))\" is not the name of a file in the same directory")
+        }
+    }
+
+    /// C would end the path at a NUL.
+    static func check(path: String) throws(DiffError) {
+        let bytes = path.utf8
+        guard !bytes.isEmpty, bytes.count < Limits.pathBytes, !bytes.contains(0) else {
+            throw DiffError(.invalidArgument, "\"\(path.prefix(100))\" is not a path (1 to 4095 bytes, no NUL)")
+        }
+    }
+
+    /// Repeats a system call that a signal interrupted.
+    static func retrying<R: SignedInteger>(_ call: () -> R) -> R {
+        while true {
+            let result = call()
+            if result != -1 || errno != EINTR { return result }
+        }
+    }
+}

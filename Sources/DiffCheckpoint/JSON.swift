@@ -1,0 +1,146 @@
+import CJansson
+public import DiffTensor
+
+/// A JSON value.
+///
+/// Objects are compared without regard to the order of their members; the writer sorts them. Integers and other
+/// numbers are told apart as they were written: `4` is an integer, `4.0` a number.
+public enum JSON: Sendable, Equatable {
+    case null
+    case bool(Bool)
+    case integer(Int)
+    case number(Double)
+    case string(String)
+    case array([JSON])
+    case object([String: JSON])
+
+    /// Bounds on a text that comes from outside.
+    public struct Limits: Sendable {
+        /// Bytes of the text; never more than ``DiffCheckpoint/Limits/headerBytes``.
+        public var bytes: Int
+        /// Nesting; never more than ``DiffCheckpoint/Limits/jsonDepth``.
+        public var depth: Int
+        /// Values at all levels.
+        public var values: Int
+        /// Bytes of memory that reading may take, the text included.
+        public var memory: Int
+
+        /// Bounds; the defaults are those of a `config.json`.
+        public init(
+            bytes: Int = DiffCheckpoint.Limits.configBytes, depth: Int = DiffCheckpoint.Limits.jsonDepth,
+            values: Int = DiffCheckpoint.Limits.configValues, memory: Int = .max
+        ) {
+            self.bytes = min(bytes, DiffCheckpoint.Limits.headerBytes)
+            self.depth = min(depth, DiffCheckpoint.Limits.jsonDepth)
+            self.values = values
+            self.memory = memory
+        }
+    }
+
+    /// Reads one JSON value (strict RFC 8259 in UTF-8: no duplicate names, no NUL, nothing behind it).
+    ///
+    /// `source` names the text in errors. Throws `format` for bad JSON, with line and column, and for a passed limit.
+    public init(
+        parsing text: UnsafeRawBufferPointer, limits: Limits = Limits(), source: String
+    ) throws(DiffError) {
+        guard text.count <= limits.bytes else {
+            throw DiffError(.format, "\(source): \(text.count) bytes of JSON; at most \(limits.bytes) are read")
+        }
+        try unsafe self.init(parsing: text, scan: JSONScan(text), limits: limits, source: source)
+    }
+
+    /// The same for a string.
+    public init(parsing text: String, limits: Limits = Limits(), source: String) throws(DiffError) {
+        // Not `withUTF8`, whose closure cannot throw a typed error.
+        let bytes = Array(text.utf8.prefix(max(0, limits.bytes) + 1))
+        self = try unsafe bytes.withUnsafeBufferPointer { (raw) throws(DiffError) -> JSON in
+            try unsafe JSON(parsing: UnsafeRawBufferPointer(raw), limits: limits, source: source)
+        }
+    }
+
+    /// The same for a text that was scanned already.
+    init(
+        parsing text: UnsafeRawBufferPointer, scan: JSONScan, limits: Limits, source: String
+    ) throws(DiffError) {
+        guard scan.depth <= limits.depth else {
+            throw DiffError(.format, "\(source): JSON nested \(scan.depth) deep; at most \(limits.depth) are read")
+        }
+        guard scan.values <= limits.values else {
+            throw DiffError(.format, "\(source): about \(scan.values) JSON values; at most \(limits.values) are read")
+        }
+        guard scan.memory <= limits.memory else {
+            throw DiffError(
+                .format,
+                "\(source): reading this JSON could take \(scan.memory) bytes of memory; at most \(limits.memory) "
+                    + "are spent on a file of this size")
+        }
+        guard let start = text.baseAddress, text.count > 0 else {
+            throw DiffError(.format, "\(source): empty where JSON was expected")
+        }
+        var error = json_error_t()
+        let flags = Int(JSON_REJECT_DUPLICATES | JSON_DECODE_ANY)
+        let bytes = unsafe start.assumingMemoryBound(to: CChar.self)
+        guard let root = unsafe json_loadb(bytes, text.count, flags, &error) else {
+            let what = unsafe withUnsafeBytes(of: error.text) { unsafe Self.text($0.prefix { $0 != 0 }) }
+            let place = "line \(error.line), column \(error.column)"
+            throw DiffError(.format, "\(source): bad JSON at \(place): \(what)")
+        }
+        defer { unsafe json_decref(root) }
+        self = try unsafe Self.converted(root, depth: 0, source: source)
+    }
+
+    // Recursion ends at `Limits.jsonDepth`: the scan has bounded the nesting, and the guard here does again.
+    private static func converted(
+        _ value: UnsafeMutablePointer<json_t>, depth: Int, source: String
+    ) throws(DiffError) -> JSON {
+        guard depth <= DiffCheckpoint.Limits.jsonDepth else { throw DiffError(.format, "\(source): JSON too deep") }
+        switch unsafe value.pointee.type {
+        case JSON_NULL: return .null
+        case JSON_TRUE: return .bool(true)
+        case JSON_FALSE: return .bool(false)
+        case JSON_INTEGER:
+            guard let integer = unsafe Int(exactly: json_integer_value(value)) else {
+                throw DiffError(.format, "\(source): an integer beyond 64 bits")
+            }
+            return .integer(integer)
+        case JSON_REAL: return .number(unsafe json_real_value(value))
+        case JSON_STRING:
+            let start = unsafe UnsafeRawPointer(json_string_value(value))
+            let bytes = unsafe UnsafeRawBufferPointer(
+                start: start, count: start == nil ? 0 : json_string_length(value))
+            return .string(unsafe text(bytes[...]))
+        case JSON_ARRAY:
+            let count = unsafe json_array_size(value)
+            var elements: [JSON] = []
+            elements.reserveCapacity(count)  // of blocks that exist: the scan has bounded them
+            for index in 0..<count {
+                guard let element = unsafe json_array_get(value, index) else { continue }
+                elements.append(try unsafe converted(element, depth: depth + 1, source: source))
+            }
+            return .array(elements)
+        case JSON_OBJECT:
+            var members: [String: JSON] = [:]
+            members.reserveCapacity(unsafe json_object_size(value))
+            var position = unsafe json_object_iter(value)
+            while let here = unsafe position {
+                if let key = unsafe json_object_iter_key(here), let member = unsafe json_object_iter_value(here) {
+                    let bytes = unsafe UnsafeRawBufferPointer(start: key, count: json_object_iter_key_len(here))
+                    let name = unsafe text(bytes[...])
+                    let value = try unsafe converted(member, depth: depth + 1, source: source)
+                    // The parser compares bytes, Swift compares characters: composed and decomposed are one name.
+                    guard members.updateValue(value, forKey: name) == nil else {
+                        throw DiffError(
+                            .format, "\(source): \"\(name.prefix(100))\" is there twice in Unicode's terms")
+                    }
+                }
+                unsafe position = json_object_iter_next(value, here)
+            }
+            return .object(members)
+        default: throw DiffError(.internal, "\(source): a JSON value of unknown kind")
+        }
+    }
+
+    private static func text(_ bytes: Slice<UnsafeRawBufferPointer>) -> String {
+        unsafe String(decoding: bytes, as: UTF8.self)
+    }
+}

@@ -1,0 +1,73 @@
+public import DiffTensor
+
+/// Writes safetensors files in one canonical form: the same tensors give the same bytes.
+///
+/// The table is sorted by name, the header padded with spaces to 8 bytes. Elements of wider types come first, so that
+/// every tensor starts at a multiple of its element size.
+public enum SafetensorsWriter {
+    /// Writes `tensors` (f32, f16 or bf16) and the strings `metadata` as the file `path`, atomically
+    /// (``AtomicFile``).
+    ///
+    /// Throws `invalidArgument` for names that no reader would take, `internal` for tensors without memory, `io`.
+    public static func write(
+        _ tensors: [String: Tensor], metadata: [String: String] = [:], to path: String
+    ) throws(DiffError) {
+        let (header, order) = try layout(tensors, metadata: metadata, path: path)
+        let file = try AtomicFile(path: path)
+        try unsafe header.withUnsafeBufferPointer { (bytes) throws(DiffError) in
+            try unsafe file.write(UnsafeRawBufferPointer(bytes))
+        }
+        for name in order {
+            guard let tensor = tensors[name], tensor.byteCount > 0 else { continue }
+            guard let start = unsafe tensor.raw else {
+                throw DiffError(.internal, "\(path): tensor \"\(name)\" has no memory")
+            }
+            try unsafe file.write(UnsafeRawBufferPointer(start: start, count: tensor.byteCount))
+        }
+        try file.commit()
+    }
+
+    /// The bytes before the elements, and the names in the order of their elements.
+    static func layout(
+        _ tensors: [String: Tensor], metadata: [String: String], path: String
+    ) throws(DiffError) -> (header: [UInt8], order: [String]) {
+        guard tensors.count <= Limits.tensors else {
+            throw DiffError(
+                .invalidArgument, "\(path): \(tensors.count) tensors; at most \(Limits.tensors) are written")
+        }
+        let order = tensors.sorted { a, b in
+            a.value.dtype.size == b.value.dtype.size
+                ? JSON.precedes(a.key, b.key) : a.value.dtype.size > b.value.dtype.size
+        }
+        var table: [String: JSON] = [:]
+        var end = 0
+        for (name, tensor) in order {
+            guard !name.isEmpty, name.utf8.count <= Limits.nameBytes, !name.utf8.contains(0), name != "__metadata__"
+            else { throw DiffError(.invalidArgument, "\(path): \"\(name.prefix(100))\" cannot be a tensor's name") }
+            guard let next = Checked.add(end, tensor.byteCount) else {
+                throw DiffError(.invalidArgument, "\(path): the tensors are too large for one file")
+            }
+            table[name] = .object([
+                "dtype": .string(tensor.dtype.name), "shape": .array(tensor.shape.dims.map(JSON.integer)),
+                "data_offsets": .array([.integer(end), .integer(next)]),
+            ])
+            end = next
+        }
+        guard !metadata.contains(where: { $0.key.utf8.contains(0) || $0.value.utf8.contains(0) }) else {
+            throw DiffError(.invalidArgument, "\(path): a metadata string holds NUL")
+        }
+        if !metadata.isEmpty { table["__metadata__"] = .object(metadata.mapValues(JSON.string)) }
+        var text = Array(JSON.object(table).serialized().utf8)
+        while text.count % 8 != 0 { text.append(UInt8(ascii: " ")) }
+        guard text.count <= Limits.headerBytes else {
+            throw DiffError(.invalidArgument, "\(path): a header of \(text.count) bytes would be too long")
+        }
+        var length = UInt64(text.count)
+        var header: [UInt8] = []
+        for _ in 0..<8 {
+            header.append(UInt8(truncatingIfNeeded: length))
+            length >>= 8
+        }
+        return (header + text, order.map(\.key))
+    }
+}

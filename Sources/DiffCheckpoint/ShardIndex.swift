@@ -1,0 +1,51 @@
+import DiffTensor
+
+/// The validated contents of a `*.safetensors.index.json`: which file holds which tensor.
+struct ShardIndex: Sendable {
+    /// File names, sorted: single components ending in `.safetensors`.
+    let shards: [String]
+    /// Position in ``shards`` of each tensor's file.
+    let home: [String: Int]
+
+    /// Checks the text of an index of `fileSize` bytes. Throws `format`.
+    init(_ text: UnsafeRawBufferPointer, source: String) throws(DiffError) {
+        let limits = JSON.Limits(
+            bytes: Limits.indexBytes, values: 2 * Limits.tensors, memory: Limits.parseMemory(fileSize: text.count))
+        let json = try unsafe JSON(parsing: text, limits: limits, source: source)
+        let map = try JSONObject(json, source: source).object("weight_map")
+        guard !map.members.isEmpty, map.members.count <= Limits.tensors else {
+            throw map.error("", "\(map.members.count) tensors; 1 to \(Limits.tensors) are allowed")
+        }
+        var positions: [String: Int] = [:]
+        for (name, value) in map.members {
+            guard !name.isEmpty, name.utf8.count <= Limits.nameBytes else {
+                throw map.error(name, "a tensor's name has 1 to \(Limits.nameBytes) bytes")
+            }
+            guard case .string(let shard) = value else {
+                throw map.error(name, "expected a file name, found \(value.summary)")
+            }
+            positions[shard] = 0
+        }
+        guard positions.count <= Limits.shards else {
+            throw DiffError(.format, "\(source): \(positions.count) shards; at most \(Limits.shards) are read")
+        }
+        shards = positions.keys.sorted(by: JSON.precedes)
+        for (position, shard) in shards.enumerated() {
+            try locating("\(source): weight_map") { () throws(DiffError) in try Directory.check(component: shard) }
+            guard shard.hasSuffix(".safetensors") else {
+                let foreign = ForeignFormat.endings.contains { shard.hasSuffix($0) }
+                throw DiffError(
+                    foreign ? .unsupported : .format,
+                    "\(source): weight_map: \"\(shard)\" is not a .safetensors file"
+                        + (foreign ? "; \(ForeignFormat.advice)" : ""))
+            }
+            positions[shard] = position
+        }
+        var home: [String: Int] = [:]
+        home.reserveCapacity(map.members.count)
+        for (name, value) in map.members {
+            if case .string(let shard) = value { home[name] = positions[shard] }
+        }
+        self.home = home
+    }
+}

@@ -1,0 +1,158 @@
+public import DiffTensor
+
+/// The tensors of a checkpoint: the union over one safetensors file or over shards.
+///
+/// Holds names and places, no elements. Thread-safe: reading is by position.
+public final class TensorTable: Sendable {
+    /// Where a tensor's bytes are.
+    struct Place: Sendable {
+        let file: Int
+        let entry: TensorEntry
+    }
+
+    private enum Source: Sendable {
+        case open(FileBytes)
+        // Opened again for each read: a host process has few descriptors, a large checkpoint many shards.
+        case named(Directory, String, FileBytes.Identity)
+    }
+
+    private let sources: [Source]
+    private let places: [String: Place]
+    /// The `__metadata__` strings of the file (of the first shard that has any).
+    public let metadata: [String: String]
+    /// Path of the file or of the index, for messages.
+    public let path: String
+
+    /// A table without tensors.
+    init(emptyAt path: String) {
+        (sources, places, metadata, self.path) = ([], [:], [:], path)
+    }
+
+    /// The tensors of one file. Throws `format`, `io` or `unsupported`.
+    public init(_ file: FileBytes) throws(DiffError) {
+        let header = try SafetensorsHeader(file)
+        var places: [String: Place] = [:]
+        places.reserveCapacity(header.entries.count)
+        for entry in header.entries { places[entry.name] = Place(file: 0, entry: entry) }
+        (sources, metadata, path) = ([.open(file)], header.metadata, file.path)
+        self.places = places
+    }
+
+    /// The tensors of the shards that the file `index` of `directory` lists. Throws `format` when a tensor is not in
+    /// the shard that the index names, is in two shards, or is in a shard but not in the index.
+    public init(index: String, in directory: Directory) throws(DiffError) {
+        let file = try directory.open(index)
+        let text = try file.contents(limit: Limits.indexBytes)
+        let shards = try unsafe text.withBytes { (text) throws(DiffError) in
+            try unsafe ShardIndex(text, source: file.path)
+        }
+        var sources: [Source] = []
+        var places: [String: Place] = [:]
+        var metadata: [String: String] = [:]
+        for (number, name) in shards.shards.enumerated() {
+            let shard = try directory.open(name)
+            let header = try SafetensorsHeader(shard)
+            if metadata.isEmpty { metadata = header.metadata }
+            for entry in header.entries {
+                let tensor = "tensor \"\(entry.name.prefix(200))\""
+                guard let home = shards.home[entry.name] else {
+                    throw DiffError(.format, "\(shard.path): \(tensor) is not in \(file.path)")
+                }
+                guard home == number else {
+                    throw DiffError(.format, "\(shard.path): \(tensor) belongs to another shard by \(file.path)")
+                }
+                places[entry.name] = Place(file: number, entry: entry)
+            }
+            sources.append(.named(directory, name, shard.identity))
+        }
+        if places.count < shards.home.count {
+            let missing = shards.home.keys.filter { places[$0] == nil }.sorted(by: JSON.precedes)
+            let list = NameList(missing).text
+            throw DiffError(.format, "\(file.path): not in the shards it names: \(list)")
+        }
+        (self.sources, self.places, self.metadata, path) = (sources, places, metadata, file.path)
+    }
+
+    /// Names of all tensors, sorted.
+    public var names: [String] { places.keys.sorted(by: JSON.precedes) }
+
+    /// Number of tensors.
+    public var count: Int { places.count }
+
+    /// Bytes of all elements.
+    public var byteCount: Int { places.values.reduce(0) { Checked.add($0, $1.entry.byteCount) ?? .max } }
+
+    /// Whether there is a tensor `name`.
+    public func has(_ name: String) -> Bool { places[name] != nil }
+
+    /// Type, shape and place of the tensor `name`, or nil.
+    public func info(_ name: String) -> TensorEntry? { places[name]?.entry }
+
+    /// The tensor `name` in the file's element type.
+    ///
+    /// Throws `format` when it is not there, `unsupported` when its elements cannot be weights, `io` when the file
+    /// changed, `outOfMemory` or `overBudget`.
+    public func load(_ name: String, budget: MemoryBudget? = nil) throws(DiffError) -> Tensor {
+        let place = try place(name)
+        let type = try weightType(place.entry)
+        let block = try Storage(byteCount: place.entry.byteCount, budget: budget)
+        try read(place, into: block, at: 0)
+        return try Tensor(block, place.entry.shape, type)
+    }
+
+    /// Reads the elements of `name` into `block` from byte `start` on.
+    func read(_ name: String, into block: Storage, at start: Int) throws(DiffError) {
+        try read(place(name), into: block, at: start)
+    }
+
+    /// The element type as weights, or `unsupported`.
+    func weightType(_ entry: TensorEntry) throws(DiffError) -> DType {
+        guard let type = entry.type.weight else {
+            throw DiffError(
+                .unsupported,
+                "\(path): tensor \"\(entry.name)\": \(entry.type.rawValue) cannot be weights (F32, F16, BF16 can)"
+            )
+        }
+        return type
+    }
+
+    func place(_ name: String) throws(DiffError) -> Place {
+        guard let place = places[name] else { throw DiffError(.format, "\(path): no tensor \"\(name.prefix(200))\"") }
+        return place
+    }
+
+    func read(_ place: Place, into block: Storage, at start: Int) throws(DiffError) {
+        guard start >= 0, let end = Checked.add(start, place.entry.byteCount), end <= block.byteCount,
+            let base = unsafe block.base, place.file >= 0, place.file < sources.count
+        else { throw DiffError(.internal, "\(path): no room for tensor \"\(place.entry.name)\"") }
+        let file: FileBytes
+        switch sources[place.file] {
+        case .open(let open): file = open
+        case .named(let directory, let name, let identity):
+            file = try directory.open(name)
+            guard file.identity == identity else {
+                throw DiffError(.io, "\(file.path): the file changed since the checkpoint was opened")
+            }
+        }
+        try unsafe file.read(
+            at: place.entry.offset,
+            into: UnsafeMutableRawBufferPointer(start: base + start, count: place.entry.byteCount))
+    }
+}
+
+/// A list of names for an error text: the first twelve, and how many more there are.
+struct NameList {
+    static let shown = 12
+    let names: [String]
+
+    init(_ names: [String]) { self.names = names }
+
+    var text: String {
+        let some = names.prefix(Self.shown).map(Self.short)
+        let rest = names.count - some.count
+        return some.joined(separator: ", ") + (rest > 0 ? " and \(rest) more" : "")
+    }
+
+    /// A name that leaves room for others.
+    static func short(_ name: String) -> String { name.utf8.count > 200 ? String(name.prefix(80)) + "..." : name }
+}

@@ -1,0 +1,64 @@
+public import DiffCheckpoint
+public import DiffTensor
+
+/// The KL autoencoder of Stable Diffusion (`AutoencoderKL`), loaded from diffusers or latent-diffusion names.
+///
+/// Immutable after loading. A checkpoint without encoder tensors loads as a decoder.
+public struct Autoencoder: Sendable {
+    public let configuration: AutoencoderConfiguration
+    public let layout: SiteLayout
+    private let decoder: AutoencoderDecoder
+    private let encoder: AutoencoderEncoder?
+
+    /// Loads the autoencoder. Throws `format` listing every tensor that is missing, unused or of the wrong shape.
+    public init(_ configuration: AutoencoderConfiguration, _ weights: Weights) throws(DiffError) {
+        let names = AutoencoderNames(weights)
+        var layout = SiteLayout(family: "autoencoder_kl")
+        decoder = try AutoencoderDecoder(weights, names, configuration, &layout)
+        if weights.has("encoder.conv_in.weight") {
+            encoder = try AutoencoderEncoder(weights, names, configuration, &layout)
+        } else {
+            encoder = nil
+            weights.markUsed(prefix: "quant_conv.")
+        }
+        try weights.finish()
+        self.configuration = configuration
+        self.layout = layout
+    }
+
+    /// Whether ``encode(_:_:)`` is available.
+    public var hasEncoder: Bool { encoder != nil }
+
+    /// Latents of the diffusion model [batch, latentChannels, h, w] to pixels [batch, outChannels, h * factor, w * factor],
+    /// nominally in [-1, 1] (not clamped).
+    public func decode(_ latents: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        let c = configuration
+        guard latents.shape.rank == 4, latents.shape[1] == c.latentChannels, latents.shape.count > 0 else {
+            throw DiffError(.shape, "latents \(latents.shape), expected [batch, \(c.latentChannels), h, w]")
+        }
+        return try decoder(unscaled(latents, run), run)
+    }
+
+    /// Latents divided by the scaling factor, plus the shift.
+    private func unscaled(_ latents: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        let shift = try run.filled(latents.shape.count, with: configuration.shiftFactor).reshaped(latents.shape)
+        return try run.combine(1 / configuration.scalingFactor, latents, 1, shift)
+    }
+
+    /// Pixels [batch, inChannels, h, w] in [-1, 1] to the moments of their latents in the autoencoder's own scale:
+    /// [batch, 2 * latentChannels, h / factor, w / factor], means first, log-variances clamped to [-30, 20].
+    ///
+    /// Throws `unsupported` when the checkpoint holds no encoder.
+    public func encode(_ image: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        let c = configuration
+        guard let encoder else { throw DiffError(.unsupported, "this autoencoder was saved without its encoder") }
+        guard image.shape.rank == 4, image.shape[1] == c.inChannels, image.shape[2] % c.factor == 0,
+            image.shape[3] % c.factor == 0, image.shape.count > 0
+        else {
+            throw DiffError(
+                .shape, "image \(image.shape), expected [batch, \(c.inChannels), h, w], sides multiples of \(c.factor)")
+        }
+        let moments = try encoder(image, run)
+        return try run.clamped(moments, fromChannel: c.latentChannels, to: -30...20)
+    }
+}

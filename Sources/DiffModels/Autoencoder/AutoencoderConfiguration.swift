@@ -1,0 +1,45 @@
+public import DiffCheckpoint
+public import DiffTensor
+
+/// Sizes of a Stable Diffusion KL autoencoder. Keys and defaults are those of diffusers' `AutoencoderKL`.
+public struct AutoencoderConfiguration: Sendable, Equatable {
+    public var inChannels: Int
+    public var outChannels: Int
+    public var latentChannels: Int
+    /// Channels per level, finest first.
+    public var levelChannels: [Int]
+    /// Residual blocks per encoder level; the decoder has one more.
+    public var layersPerBlock: Int
+    public var groups: Int
+    /// Latents of the diffusion model are (autoencoder latents - shiftFactor) * scalingFactor.
+    public var scalingFactor: Float
+    public var shiftFactor: Float
+    public var usesQuantConvolution: Bool
+    public var usesPostQuantConvolution: Bool
+
+    /// Pixels per latent along a side.
+    public var factor: Int { 1 << (levelChannels.count - 1) }
+
+    /// Reads a diffusers config; every key has the Stable Diffusion f8 value as its default.
+    public init(_ c: JSONObject) throws(DiffError) {
+        inChannels = try c.integer("in_channels", in: 1...64, default: 3)
+        outChannels = try c.integer("out_channels", in: 1...64, default: 3)
+        latentChannels = try c.integer("latent_channels", in: 1...1024, default: 4)
+        levelChannels = try c.integers("block_out_channels", in: 1...16384, default: [128, 256, 512, 512])
+        layersPerBlock = try c.integer("layers_per_block", in: 1...64, default: 2)
+        groups = try c.integer("norm_num_groups", in: 1...1024, default: 32)
+        scalingFactor = Float(try c.number("scaling_factor", in: 1e-6...1e6, default: 0.18215))
+        shiftFactor = Float(try c.number("shift_factor", in: -1e6...1e6, default: 0))
+        usesQuantConvolution = try c.bool("use_quant_conv", default: true)
+        usesPostQuantConvolution = try c.bool("use_post_quant_conv", default: true)
+        guard (1...8).contains(levelChannels.count) else {
+            throw DiffError(.format, "\(c.path): block_out_channels must name 1 to 8 levels")
+        }
+        for channels in levelChannels where channels % groups != 0 {
+            throw DiffError(.format, "\(c.path): \(channels) channels are not divisible into \(groups) groups")
+        }
+        guard try c.string("act_fn", default: "silu") == "silu" else {
+            throw DiffError(.unsupported, "\(c.path): act_fn must be \"silu\"")
+        }
+    }
+}

@@ -1,0 +1,88 @@
+public import DiffCheckpoint
+public import DiffTensor
+
+/// Class-conditional diffusion transformer (Peebles & Xie 2023), loaded from the official or the diffusers layout.
+///
+/// Immutable after loading; any number of runs may use one model at once.
+public struct DiT: Sendable {
+    public let configuration: DiTConfiguration
+    public let layout: SiteLayout
+    private let patchWeight, patchBias, positions, classTable: Tensor
+    private let time: TimestepEmbedding
+    private let blocks: [DiTBlock]
+    private let finalModulation, finalProjection: Linear
+
+    /// Loads the network. Throws `format` listing every tensor that is missing, unused or of the wrong shape.
+    public init(_ configuration: DiTConfiguration, _ weights: Weights) throws(DiffError) {
+        let c = configuration
+        let parameters: any DiTParameters =
+            switch c.naming {
+            case .official: OfficialDiTParameters(weights: weights, c: c)
+            case .diffusers: DiffusersDiTParameters(weights: weights, c: c)
+            }
+        let patch = try parameters.patch
+        (patchWeight, patchBias) = (patch.weight, patch.bias)
+        if let stored = try parameters.positions {
+            positions = stored
+        } else {
+            positions = try sinCosPositions(width: c.width, grid: c.grid)
+        }
+        let mlp = try parameters.time
+        let half = c.timeFeatures / 2
+        let denominator = Float(c.conventions == .official ? half : max(1, half - 1))
+        time = TimestepEmbedding(
+            frequencies: TimeFrequencies(half: half, denominator: denominator), first: mlp.first, second: mlp.second)
+        classTable = try parameters.classTable
+        var layout = SiteLayout(family: "dit")
+        var blocks: [DiTBlock] = []
+        for index in 0..<c.depth {
+            blocks.append(try DiTBlock(parameters.block(index), c, &layout))
+        }
+        finalModulation = try parameters.finalModulation
+        finalProjection = try parameters.finalProjection
+        try weights.finish()
+        (self.configuration, self.layout, self.blocks) = (c, layout, blocks)
+    }
+
+    /// The network's raw output: epsilon, then the variance channels when it learns them.
+    ///
+    /// `x` is [batch, inChannels, inputSize, inputSize], `t` [batch] original timesteps (0...999; fractions allowed), `y`
+    /// one class index per sample. Gives [batch, outChannels, inputSize, inputSize].
+    public func callAsFunction(_ x: Tensor, t: Tensor, y: [Int], _ run: Run) throws(DiffError) -> Tensor {
+        let c = configuration
+        let expected = try Shape(x.shape[0], c.inChannels, c.inputSize, c.inputSize)
+        guard x.shape == expected, t.shape.count == y.count, y.count == x.shape[0] else {
+            throw DiffError(
+                .shape, "DiT input \(x.shape) with \(t.shape.count) times and \(y.count) labels, expected x \(expected)")
+        }
+        var h = try run.addTable(patchTokens(x, run), positions)
+        let conditioning = try run.add(timeEmbedding(t, run), classEmbedding(y, run))
+        let activated = try run.activate(conditioning, .silu)
+        for index in run.blocks(of: layout) where index < blocks.count {
+            h = try blocks[index](h, activated, run)
+        }
+        let m = try finalModulation(activated, run)
+        h = try run.normModulate(h, shift: RowVectors(m, 0, of: 2), scale: RowVectors(m, 1, of: 2), eps: 1e-6)
+        return try run.unpatchify(
+            finalProjection(h, run), channels: c.outChannels, gridHeight: c.grid, gridWidth: c.grid, patch: c.patchSize)
+    }
+
+    /// Patches of `x` through the patch projection, before positions: [batch, tokens, width].
+    public func patchTokens(_ x: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        try run.linear(run.patchify(x, patch: configuration.patchSize), patchWeight, bias: patchBias)
+    }
+
+    /// Sinusoidal features of `t`: [batch, timeFeatures], cosines first.
+    public func timeFeatures(_ t: Tensor, _ run: Run) throws(DiffError) -> Tensor { try time.features(t, run) }
+
+    /// The time network's output: [batch, width].
+    public func timeEmbedding(_ t: Tensor, _ run: Run) throws(DiffError) -> Tensor { try time(t, run) }
+
+    /// Rows `y` of the class table: [batch, width]. Throws `invalidArgument` for a label outside the table.
+    public func classEmbedding(_ y: [Int], _ run: Run) throws(DiffError) -> Tensor {
+        try run.embedding(classTable, y)
+    }
+
+    /// The blocks' attention and MLP sites in order: attention of block 0, MLP of block 0, attention of block 1, …
+    public var sublayers: [Site] { blocks.flatMap { [$0.attentionSite, $0.mlpSite] } }
+}

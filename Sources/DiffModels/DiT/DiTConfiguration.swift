@@ -1,0 +1,117 @@
+public import DiffCheckpoint
+public import DiffTensor
+
+/// The two ways in which published code runs the same DiT weights.
+public enum DiTConventions: String, Sendable, CaseIterable {
+    /// facebookresearch/DiT: time frequencies over 128, every norm with eps 1e-6. The weights were trained with these.
+    case official
+    /// diffusers: time frequencies over 127, the second norm of a block with the config's `norm_eps`.
+    case diffusers
+}
+
+/// Which names the checkpoint uses.
+public enum DiTNaming: String, Sendable {
+    case official, diffusers
+}
+
+/// Sizes and options of a class-conditional DiT.
+public struct DiTConfiguration: Sendable, Equatable {
+    /// Side of the square input in latent (or pixel) units.
+    public var inputSize: Int
+    public var patchSize: Int
+    public var inChannels: Int
+    /// 2 * inChannels when the network also predicts the variance, else inChannels.
+    public var outChannels: Int
+    public var width: Int
+    public var depth: Int
+    public var heads: Int
+    /// Hidden width of a block's MLP.
+    public var mlpWidth: Int
+    public var classes: Int
+    /// Rows of the class table: one more than `classes` when the model was trained for guidance.
+    public var classRows: Int
+    /// Number of sinusoidal time features; even.
+    public var timeFeatures: Int
+    public var naming: DiTNaming
+    public var conventions: DiTConventions
+    /// eps of the second norm under the diffusers conventions.
+    public var secondNormEps: Float
+
+    /// Tokens along one side, and in all.
+    public var grid: Int { inputSize / patchSize }
+    public var tokens: Int { grid * grid }
+    /// The class index that means "no class"; nil when the model has none.
+    public var nullClass: Int? { classRows > classes ? classes : nil }
+
+    /// Reads either layout's config. `conventions` overrides the official default.
+    public init(_ config: JSONObject, conventions: DiTConventions = .official) throws(DiffError) {
+        if config.has("num_attention_heads") {
+            try self.init(diffusers: config, conventions)
+        } else {
+            try self.init(official: config, conventions)
+        }
+        try check(config.path)
+    }
+
+    private init(official c: JSONObject, _ conventions: DiTConventions) throws(DiffError) {
+        inputSize = try c.integer("input_size", in: 1...8192, default: 32)
+        patchSize = try c.integer("patch_size", in: 1...1024, default: 2)
+        inChannels = try c.integer("in_channels", in: 1...1024, default: 4)
+        width = try c.integer("hidden_size", in: 4...65536)
+        depth = try c.integer("depth", in: 1...4096)
+        heads = try c.integer("num_heads", in: 1...1024)
+        classes = try c.integer("num_classes", in: 1...10_000_000, default: 1000)
+        timeFeatures = try c.integer("frequency_embedding_size", in: 2...65536, default: 256)
+        let ratio = try c.number("mlp_ratio", in: 0.001...1024, default: 4)
+        mlpWidth = max(1, Int(Double(width) * ratio))
+        outChannels = try c.bool("learn_sigma", default: true) ? inChannels * 2 : inChannels
+        let dropout = try c.number("class_dropout_prob", in: 0...1, default: 0.1)
+        classRows = classes + (dropout > 0 ? 1 : 0)
+        naming = .official
+        secondNormEps = 1e-6
+        self.conventions = conventions
+    }
+
+    private init(diffusers c: JSONObject, _ conventions: DiTConventions) throws(DiffError) {
+        heads = try c.integer("num_attention_heads", in: 1...1024)
+        let headDim = try c.integer("attention_head_dim", in: 1...65536)
+        inputSize = try c.integer("sample_size", in: 1...8192, default: 32)
+        patchSize = try c.integer("patch_size", in: 1...1024, default: 2)
+        inChannels = try c.integer("in_channels", in: 1...1024, default: 4)
+        outChannels = try c.integer("out_channels", in: 1...2048, default: inChannels)
+        depth = try c.integer("num_layers", in: 1...4096)
+        classes = try c.integer("num_embeds_ada_norm", in: 1...10_000_000, default: 1000)
+        width = heads * headDim
+        mlpWidth = 4 * width
+        classRows = classes + 1
+        timeFeatures = 256
+        naming = .diffusers
+        secondNormEps = Float(try c.number("norm_eps", in: 0...1, default: 1e-5))
+        self.conventions = conventions
+        let expected = [
+            ("activation_fn", "gelu-approximate"), ("norm_type", "ada_norm_zero"),
+        ]
+        for (key, value) in expected where try c.string(key, default: value) != value {
+            throw DiffError(.unsupported, "\(c.path): \(key) must be \"\(value)\" for a DiT")
+        }
+    }
+
+    private func check(_ path: String) throws(DiffError) {
+        guard width <= 65536, width % heads == 0 else {
+            throw DiffError(.format, "\(path): a width of \(width) is not divisible into \(heads) heads")
+        }
+        guard width % 4 == 0 else { throw DiffError(.format, "\(path): the width \(width) is no multiple of 4") }
+        guard inputSize % patchSize == 0 else {
+            throw DiffError(.format, "\(path): an input of \(inputSize) has no patches of \(patchSize)")
+        }
+        guard timeFeatures % 2 == 0 else {
+            throw DiffError(.format, "\(path): frequency_embedding_size \(timeFeatures) is odd")
+        }
+        guard outChannels == inChannels || outChannels == 2 * inChannels else {
+            throw DiffError(.format, "\(path): \(outChannels) output channels for \(inChannels) input channels")
+        }
+        guard tokens <= 1 << 20, patchSize * patchSize * outChannels <= 1 << 22, mlpWidth <= 1 << 22 else {
+            throw DiffError(.format, "\(path): \(tokens) tokens of \(patchSize) x \(patchSize) patches are too many")
+        }
+    }
+}

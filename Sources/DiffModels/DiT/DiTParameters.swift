@@ -1,0 +1,128 @@
+import DiffCheckpoint
+import DiffTensor
+
+/// Where the parts of a DiT stand in a checkpoint: one implementation per published layout.
+protocol DiTParameters {
+    var patch: (weight: Tensor, bias: Tensor) { get throws(DiffError) }
+    /// The stored position table [tokens, width]; nil where the layout does not store it.
+    var positions: Tensor? { get throws(DiffError) }
+    var time: (first: Linear, second: Linear) { get throws(DiffError) }
+    var classTable: Tensor { get throws(DiffError) }
+    var finalModulation: Linear { get throws(DiffError) }
+    var finalProjection: Linear { get throws(DiffError) }
+    func block(_ index: Int) throws(DiffError) -> DiTBlockParameters
+}
+
+/// The linear layers of one block and the names of its sites.
+struct DiTBlockParameters {
+    let modulation, qkv, projection, fc1, fc2: Linear
+    let name, attentionName, mlpName: String
+}
+
+/// facebookresearch/DiT.
+struct OfficialDiTParameters: DiTParameters {
+    let weights: Weights
+    let c: DiTConfiguration
+
+    var patch: (weight: Tensor, bias: Tensor) {
+        get throws(DiffError) { try patchProjection(weights.scope("x_embedder.proj"), c) }
+    }
+    var positions: Tensor? {
+        get throws(DiffError) {
+            guard weights.has("pos_embed") else { return nil }
+            return try weights.tensor("pos_embed", [1, c.tokens, c.width]).widened(budget: weights.options.budget)
+        }
+    }
+    var time: (first: Linear, second: Linear) {
+        get throws(DiffError) {
+            let mlp = weights.scope("t_embedder.mlp")
+            return (
+                try Linear(mlp.scope("0"), c.timeFeatures, c.width), try Linear(mlp.scope("2"), c.width, c.width)
+            )
+        }
+    }
+    var classTable: Tensor {
+        get throws(DiffError) { try weights.tensor("y_embedder.embedding_table.weight", [c.classRows, c.width]) }
+    }
+    var finalModulation: Linear {
+        get throws(DiffError) { try Linear(weights.scope("final_layer.adaLN_modulation.1"), c.width, 2 * c.width) }
+    }
+    var finalProjection: Linear {
+        get throws(DiffError) {
+            try Linear(weights.scope("final_layer.linear"), c.width, c.patchSize * c.patchSize * c.outChannels)
+        }
+    }
+
+    func block(_ index: Int) throws(DiffError) -> DiTBlockParameters {
+        let name = "blocks.\(index)"
+        let w = weights.scope(name)
+        return DiTBlockParameters(
+            modulation: try Linear(w.scope("adaLN_modulation.1"), c.width, 6 * c.width),
+            qkv: try Linear(w.scope("attn.qkv"), c.width, 3 * c.width),
+            projection: try Linear(w.scope("attn.proj"), c.width, c.width),
+            fc1: try Linear(w.scope("mlp.fc1"), c.width, c.mlpWidth),
+            fc2: try Linear(w.scope("mlp.fc2"), c.mlpWidth, c.width),
+            name: name, attentionName: "\(name).attn", mlpName: "\(name).mlp")
+    }
+}
+
+/// diffusers `DiTTransformer2DModel`: separate q, k and v, and a copy of both embedders in every block.
+struct DiffusersDiTParameters: DiTParameters {
+    let weights: Weights
+    let c: DiTConfiguration
+
+    var patch: (weight: Tensor, bias: Tensor) {
+        get throws(DiffError) { try patchProjection(weights.scope("pos_embed.proj"), c) }
+    }
+    var positions: Tensor? { nil }
+    private var embedders: Weights { weights.scope("transformer_blocks.0.norm1.emb") }
+    var time: (first: Linear, second: Linear) {
+        get throws(DiffError) {
+            let mlp = embedders.scope("timestep_embedder")
+            return (
+                try Linear(mlp.scope("linear_1"), c.timeFeatures, c.width),
+                try Linear(mlp.scope("linear_2"), c.width, c.width)
+            )
+        }
+    }
+    var classTable: Tensor {
+        get throws(DiffError) {
+            try embedders.tensor("class_embedder.embedding_table.weight", [c.classRows, c.width])
+        }
+    }
+    var finalModulation: Linear {
+        get throws(DiffError) { try Linear(weights.scope("proj_out_1"), c.width, 2 * c.width) }
+    }
+    var finalProjection: Linear {
+        get throws(DiffError) {
+            try Linear(weights.scope("proj_out_2"), c.width, c.patchSize * c.patchSize * c.outChannels)
+        }
+    }
+
+    func block(_ index: Int) throws(DiffError) -> DiTBlockParameters {
+        let name = "transformer_blocks.\(index)"
+        let w = weights.scope(name)
+        // Equal copies of block 0's: published conversions repeat them, nothing reads them.
+        w.markUsed(prefix: "norm1.emb.")
+        let heads = ["to_q", "to_k", "to_v"]
+        let attention = w.scope("attn1")
+        let qkv = Linear(
+            weight: try attention.concatenated(heads.map { "\($0).weight" }, [c.width, c.width]),
+            bias: try attention.concatenatedVectors(heads.map { "\($0).bias" }, c.width))
+        return DiTBlockParameters(
+            modulation: try Linear(w.scope("norm1.linear"), c.width, 6 * c.width),
+            qkv: qkv,
+            projection: try Linear(attention.scope("to_out.0"), c.width, c.width),
+            fc1: try Linear(w.scope("ff.net.0.proj"), c.width, c.mlpWidth),
+            fc2: try Linear(w.scope("ff.net.2"), c.mlpWidth, c.width),
+            name: name, attentionName: "\(name).attn1", mlpName: "\(name).ff")
+    }
+}
+
+private func patchProjection(
+    _ weights: Weights, _ c: DiTConfiguration
+) throws(DiffError) -> (weight: Tensor, bias: Tensor) {
+    let p = c.patchSize
+    let weight = try weights.tensor("weight", [c.width, c.inChannels, p, p])
+    return (try weight.reshaped(Shape(c.width, c.inChannels * p * p)), try weights.vector("bias", c.width))
+}

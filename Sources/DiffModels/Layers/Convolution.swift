@@ -1,0 +1,41 @@
+import DiffCheckpoint
+import DiffTensor
+
+/// A 2-d convolution with bias.
+struct Convolution: Sendable {
+    let weight, bias: Tensor
+    let window: ConvolutionWindow
+
+    /// `weight` [outputs, inputs, kernel, kernel] and `bias` at the scope of `weights`.
+    init(
+        _ weights: Weights, _ inputs: Int, _ outputs: Int, kernel: Int, window: ConvolutionWindow
+    ) throws(DiffError) {
+        weight = try weights.tensor("weight", [outputs, inputs, kernel, kernel])
+        bias = try weights.vector("bias", outputs)
+        self.window = window
+    }
+
+    func callAsFunction(_ x: Tensor, _ run: Run, adding residual: Tensor? = nil) throws(DiffError) -> Tensor {
+        try run.convolution(x, weight, bias: bias, window: window, adding: residual)
+    }
+}
+
+/// Group normalisation with an optional activation.
+struct GroupNorm: Sendable {
+    let weight, bias: Tensor
+    let groups: Int
+    /// The autoencoders of Stable Diffusion use 1e-6 everywhere.
+    let eps: Float = 1e-6
+
+    init(_ weights: Weights, _ channels: Int, groups: Int) throws(DiffError) {
+        weight = try weights.vector("weight", channels)
+        bias = try weights.vector("bias", channels)
+        self.groups = groups
+    }
+
+    func callAsFunction(
+        _ x: Tensor, _ run: Run, _ activation: Activation = .none
+    ) throws(DiffError) -> Tensor {
+        try run.groupNorm(x, weight: weight, bias: bias, groups: groups, eps: eps, activation: activation)
+    }
+}

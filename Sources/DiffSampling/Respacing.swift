@@ -1,0 +1,68 @@
+public import DiffTensor
+
+/// Which of the training timesteps a sampler visits.
+public enum TimestepSpacing: Sendable, Equatable {
+    /// The official DiT respacing (`space_timesteps` of improved-diffusion): the range is cut into as many sections as
+    /// counts are given and each is sampled evenly, ends included.
+    case even([Int])
+    /// "ddimN" of the same function: every i-th timestep from 0, for the first whole i that gives N of them.
+    case strided(Int)
+    /// diffusers' "leading": multiples of ⌊trainSteps / N⌋, plus an offset.
+    case leading(Int, offset: Int)
+
+    /// Number of steps asked for.
+    public var steps: Int {
+        switch self {
+        case .even(let counts): counts.reduce(0) { Checked.add($0, $1) ?? Int.max }
+        case .strided(let steps), .leading(let steps, _): steps
+        }
+    }
+
+    /// The timesteps kept out of `trainSteps`, ascending. Throws `invalidArgument` when they do not exist.
+    public func timesteps(of trainSteps: Int) throws(DiffError) -> [Int] {
+        guard trainSteps > 0, steps > 0, steps <= trainSteps else {
+            throw DiffError(.invalidArgument, "steps must be 1...\(trainSteps), found \(steps)")
+        }
+        switch self {
+        case .even(let counts): return try Self.even(counts, trainSteps)
+        case .strided(let steps): return try Self.strided(steps, trainSteps)
+        case .leading(let steps, let offset):
+            let stride = trainSteps / steps
+            let last = (steps - 1) * stride
+            guard offset >= 0, offset < trainSteps - last else {
+                throw DiffError(.invalidArgument, "a steps offset of \(offset) leaves the \(trainSteps) timesteps")
+            }
+            return (0..<steps).map { $0 * stride + offset }
+        }
+    }
+
+    private static func even(_ counts: [Int], _ trainSteps: Int) throws(DiffError) -> [Int] {
+        guard counts.allSatisfy({ $0 > 0 }) else {
+            throw DiffError(.invalidArgument, "every section needs at least one step, found \(counts)")
+        }
+        var kept: [Int] = []
+        var start = 0
+        for (index, count) in counts.enumerated() {
+            let size = trainSteps / counts.count + (index < trainSteps % counts.count ? 1 : 0)
+            guard size >= count else {
+                throw DiffError(.invalidArgument, "a section of \(size) timesteps cannot be cut into \(count)")
+            }
+            // Repeated addition and rounding half to even, as the official code does: 6.5 becomes 6, 7.5 becomes 8.
+            let stride = count > 1 ? Double(size - 1) / Double(count - 1) : 1
+            var position = 0.0
+            for _ in 0..<count {
+                kept.append(start + Int(position.rounded(.toNearestOrEven)))
+                position += stride
+            }
+            start += size
+        }
+        return kept
+    }
+
+    private static func strided(_ steps: Int, _ trainSteps: Int) throws(DiffError) -> [Int] {
+        for stride in 1...max(1, trainSteps) where (trainSteps + stride - 1) / stride == steps {
+            return (0..<steps).map { $0 * stride }
+        }
+        throw DiffError(.invalidArgument, "no whole stride gives \(steps) of \(trainSteps) timesteps")
+    }
+}

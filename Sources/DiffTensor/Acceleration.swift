@@ -1,0 +1,60 @@
+/// A module's own work, as the model wrote it. Called at most once.
+public typealias Compute = () throws(DiffError) -> Tensor
+/// The network as the sampler means it. Called any number of times.
+public typealias Evaluate = (Call, Run) throws(DiffError) -> Tensor
+
+/// Where a method wants to be asked. Everything it does not name costs nothing; an empty interest is the baseline.
+public struct Interest: Sendable, Equatable {
+    public var modules = SiteSet()
+    public var attention = SiteSet()
+    public var blocks = false
+    public var evaluations = false
+
+    public init() {}
+
+    /// Whether the method asks for nothing: it is then left out of the run, which makes neutral settings equal the
+    /// baseline bit for bit by construction.
+    public var isEmpty: Bool { modules.isEmpty && attention.isEmpty && !blocks && !evaluations }
+}
+
+/// A method of acceleration at work in one session: the answers to four questions that models and samplers ask.
+///
+/// | question | asked by | requirement |
+/// | --- | --- | --- |
+/// | which blocks run? | the model's block loop, once per call | ``blocks(_:_:)`` |
+/// | this module's output: compute, reuse or blend? | every module site | ``module(_:_:_:_:)`` |
+/// | which queries see which keys and values? | attention, before it is computed | ``attend(_:_:)`` |
+/// | which network runs now, how often, at what time? | the sampler, around a call | ``evaluate(_:_:_:)`` |
+///
+/// Every requirement but ``begin(_:)`` has the neutral answer as its default. State belongs to the instance, is made by
+/// `begin` and is used by one thread. A kept tensor stays intact: contents of a tensor are never written twice.
+public protocol Acceleration: AnyObject {
+    /// Prepares for a run: checks that the method fits it, forgets earlier state, builds tables. Throws `incompatible`
+    /// or `unsupported` with the reason; never fails later for a reason known here.
+    func begin(_ opening: Opening) throws(DiffError) -> Interest
+    /// Question 1. `plan` holds all blocks, or what earlier methods left.
+    func blocks(_ call: Call, _ plan: inout BlockPlan)
+    /// Question 2. `input` is what the module works on. Not calling `compute` means reuse.
+    func module(_ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute) throws(DiffError) -> Tensor
+    /// Question 3. Rewrites who sees whom; the attention op computes the result.
+    func attend(_ call: inout AttentionCall, _ run: Run) throws(DiffError)
+    /// Question 4. `next` is the evaluation inside: other methods, then the network.
+    func evaluate(_ call: Call, _ run: Run, _ next: Evaluate) throws(DiffError) -> Tensor
+    /// Drops kept tensors, so that their memory can serve something else.
+    func release()
+    /// Bytes of tensors kept from one call to the next.
+    var bytesHeld: Int { get }
+}
+
+extension Acceleration {
+    public func blocks(_ call: Call, _ plan: inout BlockPlan) {}
+    public func module(
+        _ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute
+    ) throws(DiffError) -> Tensor { try compute() }
+    public func attend(_ call: inout AttentionCall, _ run: Run) throws(DiffError) {}
+    public func evaluate(_ call: Call, _ run: Run, _ next: Evaluate) throws(DiffError) -> Tensor {
+        try next(call, run)
+    }
+    public func release() {}
+    public var bytesHeld: Int { 0 }
+}

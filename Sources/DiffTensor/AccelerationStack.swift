@@ -1,0 +1,73 @@
+/// The methods of a session in order. Around modules and calls the first one is outermost; block plans and attention
+/// pass through them first to last.
+public final class AccelerationStack {
+    private struct Layer {
+        let method: any Acceleration
+        let interest: Interest
+    }
+
+    private let methods: [any Acceleration]
+    private var layers: [Layer] = []
+    private var modules = SiteSet()
+    private var attention = SiteSet()
+
+    /// A stack of these methods; none is the baseline.
+    public init(_ methods: [any Acceleration] = []) { self.methods = methods }
+
+    /// Starts a run: every method checks it and says where it wants to be asked.
+    public func begin(_ opening: Opening) throws(DiffError) {
+        layers = []
+        modules = SiteSet()
+        attention = SiteSet()
+        for method in methods {
+            let interest = try method.begin(opening)
+            guard !interest.isEmpty else { continue }
+            layers.append(Layer(method: method, interest: interest))
+            modules.formUnion(interest.modules)
+            attention.formUnion(interest.attention)
+        }
+    }
+
+    /// Drops what methods keep.
+    public func release() {
+        for method in methods { method.release() }
+    }
+
+    /// Bytes of tensors kept by all methods.
+    public var bytesHeld: Int { layers.reduce(0) { $0 + $1.method.bytesHeld } }
+
+    func wantsModule(_ site: Site) -> Bool { modules.contains(site) }
+    func wantsAttention(_ site: Site) -> Bool { attention.contains(site) }
+
+    func blocks(_ call: Call, _ plan: inout BlockPlan) {
+        for layer in layers where layer.interest.blocks { layer.method.blocks(call, &plan) }
+    }
+
+    func module(
+        _ site: Site, _ input: Tensor, _ run: Run, from level: Int = 0, _ compute: Compute
+    ) throws(DiffError) -> Tensor {
+        var level = level
+        while level < layers.count, !layers[level].interest.modules.contains(site) { level += 1 }
+        guard level < layers.count else { return try compute() }
+        return try layers[level].method.module(site, input, run) { () throws(DiffError) in
+            try module(site, input, run, from: level + 1, compute)
+        }
+    }
+
+    func attend(_ call: inout AttentionCall, _ run: Run) throws(DiffError) {
+        for layer in layers where layer.interest.attention.contains(call.site) {
+            try layer.method.attend(&call, run)
+        }
+    }
+
+    func evaluate(
+        _ call: Call, _ run: Run, from level: Int = 0, _ network: Evaluate
+    ) throws(DiffError) -> Tensor {
+        var level = level
+        while level < layers.count, !layers[level].interest.evaluations { level += 1 }
+        guard level < layers.count else { return try network(call, run) }
+        return try layers[level].method.evaluate(call, run) { (call, run) throws(DiffError) in
+            try evaluate(call, run, from: level + 1, network)
+        }
+    }
+}

@@ -1,0 +1,32 @@
+/// Arithmetic on numbers that come from outside (files, options): every result that does not fit is nil, never a trap.
+public enum Checked {
+    /// a + b, or nil on overflow.
+    public static func add(_ a: Int, _ b: Int) -> Int? {
+        let (value, overflow) = a.addingReportingOverflow(b)
+        return overflow ? nil : value
+    }
+
+    /// a - b, or nil on overflow.
+    public static func subtract(_ a: Int, _ b: Int) -> Int? {
+        let (value, overflow) = a.subtractingReportingOverflow(b)
+        return overflow ? nil : value
+    }
+
+    /// a * b, or nil on overflow.
+    public static func multiply(_ a: Int, _ b: Int) -> Int? {
+        let (value, overflow) = a.multipliedReportingOverflow(by: b)
+        return overflow ? nil : value
+    }
+
+    /// a / b rounded down, or nil when b is not positive or a is negative.
+    public static func divide(_ a: Int, _ b: Int) -> Int? {
+        guard b > 0, a >= 0 else { return nil }
+        return a / b
+    }
+
+    /// The integer that `value` is exactly, or nil (fractions, NaN, infinities, out of range).
+    public static func integer(_ value: Double) -> Int? {
+        guard value.isFinite, value.magnitude <= 9_007_199_254_740_992 else { return nil }
+        return Int(exactly: value)
+    }
+}

@@ -1,0 +1,21 @@
+import CKernels
+import Glibc
+
+/// Facts about the processor and the clock.
+public enum Machine {
+    /// The instruction set that kernels use: `base`, `avx2`, `avx512` or `neon`.
+    public static var instructionSet: String {
+        let name = unsafe ck_isa_name(ck_isa_current())
+        return unsafe name.flatMap { unsafe String(validatingCString: $0) } ?? "base"
+    }
+
+    /// Processors that are online, at most 256.
+    public static var processors: Int { min(max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))), 256) }
+
+    /// Seconds on the monotonic clock.
+    public static var seconds: Double {
+        var now = timespec()
+        unsafe clock_gettime(CLOCK_MONOTONIC, &now)
+        return Double(now.tv_sec) + Double(now.tv_nsec) * 1e-9
+    }
+}

@@ -1,0 +1,81 @@
+import CKernels
+import Glibc
+
+extension Run {
+    /// Channels `first ..< first + count` of every sample of [batch, channels, h, w].
+    public func channels(_ x: Tensor, _ first: Int, _ count: Int) throws(DiffError) -> Tensor {
+        let (batch, all) = (x.shape[0], x.shape[1])
+        guard x.shape.rank == 4, first >= 0, count >= 0, count <= all, first <= all - count else {
+            throw DiffError(.shape, "channels \(first)...+\(count) of a \(x.shape) tensor")
+        }
+        if count == all { return x }
+        let area = x.shape[2] * x.shape[3]
+        let out = try workspace.take(Shape(batch, count, x.shape[2], x.shape[3]))
+        guard isLive, let from = unsafe x.floats, let to = unsafe out.floats else { return out }
+        for sample in 0..<batch {
+            unsafe (to + sample * count * area).update(
+                from: from + (sample * all + first) * area, count: count * area)
+        }
+        return out
+    }
+
+    /// Classifier-free guidance of a doubled batch [2n, channels, h, w] (first half conditional): the conditional half with
+    /// its first `guided` channels replaced by u + scale (c - u). Gives [n, channels, h, w].
+    public func guided(_ x: Tensor, scale: Float, channels guided: Int) throws(DiffError) -> Tensor {
+        let (half, channels) = (x.shape[0] / 2, x.shape[1])
+        guard x.shape.rank == 4, x.shape[0] % 2 == 0, guided >= 0, guided <= channels else {
+            throw DiffError(.shape, "guidance of \(guided) channels of a \(x.shape) tensor")
+        }
+        let out = try copy(x.rows(0, half))
+        guard isLive, let c = unsafe x.floats, let result = unsafe out.floats, half > 0 else { return out }
+        let size = x.shape.count / x.shape[0]
+        let span = Int64(guided * x.shape[2] * x.shape[3])
+        for sample in 0..<half {
+            let conditional = unsafe c + sample * size
+            let unconditional = unsafe c + (half + sample) * size
+            let to = unsafe result + sample * size
+            unsafe ck_axpby(nil, 1, conditional, -1, unconditional, to, span)
+            unsafe ck_axpby(nil, 1, unconditional, scale, to, to, span)
+        }
+        return out
+    }
+
+    /// exp(½ v') z with v' between `minLog` and `maxLog` at (variance + 1) / 2: the noise of a learned-range variance.
+    public func learnedRangeNoise(
+        _ variance: Tensor, _ noise: Tensor, minLog: Float, maxLog: Float
+    ) throws(DiffError) -> Tensor {
+        guard variance.shape == noise.shape else {
+            throw DiffError(.shape, "noise \(noise.shape) for variances \(variance.shape)")
+        }
+        let out = try workspace.take(noise.shape)
+        guard isLive, let v = unsafe variance.floats, let z = unsafe noise.floats, let to = unsafe out.floats else {
+            return out
+        }
+        for i in 0..<noise.shape.count {
+            let weight = unsafe (v[i] + 1) / 2
+            let logVariance = weight * maxLog + (1 - weight) * minLog
+            unsafe to[i] = expf(0.5 * logVariance) * z[i]
+        }
+        return out
+    }
+
+    /// Standard normal values [shape] as `torch.randn(shape)` draws them from `generator`.
+    public func randomNormal(_ shape: Shape, _ generator: inout TorchRandom) throws(DiffError) -> Tensor {
+        let out = try workspace.take(shape)
+        if isLive, let base = unsafe out.floats { unsafe generator.normal(base, count: shape.count) }
+        return out
+    }
+
+    /// A copy of `values` as a tensor of `shape`. Throws `shape` when the counts differ.
+    public func tensor(_ values: [Float], _ shape: Shape) throws(DiffError) -> Tensor {
+        guard values.count == shape.count else {
+            throw DiffError(.shape, "\(values.count) values for a tensor of shape \(shape)")
+        }
+        let out = try workspace.take(shape)
+        guard isLive, let base = unsafe out.floats else { return out }
+        unsafe values.withUnsafeBufferPointer { source in
+            if let from = source.baseAddress { unsafe base.update(from: from, count: values.count) }
+        }
+        return out
+    }
+}

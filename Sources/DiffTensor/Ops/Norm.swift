@@ -1,0 +1,75 @@
+import CKernels
+
+extension Run {
+    /// LayerNorm over the last axis without parameters, then per sample `h (1 + scale) + shift` (adaLN).
+    ///
+    /// `x` is [samples, ..., width]; `shift` and `scale` hold one vector of `width` per sample.
+    public func normModulate(
+        _ x: Tensor, shift: RowVectors, scale: RowVectors, eps: Float
+    ) throws(DiffError) -> Tensor {
+        let samples = x.shape[0]
+        guard shift.width == x.shape.last, scale.width == x.shape.last, shift.stride == scale.stride,
+            shift.tensor.shape[0] == samples, scale.tensor.shape[0] == samples
+        else {
+            throw DiffError(.shape, "modulated norm: input \(x.shape), shift and scale of \(shift.tensor.shape)")
+        }
+        return try layerNorm(x, weight: nil, bias: nil, shift: shift, scale: scale, eps: eps)
+    }
+
+    /// LayerNorm over the last axis with optional `weight` and `bias` of that length.
+    public func layerNorm(_ x: Tensor, weight: Tensor?, bias: Tensor?, eps: Float) throws(DiffError) -> Tensor {
+        let width = x.shape.last
+        guard (weight?.shape.count ?? width) == width, (bias?.shape.count ?? width) == width else {
+            throw DiffError(.shape, "layer norm: input \(x.shape) with \(weight?.shape.count ?? 0) weights")
+        }
+        return try layerNorm(x, weight: weight, bias: bias, shift: nil, scale: nil, eps: eps)
+    }
+
+    private func layerNorm(
+        _ x: Tensor, weight: Tensor?, bias: Tensor?, shift: RowVectors?, scale: RowVectors?, eps: Float
+    ) throws(DiffError) -> Tensor {
+        let out = try workspace.take(x.shape)
+        count(flops: 8 * Double(x.shape.count))
+        guard isLive else { return out }
+        var arguments = unsafe ck_layer_norm_args()
+        unsafe arguments.x = UnsafePointer(x.floats)
+        unsafe arguments.out = out.floats
+        unsafe arguments.weight = weight.flatMap { unsafe UnsafePointer($0.floats) }
+        unsafe arguments.bias = bias.flatMap { unsafe UnsafePointer($0.floats) }
+        unsafe arguments.shift = shift.flatMap { unsafe UnsafePointer($0.floats) }
+        unsafe arguments.scale = scale.flatMap { unsafe UnsafePointer($0.floats) }
+        unsafe arguments.mod_stride = Int64(shift?.stride ?? 0)
+        unsafe arguments.rows_per_sample = Int64(max(1, x.shape.rows / max(1, x.shape[0])))
+        unsafe (arguments.rows, arguments.width) = (Int64(x.shape.rows), Int64(x.shape.last))
+        unsafe arguments.eps = eps
+        unsafe ck_layer_norm(poolHandle, &arguments)
+        return out
+    }
+
+    /// Group norm of [batch, channels, h, w] with `weight` and `bias` of `channels`, then `activation`.
+    public func groupNorm(
+        _ x: Tensor, weight: Tensor, bias: Tensor, groups: Int, eps: Float, activation: Activation = .none
+    ) throws(DiffError) -> Tensor {
+        let channels = x.shape[1]
+        guard x.shape.rank >= 2, groups > 0, channels % groups == 0, weight.shape.count == channels,
+            bias.shape.count == channels
+        else {
+            throw DiffError(.shape, "group norm: input \(x.shape) in \(groups) groups with \(weight.shape.count) weights")
+        }
+        let out = try workspace.take(x.shape)
+        count(flops: 8 * Double(x.shape.count))
+        guard isLive else { return out }
+        var arguments = unsafe ck_group_norm_args()
+        unsafe arguments.x = UnsafePointer(x.floats)
+        unsafe arguments.out = out.floats
+        unsafe arguments.weight = UnsafePointer(weight.floats)
+        unsafe arguments.bias = UnsafePointer(bias.floats)
+        unsafe (arguments.batch, arguments.channels) = (Int64(x.shape[0]), Int64(channels))
+        unsafe arguments.area = Int64(x.shape.count / max(1, x.shape[0] * channels))
+        unsafe arguments.groups = Int64(groups)
+        unsafe arguments.eps = eps
+        unsafe arguments.act = activation.rawValue
+        unsafe ck_group_norm(poolHandle, &arguments)
+        return out
+    }
+}

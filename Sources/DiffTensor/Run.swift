@@ -1,0 +1,121 @@
+import CKernels
+
+/// One forward's context: threads, memory, methods, cancellation and bookkeeping. Models and samplers see the machine
+/// only through it; every op is a method of it (see `Ops`).
+///
+/// Used by one thread at a time. A *dry* run has the same shapes, memory requests, method decisions and operation counts
+/// as a real one but touches no element: estimates are made this way.
+public final class Run {
+    public let workspace: Workspace
+    public let cancel: CancelFlag
+    public let isDry: Bool
+    /// Threads that ops are split over.
+    public let threads: Int
+    /// The call being evaluated.
+    public private(set) var call = Call(time: 0, index: 0, count: 1, step: 0)
+    /// What happened so far.
+    public private(set) var trace: Trace
+
+    private let pool: WorkerPool?
+    private let stack: AccelerationStack
+    private var allBlocks = BlockPlan(indices: [])
+    private var plan = BlockPlan(indices: [])
+
+    /// A run on `pool` (nil: the calling thread alone) with memory charged to `budget`.
+    public init(
+        pool: WorkerPool?, budget: MemoryBudget?, stack: AccelerationStack = AccelerationStack(),
+        cancel: CancelFlag = CancelFlag()
+    ) {
+        self.pool = pool
+        self.stack = stack
+        self.cancel = cancel
+        isDry = false
+        threads = pool?.threads ?? 1
+        workspace = Workspace(budget: budget)
+        trace = Trace(calls: 1, sites: 0)
+    }
+
+    /// A dry run as if on `threads` threads.
+    public init(dryOn threads: Int, stack: AccelerationStack = AccelerationStack()) {
+        pool = nil
+        self.stack = stack
+        cancel = CancelFlag()
+        isDry = true
+        self.threads = threads
+        workspace = Workspace(budget: nil, isVirtual: true)
+        trace = Trace(calls: 1, sites: 0)
+    }
+
+    var isLive: Bool { !isDry }
+    var poolHandle: OpaquePointer? { unsafe pool?.pool }
+
+    /// Starts a run of several calls: methods check it and forget earlier state, the trace is made.
+    public func begin(_ opening: Opening) throws(DiffError) {
+        try stack.begin(opening)
+        let sites = opening.layouts.reduce(0) { max($0, $1.sites.count) }
+        trace = Trace(calls: opening.calls * opening.lanes, sites: sites)
+    }
+
+    /// Ends a run: what methods keep is given back to the workspace.
+    public func end() { stack.release() }
+
+    /// Bytes of tensors that methods keep between calls.
+    public var bytesHeld: Int { stack.bytesHeld }
+
+    /// The network call `call`, as the methods see fit; `network` evaluates the network once.
+    public func evaluate(_ call: Call, _ network: Evaluate) throws(DiffError) -> Tensor {
+        trace.start(call: call.lane * call.count + call.index)
+        return try stack.evaluate(call, self) { (call, run) throws(DiffError) in
+            run.call = call
+            return try network(call, run)
+        }
+    }
+
+    /// Question 1, asked by the block loop: the blocks of this network that run in the current call, in order.
+    public func blocks(of layout: SiteLayout) -> [Int] {
+        if allBlocks.indices.count != layout.blockCount {
+            allBlocks = BlockPlan(indices: Array(0..<layout.blockCount))
+        }
+        plan = allBlocks
+        stack.blocks(call, &plan)
+        return plan.indices
+    }
+
+    /// Question 2, asked at every module: its output, computed or not. Also where a request to stop is seen.
+    public func at(_ site: Site, _ input: Tensor, _ compute: Compute) throws(DiffError) -> Tensor {
+        if cancel.isSet { throw .cancelled }
+        guard stack.wantsModule(site) else {
+            trace.mark(site, .computed)
+            return try compute()
+        }
+        var computed = false
+        let output = try stack.module(site, input, self) { () throws(DiffError) in
+            computed = true
+            return try compute()
+        }
+        trace.mark(site, computed ? .computed : .reused)
+        return output
+    }
+
+    /// Question 3, asked by attention: scaled dot-product attention with whatever the methods let each query see.
+    public func attention(_ call: AttentionCall) throws(DiffError) -> Tensor {
+        guard stack.wantsAttention(call.site) else {
+            return try denseAttention(call.queries, call.keys, call.values, heads: call.heads)
+        }
+        var call = call
+        try stack.attend(&call, self)
+        return try denseAttention(call.queries, call.keys, call.values, heads: call.heads)
+    }
+
+    /// Throws `cancelled` when a stop was asked for: for long work outside sites.
+    public func checkCancel() throws(DiffError) {
+        if cancel.isSet { throw .cancelled }
+    }
+
+    func count(flops: Double) { trace.count(flops: flops) }
+
+    /// Scratch memory for a kernel; nil when it needs none.
+    func scratch(_ bytes: Int) throws(DiffError) -> Storage? {
+        bytes == 0 ? nil : try workspace.block(bytes)
+    }
+}

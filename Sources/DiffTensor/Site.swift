@@ -1,0 +1,93 @@
+/// A place in a network where a method may act: a dense number, given when the model is built.
+public struct Site: Hashable, Sendable {
+    public let number: Int
+}
+
+/// What is known about a site from the day the model is loaded.
+public struct SiteInfo: Sendable, Equatable {
+    /// What kind of module stands at the site.
+    public enum Kind: String, Sendable, CaseIterable {
+        case network, stage, block, attention, mlp, resnet, other
+    }
+
+    /// The module's path in the checkpoint, such as `blocks.3.attn`.
+    public let name: String
+    public let kind: Kind
+    /// The site around this one; nil for the network itself.
+    public let parent: Site?
+    /// Position in the block list the site belongs to; nil outside blocks.
+    public let block: Int?
+}
+
+/// The sites of one network and its block list, fixed at load: what plans speak of and what they are checked against.
+public struct SiteLayout: Sendable, Equatable {
+    /// Architecture name, such as `dit`.
+    public let family: String
+    public private(set) var sites: [SiteInfo] = []
+    /// Number of blocks in the network's block list.
+    public private(set) var blockCount = 0
+    private var byName: [String: Int] = [:]
+
+    /// A layout without sites for a network of `family`.
+    public init(family: String) { self.family = family }
+
+    /// Adds a site below `parent` and gives its number. A block site extends the block list.
+    public mutating func add(_ name: String, _ kind: SiteInfo.Kind, in parent: Site? = nil) -> Site {
+        let site = Site(number: sites.count)
+        var block = parent.flatMap { info($0).block }
+        if kind == .block {
+            block = blockCount
+            blockCount += 1
+        }
+        sites.append(SiteInfo(name: name, kind: kind, parent: parent, block: block))
+        byName[name] = site.number
+        return site
+    }
+
+    /// What is known about `site`.
+    public func info(_ site: Site) -> SiteInfo { sites[site.number] }
+
+    /// The site called `name`, if there is one.
+    public func site(named name: String) -> Site? { byName[name].map(Site.init(number:)) }
+
+    /// All sites of these kinds, in the order in which the network visits them.
+    public func sites(_ kinds: SiteInfo.Kind...) -> [Site] {
+        sites.indices.filter { kinds.contains(sites[$0].kind) }.map(Site.init(number:))
+    }
+}
+
+/// A set of sites, one bit each.
+public struct SiteSet: Sendable, Equatable {
+    private var words: [UInt64]
+
+    /// No site.
+    public init() { words = [] }
+
+    /// These sites.
+    public init(_ sites: [Site]) {
+        self.init()
+        for site in sites { insert(site) }
+    }
+
+    /// Whether `site` is in the set.
+    public func contains(_ site: Site) -> Bool {
+        let word = site.number >> 6
+        return word < words.count && words[word] >> UInt64(site.number & 63) & 1 == 1
+    }
+
+    /// Adds `site`.
+    public mutating func insert(_ site: Site) {
+        let word = site.number >> 6
+        while words.count <= word { words.append(0) }
+        words[word] |= 1 << UInt64(site.number & 63)
+    }
+
+    /// Adds every site of `other`.
+    public mutating func formUnion(_ other: SiteSet) {
+        while words.count < other.words.count { words.append(0) }
+        for word in other.words.indices { words[word] |= other.words[word] }
+    }
+
+    /// Whether no site is in the set.
+    public var isEmpty: Bool { words.allSatisfy { $0 == 0 } }
+}

@@ -1,0 +1,41 @@
+/// What happened at each site of each network call of a run, and the arithmetic it took: the source of statistics.
+public struct Trace: Sendable {
+    /// What was done with a site in a call.
+    public enum Outcome: UInt8, Sendable {
+        /// Not reached: its block, or the module around it, did not run.
+        case skipped = 0
+        case computed = 1
+        /// A method gave an output it had kept.
+        case reused = 2
+    }
+
+    public let sites: Int
+    private var outcomes: [UInt8]
+    /// Floating-point operations per call (a multiply-add counts as 2).
+    public private(set) var flops: [Double]
+    private var current = 0
+
+    /// Room for `calls` network calls of a network with `sites` sites; nothing is allocated afterwards.
+    public init(calls: Int, sites: Int) {
+        self.sites = sites
+        outcomes = Array(repeating: 0, count: max(1, calls) * sites)
+        flops = Array(repeating: 0, count: max(1, calls))
+    }
+
+    /// Number of calls there is room for.
+    public var calls: Int { flops.count }
+
+    mutating func start(call: Int) { current = min(max(0, call), flops.count - 1) }
+
+    mutating func mark(_ site: Site, _ outcome: Outcome) {
+        if site.number < sites { outcomes[current * sites + site.number] = outcome.rawValue }
+    }
+
+    mutating func count(flops more: Double) { flops[current] += more }
+
+    /// What was done at `site` in `call`.
+    public func outcome(_ site: Site, call: Int) -> Outcome {
+        guard call >= 0, call < calls, site.number < sites else { return .skipped }
+        return Outcome(rawValue: outcomes[call * sites + site.number]) ?? .skipped
+    }
+}

@@ -1,0 +1,302 @@
+/* DiffAccel: accelerated sampling of published generative models on CPUs, inside a host program.
+ *
+ * What the library promises
+ *   1. No input - file, option, contents of a buffer, order of calls or handle value - makes it abort, corrupt memory
+ *      or hang: it returns a status. Exceptions: a pointer that does not point to the memory its documentation asks
+ *      for; a buffer written by another thread while it is read; a mapped file that shrinks; the system refusing a
+ *      small allocation (under 4 KiB) or killing the process.
+ *   2. A failed call changes nothing that can be seen: out-parameters hold zero or null, handles stay as they were.
+ *   3. Lasting work can be cancelled from any thread; this is seen within one block of the network, and the session
+ *      can be used again.
+ *   4. Tensor memory of a session stays under the limit its creator set; da_session_estimate tells the need first.
+ *   5. Files are opened read-only; nothing outside a given directory is opened through names found inside files;
+ *      nothing is written but to a path the caller passed, and then atomically.
+ *   6. Distinct sessions may be used from distinct threads at once, also over one model. One session is used by one
+ *      thread at a time: a second one gets DA_BUSY. Only da_session_cancel may be called at any time.
+ *   7. No signal handler, locale, rounding mode, working directory or environment variable is changed; errno and the
+ *      floating-point environment are restored; nothing is printed.
+ *   8. Same inputs, seed and thread count give the same bits on the same CPU.
+ *   9. Functions and the leading members of structs never change once released; da_abi_version() says which exist.
+ *
+ * Conventions
+ *   - Every function that can fail returns a status: 0 is success, negative values are errors, positive ones are
+ *     outcomes that are no errors. da_last_error() has the text of this thread's last failure.
+ *   - Handles are values, not addresses: null, closed, foreign or random ones give DA_INVALID_HANDLE. Children keep
+ *     their parents alive, so handles may be closed in any order.
+ *   - The out-parameter comes last and is set to null when the call fails.
+ *   - Option structs start with struct_size and are filled by their _init function, which is given sizeof of the
+ *     caller's struct. Members unknown to the library must be zero.
+ *   - Text is UTF-8. JSON comes in the caller's buffer: *needed is the size including the final NUL; a buffer that is
+ *     too small gets DA_MORE and no text; buf may be null when capacity is 0.
+ *   - Tensors are row-major. n: samples, C: channels, H, W: height and width.
+ *   - Unless said otherwise a function may be called from any thread, but not from inside an event callback of the
+ *     same session (DA_BUSY).
+ */
+#ifndef DIFFACCEL_H
+#define DIFFACCEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- status ----------------------------------------------------------------------------------------------------- */
+
+#define DA_OK 0
+#define DA_CANCELLED 1          /* stopped by da_session_cancel or a callback */
+#define DA_MORE 2               /* the buffer is too small; *needed says how large it must be */
+#define DA_INVALID_ARGUMENT (-1) /* an argument or option is out of its documented range */
+#define DA_IO (-2)              /* a file cannot be opened, read or written */
+#define DA_FORMAT (-3)          /* a file or JSON text is not what it should be */
+#define DA_UNSUPPORTED (-4)     /* known, but not available: format, option, combination */
+#define DA_SHAPE (-5)           /* a tensor has the wrong shape or element type */
+#define DA_NO_MEMORY (-6)       /* the system gave no memory */
+#define DA_OVER_BUDGET (-7)     /* the session's memory limit would be passed */
+#define DA_INVALID_HANDLE (-8)  /* null, closed, foreign or wrong kind of handle */
+#define DA_BUSY (-9)            /* another thread, or the caller's own callback, is using the session */
+#define DA_INCOMPATIBLE (-10)   /* a plan does not fit the model, the request or itself */
+#define DA_NOT_FINITE (-11)     /* NaN or infinity where finite numbers are needed */
+#define DA_INTERNAL (-12)       /* a defect of the library: please report it */
+
+/* Opaque handles. */
+typedef struct da_model_handle *da_model;
+typedef struct da_plan_handle *da_plan;
+typedef struct da_session_handle *da_session;
+typedef struct da_result_handle *da_result;
+
+/* The library's version, "major.minor.patch". Static; never null. */
+const char *da_version_string(void);
+
+/* The number of the newest interface the library offers; grows when functions are added. */
+int32_t da_abi_version(void);
+
+/* Name of a status, such as "DA_IO"; "DA_UNKNOWN" for other numbers. Static; never null. */
+const char *da_status_name(int32_t status);
+
+/* Text of the last failure on the calling thread: which tensor, file or option, what was expected and found. Empty after
+ * a success. Owned by the library, valid until the next call on this thread; at most 2 KiB. Never null. */
+const char *da_last_error(void);
+
+/* JSON about the library: {"version", "abi", "isa" (kernels in use), "families", "methods", "samplers", "limits"}. */
+int32_t da_library_describe(char *buf, size_t capacity, size_t *needed);
+
+/* Log levels: a message has one of the first three; a level of DA_LOG_NONE turns logging off (default). */
+#define DA_LOG_NONE 0
+#define DA_LOG_ERROR 1
+#define DA_LOG_WARNING 2
+#define DA_LOG_INFO 3
+
+/* Receives one line without newline; `message` is valid during the call. Must not call the library. */
+typedef void (*da_log_callback)(void *user, int32_t level, const char *message);
+
+/* Sends messages up to `level` to `callback` (null: none), from whichever thread they arise on. For the whole library. */
+int32_t da_set_log(da_log_callback callback, void *user, int32_t level);
+
+/* ---- tensors ----------------------------------------------------------------------------------------------------- */
+
+#define DA_MAX_RANK 8
+
+#define DA_F32 0   /* float */
+#define DA_U8 16   /* uint8_t */
+#define DA_I64 17  /* int64_t */
+
+/* A named tensor in memory. Who owns `data`, and for how long, is said where it is used. */
+typedef struct da_tensor {
+    uint32_t struct_size;
+    int32_t dtype;              /* DA_F32, DA_U8 or DA_I64 */
+    const char *name;
+    void *data;                 /* row-major elements, aligned for their type */
+    size_t bytes;               /* bytes at data */
+    int32_t rank;               /* 0...DA_MAX_RANK */
+    int32_t reserved;           /* zero */
+    int64_t shape[DA_MAX_RANK];
+} da_tensor;
+
+/* ---- models ------------------------------------------------------------------------------------------------------ */
+
+/* Options of da_model_open. Strings may be null and are copied. */
+typedef struct da_model_options {
+    uint32_t struct_size;
+    int32_t widen;              /* 1: keep weights as f32 in memory; 0 (default): in the file's element type */
+    const char *family;         /* "dit", "autoencoder_kl"; null: the config decides */
+    const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
+    const char *conventions;    /* DiT: "official" (default) or "diffusers" (time frequencies over 127, norm_eps) */
+    const char *decoder;        /* folder of the autoencoder that turns latents into pixels; null: the checkpoint's vae/ */
+    uint64_t memory_limit;      /* bytes for the weights; 0: none */
+    int32_t follow_links;       /* 1: symbolic links inside the folder are followed, as download caches have them; 0: refused */
+    int32_t reserved;           /* zero */
+} da_model_options;
+
+/* Fills *options with defaults. DA_INVALID_ARGUMENT when options is null or `size` is no size of this struct. */
+int32_t da_model_options_init(da_model_options *options, uint32_t size);
+
+/* Loads a checkpoint: a folder with config.json and *.safetensors (also sharded), or one .safetensors file together with
+ * options->config. Official, diffusers and pipeline folders are recognised. `options` may be null. The model is immutable
+ * and may be shared by threads and sessions. The error text lists names that are missing, unused or of the wrong shape.
+ * Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED, DA_NO_MEMORY, DA_OVER_BUDGET, DA_INVALID_ARGUMENT. */
+int32_t da_model_open(const char *path, const da_model_options *options, da_model *model);
+
+/* JSON about the model: {"family", "parameters", "bytes", "input", "config", "sites", "labels", "decoder", "flops"}. */
+int32_t da_model_describe(da_model model, char *buf, size_t capacity, size_t *needed);
+
+/* Releases the handle; sessions of the model go on. */
+int32_t da_model_close(da_model model);
+
+/* Options of da_model_forward. */
+typedef struct da_forward_options {
+    uint32_t struct_size;
+    int32_t threads;            /* 0: one per processor; else 1...256 */
+    uint64_t memory_limit;      /* bytes of working memory; 0: none */
+} da_forward_options;
+
+/* Fills *options with defaults. */
+int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
+
+/* Evaluates the raw network once, without sampler or plan.
+ *   dit:             "x" f32 [n,C,S,S], "t" f32 [n] (original timesteps), "y" i64 [n]   ->  "out" f32 [n,C or 2C,S,S]
+ *   autoencoder_kl:  "latents" f32 [n,C,h,w]  ->  "image" f32 [n,3,H,W];   "image" f32 [n,3,H,W]  ->  "moments" f32 [n,2C,h,w]
+ * Inputs are read during the call. For each output the caller gives name, data and bytes; rank, shape, dtype and bytes are
+ * set. With data null only these are set (a size query, nothing is computed). `options` may be null.
+ * Errors: DA_INVALID_ARGUMENT (unknown or missing name), DA_SHAPE, DA_MORE (an output buffer is too small), memory errors. */
+int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_count, da_tensor *outputs,
+                         size_t output_count, const da_forward_options *options);
+
+/* ---- plans ------------------------------------------------------------------------------------------------------- */
+
+/* A plan is a stack of methods written down as data. An empty plan is the plain model. JSON forms:
+ *   {"methods": [ENTRY, ...]}, one ENTRY alone, or a released router file. ENTRY for Learning-to-Cache:
+ *   {"method": "l2c", "threshold": 0.1, "logits": [[2 * depth numbers] * steps]}     learned router (score > threshold: compute)
+ *   {"method": "l2c", "router": "file.json", "threshold": 0.1}                       the same, in a file beside the plan
+ *   {"method": "l2c", "policy": "none" | "alternate" | "interval" | "random", ...}   baselines: "interval": k; "ratio", "seed" */
+
+/* Reads a plan from a JSON file. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED. */
+int32_t da_plan_load(const char *path, da_plan *plan);
+
+/* Reads a plan from `length` bytes of JSON, which may not name other files. Errors: DA_FORMAT, DA_UNSUPPORTED. */
+int32_t da_plan_parse(const char *json, size_t length, da_plan *plan);
+
+/* A plan with the methods of `first`, then those of `second` (outermost first). */
+int32_t da_plan_stack(da_plan first, da_plan second, da_plan *plan);
+
+/* JSON about the plan. With a model and steps > 0 it is checked against them and "grid" says, for each step and site, "1" for
+ * compute and "0" for reuse, with the share reused and FLOPs. `model` may be null, then steps is ignored.
+ * Errors: DA_INCOMPATIBLE. */
+int32_t da_plan_describe(da_plan plan, da_model model, int32_t steps, char *buf, size_t capacity, size_t *needed);
+
+/* Writes the plan as JSON, atomically. Errors: DA_IO. */
+int32_t da_plan_save(da_plan plan, const char *path);
+
+int32_t da_plan_close(da_plan plan);
+
+/* ---- sessions ---------------------------------------------------------------------------------------------------- */
+
+/* Options of da_session_create. */
+typedef struct da_session_options {
+    uint32_t struct_size;
+    int32_t threads;            /* 0: one per processor; else 1...256 */
+    uint64_t memory_limit;      /* bytes for states, caches and workspace (weights excluded); 0: none */
+} da_session_options;
+
+/* Fills *options with defaults. */
+int32_t da_session_options_init(da_session_options *options, uint32_t size);
+
+/* A session holds everything a run changes: threads, memory, caches. `plan` may be null (the plain model), `options` too.
+ * Errors: DA_INCOMPATIBLE when the plan does not fit the model, DA_INVALID_ARGUMENT, DA_NO_MEMORY. */
+int32_t da_session_create(da_model model, da_plan plan, const da_session_options *options, da_session *session);
+
+/* Stages of an event. */
+#define DA_STAGE_DENOISE 0
+#define DA_STAGE_DECODE 1
+
+/* What a callback is told after each step. All pointers are valid during the call. */
+typedef struct da_event {
+    uint32_t struct_size;
+    int32_t stage;              /* DA_STAGE_* */
+    int32_t step;               /* steps done in this stage, 1...steps */
+    int32_t steps;
+    int32_t timestep;           /* original timestep of the step just done; -1 outside denoising */
+    int32_t sites_computed;     /* attention and MLP outputs computed in this step, */
+    int32_t sites_reused;       /* reused, */
+    int32_t sites_skipped;      /* and not needed */
+    double seconds;             /* since the run began */
+    double flops;               /* of this step (a multiply-add counts as 2) */
+    const float *latents;       /* state after the step, f32 [shape]; null in other stages */
+    int64_t shape[4];           /* n, C, H, W */
+} da_event;
+
+/* Called on the thread that called da_session_sample, with no lock held. A non-zero return cancels the run. It must return
+ * normally (no exception or longjmp). */
+typedef int32_t (*da_event_callback)(void *user, const da_event *event);
+
+/* One sampling request. Pointers are read during the call only. */
+typedef struct da_request {
+    uint32_t struct_size;
+    int32_t steps;              /* 1...1000; default 50 */
+    const char *sampler;        /* "ddim" (default) or "ddpm" */
+    const char *spacing;        /* "even" (official respacing), "leading" (diffusers), "strided" ("ddimN"), or counts per section
+                                   such as "10,15,25" (then steps must be their sum or 0); null: as the model's conventions say */
+    double eta;                 /* DDIM: 0 (default) ... 1 */
+    uint64_t seed;              /* torch.manual_seed(seed) on the CPU; low 32 bits count */
+    const int64_t *labels;      /* [label_count] class indices, one sample each */
+    size_t label_count;         /* 1...4096 */
+    double guidance;            /* classifier-free guidance scale; 1 or less: none; NaN (default): the model's own */
+    int32_t guidance_channels;  /* epsilon channels that are guided; -1: all; 0 (default): the model's own */
+    int32_t steps_offset;       /* "leading" only: added to every timestep */
+    int32_t decode;             /* 1 (default): turn latents into images when the model can; 0: latents only */
+    int32_t tile;               /* decoder tile side in latents; 0 (default): whole images, or tiles when the memory limit
+                                   asks for them; -1: whole images always */
+    const float *noise;         /* start noise f32 [label_count,C,H,W]; null: drawn from seed */
+    size_t noise_count;         /* elements at noise */
+    const float *step_noise;    /* noise of each step f32 [steps,label_count,C,H,W]; null: drawn from seed */
+    size_t step_noise_count;
+    da_event_callback callback; /* may be null */
+    void *user;
+} da_request;
+
+/* Fills *request with defaults. */
+int32_t da_request_init(da_request *request, uint32_t size);
+
+/* JSON with the memory a request needs, by a dry run of it: {"bytes": {"weights", "cache", "workspace", "decode", "peak"},
+ * "flops": {"total", "baseline"}, "sites": {"computed", "reused"}}. Nothing large is allocated. */
+int32_t da_session_estimate(da_session session, const da_request *request, char *buf, size_t capacity, size_t *needed);
+
+/* Samples. Blocks until done, failed or cancelled; the session can be used again in every case.
+ * Errors: DA_INVALID_ARGUMENT, DA_SHAPE, DA_INCOMPATIBLE, DA_UNSUPPORTED, DA_OVER_BUDGET, DA_NO_MEMORY, DA_NOT_FINITE, DA_BUSY;
+ * DA_CANCELLED when stopped. */
+int32_t da_session_sample(da_session session, const da_request *request, da_result *result);
+
+/* Stops the run that is going on in the session, if any. From any thread or signal handler; returns at once and does not
+ * touch da_last_error. */
+int32_t da_session_cancel(da_session session);
+
+/* Releases the handle, also from a callback; a run that is going on ends normally. */
+int32_t da_session_close(da_session session);
+
+/* ---- results ----------------------------------------------------------------------------------------------------- */
+
+/* A tensor of the result: "latents" f32 [n,C,H,W] (for pixel models the same as "pixels"), and when decoded "pixels" f32
+ * [n,3,H,W] (nominally -1...1) and "images" u8 [n,H,W,3] (or 1 channel). `view` (its struct_size set) is filled; data belongs to
+ * the result and must not be written. Errors: DA_INVALID_ARGUMENT when there is no such tensor. */
+int32_t da_result_tensor(da_result result, const char *name, da_tensor *view);
+
+/* JSON: {"seconds", "threads", "isa", "sampler", "steps": [{"timestep", "seconds", "computed", "reused", "skipped", "flops"}],
+ * "totals", "memory", "tensors"}. */
+int32_t da_result_stats(da_result result, char *buf, size_t capacity, size_t *needed);
+
+int32_t da_result_close(da_result result);
+
+/* ---- random numbers ------------------------------------------------------------------------------------------------ */
+
+/* torch's CPU generator after torch.manual_seed(seed): the first `count` values of torch.randn(count), torch.rand(count) and
+ * torch.randperm(count), into the caller's array of that many elements. Stable for ever. The integer stream is exact; normal
+ * values agree with torch to 2e-7. Errors: DA_INVALID_ARGUMENT for a null array with a count above 0, or more than 2^40. */
+int32_t da_random_normal(uint64_t seed, size_t count, float *out);
+int32_t da_random_uniform(uint64_t seed, size_t count, float *out);
+int32_t da_random_permutation(uint64_t seed, size_t count, int64_t *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* DIFFACCEL_H */
