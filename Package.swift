@@ -61,7 +61,7 @@ let package = Package(
                 .unsafeFlags(
                     [
                         "-static-stdlib", "-Xlinker", "--version-script=\(exports)",
-                        "-Xlinker", "-z", "-Xlinker", "nodelete", "-Xlinker", "--gc-sections",
+                        "-Xlinker", "-z", "-Xlinker", "nodelete", "-use-ld=lld", "-Xlinker", "--gc-sections",
                     ], .when(platforms: [.linux]))
             ]),
 

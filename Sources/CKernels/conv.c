@@ -13,7 +13,24 @@ typedef struct {
     size_t scratch_floats, pack_floats;
 } plan;
 
-/* A run of output pixels in one output line: source positions step by `stride` over the enlarged input. */
+/* Output pixels of a strip that lie in one output line, and where tap (0, 0) of the first of them reads. */
+typedef struct {
+    int64_t length, image, iy, ix;
+} run;
+
+static int64_t list_runs(const plan *p, int64_t first, int64_t count, run *runs) {
+    const ck_conv2d_args *a = &p->a;
+    int64_t n = 0;
+    for (int64_t q = 0; q < count; n++) {
+        int64_t image = (first + q) / p->area, pixel = (first + q) % p->area;
+        int64_t oy = pixel / a->out_w, ox = pixel % a->out_w, length = ck_min(count - q, a->out_w - ox);
+        runs[n] = (run){length, image, oy * a->stride - a->pad_top, ox * a->stride - a->pad_left};
+        q += length;
+    }
+    return n;
+}
+
+/* One run of one tap: source positions step by `stride` over the enlarged input. */
 static void gather_run(const ck_conv2d_args *a, const float *plane, int64_t iy, int64_t ix, float *to, int64_t count) {
     int64_t up = a->upsample, limit = a->width * up, i = 0;
     if (iy < 0 || iy >= a->h * up) {
@@ -30,22 +47,22 @@ static void gather_run(const ck_conv2d_args *a, const float *plane, int64_t iy, 
 }
 
 /* Columns k0...k1 of the gathered matrix for pixels [first, first + count), in packed strips. */
-static void gather(const plan *p, int64_t first, int64_t count, int64_t k0, int64_t k1, float *packed) {
+static void gather(const plan *p, const run *runs, int64_t n, int64_t count, int64_t k0, int64_t k1, float *packed) {
     const ck_conv2d_args *a = &p->a;
     int64_t width = p->kernels->gemm_width, depth = k1 - k0;
     float line[STRIP + 32];
     memset(line + count, 0, (size_t)(ck_round_up(count, width) - count) * sizeof *line);
     for (int64_t k = k0; k < k1; k++) {
         int64_t kx = k % a->kw, ky = k / a->kw % a->kh, channel = k / (a->kw * a->kh);
-        for (int64_t q = 0; q < count;) {
-            int64_t image = (first + q) / p->area, pixel = (first + q) % p->area;
-            int64_t oy = pixel / a->out_w, ox = pixel % a->out_w, run = ck_min(count - q, a->out_w - ox);
-            const float *plane = a->x + (image * a->in_channels + channel) * a->h * a->width;
-            gather_run(a, plane, oy * a->stride + ky - a->pad_top, ox * a->stride + kx - a->pad_left, line + q, run);
-            q += run;
+        float *at = line;
+        for (const run *r = runs; r < runs + n; at += r++->length) {
+            const float *plane = a->x + (r->image * a->in_channels + channel) * a->h * a->width;
+            gather_run(a, plane, r->iy + ky, r->ix + kx, at, r->length);
         }
+        /* Eight at a time: a strip is 8, 16 or 32 wide, and copies of a known size are cheap. */
         float *to = packed + (k - k0) * width;
-        for (int64_t q = 0; q < count; q += width) memcpy(to + q * depth, line + q, (size_t)width * sizeof *to);
+        for (int64_t q = 0; q < count; q += width)
+            for (int64_t i = 0; i < width; i += 8) memcpy(to + q * depth + i, line + q + i, 8 * sizeof *to);
     }
 }
 
@@ -53,15 +70,15 @@ static void gather(const plan *p, int64_t first, int64_t count, int64_t k0, int6
 static void scatter(const plan *p, const float *tile, int64_t first, int64_t count, int64_t channel, int64_t channels) {
     const ck_conv2d_args *a = &p->a;
     for (int64_t q = 0; q < count;) {
-        int64_t image = (first + q) / p->area, pixel = (first + q) % p->area, run = ck_min(count - q, p->area - pixel);
+        int64_t image = (first + q) / p->area, pixel = (first + q) % p->area, length = ck_min(count - q, p->area - pixel);
         for (int64_t c = 0; c < channels; c++) {
             int64_t at = (image * a->out_channels + channel + c) * p->area + pixel;
             const float *from = tile + c * STRIP + q;
             float bias = a->bias ? a->bias[channel + c] : 0.0f;
-            if (a->add) for (int64_t i = 0; i < run; i++) a->out[at + i] = (from[i] + bias) + a->add[at + i];
-            else for (int64_t i = 0; i < run; i++) a->out[at + i] = from[i] + bias;
+            if (a->add) for (int64_t i = 0; i < length; i++) a->out[at + i] = (from[i] + bias) + a->add[at + i];
+            else for (int64_t i = 0; i < length; i++) a->out[at + i] = from[i] + bias;
         }
-        q += run;
+        q += length;
     }
 }
 
@@ -72,9 +89,11 @@ static void strip_task(void *context, int64_t index, int32_t thread) {
     int64_t channel = index / p->strips * p->out_block, channels = ck_min(p->out_block, a->out_channels - channel);
     float *packed = p->scratch + (size_t)thread * p->scratch_floats, *tile = packed + p->pack_floats;
     int64_t depth = ck_gemm_depth(p->k);
+    run runs[STRIP];
+    int64_t n = list_runs(p, first, count, runs);
     for (int64_t k0 = 0; k0 < p->k; k0 += depth) {
         int64_t k1 = ck_min(k0 + depth, p->k);
-        gather(p, first, count, k0, k1, packed);
+        gather(p, runs, n, count, k0, k1, packed);
         p->kernels->gemm_panel(p->w + channel * p->k + k0, p->k, packed, tile, STRIP, channels, count, k1 - k0, k0 > 0, 0,
                                NULL, CK_ACT_NONE);
     }

@@ -19,33 +19,19 @@ public struct Estimate: Sendable, Equatable {
         _ sampling: ImageSampling, _ job: ImageSampling.Job, _ request: SampleRequest, _ plan: Plan, threads: Int,
         weights: Int
     ) throws(DiffError) {
-        let run = Run(dryOn: threads, stack: plan.makeStack())
-        try run.begin(sampling.opening(job))
-        var cache = 0
-        _ = try sampling.sample(job, run) { (_) throws(DiffError) in cache = max(cache, run.bytesHeld) }
-        let all = sampling.network.layout.sites(.attention, .mlp)
-        var counts = SiteCounts()
-        for call in 0..<job.sampler.calls {
-            let step = run.trace.counts(all, call: call)
-            counts.computed += step.computed
-            counts.reused += step.reused
-            counts.skipped += step.skipped
-        }
-        let baseline = Run(dryOn: threads)
-        try baseline.begin(sampling.opening(job))
-        _ = try sampling.sample(job, baseline) { (_) throws(DiffError) in }
+        let rehearsal = try Rehearsal(sampling, job, plan, threads: threads)
+        let baseline = try Rehearsal(sampling, job, Plan(), threads: threads)
         let (decode, results) =
             request.decode ? try Self.decodeBytes(sampling, job, tile: request.tileSide, threads) : (0, 0)
         let latents = job.shape.count * 4
         self.weights = weights
-        self.cache = cache
-        workspace = run.workspace.peakBytes - cache
+        cache = rehearsal.cacheBytes
+        workspace = rehearsal.workspace.peakBytes - rehearsal.cacheBytes
         self.decode = decode
         // The last state stays in the workspace while its copy is decoded.
-        peak = max(run.workspace.peakBytes + latents, 2 * latents + decode + results)
-        flops = run.trace.flops.reduce(0, +)
-        baselineFlops = baseline.trace.flops.reduce(0, +)
-        sites = counts
+        peak = max(rehearsal.workspace.peakBytes + latents, 2 * latents + decode + results)
+        (flops, baselineFlops) = (rehearsal.flops, baseline.flops)
+        sites = rehearsal.counts(sampling.network.layout.sites(.attention, .mlp))
     }
 
     /// Workspace of decoding (the pixels included) and bytes of the results it makes.

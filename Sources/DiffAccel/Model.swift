@@ -103,7 +103,9 @@ public final class Model: Sendable {
     }
 
     /// A session of this model under `plan`.
-    public func session(_ plan: Plan = Plan(), _ options: SessionOptions = SessionOptions()) throws(DiffError) -> Session {
+    public func session(_ plan: Plan = Plan(), _ options: SessionOptions = SessionOptions()) throws(DiffError)
+        -> Session
+    {
         try Session(self, plan, options)
     }
 }

@@ -52,15 +52,13 @@ extension Model {
         request.steps = steps
         request.guidance = 1
         let job = try sampling.job(request)
-        let run = Run(dryOn: 1, stack: plan.makeStack())
-        try run.begin(sampling.opening(job))
-        _ = try sampling.sample(job, run) { (_) throws(DiffError) in }
+        let rehearsal = try Rehearsal(sampling, job, plan, threads: 1)
         let sites = layout.sites(.attention, .mlp)
         let calls = job.sampler.calls
         return PlanPreview(
             sites: sites.map { layout.info($0).name },
             timesteps: job.sampler.schedule.timesteps.reversed(),
-            grid: (0..<calls).map { call in sites.map { run.trace.outcome($0, call: call) } },
-            flops: run.trace.flops.reduce(0, +), baselineFlops: try sampling.flopsPerCall() * Double(calls))
+            grid: (0..<calls).map { call in sites.map { rehearsal.trace.outcome($0, call: call) } },
+            flops: rehearsal.flops, baselineFlops: try sampling.flopsPerCall() * Double(calls))
     }
 }

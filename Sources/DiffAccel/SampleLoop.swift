@@ -9,6 +9,7 @@ struct SampleLoop {
     let run: Run
     let budget: MemoryBudget
     let model: Model
+    let plan: Plan
 
     func perform(
         decode: Bool, tile: Int?, _ observe: (SampleEvent) -> SampleDecision
@@ -46,6 +47,7 @@ struct SampleLoop {
     private func denoise(
         _ statistics: inout SampleStatistics, _ began: Double, _ observe: (SampleEvent) -> SampleDecision
     ) throws(DiffError) -> Tensor {
+        try run.workspace.reserve(Rehearsal(sampling, job, plan, threads: run.threads).workspace)
         try run.begin(sampling.opening(job))
         let sites = sampling.network.layout.sites(.attention, .mlp)
         var stepBegan = began

@@ -61,7 +61,8 @@ public struct SampleRequest: Sendable {
             let counts = name.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
             guard counts.count <= 1000, counts.allSatisfy({ $0 > 0 }) else {
                 throw DiffError(
-                    .invalidArgument, "spacing must be even, leading, strided or counts like 10,15,25; found \"\(name)\"")
+                    .invalidArgument,
+                    "spacing must be even, leading, strided or counts like 10,15,25; found \"\(name)\"")
             }
             let total = counts.reduce(0) { Checked.add($0, $1) ?? Int.max }
             guard steps == 0 || steps == total else {

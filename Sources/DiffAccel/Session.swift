@@ -1,6 +1,6 @@
 import DiffSampling
-import Synchronization
 public import DiffTensor
+import Synchronization
 
 /// How a session runs.
 public struct SessionOptions: Sendable {
@@ -55,13 +55,15 @@ public final class Session: @unchecked Sendable {
         _ request: SampleRequest, observe: (SampleEvent) -> SampleDecision = { _ in .continue }
     ) throws(DiffError) -> SampleResult {
         try exclusively { () throws(DiffError) in
-            guard let sampling = model.family.imageSampling else { throw DiffError(.internal, "a session without sampler") }
+            guard let sampling = model.family.imageSampling else {
+                throw DiffError(.internal, "a session without sampler")
+            }
             let job = try sampling.job(request)
             cancelFlag.clear()
             let full = try decodeTile(sampling, job, request)
             budget.resetPeak()
             defer { tidy() }
-            return try SampleLoop(sampling: sampling, job: job, run: run, budget: budget, model: model).perform(
+            return try SampleLoop(sampling: sampling, job: job, run: run, budget: budget, model: model, plan: plan).perform(
                 decode: request.decode, tile: full, observe)
         }
     }

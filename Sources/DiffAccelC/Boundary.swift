@@ -18,7 +18,9 @@ func boundary(_ body: () throws(DiffError) -> Int32) -> Int32 {
         var text = error.message
         text.withUTF8 { bytes in
             guard let base = bytes.baseAddress else { return }
-            unsafe base.withMemoryRebound(to: CChar.self, capacity: bytes.count) { unsafe cb_error_set($0, bytes.count) }
+            unsafe base.withMemoryRebound(to: CChar.self, capacity: bytes.count) {
+                unsafe cb_error_set($0, bytes.count)
+            }
         }
         return error.code.rawValue
     }

@@ -70,7 +70,9 @@ enum HandleTable {
             let slot = try unsafe find(handle, kind)
             return unsafe slots[slot].object
         }
-        guard let object = object as? T else { throw DiffError(.internal, "a \(kind.name) handle holds something else") }
+        guard let object = object as? T else {
+            throw DiffError(.internal, "a \(kind.name) handle holds something else")
+        }
         return object
     }
 

@@ -6,7 +6,8 @@ import DiffTensor
 
 @c @implementation
 public func da_model_open(
-    _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<da_model_options>?, _ model: UnsafeMutablePointer<da_model?>?
+    _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<da_model_options>?,
+    _ model: UnsafeMutablePointer<da_model?>?
 ) -> Int32 {
     boundary { () throws(DiffError) in
         let target = try unsafe out(model, "model")
@@ -150,7 +151,9 @@ private struct ForwardOutputs {
 
     func store(_ results: [String: Tensor]) {
         for (index, name) in names.enumerated() {
-            guard let result = results[name], let from = unsafe result.raw, let to = unsafe base[index].data else { continue }
+            guard let result = results[name], let from = unsafe result.raw, let to = unsafe base[index].data else {
+                continue
+            }
             unsafe to.copyMemory(from: from, byteCount: result.byteCount)
         }
     }

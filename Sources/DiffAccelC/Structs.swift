@@ -22,7 +22,8 @@ func decode<T: VersionedStruct>(_ pointer: UnsafePointer<T>, _ type: T.Type = T.
     let known = MemoryLayout<T>.stride
     guard size >= known, size <= 65536 else {
         throw DiffError(
-            .invalidArgument, "\(T.typeName).struct_size is \(size), expected \(known); fill the struct with its _init function")
+            .invalidArgument,
+            "\(T.typeName).struct_size is \(size), expected \(known); fill the struct with its _init function")
     }
     for offset in known..<size where unsafe raw.load(fromByteOffset: offset, as: UInt8.self) != 0 {
         throw DiffError(.unsupported, "\(T.typeName) has a member at byte \(offset) that this version does not know")

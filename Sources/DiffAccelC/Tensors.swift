@@ -21,7 +21,9 @@ struct HostTensor {
         }
         var extents: [Int] = []
         unsafe withUnsafeBytes(of: raw.shape) { source in
-            for axis in 0..<Int(rank) { unsafe extents.append(Int(source.load(fromByteOffset: axis * 8, as: Int64.self))) }
+            for axis in 0..<Int(rank) {
+                unsafe extents.append(Int(source.load(fromByteOffset: axis * 8, as: Int64.self)))
+            }
         }
         let dims = extents
         let tensorName = name
@@ -69,7 +71,8 @@ func describe(_ target: inout da_tensor, _ shape: Shape, dtype: Int32, bytes: In
     unsafe target.rank = Int32(truncatingIfNeeded: shape.rank)
     unsafe withUnsafeMutableBytes(of: &target.shape) { out in
         for axis in 0..<8 {
-            unsafe out.storeBytes(of: axis < shape.rank ? Int64(shape[axis]) : 0, toByteOffset: axis * 8, as: Int64.self)
+            unsafe out.storeBytes(
+                of: axis < shape.rank ? Int64(shape[axis]) : 0, toByteOffset: axis * 8, as: Int64.self)
         }
     }
 }

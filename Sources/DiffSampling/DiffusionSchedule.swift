@@ -1,5 +1,5 @@
-import Glibc
 public import DiffTensor
+import Glibc
 
 /// The training process of a discrete diffusion model.
 public struct DiffusionProcess: Sendable, Equatable {
@@ -67,7 +67,8 @@ public struct DiffusionSchedule: Sendable {
         else {
             throw DiffError(
                 .invalidArgument,
-                "β from \(process.betaStart) to \(process.betaEnd) in \(process.trainSteps) steps is no diffusion process")
+                "β from \(process.betaStart) to \(process.betaEnd) in \(process.trainSteps) steps is no diffusion process"
+            )
         }
         let kept = try spacing.timesteps(of: process.trainSteps)
         var full: [Double] = []

@@ -1,5 +1,5 @@
-import Glibc
 public import DiffTensor
+import Glibc
 
 /// How one denoising step turns a prediction into the next state.
 public enum DiffusionMethod: Sendable, Equatable {
@@ -44,7 +44,8 @@ extension DiffusionSchedule {
             return DiffusionStepResult(state: state, predictedClean: clean)
         case .ddpm:
             guard prediction.shape[1] == 2 * channels else {
-                throw DiffError(.unsupported, "DDPM needs a model that learns the variance; this one predicts epsilon only")
+                throw DiffError(
+                    .unsupported, "DDPM needs a model that learns the variance; this one predicts epsilon only")
             }
             let variance = try run.channels(prediction, channels, channels)
             let mean = try run.combine(Float(posteriorMean0[index]), clean, Float(posteriorMean1[index]), x)

@@ -18,7 +18,8 @@ public final class Storage: @unchecked Sendable {
             if status == Int32(CK_OVER_BUDGET) {
                 throw DiffError(
                     .overBudget,
-                    "\(byteCount) more bytes would pass the memory limit of \(budget?.limit ?? 0) (\(budget?.used ?? 0) used)")
+                    "\(byteCount) more bytes would pass the memory limit of \(budget?.limit ?? 0) (\(budget?.used ?? 0) used)"
+                )
             }
             throw DiffError(.outOfMemory, "the system gave no block of \(byteCount) bytes")
         }

@@ -38,12 +38,27 @@ public final class Workspace {
         where entries[index].sizeClass == sizeClass && isKnownUniquelyReferenced(&entries[index].storage) {
             return entries[index].storage
         }
+        try grow(sizeClass)
+        return entries[entries.count - 1].storage
+    }
+
+    /// Makes sure that every request `other` ever got at once can be answered without allocating. Throws `outOfMemory` or
+    /// `overBudget`; blocks that were allocated until then stay.
+    public func reserve(_ other: Workspace) throws(DiffError) {
+        var wanted: [Int: Int] = [:]
+        for entry in other.entries { wanted[entry.sizeClass, default: 0] += 1 }
+        for entry in entries { wanted[entry.sizeClass, default: 0] -= 1 }
+        for (sizeClass, count) in wanted.sorted(by: { $0.key < $1.key }) {
+            for _ in 0..<max(0, count) { try grow(sizeClass) }
+        }
+    }
+
+    private func grow(_ sizeClass: Int) throws(DiffError) {
         let storage = isVirtual ? Storage(virtual: sizeClass) : try Storage(byteCount: sizeClass, budget: budget)
         entries.append(Entry(storage: storage, sizeClass: sizeClass))
         allocations += 1
-        self.bytes += sizeClass
-        peakBytes = max(peakBytes, self.bytes)
-        return storage
+        bytes += sizeClass
+        peakBytes = max(peakBytes, bytes)
     }
 
     /// Gives back every block that nobody uses.

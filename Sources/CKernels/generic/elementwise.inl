@@ -25,7 +25,8 @@ static float softmax_weights_into(const float *x, float *out, int64_t n, float s
     /* A NaN may be lost by the comparisons, but it comes back through exp and the sum. */
     vf sum0 = v_splat(0), sum1 = sum0;
     for (i = 0; i + 2 * LANES <= n; i += 2 * LANES) {
-        vf e0 = v_exp(v_load(x + i) * scale - best), e1 = v_exp(v_load(x + i + LANES) * scale - best);
+        vf e0 = v_exp_weight(v_load(x + i) * scale - best);
+        vf e1 = v_exp_weight(v_load(x + i + LANES) * scale - best);
         v_store(out + i, e0);
         v_store(out + i + LANES, e1);
         sum0 += e0;
@@ -33,7 +34,7 @@ static float softmax_weights_into(const float *x, float *out, int64_t n, float s
     }
     for (; i < n; i += LANES) {
         int64_t left = n - i < LANES ? n - i : LANES;
-        vf e = v_exp(v_load_part(x + i, left) * scale - best);
+        vf e = v_exp_weight(v_load_part(x + i, left) * scale - best);
         v_store_part(out + i, e, left);
         sum0 += v_load_part(out + i, left);
     }

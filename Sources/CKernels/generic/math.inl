@@ -1,14 +1,14 @@
 /* exp, the logistic function and the activations built on them, without branches. */
 
-/* Relative error at most 2 ulp; overflows to infinity, underflows gradually, passes NaN on. */
-INLINE vf v_exp(vf x) {
+/* exp(x) = 2^exponent times the result. */
+INLINE vf v_exp_parts(vf x, vi *exponent) {
 #pragma clang fp contract(fast)
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer held in the low bits */
-    vf c = v_max(v_min(x, v_splat(89.0f)), v_splat(-104.5f));
-    vf t = c * 1.44269504088896341f + magic;
+    vf t = x * 1.44269504088896341f + magic;
     vf n = t - magic;
+    *exponent = v_bits(t) - v_bits(v_splat(magic));
     /* ln 2 in two parts, the first short enough for n*part to be exact without a fused multiply-add. */
-    vf r = c - n * 0.693359375f;
+    vf r = x - n * 0.693359375f;
     r = r + n * 2.12194440e-4f;
     vf p = r * 1.9875691500e-4f + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
@@ -16,11 +16,23 @@ INLINE vf v_exp(vf x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r;
-    p = p + 1.0f;
-    /* 2^n as two factors: one alone would leave the range of exponents near both ends. */
-    vi e = v_bits(t) - v_bits(v_splat(magic));
+    return p + 1.0f;
+}
+
+/* Relative error at most 2 ulp; overflows to infinity, underflows gradually, passes NaN on. */
+INLINE vf v_exp(vf x) {
+    vi e;
+    vf p = v_exp_parts(v_max(v_min(x, v_splat(89.0f)), v_splat(-104.5f)), &e);
+    /* 2^e as two factors: one alone would leave the range of exponents near both ends. */
     vi half = e >> 1;
     return p * v_float((half + 127) << 23) * v_float((e - half + 127) << 23);
+}
+
+/* The same for x <= 0 or NaN, with zero for what would be subnormal: weights of a softmax. */
+INLINE vf v_exp_weight(vf x) {
+    vi e;
+    vf p = v_exp_parts(x, &e) * v_float((e + 127) << 23);
+    return x < -87.3f ? v_splat(0.0f) : p;
 }
 
 INLINE vf v_silu(vf x) {

@@ -24,7 +24,9 @@ struct AutoencoderFamily: ModelFamily {
     var description: [String: JSON] {
         let c = autoencoder.configuration
         return [
-            "input": .object(["latents": .array([.integer(c.latentChannels)]), "image": .array([.integer(c.inChannels)])]),
+            "input": .object([
+                "latents": .array([.integer(c.latentChannels)]), "image": .array([.integer(c.inChannels)]),
+            ]),
             "scaling_factor": .number(Double(c.scalingFactor)),
             "encoder": .bool(autoencoder.hasEncoder),
         ]

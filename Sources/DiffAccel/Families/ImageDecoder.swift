@@ -39,11 +39,14 @@ enum ImageDecoder: Sendable {
         let factor = autoencoder.configuration.factor
         let pixels = try run.workspace.take(
             Shape(
-                state.shape[0], autoencoder.configuration.outChannels, state.shape[2] * factor, state.shape[3] * factor))
+                state.shape[0], autoencoder.configuration.outChannels, state.shape[2] * factor, state.shape[3] * factor)
+        )
         for sample in 0..<state.shape[0] {
             let one = try state.rows(sample, 1)
             let image =
-                if let tile { try autoencoder.decodeTiled(one, tile: tile, run) } else { try autoencoder.decode(one, run) }
+                if let tile { try autoencoder.decodeTiled(one, tile: tile, run) } else {
+                    try autoencoder.decode(one, run)
+                }
             try run.store(image, in: pixels, row: sample)
             run.workspace.trim()
             try progress(sample + 1)

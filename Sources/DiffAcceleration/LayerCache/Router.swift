@@ -1,5 +1,5 @@
-import Glibc
 public import DiffTensor
+import Glibc
 
 /// A learned router: a logit for every step and sub-layer.
 ///

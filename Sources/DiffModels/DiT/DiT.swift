@@ -53,7 +53,8 @@ public struct DiT: Sendable {
         let expected = try Shape(x.shape[0], c.inChannels, c.inputSize, c.inputSize)
         guard x.shape == expected, t.shape.count == y.count, y.count == x.shape[0] else {
             throw DiffError(
-                .shape, "DiT input \(x.shape) with \(t.shape.count) times and \(y.count) labels, expected x \(expected)")
+                .shape, "DiT input \(x.shape) with \(t.shape.count) times and \(y.count) labels, expected x \(expected)"
+            )
         }
         var h = try run.addTable(patchTokens(x, run), positions)
         let conditioning = try run.add(timeEmbedding(t, run), classEmbedding(y, run))

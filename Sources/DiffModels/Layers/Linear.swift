@@ -29,6 +29,7 @@ public struct Linear: Sendable {
 
     /// The layer that computes only outputs `start ..< start + count` of this one; shares the weights.
     public func outputs(_ start: Int, _ count: Int) throws(DiffError) -> Linear {
-        try Linear(weight: weight.rows(start, count), bias: bias.map { (b) throws(DiffError) in try b.rows(start, count) })
+        try Linear(
+            weight: weight.rows(start, count), bias: bias.map { (b) throws(DiffError) in try b.rows(start, count) })
     }
 }

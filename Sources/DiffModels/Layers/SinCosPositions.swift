@@ -1,5 +1,5 @@
-import Glibc
 public import DiffTensor
+import Glibc
 
 /// The fixed two-dimensional sine-cosine table of DiT: [grid * grid, width], row by row.
 ///

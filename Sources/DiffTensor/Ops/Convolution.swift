@@ -31,7 +31,8 @@ extension Run {
     ) throws(DiffError) -> Tensor {
         let (kh, kw) = (weight.shape[2], weight.shape[3])
         guard x.shape.rank == 4, weight.shape.rank == 4, weight.shape[1] == x.shape[1], window.stride > 0,
-            (1...2).contains(window.upsample), kh > 0, kw > 0, (bias?.shape.count ?? weight.shape[0]) == weight.shape[0],
+            (1...2).contains(window.upsample), kh > 0, kw > 0,
+            (bias?.shape.count ?? weight.shape[0]) == weight.shape[0],
             let outH = Self.extent(x.shape[2] * window.upsample, window.top, window.bottom, kh, window.stride),
             let outW = Self.extent(x.shape[3] * window.upsample, window.left, window.right, kw, window.stride)
         else { throw DiffError(.shape, "convolution: input \(x.shape) with weight \(weight.shape)") }
@@ -50,7 +51,8 @@ extension Run {
         unsafe (arguments.batch, arguments.in_channels) = (Int64(x.shape[0]), Int64(x.shape[1]))
         unsafe (arguments.h, arguments.width) = (Int64(x.shape[2]), Int64(x.shape[3]))
         unsafe (arguments.out_channels, arguments.out_h, arguments.out_w) = (
-            Int64(weight.shape[0]), Int64(outH), Int64(outW))
+            Int64(weight.shape[0]), Int64(outH), Int64(outW)
+        )
         unsafe (arguments.kh, arguments.kw, arguments.stride) = (Int64(kh), Int64(kw), Int64(window.stride))
         unsafe (arguments.pad_top, arguments.pad_left) = (Int64(window.top), Int64(window.left))
         unsafe arguments.upsample = Int64(window.upsample)

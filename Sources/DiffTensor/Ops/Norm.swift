@@ -54,7 +54,8 @@ extension Run {
         guard x.shape.rank >= 2, groups > 0, channels % groups == 0, weight.shape.count == channels,
             bias.shape.count == channels
         else {
-            throw DiffError(.shape, "group norm: input \(x.shape) in \(groups) groups with \(weight.shape.count) weights")
+            throw DiffError(
+                .shape, "group norm: input \(x.shape) in \(groups) groups with \(weight.shape.count) weights")
         }
         let out = try workspace.take(x.shape)
         count(flops: 8 * Double(x.shape.count))

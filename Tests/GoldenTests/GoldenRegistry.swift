@@ -1,0 +1,20 @@
+import DiffTensor
+
+/// The check of one family of fixtures.
+struct GoldenCheck {
+    /// Fixture names begin with this; the longest that fits decides.
+    let prefix: String
+    let run: (GoldenFixture, inout GoldenReport) throws -> Void
+
+    /// All families. A new one is added here, with a file of its own.
+    static let all = [
+        GoldenCheck(prefix: "l2c_dit", run: GoldenDiT.check),
+        GoldenCheck(prefix: "l2c_dit_diffusers", run: GoldenDiTDiffusers.check),
+        GoldenCheck(prefix: "l2c_dit_eps", run: GoldenDiTEps.check),
+        GoldenCheck(prefix: "sd-vae", run: GoldenAutoencoder.check),
+    ]
+
+    static func named(_ name: String) -> GoldenCheck? {
+        all.filter { name.hasPrefix($0.prefix) }.max { $0.prefix.utf8.count < $1.prefix.utf8.count }
+    }
+}

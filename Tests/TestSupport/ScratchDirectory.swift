@@ -1,0 +1,35 @@
+import DiffCheckpoint
+import DiffTensor
+import Foundation
+
+/// A directory of its own for one test, removed with its contents when the object goes.
+public final class ScratchDirectory {
+    public let path: String
+
+    /// An empty directory in the system's place for temporary files.
+    public init() throws {
+        let url = FileManager.default.temporaryDirectory.appendingPathComponent("diffaccel-test-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+        path = url.path
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    /// Path of `name` in the directory; folders on the way are made.
+    public func file(_ name: String) throws -> String {
+        let full = "\(path)/\(name)"
+        let folder = (full as NSString).deletingLastPathComponent
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        return full
+    }
+
+    /// Writes `json` as the file `name`.
+    public func write(_ json: JSON, as name: String) throws {
+        try AtomicFile.write(json.serialized(pretty: true), to: file(name))
+    }
+
+    /// Writes `tensors` as the safetensors file `name`.
+    public func write(_ tensors: [String: Tensor], as name: String) throws {
+        try SafetensorsWriter.write(tensors, to: file(name))
+    }
+}

@@ -1,0 +1,43 @@
+import DiffTensor
+
+/// Looks on: records what goes into and comes out of every site, and changes nothing.
+public final class SiteProbe: Acceleration {
+    public private(set) var inputs: [Int: Tensor] = [:]
+    public private(set) var outputs: [Int: Tensor] = [:]
+    /// Sites in the order in which they were asked.
+    public private(set) var visited: [Site] = []
+    private var layout = SiteLayout(family: "")
+
+    public init() {}
+
+    public func begin(_ opening: Opening) -> Interest {
+        layout = opening.layouts.first ?? layout
+        (inputs, outputs, visited) = ([:], [:], [])
+        var interest = Interest()
+        for number in layout.sites.indices { interest.modules.insert(layout.siteNumbered(number)) }
+        return interest
+    }
+
+    public func module(
+        _ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute
+    ) throws(DiffError) -> Tensor {
+        visited.append(site)
+        inputs[site.number] = input
+        let output = try compute()
+        outputs[site.number] = output
+        return output
+    }
+
+    /// What came out of the site called `name`, if it was reached.
+    public func output(_ name: String) -> Tensor? { layout.site(named: name).flatMap { outputs[$0.number] } }
+    /// What went into the site called `name`, if it was reached.
+    public func input(_ name: String) -> Tensor? { layout.site(named: name).flatMap { inputs[$0.number] } }
+}
+
+extension SiteLayout {
+    /// The site with this number.
+    public func siteNumbered(_ number: Int) -> Site {
+        guard let site = site(named: sites[number].name) else { fatalError("a site without its own name") }
+        return site
+    }
+}

@@ -1,0 +1,210 @@
+"""The C interface as ctypes sees it: the library, its structs and the type of every function.
+
+`FUNCTIONS` mirrors include/diffaccel.h line by line; the tests compare the two.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import os
+import threading
+from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from pathlib import Path
+from typing import Any, Callable
+
+from .errors import error_for
+
+LIBRARY = "libdiffaccel.so"
+MAX_RANK = 8
+F32, U8, I64 = 0, 16, 17
+DA_OK, DA_CANCELLED, DA_MORE, DA_INVALID_HANDLE = 0, 1, 2, -8
+
+
+class Tensor(ctypes.Structure):
+    """da_tensor"""
+
+    _fields_ = [("struct_size", c_uint32), ("dtype", c_int32), ("name", c_char_p), ("data", c_void_p),
+                ("bytes", c_size_t), ("rank", c_int32), ("reserved", c_int32), ("shape", c_int64 * MAX_RANK)]
+
+
+class ModelOptions(ctypes.Structure):
+    """da_model_options"""
+
+    _fields_ = [("struct_size", c_uint32), ("widen", c_int32), ("family", c_char_p), ("config", c_char_p),
+                ("conventions", c_char_p), ("decoder", c_char_p), ("memory_limit", c_uint64),
+                ("follow_links", c_int32), ("reserved", c_int32)]
+
+
+class ForwardOptions(ctypes.Structure):
+    """da_forward_options"""
+
+    _fields_ = [("struct_size", c_uint32), ("threads", c_int32), ("memory_limit", c_uint64)]
+
+
+class SessionOptions(ctypes.Structure):
+    """da_session_options"""
+
+    _fields_ = [("struct_size", c_uint32), ("threads", c_int32), ("memory_limit", c_uint64)]
+
+
+class Event(ctypes.Structure):
+    """da_event"""
+
+    _fields_ = [("struct_size", c_uint32), ("stage", c_int32), ("step", c_int32), ("steps", c_int32),
+                ("timestep", c_int32), ("sites_computed", c_int32), ("sites_reused", c_int32),
+                ("sites_skipped", c_int32), ("seconds", c_double), ("flops", c_double),
+                ("latents", POINTER(c_float)), ("shape", c_int64 * 4)]
+
+
+EventCallback = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(Event))
+LogCallback = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
+
+
+class Request(ctypes.Structure):
+    """da_request"""
+
+    _fields_ = [("struct_size", c_uint32), ("steps", c_int32), ("sampler", c_char_p), ("spacing", c_char_p),
+                ("eta", c_double), ("seed", c_uint64), ("labels", POINTER(c_int64)), ("label_count", c_size_t),
+                ("guidance", c_double), ("guidance_channels", c_int32), ("steps_offset", c_int32),
+                ("decode", c_int32), ("tile", c_int32), ("noise", POINTER(c_float)), ("noise_count", c_size_t),
+                ("step_noise", POINTER(c_float)), ("step_noise_count", c_size_t), ("callback", EventCallback),
+                ("user", c_void_p)]
+
+
+# Handles are numbers and travel as void pointers; character buffers are written to, so they are no c_char_p.
+_HANDLE, _BUFFER = c_void_p, c_void_p
+_TEXT = [_BUFFER, c_size_t, POINTER(c_size_t)]
+
+#: name -> (result type, argument types), in the header's order
+FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
+    "da_version_string": (c_char_p, []),
+    "da_abi_version": (c_int32, []),
+    "da_status_name": (c_char_p, [c_int32]),
+    "da_last_error": (c_char_p, []),
+    "da_library_describe": (c_int32, _TEXT),
+    "da_set_log": (c_int32, [LogCallback, c_void_p, c_int32]),
+    "da_model_options_init": (c_int32, [POINTER(ModelOptions), c_uint32]),
+    "da_model_open": (c_int32, [c_char_p, POINTER(ModelOptions), POINTER(_HANDLE)]),
+    "da_model_describe": (c_int32, [_HANDLE, *_TEXT]),
+    "da_model_close": (c_int32, [_HANDLE]),
+    "da_forward_options_init": (c_int32, [POINTER(ForwardOptions), c_uint32]),
+    "da_model_forward": (c_int32, [_HANDLE, POINTER(Tensor), c_size_t, POINTER(Tensor), c_size_t,
+                                   POINTER(ForwardOptions)]),
+    "da_plan_load": (c_int32, [c_char_p, POINTER(_HANDLE)]),
+    "da_plan_parse": (c_int32, [c_char_p, c_size_t, POINTER(_HANDLE)]),
+    "da_plan_stack": (c_int32, [_HANDLE, _HANDLE, POINTER(_HANDLE)]),
+    "da_plan_describe": (c_int32, [_HANDLE, _HANDLE, c_int32, *_TEXT]),
+    "da_plan_save": (c_int32, [_HANDLE, c_char_p]),
+    "da_plan_close": (c_int32, [_HANDLE]),
+    "da_session_options_init": (c_int32, [POINTER(SessionOptions), c_uint32]),
+    "da_session_create": (c_int32, [_HANDLE, _HANDLE, POINTER(SessionOptions), POINTER(_HANDLE)]),
+    "da_request_init": (c_int32, [POINTER(Request), c_uint32]),
+    "da_session_estimate": (c_int32, [_HANDLE, POINTER(Request), *_TEXT]),
+    "da_session_sample": (c_int32, [_HANDLE, POINTER(Request), POINTER(_HANDLE)]),
+    "da_session_cancel": (c_int32, [_HANDLE]),
+    "da_session_close": (c_int32, [_HANDLE]),
+    "da_result_tensor": (c_int32, [_HANDLE, c_char_p, POINTER(Tensor)]),
+    "da_result_stats": (c_int32, [_HANDLE, *_TEXT]),
+    "da_result_close": (c_int32, [_HANDLE]),
+    "da_random_normal": (c_int32, [c_uint64, c_size_t, POINTER(c_float)]),
+    "da_random_uniform": (c_int32, [c_uint64, c_size_t, POINTER(c_float)]),
+    "da_random_permutation": (c_int32, [c_uint64, c_size_t, POINTER(c_int64)]),
+}
+
+
+def _load() -> ctypes.CDLL:
+    """Finds the library: $DIFFACCEL_LIBRARY, the package, the repository's build folder, the system's loader."""
+    package = Path(__file__).resolve().parent
+    chosen = os.environ.get("DIFFACCEL_LIBRARY")
+    if chosen:
+        return ctypes.CDLL(chosen)
+    for path in (package / LIBRARY, package.parents[2] / ".build" / "release" / LIBRARY):
+        if path.is_file():
+            return ctypes.CDLL(str(path))
+    try:
+        return ctypes.CDLL(LIBRARY)
+    except OSError as error:
+        raise ImportError(
+            f"{LIBRARY} was not found: build it (make build), install it, or name it in $DIFFACCEL_LIBRARY") from error
+
+
+lib = _load()
+for _name, (_result, _arguments) in FUNCTIONS.items():
+    _function = getattr(lib, _name)
+    _function.restype, _function.argtypes = _result, _arguments
+
+
+class _Thread(threading.local):
+    """What is under way on this thread."""
+
+    calls = 0
+
+    def __init__(self) -> None:
+        self.pending: list[tuple[Any, int]] = []
+
+
+_thread = _Thread()
+
+
+def call(function: Any, *arguments: Any) -> tuple[int, str]:
+    """Calls the library and returns (status, error text) without raising.
+
+    The text belongs to the thread's last call. A garbage collection between call and text may close handles, which
+    are calls too: `release` therefore waits while a call is under way.
+    """
+    _thread.calls += 1
+    try:
+        status = function(*arguments)
+        text = lib.da_last_error() if status < 0 else b""
+    finally:
+        _thread.calls -= 1
+        while _thread.pending and not _thread.calls:
+            close, handle = _thread.pending.pop()
+            close(handle)
+    return status, text.decode("utf-8", "replace")
+
+
+def check(function: Any, *arguments: Any) -> int:
+    """Calls the library; raises the status's exception when it failed, else returns the status (0 or an outcome)."""
+    status, text = call(function, *arguments)
+    if status < 0:
+        raise error_for(status, text)
+    return status
+
+
+def release(close: Any, handle: int) -> None:
+    """Closes a handle that nothing refers to any more."""
+    if _thread.calls:
+        _thread.pending.append((close, handle))
+    else:
+        close(handle)
+
+
+def text_of(function: Callable[..., int], *arguments: Any) -> str:
+    """The text a describing function writes, asked for twice: how long, then what."""
+    needed = c_size_t(0)
+    check(function, *arguments, None, 0, ctypes.byref(needed))
+    while True:
+        buffer = ctypes.create_string_buffer(max(1, needed.value))
+        if check(function, *arguments, buffer, len(buffer), ctypes.byref(needed)) != DA_MORE:
+            return buffer.value.decode("utf-8")
+
+
+def encode_path(path: Any) -> bytes:
+    """A file name as the system spells it. Raises ValueError for one with a NUL inside."""
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError("a path cannot contain a NUL character")
+    return name
+
+
+def encode_text(text: str | None, what: str) -> bytes | None:
+    """Text for the library, or None. Raises ValueError for NUL characters and lone surrogates."""
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be a string, not {type(text).__name__}")
+    if "\0" in text:
+        raise ValueError(f"{what} cannot contain a NUL character")
+    return text.encode("utf-8")
