@@ -2,7 +2,7 @@
  * row is applied to its output, which is shorter than the row. */
 #include "kernels.h"
 
-enum { SCORE_FLOATS = 64 * 1024, MIN_TILE = 48, MAX_PANEL = 192 };
+enum { SCORE_FLOATS = 64 * 1024, MIN_TILE = 48, MAX_TILE = 1008, MAX_PANEL = 192 };
 
 typedef struct {
     const ck_attention_args *args;
@@ -13,7 +13,7 @@ typedef struct {
 
 /* A multiple of 24, and so of the register tiles of 6, 8 and 12 rows, unless all queries fit. */
 static int64_t tile_rows(int64_t queries, int64_t keys) {
-    int64_t rows = ck_max(MIN_TILE, SCORE_FLOATS / ck_max(keys, 1) / 24 * 24);
+    int64_t rows = ck_min(MAX_TILE, ck_max(MIN_TILE, SCORE_FLOATS / ck_max(keys, 1) / 24 * 24));
     if (rows >= queries) return ck_max(queries, 1);
     int64_t tiles = ck_ceil_div(queries, rows);
     return ck_min(rows, ck_round_up(ck_ceil_div(queries, tiles), 24));
@@ -45,7 +45,7 @@ static void tile_task(void *context, int64_t index, int32_t thread) {
         .pack = scores + p->score_floats,
     };
     ck_gemm(p->kernels, &gemm);
-    float inverse[rows]; /* at most some thousand: SCORE_FLOATS and MIN_TILE bound it */
+    float inverse[MAX_TILE];
     for (int64_t r = 0; r < rows; r++)
         inverse[r] = p->kernels->softmax_weights(scores + r * a->keys, a->keys, a->scale);
     gemm.a = scores, gemm.lda = a->keys;

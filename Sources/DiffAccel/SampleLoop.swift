@@ -20,6 +20,7 @@ struct SampleLoop {
         statistics.sampler = job.sampler.method == .ddpm ? "ddpm" : "ddim"
         statistics.weightBytes = model.bytes
         statistics.steps.reserveCapacity(job.sampler.calls)
+        try job.noise.requireFinite(run)
         let state = try denoise(&statistics, began, observe)
         try run.requireFinite(state, "the sampler's last state (weights or inputs)")
         let latents = try owned(state)

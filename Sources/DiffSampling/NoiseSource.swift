@@ -17,6 +17,12 @@ public struct NoiseSource: Sendable {
         self.steps = steps
     }
 
+    /// Throws `notFinite` when noise of the caller holds NaN or infinity.
+    public func requireFinite(_ run: Run) throws(DiffError) {
+        if let start { try run.requireFinite(start, "noise") }
+        if let steps { try run.requireFinite(steps, "step_noise") }
+    }
+
     /// The start noise. Throws `shape` when the given one has another shape.
     mutating func initial(_ shape: Shape, _ run: Run) throws(DiffError) -> Tensor {
         guard let start else { return try run.randomNormal(shape, &generator) }

@@ -28,9 +28,13 @@ public final class AccelerationStack {
         }
     }
 
-    /// Drops what methods keep.
-    public func release() {
+    /// Ends a run: nobody is asked any more, and what methods keep is dropped. Other networks, such as a decoder, may then
+    /// use the same run without being taken for the accelerated one.
+    public func end() {
         for method in methods { method.release() }
+        layers = []
+        modules = SiteSet()
+        attention = SiteSet()
     }
 
     /// Bytes of tensors kept by all methods.

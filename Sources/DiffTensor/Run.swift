@@ -56,8 +56,11 @@ public final class Run {
         trace = Trace(calls: opening.calls * opening.lanes, sites: sites)
     }
 
-    /// Ends a run: what methods keep is given back to the workspace.
-    public func end() { stack.release() }
+    /// Ends a run: methods are not asked any more, what they keep goes back to the workspace, the trace is closed.
+    public func end() {
+        stack.end()
+        trace.close()
+    }
 
     /// Bytes of tensors that methods keep between calls.
     public var bytesHeld: Int { stack.bytesHeld }

@@ -13,7 +13,8 @@ public struct Trace: Sendable {
     private var outcomes: [UInt8]
     /// Floating-point operations per call (a multiply-add counts as 2).
     public private(set) var flops: [Double]
-    private var current = 0
+    /// The call being recorded; nil outside a run.
+    private var current: Int? = 0
 
     /// Room for `calls` network calls of a network with `sites` sites; nothing is allocated afterwards.
     public init(calls: Int, sites: Int) {
@@ -27,11 +28,16 @@ public struct Trace: Sendable {
 
     mutating func start(call: Int) { current = min(max(0, call), flops.count - 1) }
 
+    mutating func close() { current = nil }
+
     mutating func mark(_ site: Site, _ outcome: Outcome) {
-        if site.number < sites { outcomes[current * sites + site.number] = outcome.rawValue }
+        guard let current, site.number < sites else { return }
+        outcomes[current * sites + site.number] = outcome.rawValue
     }
 
-    mutating func count(flops more: Double) { flops[current] += more }
+    mutating func count(flops more: Double) {
+        if let current { flops[current] += more }
+    }
 
     /// What was done at `site` in `call`.
     public func outcome(_ site: Site, call: Int) -> Outcome {

@@ -23,7 +23,9 @@ extension Kernels {
 
         /// Every representable half, the midpoints between neighbours and what lies a bit beside them.
         @Test func narrowingRoundsToNearestEven() {
-            var inputs: [Float] = [.infinity, -.infinity, .nan, 65519.99, 65520, 65535, 1e10, 1e-8, 0x1p-25, 0x1.000002p-25]
+            var inputs: [Float] = [
+                .infinity, -.infinity, .nan, 65519.99, 65520, 65535, 1e10, 1e-8, 0x1p-25, 0x1.000002p-25,
+            ]
             for i in 0..<0x7c00 {
                 let low = Float(Float16(bitPattern: UInt16(i)))
                 let middle = i == 0x7bff ? 65520 : (low + Float(Float16(bitPattern: UInt16(i + 1)))) / 2

@@ -14,7 +14,10 @@ private func reference(_ act: Int32, _ x: Double) -> Double {
 extension Kernels {
     @Suite struct Elementwise {
         @Test(arguments: [noActivation, geluTanh, geluErf, silu]) func activationIsAccurate(act: Int32) {
-            let inputs = stride(from: Float(-30), through: 30, by: 0.00037).map { $0 } + [1e-30, -1e-30, 0, 1e20, -1e20, 88, 89, 100]
+            let inputs =
+                stride(from: Float(-30), through: 30, by: 0.00037).map { $0 } + [
+                    1e-30, -1e-30, 0, 1e20, -1e20, 88, 89, 100,
+                ]
             onEachISA { isa in
                 let out = Floats(inputs.count)
                 ck_activation(nil, act, inputs, out.p, Int64(inputs.count))
@@ -54,7 +57,9 @@ extension Kernels {
                     }
                     for (n, start) in zip(smallSizes, 0...) {
                         let part = Floats(n, offset: 1)
-                        values.withUnsafeBufferPointer { ck_activation(nil, act, $0.baseAddress! + start, part.p, Int64(n)) }
+                        values.withUnsafeBufferPointer {
+                            ck_activation(nil, act, $0.baseAddress! + start, part.p, Int64(n))
+                        }
                         #expect(part.values == Array(whole.values[start..<start + n]) && part.intact)
                     }
                 }
@@ -66,13 +71,16 @@ extension Kernels {
             onEachISA { isa in
                 for width in smallSizes + [257] {
                     for scale: Float in [1, 60] {
-                        let rows = 3, values = random.floats(rows * width, scale)
+                        let rows = 3
+                        let values = random.floats(rows * width, scale)
                         let out = Floats(values, offset: 1)
                         ck_softmax_rows(nil, out.p, out.p, Int64(rows), Int64(width))
                         var want: [Double] = []
                         for r in 0..<rows {
-                            let row = values[r * width..<(r + 1) * width].map(Double.init), top = row.max() ?? 0
-                            let e = row.map { exp($0 - top) }, sum = e.reduce(0, +)
+                            let row = values[r * width..<(r + 1) * width].map(Double.init)
+                            let top = row.max() ?? 0
+                            let e = row.map { exp($0 - top) }
+                            let sum = e.reduce(0, +)
                             want += e.map { $0 / sum }
                         }
                         let worst = worstError(out.values, want)
@@ -80,7 +88,9 @@ extension Kernels {
                     }
                 }
                 let minus = -Float.infinity
-                for row: [Float] in [[0, minus, 0, minus], [minus, 3e38, minus, minus], Array(repeating: minus, count: 40) + [1]] {
+                for row: [Float] in [
+                    [0, minus, 0, minus], [minus, 3e38, minus, minus], Array(repeating: minus, count: 40) + [1],
+                ] {
                     let out = Floats(row.count)
                     ck_softmax_rows(nil, row, out.p, 1, Int64(row.count))
                     for i in row.indices where row[i] == minus { #expect(out.p[i] == 0) }
@@ -100,7 +110,10 @@ extension Kernels {
             var random = Numbers(7)
             onEachISA { _ in
                 for n in smallSizes + [100_000] {
-                    let x = random.floats(n), y = random.floats(n), a = random.float(), b = random.float()
+                    let x = random.floats(n)
+                    let y = random.floats(n)
+                    let a = random.float()
+                    let b = random.float()
                     withPool(n > 1000 ? 2 : 0) { pool in
                         let out = Floats(x, offset: 1)
                         ck_axpby(pool, a, out.p, b, y, out.p, Int64(n))
@@ -117,17 +130,25 @@ extension Kernels {
             var random = Numbers(8)
             onEachISA { _ in
                 for width in [1, 3, 8, 17, 300] {
-                    let samples = 3, each = 4, rows = samples * each, stride = width + 5
-                    let x = random.floats(rows * width), a = random.floats(rows * width), gate = random.floats(samples * stride)
+                    let samples = 3
+                    let each = 4
+                    let rows = samples * each
+                    let stride = width + 5
+                    let x = random.floats(rows * width)
+                    let a = random.floats(rows * width)
+                    let gate = random.floats(samples * stride)
                     for threads: Int32 in [0, 2] {
                         withPool(threads) { pool in
                             let out = Floats(x)
-                            ck_gated_add(pool, out.p, a, gate, Int64(stride), out.p, Int64(rows), Int64(width), Int64(each))
+                            ck_gated_add(
+                                pool, out.p, a, gate, Int64(stride), out.p, Int64(rows), Int64(width), Int64(each))
                             var want: [Float] = []
-                            for r in 0..<rows { for i in 0..<width {
-                                let product = gate[r / each * stride + i] * a[r * width + i]
-                                want.append(x[r * width + i] + product)
-                            } }
+                            for r in 0..<rows {
+                                for i in 0..<width {
+                                    let product = gate[r / each * stride + i] * a[r * width + i]
+                                    want.append(x[r * width + i] + product)
+                                }
+                            }
                             #expect(out.values == want && out.intact)
                             let table = Array(a[0..<width])
                             let sum = Floats(rows * width)
@@ -136,7 +157,8 @@ extension Kernels {
                         }
                     }
                 }
-                let long = random.floats(2 * 70_000), table = random.floats(70_000)
+                let long = random.floats(2 * 70_000)
+                let table = random.floats(70_000)
                 withPool(2) { pool in
                     let out = Floats(long)
                     ck_add_rows(pool, out.p, table, out.p, 2, 70_000)

@@ -9,9 +9,14 @@ extension Kernels {
             var random = Numbers(11)
             onEachISA { isa in
                 for width in [1, 2, 3, 7, 8, 9, 16, 17, 31, 33, 64, 100, 1152] {
-                    let samples = 2, each = 3, rows = samples * each, stride = 2 * width + 1
+                    let samples = 2
+                    let each = 3
+                    let rows = samples * each
+                    let stride = 2 * width + 1
                     let x = random.floats(rows * width).map { $0 * 3 + 2 }
-                    let w = random.floats(width), b = random.floats(width), table = random.floats(samples * stride)
+                    let w = random.floats(width)
+                    let b = random.floats(width)
+                    let table = random.floats(samples * stride)
                     for form in 0..<16 {
                         var want: [Double] = []
                         for r in 0..<rows {
@@ -51,13 +56,18 @@ extension Kernels {
 
         @Test func layerNormIgnoresThreadsAndNeighbours() {
             var random = Numbers(12)
-            let rows = 300, width = 401, x = random.floats(rows * width)
+            let rows = 300
+            let width = 401
+            let x = random.floats(rows * width)
             onEachISA { _ in
-                let whole = Floats(rows * width), alone = Floats(width)
+                let whole = Floats(rows * width)
+                let alone = Floats(width)
                 withPool(3) { pool in
                     x.withUnsafeBufferPointer { x in
                         var args = ck_layer_norm_args()
-                        (args.x, args.out, args.rows, args.width, args.eps) = (x.baseAddress, whole.p, Int64(rows), Int64(width), 1e-6)
+                        (args.x, args.out, args.rows, args.width, args.eps) = (
+                            x.baseAddress, whole.p, Int64(rows), Int64(width), 1e-6
+                        )
                         ck_layer_norm(pool, &args)
                         for r in [0, 1, 150, 299] {
                             (args.x, args.out, args.rows) = (x.baseAddress! + r * width, alone.p, 1)
@@ -72,10 +82,17 @@ extension Kernels {
         @Test func groupNorm() {
             var random = Numbers(13)
             onEachISA { isa in
-                for (channels, groups, area) in [(1, 1, 1), (4, 2, 3), (6, 3, 17), (32, 8, 49), (64, 32, 100), (8, 1, 9)] {
-                    for (act, affine, center) in [(noActivation, true, Float(0)), (silu, true, 1), (noActivation, false, 1000)] {
-                        let batch = 2, n = batch * channels * area
-                        let x = random.floats(n).map { $0 + center }, w = random.floats(channels), b = random.floats(channels)
+                for (channels, groups, area) in [
+                    (1, 1, 1), (4, 2, 3), (6, 3, 17), (32, 8, 49), (64, 32, 100), (8, 1, 9),
+                ] {
+                    for (act, affine, center) in [
+                        (noActivation, true, Float(0)), (silu, true, 1), (noActivation, false, 1000),
+                    ] {
+                        let batch = 2
+                        let n = batch * channels * area
+                        let x = random.floats(n).map { $0 + center }
+                        let w = random.floats(channels)
+                        let b = random.floats(channels)
                         var want = [Double](repeating: 0, count: n)
                         let size = channels / groups * area
                         for g in 0..<batch * groups {
@@ -104,7 +121,8 @@ extension Kernels {
                                 }
                             }
                             let worst = worstError(out.values, want)
-                            #expect(worst <= 2e-6 && out.intact, "\(isaName(isa)) \(channels)/\(groups)x\(area): \(worst)")
+                            #expect(
+                                worst <= 2e-6 && out.intact, "\(isaName(isa)) \(channels)/\(groups)x\(area): \(worst)")
                         }
                     }
                 }

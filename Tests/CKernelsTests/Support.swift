@@ -93,6 +93,10 @@ func weights(_ values: [Float], _ type: Int32) -> (bytes: Guarded<UInt8>, exact:
     return (bytes, exact.values)
 }
 
-let f32 = Int32(CK_F32), f16 = Int32(CK_F16), bf16 = Int32(CK_BF16)
-let noActivation = Int32(CK_ACT_NONE), geluTanh = Int32(CK_ACT_GELU_TANH), geluErf = Int32(CK_ACT_GELU_ERF),
-    silu = Int32(CK_ACT_SILU)
+let f32 = Int32(CK_F32)
+let f16 = Int32(CK_F16)
+let bf16 = Int32(CK_BF16)
+let noActivation = Int32(CK_ACT_NONE)
+let geluTanh = Int32(CK_ACT_GELU_TANH)
+let geluErf = Int32(CK_ACT_GELU_ERF)
+let silu = Int32(CK_ACT_SILU)

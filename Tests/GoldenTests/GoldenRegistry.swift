@@ -1,10 +1,10 @@
 import DiffTensor
 
 /// The check of one family of fixtures.
-struct GoldenCheck {
+struct GoldenCheck: Sendable {
     /// Fixture names begin with this; the longest that fits decides.
     let prefix: String
-    let run: (GoldenFixture, inout GoldenReport) throws -> Void
+    let run: @Sendable (GoldenFixture, inout GoldenReport) throws -> Void
 
     /// All families. A new one is added here, with a file of its own.
     static let all = [

@@ -75,8 +75,9 @@ void ck_from_f32(ck_pool *pool, int32_t dtype, const float *src, void *dst, int6
 enum { CK_ACT_NONE = 0, CK_ACT_GELU_TANH = 1, CK_ACT_GELU_ERF = 2, CK_ACT_SILU = 3 };
 
 /* y[m,n] = act(x[m,k] w[n,k]^T + bias[n]), with w in `dtype` and bias f32 or null. Few rows (m <= 8) stream the
- * weights once with a kernel of ours; more rows go to BLAS, one thread per call, weights below f32 converted panel by
- * panel into `scratch` (ck_linear_scratch bytes; may be null when that is 0). y must not alias x. */
+ * weights once; for more rows the weights are packed, and converted, panel by panel into `scratch` (ck_linear_scratch
+ * bytes; may be null when that is 0). Within each of the two ways a row's bits depend on neither the other rows nor the
+ * number of threads. y must not alias x. */
 typedef struct {
     const float *x; int64_t ldx;
     const void *w; int32_t dtype;
@@ -163,7 +164,7 @@ void ck_to_u8_nhwc(ck_pool *pool, const float *x, uint8_t *out, int64_t batch, i
 
 /* ---- convolution (conv.c) ------------------------------------------------------------------------------------------- */
 
-/* NCHW, weight [out_channels, in_channels, kh, kw] in `dtype`, tiled im2col + BLAS. The input is read as if enlarged
+/* NCHW, weight [out_channels, in_channels, kh, kw] in `dtype`, as a matrix product over gathered columns. The input is read as if enlarged
  * by nearest neighbours `upsample` (1 or 2) times first. Zero padding per side. When `add` is not null it is added to the
  * result (same shape as out; may be out itself). out must not alias x. `scratch`: ck_conv2d_scratch bytes.
  * out_h = (h*upsample + pad_top + pad_bottom - kh)/stride + 1, out_w likewise. */

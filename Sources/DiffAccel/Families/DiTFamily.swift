@@ -27,8 +27,8 @@ struct DiTFamily: ModelFamily {
         guard labels.isEmpty || labels.count == configuration.classes else {
             throw opened.config.error("labels", "\(labels.count) names for \(configuration.classes) classes")
         }
-        let isPixelModel = try opened.config.optionalObject("output")?.optionalString("kind") == "pixels"
-        let decoder: ImageDecoder? = isPixelModel ? .pixels : try ImageDecoder.autoencoder(opened)
+        let decoder: ImageDecoder? =
+            try Self.makesPixels(opened.config) ? .pixels : ImageDecoder.autoencoder(opened)
         if case .latents(let autoencoder) = decoder,
             autoencoder.configuration.latentChannels != configuration.inChannels
         {
@@ -46,6 +46,14 @@ struct DiTFamily: ModelFamily {
                 ? configuration.inChannels
                 : try opened.config.integer("cfg_channels", in: 1...configuration.inChannels, default: official),
             spacing: isDiffusers ? "leading" : "even", decoder: decoder)
+    }
+
+    /// Whether the config's `output` says that the model works on pixels in -1 ... 1.
+    private static func makesPixels(_ config: JSONObject) throws(DiffError) -> Bool {
+        guard let output = try config.optionalObject("output") else { return false }
+        let range = try output.numbers("range", in: -1e6...1e6, default: [-1, 1])
+        guard range == [-1, 1] else { throw output.error("range", "only [-1, 1] is supported, found \(range)") }
+        return try output.optionalString("kind", oneOf: ["pixels", "latents"]) == "pixels"
     }
 
     /// The training process: our `diffusion` object or a diffusers `scheduler` one; DiT's own when there is neither.

@@ -38,20 +38,23 @@ struct ImageSampling: Sendable {
             throw DiffError(.unsupported, "sampler ddpm needs a model that learns the variance")
         }
         let shape = try checkLabels(request.labels)
-        for (name, tensor) in [("noise", request.noise), ("step_noise", request.stepNoise)] {
-            guard let tensor else { continue }
-            let count = name == "noise" ? shape.count : shape.count * schedule.count
-            guard tensor.shape.count == count else {
-                throw DiffError(.shape, "\(name): \(tensor.shape.count) values, expected \(count)")
-            }
-        }
-        let stepShape = try Shape([schedule.count] + shape.dims)
+        let stepDims = [schedule.count] + shape.dims
         let noise = NoiseSource(
-            seed: request.seed, start: try request.noise?.reshaped(shape),
-            steps: try request.stepNoise?.reshaped(stepShape))
+            seed: request.seed, start: try Self.given(request.noise, "noise", shape.dims),
+            steps: try Self.given(request.stepNoise, "step_noise", stepDims))
         return Job(
             sampler: try DiffusionSampler(schedule, method), noise: noise, labels: request.labels,
             guidance: try guidance(request), shape: shape)
+    }
+
+    /// The caller's noise in the shape the sampler reads, checked.
+    private static func given(_ tensor: Tensor?, _ name: String, _ dims: [Int]) throws(DiffError) -> Tensor? {
+        guard let tensor else { return nil }
+        let shape = try Shape(dims)
+        guard tensor.shape.count == shape.count else {
+            throw DiffError(.shape, "\(name): \(tensor.shape.count) values, expected \(shape.count) for \(shape)")
+        }
+        return try tensor.reshaped(shape)
     }
 
     private func checkLabels(_ labels: [Int]) throws(DiffError) -> Shape {

@@ -58,8 +58,9 @@ public final class LayerCache: Acceleration {
     public func module(
         _ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute
     ) throws(DiffError) -> Tensor {
-        let (lane, column) = (run.call.lane, column[site.number])
-        switch actions[run.call.index][column] {
+        let (index, lane, column) = (run.call.index, run.call.lane, column[site.number])
+        guard actions.indices.contains(index), kept.indices.contains(lane), column >= 0 else { return try compute() }
+        switch actions[index][column] {
         case .compute:
             return try compute()
         case .reuse:

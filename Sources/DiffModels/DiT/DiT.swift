@@ -22,11 +22,7 @@ public struct DiT: Sendable {
             }
         let patch = try parameters.patch
         (patchWeight, patchBias) = (patch.weight, patch.bias)
-        if let stored = try parameters.positions {
-            positions = stored
-        } else {
-            positions = try sinCosPositions(width: c.width, grid: c.grid)
-        }
+        let storedPositions = try parameters.positions
         let mlp = try parameters.time
         let half = c.timeFeatures / 2
         let denominator = Float(c.conventions == .official ? half : max(1, half - 1))
@@ -41,6 +37,12 @@ public struct DiT: Sendable {
         finalModulation = try parameters.finalModulation
         finalProjection = try parameters.finalProjection
         try weights.finish()
+        // After the check of the weights: a config that does not fit its tensors must not make us compute a table.
+        if let storedPositions {
+            positions = storedPositions
+        } else {
+            positions = try sinCosPositions(width: c.width, grid: c.grid, budget: weights.options.budget)
+        }
         (self.configuration, self.layout, self.blocks) = (c, layout, blocks)
     }
 

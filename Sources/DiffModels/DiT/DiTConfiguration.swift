@@ -37,6 +37,9 @@ public struct DiTConfiguration: Sendable, Equatable {
     /// eps of the second norm under the diffusers conventions.
     public var secondNormEps: Float
 
+    /// More tokens than this are refused: the largest published network has 1024.
+    public static let maxTokens = 16384
+
     /// Tokens along one side, and in all.
     public var grid: Int { inputSize / patchSize }
     public var tokens: Int { grid * grid }
@@ -110,7 +113,7 @@ public struct DiTConfiguration: Sendable, Equatable {
         guard outChannels == inChannels || outChannels == 2 * inChannels else {
             throw DiffError(.format, "\(path): \(outChannels) output channels for \(inChannels) input channels")
         }
-        guard tokens <= 1 << 20, patchSize * patchSize * outChannels <= 1 << 22, mlpWidth <= 1 << 22 else {
+        guard tokens <= Self.maxTokens, patchSize * patchSize * outChannels <= 1 << 22, mlpWidth <= 1 << 22 else {
             throw DiffError(.format, "\(path): \(tokens) tokens of \(patchSize) x \(patchSize) patches are too many")
         }
     }

@@ -6,11 +6,11 @@ import Glibc
 /// Per axis a quarter of the width each of sines, then cosines, of q / 10000^(4 k / width); the **first half encodes the
 /// column**, the second the row. Computed in double precision like the official code (`get_2d_sincos_pos_embed`).
 /// Throws `invalidArgument` unless `width` is a multiple of 4.
-public func sinCosPositions(width: Int, grid: Int) throws(DiffError) -> Tensor {
+public func sinCosPositions(width: Int, grid: Int, budget: MemoryBudget? = nil) throws(DiffError) -> Tensor {
     guard width > 0, width % 4 == 0, grid > 0 else {
         throw DiffError(.invalidArgument, "a position table of width \(width) for a grid of \(grid)")
     }
-    let table = try Tensor(uninitialized: Shape(grid * grid, width), budget: nil)
+    let table = try Tensor(uninitialized: Shape(grid * grid, width), budget: budget)
     guard let base = unsafe table.floats else { return table }
     let quarter = width / 4
     for row in 0..<grid {

@@ -1,0 +1,79 @@
+import DiffAccel
+
+/// A request split into batches, so that memory does not grow with the number of samples.
+///
+/// The start noise is drawn for all samples at once: a picture does not depend on the size of its batch. Samplers that add
+/// noise at every step draw it batch by batch, from a seed of the batch's own.
+enum Batches {
+    /// Requests of at most `size` samples each (0: one request) that together make what `request` asks for.
+    static func split(_ request: SampleRequest, size: Int, _ facts: ModelFacts) throws(DiffError) -> [SampleRequest] {
+        let labels = request.labels
+        guard size > 0, size < labels.count, labels.count <= SampleRequest.maxSamples, let input = facts.input else {
+            return [request]
+        }
+        let noise = try Tensor(uninitialized: Shape([labels.count] + input), budget: nil)
+        if let values = unsafe noise.floats {
+            var generator = TorchRandom(seed: request.seed)
+            unsafe generator.normal(values, count: noise.shape.count)
+        }
+        var requests: [SampleRequest] = []
+        for start in stride(from: 0, to: labels.count, by: size) {
+            let count = min(size, labels.count - start)
+            var part = request
+            part.labels = Array(labels[start..<start + count])
+            part.noise = try noise.rows(start, count)
+            // Another stream than the one the start noise came from.
+            part.seed = request.seed &+ UInt64(1 + start / size)
+            requests.append(part)
+        }
+        return requests
+    }
+}
+
+/// What the batches of a request made, put together again.
+struct Collected {
+    private(set) var pictures: [Picture] = []
+    private(set) var statistics: SampleStatistics?
+    private var latents: [Tensor] = []
+
+    /// Takes in the result of the next batch. Throws `unsupported` for images that are neither gray nor RGB.
+    mutating func append(_ result: SampleResult) throws(DiffError) {
+        if let images = result.images { pictures += try Picture.all(of: images) }
+        latents.append(result.latents)
+        if statistics == nil { statistics = result.statistics } else { statistics?.add(result.statistics) }
+    }
+
+    /// The latents of all samples, [n, C, h, w].
+    func joinedLatents() throws(DiffError) -> Tensor? {
+        guard let first = latents.first else { return nil }
+        let count = latents.reduce(0) { $0 + $1.shape[0] }
+        let joined = try Tensor(uninitialized: first.shape.replacingFirst(count), budget: nil)
+        var offset = 0
+        for part in latents {
+            if let from = unsafe part.floats, let to = unsafe joined.floats {
+                unsafe (to + offset).update(from: from, count: part.shape.count)
+            }
+            offset += part.shape.count
+        }
+        return joined
+    }
+}
+
+extension SampleStatistics {
+    /// Adds those of another batch: times and counts add up, memory is the larger of the two.
+    mutating func add(_ other: SampleStatistics) {
+        for (index, step) in other.steps.enumerated() where index < steps.count {
+            steps[index].seconds += step.seconds
+            steps[index].flops += step.flops
+            steps[index].sites.computed += step.sites.computed
+            steps[index].sites.reused += step.sites.reused
+            steps[index].sites.skipped += step.sites.skipped
+        }
+        seconds += other.seconds
+        decodeSeconds += other.decodeSeconds
+        cacheBytes = max(cacheBytes, other.cacheBytes)
+        workspaceBytes = max(workspaceBytes, other.workspaceBytes)
+        peakBytes = max(peakBytes, other.peakBytes)
+        allocationsAfterFirstStep += other.allocationsAfterFirstStep
+    }
+}

@@ -1,0 +1,23 @@
+import Glibc
+
+/// Standard error, where messages and progress go, so that standard output holds results only.
+enum Terminal {
+    /// Whether somebody watches standard error.
+    static var isWatched: Bool { isatty(STDERR_FILENO) == 1 }
+
+    /// Writes a line to standard error.
+    static func say(_ line: String) { write(line + "\n") }
+
+    /// Writes `text` to standard error as it is.
+    static func write(_ text: String) {
+        let bytes = Array(text.utf8)
+        var done = 0
+        while done < bytes.count {
+            let written = unsafe bytes.withUnsafeBytes { buffer in
+                unsafe Glibc.write(STDERR_FILENO, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done)
+            }
+            guard written > 0 else { return }
+            done += written
+        }
+    }
+}

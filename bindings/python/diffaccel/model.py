@@ -1,0 +1,152 @@
+"""Models: a checkpoint in memory, immutable and shared by any number of sessions and threads."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+from typing import TYPE_CHECKING, Any, Iterable, Mapping
+
+import numpy as np
+
+from . import _arrays, _ffi
+from ._handle import Handle, new_handle
+from .errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from .plan import Plan
+    from .session import Session
+
+#: Inputs of a network that are integers; every other one is float32.
+_INTEGER_INPUTS = {"y"}
+#: Output of a forward by a telling input; "out" otherwise.
+_OUTPUTS = {"latents": "image", "image": "moments"}
+
+
+class Model(Handle):
+    """A loaded checkpoint.
+
+    path: folder with config.json and *.safetensors (official, diffusers or pipeline layout), or one .safetensors file
+        together with `config`.
+    family: "dit" or "autoencoder_kl"; None lets the config decide.
+    config: the configuration as a dict or JSON text, used instead of the checkpoint's config.json.
+    decoder: folder of the autoencoder that turns latents into pixels; None means the checkpoint's own vae/.
+    conventions: "official" or "diffusers" (how a DiT is evaluated); None means official.
+    follow_links: follow symbolic links inside the folder, as download caches have them.
+    widen: keep the weights as float32 in memory instead of in the file's element type.
+    memory_limit: bytes the weights may take; 0 is no limit.
+
+    Raises FileError, FormatError, UnsupportedError, OutOfMemoryError, OverBudgetError, InvalidArgumentError.
+    """
+
+    _close_function = _ffi.lib.da_model_close
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        family: str | None = None,
+        config: Mapping[str, Any] | str | None = None,
+        decoder: str | os.PathLike[str] | None = None,
+        conventions: str | None = None,
+        *,
+        follow_links: bool = False,
+        widen: bool = False,
+        memory_limit: int = 0,
+    ) -> None:
+        options = _ffi.ModelOptions()
+        _ffi.check(_ffi.lib.da_model_options_init, ctypes.byref(options), ctypes.sizeof(options))
+        if config is not None and not isinstance(config, str):
+            config = json.dumps(config, allow_nan=False)
+        options.family = _ffi.encode_text(family, "family")
+        options.config = _ffi.encode_text(config, "config")
+        options.conventions = _ffi.encode_text(conventions, "conventions")
+        options.decoder = None if decoder is None else _ffi.encode_path(decoder)
+        options.follow_links = _arrays.flag(follow_links, "follow_links")
+        options.widen = _arrays.flag(widen, "widen")
+        options.memory_limit = _arrays.unsigned(memory_limit, "memory_limit")
+        super().__init__(new_handle(_ffi.lib.da_model_open, _ffi.encode_path(path), ctypes.byref(options)))
+        self._path = os.fspath(path)
+        self._description: dict[str, Any] | None = None
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Facts about the model: family, parameters, bytes, input, config, sites, labels, decoder, flops, ..."""
+        text = _ffi.text_of(_ffi.lib.da_model_describe, self._handle)
+        return json.loads(text)
+
+    def _facts(self) -> dict[str, Any]:
+        # The model never changes, so one look is enough for what every call needs.
+        if self._description is None:
+            self._description = self.description
+        return self._description
+
+    @property
+    def family(self) -> str:
+        """The model's family, such as "dit"."""
+        return self._facts()["family"]
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return self._facts()["parameters"]
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the classes, in order; empty when the checkpoint does not tell them."""
+        return self._facts().get("labels") or []
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape (C, H, W) of one sample's state."""
+        return tuple(self._facts()["input"])
+
+    def forward(
+        self, outputs: Iterable[str] | None = None, threads: int = 0, memory_limit: int = 0, **inputs: Any
+    ) -> np.ndarray | dict[str, np.ndarray]:
+        """Evaluates the raw network once, without sampler or plan.
+
+        dit: x [n,C,S,S], t [n] (original timesteps), y [n] (integers) -> [n,C or 2C,S,S]
+        autoencoder_kl: latents [n,C,h,w] -> image [n,3,H,W]; image [n,3,H,W] -> moments [n,2C,h,w]
+
+        Arrays of any strides and any real element type are converted; `y` must hold integers. `outputs` names what is
+        wanted when the default does not fit. Returns a float32 array, or a dict of them when several are wanted.
+        Raises InvalidArgumentError (unknown or missing input), ShapeError, OverBudgetError, OutOfMemoryError.
+        """
+        if not inputs:
+            raise InvalidArgumentError("a forward needs inputs, such as x=..., t=..., y=...")
+        arrays = {
+            name: _arrays.integers(value, name) if name in _INTEGER_INPUTS else _arrays.floats(value, name)
+            for name, value in inputs.items()
+        }
+        default = next((out for key, out in _OUTPUTS.items() if key in inputs), "out")
+        names = [default] if outputs is None else [outputs] if isinstance(outputs, str) else list(outputs)
+        options = _ffi.ForwardOptions()
+        _ffi.check(_ffi.lib.da_forward_options_init, ctypes.byref(options), ctypes.sizeof(options))
+        options.threads = _arrays.integer(threads, "threads")
+        options.memory_limit = _arrays.unsigned(memory_limit, "memory_limit")
+        wanted = (_ffi.Tensor * len(names))(
+            *(_ffi.Tensor(struct_size=ctypes.sizeof(_ffi.Tensor), name=name.encode("utf-8")) for name in names))
+        given = (_ffi.Tensor * len(arrays))(*(_arrays.describe(name, array) for name, array in arrays.items()))
+        run = (_ffi.lib.da_model_forward, self._handle, given, len(given), wanted, len(wanted), ctypes.byref(options))
+        _ffi.check(*run)
+        results = {}
+        for name, tensor in zip(names, wanted):
+            results[name] = np.empty(tuple(tensor.shape[: tensor.rank]), np.float32)
+            tensor.data, tensor.bytes = results[name].ctypes.data, results[name].nbytes
+        _ffi.check(*run)
+        return next(iter(results.values())) if len(results) == 1 else results
+
+    def session(self, plan: Plan | None = None, threads: int = 0, memory_limit: int = 0) -> Session:
+        """A session that samples this model with `plan` (None: the plain model).
+
+        threads: 0 means one per processor. memory_limit: bytes for states, caches and workspace; 0 is no limit.
+        Raises IncompatibleError when the plan does not fit the model.
+        """
+        from .session import Session
+
+        return Session(self, plan, threads, memory_limit)
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<diffaccel.Model closed>"
+        return f"<diffaccel.Model {self._path!r}: {self.family}, {self.parameters:,} parameters>"
