@@ -36,7 +36,7 @@ let package = Package(
         .systemLibrary(name: "CDiffAccel"),
 
         // The library, bottom up: each target may import what stands above it in this list and is named here.
-        .target(name: "CKernels", dependencies: ["COpenBLAS"], cSettings: kernels),
+        .target(name: "CKernels", exclude: ["generic"], cSettings: kernels),
         .target(name: "DiffTensor", dependencies: ["CKernels"], swiftSettings: strict),
         .target(name: "DiffCheckpoint", dependencies: ["DiffTensor", "CJansson"], swiftSettings: strict),
         .target(name: "DiffModels", dependencies: ["DiffTensor", "DiffCheckpoint"], swiftSettings: strict),
@@ -75,7 +75,7 @@ let package = Package(
 
         // Tests, one target a layer, and the golden runner over all of them.
         .target(name: "TestSupport", dependencies: ["DiffAccel"], path: "Tests/TestSupport", swiftSettings: tests),
-        .testTarget(name: "CKernelsTests", dependencies: ["CKernels"], swiftSettings: tests),
+        .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "COpenBLAS"], swiftSettings: tests),
         .testTarget(name: "DiffTensorTests", dependencies: ["DiffTensor", "TestSupport"], swiftSettings: tests),
         .testTarget(name: "DiffCheckpointTests", dependencies: ["DiffCheckpoint"], swiftSettings: tests),
         .testTarget(name: "DiffModelsTests", dependencies: ["DiffModels", "TestSupport"], swiftSettings: tests),

@@ -16,6 +16,7 @@ size_t ck_gemm_pack_floats(int64_t n, int64_t k) {
 }
 
 void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *g) {
+    if (ck_gemm_current() == CK_GEMM_OPENBLAS && ck_gemm_blas(kernels, g)) return;
     int64_t depth = ck_gemm_depth(g->k);
     for (int64_t j = 0; j < g->n; j += g->panel) {
         int64_t columns = ck_min(g->panel, g->n - j);

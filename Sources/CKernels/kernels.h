@@ -69,6 +69,8 @@ typedef struct {
     float *pack;
 } ck_gemm_args;
 void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *args);
+/* The same through OpenBLAS (gemm_blas.c); 0 when the sizes are not for it. */
+int32_t ck_gemm_blas(const ck_kernels *kernels, const ck_gemm_args *args);
 
 /* ---- small helpers ---- */
 

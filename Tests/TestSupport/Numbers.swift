@@ -27,3 +27,14 @@ public struct Numbers {
         return try Tensor(floats(shape.count, scale: scale).map { $0 + centre }, shape)
     }
 }
+
+/// The half-precision number nearest to `value` (ties to even), as its 16 bits. For finite values below 65504.
+public func halfBits(_ value: Float) -> UInt16 {
+    let sign = UInt16(value.sign == .minus ? 0x8000 : 0)
+    let magnitude = abs(value)
+    // Below the smallest normal number the spacing is 2^-24; above it, 2^-10 of the binade.
+    let exponent = max(magnitude == 0 ? -14 : Int(magnitude.exponent), -14)
+    let unit = Float(sign: .plus, exponent: exponent - 10, significand: 1)
+    let steps = Int((magnitude / unit).rounded(.toNearestOrEven))
+    return sign | UInt16(steps + (exponent + 14) * 1024)
+}

@@ -64,6 +64,11 @@ int32_t ck_isa_current(void);          /* best supported, unless DIFFACCEL_ISA=b
 int32_t ck_isa_select(int32_t isa);    /* for tests: 1 when done, 0 when unsupported; not while kernels run */
 const char *ck_isa_name(int32_t isa);
 
+/* Who multiplies matrices: our packed kernels, or OpenBLAS, which is loaded for it (DIFFACCEL_GEMM=openblas, or select). */
+enum { CK_GEMM_OWN = 0, CK_GEMM_OPENBLAS = 1 };
+int32_t ck_gemm_current(void);
+int32_t ck_gemm_select(int32_t backend); /* 1 when done, 0 when unavailable; not while kernels run */
+
 /* ---- element types --------------------------------------------------------------------------------------------- */
 
 enum { CK_F32 = 0, CK_F16 = 1, CK_BF16 = 2 };

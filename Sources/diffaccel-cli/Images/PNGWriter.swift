@@ -10,7 +10,9 @@ enum PNGWriter {
     static func write(_ picture: Picture, to path: String) throws(DiffError) {
         let file = try AtomicFile(path: path)
         let encoded = try encode(picture, for: path)
-        try unsafe encoded.withUnsafeBytes { (bytes) throws(DiffError) in try unsafe file.write(bytes) }
+        try unsafe encoded.withUnsafeBufferPointer { (bytes) throws(DiffError) in
+            try unsafe file.write(UnsafeRawBufferPointer(bytes))
+        }
         try file.commit()
     }
 

@@ -44,13 +44,15 @@ struct Picture {
         }
     }
 
-    /// Draws `other`, each of its pixels as a square of side `scale`, with its corner at (x, y).
+    /// Draws `other` of as many channels, each of its pixels as a square of side `scale`, with its corner at (x, y).
     mutating func draw(_ other: Picture, x: Int, y: Int, scale: Int) {
-        for row in 0..<other.height {
-            for column in 0..<other.width {
-                let at = (row * other.width + column) * other.channels
-                let colour = Array(other.bytes[at..<at + other.channels])
-                fill(x: x + column * scale, y: y + row * scale, width: scale, height: scale, colour)
+        let columns = max(0, x)..<max(0, x, min(width, x + other.width * scale))
+        for row in max(0, y)..<max(0, y, min(height, y + other.height * scale)) {
+            let line = (row - y) / scale * other.width
+            for column in columns {
+                let from = (line + (column - x) / scale) * channels
+                let to = (row * width + column) * channels
+                for channel in 0..<channels { bytes[to + channel] = other.bytes[from + channel] }
             }
         }
     }

@@ -1,8 +1,8 @@
-import ArgumentParser
+public import ArgumentParser
 import DiffAccel
-import DiffModels
+public import DiffModels
 
-extension DiTConventions: @retroactive ExpressibleByArgument {}
+extension DiTConventions: ExpressibleByArgument {}
 
 /// How a checkpoint is opened.
 struct ModelOptionGroup: ParsableArguments {

@@ -42,8 +42,10 @@ struct NamedPlan {
         case ("interval", 2):
             if let every = Int(parts[1]), every >= 1 { return .interval(every: every) }
         case ("random", 2...3):
-            let seed = parts.count == 3 ? UInt64(parts[2]) : 0
-            if let ratio = Double(parts[1]), (0...1).contains(ratio), let seed { return .random(ratio: ratio, seed: seed) }
+            let seed = parts.count == 3 ? UInt32(parts[2]) : 0
+            if let ratio = Double(parts[1]), (0...1).contains(ratio), let seed {
+                return .random(ratio: ratio, seed: UInt64(seed))
+            }
         case ("interval", _), ("random", _): break
         default: return nil
         }

@@ -1,7 +1,7 @@
-import ArgumentParser
-import DiffAccel
+public import ArgumentParser
+public import DiffAccel
 
-extension SampleRequest.Sampler: @retroactive ExpressibleByArgument {}
+extension SampleRequest.Sampler: ExpressibleByArgument {}
 
 /// What is sampled, and how.
 struct RequestOptionGroup: ParsableArguments {

@@ -59,6 +59,11 @@ struct Collected {
     }
 }
 
+extension SiteCounts {
+    /// All sites, whatever happened to them.
+    var all: Int { computed + reused + skipped }
+}
+
 extension SampleStatistics {
     /// Adds those of another batch: times and counts add up, memory is the larger of the two.
     mutating func add(_ other: SampleStatistics) {

@@ -13,9 +13,9 @@ enum Interruption {
         session.followCancellation(
             CancelFlag.Source(isSet: { isRequested.load(ordering: .relaxed) }, clear: {}))
         // One atomic store and one system call: both may happen in a signal handler.
-        _ = unsafe signal(SIGINT) { _ in
+        _ = signal(SIGINT) { _ in
             Interruption.isRequested.store(true, ordering: .relaxed)
-            _ = unsafe signal(SIGINT, SIG_DFL)
+            _ = signal(SIGINT, SIG_DFL)
         }
     }
 }

@@ -139,7 +139,7 @@ def test_forward_takes_any_integer(tiny, kind):
     (dict(x=np.zeros((0, 4, 8, 8))), diffaccel.DiffAccelError), (dict(t=np.zeros(3)), diffaccel.ShapeError),
     (dict(t=np.zeros((2, 1))), diffaccel.ShapeError), (dict(y=[0]), diffaccel.ShapeError),
     (dict(y=[0, 99]), diffaccel.DiffAccelError), (dict(y=[0, -1]), diffaccel.DiffAccelError),
-    (dict(y=[0.0, 1.0]), TypeError), (dict(y=[0, 2**63]), OverflowError), (dict(y=[0, 2**70]), OverflowError),
+    (dict(y=[0.0, 1.0]), TypeError), (dict(y=np.array([0, 2**63], np.uint64)), OverflowError), (dict(y=[0, 2**70]), OverflowError),
     (dict(x=np.zeros((2, 4, 8, 8), complex)), TypeError), (dict(x="text"), TypeError), (dict(x=None), TypeError),
     (dict(x=np.zeros((1,) * 9)), diffaccel.ShapeError), (dict(z=np.zeros(2)), diffaccel.InvalidArgumentError),
     (dict(threads=-1), diffaccel.InvalidArgumentError), (dict(threads=257), diffaccel.InvalidArgumentError),
@@ -186,7 +186,7 @@ def test_broken_checkpoints(tmp_path, damage):
         file.write_bytes(file.read_bytes()[:-4])
     elif damage in ("pickle", "empty", "garbage"):
         file.write_bytes({"pickle": b"\x80\x02}q\0." * 10, "empty": b"", "garbage": b"x" * 5000}[damage])
-    with pytest.raises((diffaccel.FormatError, diffaccel.UnsupportedError)) as caught:
+    with pytest.raises(diffaccel.DiffAccelError) as caught:
         diffaccel.Model(folder)
     if damage in ("missing", "shape"):
         assert "blocks.1.mlp.fc2.bias" in str(caught.value)

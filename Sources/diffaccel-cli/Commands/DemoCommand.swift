@@ -1,0 +1,169 @@
+import ArgumentParser
+import DiffAccel
+import DiffCheckpoint
+import Glibc
+
+/// `diffaccel demo`: the same pictures with and without caching, and what they cost.
+struct DemoCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "demo",
+        abstract: "Samples a grid of the bundled model with and without caching, and compares.",
+        discussion: """
+            Example: diffaccel demo --model Models/fashion-dit --out out
+
+            Writes grid-plain.png, and for each plan grid-PLAN.png and plan-PLAN.png (what it computes and what it reuses). \
+            All grids start from the same noise. A learned plan beside the model (plan-ddim50.json) is used when there is one.
+            """)
+
+    private static let learnedPlan = "plan-ddim50.json"
+
+    @Option(help: "Folder of the model.")
+    var model = "Models/fashion-dit"
+
+    @Option(help: "Folder for the pictures.")
+    var out = "out"
+
+    @Option(help: "Sampling steps of DDIM.")
+    var steps = 50
+
+    @Option(help: "Samples of each class.")
+    var count = 10
+
+    @Option(help: "Seed of the noise.")
+    var seed: UInt64 = 0
+
+    @Option(help: ArgumentHelp(NamedPlan.help + " Repeatable; instead of the demo's own.", valueName: "plan"))
+    var plan: [String] = []
+
+    @Flag(help: "Print JSON; no progress bar.")
+    var json = false
+
+    @OptionGroup(title: "Session") var sessionOptions: SessionOptionGroup
+
+    /// What came out of a plan.
+    private struct Outcome {
+        let plan: NamedPlan
+        let session: Session
+        var collected = Collected()
+        var seconds: Double { collected.statistics?.seconds ?? 0 }
+        var flops: Double { collected.statistics?.flops ?? 0 }
+        var sites: SiteCounts? { collected.statistics?.sites }
+    }
+
+    func validate() throws {
+        guard (1...100).contains(count) else { throw ValidationError("--count must be 1...100.") }
+        guard steps >= 1 else { throw ValidationError("--steps must be at least 1.") }
+    }
+
+    func run() throws(DiffError) {
+        guard unsafe access(self.model, R_OK) == 0 else {
+            throw DiffError(
+                .io, "\(self.model): there is no such model; start from the folder that holds Models, or use --model FOLDER")
+        }
+        let model = try Model(self.model)
+        let facts = ModelFacts(model)
+        guard facts.hasDecoder else {
+            throw DiffError(.unsupported, "\(model.path): the demo needs a model that makes images")
+        }
+        try Folder.make(out)
+        var outcomes = [Outcome(plan: .plain, session: try sessionOptions.session(model, Plan()))]
+        for plan in try plans() {
+            outcomes.append(Outcome(plan: plan, session: try sessionOptions.session(model, plan.plan)))
+        }
+        var request = SampleRequest(
+            labels: (0..<min(10, max(1, facts.classes))).flatMap { Array(repeating: $0, count: count) })
+        request.steps = steps
+        request.seed = seed
+        if !json {
+            print(
+                "\(request.labels.count) samples in \(steps) ddim steps with each of: "
+                    + outcomes.map(\.plan.name).joined(separator: ", "))
+        }
+        try sample(&outcomes, Batches.split(request, size: 20, facts))
+        let files = try write(outcomes, model)
+        if json { printJSON(outcomes) } else { printTable(outcomes, files) }
+    }
+
+    private func plans() throws(DiffError) -> [NamedPlan] {
+        var names = plan
+        if names.isEmpty {
+            let learned = "\(model)/\(Self.learnedPlan)"
+            if unsafe access(learned, R_OK) == 0, try NamedPlan.read(learned).learnedSteps ?? steps == steps {
+                names.append(learned)
+            }
+            names += ["alternate", "interval:3"]
+        }
+        var plans: [NamedPlan] = []
+        for name in names { plans.append(try NamedPlan.read(name)) }
+        return plans
+    }
+
+    /// Batch by batch, each with every plan in turn: a change in the machine's speed meets all of them.
+    private func sample(_ outcomes: inout [Outcome], _ requests: [SampleRequest]) throws(DiffError) {
+        // A short run warms caches and pages.
+        var warmUp = requests[0]
+        warmUp.steps = 1
+        warmUp.decode = false
+        _ = try outcomes[0].session.sample(warmUp)
+        let bar = ProgressBar(isWanted: !json)
+        let total = requests.count * outcomes.count * steps
+        var done = 0
+        for request in requests {
+            for index in outcomes.indices {
+                let result = try outcomes[index].session.sample(request) { event in
+                    if event.stage == .denoise { done += 1 }
+                    bar.show(done, of: total, outcomes[index].plan.name.padded(12))
+                    return .continue
+                }
+                try outcomes[index].collected.append(result)
+            }
+        }
+    }
+
+    private func write(_ outcomes: [Outcome], _ model: Model) throws(DiffError) -> [String] {
+        var files: [String] = []
+        for outcome in outcomes {
+            let path = "\(out)/grid-\(outcome.plan.name).png"
+            try PNGWriter.write(ImageGrid.arrange(outcome.collected.pictures, columns: count, scale: 2), to: path)
+            files.append(path)
+            guard !outcome.plan.plan.entries.isEmpty else { continue }
+            let heat = "\(out)/plan-\(outcome.plan.name).png"
+            let preview = try model.preview(outcome.plan.plan, steps: steps)
+            try PNGWriter.write(HeatMap.draw(PlanGrid(preview, model)), to: heat)
+            files.append(heat)
+        }
+        return files
+    }
+
+    private func printTable(_ outcomes: [Outcome], _ files: [String]) {
+        let plain = outcomes[0]
+        var table = Table("plan", "seconds", "speed-up", "ideal", "reused", "mean |diff|", "PSNR dB")
+        for (index, outcome) in outcomes.enumerated() {
+            let distance = PictureDistance(outcome.collected.pictures, plain.collected.pictures)
+            table.add(
+                outcome.plan.name, Format.fixed(outcome.seconds, 2),
+                Format.fixed(plain.seconds / outcome.seconds, 2) + "x",
+                Format.fixed(plain.flops / outcome.flops, 2) + "x",
+                outcome.sites.map { Format.percent($0.reused, of: $0.all) } ?? "-",
+                index == 0 ? "-" : Format.fixed(distance.meanAbsolute, 2),
+                index == 0 ? "-" : Format.fixed(distance.peakSignalToNoise, 2))
+        }
+        table.print()
+        print("speed-up: measured; ideal: of the arithmetic; mean |diff| and PSNR: pixels against plain, scale 0-255")
+        print("written " + files.joined(separator: ", "))
+    }
+
+    private func printJSON(_ outcomes: [Outcome]) {
+        let plain = outcomes[0]
+        let rows = outcomes.map { outcome in
+            let distance = PictureDistance(outcome.collected.pictures, plain.collected.pictures)
+            return JSON.object([
+                "plan": .string(outcome.plan.name), "seconds": .number(outcome.seconds),
+                "speed_up": .number(plain.seconds / outcome.seconds), "ideal": .number(plain.flops / outcome.flops),
+                "reused": .integer(outcome.sites?.reused ?? 0), "computed": .integer(outcome.sites?.computed ?? 0),
+                "mean_difference": .number(distance.meanAbsolute), "psnr": .number(distance.peakSignalToNoise),
+            ])
+        }
+        JSON.object(["steps": .integer(steps), "samples": .integer(10 * count), "plans": .array(rows)]).print()
+    }
+}

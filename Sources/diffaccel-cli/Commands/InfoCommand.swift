@@ -1,0 +1,88 @@
+import ArgumentParser
+import DiffAccel
+import DiffCheckpoint
+
+/// `diffaccel info`: facts about a model, or about the library.
+struct InfoCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "info",
+        abstract: "Tells about a model, or, without one, about the library.",
+        discussion: "Example: diffaccel info Models/fashion-dit --sites")
+
+    @Argument(help: "Folder of a model, or a safetensors file.")
+    var model: String?
+
+    @Flag(help: "Also list the sites that plans act on.")
+    var sites = false
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    @OptionGroup(title: "Model options") var modelOptions: ModelOptionGroup
+
+    func run() throws(DiffError) {
+        guard let model else {
+            if json { Library.description.print() } else { Self.list(Library.description, "diffaccel") }
+            return
+        }
+        let opened = try modelOptions.open(model)
+        if json {
+            opened.description.print()
+        } else {
+            printModel(opened)
+        }
+    }
+
+    private func printModel(_ model: Model) {
+        guard case .object(var members) = model.description else { return }
+        let names = members["sites"]?.asArray?.compactMap(\.asText) ?? []
+        members["sites"] = .integer(names.count)
+        if members["labels"] == .array([]) { members["labels"] = nil }
+        Self.list(.object(members), model.path)
+        guard sites else { return }
+        for (index, name) in names.enumerated() {
+            print("\(String(index).padded(5, right: true))  \(name)")
+        }
+    }
+
+    /// Members in an order of their own, nested ones with their path.
+    private static func list(_ json: JSON, _ heading: String) {
+        print(heading)
+        var pairs: [(String, String)] = []
+        collect(json, "", into: &pairs)
+        let order = ["version", "family", "parameters", "bytes", "flops", "input", "blocks", "sites"]
+        func rank(_ name: String) -> Int { order.firstIndex(of: name) ?? order.count }
+        pairs.sort { (rank($0.0), $0.0) < (rank($1.0), $1.0) }
+        Facts.print(pairs.map { ("  " + title(of: $0.0), $0.1) })
+    }
+
+    private static func collect(_ json: JSON, _ path: String, into pairs: inout [(String, String)]) {
+        guard case .object(let members) = json else {
+            pairs.append((path, text(json, named: path)))
+            return
+        }
+        for (key, value) in members { collect(value, path.isEmpty ? key : "\(path).\(key)", into: &pairs) }
+    }
+
+    private static func title(of name: String) -> String {
+        switch name {
+        case "bytes": "weights in memory"
+        case "flops": "arithmetic per call"
+        default: name
+        }
+    }
+
+    private static func text(_ value: JSON, named name: String) -> String {
+        switch value {
+        case .null: "none"
+        case .bool(let flag): flag ? "yes" : "no"
+        case .integer(let number) where name == "bytes": Format.bytes(number)
+        case .integer(let number): Format.grouped(number)
+        case .number(let number) where name == "flops": "\(Format.flops(number)) (one sample, without guidance)"
+        case .number(let number): number.description
+        case .string(let text): text
+        case .array(let elements): elements.map { text($0, named: "") }.joined(separator: name == "input" ? " x " : ", ")
+        case .object: ""
+        }
+    }
+}
