@@ -51,10 +51,14 @@ static void cut(plan *p, int32_t threads) {
     p->rows = ck_round_up(ck_ceil_div(a->m, row_cuts), p->kernels->gemm_rows);
 }
 
+static int streams(int32_t rows, int64_t m) {
+    return rows == CK_ROWS_ARE_VECTORS || (rows == CK_ROWS_BY_COUNT && m <= FEW_ROWS);
+}
+
 void ck_linear(ck_pool *pool, const ck_linear_args *args) {
     if (args->m <= 0 || args->n <= 0) return;
     plan p = {.args = args, .kernels = ck_active()};
-    if (args->m <= FEW_ROWS) {
+    if (streams(args->rows, args->m)) {
         int64_t columns = ck_max(4, ck_round_up(STREAM_WORK / ck_max(args->k, 1), 4));
         p.panel = args->m * args->n * args->k > SMALL_WORK ? columns : args->n;
         ck_run(pool, ck_ceil_div(args->n, p.panel), rows_task, &p);
@@ -65,9 +69,9 @@ void ck_linear(ck_pool *pool, const ck_linear_args *args) {
     ck_run(pool, p.panels * ck_ceil_div(args->m, p.rows), panel_task, &p);
 }
 
-size_t ck_linear_scratch(int32_t threads, int64_t m, int64_t n, int64_t k, int32_t dtype) {
+size_t ck_linear_scratch(int32_t threads, int64_t m, int64_t n, int64_t k, int32_t dtype, int32_t rows) {
     (void)n;
     (void)dtype;
-    if (m <= FEW_ROWS) return 0;
+    if (streams(rows, m)) return 0;
     return (size_t)ck_max(threads, 1) * ck_gemm_pack_floats(MAX_PANEL, k) * sizeof(float);
 }

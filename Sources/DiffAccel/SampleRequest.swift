@@ -19,6 +19,8 @@ public struct SampleRequest: Sendable {
 
     /// The most samples of one request.
     public static let maxSamples = 4096
+    /// The most steps of one run.
+    public static let maxSteps = 1000
     /// As ``guidanceChannels``: every epsilon channel (diffusers guides all, the official DiT three).
     public static let allChannels = -1
 

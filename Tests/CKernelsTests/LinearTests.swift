@@ -1,4 +1,5 @@
 import CKernels
+import COpenBLAS
 import Glibc
 import Testing
 
@@ -22,18 +23,18 @@ private func product(_ x: [Float], _ w: [Float], _ bias: [Float]?, _ m: Int, _ n
 private func linear(
     _ pool: OpaquePointer?, threads: Int32, x: [Float], w: Guarded<UInt8>, type: Int32, bias: [Float]?, m: Int, n: Int,
     k: Int,
-    act: Int32 = noActivation
+    act: Int32 = noActivation, rows: Int32 = Int32(CK_ROWS_BY_COUNT)
 ) -> Floats {
     let ldx = k + 1
     let ldy = n + 3
     let input = Floats(m * ldx)
     let out = Floats(m * ldy, offset: 1)
     for r in 0..<m { for i in 0..<k { input.p[r * ldx + i] = x[r * k + i] } }
-    let scratch = Guarded<UInt8>(ck_linear_scratch(threads, Int64(m), Int64(n), Int64(k), type))
+    let scratch = Guarded<UInt8>(ck_linear_scratch(threads, Int64(m), Int64(n), Int64(k), type, rows))
     let offset = bias.map { Floats($0, offset: 1) }
     var args = ck_linear_args(
         x: input.p, ldx: Int64(ldx), w: w.p, dtype: type, bias: offset.map { UnsafePointer($0.p) }, y: out.p,
-        ldy: Int64(ldy), m: Int64(m), n: Int64(n), k: Int64(k), act: act, scratch: scratch.p)
+        ldy: Int64(ldy), m: Int64(m), n: Int64(n), k: Int64(k), act: act, scratch: scratch.p, rows: rows)
     ck_linear(pool, &args)
     // The gap between rows is not ours.
     for r in 0..<m { for i in n..<ldy { #expect(out.p[r * ldy + i].bitPattern == 0xA5A5_A5A5) } }
@@ -45,6 +46,37 @@ private func linear(
 
 extension Kernels {
     @Suite struct Linear {
+        /// OpenBLAS, called directly, is the reference for sizes beyond the reach of a plain loop.
+        @Test(arguments: [(49, 384, 128), (16, 65, 33), (100, 200, 700)]) func agreesWithOpenBLAS(m: Int, n: Int, k: Int) {
+            openblas_set_num_threads(1)
+            var random = Numbers(7)
+            let (x, w) = (random.floats(m * k), random.floats(n * k))
+            var reference = [Float](repeating: 0, count: m * n)
+            cblas_sgemm(
+                CblasRowMajor, CblasNoTrans, CblasTrans, Int32(m), Int32(n), Int32(k), 1, x, Int32(k), w, Int32(k), 0,
+                &reference, Int32(n))
+            let want = reference.map(Double.init)
+            let own = linear(nil, threads: 1, x: x, w: weights(w, f32).0, type: f32, bias: nil, m: m, n: n, k: k)
+            #expect(worstError(own.values, want) <= 1e-5)
+        }
+
+        /// A vector's result has the same bits in any batch, on both kernels, when the caller says what rows are.
+        @Test(arguments: [Int32(CK_ROWS_OF_MATRIX), Int32(CK_ROWS_ARE_VECTORS)]) func rowsDoNotSeeTheBatch(rows: Int32) {
+            var random = Numbers(9)
+            let (n, k) = (50, 131)
+            let x = random.floats(20 * k)
+            let w = weights(random.floats(n * k), f32).0
+            onEachISA { isa in
+                let all = linear(nil, threads: 1, x: x, w: w, type: f32, bias: nil, m: 20, n: n, k: k, rows: rows)
+                for row in 0..<20 {
+                    let one = linear(
+                        nil, threads: 1, x: Array(x[row * k..<(row + 1) * k]), w: w, type: f32, bias: nil, m: 1, n: n, k: k,
+                        rows: rows)
+                    #expect(one.values == Array(all.values[row * n..<(row + 1) * n]), "\(isaName(isa)) row \(row)")
+                }
+            }
+        }
+
         @Test(arguments: [f32, f16, bf16]) func smallShapes(type: Int32) {
             var random = Numbers(21)
             for m in [0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 13, 17, 25] {

@@ -157,7 +157,7 @@ import Testing
         let x = try numbers.tensor([2, 5, 2, 3])
         let expected = withEvery([0, 1], [1, 2, 3], Array(0..<6)).map { n, c, i in x.doubles[(n * 5 + c) * 6 + i] }
         try check("channels", expected, [2, 3, 2, 3], tolerance: 0) { run in try run.channels(x, 1, 3) }
-        try check("all channels", x.doubles, [2, 5, 2, 3], tolerance: 0) { run in try run.channels(x, 0, 5) }
+        #expect(try Run(pool: nil, budget: nil).channels(x, 0, 5).storage === x.storage, "all of them: no copy")
         refuses(.shape) { _ = try $0.channels(x, 4, 2) }
         refuses(.shape) { _ = try $0.channels(x, -1, 2) }
         refuses(.shape) { _ = try $0.channels(x, 1, .max) }

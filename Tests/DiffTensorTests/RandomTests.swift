@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct RandomTests {
     /// Uniform values and permutations are exact. Normal values go through log, cos and sin, where torch's vectorised
-    /// functions and the C library's each stay within 1 ulp of the true value: 4e-7 relative to values of up to 5.
+    /// functions and the C library's each stay within 3.7e-7 of the true value (measured over 32,000 draws).
     @Test(arguments: RecordedDraws.all)
     func drawsAreTorchs(_ recorded: RecordedDraws) {
         var generator = TorchRandom(seed: recorded.seed)
@@ -21,7 +21,7 @@ import Testing
             let (head, tail) = (Array(values.prefix(draw.head.count)), Array(values.suffix(draw.tail.count)))
             if draw.kind == .normal {
                 let difference = Difference(head + tail, draw.head + draw.tail)
-                #expect(difference.absolute <= 1e-6, "\(recorded): \(difference)")
+                #expect(difference.absolute <= 7.5e-7, "\(recorded): \(difference)")
             } else {
                 #expect(head == draw.head && tail == draw.tail, "\(recorded)")
             }

@@ -79,8 +79,12 @@ void ck_from_f32(ck_pool *pool, int32_t dtype, const float *src, void *dst, int6
 
 enum { CK_ACT_NONE = 0, CK_ACT_GELU_TANH = 1, CK_ACT_GELU_ERF = 2, CK_ACT_SILU = 3 };
 
-/* y[m,n] = act(x[m,k] w[n,k]^T + bias[n]), with w in `dtype` and bias f32 or null. Few rows (m <= 8) stream the
- * weights once; for more rows the weights are packed, and converted, panel by panel into `scratch` (ck_linear_scratch
+/* What the rows of x are. The two kernels add in different orders, so whoever wants a row to have the same bits in any
+ * batch says which one it is: rows of one sample's matrix, or one vector per sample. */
+enum { CK_ROWS_BY_COUNT = 0, CK_ROWS_OF_MATRIX = 1, CK_ROWS_ARE_VECTORS = 2 };
+
+/* y[m,n] = act(x[m,k] w[n,k]^T + bias[n]), with w in `dtype` and bias f32 or null. Vectors, or few rows (m <= 8)
+ * when the count decides, stream the weights once; for more rows the weights are packed, and converted, panel by panel into `scratch` (ck_linear_scratch
  * bytes; may be null when that is 0). Within each of the two ways a row's bits depend on neither the other rows nor the
  * number of threads. y must not alias x. */
 typedef struct {
@@ -91,9 +95,10 @@ typedef struct {
     int64_t m, n, k;
     int32_t act;
     void *scratch;
+    int32_t rows; /* CK_ROWS_* */
 } ck_linear_args;
 void ck_linear(ck_pool *pool, const ck_linear_args *args);
-size_t ck_linear_scratch(int32_t threads, int64_t m, int64_t n, int64_t k, int32_t dtype);
+size_t ck_linear_scratch(int32_t threads, int64_t m, int64_t n, int64_t k, int32_t dtype, int32_t rows);
 
 /* softmax(scale q k^T) v for each batch and head, queries in tiles so that scores stay in cache. Element (b,t,h,d) of
  * q is q[b*q_batch + t*q_row + h*head_dim + d]; k, v, out likewise, so a fused [T,3,H,dh] tensor needs no copy.

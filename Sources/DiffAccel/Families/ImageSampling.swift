@@ -28,7 +28,11 @@ struct ImageSampling: Sendable {
     /// Checks `request` against the model. Throws `invalidArgument`, `shape`, `notFinite` or `unsupported`.
     func job(_ request: SampleRequest) throws(DiffError) -> Job {
         let c = network.configuration
-        let schedule = try DiffusionSchedule(process, request.timestepSpacing(default: spacing))
+        let timesteps = try request.timestepSpacing(default: spacing)
+        guard (1...SampleRequest.maxSteps).contains(timesteps.steps) else {
+            throw DiffError(.invalidArgument, "steps must be 1...\(SampleRequest.maxSteps), found \(timesteps.steps)")
+        }
+        let schedule = try DiffusionSchedule(process, timesteps)
         let method: DiffusionMethod
         switch request.sampler {
         case .ddim: method = .ddim(eta: request.eta)

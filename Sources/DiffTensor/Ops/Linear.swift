@@ -22,8 +22,11 @@ extension Run {
         }
         let out = try workspace.take(x.shape.replacingLast(n))
         count(flops: 2 * Double(m) * Double(n) * Double(k))
+        // One vector per sample, or the rows of samples' matrices: decided by the rank, never by the size of the batch, so that a
+        // batch has the bits of its samples.
+        let rows = Int32(x.shape.rank <= 2 ? CK_ROWS_ARE_VECTORS : CK_ROWS_OF_MATRIX)
         let scratch = try scratch(
-            ck_linear_scratch(Int32(threads), Int64(m), Int64(n), Int64(k), weight.dtype.rawValue))
+            ck_linear_scratch(Int32(threads), Int64(m), Int64(n), Int64(k), weight.dtype.rawValue, rows))
         guard isLive else { return out }
         var arguments = unsafe ck_linear_args()
         unsafe arguments.x = UnsafePointer(x.floats)
@@ -36,6 +39,7 @@ extension Run {
         unsafe (arguments.m, arguments.n, arguments.k) = (Int64(m), Int64(n), Int64(k))
         unsafe arguments.act = activation.rawValue
         unsafe arguments.scratch = scratch?.base
+        unsafe arguments.rows = rows
         unsafe ck_linear(poolHandle, &arguments)
         return out
     }

@@ -58,7 +58,8 @@ struct DemoCommand: ParsableCommand {
     func run() throws(DiffError) {
         guard unsafe access(self.model, R_OK) == 0 else {
             throw DiffError(
-                .io, "\(self.model): there is no such model; start from the folder that holds Models, or use --model FOLDER")
+                .io,
+                "\(self.model): there is no such model; start from the folder that holds Models, or use --model FOLDER")
         }
         let model = try Model(self.model)
         let facts = ModelFacts(model)
@@ -85,16 +86,13 @@ struct DemoCommand: ParsableCommand {
     }
 
     private func plans() throws(DiffError) -> [NamedPlan] {
-        var names = plan
-        if names.isEmpty {
-            let learned = "\(model)/\(Self.learnedPlan)"
-            if unsafe access(learned, R_OK) == 0, try NamedPlan.read(learned).learnedSteps ?? steps == steps {
-                names.append(learned)
-            }
-            names += ["alternate", "interval:3"]
-        }
         var plans: [NamedPlan] = []
-        for name in names { plans.append(try NamedPlan.read(name)) }
+        let learned = "\(model)/\(Self.learnedPlan)"
+        if plan.isEmpty, unsafe access(learned, R_OK) == 0 {
+            let read = NamedPlan(name: "learned", plan: try Plan(contentsOf: learned))
+            if read.learnedSteps ?? steps == steps { plans.append(read) }
+        }
+        for name in plan.isEmpty ? ["alternate", "interval:3"] : plan { plans.append(try NamedPlan.read(name)) }
         return plans
     }
 
@@ -112,7 +110,7 @@ struct DemoCommand: ParsableCommand {
             for index in outcomes.indices {
                 let result = try outcomes[index].session.sample(request) { event in
                     if event.stage == .denoise { done += 1 }
-                    bar.show(done, of: total, outcomes[index].plan.name.padded(12))
+                    bar.show(done, of: total, "sampling")
                     return .continue
                 }
                 try outcomes[index].collected.append(result)
@@ -164,6 +162,6 @@ struct DemoCommand: ParsableCommand {
                 "mean_difference": .number(distance.meanAbsolute), "psnr": .number(distance.peakSignalToNoise),
             ])
         }
-        JSON.object(["steps": .integer(steps), "samples": .integer(10 * count), "plans": .array(rows)]).print()
+        JSON.object(["steps": .integer(steps), "samples": .integer(plain.collected.pictures.count), "plans": .array(rows)]).print()
     }
 }

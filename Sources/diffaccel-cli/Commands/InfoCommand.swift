@@ -81,7 +81,8 @@ struct InfoCommand: ParsableCommand {
         case .number(let number) where name == "flops": "\(Format.flops(number)) (one sample, without guidance)"
         case .number(let number): number.description
         case .string(let text): text
-        case .array(let elements): elements.map { text($0, named: "") }.joined(separator: name == "input" ? " x " : ", ")
+        case .array(let elements):
+            elements.map { text($0, named: "") }.joined(separator: name == "input" ? " x " : ", ")
         case .object: ""
         }
     }

@@ -40,6 +40,7 @@ struct PlanCommand: ParsableCommand {
         func run() throws(DiffError) {
             let plan = try NamedPlan.read(self.plan)
             let model = try modelOptions.open(self.model)
+            if let png { try Folder.check(png) }
             let preview = try model.preview(plan.plan, steps: steps ?? plan.learnedSteps ?? 50)
             let grid = PlanGrid(preview, model)
             if let png { try PNGWriter.write(HeatMap.draw(grid), to: png) }

@@ -16,10 +16,10 @@ struct SampleCommand: ParsableCommand {
     @Argument(help: "Folder of a model.")
     var model: String
 
-    @OptionGroup(title: "Request") var request: RequestOptionGroup
-
     @Option(help: ArgumentHelp(NamedPlan.help, valueName: "plan"))
     var plan: String?
+
+    @OptionGroup(title: "Request") var request: RequestOptionGroup
 
     @OptionGroup(title: "Outputs") var outputs: SampleOutputs
 
@@ -66,10 +66,12 @@ struct SampleCommand: ParsableCommand {
         let bar = ProgressBar(isWanted: !json && !quiet)
         var collected = Collected()
         for (index, request) in requests.enumerated() {
-            let batch = requests.count > 1 ? " \(index + 1)/\(requests.count)" : ""
             try collected.append(
                 session.sample(request) { event in
-                    bar.show(event.step, of: event.steps, (event.stage == .denoise ? "sampling" : "decoding") + batch)
+                    // The units of a stage, over all batches.
+                    let done = index * event.steps + event.step
+                    bar.show(
+                        done, of: requests.count * event.steps, event.stage == .denoise ? "sampling" : "decoding")
                     return .continue
                 })
         }
@@ -94,17 +96,20 @@ struct SampleCommand: ParsableCommand {
 
     private func printStatistics(_ statistics: SampleStatistics, samples: Int, _ files: [String]) {
         let sites = statistics.sites
-        let decoding = statistics.decodeSeconds > 0 ? ", of it decoding \(Format.fixed(statistics.decodeSeconds, 2))" : ""
+        let decoding =
+            statistics.decodeSeconds >= 0.01 ? ", of it decoding \(Format.fixed(statistics.decodeSeconds, 2))" : ""
         Facts.print([
             ("samples", "\(samples) in \(statistics.steps.count) \(statistics.sampler) steps"),
             ("seconds", Format.fixed(statistics.seconds, 2) + decoding + " (\(statistics.threads) threads)"),
             (
-                "sites", "\(sites.computed) computed, \(sites.reused) reused, \(sites.skipped) skipped of \(sites.all) "
+                "sites",
+                "\(sites.computed) computed, \(sites.reused) reused, \(sites.skipped) skipped of \(sites.all) "
                     + "(\(Format.percent(sites.all - sites.computed, of: sites.all)) saved)"
             ),
             ("arithmetic", Format.flops(statistics.flops)),
             (
-                "memory", "weights \(Format.bytes(statistics.weightBytes)), peak beside them "
+                "memory",
+                "weights \(Format.bytes(statistics.weightBytes)), peak beside them "
                     + "\(Format.bytes(statistics.peakBytes)), of it caches \(Format.bytes(statistics.cacheBytes))"
             ),
             ("written", files.joined(separator: ", ")),

@@ -1,6 +1,6 @@
 /// Small letters and digits of 5 x 7 pixels: enough to label a heat map.
 enum BitmapFont {
-    /// Distance from one character to the next, and height, in font pixels.
+    /// Distance from one character to the next, and height above the descender, in font pixels.
     static let advance = 6, height = 7
 
     /// Five columns from left to right; bit 0 is the top pixel.
@@ -16,7 +16,7 @@ enum BitmapFont {
         "i": [0x00, 0x44, 0x7d, 0x40, 0x00], "k": [0x7f, 0x10, 0x28, 0x44, 0x00],
         "l": [0x00, 0x41, 0x7f, 0x40, 0x00], "m": [0x7c, 0x04, 0x18, 0x04, 0x78],
         "n": [0x7c, 0x08, 0x04, 0x04, 0x78], "o": [0x38, 0x44, 0x44, 0x44, 0x38],
-        "p": [0x7c, 0x14, 0x14, 0x14, 0x08], "r": [0x7c, 0x08, 0x04, 0x04, 0x08],
+        "p": [0xfc, 0x24, 0x24, 0x24, 0x18], "r": [0x7c, 0x08, 0x04, 0x04, 0x08],
         "s": [0x48, 0x54, 0x54, 0x54, 0x20], "t": [0x04, 0x3f, 0x44, 0x40, 0x20],
         "u": [0x3c, 0x40, 0x40, 0x20, 0x7c],
     ]
@@ -28,7 +28,7 @@ enum BitmapFont {
     static func draw(_ text: String, in picture: inout Picture, x: Int, y: Int, scale: Int, _ colour: [UInt8]) {
         for (position, character) in text.enumerated() {
             for (column, bits) in (glyphs[character] ?? []).enumerated() {
-                for row in 0..<height where bits >> row & 1 == 1 {
+                for row in 0..<8 where bits >> row & 1 == 1 {
                     picture.fill(
                         x: x + (position * advance + column) * scale, y: y + row * scale, width: scale, height: scale,
                         colour)

@@ -26,7 +26,7 @@ struct HeatMap {
         let columns = grid.panels.map(\.blocks.count).max() ?? 1
         cellWidth = max(5, min(24, 640 / max(1, columns)))
         cellHeight = max(4, min(16, 720 / max(1, grid.timesteps.count)))
-        left = 2 * Self.margin + BitmapFont.width("timestep") * Self.fontScale
+        left = 3 * Self.margin + BitmapFont.width("timestep") * Self.fontScale
         top = 2 * Self.margin + 2 * Self.lineHeight
     }
 

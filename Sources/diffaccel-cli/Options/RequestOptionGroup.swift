@@ -45,7 +45,8 @@ struct RequestOptionGroup: ParsableArguments {
         let classes = try classes(facts)
         guard classes.count <= SampleRequest.maxSamples / count else {
             throw DiffError(
-                .invalidArgument, "\(classes.count) classes, \(count) of each: more than "
+                .invalidArgument,
+                "\(classes.count) classes, \(count) of each: more than "
                     + "\(SampleRequest.maxSamples) samples")
         }
         var request = SampleRequest(labels: classes.flatMap { Array(repeating: $0, count: count) })

@@ -5,8 +5,9 @@ final class ProgressBar {
     private static let width = 30
 
     private let isShown: Bool
-    private let began = Machine.seconds
     private var lastDrawn = 0.0
+    /// The task at hand: its name, when it began, and the units that were done by then.
+    private var task = "", began = 0.0, doneBefore = 0
 
     /// A bar that appears if `isWanted` and standard error is a terminal.
     init(isWanted: Bool) { isShown = isWanted && Terminal.isWatched }
@@ -16,13 +17,17 @@ final class ProgressBar {
     /// Shows `done` of `total` units of `task`; at most ten times a second.
     func show(_ done: Int, of total: Int, _ task: String) {
         let now = Machine.seconds
+        if task != self.task { (self.task, began, doneBefore) = (task, now, done) }
         guard isShown, total > 0, now - lastDrawn > 0.1 || done == total else { return }
         lastDrawn = now
-        let filled = Self.width * done / total
+        let filled = Self.width * min(done, total) / total
         let bar = String(repeating: "█", count: filled) + String(repeating: "·", count: Self.width - filled)
-        let left = done > 0 ? (now - began) / Double(done) * Double(total - done) : 0
-        let rest = done > 0 && done < total ? ", \(Format.fixed(left, 0)) s left" : ""
-        Terminal.write("\r\u{1b}[K\(task) \(bar) \(done)/\(total), \(Format.fixed(now - began, 1)) s\(rest)")
+        var rest = ""
+        if done > doneBefore, done < total {
+            let left = (now - began) / Double(done - doneBefore) * Double(total - done)
+            rest = ", \(Format.fixed(left, 0)) s left"
+        }
+        Terminal.write("\r\u{1b}[K\(task) \(bar) \(done)/\(total)\(rest)")
     }
 
     /// Removes the line.

@@ -37,7 +37,7 @@ struct PlanGrid {
         var heading = "step  timestep"
         for (panel, width) in zip(panels, widths) { heading += "  " + panel.title.padded(width) }
         for panel in panels { heading += "  " + panel.title.padded(9) }
-        Swift.print(heading)
+        Swift.print(heading.trimmedEnd)
         for (step, timestep) in timesteps.enumerated() {
             var line = String(step + 1).padded(4, right: true) + "  " + String(timestep).padded(8, right: true)
             for (panel, width) in zip(panels, widths) {
@@ -47,7 +47,7 @@ struct PlanGrid {
             for panel in panels {
                 line += "  " + "\(panel.computed(step))/\(panel.blocks.count)".padded(9)
             }
-            Swift.print(line)
+            Swift.print(line.trimmedEnd)
         }
         var totals = String(repeating: " ", count: 14)
         for width in widths { totals += "  " + "".padded(width) }
@@ -55,7 +55,7 @@ struct PlanGrid {
             let computed = timesteps.indices.reduce(0) { $0 + panel.computed($1) }
             totals += "  " + "\(computed)/\(panel.blocks.count * timesteps.count)".padded(9)
         }
-        Swift.print(totals)
+        Swift.print(totals.trimmedEnd)
         Swift.print("█ computed  · reused  - skipped")
     }
 
@@ -69,6 +69,9 @@ struct PlanGrid {
 }
 
 extension String {
+    /// The text without the spaces at its end.
+    var trimmedEnd: String { lastIndex { $0 != " " }.map { String(self[...$0]) } ?? "" }
+
     /// The text with spaces behind it (or before it) up to `width` characters.
     func padded(_ width: Int, right: Bool = false) -> String {
         let spaces = String(repeating: " ", count: Swift.max(0, width - count))

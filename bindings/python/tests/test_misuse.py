@@ -144,7 +144,9 @@ def test_collection_does_not_hide_errors(tiny_path):
 
 def test_release_waits_for_the_call_under_way():
     closed = []
-    handle = diffaccel.Plan()._finalizer.detach()[2][1]
+    plan = diffaccel.Plan()
+    handle = plan._handle
+    plan._finalizer.detach()
 
     def failing(*_):
         _ffi.release(lambda h: closed.append(h), handle)

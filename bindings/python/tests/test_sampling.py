@@ -131,7 +131,7 @@ def test_callback_uses_the_same_session(session):
                 caught.append(type(error))
 
     session.sample(callback=again, **FAST)
-    assert caught and diffaccel.BusyError in caught
+    assert caught.count(diffaccel.BusyError) >= 6, "an estimate may be answered, a second run may not"
 
 
 def test_callback_uses_another_session(tiny, session):

@@ -1,7 +1,6 @@
 import ArgumentParser
 import DiffAccel
 import DiffCheckpoint
-import Glibc
 
 /// Where `sample` puts what it made.
 struct SampleOutputs: ParsableArguments {
@@ -26,8 +25,11 @@ struct SampleOutputs: ParsableArguments {
     /// Whether latents have to be decoded.
     var wantsImages: Bool { gridPath != nil || individual != nil }
 
-    /// Throws `unsupported` when images are wanted of a model that makes none.
+    /// Looks, before the long run, for what would keep its results from being written. Throws `unsupported` when images are
+    /// wanted of a model that makes none, `io` for folders that are not there.
     func check(_ facts: ModelFacts, _ path: String) throws(DiffError) {
+        for file in [gridPath, latents] { if let file { try Folder.check(file) } }
+        if let individual { try Folder.make(individual) }
         guard wantsImages, !facts.hasDecoder else { return }
         throw DiffError(
             .unsupported,
@@ -45,7 +47,6 @@ struct SampleOutputs: ParsableArguments {
             written.append(gridPath)
         }
         if let individual {
-            try Folder.make(individual)
             for (index, picture) in collected.pictures.enumerated() {
                 let number = String(String(index + 10_000).dropFirst())
                 try PNGWriter.write(picture, to: "\(individual)/\(number)-class\(labels[index]).png")
@@ -57,22 +58,5 @@ struct SampleOutputs: ParsableArguments {
             written.append(latents)
         }
         return written
-    }
-}
-
-/// Folders for outputs.
-enum Folder {
-    /// Makes the folder `path` and those above it, unless they are there. Throws `io`.
-    static func make(_ path: String) throws(DiffError) {
-        var folder = path.hasPrefix("/") ? "/" : ""
-        for part in path.split(separator: "/") {
-            folder += folder.isEmpty || folder.hasSuffix("/") ? String(part) : "/\(part)"
-            let made = unsafe mkdir(folder, 0o777)
-            let number = errno
-            guard made == 0 || number == EEXIST || number == EISDIR else {
-                let reason = unsafe strerror(number).flatMap { unsafe String(validatingCString: $0) } ?? "error \(number)"
-                throw DiffError(.io, "\(folder): the folder cannot be made: \(reason)")
-            }
-        }
     }
 }

@@ -1,0 +1,92 @@
+/* Counting checks: a test program prints "name: N passed, N failed" and exits with 1 when something failed. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <diffaccel.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tiny_checkpoint.h"
+
+static atomic_int checks_passed, checks_failed;
+
+static inline void check_that(int holds, const char *file, int line, const char *format, ...) {
+    if (holds) {
+        checks_passed++;
+        return;
+    }
+    /* Some thousand equal failures say no more than the first few. */
+    if (checks_failed++ > 40) return;
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "%s:%d: ", file, line);
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, "\n");
+    va_end(arguments);
+}
+
+/* CHECK(condition, "text", ...): counts, and tells what failed. */
+#define CHECK(condition, ...) check_that((condition) != 0, __FILE__, __LINE__, __VA_ARGS__)
+
+/* Checks that a call gives a status; the text of the failure is the library's. */
+#define STATUS(expected, call)                                                                                              \
+    do {                                                                                                                    \
+        int32_t status_found = (call), status_expected = (expected);                                                        \
+        CHECK(status_found == status_expected, "%s gives %s (%s), expected %s", #call, da_status_name(status_found),        \
+              da_last_error(), da_status_name(status_expected));                                                            \
+    } while (0)
+
+static inline int check_summary(const char *name) {
+    printf("%s: %d passed, %d failed\n", name, (int)checks_passed, (int)checks_failed);
+    fflush(stdout);
+    return checks_failed ? 1 : 0;
+}
+
+static inline da_model check_model(void) {
+    da_model model = NULL;
+    const char *path = tiny_checkpoint();
+    CHECK(path != NULL, "the checkpoint cannot be written");
+    STATUS(DA_OK, da_model_open(path, NULL, &model));
+    return model;
+}
+
+static inline da_session check_session(da_model model, da_plan plan, int32_t threads) {
+    da_session_options options;
+    STATUS(DA_OK, da_session_options_init(&options, sizeof options));
+    options.threads = threads;
+    da_session session = NULL;
+    STATUS(DA_OK, da_session_create(model, plan, &options, &session));
+    return session;
+}
+
+static const int64_t check_labels[4] = {1, 2, 3, 4};
+
+/* Six steps for two labels. */
+static inline da_request check_request(void) {
+    da_request request;
+    STATUS(DA_OK, da_request_init(&request, sizeof request));
+    request.steps = 6;
+    request.labels = check_labels;
+    request.label_count = 2;
+    request.seed = 3;
+    return request;
+}
+
+/* Samples and copies the latents of two samples to `latents`; returns the status. */
+static inline int32_t check_sample(da_session session, const da_request *request, float latents[2 * TINY_STATE]) {
+    da_result result = NULL;
+    int32_t status = da_session_sample(session, request, &result);
+    CHECK((status == DA_OK) == (result != NULL), "status %d and result %p do not fit", status, (void *)result);
+    if (status != DA_OK) return status;
+    da_tensor view = {.struct_size = sizeof view};
+    STATUS(DA_OK, da_result_tensor(result, "latents", &view));
+    CHECK(view.bytes == 2 * TINY_STATE * sizeof(float), "latents of %zu bytes", view.bytes);
+    if (view.data && view.bytes == 2 * TINY_STATE * sizeof(float)) memcpy(latents, view.data, view.bytes);
+    STATUS(DA_OK, da_result_close(result));
+    return status;
+}
+
+#endif

@@ -1,0 +1,60 @@
+import DiffAccel
+
+/// Samples one picture of each of four classes, with and without layer caching, and compares.
+///
+///     sample-with-plan MODEL [PLAN.json]
+///
+/// Without a plan file every second step reuses all attention and MLP outputs of the step before.
+@main
+struct SampleWithPlan {
+    static func main() throws {
+        let arguments = CommandLine.arguments
+        guard (2...3).contains(arguments.count) else { return print("usage: sample-with-plan MODEL [PLAN.json]") }
+
+        // A model is immutable; any number of sessions and threads may share it.
+        let model = try Model(arguments[1])
+        let plan = arguments.count > 2 ? try Plan(contentsOf: arguments[2]) : Plan([LayerCachePlan(.alternate)])
+
+        var request = SampleRequest(labels: [0, 1, 2, 3])
+        request.steps = steps(of: plan) ?? 20
+        request.seed = 0
+
+        // A session owns what a run changes: threads, memory, caches.
+        let plain = try model.session().sample(request)
+        let cached = try model.session(plan).sample(request) { event in
+            if event.stage == .denoise, event.step == event.steps {
+                print("last step at timestep \(event.timestep ?? 0), \(event.sites.reused) outputs reused in it")
+            }
+            return .continue  // or .cancel
+        }
+
+        show("plain", plain)
+        show("plan", cached)
+        print("speed-up: \(plain.statistics.seconds / cached.statistics.seconds)")
+        print("ideal, by arithmetic: \(plain.statistics.flops / cached.statistics.flops)")
+        print("mean difference of the final states: \(meanDifference(plain.latents, cached.latents))")
+    }
+
+    /// A learned router is made for one number of steps; rules work for any.
+    static func steps(of plan: Plan) -> Int? {
+        for case let entry as LayerCachePlan in plan.entries {
+            if case .learned(let router) = entry.policy { return router.steps }
+        }
+        return nil
+    }
+
+    static func show(_ name: String, _ result: SampleResult) {
+        let statistics = result.statistics
+        print("\(name): final states \(result.latents.shape), \(statistics.steps.count) \(statistics.sampler) steps")
+        print("  seconds \(statistics.seconds), \(statistics.threads) threads, peak \(statistics.peakBytes) bytes")
+        print("  outputs computed \(statistics.sites.computed), reused \(statistics.sites.reused)")
+        if let images = result.images {
+            print("  images: \(images.count) of \(images.width) x \(images.height), \(images.channels) channel(s)")
+        }
+    }
+
+    static func meanDifference(_ a: Tensor, _ b: Tensor) -> Float {
+        let differences = zip(a.array, b.array).map { abs($0 - $1) }
+        return differences.reduce(0, +) / Float(max(1, differences.count))
+    }
+}
