@@ -68,7 +68,7 @@ let package = Package(
         .executableTarget(
             name: "diffaccel-cli",
             dependencies: [
-                "DiffAccel", "CPNG",
+                "DiffAccel", "DiffCheckpoint", "DiffModels", "CPNG",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

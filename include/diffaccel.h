@@ -134,8 +134,9 @@ int32_t da_model_options_init(da_model_options *options, uint32_t size);
 
 /* Loads a checkpoint: a folder with config.json and *.safetensors (also sharded), or one .safetensors file together with
  * options->config. Official, diffusers and pipeline folders are recognised. `options` may be null. The model is immutable
- * and may be shared by threads and sessions. The error text lists names that are missing, unused or of the wrong shape.
- * Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED, DA_NO_MEMORY, DA_OVER_BUDGET, DA_INVALID_ARGUMENT. */
+ * and may be shared by threads and sessions. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED, DA_NO_MEMORY, DA_OVER_BUDGET,
+ * DA_INVALID_ARGUMENT; DA_SHAPE and DA_INCOMPATIBLE with a text that lists the tensors that are missing, unused or of the wrong
+ * shape. */
 int32_t da_model_open(const char *path, const da_model_options *options, da_model *model);
 
 /* JSON about the model: {"family", "parameters", "bytes", "input", "config", "sites", "labels", "decoder", "flops"}. */

@@ -38,7 +38,8 @@ static int reserve(ck_budget *budget, uint64_t bytes) {
         if (limit != 0 && (used > limit || bytes > limit - used)) return 0;
     } while (!atomic_compare_exchange_weak(&budget->used, &used, used + bytes));
     uint64_t peak = atomic_load(&budget->peak);
-    while (peak < used + bytes && !atomic_compare_exchange_weak(&budget->peak, &peak, used + bytes)) {}
+    while (peak < used + bytes && !atomic_compare_exchange_weak(&budget->peak, &peak, used + bytes)) {
+    }
     return 1;
 }
 

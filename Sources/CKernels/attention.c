@@ -26,9 +26,7 @@ static size_t pack_floats(int64_t keys, int64_t head_dim) {
 }
 
 /* 16 floats are one cache line: threads do not share any. */
-static size_t score_floats(int64_t queries, int64_t keys) {
-    return (size_t)ck_round_up(tile_rows(queries, keys) * keys, 16);
-}
+static size_t score_floats(int64_t queries, int64_t keys) { return (size_t)ck_round_up(tile_rows(queries, keys) * keys, 16); }
 
 static void tile_task(void *context, int64_t index, int32_t thread) {
     const plan *p = context;
@@ -38,16 +36,23 @@ static void tile_task(void *context, int64_t index, int32_t thread) {
     float *scores = (float *)a->scratch + (size_t)thread * p->scratch_floats;
     float *out = a->out + batch * a->out_batch + from * a->out_row + at;
     ck_gemm_args gemm = {
-        .a = a->q + batch * a->q_batch + from * a->q_row + at, .lda = a->q_row,
-        .b = a->k + batch * a->k_batch + at, .ldb = a->k_row, .dtype = CK_F32, .b_rows = 1,
-        .c = scores, .ldc = a->keys,
-        .m = rows, .n = a->keys, .k = a->head_dim, .panel = MAX_PANEL,
+        .a = a->q + batch * a->q_batch + from * a->q_row + at,
+        .lda = a->q_row,
+        .b = a->k + batch * a->k_batch + at,
+        .ldb = a->k_row,
+        .dtype = CK_F32,
+        .b_rows = 1,
+        .c = scores,
+        .ldc = a->keys,
+        .m = rows,
+        .n = a->keys,
+        .k = a->head_dim,
+        .panel = MAX_PANEL,
         .pack = scores + p->score_floats,
     };
     ck_gemm(p->kernels, &gemm);
     float inverse[MAX_TILE];
-    for (int64_t r = 0; r < rows; r++)
-        inverse[r] = p->kernels->softmax_weights(scores + r * a->keys, a->keys, a->scale);
+    for (int64_t r = 0; r < rows; r++) inverse[r] = p->kernels->softmax_weights(scores + r * a->keys, a->keys, a->scale);
     gemm.a = scores, gemm.lda = a->keys;
     gemm.b = a->v + batch * a->v_batch + at, gemm.ldb = a->v_row, gemm.b_rows = 0;
     gemm.c = out, gemm.ldc = a->out_row;

@@ -41,8 +41,10 @@ static void gather_run(const ck_conv2d_args *a, const float *plane, int64_t iy, 
     for (; i < count && ix < 0; i++, ix += a->stride) to[i] = 0;
     int64_t inside = ix < limit ? ck_min(count - i, ck_ceil_div(limit - ix, a->stride)) : 0;
     if (a->stride == 1 && up == 1) memcpy(to + i, line + ix, (size_t)inside * sizeof *to);
-    else if (up == 1) for (int64_t d = 0; d < inside; d++) to[i + d] = line[ix + d * a->stride];
-    else for (int64_t d = 0; d < inside; d++) to[i + d] = line[(ix + d * a->stride) / up];
+    else if (up == 1)
+        for (int64_t d = 0; d < inside; d++) to[i + d] = line[ix + d * a->stride];
+    else
+        for (int64_t d = 0; d < inside; d++) to[i + d] = line[(ix + d * a->stride) / up];
     for (i += inside; i < count; i++) to[i] = 0;
 }
 
@@ -75,8 +77,10 @@ static void scatter(const plan *p, const float *tile, int64_t first, int64_t cou
             int64_t at = (image * a->out_channels + channel + c) * p->area + pixel;
             const float *from = tile + c * STRIP + q;
             float bias = a->bias ? a->bias[channel + c] : 0.0f;
-            if (a->add) for (int64_t i = 0; i < length; i++) a->out[at + i] = (from[i] + bias) + a->add[at + i];
-            else for (int64_t i = 0; i < length; i++) a->out[at + i] = from[i] + bias;
+            if (a->add)
+                for (int64_t i = 0; i < length; i++) a->out[at + i] = (from[i] + bias) + a->add[at + i];
+            else
+                for (int64_t i = 0; i < length; i++) a->out[at + i] = from[i] + bias;
         }
         q += length;
     }
@@ -94,8 +98,8 @@ static void strip_task(void *context, int64_t index, int32_t thread) {
     for (int64_t k0 = 0; k0 < p->k; k0 += depth) {
         int64_t k1 = ck_min(k0 + depth, p->k);
         gather(p, runs, n, count, k0, k1, packed);
-        p->kernels->gemm_panel(p->w + channel * p->k + k0, p->k, packed, tile, STRIP, channels, count, k1 - k0, k0 > 0, 0,
-                               NULL, CK_ACT_NONE);
+        p->kernels->gemm_panel(p->w + channel * p->k + k0, p->k, packed, tile, STRIP, channels, count, k1 - k0, k0 > 0, 0, NULL,
+                               CK_ACT_NONE);
     }
     scatter(p, tile, first, count, channel, channels);
 }

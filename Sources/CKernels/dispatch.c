@@ -8,34 +8,33 @@ static _Atomic(const ck_kernels *) active_table;
 
 static const ck_kernels *table_of(int32_t isa) {
     switch (isa) {
-    case CK_ISA_BASE: return &ck_kernels_base;
+        case CK_ISA_BASE: return &ck_kernels_base;
 #if defined(__x86_64__)
-    case CK_ISA_AVX2: return &ck_kernels_avx2;
-    case CK_ISA_AVX512: return &ck_kernels_avx512;
+        case CK_ISA_AVX2: return &ck_kernels_avx2;
+        case CK_ISA_AVX512: return &ck_kernels_avx512;
 #elif defined(__aarch64__)
-    case CK_ISA_NEON: return &ck_kernels_neon;
+        case CK_ISA_NEON: return &ck_kernels_neon;
 #endif
-    default: return NULL;
+        default: return NULL;
     }
 }
 
 int32_t ck_isa_supported(int32_t isa) {
     switch (isa) {
-    case CK_ISA_BASE: return 1;
+        case CK_ISA_BASE: return 1;
 #if defined(__x86_64__)
-    /* These also ask whether the operating system saves the wide registers. */
-    case CK_ISA_AVX2:
-        __builtin_cpu_init();
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-    case CK_ISA_AVX512:
-        __builtin_cpu_init();
-        return ck_isa_supported(CK_ISA_AVX2) && __builtin_cpu_supports("avx512f") &&
-               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vl");
+        /* These also ask whether the operating system saves the wide registers. */
+        case CK_ISA_AVX2:
+            __builtin_cpu_init();
+            return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+        case CK_ISA_AVX512:
+            __builtin_cpu_init();
+            return ck_isa_supported(CK_ISA_AVX2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 #elif defined(__aarch64__)
-    case CK_ISA_NEON: return 1;
+        case CK_ISA_NEON: return 1;
 #endif
-    default: return 0;
+        default: return 0;
     }
 }
 

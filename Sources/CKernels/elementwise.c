@@ -17,9 +17,9 @@ typedef struct {
 
 #define TASK(NAME) static void NAME(void *context, int64_t index, int32_t thread)
 /* The part [from, from + count) that falls to this task. */
-#define PART                                                            \
-    job *j = context;                                                   \
-    (void)thread;                                                       \
+#define PART          \
+    job *j = context; \
+    (void)thread;     \
     int64_t from = index * j->chunk, count = ck_min(j->chunk, j->n - from)
 
 static void run(ck_pool *pool, job *j, ck_task task) {
@@ -102,10 +102,17 @@ TASK(gated_add_task) {
         j->kernels->multiply_add(j->x + r * j->width, j->y + r * j->width, j->gate + r / j->rows_per_sample * j->stride,
                                  (float *)j->out + r * j->width, j->width);
 }
-void ck_gated_add(ck_pool *pool, const float *x, const float *a, const float *gate, int64_t gate_stride,
-                  float *out, int64_t rows, int64_t width, int64_t rows_per_sample) {
-    job j = {.x = x, .y = a, .gate = gate, .out = out, .n = rows, .chunk = row_chunk(CK_CHUNK, width),
-             .width = width, .stride = gate_stride, .rows_per_sample = ck_max(rows_per_sample, 1)};
+void ck_gated_add(ck_pool *pool, const float *x, const float *a, const float *gate, int64_t gate_stride, float *out,
+                  int64_t rows, int64_t width, int64_t rows_per_sample) {
+    job j = {.x = x,
+             .y = a,
+             .gate = gate,
+             .out = out,
+             .n = rows,
+             .chunk = row_chunk(CK_CHUNK, width),
+             .width = width,
+             .stride = gate_stride,
+             .rows_per_sample = ck_max(rows_per_sample, 1)};
     run(pool, &j, gated_add_task);
 }
 
@@ -118,7 +125,12 @@ TASK(add_rows_task) {
     j->kernels->add(j->x + at, j->y + from, (float *)j->out + at, count);
 }
 void ck_add_rows(ck_pool *pool, const float *x, const float *table, float *out, int64_t batch, int64_t n) {
-    job j = {.kernels = ck_active(), .x = x, .y = table, .out = out, .chunk = CK_CHUNK, .width = n,
+    job j = {.kernels = ck_active(),
+             .x = x,
+             .y = table,
+             .out = out,
+             .chunk = CK_CHUNK,
+             .width = n,
              .stride = ck_ceil_div(n, CK_CHUNK)};
     ck_run(pool, batch * j.stride, add_rows_task, &j);
 }

@@ -11,9 +11,7 @@ int64_t ck_gemm_depth(int64_t k) {
     return blocks <= 1 ? k : ck_round_up(ck_ceil_div(k, blocks), 8);
 }
 
-size_t ck_gemm_pack_floats(int64_t n, int64_t k) {
-    return (size_t)(ck_round_up(n, MAX_STRIP) * ck_min(k, MAX_DEPTH));
-}
+size_t ck_gemm_pack_floats(int64_t n, int64_t k) { return (size_t)(ck_round_up(n, MAX_STRIP) * ck_min(k, MAX_DEPTH)); }
 
 void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *g) {
     if (ck_gemm_current() == CK_GEMM_OPENBLAS && ck_gemm_blas(kernels, g)) return;
@@ -25,8 +23,8 @@ void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *g) {
             int64_t deep = ck_min(depth, g->k - p);
             if (g->b_rows) kernels->pack_rows(g->dtype, ck_at(g->b, g->dtype, j * g->ldb + p), g->ldb, columns, deep, g->pack);
             else kernels->pack_cols((const float *)g->b + p * g->ldb + j, g->ldb, columns, deep, g->pack);
-            kernels->gemm_panel(g->a + p, g->lda, g->pack, g->c + j, g->ldc, g->m, columns, deep, p > 0,
-                                p + deep >= g->k, g->bias ? g->bias + j : NULL, g->act);
+            kernels->gemm_panel(g->a + p, g->lda, g->pack, g->c + j, g->ldc, g->m, columns, deep, p > 0, p + deep >= g->k,
+                                g->bias ? g->bias + j : NULL, g->act);
             p += deep;
         } while (p < g->k);
     }

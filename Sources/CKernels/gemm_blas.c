@@ -14,8 +14,8 @@
 
 /* cblas.h's numbers and its sgemm, with the 32-bit integers of libopenblas.so.0. */
 enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
-typedef void (*sgemm_function)(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a,
-                               int lda, const float *b, int ldb, float beta, float *c, int ldc);
+typedef void (*sgemm_function)(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
+                               const float *b, int ldb, float beta, float *c, int ldc);
 
 static sgemm_function sgemm;
 static pthread_once_t loading = PTHREAD_ONCE_INIT;

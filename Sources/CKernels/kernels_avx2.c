@@ -3,10 +3,10 @@
 #include "kernels.h"
 
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#define CK_TABLE ck_kernels_avx2
-#define CK_TABLE_ISA CK_ISA_AVX2
-#define CK_LANES 8
-#define CK_TILE_ROWS 6
+#define CK_TABLE         ck_kernels_avx2
+#define CK_TABLE_ISA     CK_ISA_AVX2
+#define CK_LANES         8
+#define CK_TILE_ROWS     6
 #define CK_HALF_HARDWARE 1
 #include "generic/kernels.inl"
 #pragma clang attribute pop

@@ -3,10 +3,10 @@
 #include "kernels.h"
 
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), apply_to = function)
-#define CK_TABLE ck_kernels_avx512
-#define CK_TABLE_ISA CK_ISA_AVX512
-#define CK_LANES 16
-#define CK_TILE_ROWS 12
+#define CK_TABLE         ck_kernels_avx512
+#define CK_TABLE_ISA     CK_ISA_AVX512
+#define CK_LANES         16
+#define CK_TILE_ROWS     12
 #define CK_HALF_HARDWARE 1
 #include "generic/kernels.inl"
 #pragma clang attribute pop

@@ -1,9 +1,9 @@
 /* Every machine: four lanes, SSE2 on x86-64; no fused multiply-add and no half-precision instructions there. */
 #include "kernels.h"
 
-#define CK_TABLE ck_kernels_base
-#define CK_TABLE_ISA CK_ISA_BASE
-#define CK_LANES 4
-#define CK_TILE_ROWS 6
+#define CK_TABLE         ck_kernels_base
+#define CK_TABLE_ISA     CK_ISA_BASE
+#define CK_LANES         4
+#define CK_TILE_ROWS     6
 #define CK_HALF_HARDWARE 0
 #include "generic/kernels.inl"

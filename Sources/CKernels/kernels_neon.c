@@ -2,10 +2,10 @@
 #if defined(__aarch64__)
 #include "kernels.h"
 
-#define CK_TABLE ck_kernels_neon
-#define CK_TABLE_ISA CK_ISA_NEON
-#define CK_LANES 4
-#define CK_TILE_ROWS 8
+#define CK_TABLE         ck_kernels_neon
+#define CK_TABLE_ISA     CK_ISA_NEON
+#define CK_LANES         4
+#define CK_TILE_ROWS     8
 #define CK_HALF_HARDWARE 1
 #include "generic/kernels.inl"
 #else

@@ -31,8 +31,8 @@ static void patchify_task(void *context, int64_t index, int32_t thread) {
                 for (int64_t dx = 0; dx < p; dx++) to[gx * features + dx] = line[gx * p + dx];
         }
 }
-void ck_patchify(ck_pool *pool, const float *x, float *out, int64_t batch, int64_t channels, int64_t grid_h,
-                 int64_t grid_w, int64_t p) {
+void ck_patchify(ck_pool *pool, const float *x, float *out, int64_t batch, int64_t channels, int64_t grid_h, int64_t grid_w,
+                 int64_t p) {
     job j = {.x = x, .out = out, .channels = channels, .grid_h = grid_h, .grid_w = grid_w, .p = p};
     ck_run(worthwhile(pool, batch * channels * grid_h * grid_w * p * p), batch * grid_h, patchify_task, &j);
 }
@@ -50,8 +50,8 @@ static void unpatchify_task(void *context, int64_t index, int32_t thread) {
                 for (int64_t dx = 0; dx < p; dx++) line[gx * p + dx] = from[gx * features + dx * j->channels];
         }
 }
-void ck_unpatchify(ck_pool *pool, const float *x, float *out, int64_t batch, int64_t channels, int64_t grid_h,
-                   int64_t grid_w, int64_t p) {
+void ck_unpatchify(ck_pool *pool, const float *x, float *out, int64_t batch, int64_t channels, int64_t grid_h, int64_t grid_w,
+                   int64_t p) {
     job j = {.x = x, .out = out, .channels = channels, .grid_h = grid_h, .grid_w = grid_w, .p = p};
     ck_run(worthwhile(pool, batch * channels * grid_h * grid_w * p * p), batch * grid_h, unpatchify_task, &j);
 }
@@ -88,8 +88,7 @@ static void upsample_task(void *context, int64_t index, int32_t thread) {
         for (int64_t d = 1; d < f; d++) memcpy(first + d * w * f, first, (size_t)(w * f) * sizeof *first);
     }
 }
-void ck_upsample_nearest(ck_pool *pool, const float *x, float *out, int64_t planes, int64_t h, int64_t w,
-                         int64_t factor) {
+void ck_upsample_nearest(ck_pool *pool, const float *x, float *out, int64_t planes, int64_t h, int64_t w, int64_t factor) {
     job j = {.x = x, .out = out, .rows = h, .cols = w, .p = factor};
     ck_run(worthwhile(pool, planes * h * w * factor * factor), planes, upsample_task, &j);
 }
@@ -102,9 +101,8 @@ static void to_u8_task(void *context, int64_t index, int32_t thread) {
         j->kernels->to_u8(j->x + ((b * j->channels + c) * j->rows + y) * j->cols,
                           (uint8_t *)j->out + index * j->cols * j->channels + c, j->cols, j->channels, j->mul, j->add);
 }
-void ck_to_u8_nhwc(ck_pool *pool, const float *x, uint8_t *out, int64_t batch, int64_t channels, int64_t h,
-                   int64_t w, float mul, float add) {
-    job j = {.kernels = ck_active(), .x = x, .out = out, .channels = channels, .rows = h, .cols = w, .mul = mul,
-             .add = add};
+void ck_to_u8_nhwc(ck_pool *pool, const float *x, uint8_t *out, int64_t batch, int64_t channels, int64_t h, int64_t w,
+                   float mul, float add) {
+    job j = {.kernels = ck_active(), .x = x, .out = out, .channels = channels, .rows = h, .cols = w, .mul = mul, .add = add};
     ck_run(worthwhile(pool, batch * channels * h * w), batch * h, to_u8_task, &j);
 }

@@ -3,12 +3,12 @@
 
 enum {
     FEW_ROWS = 8,
-    MAX_PANEL = 192,          /* columns: one packed panel fits the second-level cache */
-    MIN_PANEL = 32,           /* a multiple of every strip width */
-    MIN_ROWS = 48,            /* rows per task; fewer do not repay packing the weights again */
-    SMALL_WORK = 96 * 1024,   /* multiply-adds that are not worth waking a thread for */
-    TASKS_PER_THREAD = 3,     /* so that threads finish together when one is interrupted */
-    STREAM_WORK = 64 * 1024,  /* weights per task of the streaming kernel */
+    MAX_PANEL = 192,         /* columns: one packed panel fits the second-level cache */
+    MIN_PANEL = 32,          /* a multiple of every strip width */
+    MIN_ROWS = 48,           /* rows per task; fewer do not repay packing the weights again */
+    SMALL_WORK = 96 * 1024,  /* multiply-adds that are not worth waking a thread for */
+    TASKS_PER_THREAD = 3,    /* so that threads finish together when one is interrupted */
+    STREAM_WORK = 64 * 1024, /* weights per task of the streaming kernel */
 };
 
 typedef struct {
@@ -30,11 +30,20 @@ static void panel_task(void *context, int64_t index, int32_t thread) {
     const ck_linear_args *a = p->args;
     int64_t column = index % p->panels * p->panel, row = index / p->panels * p->rows;
     ck_gemm_args gemm = {
-        .a = a->x + row * a->ldx, .lda = a->ldx,
-        .b = ck_at(a->w, a->dtype, column * a->k), .ldb = a->k, .dtype = a->dtype, .b_rows = 1,
-        .c = a->y + row * a->ldy + column, .ldc = a->ldy,
-        .m = ck_min(p->rows, a->m - row), .n = ck_min(p->panel, a->n - column), .k = a->k, .panel = p->panel,
-        .bias = a->bias ? a->bias + column : NULL, .act = a->act,
+        .a = a->x + row * a->ldx,
+        .lda = a->ldx,
+        .b = ck_at(a->w, a->dtype, column * a->k),
+        .ldb = a->k,
+        .dtype = a->dtype,
+        .b_rows = 1,
+        .c = a->y + row * a->ldy + column,
+        .ldc = a->ldy,
+        .m = ck_min(p->rows, a->m - row),
+        .n = ck_min(p->panel, a->n - column),
+        .k = a->k,
+        .panel = p->panel,
+        .bias = a->bias ? a->bias + column : NULL,
+        .act = a->act,
         .pack = (float *)a->scratch + (size_t)thread * p->scratch_floats,
     };
     ck_gemm(p->kernels, &gemm);

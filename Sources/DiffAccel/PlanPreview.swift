@@ -45,7 +45,7 @@ extension Model {
     /// What `plan` would do in `steps` steps. Throws `incompatible` when it does not fit, `invalidArgument`, `unsupported`.
     public func preview(_ plan: Plan, steps: Int) throws(DiffError) -> PlanPreview {
         guard let sampling = family.imageSampling else {
-            throw DiffError(.unsupported, "a \(familyName) takes no plans")
+            throw DiffError(.unsupported, "\(familyName) models take no plans")
         }
         try plan.check(family.layouts)
         var request = SampleRequest(labels: [0])

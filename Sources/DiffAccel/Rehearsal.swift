@@ -28,11 +28,6 @@ struct Rehearsal {
 
     /// Outcomes of all calls at `sites`.
     func counts(_ sites: [Site]) -> SiteCounts {
-        (0..<trace.calls).reduce(into: SiteCounts()) { total, call in
-            let counts = trace.counts(sites, call: call)
-            total.computed += counts.computed
-            total.reused += counts.reused
-            total.skipped += counts.skipped
-        }
+        (0..<trace.calls).reduce(into: SiteCounts()) { $0 += trace.counts(sites, call: $1) }
     }
 }

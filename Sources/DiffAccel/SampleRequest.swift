@@ -98,7 +98,19 @@ public struct SampleEvent: Sendable {
 
 /// How many attention and MLP outputs were computed, reused, and not needed.
 public struct SiteCounts: Sendable, Equatable {
-    public var computed = 0, reused = 0, skipped = 0
+    public var computed: Int, reused: Int, skipped: Int
+
+    /// These counts.
+    public init(computed: Int = 0, reused: Int = 0, skipped: Int = 0) {
+        (self.computed, self.reused, self.skipped) = (computed, reused, skipped)
+    }
+
+    /// Adds the counts of another step or run.
+    public static func += (total: inout SiteCounts, more: SiteCounts) {
+        total.computed += more.computed
+        total.reused += more.reused
+        total.skipped += more.skipped
+    }
 }
 
 /// Whether a run goes on after an event.

@@ -55,11 +55,7 @@ public struct SampleStatistics: Sendable {
 
     /// Sums over all steps.
     public var sites: SiteCounts {
-        steps.reduce(into: SiteCounts()) {
-            $0.computed += $1.sites.computed
-            $0.reused += $1.sites.reused
-            $0.skipped += $1.sites.skipped
-        }
+        steps.reduce(into: SiteCounts()) { $0 += $1.sites }
     }
     /// Floating-point operations of all steps (a multiply-add counts as 2).
     public var flops: Double { steps.reduce(0) { $0 + $1.flops } }

@@ -29,7 +29,7 @@ public final class Session: @unchecked Sendable {
     /// sample, `invalidArgument`, `outOfMemory`.
     public init(_ model: Model, _ plan: Plan = Plan(), _ options: SessionOptions = SessionOptions()) throws(DiffError) {
         guard model.family.imageSampling != nil else {
-            throw DiffError(.unsupported, "a \(model.familyName) cannot sample by itself; use forward")
+            throw DiffError(.unsupported, "\(model.familyName) models cannot sample by themselves; use forward")
         }
         guard options.memoryLimit >= 0 else {
             throw DiffError(.invalidArgument, "a memory limit must not be negative, found \(options.memoryLimit)")

@@ -29,6 +29,8 @@ public struct NoiseSource: Sendable {
         guard start.shape == shape else {
             throw DiffError(.shape, "start noise \(start.shape), expected \(shape)")
         }
+        // The draws it replaces are still made: otherwise noise that came from the same seed would come again in the steps.
+        if steps == nil { _ = try run.randomNormal(shape, &generator) }
         return start
     }
 

@@ -10,7 +10,8 @@
 enum { N = 2 * TINY_STATE, STEPS = 6 };
 
 static da_model model;
-static const char *plans[] = {NULL, "{\"method\":\"l2c\",\"policy\":\"alternate\"}", "{\"method\":\"l2c\",\"policy\":\"interval\",\"interval\":3}"};
+static const char *plans[] = {NULL, "{\"method\":\"l2c\",\"policy\":\"alternate\"}",
+                              "{\"method\":\"l2c\",\"policy\":\"interval\",\"interval\":3}"};
 static const char *samplers[] = {"ddim", "ddpm"};
 
 static da_session new_session(const char *json) {
@@ -57,7 +58,8 @@ static void test_every_step(void) {
                     stopped.user = &stopper;
                     int32_t status = check_sample(session, &stopped, found);
                     /* A run that is told to stop after its last step may as well be complete. */
-                    CHECK(status == DA_CANCELLED || (status == DA_OK && step == STEPS), "step %d: %s", step, da_status_name(status));
+                    CHECK(status == DA_CANCELLED || (status == DA_OK && step == STEPS), "step %d: %s", step,
+                          da_status_name(status));
                     CHECK(stopper.calls == step, "stopped at %d, the callback was called %d times", step, stopper.calls);
                     STATUS(DA_OK, check_sample(session, &request, found));
                     CHECK(!memcmp(expected, found, sizeof expected), "after a stop at step %d the samples differ", step);
@@ -142,7 +144,8 @@ struct caller {
 
 static int32_t call_back(void *user, const da_event *event) {
     struct caller *caller = user;
-    CHECK(event->struct_size == sizeof *event && event->steps == STEPS && event->step >= 1 && event->step <= STEPS, "event %d of %d", event->step, event->steps);
+    CHECK(event->struct_size == sizeof *event && event->steps == STEPS && event->step >= 1 && event->step <= STEPS,
+          "event %d of %d", event->step, event->steps);
     CHECK(event->latents && event->shape[0] == 2 && event->shape[1] == TINY_CHANNELS && event->shape[3] == TINY_SIDE, "state");
     CHECK(event->sites_computed + event->sites_reused + event->sites_skipped == TINY_SITES, "sites");
     da_request request = check_request();
@@ -153,7 +156,8 @@ static int32_t call_back(void *user, const da_event *event) {
     CHECK(!result, "a busy session gave a result");
     /* An estimate touches nothing of the run, so it may be answered. */
     int32_t status = da_session_estimate(caller->own, &request, text, sizeof text, &needed);
-    CHECK(status == (caller->closed ? DA_INVALID_HANDLE : DA_BUSY) || (status == DA_OK && !caller->closed), "estimate gives %s", da_status_name(status));
+    CHECK(status == (caller->closed ? DA_INVALID_HANDLE : DA_BUSY) || (status == DA_OK && !caller->closed), "estimate gives %s",
+          da_status_name(status));
     STATUS(DA_OK, da_model_describe(caller->model, text, sizeof text, &needed));
     STATUS(DA_OK, check_sample(caller->other, &request, caller->other_latents));
     if (caller->closes && !caller->closed) {
@@ -169,7 +173,8 @@ static void test_reentrancy(void) {
     for (int closes = 0; closes < 2; closes++) {
         float expected[N], found[N];
         da_request request = check_request();
-        struct caller caller = {.own = check_session(model, NULL, 2), .other = check_session(model, NULL, 1), .model = model, .closes = closes};
+        struct caller caller = {
+            .own = check_session(model, NULL, 2), .other = check_session(model, NULL, 1), .model = model, .closes = closes};
         STATUS(DA_OK, check_sample(caller.own, &request, expected));
         request.callback = call_back;
         request.user = &caller;

@@ -32,11 +32,11 @@ static inline void check_that(int holds, const char *file, int line, const char 
 #define CHECK(condition, ...) check_that((condition) != 0, __FILE__, __LINE__, __VA_ARGS__)
 
 /* Checks that a call gives a status; the text of the failure is the library's. */
-#define STATUS(expected, call)                                                                                              \
-    do {                                                                                                                    \
-        int32_t status_found = (call), status_expected = (expected);                                                        \
-        CHECK(status_found == status_expected, "%s gives %s (%s), expected %s", #call, da_status_name(status_found),        \
-              da_last_error(), da_status_name(status_expected));                                                            \
+#define STATUS(expected, call)                                                                                       \
+    do {                                                                                                             \
+        int32_t status_found = (call), status_expected = (expected);                                                 \
+        CHECK(status_found == status_expected, "%s gives %s (%s), expected %s", #call, da_status_name(status_found), \
+              da_last_error(), da_status_name(status_expected));                                                     \
     } while (0)
 
 static inline int check_summary(const char *name) {

@@ -75,7 +75,8 @@ static void test_floating_point(void) {
     feclearexcept(FE_ALL_EXCEPT);
     feraiseexcept(FE_OVERFLOW);
     same("raised exceptions");
-    CHECK(fetestexcept(FE_ALL_EXCEPT) == FE_OVERFLOW, "exception flags have changed to %x", (unsigned)fetestexcept(FE_ALL_EXCEPT));
+    CHECK(fetestexcept(FE_ALL_EXCEPT) == FE_OVERFLOW, "exception flags have changed to %x",
+          (unsigned)fetestexcept(FE_ALL_EXCEPT));
     feclearexcept(FE_ALL_EXCEPT);
     feenableexcept(FE_DIVBYZERO | FE_OVERFLOW | FE_INVALID);
     same("unmasked exceptions");

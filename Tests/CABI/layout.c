@@ -4,7 +4,7 @@
 #include "check.h"
 
 #define AT(type, member, offset) _Static_assert(offsetof(type, member) == (offset), #type "." #member " has moved")
-#define SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " has another size")
+#define SIZE(type, size)         _Static_assert(sizeof(type) == (size), #type " has another size")
 
 #if defined(__LP64__)
 AT(da_tensor, struct_size, 0);

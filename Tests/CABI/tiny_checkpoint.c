@@ -56,8 +56,8 @@ static float draw(struct table *table) {
 }
 
 static void tensor(struct table *table, const char *name, const char *shape, size_t count, float scale) {
-    append(table, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%llu,%llu]}", table->length > 1 ? "," : "", name,
-           shape, (unsigned long long)table->offset, (unsigned long long)(table->offset + 4 * count));
+    append(table, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%llu,%llu]}", table->length > 1 ? "," : "",
+           name, shape, (unsigned long long)table->offset, (unsigned long long)(table->offset + 4 * count));
     table->offset += 4 * count;
     for (size_t i = 0; i < count; i++) {
         float value = draw(table) * scale;
@@ -93,7 +93,10 @@ static void weights(struct table *table, struct sizes s) {
     const struct {
         const char *name;
         int out, in;
-    } parts[] = {{"attn.qkv", 3 * w, w}, {"attn.proj", w, w}, {"mlp.fc1", 4 * w, w}, {"mlp.fc2", w, 4 * w},
+    } parts[] = {{"attn.qkv", 3 * w, w},
+                 {"attn.proj", w, w},
+                 {"mlp.fc1", 4 * w, w},
+                 {"mlp.fc2", w, 4 * w},
                  {"adaLN_modulation.1", 6 * w, w}};
     for (int block = 0; block < s.depth; block++)
         for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
@@ -125,11 +128,12 @@ static int write_weights(const char *path, struct sizes s) {
 static int write_config(const char *path, struct sizes s) {
     FILE *file = fopen(path, "wb");
     if (!file) return -1;
-    fprintf(file,
-            "{\"family\":\"dit\",\"model\":{\"input_size\":%d,\"patch_size\":%d,\"hidden_size\":%d,\"depth\":%d,\"num_heads\":%d,"
-            "\"num_classes\":%d,\"mlp_ratio\":4.0,\"class_dropout_prob\":0.1,\"in_channels\":%d,\"learn_sigma\":true,"
-            "\"frequency_embedding_size\":256}}\n",
-            s.side, s.patch, s.width, s.depth, s.heads, TINY_CLASSES, TINY_CHANNELS);
+    fprintf(
+        file,
+        "{\"family\":\"dit\",\"model\":{\"input_size\":%d,\"patch_size\":%d,\"hidden_size\":%d,\"depth\":%d,\"num_heads\":%d,"
+        "\"num_classes\":%d,\"mlp_ratio\":4.0,\"class_dropout_prob\":0.1,\"in_channels\":%d,\"learn_sigma\":true,"
+        "\"frequency_embedding_size\":256}}\n",
+        s.side, s.patch, s.width, s.depth, s.heads, TINY_CLASSES, TINY_CHANNELS);
     return fclose(file);
 }
 

@@ -4,11 +4,11 @@
 
 #include <stddef.h>
 
-#define TINY_SIDE 8
+#define TINY_SIDE     8
 #define TINY_CHANNELS 4
-#define TINY_CLASSES 10
-#define TINY_SITES 6
-#define TINY_STATE (TINY_CHANNELS * TINY_SIDE * TINY_SIDE)
+#define TINY_CLASSES  10
+#define TINY_SITES    6
+#define TINY_STATE    (TINY_CHANNELS * TINY_SIDE * TINY_SIDE)
 
 /* Writes config.json and model.safetensors with pseudo-random weights to a new temporary folder. Returns its path, valid until
  * the process ends, when it is removed; null when writing fails. A second call returns the same folder. */

@@ -25,10 +25,35 @@ static uint64_t draw(void) { /* splitmix64 */
 
 static size_t below(size_t n) { return n ? (size_t)(draw() % n) : 0; }
 
-static const char *const feared[] = {"0", "-1", "1", "2147483647", "2147483648", "4294967296", "4611686018427387905",
-    "9223372036854775807", "9223372036854775808", "18446744073709551615", "18446744073709551616", "1e999", "-1e999", "1e-400",
-    "0.1", "null", "true", "\"\"", "[]", "{}", "[[]]", "\"\\u0000\"", "\"\\ud800\"", "\"../x\"", "1.0", "1e0", "+1", "01",
-    "NaN"};
+static const char *const feared[] = {"0",
+                                     "-1",
+                                     "1",
+                                     "2147483647",
+                                     "2147483648",
+                                     "4294967296",
+                                     "4611686018427387905",
+                                     "9223372036854775807",
+                                     "9223372036854775808",
+                                     "18446744073709551615",
+                                     "18446744073709551616",
+                                     "1e999",
+                                     "-1e999",
+                                     "1e-400",
+                                     "0.1",
+                                     "null",
+                                     "true",
+                                     "\"\"",
+                                     "[]",
+                                     "{}",
+                                     "[[]]",
+                                     "\"\\u0000\"",
+                                     "\"\\ud800\"",
+                                     "\"../x\"",
+                                     "1.0",
+                                     "1e0",
+                                     "+1",
+                                     "01",
+                                     "NaN"};
 
 static size_t replace(char *text, size_t length, size_t from, size_t count, const char *with, size_t size) {
     if (length - count + size > CAPACITY) return length;
@@ -40,31 +65,31 @@ static size_t replace(char *text, size_t length, size_t from, size_t count, cons
 static size_t edit(char *text, size_t length) {
     size_t at = below(length);
     switch (below(6)) {
-    case 0: /* one byte */
-        if (length) text[at] = (char)draw();
-        return length;
-    case 1: /* cut */
-        return replace(text, length, at, below(length - at + 1) % 64 < length - at ? below(length - at + 1) % 64 : 0, "", 0);
-    case 2: { /* repeat a piece */
-        char piece[64];
-        size_t size = below(sizeof piece);
-        if (at + size > length) size = length - at;
-        memcpy(piece, text + at, size);
-        return replace(text, length, at, 0, piece, size);
-    }
-    case 3: { /* a number becomes a feared one */
-        while (at < length && (text[at] < '0' || text[at] > '9')) at++;
-        size_t end = at;
-        while (end < length && ((text[end] >= '0' && text[end] <= '9') || text[end] == '.')) end++;
-        const char *with = feared[below(sizeof feared / sizeof *feared)];
-        return replace(text, length, at, end - at, with, strlen(with));
-    }
-    case 4: { /* structure */
-        static const char marks[] = "{}[],:\"\\ \n";
-        return replace(text, length, at, below(2) && at < length ? 1 : 0, marks + below(sizeof marks - 1), 1);
-    }
-    default: /* the end is missing */
-        return below(8) ? length : at;
+        case 0: /* one byte */
+            if (length) text[at] = (char)draw();
+            return length;
+        case 1: /* cut */
+            return replace(text, length, at, below(length - at + 1) % 64 < length - at ? below(length - at + 1) % 64 : 0, "",
+                           0);
+        case 2: { /* repeat a piece */
+            char piece[64];
+            size_t size = below(sizeof piece);
+            if (at + size > length) size = length - at;
+            memcpy(piece, text + at, size);
+            return replace(text, length, at, 0, piece, size);
+        }
+        case 3: { /* a number becomes a feared one */
+            while (at < length && (text[at] < '0' || text[at] > '9')) at++;
+            size_t end = at;
+            while (end < length && ((text[end] >= '0' && text[end] <= '9') || text[end] == '.')) end++;
+            const char *with = feared[below(sizeof feared / sizeof *feared)];
+            return replace(text, length, at, end - at, with, strlen(with));
+        }
+        case 4: { /* structure */
+            static const char marks[] = "{}[],:\"\\ \n";
+            return replace(text, length, at, below(2) && at < length ? 1 : 0, marks + below(sizeof marks - 1), 1);
+        }
+        default: /* the end is missing */ return below(8) ? length : at;
     }
 }
 
@@ -78,7 +103,8 @@ static int known(int32_t status) { return strcmp(da_status_name(status), "DA_UNK
 static const char plan_text[] =
     "{\"methods\": [{\"method\": \"l2c\", \"threshold\": 0.1, \"logits\": [[1.5, -2.0], [0.25, 3e-1], [-4, 5]]}]}";
 static const char config_text[] =
-    "{\"family\": \"dit\", \"model\": {\"input_size\": 8, \"patch_size\": 2, \"hidden_size\": 16, \"depth\": 2, \"num_heads\": 2,"
+    "{\"family\": \"dit\", \"model\": {\"input_size\": 8, \"patch_size\": 2, \"hidden_size\": 16, \"depth\": 2, \"num_heads\": "
+    "2,"
     " \"num_classes\": 10, \"mlp_ratio\": 4.0, \"in_channels\": 4, \"learn_sigma\": true}, \"cfg_scale\": 1.5,"
     " \"diffusion\": {\"schedule\": \"linear\", \"beta_start\": 0.0001, \"beta_end\": 0.02, \"train_steps\": 1000}}";
 static const char header_text[] =

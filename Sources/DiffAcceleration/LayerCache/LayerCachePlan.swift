@@ -78,16 +78,19 @@ public struct LayerCachePlan: PlanEntry, Equatable {
         case .random(let ratio, let seed):
             members["policy"] = .string("random")
             members["ratio"] = .number(ratio)
-            members["seed"] = .integer(Int(truncatingIfNeeded: seed))
+            members["seed"] = seedJSON(seed)
         case .shuffled(let router, let seed):
             members["policy"] = .string("random")
-            members["seed"] = .integer(Int(truncatingIfNeeded: seed))
+            members["seed"] = seedJSON(seed)
             members.merge(Self.members(router)) { first, _ in first }
         case .learned(let router):
             members.merge(Self.members(router)) { first, _ in first }
         }
         return .object(members)
     }
+
+    /// The low 32 bits: all that the generator uses of a seed.
+    private func seedJSON(_ seed: UInt64) -> JSON { .integer(Int(UInt32(truncatingIfNeeded: seed))) }
 
     private static func members(_ router: Router) -> [String: JSON] {
         // Float to Double through the shortest decimal, so that a saved router shows the digits of its float32 values.

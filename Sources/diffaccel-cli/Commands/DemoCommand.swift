@@ -162,6 +162,8 @@ struct DemoCommand: ParsableCommand {
                 "mean_difference": .number(distance.meanAbsolute), "psnr": .number(distance.peakSignalToNoise),
             ])
         }
-        JSON.object(["steps": .integer(steps), "samples": .integer(plain.collected.pictures.count), "plans": .array(rows)]).print()
+        JSON.object([
+            "steps": .integer(steps), "samples": .integer(plain.collected.pictures.count), "plans": .array(rows),
+        ]).print()
     }
 }

@@ -53,7 +53,7 @@ struct SampleCommand: ParsableCommand {
         guard let statistics = collected.statistics else { return }
         if json {
             JSON.object([
-                "model": .string(model.path), "plan": plan.plan.json, "statistics": statistics.json,
+                "model": .string(model.path), "plan": .string(plan.name), "statistics": statistics.json,
                 "labels": .array(request.labels.map { .integer($0) }), "seed": .string(String(request.seed)),
                 "files": .array(written.map { .string($0) }),
             ]).print()

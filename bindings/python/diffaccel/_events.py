@@ -59,7 +59,7 @@ class Listener:
             if self._make_bar is not None:
                 self._show(raw)
             return int(bool(self._callback(_event(raw)))) if self._callback is not None else 0
-        except BaseException as failure:  # noqa: BLE001 - raised again by `finish`
+        except BaseException as failure:  # noqa: BLE001 - raised again by `raise_failure`
             self.failure = failure
             return 1
 
@@ -69,10 +69,13 @@ class Listener:
         bar = self._bars[raw.stage]
         bar.update(raw.step - bar.n)
 
-    def finish(self) -> None:
-        """Closes the bars, and raises what the callback raised."""
+    def close(self) -> None:
+        """Ends the bars, whichever way the call ended."""
         for bar in self._bars.values():
             bar.close()
+
+    def raise_failure(self) -> None:
+        """Raises what the callback raised, if anything."""
         failure, self.failure = self.failure, None
         if failure is not None:
             raise failure

@@ -95,9 +95,10 @@ class Session(Handle):
                 _ffi.release(_ffi.lib.da_result_close, target.value)
             raise
         finally:
-            del arrays
+            listener.close()
+            del arrays  # until here they had to stay: the request points into them
         result = Result(target.value) if target.value else None
-        listener.finish()
+        listener.raise_failure()
         if status == _ffi.DA_CANCELLED:
             raise Cancelled("the run was stopped")
         if status != _ffi.DA_OK or result is None:

@@ -69,6 +69,56 @@ def write_dit(folder, seed=0, labels=None, **changes):
     return folder
 
 
+def autoencoder_tensors(original=False):
+    """A tiny KL autoencoder's decoder in either naming."""
+    g = np.random.default_rng(0)
+    widths, state = [8, 16], {}
+
+    def conv(name, out, inside, k=3):
+        state[f"{name}.weight"] = (g.standard_normal((out, inside, k, k)) * 0.1).astype(np.float32)
+        state[f"{name}.bias"] = np.zeros(out, np.float32)
+
+    def norm(name, width):
+        state[f"{name}.weight"], state[f"{name}.bias"] = np.ones(width, np.float32), np.zeros(width, np.float32)
+
+    def block(name, inside, out):
+        norm(f"{name}.norm1", inside), conv(f"{name}.conv1", out, inside)
+        norm(f"{name}.norm2", out), conv(f"{name}.conv2", out, out)
+        if inside != out:
+            conv(f"{name}.{'nin_shortcut' if original else 'conv_shortcut'}", out, inside, 1)
+
+    middle = ("mid.block_1", "mid.attn_1", "mid.block_2") if original else (
+        "mid_block.resnets.0", "mid_block.attentions.0", "mid_block.resnets.1")
+    conv("post_quant_conv", 4, 4, 1), conv("decoder.conv_in", 16, 4)
+    block(f"decoder.{middle[0]}", 16, 16), block(f"decoder.{middle[2]}", 16, 16)
+    attention = f"decoder.{middle[1]}"
+    norm(f"{attention}.{'norm' if original else 'group_norm'}", 16)
+    for part in ("q", "k", "v", "proj_out") if original else ("to_q", "to_k", "to_v", "to_out.0"):
+        conv(f"{attention}.{part}", 16, 16, 1)
+        if not original:
+            state[f"{attention}.{part}.weight"] = state[f"{attention}.{part}.weight"][:, :, 0, 0]
+    inside = 16
+    for step, width in enumerate(widths[::-1]):
+        level = f"up.{1 - step}" if original else f"up_blocks.{step}"
+        for index in range(3):
+            block(f"decoder.{level}.{'block' if original else 'resnets'}.{index}", inside if index == 0 else width, width)
+        inside = width
+        if step == 0:
+            conv(f"decoder.{level}.{'upsample.conv' if original else 'upsamplers.0.conv'}", width, width)
+    norm(f"decoder.{'norm_out' if original else 'conv_norm_out'}", 8), conv("decoder.conv_out", 3, 8)
+    return state
+
+
+def write_autoencoder(folder):
+    """Writes a tiny random autoencoder of factor 2 and returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_safetensors(folder / "model.safetensors", autoencoder_tensors())
+    config = {"_class_name": "AutoencoderKL", "block_out_channels": [8, 16], "norm_num_groups": 4, "layers_per_block": 2,
+              "latent_channels": 4, "use_quant_conv": False}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_path(tmp_path_factory):
     return write_dit(tmp_path_factory.mktemp("models") / "tiny", labels=[f"class {i}" for i in range(10)])

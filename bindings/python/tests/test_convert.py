@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import TINY, dit_tensors
+from conftest import TINY, autoencoder_tensors, dit_tensors
 
 import diffaccel
 from diffaccel import convert
@@ -64,50 +64,11 @@ def test_router(tmp_path, tiny, layout, threshold):
     np.testing.assert_array_equal(plan.grid(tiny, 6), wanted.grid(tiny, 6))
 
 
-def autoencoder(original):
-    """A tiny KL autoencoder's decoder in either naming."""
-    g = np.random.default_rng(0)
-    widths, state = [8, 16], {}
-
-    def conv(name, out, inside, k=3):
-        state[f"{name}.weight"] = torch.from_numpy((g.standard_normal((out, inside, k, k)) * 0.1).astype(np.float32))
-        state[f"{name}.bias"] = torch.zeros(out)
-
-    def norm(name, width):
-        state[f"{name}.weight"], state[f"{name}.bias"] = torch.ones(width), torch.zeros(width)
-
-    def block(name, inside, out):
-        norm(f"{name}.norm1", inside), conv(f"{name}.conv1", out, inside)
-        norm(f"{name}.norm2", out), conv(f"{name}.conv2", out, out)
-        if inside != out:
-            conv(f"{name}.{'nin_shortcut' if original else 'conv_shortcut'}", out, inside, 1)
-
-    middle = ("mid.block_1", "mid.attn_1", "mid.block_2") if original else (
-        "mid_block.resnets.0", "mid_block.attentions.0", "mid_block.resnets.1")
-    conv("post_quant_conv", 4, 4, 1), conv("decoder.conv_in", 16, 4)
-    block(f"decoder.{middle[0]}", 16, 16), block(f"decoder.{middle[2]}", 16, 16)
-    attention = f"decoder.{middle[1]}"
-    norm(f"{attention}.{'norm' if original else 'group_norm'}", 16)
-    for part in ("q", "k", "v", "proj_out") if original else ("to_q", "to_k", "to_v", "to_out.0"):
-        conv(f"{attention}.{part}", 16, 16, 1)
-        if not original:
-            state[f"{attention}.{part}.weight"] = state[f"{attention}.{part}.weight"][:, :, 0, 0].contiguous()
-    inside = 16
-    for step, width in enumerate(widths[::-1]):
-        level = f"up.{1 - step}" if original else f"up_blocks.{step}"
-        for index in range(3):
-            block(f"decoder.{level}.{'block' if original else 'resnets'}.{index}", inside if index == 0 else width, width)
-        inside = width
-        if step == 0:
-            conv(f"decoder.{level}.{'upsample.conv' if original else 'upsamplers.0.conv'}", width, width)
-    norm(f"decoder.{'norm_out' if original else 'conv_norm_out'}", 8), conv("decoder.conv_out", 3, 8)
-    return state
-
-
 def test_autoencoder(tmp_path):
     found = []
     for original in (True, False):
-        state, folder = autoencoder(original), tmp_path / f"vae{original}"
+        state = {name: torch.from_numpy(value) for name, value in autoencoder_tensors(original).items()}
+        folder = tmp_path / f"vae{original}"
         content = {"state_dict": {**state, "loss.logvar": torch.zeros(1)}} if original else state
         torch.save(content, tmp_path / "vae.pth")
         assert convert.convert(tmp_path / "vae.pth", folder) == "autoencoder_kl"

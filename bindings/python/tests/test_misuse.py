@@ -62,14 +62,14 @@ def test_context_managers(tiny_path):
     assert np.isfinite(latents).all()
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(4)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_any_closing_order(tiny_path, order):
     items = make(tiny_path)
     for index in order:
         items[index].close()
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(4)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_any_collection_order(tiny_path, order):
     items = list(make(tiny_path))
     for index in order:

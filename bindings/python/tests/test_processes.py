@@ -106,10 +106,10 @@ def test_fork_while_sampling(run_python, slow_path):
     code = SAMPLE + """
 import os, threading, time
 model, path = s.model, sys.argv[1]
-thread = threading.Thread(target=lambda: s.sample(labels=[0], steps=30))
+thread = threading.Thread(target=lambda: s.sample(labels=[0], steps=12))
 thread.start()
 children = []
-for _ in range(5):
+for _ in range(3):
     time.sleep(0.05)
     child = os.fork()
     if child == 0:

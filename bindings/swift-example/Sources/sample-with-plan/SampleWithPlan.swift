@@ -1,4 +1,5 @@
 import DiffAccel
+import Glibc
 
 /// Samples one picture of each of four classes, with and without layer caching, and compares.
 ///
@@ -7,13 +8,26 @@ import DiffAccel
 /// Without a plan file every second step reuses all attention and MLP outputs of the step before.
 @main
 struct SampleWithPlan {
-    static func main() throws {
+    static func main() {
         let arguments = CommandLine.arguments
-        guard (2...3).contains(arguments.count) else { return print("usage: sample-with-plan MODEL [PLAN.json]") }
+        guard (2...3).contains(arguments.count) else {
+            print("usage: sample-with-plan MODEL [PLAN.json]")
+            exit(64)
+        }
+        // Every error of the library is a DiffError: a kind, and a sentence that names the place.
+        do throws(DiffError) {
+            try compare(model: arguments[1], plan: arguments.count > 2 ? arguments[2] : nil)
+        } catch {
+            print("\(error.code): \(error.message)")
+            exit(1)
+        }
+    }
 
+    static func compare(model path: String, plan file: String?) throws(DiffError) {
         // A model is immutable; any number of sessions and threads may share it.
-        let model = try Model(arguments[1])
-        let plan = arguments.count > 2 ? try Plan(contentsOf: arguments[2]) : Plan([LayerCachePlan(.alternate)])
+        let model = try Model(path)
+        var plan = Plan([LayerCachePlan(.alternate)])
+        if let file { plan = try Plan(contentsOf: file) }
 
         var request = SampleRequest(labels: [0, 1, 2, 3])
         request.steps = steps(of: plan) ?? 20

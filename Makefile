@@ -1,0 +1,122 @@
+# DiffAccel: build, install, test. Everything works from a clean clone, as root or not, without questions.
+#
+#   make deps      system packages the build needs (apt)
+#   make           libdiffaccel.so and the command line
+#   make test      Swift, C and Python tests
+#   make install   to PREFIX (default /usr/local), under DESTDIR when given
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SWIFT ?= swift
+PYTHON ?= python3
+CLANG_FORMAT ?= clang-format
+
+# Fails the build when a target imports what it does not name as a dependency: the layers stay layers.
+SWIFT_FLAGS := --explicit-target-dependency-import-check error
+RELEASE := .build/release
+LIBRARY := $(RELEASE)/libdiffaccel.so
+CLI := $(RELEASE)/diffaccel-cli
+VENV := .venv
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' bindings/python/pyproject.toml)
+C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/Fuzz/*.c Sources/CBoundary/*.c Sources/CKernels/*.c)
+SWIFT_SOURCES = Sources Tests bindings Package.swift
+
+.DEFAULT_GOAL := all
+.PHONY: all build install uninstall deps venv demo test test-swift test-c test-fuzz test-python format format-check clean help
+
+all: build
+
+build:
+	$(SWIFT) build -c release --product diffaccel $(SWIFT_FLAGS)
+	$(SWIFT) build -c release --product diffaccel-cli $(SWIFT_FLAGS)
+
+# ---- installation: takes what was built, so that root needs no compiler; builds only when there is nothing ----
+
+install:
+	@if [ ! -f $(LIBRARY) ] || [ ! -f $(CLI) ]; then $(MAKE) --no-print-directory build; fi
+	install -d "$(DESTDIR)$(PREFIX)/lib/pkgconfig" "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 $(LIBRARY) "$(DESTDIR)$(PREFIX)/lib/libdiffaccel.so"
+	install -m 644 include/diffaccel.h "$(DESTDIR)$(PREFIX)/include/diffaccel.h"
+	install -m 755 $(CLI) "$(DESTDIR)$(PREFIX)/bin/diffaccel"
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' diffaccel.pc.in >"$(DESTDIR)$(PREFIX)/lib/pkgconfig/diffaccel.pc"
+	chmod 644 "$(DESTDIR)$(PREFIX)/lib/pkgconfig/diffaccel.pc"
+	@# The loader's cache, when it is this system that is installed to; without the right to, the paths still work.
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ] && command -v ldconfig >/dev/null; then ldconfig || true; fi
+
+uninstall:
+	rm -f "$(DESTDIR)$(PREFIX)/lib/libdiffaccel.so" "$(DESTDIR)$(PREFIX)/include/diffaccel.h" \
+		"$(DESTDIR)$(PREFIX)/bin/diffaccel" "$(DESTDIR)$(PREFIX)/lib/pkgconfig/diffaccel.pc"
+
+# ---- what building and testing need ----
+
+PACKAGES := libopenblas-dev libjansson-dev libpng-dev pkg-config python3-venv clang-format
+
+deps:
+	@missing=; \
+	for package in $(PACKAGES); do \
+		dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$package"; \
+	done; \
+	if ! command -v $(SWIFT) >/dev/null; then echo "swift is not on the PATH: version 6.3 or later from https://www.swift.org/install"; fi; \
+	if [ -z "$$missing" ]; then echo "all packages are installed"; exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then echo "missing:$$missing (no apt-get here: please install what they contain)" >&2; exit 1; fi; \
+	sudo=; \
+	if [ "$$(id -u)" != 0 ]; then \
+		if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo="sudo -n"; \
+		else echo "missing:$$missing; as root: apt-get install$$missing" >&2; exit 1; fi; \
+	fi; \
+	echo "installing$$missing"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	$$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends $$missing \
+		|| { echo "could not install:$$missing" >&2; exit 1; }
+
+# The stamp says which packages are inside; a broken half-made folder is made anew.
+venv: $(VENV)/stamp
+
+$(VENV)/stamp: bindings/python/pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "numpy>=1.21" pytest tqdm
+	touch $@
+
+# Everything from nothing: installs what is missing, builds, samples.
+demo: deps build
+	./$(CLI) demo
+
+# ---- tests ----
+
+# One after another also under make -j: two suites at once would fight for the processor, and each ends with its figures.
+test: deps
+	$(MAKE) --no-print-directory format-check
+	$(MAKE) --no-print-directory test-swift
+	$(MAKE) --no-print-directory test-c
+	$(MAKE) --no-print-directory test-fuzz
+	$(MAKE) --no-print-directory test-python
+
+test-swift:
+	$(SWIFT) test $(SWIFT_FLAGS)
+
+test-c: build
+	Tests/CABI/run.sh $(RELEASE)
+
+# A short one; `build/fuzz_readers INPUTS SEED` goes on for as long as one likes.
+test-fuzz: build
+	@mkdir -p build
+	$(CC) -O1 -g -Wall -Wextra -Iinclude Tests/Fuzz/fuzz_readers.c -o build/fuzz_readers -L$(RELEASE) -ldiffaccel \
+		-Wl,-rpath,"$(CURDIR)/$(RELEASE)"
+	build/fuzz_readers 30000 1
+
+test-python: build venv
+	DIFFACCEL_LIBRARY="$(CURDIR)/$(LIBRARY)" $(VENV)/bin/python -m pytest bindings/python/tests
+
+# ---- form ----
+
+format:
+	$(CLANG_FORMAT) -i $(C_SOURCES)
+	$(SWIFT) format format --in-place --parallel --recursive $(SWIFT_SOURCES)
+
+format-check:
+	$(CLANG_FORMAT) --dry-run -Werror $(C_SOURCES)
+	$(SWIFT) format lint --strict --parallel --recursive $(SWIFT_SOURCES)
+
+clean:
+	rm -rf .build build $(VENV) bindings/python/build bindings/python/*.egg-info bindings/python/.pytest_cache
+	find bindings -name __pycache__ -type d -prune -exec rm -rf {} +
