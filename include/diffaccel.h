@@ -29,8 +29,8 @@
  *   - Text is UTF-8. JSON comes in the caller's buffer: *needed is the size including the final NUL; a buffer that is
  *     too small gets DA_MORE and no text; buf may be null when capacity is 0.
  *   - Tensors are row-major. n: samples, C: channels, H, W: height and width.
- *   - Unless said otherwise a function may be called from any thread, but not from inside an event callback of the
- *     same session (DA_BUSY).
+ *   - A function may be called from any thread, also inside an event callback, where da_session_sample of the same session
+ *     gives DA_BUSY as it does from a second thread.
  */
 #ifndef DIFFACCEL_H
 #define DIFFACCEL_H
@@ -244,9 +244,9 @@ typedef struct da_request {
     size_t label_count;         /* 1...4096 */
     double guidance;            /* classifier-free guidance scale; 1 or less: none; NaN (default): the model's own */
     int32_t guidance_channels;  /* epsilon channels that are guided; -1: all; 0 (default): the model's own */
-    int32_t steps_offset;       /* "leading" only: added to every timestep */
+    int32_t steps_offset;       /* "leading" only, else 0: added to every timestep */
     int32_t decode;             /* 1 (default): turn latents into images when the model can; 0: latents only */
-    int32_t tile;               /* decoder tile side in latents; 0 (default): whole images, or tiles when the memory limit
+    int32_t tile;               /* decoder tile side in latents, 8...4096; 0 (default): whole images, or tiles when the memory limit
                                    asks for them; -1: whole images always */
     const float *noise;         /* start noise f32 [label_count,C,H,W]; null: drawn from seed */
     size_t noise_count;         /* elements at noise */
@@ -292,7 +292,7 @@ int32_t da_result_close(da_result result);
 
 /* torch's CPU generator after torch.manual_seed(seed): the first `count` values of torch.randn(count), torch.rand(count) and
  * torch.randperm(count), into the caller's array of that many elements. Stable for ever. The integer stream is exact; normal
- * values agree with torch to 2e-7. Errors: DA_INVALID_ARGUMENT for a null array with a count above 0, or more than 2^40. */
+ * values agree with torch to 5e-7. Errors: DA_INVALID_ARGUMENT for a null array with a count above 0, or more than 2^40. */
 int32_t da_random_normal(uint64_t seed, size_t count, float *out);
 int32_t da_random_uniform(uint64_t seed, size_t count, float *out);
 int32_t da_random_permutation(uint64_t seed, size_t count, int64_t *out);

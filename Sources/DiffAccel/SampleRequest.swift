@@ -55,6 +55,9 @@ public struct SampleRequest: Sendable {
 
     func timestepSpacing(default fallback: String) throws(DiffError) -> TimestepSpacing {
         let name = spacing ?? fallback
+        guard stepsOffset == 0 || name == "leading" else {
+            throw DiffError(.invalidArgument, "steps_offset is for the leading spacing only, found \(stepsOffset)")
+        }
         switch name {
         case "even": return .even([steps])
         case "strided": return .strided(steps)

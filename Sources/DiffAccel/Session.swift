@@ -68,6 +68,16 @@ public final class Session: @unchecked Sendable {
         }
     }
 
+    /// The shape of a request's state [n, C, S, S] and its number of steps: what its noise must have. Throws as
+    /// ``sample(_:observe:)`` does for a bad request.
+    public func noiseShape(_ request: SampleRequest) throws(DiffError) -> (state: Shape, steps: Int) {
+        guard let sampling = model.family.imageSampling else { throw DiffError(.internal, "a session without sampler") }
+        var bare = request
+        (bare.noise, bare.stepNoise) = (nil, nil)
+        let job = try sampling.job(bare)
+        return (job.shape, job.sampler.calls)
+    }
+
     /// What `request` would need, by a dry run of it. Throws as ``sample(_:observe:)`` does for a bad request.
     public func estimate(_ request: SampleRequest) throws(DiffError) -> Estimate {
         guard let sampling = model.family.imageSampling else { throw DiffError(.internal, "a session without sampler") }
@@ -95,13 +105,13 @@ public final class Session: @unchecked Sendable {
     private func decodeTile(
         _ sampling: ImageSampling, _ job: ImageSampling.Job, _ request: SampleRequest
     ) throws(DiffError) -> Int? {
+        if let side = request.tileSide, !(8...4096).contains(side) {
+            throw DiffError(.invalidArgument, "a decoder tile must be 8...4096 latents, found \(side)")
+        }
         guard request.decode, case .latents = sampling.decoder else { return nil }
         switch request.tiling {
         case .never: return nil
         case .side(let side):
-            guard (8...4096).contains(side) else {
-                throw DiffError(.invalidArgument, "a decoder tile must be 8...4096 latents, found \(side)")
-            }
             return side < max(job.shape[2], job.shape[3]) ? side : nil
         case .automatic:
             guard budget.limit > 0 else { return nil }

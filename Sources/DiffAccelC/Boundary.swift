@@ -3,13 +3,17 @@ import CDiffAccel
 import DiffTensor
 import Glibc
 
-/// The one way from C into the library: runs `body`, turns what it throws into a status and a text for `da_last_error`, and
-/// leaves errno as it was.
+/// The one way from C into the library: runs `body` in the default floating-point environment, turns what it throws into a
+/// status and a text for `da_last_error`, and leaves errno and the host's floating-point environment as they were.
 ///
 /// `body` returns a status, 0 or one of the positive outcomes.
 func boundary(_ body: () throws(DiffError) -> Int32) -> Int32 {
     let before = errno
-    defer { errno = before }
+    let environment = FloatingPointEnvironment.enter()
+    defer {
+        environment.leave()
+        errno = before
+    }
     do throws(DiffError) {
         let status = try body()
         unsafe cb_error_set("", 0)
@@ -23,15 +27,6 @@ func boundary(_ body: () throws(DiffError) -> Int32) -> Int32 {
             }
         }
         return error.code.rawValue
-    }
-}
-
-/// The same for calls that compute: the floating-point environment is the default one inside and restored after.
-func computing(_ body: () throws(DiffError) -> Int32) -> Int32 {
-    boundary { () throws(DiffError) in
-        let saved = FloatingPointEnvironment.enter()
-        defer { saved.leave() }
-        return try body()
     }
 }
 

@@ -63,7 +63,7 @@ public func da_model_forward(
     _ model: da_model?, _ inputs: UnsafePointer<da_tensor>?, _ input_count: Int,
     _ outputs: UnsafeMutablePointer<da_tensor>?, _ output_count: Int, _ options: UnsafePointer<da_forward_options>?
 ) -> Int32 {
-    computing { () throws(DiffError) in
+    boundary { () throws(DiffError) in
         let model = try unsafe HandleTable.object(model, .model, Model.self)
         let raw = try unsafe decode(options, or: da_forward_options())
         let limit = byteLimit(raw.memory_limit)

@@ -2,8 +2,9 @@ import CDiffAccel
 import DiffAccel
 import DiffTensor
 
-/// The caller's request as a validated Swift value. Arrays are copied.
-func sampleRequest(_ raw: da_request) throws(DiffError) -> SampleRequest {
+/// The caller's request to `session` as a validated Swift value. Arrays are copied, after their counts were compared with what
+/// the request means: a wrong count must not make us read beyond the caller's buffer.
+func sampleRequest(_ raw: da_request, to session: Session) throws(DiffError) -> SampleRequest {
     var request = SampleRequest()
     let name = try unsafe text(raw.sampler, "sampler") ?? SampleRequest.Sampler.ddim.rawValue
     guard let sampler = SampleRequest.Sampler(rawValue: name) else {
@@ -28,8 +29,13 @@ func sampleRequest(_ raw: da_request) throws(DiffError) -> SampleRequest {
     case -1: request.tiling = .never
     case let side: request.tiling = .side(Int(side))
     }
-    request.noise = try unsafe floats(raw.noise, raw.noise_count, "noise")
-    request.stepNoise = try unsafe floats(raw.step_noise, raw.step_noise_count, "step_noise")
+    guard unsafe raw.noise != nil || raw.step_noise != nil || raw.noise_count != 0 || raw.step_noise_count != 0 else {
+        return request
+    }
+    let (state, steps) = try session.noiseShape(request)
+    request.noise = try unsafe floats(raw.noise, raw.noise_count, "noise", state.count)
+    let all = Checked.multiply(state.count, steps) ?? Int.max
+    request.stepNoise = try unsafe floats(raw.step_noise, raw.step_noise_count, "step_noise", all)
     return request
 }
 
@@ -45,14 +51,14 @@ private func labels(_ pointer: UnsafePointer<Int64>?, _ count: Int) throws(DiffE
 }
 
 private func floats(
-    _ pointer: UnsafePointer<Float>?, _ count: Int, _ name: String
+    _ pointer: UnsafePointer<Float>?, _ count: Int, _ name: String, _ expected: Int
 ) throws(DiffError) -> Tensor? {
     guard let pointer = unsafe pointer else {
         guard count == 0 else { throw DiffError(.invalidArgument, "\(name) is null but \(name)_count is \(count)") }
         return nil
     }
-    guard count > 0, count < Shape.maxCount else {
-        throw DiffError(.invalidArgument, "\(name)_count is \(count)")
+    guard count == expected else {
+        throw DiffError(.shape, "\(name)_count is \(UInt(bitPattern: count)), the request needs \(expected)")
     }
     let tensor = try Tensor(uninitialized: Shape(count), budget: nil)
     unsafe tensor.raw?.copyMemory(from: pointer, byteCount: count * 4)

@@ -39,7 +39,7 @@ public func da_session_estimate(
 ) -> Int32 {
     boundary { () throws(DiffError) in
         let session = try unsafe HandleTable.object(session, .session, Session.self)
-        let decoded = try unsafe sampleRequest(required(request))
+        let decoded = try unsafe sampleRequest(required(request), to: session)
         return try unsafe emit(session.estimate(decoded).json.serialized(), buf, capacity, needed)
     }
 }
@@ -48,13 +48,13 @@ public func da_session_estimate(
 public func da_session_sample(
     _ session: da_session?, _ request: UnsafePointer<da_request>?, _ result: UnsafeMutablePointer<da_result?>?
 ) -> Int32 {
-    computing { () throws(DiffError) in
+    boundary { () throws(DiffError) in
         let target = try unsafe out(result, "result")
         unsafe target.pointee = nil
         let session = try unsafe HandleTable.object(session, .session, Session.self)
         let raw = try unsafe required(request)
         let host = unsafe EventHost(callback: raw.callback, user: raw.user)
-        let sampled = try unsafe session.sample(sampleRequest(raw)) { host.tell($0) }
+        let sampled = try unsafe session.sample(sampleRequest(raw, to: session)) { host.tell($0) }
         unsafe target.pointee = HandleTable.pointer(try HandleTable.insert(sampled, .result))
         return DA_OK
     }

@@ -2,7 +2,7 @@ import Glibc
 
 /// torch's CPU random generator: MT19937 with the same streams for `rand`, `randn` and `randperm` (float32).
 ///
-/// The integer stream is exact; normal values agree with torch to its own rounding of log, cos and sin (2e-7). A value
+/// The integer stream is exact; normal values agree with torch up to its own rounding of log, cos and sin (5e-7). A value
 /// type: copying it forks the stream. Source: torch's `CPUGeneratorImpl`, `DistributionTemplates.h`.
 public struct TorchRandom: Sendable {
     private var state: [624 of UInt32]
@@ -73,9 +73,11 @@ public struct TorchRandom: Sendable {
 
     /// 16 uniform values into 16 normal ones, in place.
     private static func boxMuller(_ values: UnsafeMutablePointer<Float>) {
+        // Not 2 * Float.pi, which Swift rounds towards zero: torch rounds 2π to the nearest float.
+        let twoPi = Float(2 * Double.pi)
         for j in 0..<8 {
             let radius = unsafe (-2 * logf(1 - values[j])).squareRoot()
-            let angle = unsafe 2 * Float.pi * values[j + 8]
+            let angle = unsafe twoPi * values[j + 8]
             unsafe values[j] = radius * cosf(angle)
             unsafe values[j + 8] = radius * sinf(angle)
         }

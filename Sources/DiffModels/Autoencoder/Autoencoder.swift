@@ -4,7 +4,7 @@ public import DiffTensor
 /// The KL autoencoder of Stable Diffusion (`AutoencoderKL`), loaded from diffusers or latent-diffusion names.
 ///
 /// Immutable after loading. A checkpoint without encoder tensors loads as a decoder.
-public struct Autoencoder: Sendable {
+public final class Autoencoder: Sendable {
     public let configuration: AutoencoderConfiguration
     public let layout: SiteLayout
     private let decoder: AutoencoderDecoder

@@ -2,7 +2,7 @@ import DiffCheckpoint
 import DiffTensor
 
 /// GN, SiLU, conv 3 x 3, twice, plus the input (through a 1 x 1 convolution when the widths differ).
-struct ResidualBlock: Sendable {
+final class ResidualBlock: Sendable {
     let site: Site
     private let norm1, norm2: GroupNorm
     private let conv1, conv2: Convolution
@@ -31,7 +31,7 @@ struct ResidualBlock: Sendable {
 }
 
 /// Single-head attention over pixels, scale 1/√channels, plus the input.
-struct PixelAttention: Sendable {
+final class PixelAttention: Sendable {
     let site: Site
     private let norm: GroupNorm
     private let q, k, v, output: Linear
@@ -62,7 +62,7 @@ struct PixelAttention: Sendable {
 }
 
 /// Residual block, attention, residual block: the coarsest level of encoder and decoder.
-struct MiddleBlock: Sendable {
+final class MiddleBlock: Sendable {
     let site: Site
     private let first, second: ResidualBlock
     private let attention: PixelAttention

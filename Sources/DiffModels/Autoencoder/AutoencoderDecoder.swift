@@ -2,7 +2,7 @@ import DiffCheckpoint
 import DiffTensor
 
 /// Latents to pixels: conv in, middle, levels from coarse to fine with nearest-neighbour doubling between, norm, conv out.
-struct AutoencoderDecoder: Sendable {
+final class AutoencoderDecoder: Sendable {
     private let postQuant: Convolution?
     private let inputSite, outputNormSite: Site
     private let input, output: Convolution

@@ -2,7 +2,7 @@ import DiffCheckpoint
 import DiffTensor
 
 /// Pixels to the moments of the latent distribution.
-struct AutoencoderEncoder: Sendable {
+final class AutoencoderEncoder: Sendable {
     private let input, output: Convolution
     private let quant: Convolution?
     private let levels: [AutoencoderLevel]

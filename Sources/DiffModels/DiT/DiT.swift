@@ -4,7 +4,7 @@ public import DiffTensor
 /// Class-conditional diffusion transformer (Peebles & Xie 2023), loaded from the official or the diffusers layout.
 ///
 /// Immutable after loading; any number of runs may use one model at once.
-public struct DiT: Sendable {
+public final class DiT: Sendable {
     public let configuration: DiTConfiguration
     public let layout: SiteLayout
     private let patchWeight, patchBias, positions, classTable: Tensor
@@ -53,9 +53,9 @@ public struct DiT: Sendable {
     public func callAsFunction(_ x: Tensor, t: Tensor, y: [Int], _ run: Run) throws(DiffError) -> Tensor {
         let c = configuration
         let expected = try Shape(x.shape[0], c.inChannels, c.inputSize, c.inputSize)
-        guard x.shape == expected, t.shape.count == y.count, y.count == x.shape[0] else {
+        guard x.shape == expected, t.shape.rank == 1, t.shape[0] == y.count, y.count == x.shape[0] else {
             throw DiffError(
-                .shape, "DiT input \(x.shape) with \(t.shape.count) times and \(y.count) labels, expected x \(expected)"
+                .shape, "DiT input x \(x.shape), t \(t.shape) and \(y.count) labels; expected x \(expected), t [n], n labels"
             )
         }
         var h = try run.addTable(patchTokens(x, run), positions)

@@ -2,7 +2,7 @@ import DiffCheckpoint
 import DiffTensor
 
 /// One DiT block (adaLN-Zero). Source: `DiTBlock` of facebookresearch/DiT.
-struct DiTBlock: Sendable {
+final class DiTBlock: Sendable {
     let site, attentionSite, mlpSite: Site
     private let heads, grid: Int
     private let eps1, eps2: Float

@@ -1,0 +1,132 @@
+import DiffAccel
+import TestSupport
+import Testing
+
+@Suite struct ReproducibilityTests {
+    @Test(arguments: [4, 5], [1.0, 4.0])
+    func aNeutralPlanIsTheBaselineBitForBit(_ steps: Int, _ guidance: Double) throws {
+        let tiny = try Tiny()
+        let request = request(steps: steps, guidance: guidance)
+        let plain = try tiny.session().sample(request)
+        let everything = try Router(
+            logits: Array(repeating: Array(repeating: 5, count: tiny.sublayers), count: steps), threshold: 0.5)
+        for policy in [CachePolicy.none, .interval(every: 1), .random(ratio: 0, seed: 3), .learned(everything)] {
+            let result = try tiny.session(cached(policy)).sample(request)
+            #expect(sameBits(result.latents.array, plain.latents.array), "\(policy)")
+            #expect(result.statistics.cacheBytes == 0 && result.statistics.sites.reused == 0)
+            #expect(result.statistics.flops == plain.statistics.flops)
+        }
+    }
+
+    @Test func aPlanThatReusesChangesTheResult() throws {
+        let tiny = try Tiny()
+        let plain = try tiny.session().sample(request())
+        let fast = try tiny.session(cached(.alternate)).sample(request())
+        #expect(Difference(fast.latents.array, plain.latents.array).relative > 1e-4)
+        #expect(fast.statistics.flops < plain.statistics.flops)
+    }
+
+    @Test(arguments: [SampleRequest.Sampler.ddim, .ddpm])
+    func aSeedDecidesEveryBit(_ sampler: SampleRequest.Sampler) throws {
+        let tiny = try Tiny()
+        var request = request()
+        (request.sampler, request.eta) = (sampler, 0.5)
+        let session = try tiny.session()
+        let first = try session.sample(request).latents.array
+        #expect(try sameBits(session.sample(request).latents.array, first), "the same session")
+        #expect(try sameBits(tiny.session().sample(request).latents.array, first), "another session")
+        #expect(try sameBits(Model(tiny.path).session(Plan(), .init()).sample(request).latents.array, first), "another load")
+        request.seed = 2
+        #expect(try !sameBits(session.sample(request).latents.array, first))
+    }
+
+    @Test func noiseOfTheCallerIsTheNoiseOfTheSeed() throws {
+        let tiny = try Tiny()
+        var request = request([0, 3, 5])
+        let drawn = try tiny.session().sample(request).latents.array
+        var generator = TorchRandom(seed: request.seed)
+        let run = Run(pool: nil, budget: nil)
+        request.noise = try run.randomNormal(Shape(3, 4, 8, 8), &generator)
+        request.seed = 999
+        #expect(try sameBits(tiny.session().sample(request).latents.array, drawn))
+    }
+
+    /// Sums are split by output element, never within one: threads change nothing. The promise is 1e-5; the bits are equal.
+    @Test func threadsChangeNothing() throws {
+        for width in [24, 64] {
+            var dit = TinyDiT()
+            (dit.width, dit.heads) = (width, 4)
+            let tiny = try Tiny(dit)
+            for plan in [Plan(), cached(.alternate)] {
+                let one = try tiny.session(plan, threads: 1).sample(request()).latents.array
+                for threads in [2, 3] {
+                    let many = try tiny.session(plan, threads: threads).sample(request()).latents.array
+                    #expect(Difference(many, one).relative < 1e-5)
+                    #expect(sameBits(many, one), "width \(width), \(threads) threads")
+                }
+            }
+        }
+    }
+
+    /// A sample does not depend on the samples beside it. A kernel may be chosen by the number of rows (up to 8 rows of
+    /// conditioning are streamed), and both kernels add the same products in orders of their own: 1e-5 is promised.
+    @Test(arguments: [1, 2, 3, 4, 5, 8, 9])
+    func aBatchIsItsSamples(_ count: Int) throws {
+        let tiny = try Tiny()
+        let noise = try tiny.noise(count)
+        let labels = (0..<count).map { $0 % 5 }
+        for (plan, guidance) in withEvery([0, 1], [1.0, 4.0]) {
+            var all = request(labels, guidance: guidance)
+            all.noise = noise
+            let session = try tiny.session(plan == 0 ? Plan() : cached(.alternate))
+            let batch = try session.sample(all).latents
+            for index in 0..<count {
+                var one = request([labels[index]], guidance: guidance)
+                one.noise = try noise.rows(index, 1)
+                let single = try session.sample(one).latents.array
+                let difference = Difference(try batch.rows(index, 1).array, single)
+                #expect(difference.relative < 1e-5, "sample \(index) of \(count), guidance \(guidance): \(difference)")
+            }
+        }
+    }
+
+    /// The same while every matrix has the same kernel: bit for bit.
+    @Test(arguments: [1, 2, 3, 4])
+    func aSmallBatchIsItsSamplesBitForBit(_ count: Int) throws {
+        let tiny = try Tiny()
+        var all = request(Array(0..<count))
+        all.noise = try tiny.noise(count)
+        let session = try tiny.session()
+        let batch = try session.sample(all).latents
+        for index in 0..<count {
+            var one = request([index])
+            one.noise = try all.noise?.rows(index, 1)
+            #expect(try sameBits(batch.rows(index, 1).array, session.sample(one).latents.array), "sample \(index)")
+        }
+    }
+
+    @Test func guidanceOfOneOrLessIsThePlainNetwork() throws {
+        let tiny = try Tiny()
+        let plain = try tiny.session().sample(request(guidance: 1))
+        for guidance in [0.0, 0.5] {
+            let result = try tiny.session().sample(request(guidance: guidance))
+            #expect(sameBits(result.latents.array, plain.latents.array))
+            #expect(result.statistics.flops == plain.statistics.flops)
+        }
+        let guided = try tiny.session().sample(request(guidance: 1.5))
+        #expect(guided.statistics.flops > 1.9 * plain.statistics.flops)
+        #expect(Difference(guided.latents.array, plain.latents.array).relative > 1e-4)
+    }
+
+    @Test func theNumberOfGuidedChannelsCounts() throws {
+        let tiny = try Tiny()
+        var request = request()
+        let three = try tiny.session().sample(request).latents.array
+        request.guidanceChannels = 3
+        #expect(try sameBits(tiny.session().sample(request).latents.array, three), "three is the official default")
+        request.guidanceChannels = SampleRequest.allChannels
+        let all = try tiny.session().sample(request).latents.array
+        request.guidanceChannels = 4
+        #expect(try sameBits(tiny.session().sample(request).latents.array, all) && !sameBits(all, three))
+    }
+}
