@@ -102,6 +102,7 @@ public final class Session: @unchecked Sendable {
     }
 
     /// The side of the decoder's tiles: what the request says, or the largest that the memory limit allows.
+    @inline(never)
     private func decodeTile(
         _ sampling: ImageSampling, _ job: ImageSampling.Job, _ request: SampleRequest
     ) throws(DiffError) -> Int? {

@@ -5,14 +5,15 @@ import Glibc
 /// The integer stream is exact; normal values agree with torch up to its own rounding of log, cos and sin (5e-7). A value
 /// type: copying it forks the stream. Source: torch's `CPUGeneratorImpl`, `DistributionTemplates.h`.
 public struct TorchRandom: Sendable {
-    private var state: [624 of UInt32]
+    // On the heap: generators travel inside requests, and hosts call from threads with small stacks.
+    private var state: [UInt32]
     private var next = 624
     // torch keeps the second value of a scalar normal pair inside the generator, across calls.
     private var pendingNormal: Double?
 
     /// The generator after `torch.manual_seed(seed)`. torch seeds MT19937 with the low 32 bits.
     public init(seed: UInt64) {
-        var state = [624 of UInt32](repeating: 0)
+        var state = [UInt32](repeating: 0, count: 624)
         state[0] = UInt32(truncatingIfNeeded: seed)
         for i in 1..<624 {
             let previous = state[i - 1]

@@ -26,6 +26,7 @@ struct ImageSampling: Sendable {
     }
 
     /// Checks `request` against the model. Throws `invalidArgument`, `shape`, `notFinite` or `unsupported`.
+    @inline(never)
     func job(_ request: SampleRequest) throws(DiffError) -> Job {
         let c = network.configuration
         let timesteps = try request.timestepSpacing(default: spacing)
