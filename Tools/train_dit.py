@@ -36,7 +36,8 @@ def parse_arguments():
     p.add_argument("--ema", type=float, default=0.999)
     p.add_argument("--gamma", type=float, default=5.0, help="min-SNR cap; 0 weights all steps equally")
     p.add_argument("--dropout", type=float, default=0.1, help="share of labels replaced by the null class")
-    p.add_argument("--patch", type=int, default=4)
+    p.add_argument("--patch", type=int, default=7,
+                   help="7 gives 16 tokens: three times as many steps an hour as 4 (49 tokens)")
     p.add_argument("--hidden", type=int, default=128)
     p.add_argument("--depth", type=int, default=12)
     p.add_argument("--heads", type=int, default=4)

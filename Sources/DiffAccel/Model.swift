@@ -92,7 +92,8 @@ public final class Model: Sendable {
         let known = forwardNames
         for name in inputs.names where !known.inputs.contains(name) {
             throw DiffError(
-                .invalidArgument, "no input \"\(name)\"; \(familyName) models take \(known.inputs.joined(separator: ", "))")
+                .invalidArgument,
+                "no input \"\(name)\"; \(familyName) models take \(known.inputs.joined(separator: ", "))")
         }
         for tensor in inputs.tensors where tensor.value.shape.count == 0 {
             throw DiffError(.shape, "the input \"\(tensor.key)\" has no elements: \(tensor.value.shape)")

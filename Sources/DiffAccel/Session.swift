@@ -63,8 +63,9 @@ public final class Session: @unchecked Sendable {
             let full = try decodeTile(sampling, job, request)
             budget.resetPeak()
             defer { tidy() }
-            return try SampleLoop(sampling: sampling, job: job, run: run, budget: budget, model: model, plan: plan).perform(
-                decode: request.decode, tile: full, observe)
+            return try SampleLoop(sampling: sampling, job: job, run: run, budget: budget, model: model, plan: plan)
+                .perform(
+                    decode: request.decode, tile: full, observe)
         }
     }
 

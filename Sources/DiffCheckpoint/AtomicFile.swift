@@ -96,8 +96,7 @@ public final class AtomicFile {
     }
 
     /// Permissions of the regular file under `name`, or nil when there is none. Throws `io` for anything else.
-    private static func modeOfExisting(_ name: String, in directory: Int32, path: String) throws(DiffError) -> mode_t?
-    {
+    private static func modeOfExisting(_ name: String, in directory: Int32, path: String) throws(DiffError) -> mode_t? {
         var status = stat()
         guard unsafe fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else {
             let number = errno

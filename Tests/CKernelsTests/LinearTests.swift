@@ -47,7 +47,9 @@ private func linear(
 extension Kernels {
     @Suite struct Linear {
         /// OpenBLAS, called directly, is the reference for sizes beyond the reach of a plain loop.
-        @Test(arguments: [(49, 384, 128), (16, 65, 33), (100, 200, 700)]) func agreesWithOpenBLAS(m: Int, n: Int, k: Int) {
+        @Test(arguments: [(49, 384, 128), (16, 65, 33), (100, 200, 700)]) func agreesWithOpenBLAS(
+            m: Int, n: Int, k: Int
+        ) {
             openblas_set_num_threads(1)
             var random = Numbers(7)
             let (x, w) = (random.floats(m * k), random.floats(n * k))
@@ -61,7 +63,8 @@ extension Kernels {
         }
 
         /// A vector's result has the same bits in any batch, on both kernels, when the caller says what rows are.
-        @Test(arguments: [Int32(CK_ROWS_OF_MATRIX), Int32(CK_ROWS_ARE_VECTORS)]) func rowsDoNotSeeTheBatch(rows: Int32) {
+        @Test(arguments: [Int32(CK_ROWS_OF_MATRIX), Int32(CK_ROWS_ARE_VECTORS)]) func rowsDoNotSeeTheBatch(rows: Int32)
+        {
             var random = Numbers(9)
             let (n, k) = (50, 131)
             let x = random.floats(20 * k)
@@ -70,7 +73,8 @@ extension Kernels {
                 let all = linear(nil, threads: 1, x: x, w: w, type: f32, bias: nil, m: 20, n: n, k: k, rows: rows)
                 for row in 0..<20 {
                     let one = linear(
-                        nil, threads: 1, x: Array(x[row * k..<(row + 1) * k]), w: w, type: f32, bias: nil, m: 1, n: n, k: k,
+                        nil, threads: 1, x: Array(x[row * k..<(row + 1) * k]), w: w, type: f32, bias: nil, m: 1, n: n,
+                        k: k,
                         rows: rows)
                     #expect(one.values == Array(all.values[row * n..<(row + 1) * n]), "\(isaName(isa)) row \(row)")
                 }

@@ -115,7 +115,9 @@ import Testing
         #expect(failure { _ = try Model(directory.path) }?.code == .format)
         try directory.write(.object(["family": .string("lstm")]), as: "config.json")
         let error = failure { _ = try Model(directory.path) }
-        #expect(error?.code == .unsupported && error?.message.contains("lstm") == true && error?.message.contains("dit") == true)
+        #expect(
+            error?.code == .unsupported && error?.message.contains("lstm") == true
+                && error?.message.contains("dit") == true)
         try directory.write(.object(["_class_name": .string("UNet2DModel")]), as: "config.json")
         #expect(failure { _ = try Model(directory.path) }?.code == .unsupported)
         try directory.write(TinyDiT().config, as: "config.json")
@@ -180,7 +182,8 @@ import Testing
         let out = try #require(try tiny.model.forward(inputs, threads: 1)["out"])
         #expect(out.shape.dims == [2, 8, 8, 8] && out.array.allSatisfy { $0.isFinite })
         #expect(try tiny.model.forwardShapes(inputs)["out"] == out.shape)
-        #expect(tiny.model.forwardNames.inputs.sorted() == ["t", "x", "y"] && tiny.model.forwardNames.outputs == ["out"])
+        #expect(
+            tiny.model.forwardNames.inputs.sorted() == ["t", "x", "y"] && tiny.model.forwardNames.outputs == ["out"])
         func code(_ change: (inout NamedInputs) throws -> Void, wanted: [String]? = nil) -> DiffError.Code? {
             failure {
                 var changed = inputs
@@ -238,7 +241,8 @@ import Testing
         #expect(loaded.json == plan.json)
         #expect(
             try sameBits(
-                tiny.session(loaded).sample(request()).latents.array, tiny.session(plan).sample(request()).latents.array))
+                tiny.session(loaded).sample(request()).latents.array, tiny.session(plan).sample(request()).latents.array
+            ))
         let router = try tiny.router(steps: 4)
         let rows = router.logits.map { JSON.array($0.map { .number(Double($0)) }) }
         try tiny.directory.write(.object(["logits": .array(rows), "threshold": .number(0.5)]), as: "router.json")

@@ -24,7 +24,8 @@ import Testing
                 }
             }
             #expect(error?.code == .cancelled && seen == stop)
-            #expect(try sameBits(session.sample(request(steps: 5)).latents.array, bits), "after a stop at event \(stop)")
+            #expect(
+                try sameBits(session.sample(request(steps: 5)).latents.array, bits), "after a stop at event \(stop)")
         }
         for stop in 1...5 {
             var seen = 0
@@ -108,7 +109,8 @@ import Testing
         }
         #expect(events.map(\.1) == [1, 2, 3, 4, 1, 2, 3] && events.map(\.2) == [4, 4, 4, 4, 3, 3, 3])
         #expect(events.map(\.0) == [.denoise, .denoise, .denoise, .denoise, .decode, .decode, .decode])
-        #expect(events.prefix(4).map(\.3) == result.statistics.steps.map { Optional($0.timestep) } && events[4].3 == nil)
+        #expect(
+            events.prefix(4).map(\.3) == result.statistics.steps.map { Optional($0.timestep) } && events[4].3 == nil)
         #expect(events.prefix(4).map(\.4) == result.statistics.steps.map(\.sites))
         #expect(sameBits(last, result.latents.array))
     }
@@ -227,7 +229,10 @@ import Testing
         let description: String
         let code: DiffError.Code
         let change: @Sendable (inout SampleRequest) throws -> Void
-        init(_ description: String, _ code: DiffError.Code, _ change: @escaping @Sendable (inout SampleRequest) throws -> Void) {
+        init(
+            _ description: String, _ code: DiffError.Code,
+            _ change: @escaping @Sendable (inout SampleRequest) throws -> Void
+        ) {
             (self.description, self.code, self.change) = (description, code, change)
         }
     }
@@ -252,7 +257,9 @@ import Testing
         Mistake("guidance negative", .invalidArgument) { $0.guidance = -1 },
         Mistake("no guided channels", .invalidArgument) { $0.guidanceChannels = 0 },
         Mistake("guided channels above all", .invalidArgument) { $0.guidanceChannels = 5 },
-        Mistake("noise for one sample", .shape) { $0.noise = try Tensor([Float](repeating: 0, count: 256), Shape(1, 4, 8, 8)) },
+        Mistake("noise for one sample", .shape) {
+            $0.noise = try Tensor([Float](repeating: 0, count: 256), Shape(1, 4, 8, 8))
+        },
         Mistake("noise without values", .shape) { $0.noise = try Tensor([], Shape(0)) },
         Mistake("step noise for too few steps", .shape) {
             $0.stepNoise = try Tensor([Float](repeating: 0, count: 1536), Shape([3, 2, 4, 8, 8]))

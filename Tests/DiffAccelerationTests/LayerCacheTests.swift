@@ -48,20 +48,25 @@ private func router(_ steps: Int, _ sublayers: Int, threshold: Double = 0.1, _ s
         Released(
             file: "dit_xl2_256_ddim50_router",
             rows: [
-                0: (28, 28), 2: (28, 28), 4: (27, 28), 6: (27, 28), 8: (28, 28), 10: (27, 28), 12: (27, 28), 14: (27, 28),
-                16: (27, 28), 18: (26, 28), 20: (26, 28), 22: (21, 15), 24: (18, 11), 26: (18, 8), 28: (5, 6), 30: (3, 5),
-                32: (3, 4), 34: (2, 4), 36: (1, 1), 38: (0, 1), 40: (2, 1), 42: (0, 0), 44: (0, 0), 46: (0, 1), 48: (0, 0),
+                0: (28, 28), 2: (28, 28), 4: (27, 28), 6: (27, 28), 8: (28, 28), 10: (27, 28), 12: (27, 28),
+                14: (27, 28),
+                16: (27, 28), 18: (26, 28), 20: (26, 28), 22: (21, 15), 24: (18, 11), 26: (18, 8), 28: (5, 6),
+                30: (3, 5),
+                32: (3, 4), 34: (2, 4), 36: (1, 1), 38: (0, 1), 40: (2, 1), 42: (0, 0), 44: (0, 0), 46: (0, 1),
+                48: (0, 0),
             ], totals: [0.1: 736, 0.5: 674, 0.9: 607]),
         Released(
             file: "uvit_h2_256_dpm20_router",
             rows: [
-                1: (0, 0), 2: (2, 0), 3: (5, 1), 4: (4, 2), 5: (5, 3), 6: (10, 6), 7: (26, 23), 8: (26, 26), 9: (25, 25),
+                1: (0, 0), 2: (2, 0), 3: (5, 1), 4: (4, 2), 5: (5, 3), 6: (10, 6), 7: (26, 23), 8: (26, 26),
+                9: (25, 25),
             ], totals: [0.1: 233, 0.5: 220, 0.9: 189]),
         Released(
             file: "uvit_h2_256_dpm50_router",
             rows: [
                 1: (0, 0), 2: (0, 0), 3: (0, 0), 4: (0, 0), 5: (0, 0), 6: (0, 0), 7: (0, 0), 8: (0, 0), 9: (0, 0),
-                10: (1, 0), 11: (1, 0), 12: (1, 1), 13: (2, 0), 14: (3, 1), 15: (3, 1), 16: (3, 1), 17: (1, 2), 18: (1, 1),
+                10: (1, 0), 11: (1, 0), 12: (1, 1), 13: (2, 0), 14: (3, 1), 15: (3, 1), 16: (3, 1), 17: (1, 2),
+                18: (1, 1),
                 19: (0, 2), 20: (3, 3), 21: (4, 4), 22: (6, 5), 23: (8, 7), 24: (10, 13),
             ], totals: [0.1: 156, 0.5: 129, 0.9: 88]),
     ]
@@ -186,10 +191,12 @@ private func router(_ steps: Int, _ sublayers: Int, threshold: Double = 0.1, _ s
             var (table, held): ([[Int]], [Int]) = ([], [])
             for index in 0..<calls {
                 var row: [Int] = []
-                _ = try run.evaluate(Call(time: 0, index: index, count: calls, step: index)) { (_, run) throws(DiffError) in
+                _ = try run.evaluate(Call(time: 0, index: index, count: calls, step: index)) {
+                    (_, run) throws(DiffError) in
                     for site in sites {
                         let out = try run.at(site, x) { () throws(DiffError) in try run.filled(8, with: Float(index)) }
-                        row.append(dry ? (run.trace.outcome(site, call: index) == .reused ? -1 : index) : Int(out.array[0]))
+                        row.append(
+                            dry ? (run.trace.outcome(site, call: index) == .reused ? -1 : index) : Int(out.array[0]))
                     }
                     return x
                 }
@@ -204,10 +211,14 @@ private func router(_ steps: Int, _ sublayers: Int, threshold: Double = 0.1, _ s
 
     @Test func reusedOutputsAreThoseOfTheLastStepThatComputedThem() throws {
         let network = Network(2)
-        #expect(try network.origins(.alternate, calls: 4).table == [[0, 0, 0, 0], [0, 0, 0, 0], [2, 2, 2, 2], [2, 2, 2, 2]])
+        #expect(
+            try network.origins(.alternate, calls: 4).table == [
+                [0, 0, 0, 0], [0, 0, 0, 0], [2, 2, 2, 2], [2, 2, 2, 2],
+            ])
         #expect(try network.origins(.alternate, calls: 5).table.map { $0[0] } == [0, 1, 1, 3, 3])
         #expect(try network.origins(.interval(every: 3), calls: 7).table.map { $0[2] } == [0, 0, 0, 3, 3, 3, 6])
-        let mixed = try Router(logits: [[5, -5, -5, 5], [0, 0, 0, 0], [-5, -5, 5, 5], [0, 0, 0, 0]], threshold: 0.5)
+        let mixed = try Router(
+            logits: [[5, -5, -5, 5], [0, 0, 0, 0], [-5, -5, 5, 5], [0, 0, 0, 0]], threshold: 0.5)
         #expect(
             try network.origins(.learned(mixed), calls: 4).table == [
                 [0, 0, 0, 0], [0, 0, 1, 1], [2, 2, 2, 2], [3, 2, 2, 3],
@@ -227,8 +238,9 @@ private func router(_ steps: Int, _ sublayers: Int, threshold: Double = 0.1, _ s
         let network = Network(2)
         let live = try network.origins(.interval(every: 3), calls: 7)
         let dry = try network.origins(.interval(every: 3), calls: 7, dry: true)
-        #expect(dry.table.enumerated().map { call, row in row.map { $0 == call } } ==
-            live.table.enumerated().map { call, row in row.map { $0 == call } })
+        #expect(
+            dry.table.enumerated().map { call, row in row.map { $0 == call } }
+                == live.table.enumerated().map { call, row in row.map { $0 == call } })
         #expect(dry.held == live.held)
     }
 

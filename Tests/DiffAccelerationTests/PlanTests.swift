@@ -7,7 +7,9 @@ import Testing
 @Suite struct PlanTests {
     private func plan(_ text: String) throws -> Plan { try Plan(JSON(parsing: text, source: "plan"), source: "plan") }
 
-    private func policy(_ text: String) throws -> CachePolicy? { (try plan(text).entries.first as? LayerCachePlan)?.policy }
+    private func policy(_ text: String) throws -> CachePolicy? {
+        (try plan(text).entries.first as? LayerCachePlan)?.policy
+    }
 
     private func code(_ body: () throws -> Void) -> DiffError.Code? {
         do { try body() } catch { return (error as? DiffError)?.code }
@@ -30,7 +32,8 @@ import Testing
             let before = Plan([LayerCachePlan(policy)])
             let text = before.json.serialized(pretty: true)
             let after = try plan(text)
-            #expect(after.entries.count == 1 && after.entries[0] as? LayerCachePlan == LayerCachePlan(policy), "\(text)")
+            #expect(
+                after.entries.count == 1 && after.entries[0] as? LayerCachePlan == LayerCachePlan(policy), "\(text)")
             #expect(after.json == before.json)
         }
         #expect(try plan(Plan().json.serialized()).entries.isEmpty)
@@ -41,8 +44,11 @@ import Testing
         #expect(try policy(#"{"method": "l2c", "policy": "interval", "interval": 4}"#) == .interval(every: 4))
         #expect(try policy(#"{"method": "l2c", "policy": "random", "ratio": 1}"#) == .random(ratio: 1, seed: 0))
         let router = try Router(logits: [[1, 2], [3, 4]], threshold: 0.9)
-        #expect(try policy(#"{"logits": [[1, 2], [3, 4.0]], "official_threshold": 0.9, "model": "x"}"#) == .learned(router))
-        #expect(try policy(#"{"logits": [[1, 2], [3, 4]], "official_threshold": 0.5, "threshold": 0.9}"#) == .learned(router))
+        #expect(
+            try policy(#"{"logits": [[1, 2], [3, 4.0]], "official_threshold": 0.9, "model": "x"}"#) == .learned(router))
+        #expect(
+            try policy(#"{"logits": [[1, 2], [3, 4]], "official_threshold": 0.5, "threshold": 0.9}"#)
+                == .learned(router))
         #expect(
             try policy(#"{"logits": [[1, 2]]}"#)
                 == .learned(Router(logits: [[1, 2]], threshold: LayerCachePlan.defaultThreshold)))
@@ -68,9 +74,11 @@ import Testing
         #"{"method": "l2c", "policy": "interval"}"#, #"{"method": "l2c", "policy": "interval", "interval": 0}"#,
         #"{"method": "l2c", "policy": "random"}"#, #"{"method": "l2c", "policy": "random", "ratio": 2}"#,
         #"{"method": "l2c", "policy": "alternate", "tresholt": 1}"#, #"{"method": "l2c", "logits": 3}"#,
-        #"{"method": "l2c", "logits": []}"#, #"{"method": "l2c", "logits": [[]]}"#, #"{"method": "l2c", "logits": [[1], [1, 2]]}"#,
+        #"{"method": "l2c", "logits": []}"#, #"{"method": "l2c", "logits": [[]]}"#,
+        #"{"method": "l2c", "logits": [[1], [1, 2]]}"#,
         #"{"method": "l2c", "logits": [["x"]]}"#, #"{"method": "l2c", "logits": [[1]], "threshold": 2}"#,
-        #"{"method": "l2c", "logits": [[1e39]]}"#, #"{"methods": 3}"#, #"{"methods": [3]}"#, #"{"methods": [], "extra": 1}"#,
+        #"{"method": "l2c", "logits": [[1e39]]}"#, #"{"methods": 3}"#, #"{"methods": [3]}"#,
+        #"{"methods": [], "extra": 1}"#,
         #"[]"#, #"{"something": 1}"#,
     ])
     func badPlansAreFormatErrors(_ text: String) throws {
@@ -91,7 +99,9 @@ import Testing
         let twice = Plan([LayerCachePlan(.alternate), LayerCachePlan(.none)])
         #expect(code { try twice.check([layout]) } == .incompatible)
         #expect(code { try Plan([LayerCachePlan(.alternate)]).check([SiteLayout(family: "vae")]) } == .incompatible)
-        do { try Plan([narrow]).check([layout]) } catch { #expect(error.message.contains("l2c") && error.message.contains("2 columns")) }
+        do { try Plan([narrow]).check([layout]) } catch {
+            #expect(error.message.contains("l2c") && error.message.contains("2 columns"))
+        }
     }
 
     @Test func moreMethodsThanAnyoneNeedsAreRefused() throws {

@@ -168,7 +168,8 @@ import Testing
 
     @Test func theDefaultsAreStableDiffusions() throws {
         let c = try AutoencoderConfiguration(JSONObject(.object([:]), source: "config.json"))
-        #expect(c.levelChannels == [128, 256, 512, 512] && c.factor == 8 && c.groups == 32 && c.scalingFactor == 0.18215)
+        #expect(
+            c.levelChannels == [128, 256, 512, 512] && c.factor == 8 && c.groups == 32 && c.scalingFactor == 0.18215)
         var full = TinyAutoencoder()
         (full.levels, full.layers, full.groups) = ([128, 256, 512, 512], 2, 32)
         let directory = try ScratchDirectory()

@@ -42,9 +42,11 @@ func forward(_ network: DiT, threads: Int = 1) throws -> [Float] {
         }
         let b = try load(tiny.diffusersTensors(official), diffusersConfig, conventions)
         #expect(try sameBits(forward(a), forward(b)))
-        #expect(a.configuration.width == b.configuration.width && a.configuration.nullClass == b.configuration.nullClass)
+        #expect(
+            a.configuration.width == b.configuration.width && a.configuration.nullClass == b.configuration.nullClass)
         #expect(a.sublayers.count == 2 * tiny.depth && b.sublayers.count == 2 * tiny.depth)
-        #expect(b.layout.site(named: "transformer_blocks.1.attn1") != nil && a.layout.site(named: "blocks.1.attn") != nil)
+        #expect(
+            b.layout.site(named: "transformer_blocks.1.attn1") != nil && a.layout.site(named: "blocks.1.attn") != nil)
     }
 
     @Test func theConventionsDifferByALittle() throws {
@@ -113,9 +115,10 @@ func forward(_ network: DiT, threads: Int = 1) throws -> [Float] {
         var numbers = Numbers(5)
         let x = try numbers.tensor([1, 4, 8, 8])
         let traced = try network(x, t: Tensor([4], Shape(1)), y: [0], run).array
-        #expect(probe.visited.map { network.layout.info($0).name } == [
-            "blocks.0", "blocks.0.attn", "blocks.0.mlp", "blocks.1", "blocks.1.attn", "blocks.1.mlp",
-        ])
+        #expect(
+            probe.visited.map { network.layout.info($0).name } == [
+                "blocks.0", "blocks.0.attn", "blocks.0.mlp", "blocks.1", "blocks.1.attn", "blocks.1.mlp",
+            ])
         let plain = Run(pool: nil, budget: nil)
         try plain.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: 1))
         #expect(try sameBits(network(x, t: Tensor([4], Shape(1)), y: [0], plain).array, traced))
@@ -131,7 +134,9 @@ func forward(_ network: DiT, threads: Int = 1) throws -> [Float] {
         #expect { try network(x.reshaped(Shape(4, 1, 8, 8)), t: t, y: [0], run) } throws: {
             ($0 as? DiffError)?.code == .shape
         }
-        #expect { try network(x.reshaped(Shape(256)), t: t, y: [0], run) } throws: { ($0 as? DiffError)?.code == .shape }
+        #expect { try network(x.reshaped(Shape(256)), t: t, y: [0], run) } throws: {
+            ($0 as? DiffError)?.code == .shape
+        }
         #expect { try network(x, t: t, y: [0, 1], run) } throws: { ($0 as? DiffError)?.code == .shape }
         for label in [-1, 6, .max] {
             #expect { try network(x, t: t, y: [label], run) } throws: { ($0 as? DiffError)?.code == .invalidArgument }
@@ -211,9 +216,11 @@ func forward(_ network: DiT, threads: Int = 1) throws -> [Float] {
     /// Each config differs from a good one by one value that no model can have.
     @Test(arguments: [
         ("hidden_size", JSON.integer(25)), ("hidden_size", .integer(0)), ("hidden_size", .integer(1 << 40)),
-        ("hidden_size", .string("24")), ("hidden_size", .number(24.5)), ("hidden_size", .null), ("num_heads", .integer(5)),
+        ("hidden_size", .string("24")), ("hidden_size", .number(24.5)), ("hidden_size", .null),
+        ("num_heads", .integer(5)),
         ("num_heads", .integer(0)), ("depth", .integer(0)), ("depth", .integer(-1)), ("depth", .integer(1_000_000)),
-        ("input_size", .integer(7)), ("input_size", .integer(0)), ("patch_size", .integer(3)), ("patch_size", .integer(0)),
+        ("input_size", .integer(7)), ("input_size", .integer(0)), ("patch_size", .integer(3)),
+        ("patch_size", .integer(0)),
         ("in_channels", .integer(0)), ("num_classes", .integer(0)), ("num_classes", .integer(.max)),
         ("mlp_ratio", .number(0)), ("mlp_ratio", .number(1e9)), ("learn_sigma", .integer(1)),
         ("class_dropout_prob", .number(2)), ("frequency_embedding_size", .integer(255)),
@@ -221,7 +228,9 @@ func forward(_ network: DiT, threads: Int = 1) throws -> [Float] {
     func badConfigsAreFormatErrors(_ key: String, _ value: JSON) throws {
         guard case .object(var members) = TinyDiT().config else { return }
         members[key] = value
-        #expect("\(key) \(value)") { try DiTConfiguration(JSONObject(.object(members), source: "config.json")) } throws: {
+        #expect("\(key) \(value)") {
+            try DiTConfiguration(JSONObject(.object(members), source: "config.json"))
+        } throws: {
             ($0 as? DiffError)?.code == .format
         }
     }
@@ -235,7 +244,9 @@ func forward(_ network: DiT, threads: Int = 1) throws -> [Float] {
     func badDiffusersConfigsAreRefused(_ key: String, _ value: JSON, _ code: DiffError.Code) throws {
         guard case .object(var members) = TinyDiT().diffusersConfig else { return }
         members[key] = value
-        #expect("\(key) \(value)") { try DiTConfiguration(JSONObject(.object(members), source: "config.json")) } throws: {
+        #expect("\(key) \(value)") {
+            try DiTConfiguration(JSONObject(.object(members), source: "config.json"))
+        } throws: {
             ($0 as? DiffError)?.code == code
         }
     }
@@ -254,6 +265,8 @@ func forward(_ network: DiT, threads: Int = 1) throws -> [Float] {
 
     @Test(arguments: [(0, 4), (6, 4), (8, 0), (-4, 4)])
     func widthsThatCannotBeSplitAreRefused(_ width: Int, _ grid: Int) {
-        #expect { try sinCosPositions(width: width, grid: grid) } throws: { ($0 as? DiffError)?.code == .invalidArgument }
+        #expect { try sinCosPositions(width: width, grid: grid) } throws: {
+            ($0 as? DiffError)?.code == .invalidArgument
+        }
     }
 }

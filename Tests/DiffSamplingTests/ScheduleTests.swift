@@ -21,7 +21,9 @@ import Testing
         let s = try schedule(20)
         #expect(abs(s.betas[0] - 1e-4) < 1e-12 && abs(s.betas[1] - 0.0332531965) < 1e-9)
         #expect(abs(s.betas[19] - 0.6475137270) < 1e-9)
-        #expect(abs(s.posteriorLogVariance[0] + 9.21324338) < 1e-8 && s.posteriorLogVariance[0] == s.posteriorLogVariance[1])
+        #expect(
+            abs(s.posteriorLogVariance[0] + 9.21324338) < 1e-8 && s.posteriorLogVariance[0] == s.posteriorLogVariance[1]
+        )
         #expect(abs(s.posteriorLogVariance[19] + 0.43468943) < 1e-8)
     }
 
@@ -43,9 +45,13 @@ import Testing
         #expect(s.timesteps == [0] && s.posteriorMean0 == [1] && s.posteriorMean1 == [0])
     }
 
-    @Test(arguments: [(0.0, 0.02, 1000), (1e-4, 1.0, 1000), (0.02, 1e-4, 1000), (1e-4, 0.02, 0), (.nan, 0.02, 10), (1e-4, .nan, 10)])
+    @Test(arguments: [
+        (0.0, 0.02, 1000), (1e-4, 1.0, 1000), (0.02, 1e-4, 1000), (1e-4, 0.02, 0), (.nan, 0.02, 10), (1e-4, .nan, 10),
+    ])
     func processesThatDoNotExistAreRefused(_ start: Double, _ end: Double, _ steps: Int) {
-        #expect { try DiffusionSchedule(DiffusionProcess(.linear, start, end, trainSteps: steps), .even([1])) } throws: {
+        #expect {
+            try DiffusionSchedule(DiffusionProcess(.linear, start, end, trainSteps: steps), .even([1]))
+        } throws: {
             ($0 as? DiffError)?.code == .invalidArgument
         }
     }
@@ -115,7 +121,8 @@ import Testing
         var numbers = Numbers(3)
         let run = Run(pool: nil, budget: nil)
         let result = try s.step(
-            0, .ddim(eta: 1), x: numbers.tensor(shape), prediction: numbers.tensor(shape), noise: numbers.tensor(shape), run)
+            0, .ddim(eta: 1), x: numbers.tensor(shape), prediction: numbers.tensor(shape), noise: numbers.tensor(shape),
+            run)
         #expect(result.state.array == result.predictedClean.array)
     }
 
@@ -175,7 +182,10 @@ import Testing
         }
         let start = try Tensor(draw(32), shape)
         let steps = try Tensor((0..<3).flatMap { _ in Array(draw(64)[..<32]) }, Shape([3, 2, 4, 2, 2]))
-        #expect(try sameBits(sample(NoiseSource(seed: 11), batch: 4), sample(NoiseSource(seed: 0, start: start, steps: steps), batch: 4)))
+        #expect(
+            try sameBits(
+                sample(NoiseSource(seed: 11), batch: 4),
+                sample(NoiseSource(seed: 0, start: start, steps: steps), batch: 4)))
         #expect(try !sameBits(sample(NoiseSource(seed: 11), batch: 4), sample(NoiseSource(seed: 11), batch: 2)))
     }
 
@@ -186,7 +196,8 @@ import Testing
         for noise in [NoiseSource(seed: 0, start: steps), NoiseSource(seed: 0, start: start, steps: steps)] {
             #expect {
                 try sampler.sample(
-                    Shape(2, 1, 2, 2), noise: noise, networkBatch: 2, run(calls: 2), observe: { (_) throws(DiffError) in },
+                    Shape(2, 1, 2, 2), noise: noise, networkBatch: 2, run(calls: 2),
+                    observe: { (_) throws(DiffError) in },
                     denoise: { (x, _, _) throws(DiffError) in x })
             } throws: { ($0 as? DiffError)?.code == .shape }
         }

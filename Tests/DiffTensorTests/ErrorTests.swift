@@ -63,7 +63,9 @@ import Testing
         flag.follow(CancelFlag.Source(isSet: { other.isSet }, clear: { other.clear() }))
         other.cancel()
         #expect(flag.isSet)
-        #expect { try Run(pool: nil, budget: nil, cancel: flag).checkCancel() } throws: { ($0 as? DiffError) == .cancelled }
+        #expect { try Run(pool: nil, budget: nil, cancel: flag).checkCancel() } throws: {
+            ($0 as? DiffError) == .cancelled
+        }
         flag.clear()
         #expect(!flag.isSet && !other.isSet)
     }

@@ -77,7 +77,9 @@ func reference(_ activation: Activation, _ u: Double) -> Double {
 }
 
 @Suite struct AttentionOpTests {
-    private func reference(_ q: [Double], _ k: [Double], _ v: [Double], b: Int, t: Int, s: Int, h: Int, d: Int) -> [Double] {
+    private func reference(_ q: [Double], _ k: [Double], _ v: [Double], b: Int, t: Int, s: Int, h: Int, d: Int)
+        -> [Double]
+    {
         var out = [Double](repeating: 0, count: b * t * h * d)
         let width = h * d
         for batch in 0..<b {
@@ -124,7 +126,8 @@ func reference(_ activation: Activation, _ u: Double) -> Double {
         let qkv = try numbers.tensor([b, t, 3 * heads * dim])
         let all = qkv.doubles
         func part(_ which: Int) -> [Double] {
-            (0..<b * t).flatMap { row in (0..<heads * dim).map { all[row * 3 * heads * dim + which * heads * dim + $0] } }
+            (0..<b * t).flatMap { row in (0..<heads * dim).map { all[row * 3 * heads * dim + which * heads * dim + $0] }
+            }
         }
         try check(
             "attention", reference(part(0), part(1), part(2), b: b, t: t, s: t, h: heads, d: dim), [b, t, heads * dim],

@@ -23,7 +23,9 @@ import Testing
         #expect { try Tensor([1, 2, 3], Shape(2, 2)) } throws: { ($0 as? DiffError)?.code == .shape }
         #expect { try Tensor([1, 2], Shape(2)).reshaped(Shape(3)) } throws: { ($0 as? DiffError)?.code == .shape }
         #expect { try Tensor(Storage(virtual: 8), Shape(3)) } throws: { ($0 as? DiffError)?.code == .internal }
-        #expect { try Tensor(Storage(virtual: 8), Shape(2), offset: 1) } throws: { ($0 as? DiffError)?.code == .internal }
+        #expect { try Tensor(Storage(virtual: 8), Shape(2), offset: 1) } throws: {
+            ($0 as? DiffError)?.code == .internal
+        }
     }
 
     @Test func everyBlockIsAligned() throws {
@@ -94,7 +96,9 @@ import Testing
         let workspace = Workspace(budget: nil)
         func step(_ order: [Int]) throws {
             var held: [Tensor?] = [nil, nil, nil, nil]
-            for (index, count) in [3000, 3000, 9000, 100].enumerated() { held[index] = try workspace.take(Shape(count)) }
+            for (index, count) in [3000, 3000, 9000, 100].enumerated() {
+                held[index] = try workspace.take(Shape(count))
+            }
             for index in order { held[index] = nil }
         }
         try step([0, 1, 2, 3])

@@ -1,4 +1,4 @@
-// swift-format-ignore-file: tables
+// swift-format-ignore-file
 /// What torch 2.15 draws on the CPU: `torch.manual_seed(seed)`, then the draws in order. Long draws are given by their
 /// first and last values. Made with `torch.randn(n)`, `torch.rand(n)`, `torch.randperm(n)`, one thread.
 struct RecordedDraws: Sendable, CustomStringConvertible {

@@ -29,7 +29,8 @@ import Testing
     }
 
     @Test(arguments: [
-        [-1], [3, -1], [1 << 48], [1 << 24, 1 << 24], [.max, .max], [.max, 2, 0], [0, .max], [1, 1, 1, 1, 1, 1, 1, 1, 1],
+        [-1], [3, -1], [1 << 48], [1 << 24, 1 << 24], [.max, .max], [.max, 2, 0], [0, .max],
+        [1, 1, 1, 1, 1, 1, 1, 1, 1],
     ])
     func extentsThatNoTensorCanHaveAreRefused(_ dims: [Int]) {
         #expect { try Shape(dims) } throws: { ($0 as? DiffError)?.code == .shape }

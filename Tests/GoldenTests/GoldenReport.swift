@@ -94,14 +94,16 @@ struct GoldenReport {
     }
 
     var line: String {
-        let percent = Int((worst.share * 100).rounded(.up))
+        // A result that is not finite, or has another shape, is infinitely far away.
+        let percent = worst.share.isFinite ? "\(Int(min(worst.share * 100, 1e9).rounded(.up)))" : "inf"
         let verdict = failures.isEmpty ? "ok" : "\(failures.count) FAILED"
-        let error = worst.error == 0 ? "0" : String(format(worst.error))
+        let error = worst.error == 0 ? "0" : format(worst.error)
         return "\(fixture.name): \(checked.count) keys checked, worst error \(error) "
             + "(\(worst.key), \(percent) % of its tolerance), \(verdict)"
     }
 
     private func format(_ value: Double) -> String {
+        guard value.isFinite else { return "inf" }
         var (mantissa, exponent) = (value, 0)
         while mantissa < 1 { (mantissa, exponent) = (mantissa * 10, exponent - 1) }
         while mantissa >= 10 && mantissa.isFinite { (mantissa, exponent) = (mantissa / 10, exponent + 1) }

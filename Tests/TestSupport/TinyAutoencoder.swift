@@ -92,7 +92,9 @@ public struct TinyAutoencoder: Sendable {
     public static func oldNames(_ tensors: [String: Tensor]) -> [String: Tensor] {
         renamed(tensors) { name in
             var name = name
-            for (new, old) in [(".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn.")] {
+            for (new, old) in [
+                (".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn."),
+            ] {
                 name = name.replacing(new, with: old)
             }
             return name
@@ -106,7 +108,8 @@ public struct TinyAutoencoder: Sendable {
             var (name, tensor) = (name, tensor)
             for (old, new) in [
                 ("mid_block.resnets.0", "mid.block_1"), ("mid_block.resnets.1", "mid.block_2"),
-                ("mid_block.attentions.0.group_norm", "mid.attn_1.norm"), ("mid_block.attentions.0.to_out.0", "mid.attn_1.proj_out"),
+                ("mid_block.attentions.0.group_norm", "mid.attn_1.norm"),
+                ("mid_block.attentions.0.to_out.0", "mid.attn_1.proj_out"),
                 ("mid_block.attentions.0.to_q", "mid.attn_1.q"), ("mid_block.attentions.0.to_k", "mid.attn_1.k"),
                 ("mid_block.attentions.0.to_v", "mid.attn_1.v"), ("conv_shortcut", "nin_shortcut"),
                 ("conv_norm_out", "norm_out"), ("downsamplers.0", "downsample"), ("upsamplers.0", "upsample"),

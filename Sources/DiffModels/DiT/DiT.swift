@@ -55,7 +55,8 @@ public final class DiT: Sendable {
         let expected = try Shape(x.shape[0], c.inChannels, c.inputSize, c.inputSize)
         guard x.shape == expected, t.shape.rank == 1, t.shape[0] == y.count, y.count == x.shape[0] else {
             throw DiffError(
-                .shape, "DiT input x \(x.shape), t \(t.shape) and \(y.count) labels; expected x \(expected), t [n], n labels"
+                .shape,
+                "DiT input x \(x.shape), t \(t.shape) and \(y.count) labels; expected x \(expected), t [n], n labels"
             )
         }
         var h = try run.addTable(patchTokens(x, run), positions)
