@@ -98,7 +98,7 @@ def main():
     difference = np.abs(ours() - eager()).max() / np.abs(eager()).max()
     seconds = alternate({"diffaccel": ours, "torch": eager}, args.repeat)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    gigaflop = model.describe()["flops"] * args.batch / 1e9
+    gigaflop = model.description["flops"] * args.batch / 1e9
     print(f"DiT-{args.size}/{args.patch}, latent {args.latent}, batch {args.batch}, {args.threads} threads, "
           f"{gigaflop:.1f} GFLOP, torch {torch.__version__}, largest relative difference {difference:.1e}")
     for name, values in seconds.items():

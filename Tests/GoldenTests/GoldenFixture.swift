@@ -74,5 +74,7 @@ enum GoldenRoots {
             .map { (name: $0.key, path: $0.value) }
     }
 
+    /// Whether each comparison is printed: `DIFFACCEL_GOLDEN_VERBOSE=1`.
+    static var isVerbose: Bool { environment["DIFFACCEL_GOLDEN_VERBOSE"] == "1" }
     static var isStrict: Bool { environment["DIFFACCEL_GOLDEN_STRICT"] == "1" }
 }

@@ -24,6 +24,8 @@ struct GoldenReport {
     let fixture: GoldenFixture
     private(set) var checked: Set<String> = []
     private(set) var failures: [String] = []
+    /// Every comparison, for who wants to see it.
+    private(set) var details: [String] = []
     /// Keys left out, by the reason.
     private(set) var unchecked: [String: [String]] = [:]
     /// Inputs that a check has used: read, not compared.
@@ -67,6 +69,7 @@ struct GoldenReport {
 
     private mutating func note(_ key: String, _ difference: Difference, _ tolerance: GoldenTolerance) {
         let allowed = tolerance.allowed(difference)
+        details.append("  \(key): \(format(difference.absolute)) of \(format(allowed))")
         let share = difference.absolute == 0 ? 0 : difference.absolute / max(allowed, .leastNormalMagnitude)
         if share > worst.share { worst = (share, difference.absolute, key) }
         if !(difference.absolute <= allowed) { fail(key, "\(difference), allowed \(allowed)") }
@@ -97,13 +100,12 @@ struct GoldenReport {
         // A result that is not finite, or has another shape, is infinitely far away.
         let percent = worst.share.isFinite ? "\(Int(min(worst.share * 100, 1e9).rounded(.up)))" : "inf"
         let verdict = failures.isEmpty ? "ok" : "\(failures.count) FAILED"
-        let error = worst.error == 0 ? "0" : format(worst.error)
-        return "\(fixture.name): \(checked.count) keys checked, worst error \(error) "
+        return "\(fixture.name): \(checked.count) keys checked, worst error \(format(worst.error)) "
             + "(\(worst.key), \(percent) % of its tolerance), \(verdict)"
     }
 
     private func format(_ value: Double) -> String {
-        guard value.isFinite else { return "inf" }
+        guard value.isFinite, value != 0 else { return value == 0 ? "0" : "inf" }
         var (mantissa, exponent) = (value, 0)
         while mantissa < 1 { (mantissa, exponent) = (mantissa * 10, exponent - 1) }
         while mantissa >= 10 && mantissa.isFinite { (mantissa, exponent) = (mantissa / 10, exponent + 1) }

@@ -20,6 +20,7 @@ import Testing
                 do { try check.run(fixture, &report) } catch { report.fail("check", "stopped by \(error)") }
                 report.close()
                 print(report.line)
+                if GoldenRoots.isVerbose { for line in report.details { print(line) } }
                 for failure in report.failures { Issue.record(Comment(rawValue: failure)) }
                 for (reason, keys) in report.unchecked.sorted(by: { $0.key < $1.key }) {
                     unchecked.append("\(name): \(keys.joined(separator: " ")): \(reason)")
