@@ -8,6 +8,7 @@ public enum Log {
         case warning = 2
         case info = 3
 
+        /// Orders levels by urgency: errors first.
         public static func < (a: Level, b: Level) -> Bool { a.rawValue < b.rawValue }
     }
 

@@ -24,6 +24,7 @@ public struct SampleRequest: Sendable {
     /// As ``guidanceChannels``: every epsilon channel (diffusers guides all, the official DiT three).
     public static let allChannels = -1
 
+    /// Which reverse process runs.
     public var sampler = Sampler.ddim
     /// Number of sampling steps.
     public var steps = 50
@@ -48,6 +49,7 @@ public struct SampleRequest: Sendable {
     public var stepNoise: Tensor?
     /// Whether latents are turned into images when the model can.
     public var decode = true
+    /// How latents become pixels; no effect on models without decoder.
     public var tiling = Tiling.automatic
 
     /// A request for one sample of each of these classes.
@@ -86,6 +88,7 @@ public struct SampleEvent: Sendable {
         case decode = 1
     }
 
+    /// What the run is doing.
     public let stage: Stage
     /// Steps done in this stage (1 ... steps).
     public let step: Int, steps: Int

@@ -9,6 +9,7 @@ public final class SampleResult: Sendable {
     public let pixels: Tensor?
     /// 8-bit images; nil when not decoded.
     public let images: ImageBatch?
+    /// What the run did and took.
     public let statistics: SampleStatistics
 
     init(latents: Tensor, pixels: Tensor?, images: ImageBatch?, statistics: SampleStatistics) {
@@ -35,16 +36,23 @@ public struct ImageBatch: Sendable {
 public struct SampleStatistics: Sendable {
     /// One step.
     public struct Step: Sendable {
+        /// Original timestep, 0 ... 999 for the published models.
         public var timestep: Int
+        /// Wall-clock seconds, callbacks excluded.
         public var seconds: Double
+        /// Attention and MLP outputs.
         public var sites: SiteCounts
+        /// Floating-point operations (a multiply-add counts as 2).
         public var flops: Double
     }
 
+    /// Every step in the order executed.
     public var steps: [Step] = []
     /// Wall-clock seconds of the whole run, and of the decoding in it.
     public var seconds = 0.0, decodeSeconds = 0.0
+    /// Threads of the session.
     public var threads = 1
+    /// `ddim` or `ddpm`.
     public var sampler = ""
     /// Bytes: the weights, the most held by methods, the workspace's peak, and the session's peak.
     public var weightBytes = 0, cacheBytes = 0, workspaceBytes = 0, peakBytes = 0

@@ -16,7 +16,9 @@ public struct SessionOptions: Sendable {
 /// Everything that a run changes: threads, memory, caches. One run at a time; the model may be shared.
 public final class Session: @unchecked Sendable {
     // Unchecked: the mutable part (run and methods) is only touched between `busy` being taken and released.
+    /// The model; shared, never changed.
     public let model: Model
+    /// The plan that acts on it.
     public let plan: Plan
     /// Threads of the pool.
     public let threads: Int

@@ -15,7 +15,9 @@ public struct DiffusionProgress: Sendable {
 
 /// A complete reverse-diffusion loop: schedule and step rule. It knows nothing of networks or methods.
 public struct DiffusionSampler: Sendable {
+    /// The timesteps and their tables.
     public let schedule: DiffusionSchedule
+    /// How a step is made.
     public let method: DiffusionMethod
 
     /// A sampler on `schedule`. Throws `invalidArgument` for an eta outside 0...1.

@@ -10,9 +10,13 @@ public struct DiffusionProcess: Sendable, Equatable {
         case scaledLinear = "scaled_linear"
     }
 
+    /// How β grows.
     public var betaSchedule: BetaSchedule
+    /// β of the first training step.
     public var betaStart: Double
+    /// β of the last training step.
     public var betaEnd: Double
+    /// Number of training steps.
     public var trainSteps: Int
 
     /// DiT's process: 1000 steps, β linear from 1e-4 to 0.02.
@@ -47,7 +51,9 @@ public struct DiffusionProcess: Sendable, Equatable {
 public struct DiffusionSchedule: Sendable {
     /// Original timestep of each index: what the network is told.
     public let timesteps: [Int]
+    /// β of each index.
     public let betas: [Double]
+    /// Product of 1 - β up to each index.
     public let alphasCumulative: [Double]
     /// ᾱ of the next cleaner index; 1 before the first.
     public let alphasCumulativePrevious: [Double]
@@ -55,6 +61,7 @@ public struct DiffusionSchedule: Sendable {
     public let posteriorLogVariance: [Double]
     /// Posterior mean = posteriorMean0 · x̂0 + posteriorMean1 · x.
     public let posteriorMean0: [Double]
+    /// Weight of x in the posterior mean.
     public let posteriorMean1: [Double]
 
     /// Number of steps.

@@ -5,11 +5,16 @@ public typealias Evaluate = (Call, Run) throws(DiffError) -> Tensor
 
 /// Where a method wants to be asked. Everything it does not name costs nothing; an empty interest is the baseline.
 public struct Interest: Sendable, Equatable {
+    /// Sites where `module` is asked.
     public var modules = SiteSet()
+    /// Attention sites where `attend` is asked.
     public var attention = SiteSet()
+    /// Whether `blocks` is asked.
     public var blocks = false
+    /// Whether `evaluate` is asked.
     public var evaluations = false
 
+    /// No interest: the baseline.
     public init() {}
 
     /// Whether the method asks for nothing: it is then left out of the run, which makes neutral settings equal the
@@ -47,14 +52,20 @@ public protocol Acceleration: AnyObject {
 }
 
 extension Acceleration {
+    /// Leaves all blocks.
     public func blocks(_ call: Call, _ plan: inout BlockPlan) {}
+    /// Computes.
     public func module(
         _ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute
     ) throws(DiffError) -> Tensor { try compute() }
+    /// Leaves the attention as the model asked for it.
     public func attend(_ call: inout AttentionCall, _ run: Run) throws(DiffError) {}
+    /// Evaluates once.
     public func evaluate(_ call: Call, _ run: Run, _ next: Evaluate) throws(DiffError) -> Tensor {
         try next(call, run)
     }
+    /// Nothing is kept.
     public func release() {}
+    /// Nothing is kept.
     public var bytesHeld: Int { 0 }
 }

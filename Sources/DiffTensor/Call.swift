@@ -36,6 +36,7 @@ public struct Opening: Sendable {
 
 /// The blocks that run, ascending and without repetition unless a method says otherwise.
 public struct BlockPlan: Sendable, Equatable {
+    /// Positions in the block list.
     public var indices: [Int]
 }
 
@@ -43,8 +44,10 @@ public struct BlockPlan: Sendable, Equatable {
 ///
 /// Queries, keys and values are final (after bias, norm and rotary position).
 public struct AttentionCall: Sendable {
+    /// Where the attention stands.
     public let site: Site
     public var queries: AttentionRows, keys: AttentionRows, values: AttentionRows
+    /// Number of heads; the width divides by it.
     public let heads: Int
     /// False when keys come from a context rather than from the queries' own sequence.
     public let isSelfAttention: Bool

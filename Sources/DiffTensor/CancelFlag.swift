@@ -16,6 +16,7 @@ public final class CancelFlag: Sendable {
     private let flag = Atomic<Bool>(false)
     private let source = Mutex<Source?>(nil)
 
+    /// A flag that is not set.
     public init() {}
 
     /// Also obeys `source` from now on.

@@ -20,7 +20,9 @@ public struct DiffError: Error, Sendable, Equatable {
         case `internal` = -12
     }
 
+    /// The kind of failure.
     public let code: Code
+    /// What happened, where, what was expected and found.
     public let message: String
 
     /// Longer texts are cut: an outside value must not be able to make the library hold an endless string.

@@ -6,8 +6,11 @@ import CKernels
 /// Used by one thread at a time. A *dry* run has the same shapes, memory requests, method decisions and operation counts
 /// as a real one but touches no element: estimates are made this way.
 public final class Run {
+    /// Where ops take their results from.
     public let workspace: Workspace
+    /// Asked at every site.
     public let cancel: CancelFlag
+    /// Whether kernels are left out.
     public let isDry: Bool
     /// Threads that ops are split over.
     public let threads: Int

@@ -100,11 +100,13 @@ public struct Shape: Sendable, Equatable, CustomStringConvertible {
         (self.extents, self.rank, self.count) = (dims, rank, product)
     }
 
+    /// Equal rank and extents.
     public static func == (a: Shape, b: Shape) -> Bool {
         guard a.rank == b.rank else { return false }
         for axis in 0..<a.rank where a.extents[axis] != b.extents[axis] { return false }
         return true
     }
 
+    /// Extents in brackets, slowest first.
     public var description: String { "[" + dims.map(String.init).joined(separator: ", ") + "]" }
 }

@@ -1,5 +1,6 @@
 /// A place in a network where a method may act: a dense number, given when the model is built.
 public struct Site: Hashable, Sendable {
+    /// Position in the network's ``SiteLayout``.
     public let number: Int
 }
 
@@ -12,6 +13,7 @@ public struct SiteInfo: Sendable, Equatable {
 
     /// The module's path in the checkpoint, such as `blocks.3.attn`.
     public let name: String
+    /// What kind of module stands here.
     public let kind: Kind
     /// The site around this one; nil for the network itself.
     public let parent: Site?
@@ -23,6 +25,7 @@ public struct SiteInfo: Sendable, Equatable {
 public struct SiteLayout: Sendable, Equatable {
     /// Architecture name, such as `dit`.
     public let family: String
+    /// All sites by number, parents before children.
     public private(set) var sites: [SiteInfo] = []
     /// Number of blocks in the network's block list.
     public private(set) var blockCount = 0

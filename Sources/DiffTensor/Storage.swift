@@ -6,7 +6,9 @@ import CKernels
 @safe
 public final class Storage: @unchecked Sendable {
     // Unchecked: a block is written by the op that made it before anyone else sees it, or by a session's own thread.
+    /// First byte; nil for a virtual block.
     public let base: UnsafeMutableRawPointer?
+    /// Size in bytes.
     public let byteCount: Int
     private let budget: MemoryBudget?
 

@@ -4,8 +4,11 @@
 /// Activations are f32; weights may be narrower. Contents are written once, by the op that makes the tensor.
 public struct Tensor: @unchecked Sendable {
     // Unchecked: see Storage.
+    /// The shared block.
     public let storage: Storage
+    /// Extents, slowest axis first.
     public let shape: Shape
+    /// Element type.
     public let dtype: DType
     /// First element within the block.
     public let offset: Int
@@ -77,7 +80,9 @@ public struct Tensor: @unchecked Sendable {
 /// Column group `index` of `groups` in a [samples, groups * width] tensor: a per-sample vector such as a shift,
 /// a scale or a gate, read in place.
 public struct RowVectors: Sendable {
+    /// The matrix that holds the vectors.
     public let tensor: Tensor
+    /// Elements of one vector.
     public let width: Int
     /// Elements between the vectors of two samples.
     public let stride: Int

@@ -9,6 +9,7 @@ public struct Trace: Sendable {
         case reused = 2
     }
 
+    /// Sites per call.
     public let sites: Int
     private var outcomes: [UInt8]
     /// Floating-point operations per call (a multiply-add counts as 2).

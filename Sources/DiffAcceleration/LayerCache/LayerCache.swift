@@ -19,6 +19,7 @@ public final class LayerCache: Acceleration {
     /// A cache that follows `policy`.
     public init(_ policy: CachePolicy) { self.policy = policy }
 
+    /// Decides for every call and site; throws `incompatible` when the router does not fit the run.
     public func begin(_ opening: Opening) throws(DiffError) -> Interest {
         guard let layout = opening.layouts.first else { return Interest() }
         guard opening.calls == opening.steps else {
@@ -55,6 +56,7 @@ public final class LayerCache: Acceleration {
         return actions
     }
 
+    /// Computes, keeps or reuses, as decided at the beginning.
     public func module(
         _ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute
     ) throws(DiffError) -> Tensor {
@@ -75,8 +77,10 @@ public final class LayerCache: Acceleration {
         }
     }
 
+    /// Drops the kept outputs.
     public func release() { kept = [] }
 
+    /// Bytes of the kept outputs.
     public var bytesHeld: Int {
         kept.reduce(0) { $0 + $1.reduce(0) { $0 + ($1?.storage.byteCount ?? 0) } }
     }

@@ -6,15 +6,18 @@ public import DiffTensor
 /// `policy`: `none`, `alternate`, `interval` (with `interval`), `random` (with `ratio` and `seed`; with a router instead of a
 /// ratio, as many reuses per step as it has).
 public struct LayerCachePlan: PlanEntry, Equatable {
+    /// The name in plans.
     public static let method = "l2c"
     /// The threshold of the authors' ImageNet 256 results.
     public static let defaultThreshold = 0.1
 
+    /// Which sub-layers are computed when.
     public var policy: CachePolicy
 
     /// An entry for `policy`.
     public init(_ policy: CachePolicy) { self.policy = policy }
 
+    /// Reads the entry. Throws `format` naming the member.
     public init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError) {
         let choices = ["learned", "none", "alternate", "interval", "random"]
         let hasRouter = json.has("logits") || json.has("router")
@@ -67,6 +70,7 @@ public struct LayerCachePlan: PlanEntry, Equatable {
         return try locating(source.source) { () throws(DiffError) in try Router(logits: rows, threshold: threshold) }
     }
 
+    /// The entry with its `method`; reading it gives an equal entry.
     public var json: JSON {
         var members: [String: JSON] = ["method": .string(Self.method)]
         switch policy {
@@ -98,6 +102,7 @@ public struct LayerCachePlan: PlanEntry, Equatable {
         return ["logits": .array(rows), "threshold": .number(router.threshold)]
     }
 
+    /// Throws `incompatible` when the router has other columns than the model has sub-layers.
     public func check(_ layouts: [SiteLayout]) throws(DiffError) {
         guard let layout = layouts.first else { return }
         let sublayers = layout.sites(.attention, .mlp).count
@@ -116,5 +121,6 @@ public struct LayerCachePlan: PlanEntry, Equatable {
         }
     }
 
+    /// A cache for one session.
     public func makeAcceleration() -> any Acceleration { LayerCache(policy) }
 }

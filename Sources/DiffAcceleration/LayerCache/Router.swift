@@ -7,7 +7,9 @@ import Glibc
 /// block l, 2l + 1 its MLP. A sub-layer is computed where sigmoid(logit) > threshold, strictly; otherwise its output of the
 /// full step before is used again. Source: Learning-to-Cache (arXiv 2406.01733), `router_models.py`.
 public struct Router: Sendable, Equatable {
+    /// [steps][sub-layers], row 0 the cleanest step.
     public let logits: [[Float]]
+    /// A sub-layer is computed where its score is strictly above this, 0 ... 1.
     public var threshold: Double
 
     /// A router of these rows. Throws `format` for rows of different lengths, no rows, or values that are not finite.

@@ -5,7 +5,9 @@ public import DiffTensor
 ///
 /// Immutable after loading. A checkpoint without encoder tensors loads as a decoder.
 public final class Autoencoder: Sendable {
+    /// Sizes and scaling.
     public let configuration: AutoencoderConfiguration
+    /// Sites of decoder and encoder, by module path.
     public let layout: SiteLayout
     private let decoder: AutoencoderDecoder
     private let encoder: AutoencoderEncoder?

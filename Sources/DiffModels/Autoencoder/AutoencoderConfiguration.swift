@@ -3,18 +3,25 @@ public import DiffTensor
 
 /// Sizes of a Stable Diffusion KL autoencoder. Keys and defaults are those of diffusers' `AutoencoderKL`.
 public struct AutoencoderConfiguration: Sendable, Equatable {
+    /// Channels of an image to encode.
     public var inChannels: Int
+    /// Channels of a decoded image.
     public var outChannels: Int
+    /// Channels of a latent.
     public var latentChannels: Int
     /// Channels per level, finest first.
     public var levelChannels: [Int]
     /// Residual blocks per encoder level; the decoder has one more.
     public var layersPerBlock: Int
+    /// Groups of every group norm.
     public var groups: Int
     /// Latents of the diffusion model are (autoencoder latents - shiftFactor) * scalingFactor.
     public var scalingFactor: Float
+    /// Subtracted from latents before scaling; 0 for Stable Diffusion 1 and 2.
     public var shiftFactor: Float
+    /// Whether a 1 x 1 convolution follows the encoder.
     public var usesQuantConvolution: Bool
+    /// Whether a 1 x 1 convolution precedes the decoder.
     public var usesPostQuantConvolution: Bool
 
     /// Pixels per latent along a side.

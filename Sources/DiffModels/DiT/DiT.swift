@@ -5,7 +5,9 @@ public import DiffTensor
 ///
 /// Immutable after loading; any number of runs may use one model at once.
 public final class DiT: Sendable {
+    /// Sizes and conventions.
     public let configuration: DiTConfiguration
+    /// Sites of the blocks, their attention and their MLP, by module path.
     public let layout: SiteLayout
     private let patchWeight, patchBias, positions, classTable: Tensor
     private let time: TimestepEmbedding

@@ -18,21 +18,29 @@ public enum DiTNaming: String, Sendable {
 public struct DiTConfiguration: Sendable, Equatable {
     /// Side of the square input in latent (or pixel) units.
     public var inputSize: Int
+    /// Side of a patch.
     public var patchSize: Int
+    /// Channels of the input.
     public var inChannels: Int
     /// 2 * inChannels when the network also predicts the variance, else inChannels.
     public var outChannels: Int
+    /// Width of the residual stream.
     public var width: Int
+    /// Number of blocks.
     public var depth: Int
+    /// Attention heads; the width divides by it.
     public var heads: Int
     /// Hidden width of a block's MLP.
     public var mlpWidth: Int
+    /// Number of classes, the null class excluded.
     public var classes: Int
     /// Rows of the class table: one more than `classes` when the model was trained for guidance.
     public var classRows: Int
     /// Number of sinusoidal time features; even.
     public var timeFeatures: Int
+    /// The layout of the checkpoint.
     public var naming: DiTNaming
+    /// Which published code is followed.
     public var conventions: DiTConventions
     /// eps of the second norm under the diffusers conventions.
     public var secondNormEps: Float
@@ -40,8 +48,9 @@ public struct DiTConfiguration: Sendable, Equatable {
     /// More tokens than this are refused: the largest published network has 1024.
     public static let maxTokens = 16384
 
-    /// Tokens along one side, and in all.
+    /// Tokens along one side.
     public var grid: Int { inputSize / patchSize }
+    /// Tokens in all.
     public var tokens: Int { grid * grid }
     /// The class index that means "no class"; nil when the model has none.
     public var nullClass: Int? { classRows > classes ? classes : nil }

@@ -3,7 +3,9 @@ public import DiffTensor
 
 /// y = x Wᵀ + b, the weight in the checkpoint's element type.
 public struct Linear: Sendable {
+    /// [outputs, inputs]
     public let weight: Tensor
+    /// [outputs] in f32, or none.
     public let bias: Tensor?
 
     /// `weight` [outputs, inputs] and `bias` [outputs] at the scope of `weights`.

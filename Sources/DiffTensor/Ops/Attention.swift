@@ -3,9 +3,13 @@ import CKernels
 /// Rows of queries, keys or values inside a tensor: [batch, rows, heads * headDim] read with a row stride, so that a
 /// fused [batch, rows, 3, heads, headDim] projection needs no copy.
 public struct AttentionRows: Sendable {
+    /// [batch, rows, parts * width]
     public let tensor: Tensor
+    /// Samples.
     public let batch: Int
+    /// Queries, keys or values of a sample.
     public let rows: Int
+    /// heads * headDim.
     public let width: Int
     let start: Int
     let rowStride: Int

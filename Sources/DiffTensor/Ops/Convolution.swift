@@ -2,6 +2,7 @@ import CKernels
 
 /// Geometry of a 2-d convolution.
 public struct ConvolutionWindow: Sendable, Equatable {
+    /// Pixels between two windows.
     public var stride = 1
     /// Zero rows and columns added on each side of the (enlarged) input.
     public var top = 0, left = 0, bottom = 0, right = 0
