@@ -292,7 +292,7 @@ int32_t da_result_close(da_result result);
 
 /* torch's CPU generator after torch.manual_seed(seed): the first `count` values of torch.randn(count), torch.rand(count) and
  * torch.randperm(count), into the caller's array of that many elements. Stable for ever. The integer stream is exact; normal
- * values agree with torch to 1e-6. Errors: DA_INVALID_ARGUMENT for a null array with a count above 0, or more than 2^40. */
+ * values x agree with torch to 2e-7 + 2e-7 |x|. Errors: DA_INVALID_ARGUMENT for a null array with a count above 0, or more than 2^40. */
 int32_t da_random_normal(uint64_t seed, size_t count, float *out);
 int32_t da_random_uniform(uint64_t seed, size_t count, float *out);
 int32_t da_random_permutation(uint64_t seed, size_t count, int64_t *out);

@@ -1,8 +1,7 @@
-/* Linear layers: a streaming kernel for few rows, packed panels for more. */
+/* Linear layers: a streaming kernel for vectors, packed panels for matrices. */
 #include "kernels.h"
 
 enum {
-    FEW_ROWS = 8,
     MAX_PANEL = 192,         /* columns: one packed panel fits the second-level cache */
     MIN_PANEL = 32,          /* a multiple of every strip width */
     MIN_ROWS = 48,           /* rows per task; fewer do not repay packing the weights again */
@@ -60,14 +59,10 @@ static void cut(plan *p, int32_t threads) {
     p->rows = ck_round_up(ck_ceil_div(a->m, row_cuts), p->kernels->gemm_rows);
 }
 
-static int streams(int32_t rows, int64_t m) {
-    return rows == CK_ROWS_ARE_VECTORS || (rows == CK_ROWS_BY_COUNT && m <= FEW_ROWS);
-}
-
 void ck_linear(ck_pool *pool, const ck_linear_args *args) {
     if (args->m <= 0 || args->n <= 0) return;
     plan p = {.args = args, .kernels = ck_active()};
-    if (streams(args->rows, args->m)) {
+    if (args->rows == CK_ROWS_ARE_VECTORS) {
         int64_t columns = ck_max(4, ck_round_up(STREAM_WORK / ck_max(args->k, 1), 4));
         p.panel = args->m * args->n * args->k > SMALL_WORK ? columns : args->n;
         ck_run(pool, ck_ceil_div(args->n, p.panel), rows_task, &p);
@@ -80,7 +75,8 @@ void ck_linear(ck_pool *pool, const ck_linear_args *args) {
 
 size_t ck_linear_scratch(int32_t threads, int64_t m, int64_t n, int64_t k, int32_t dtype, int32_t rows) {
     (void)n;
+    (void)m;
     (void)dtype;
-    if (streams(rows, m)) return 0;
+    if (rows == CK_ROWS_ARE_VECTORS) return 0;
     return (size_t)ck_max(threads, 1) * ck_gemm_pack_floats(MAX_PANEL, k) * sizeof(float);
 }

@@ -2,7 +2,7 @@ import Glibc
 
 /// torch's CPU random generator: MT19937 with the same streams for `rand`, `randn` and `randperm` (float32).
 ///
-/// The integer stream is exact; normal values agree with torch up to its own rounding of log, cos and sin (1e-6). A value
+/// The integer stream is exact; normal values agree with torch up to its own rounding of log, cos and sin (2e-7 + 2e-7 |x|). A value
 /// type: copying it forks the stream. Source: torch's `CPUGeneratorImpl`, `DistributionTemplates.h`.
 public struct TorchRandom: Sendable {
     // On the heap: generators travel inside requests, and hosts call from threads with small stacks.

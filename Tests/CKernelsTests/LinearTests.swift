@@ -23,8 +23,9 @@ private func product(_ x: [Float], _ w: [Float], _ bias: [Float]?, _ m: Int, _ n
 private func linear(
     _ pool: OpaquePointer?, threads: Int32, x: [Float], w: Guarded<UInt8>, type: Int32, bias: [Float]?, m: Int, n: Int,
     k: Int,
-    act: Int32 = noActivation, rows: Int32 = Int32(CK_ROWS_BY_COUNT)
+    act: Int32 = noActivation, rows wanted: Int32? = nil
 ) -> Floats {
+    let rows = wanted ?? Int32(m <= 8 ? CK_ROWS_ARE_VECTORS : CK_ROWS_OF_MATRIX)
     let ldx = k + 1
     let ldy = n + 3
     let input = Floats(m * ldx)

@@ -81,10 +81,10 @@ enum { CK_ACT_NONE = 0, CK_ACT_GELU_TANH = 1, CK_ACT_GELU_ERF = 2, CK_ACT_SILU =
 
 /* What the rows of x are. The two kernels add in different orders, so whoever wants a row to have the same bits in any
  * batch says which one it is: rows of one sample's matrix, or one vector per sample. */
-enum { CK_ROWS_BY_COUNT = 0, CK_ROWS_OF_MATRIX = 1, CK_ROWS_ARE_VECTORS = 2 };
+enum { CK_ROWS_OF_MATRIX = 0, CK_ROWS_ARE_VECTORS = 1 };
 
-/* y[m,n] = act(x[m,k] w[n,k]^T + bias[n]), with w in `dtype` and bias f32 or null. Vectors, or few rows (m <= 8)
- * when the count decides, stream the weights once; for more rows the weights are packed, and converted, panel by panel into `scratch` (ck_linear_scratch
+/* y[m,n] = act(x[m,k] w[n,k]^T + bias[n]), with w in `dtype` and bias f32 or null. Vectors stream the weights
+ * once; for matrices the weights are packed, and converted, panel by panel into `scratch` (ck_linear_scratch
  * bytes; may be null when that is 0). Within each of the two ways a row's bits depend on neither the other rows nor the
  * number of threads. y must not alias x. */
 typedef struct {
