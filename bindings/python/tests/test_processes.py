@@ -49,8 +49,6 @@ print(s.sample(labels=[1], steps=1).latents.shape)
     record_property("seconds_from_signal_to_return", seconds)
     print(f"{seconds:.3f} s from the signal, {float(words[1]):.3f} s from the handler, {words[2]} steps done")
     assert int(words[2]) < 500, "the run went on to its end"
-    if "callback" in extra:
-        assert int(words[2]) >= 1, "the signal came before the run"
     assert output.strip() == "(1, 4, 32, 32)" and process.returncode == 0
 
 
