@@ -41,7 +41,7 @@ static void tile_task(void *context, int64_t index, int32_t thread) {
         .b = a->k + batch * a->k_batch + at,
         .ldb = a->k_row,
         .dtype = CK_F32,
-        .b_rows = 1,
+        .form = CK_B_ROWS,
         .c = scores,
         .ldc = a->keys,
         .m = rows,
@@ -54,7 +54,7 @@ static void tile_task(void *context, int64_t index, int32_t thread) {
     float inverse[MAX_TILE];
     for (int64_t r = 0; r < rows; r++) inverse[r] = p->kernels->softmax_weights(scores + r * a->keys, a->keys, a->scale);
     gemm.a = scores, gemm.lda = a->keys;
-    gemm.b = a->v + batch * a->v_batch + at, gemm.ldb = a->v_row, gemm.b_rows = 0;
+    gemm.b = a->v + batch * a->v_batch + at, gemm.ldb = a->v_row, gemm.form = CK_B_COLS;
     gemm.c = out, gemm.ldc = a->out_row;
     gemm.n = a->head_dim, gemm.k = a->keys;
     ck_gemm(p->kernels, &gemm);

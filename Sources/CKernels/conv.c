@@ -51,9 +51,9 @@ static void gather_run(const ck_conv2d_args *a, const float *plane, int64_t iy, 
 /* Columns k0...k1 of the gathered matrix for pixels [first, first + count), in packed strips. */
 static void gather(const plan *p, const run *runs, int64_t n, int64_t count, int64_t k0, int64_t k1, float *packed) {
     const ck_conv2d_args *a = &p->a;
-    int64_t width = p->kernels->gemm_width, depth = k1 - k0;
-    float line[STRIP + 32];
-    memset(line + count, 0, (size_t)(ck_round_up(count, width) - count) * sizeof *line);
+    int64_t depth = k1 - k0;
+    float line[STRIP + CK_STRIP];
+    memset(line + count, 0, (size_t)(ck_round_up(count, CK_STRIP) - count) * sizeof *line);
     for (int64_t k = k0; k < k1; k++) {
         int64_t kx = k % a->kw, ky = k / a->kw % a->kh, channel = k / (a->kw * a->kh);
         float *at = line;
@@ -61,10 +61,8 @@ static void gather(const plan *p, const run *runs, int64_t n, int64_t count, int
             const float *plane = a->x + (r->image * a->in_channels + channel) * a->h * a->width;
             gather_run(a, plane, r->iy + ky, r->ix + kx, at, r->length);
         }
-        /* Eight at a time: a strip is 8, 16 or 32 wide, and copies of a known size are cheap. */
-        float *to = packed + (k - k0) * width;
-        for (int64_t q = 0; q < count; q += width)
-            for (int64_t i = 0; i < width; i += 8) memcpy(to + q * depth + i, line + q + i, 8 * sizeof *to);
+        float *to = packed + (k - k0) * CK_STRIP;
+        for (int64_t q = 0; q < count; q += CK_STRIP) memcpy(to + q * depth, line + q, CK_STRIP * sizeof *to);
     }
 }
 
@@ -98,8 +96,19 @@ static void strip_task(void *context, int64_t index, int32_t thread) {
     for (int64_t k0 = 0; k0 < p->k; k0 += depth) {
         int64_t k1 = ck_min(k0 + depth, p->k);
         gather(p, runs, n, count, k0, k1, packed);
-        p->kernels->gemm_panel(p->w + channel * p->k + k0, p->k, packed, tile, STRIP, channels, count, k1 - k0, k0 > 0, 0, NULL,
-                               CK_ACT_NONE);
+        ck_panel_args panel = {
+            .a = p->w + channel * p->k + k0,
+            .lda = p->k,
+            .packed = packed,
+            .c = tile,
+            .ldc = STRIP,
+            .m = channels,
+            .n = count,
+            .k = k1 - k0,
+            .accumulate = k0 > 0,
+            .act = CK_ACT_NONE,
+        };
+        p->kernels->gemm_panel(&panel);
     }
     scatter(p, tile, first, count, channel, channels);
 }

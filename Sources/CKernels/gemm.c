@@ -1,17 +1,34 @@
 /* Serial matrix product over packed panels. Ours rather than a BLAS because a row must have the same bits whatever rows
- * are beside it, because weights are converted while they are packed, and because bias and activation go on while the
- * tile is warm. */
+ * are beside it, because weights are packed once and widened panel by panel, and because bias and activation go on while
+ * the tile is warm. */
 #include "kernels.h"
 
 /* A strip of this depth and one register tile of A stay in the first-level cache. */
-enum { MAX_DEPTH = 384, MAX_STRIP = 32 };
+enum { MAX_DEPTH = 384 };
 
 int64_t ck_gemm_depth(int64_t k) {
     int64_t blocks = ck_ceil_div(k, MAX_DEPTH);
     return blocks <= 1 ? k : ck_round_up(ck_ceil_div(k, blocks), 8);
 }
 
-size_t ck_gemm_pack_floats(int64_t n, int64_t k) { return (size_t)(ck_round_up(n, MAX_STRIP) * ck_min(k, MAX_DEPTH)); }
+size_t ck_gemm_pack_floats(int64_t n, int64_t k) { return (size_t)(ck_round_up(n, CK_STRIP) * ck_min(k, MAX_DEPTH)); }
+
+/* Columns [j, j + columns) of rows [p, p + deep) of b as packed f32 strips. */
+static const float *packed_panel(const ck_kernels *kernels, const ck_gemm_args *g, int64_t j, int64_t columns, int64_t p,
+                                 int64_t deep) {
+    switch (g->form) {
+        case CK_B_ROWS:
+            kernels->pack_rows(g->dtype, ck_at(g->b, g->dtype, j * g->ldb + p), g->ldb, columns, deep, g->pack);
+            break;
+        case CK_B_COLS: kernels->pack_cols((const float *)g->b + p * g->ldb + j, g->ldb, columns, deep, g->pack); break;
+        default: {
+            const void *at = ck_at(g->b, g->dtype, p * ck_round_up(g->ldb, CK_STRIP) + (g->first + j) * deep);
+            if (g->dtype == CK_F32) return at;
+            kernels->to_f32(g->dtype, at, g->pack, ck_round_up(columns, CK_STRIP) * deep);
+        }
+    }
+    return g->pack;
+}
 
 void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *g) {
     if (ck_gemm_current() == CK_GEMM_OPENBLAS && ck_gemm_blas(kernels, g)) return;
@@ -21,10 +38,21 @@ void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *g) {
         int64_t p = 0;
         do { /* k = 0 still writes act(bias) */
             int64_t deep = ck_min(depth, g->k - p);
-            if (g->b_rows) kernels->pack_rows(g->dtype, ck_at(g->b, g->dtype, j * g->ldb + p), g->ldb, columns, deep, g->pack);
-            else kernels->pack_cols((const float *)g->b + p * g->ldb + j, g->ldb, columns, deep, g->pack);
-            kernels->gemm_panel(g->a + p, g->lda, g->pack, g->c + j, g->ldc, g->m, columns, deep, p > 0, p + deep >= g->k,
-                                g->bias ? g->bias + j : NULL, g->act);
+            int32_t last = p + deep >= g->k;
+            ck_panel_args panel = {
+                .a = g->a + p,
+                .lda = g->lda,
+                .packed = packed_panel(kernels, g, j, columns, p, deep),
+                .c = g->c + j,
+                .ldc = g->ldc,
+                .m = g->m,
+                .n = columns,
+                .k = deep,
+                .accumulate = p > 0,
+                .act = last ? g->act : CK_ACT_NONE,
+                .bias = last && g->bias ? g->bias + j : NULL,
+            };
+            kernels->gemm_panel(&panel);
             p += deep;
         } while (p < g->k);
     }

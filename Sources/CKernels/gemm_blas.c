@@ -59,23 +59,23 @@ static void epilogue(const ck_kernels *kernels, const ck_gemm_args *g, int64_t j
 }
 
 int32_t ck_gemm_blas(const ck_kernels *kernels, const ck_gemm_args *g) {
-    if (g->m > INT_MAX || g->n > INT_MAX || g->k > INT_MAX || g->k <= 0 || g->lda > INT_MAX || g->ldb > INT_MAX ||
-        g->ldc > INT_MAX)
+    if (g->form == CK_B_PACKED || g->m > INT_MAX || g->n > INT_MAX || g->k > INT_MAX || g->k <= 0 || g->lda > INT_MAX ||
+        g->ldb > INT_MAX || g->ldc > INT_MAX)
         return 0;
     int64_t depth = g->dtype == CK_F32 ? g->k : ck_gemm_depth(g->k);
     for (int64_t j = 0; j < g->n; j += g->panel) {
         int64_t columns = ck_min(g->panel, g->n - j);
         for (int64_t p = 0; p < g->k; p += depth) {
             int64_t deep = ck_min(depth, g->k - p), ldb = g->ldb;
-            const float *b = g->b_rows ? (const float *)g->b + j * ldb + p : (const float *)g->b + p * ldb + j;
+            const float *b = g->form == CK_B_ROWS ? (const float *)g->b + j * ldb + p : (const float *)g->b + p * ldb + j;
             if (g->dtype != CK_F32) { /* narrow weights, [n,k]: widened block by block into the packing space */
                 for (int64_t r = 0; r < columns; r++)
                     kernels->to_f32(g->dtype, ck_at(g->b, g->dtype, (j + r) * g->ldb + p), g->pack + r * deep, deep);
                 b = g->pack;
                 ldb = deep;
             }
-            sgemm(ROW_MAJOR, NO_TRANS, g->b_rows ? TRANS : NO_TRANS, (int)g->m, (int)columns, (int)deep, 1.0f, g->a + p,
-                  (int)g->lda, b, (int)ldb, p > 0 ? 1.0f : 0.0f, g->c + j, (int)g->ldc);
+            sgemm(ROW_MAJOR, NO_TRANS, g->form == CK_B_ROWS ? TRANS : NO_TRANS, (int)g->m, (int)columns, (int)deep, 1.0f,
+                  g->a + p, (int)g->lda, b, (int)ldb, p > 0 ? 1.0f : 0.0f, g->c + j, (int)g->ldc);
         }
         epilogue(kernels, g, j, columns);
     }

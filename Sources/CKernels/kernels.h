@@ -7,20 +7,30 @@
 
 #include <string.h>
 
+/* Columns of one packed strip, on every instruction set. A macro, as the preprocessor asks for it. */
+#define CK_STRIP 16
+
+/* c[m,n] = act((accumulate ? c : 0) + a[m,k] * packed + bias) */
+typedef struct {
+    const float *a; int64_t lda;
+    const float *packed;
+    float *c; int64_t ldc;
+    int64_t m, n, k;
+    int32_t accumulate, act;
+    const float *bias; /* or null */
+} ck_panel_args;
+
 typedef struct ck_kernels {
     int32_t isa;
-    int32_t gemm_rows;  /* rows of one register tile */
-    int32_t gemm_width; /* columns of one packed strip */
+    int32_t gemm_rows; /* rows of one register tile */
 
     void (*to_f32)(int32_t dtype, const void *src, float *dst, int64_t n);
     void (*from_f32)(int32_t dtype, const float *src, void *dst, int64_t n);
 
-    /* Packed strips: strip s holds columns [s*width, (s+1)*width) of a k x n matrix, k rows of `width` floats. */
+    /* Packed strips: strip s holds columns [s*CK_STRIP, (s+1)*CK_STRIP) of a k x n matrix, k rows of CK_STRIP floats. */
     void (*pack_rows)(int32_t dtype, const void *b, int64_t ldb, int64_t n, int64_t k, float *packed); /* b is [n,k] */
     void (*pack_cols)(const float *b, int64_t ldb, int64_t n, int64_t k, float *packed);               /* b is [k,n] */
-    /* c[m,n] = (accumulate ? c : 0) + a[m,k] * packed, then act(c + bias) when `finish`. */
-    void (*gemm_panel)(const float *a, int64_t lda, const float *packed, float *c, int64_t ldc, int64_t m, int64_t n,
-                       int64_t k, int32_t accumulate, int32_t finish, const float *bias, int32_t act);
+    void (*gemm_panel)(const ck_panel_args *args);
     /* Columns [j0, j1) of a linear layer of few rows. */
     void (*linear_rows)(const ck_linear_args *args, int64_t j0, int64_t j1);
 
@@ -55,14 +65,21 @@ const ck_kernels *ck_active(void);
 
 /* Depth of a packed panel. It is a function of k alone, so that a result never depends on how work was split. */
 int64_t ck_gemm_depth(int64_t k);
-/* Floats that hold a packed panel of n columns for depth k, every instruction set considered. */
+/* Floats that hold a packed panel of n columns for depth k. */
 size_t ck_gemm_pack_floats(int64_t n, int64_t k);
 
-/* c[m,n] = act(a[m,k] b + bias), b being [n,k] in `dtype` when `b_rows`, else f32 [k,n]. Columns are taken in panels
- * of at most `panel`, packed one after the other into `pack` (ck_gemm_pack_floats(panel, k)). */
+/* How the second factor of a product lies in memory. */
+enum {
+    CK_B_ROWS,   /* [n,k] in `dtype`, rows ldb apart: packed panel by panel while it is used */
+    CK_B_COLS,   /* [k,n] in f32, rows ldb apart: likewise */
+    CK_B_PACKED, /* by ck_pack_matrix in `dtype`; `b` is its beginning, `ldb` its n, `first` the first column wanted */
+};
+
+/* c[m,n] = act(a[m,k] b + bias). Columns are taken in panels of at most `panel`, a multiple of CK_STRIP; `pack` holds
+ * one, ck_gemm_pack_floats(panel, k), and is not needed for packed f32. `first` is a multiple of CK_STRIP. */
 typedef struct {
     const float *a; int64_t lda;
-    const void *b; int64_t ldb; int32_t dtype, b_rows;
+    const void *b; int64_t ldb, first; int32_t dtype, form;
     float *c; int64_t ldc;
     int64_t m, n, k, panel;
     const float *bias; int32_t act;

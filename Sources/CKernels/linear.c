@@ -4,7 +4,8 @@
 enum {
     MAX_PANEL = 192,         /* columns: one packed panel fits the second-level cache */
     MIN_PANEL = 32,          /* a multiple of every strip width */
-    MIN_ROWS = 48,           /* rows per task; fewer do not repay packing the weights again */
+    MIN_ROWS = 24,           /* rows per task */
+    MIN_ROWS_PACKING = 48,   /* fewer do not repay packing or widening the weights again */
     SMALL_WORK = 96 * 1024,  /* multiply-adds that are not worth waking a thread for */
     TASKS_PER_THREAD = 3,    /* so that threads finish together when one is interrupted */
     STREAM_WORK = 64 * 1024, /* weights per task of the streaming kernel */
@@ -13,7 +14,7 @@ enum {
 typedef struct {
     const ck_linear_args *args;
     const ck_kernels *kernels;
-    int64_t panel, rows, panels;
+    int64_t panel, rows, panels, row_blocks;
     size_t scratch_floats;
 } plan;
 
@@ -27,14 +28,17 @@ static void rows_task(void *context, int64_t index, int32_t thread) {
 static void panel_task(void *context, int64_t index, int32_t thread) {
     const plan *p = context;
     const ck_linear_args *a = p->args;
-    int64_t column = index % p->panels * p->panel, row = index / p->panels * p->rows;
+    /* Rows first: threads work on one panel of weights at a time, which then comes from memory once for all of them. */
+    int64_t row = index % p->row_blocks * p->rows, column = index / p->row_blocks * p->panel;
+    int32_t packed = a->layout == CK_PACKED;
     ck_gemm_args gemm = {
         .a = a->x + row * a->ldx,
         .lda = a->ldx,
-        .b = ck_at(a->w, a->dtype, column * a->k),
-        .ldb = a->k,
+        .b = packed ? a->w : ck_at(a->w, a->dtype, column * a->k),
+        .ldb = packed ? a->n : a->k,
+        .first = packed ? column : 0,
         .dtype = a->dtype,
-        .b_rows = 1,
+        .form = packed ? CK_B_PACKED : CK_B_ROWS,
         .c = a->y + row * a->ldy + column,
         .ldc = a->ldy,
         .m = ck_min(p->rows, a->m - row),
@@ -55,8 +59,10 @@ static void cut(plan *p, int32_t threads) {
     int64_t even = ck_round_up(ck_ceil_div(a->n, wanted), MIN_PANEL);
     p->panel = ck_min(MAX_PANEL, even);
     p->panels = ck_ceil_div(a->n, p->panel);
-    int64_t row_cuts = ck_max(1, ck_min(wanted / p->panels, a->m / MIN_ROWS));
+    int64_t least = a->layout == CK_PACKED && a->dtype == CK_F32 ? MIN_ROWS : MIN_ROWS_PACKING;
+    int64_t row_cuts = ck_max(1, ck_min(ck_ceil_div(wanted, p->panels), a->m / least));
     p->rows = ck_round_up(ck_ceil_div(a->m, row_cuts), p->kernels->gemm_rows);
+    p->row_blocks = ck_ceil_div(a->m, p->rows);
 }
 
 void ck_linear(ck_pool *pool, const ck_linear_args *args) {
@@ -70,13 +76,10 @@ void ck_linear(ck_pool *pool, const ck_linear_args *args) {
     }
     p.scratch_floats = ck_gemm_pack_floats(MAX_PANEL, args->k);
     cut(&p, ck_pool_threads(pool));
-    ck_run(pool, p.panels * ck_ceil_div(args->m, p.rows), panel_task, &p);
+    ck_run(pool, p.panels * p.row_blocks, panel_task, &p);
 }
 
-size_t ck_linear_scratch(int32_t threads, int64_t m, int64_t n, int64_t k, int32_t dtype, int32_t rows) {
-    (void)n;
-    (void)m;
-    (void)dtype;
-    if (rows == CK_ROWS_ARE_VECTORS) return 0;
+size_t ck_linear_scratch(int32_t threads, int64_t k, int32_t dtype, int32_t rows, int32_t layout) {
+    if (rows == CK_ROWS_ARE_VECTORS || (layout == CK_PACKED && dtype == CK_F32)) return 0;
     return (size_t)ck_max(threads, 1) * ck_gemm_pack_floats(MAX_PANEL, k) * sizeof(float);
 }

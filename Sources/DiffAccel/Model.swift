@@ -44,7 +44,8 @@ public final class Model: Sendable {
         let config = try checkpoint.configuration
         let architecture = try config.optionalObject("model") ?? config
         return Opened(
-            checkpoint: checkpoint, architecture: architecture, config: config, options: options, budget: budget)
+            checkpoint: checkpoint, architecture: architecture, config: config, options: options, budget: budget,
+            pool: try WorkerPool(threads: Machine.processors))
     }
 
     /// Bytes of the weights in memory.

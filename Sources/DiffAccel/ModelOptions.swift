@@ -15,7 +15,8 @@ public struct ModelOptions: Sendable {
     public var widen = false
     /// Follow symbolic links inside the checkpoint's folder, as download caches have them.
     public var followLinks = false
-    /// Bytes the weights may take; 0: no limit.
+    /// Bytes the weights may take, the largest of them counted twice: it is packed while its file's form is still there.
+    /// 0: no limit.
     public var memoryLimit = 0
 
     /// The defaults.

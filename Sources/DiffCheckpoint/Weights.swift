@@ -14,10 +14,14 @@ public struct Weights: Sendable {
         public var upcast: Bool
         /// Whether to hand out tensors without memory only, to learn what loading would take.
         public var dryRun: Bool
+        /// The threads that weights are put in order on; nil: the calling thread alone.
+        public var pool: WorkerPool?
 
         /// By default weights stay in the file's element type and are charged to nobody.
-        public init(budget: MemoryBudget? = nil, upcast: Bool = false, dryRun: Bool = false) {
-            (self.budget, self.upcast, self.dryRun) = (budget, upcast, dryRun)
+        public init(
+            budget: MemoryBudget? = nil, upcast: Bool = false, dryRun: Bool = false, pool: WorkerPool? = nil
+        ) {
+            (self.budget, self.upcast, self.dryRun, self.pool) = (budget, upcast, dryRun, pool)
         }
     }
 

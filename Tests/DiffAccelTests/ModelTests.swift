@@ -142,8 +142,8 @@ import Testing
         // The same values; the order of sums may differ between the kernels.
         #expect(try Difference(bits(model), bits(wide)).relative < 1e-4)
         options.widen = false
-        // Biases are widened while their narrow form is still there: the longest one, 6 · 24 elements, needs room.
-        options.memoryLimit = model.bytes + 4 * 144
+        // Weights are packed while their row-major form is still there: the largest one, 4 · 24 · 24 halves, needs room.
+        options.memoryLimit = model.bytes + 2 * 4 * 24 * 24
         #expect(try Model(directory.path, options).bytes == model.bytes)
         options.memoryLimit = model.bytes - 1
         #expect(failure { _ = try Model(directory.path, options) }?.code == .overBudget)

@@ -38,7 +38,7 @@ func reference(_ activation: Activation, _ u: Double) -> Double {
                 try check(
                     "linear \(rows) x \(k) x \(n)",
                     reference(x, w.doubles, bias?.doubles, n: n, activation), [rows, n], tolerance: 3e-6
-                ) { run in try run.linear(x, w, bias: bias, activation: activation) }
+                ) { run in try run.linear(x, WeightMatrix(w), bias: bias, activation: activation) }
             }
         }
     }
@@ -47,7 +47,7 @@ func reference(_ activation: Activation, _ u: Double) -> Double {
         var numbers = Numbers(5)
         let (x, w) = (try numbers.tensor([2, 3, 4, 6]), try numbers.tensor([5, 6]))
         try check("linear", reference(x, w.doubles, nil, n: 5, .none), [2, 3, 4, 5], tolerance: 1e-6) { run in
-            try run.linear(x, w, bias: nil)
+            try run.linear(x, WeightMatrix(w), bias: nil)
         }
     }
 
@@ -60,7 +60,21 @@ func reference(_ activation: Activation, _ u: Double) -> Double {
         let x = try numbers.tensor([rows, k])
         let wide = try narrow.widened(budget: nil)
         try check("linear", reference(x, wide.doubles, nil, n: n, .none), [rows, n], tolerance: 3e-6) { run in
-            try run.linear(x, narrow, bias: nil)
+            try run.linear(x, WeightMatrix(narrow), bias: nil)
+        }
+    }
+
+    /// Packing moves weights and changes no result.
+    @Test(arguments: DType.allCases) func packedWeightsGiveTheSameBits(_ type: DType) throws {
+        var numbers = Numbers(8)
+        for (rows, (k, n)) in withEvery([1, 5, 49], withEvery([3, 33, 400], [1, 17, 200])) {
+            let x = try numbers.tensor([1, rows, k])
+            let w = try WeightMatrix(type == .f32 ? numbers.tensor([n, k]) : numbers.narrow([n, k], type))
+            let packed = try w.packed(budget: nil)
+            #expect(packed.isPacked && packed.outputs == n && packed.inputs == k && packed.dtype == type)
+            let run = Run(pool: nil, budget: nil)
+            let plain = try run.linear(x, w, bias: nil).doubles
+            #expect(try run.linear(x, packed, bias: nil).doubles == plain, "\(rows) x \(k) x \(n)")
         }
     }
 
@@ -70,9 +84,11 @@ func reference(_ activation: Activation, _ u: Double) -> Double {
         let bias = try numbers.tensor([3])
         let good = try numbers.tensor([4, 3])
         let flat = try numbers.tensor([12])
-        refuses(.shape) { _ = try $0.linear(x, w, bias: nil) }
-        refuses(.shape) { _ = try $0.linear(x, good, bias: bias) }
-        refuses(.shape) { _ = try $0.linear(x, flat, bias: nil) }
+        refuses(.shape) { _ = try $0.linear(x, WeightMatrix(w), bias: nil) }
+        refuses(.shape) { _ = try $0.linear(x, WeightMatrix(good), bias: bias) }
+        refuses(.shape) { _ = try $0.linear(x, WeightMatrix(flat), bias: nil) }
+        refuses(.internal) { _ = try $0.linear(x, WeightMatrix(good).packed(budget: nil), bias: nil) }
+        refuses(.internal) { _ in _ = try WeightMatrix(good).packed(budget: nil).outputs(0, 1) }
     }
 }
 

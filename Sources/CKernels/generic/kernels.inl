@@ -8,11 +8,11 @@
 #include "norm.inl"
 #include "dot.inl"
 #include "gemm.inl"
+#include "pack.inl"
 
 const ck_kernels CK_TABLE = {
     .isa = CK_TABLE_ISA,
     .gemm_rows = CK_TILE_ROWS,
-    .gemm_width = CK_STRIP,
     .to_f32 = to_f32,
     .from_f32 = from_f32,
     .pack_rows = pack_rows,

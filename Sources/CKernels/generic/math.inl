@@ -35,15 +35,22 @@ INLINE vf v_exp_weight(vf x) {
     return x < -87.3f ? v_splat(0.0f) : p;
 }
 
-INLINE vf v_silu(vf x) {
-    return x / (v_exp(-x) + 1.0f);
+/* x times the logistic function of t, t given negated. Below -87 the exponential is nothing beside 1, so it need not
+ * underflow gradually, which would cost this processor a hundred times an ordinary product. */
+INLINE vf v_times_logistic(vf x, vf minus_t) {
+#pragma clang fp contract(fast)
+    vi e;
+    vf p = v_exp_parts(v_max(v_min(minus_t, v_splat(89.0f)), v_splat(-87.0f)), &e);
+    return x / (p * v_float((e + 127) << 23) + 1.0f);
 }
+
+INLINE vf v_silu(vf x) { return v_times_logistic(x, -x); }
 
 /* 0.5 x (1 + tanh u) is x times the logistic function of 2u: nothing cancels, small results keep their digits. */
 INLINE vf v_gelu_tanh(vf x) {
 #pragma clang fp contract(fast)
     vf u = x * (x * x * 0.044715f + 1.0f) * 0.7978845608028654f;
-    return x / (v_exp(u * -2.0f) + 1.0f);
+    return v_times_logistic(x, u * -2.0f);
 }
 
 /* 0.5 x erfc(-x/sqrt 2) = max(x, 0) - 0.5 |x| erfc(|x|/sqrt 2), with erfc after Abramowitz and Stegun 7.1.26

@@ -83,10 +83,16 @@ enum { CK_ACT_NONE = 0, CK_ACT_GELU_TANH = 1, CK_ACT_GELU_ERF = 2, CK_ACT_SILU =
  * batch says which one it is: rows of one sample's matrix, or one vector per sample. */
 enum { CK_ROWS_OF_MATRIX = 0, CK_ROWS_ARE_VECTORS = 1 };
 
+/* Weights of matrices can be packed once into the order in which the product reads them: [n,k] in `dtype` into
+ * ck_packed_count(n, k) elements of the same type, the same for every instruction set. `packed` must not alias w. */
+enum { CK_ROW_MAJOR = 0, CK_PACKED = 1 };
+int64_t ck_packed_count(int64_t n, int64_t k);
+void ck_pack_matrix(ck_pool *pool, int32_t dtype, const void *w, int64_t n, int64_t k, void *packed);
+
 /* y[m,n] = act(x[m,k] w[n,k]^T + bias[n]), with w in `dtype` and bias f32 or null. Vectors stream the weights
- * once; for matrices the weights are packed, and converted, panel by panel into `scratch` (ck_linear_scratch
- * bytes; may be null when that is 0). Within each of the two ways a row's bits depend on neither the other rows nor the
- * number of threads. y must not alias x. */
+ * once and take them row-major; for matrices, weights that are not packed f32 are packed or widened panel by panel into
+ * `scratch` (ck_linear_scratch bytes; may be null when that is 0). Packing changes no bits. Within each of the two ways a
+ * row's bits depend on neither the other rows nor the number of threads. y must not alias x. */
 typedef struct {
     const float *x; int64_t ldx;
     const void *w; int32_t dtype;
@@ -95,10 +101,11 @@ typedef struct {
     int64_t m, n, k;
     int32_t act;
     void *scratch;
-    int32_t rows; /* CK_ROWS_* */
+    int32_t rows;   /* CK_ROWS_* */
+    int32_t layout; /* CK_ROW_MAJOR, or CK_PACKED with CK_ROWS_OF_MATRIX */
 } ck_linear_args;
 void ck_linear(ck_pool *pool, const ck_linear_args *args);
-size_t ck_linear_scratch(int32_t threads, int64_t m, int64_t n, int64_t k, int32_t dtype, int32_t rows);
+size_t ck_linear_scratch(int32_t threads, int64_t k, int32_t dtype, int32_t rows, int32_t layout);
 
 /* softmax(scale q k^T) v for each batch and head, queries in tiles so that scores stay in cache. Element (b,t,h,d) of
  * q is q[b*q_batch + t*q_row + h*head_dim + d]; k, v, out likewise, so a fused [T,3,H,dh] tensor needs no copy.

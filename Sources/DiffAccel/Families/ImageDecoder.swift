@@ -25,9 +25,8 @@ enum ImageDecoder: Sendable {
         } else {
             return nil
         }
-        let options = Weights.Options(budget: opened.budget, upcast: opened.options.widen)
         let configuration = try AutoencoderConfiguration(checkpoint.configuration)
-        return .latents(try Autoencoder(configuration, Weights(checkpoint.tensors, options: options)))
+        return .latents(try Autoencoder(configuration, Weights(checkpoint.tensors, options: opened.loading)))
     }
 
     /// Pixels of `state` [n, C, h, w], nominally -1...1. `tile` is the side of decoder tiles in latents; nil: whole images.

@@ -11,11 +11,13 @@ struct Opened {
     let config: JSONObject
     let options: ModelOptions
     let budget: MemoryBudget
+    /// Threads to load with.
+    let pool: WorkerPool
 
     /// The tensors, to be loaded under the options.
-    var weights: Weights {
-        Weights(checkpoint.tensors, options: Weights.Options(budget: budget, upcast: options.widen))
-    }
+    var weights: Weights { Weights(checkpoint.tensors, options: loading) }
+    /// How tensors of this checkpoint and its parts are loaded.
+    var loading: Weights.Options { Weights.Options(budget: budget, upcast: options.widen, pool: pool) }
 }
 
 /// What the surfaces need of a family of models: one conformance per family.

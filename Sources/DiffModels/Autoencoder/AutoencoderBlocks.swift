@@ -44,7 +44,8 @@ final class PixelAttention: Sendable {
             let scope = w.scope(candidates.first { w.has("\($0).weight") } ?? candidates[0])
             let weight = try scope.tensor(
                 "weight", [channels, channels], orShape: [channels, channels, 1, 1])
-            projections.append(Linear(weight: weight, bias: try scope.vector("bias", channels)))
+            projections.append(
+                try Linear(weight, bias: scope.vector("bias", channels), of: .tokens, scope.options))
         }
         (q, k, v, output) = (projections[0], projections[1], projections[2], projections[3])
     }

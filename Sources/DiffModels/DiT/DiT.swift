@@ -9,7 +9,8 @@ public final class DiT: Sendable {
     public let configuration: DiTConfiguration
     /// Sites of the blocks, their attention and their MLP, by module path.
     public let layout: SiteLayout
-    private let patchWeight, patchBias, positions, classTable: Tensor
+    private let positions, classTable: Tensor
+    private let patch: Linear
     private let time: TimestepEmbedding
     private let blocks: [DiTBlock]
     private let finalModulation, finalProjection: Linear
@@ -22,8 +23,7 @@ public final class DiT: Sendable {
             case .official: OfficialDiTParameters(weights: weights, c: c)
             case .diffusers: DiffusersDiTParameters(weights: weights, c: c)
             }
-        let patch = try parameters.patch
-        (patchWeight, patchBias) = (patch.weight, patch.bias)
+        patch = try parameters.patch
         let storedPositions = try parameters.positions
         let mlp = try parameters.time
         let half = c.timeFeatures / 2
@@ -75,7 +75,7 @@ public final class DiT: Sendable {
 
     /// Patches of `x` through the patch projection, before positions: [batch, tokens, width].
     public func patchTokens(_ x: Tensor, _ run: Run) throws(DiffError) -> Tensor {
-        try run.linear(run.patchify(x, patch: configuration.patchSize), patchWeight, bias: patchBias)
+        try patch(run.patchify(x, patch: configuration.patchSize), run)
     }
 
     /// Sinusoidal features of `t`: [batch, timeFeatures], cosines first.

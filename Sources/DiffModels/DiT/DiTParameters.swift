@@ -3,7 +3,7 @@ import DiffTensor
 
 /// Where the parts of a DiT stand in a checkpoint: one implementation per published layout.
 protocol DiTParameters {
-    var patch: (weight: Tensor, bias: Tensor) { get throws(DiffError) }
+    var patch: Linear { get throws(DiffError) }
     /// The stored position table [tokens, width]; nil where the layout does not store it.
     var positions: Tensor? { get throws(DiffError) }
     var time: (first: Linear, second: Linear) { get throws(DiffError) }
@@ -24,7 +24,7 @@ struct OfficialDiTParameters: DiTParameters {
     let weights: Weights
     let c: DiTConfiguration
 
-    var patch: (weight: Tensor, bias: Tensor) {
+    var patch: Linear {
         get throws(DiffError) { try patchProjection(weights.scope("x_embedder.proj"), c) }
     }
     var positions: Tensor? {
@@ -37,7 +37,8 @@ struct OfficialDiTParameters: DiTParameters {
         get throws(DiffError) {
             let mlp = weights.scope("t_embedder.mlp")
             return (
-                try Linear(mlp.scope("0"), c.timeFeatures, c.width), try Linear(mlp.scope("2"), c.width, c.width)
+                try Linear(mlp.scope("0"), c.timeFeatures, c.width, of: .vectors),
+                try Linear(mlp.scope("2"), c.width, c.width, of: .vectors)
             )
         }
     }
@@ -45,11 +46,14 @@ struct OfficialDiTParameters: DiTParameters {
         get throws(DiffError) { try weights.tensor("y_embedder.embedding_table.weight", [c.classRows, c.width]) }
     }
     var finalModulation: Linear {
-        get throws(DiffError) { try Linear(weights.scope("final_layer.adaLN_modulation.1"), c.width, 2 * c.width) }
+        get throws(DiffError) {
+            try Linear(weights.scope("final_layer.adaLN_modulation.1"), c.width, 2 * c.width, of: .vectors)
+        }
     }
     var finalProjection: Linear {
         get throws(DiffError) {
-            try Linear(weights.scope("final_layer.linear"), c.width, c.patchSize * c.patchSize * c.outChannels)
+            try Linear(
+                weights.scope("final_layer.linear"), c.width, c.patchSize * c.patchSize * c.outChannels, of: .tokens)
         }
     }
 
@@ -57,11 +61,11 @@ struct OfficialDiTParameters: DiTParameters {
         let name = "blocks.\(index)"
         let w = weights.scope(name)
         return DiTBlockParameters(
-            modulation: try Linear(w.scope("adaLN_modulation.1"), c.width, 6 * c.width),
-            qkv: try Linear(w.scope("attn.qkv"), c.width, 3 * c.width),
-            projection: try Linear(w.scope("attn.proj"), c.width, c.width),
-            fc1: try Linear(w.scope("mlp.fc1"), c.width, c.mlpWidth),
-            fc2: try Linear(w.scope("mlp.fc2"), c.mlpWidth, c.width),
+            modulation: try Linear(w.scope("adaLN_modulation.1"), c.width, 6 * c.width, of: .vectors),
+            qkv: try Linear(w.scope("attn.qkv"), c.width, 3 * c.width, of: .tokens),
+            projection: try Linear(w.scope("attn.proj"), c.width, c.width, of: .tokens),
+            fc1: try Linear(w.scope("mlp.fc1"), c.width, c.mlpWidth, of: .tokens),
+            fc2: try Linear(w.scope("mlp.fc2"), c.mlpWidth, c.width, of: .tokens),
             name: name, attentionName: "\(name).attn", mlpName: "\(name).mlp")
     }
 }
@@ -71,7 +75,7 @@ struct DiffusersDiTParameters: DiTParameters {
     let weights: Weights
     let c: DiTConfiguration
 
-    var patch: (weight: Tensor, bias: Tensor) {
+    var patch: Linear {
         get throws(DiffError) { try patchProjection(weights.scope("pos_embed.proj"), c) }
     }
     var positions: Tensor? { nil }
@@ -80,8 +84,8 @@ struct DiffusersDiTParameters: DiTParameters {
         get throws(DiffError) {
             let mlp = embedders.scope("timestep_embedder")
             return (
-                try Linear(mlp.scope("linear_1"), c.timeFeatures, c.width),
-                try Linear(mlp.scope("linear_2"), c.width, c.width)
+                try Linear(mlp.scope("linear_1"), c.timeFeatures, c.width, of: .vectors),
+                try Linear(mlp.scope("linear_2"), c.width, c.width, of: .vectors)
             )
         }
     }
@@ -91,11 +95,11 @@ struct DiffusersDiTParameters: DiTParameters {
         }
     }
     var finalModulation: Linear {
-        get throws(DiffError) { try Linear(weights.scope("proj_out_1"), c.width, 2 * c.width) }
+        get throws(DiffError) { try Linear(weights.scope("proj_out_1"), c.width, 2 * c.width, of: .vectors) }
     }
     var finalProjection: Linear {
         get throws(DiffError) {
-            try Linear(weights.scope("proj_out_2"), c.width, c.patchSize * c.patchSize * c.outChannels)
+            try Linear(weights.scope("proj_out_2"), c.width, c.patchSize * c.patchSize * c.outChannels, of: .tokens)
         }
     }
 
@@ -106,23 +110,23 @@ struct DiffusersDiTParameters: DiTParameters {
         w.markUsed(prefix: "norm1.emb.")
         let heads = ["to_q", "to_k", "to_v"]
         let attention = w.scope("attn1")
-        let qkv = Linear(
-            weight: try attention.concatenated(heads.map { "\($0).weight" }, [c.width, c.width]),
-            bias: try attention.concatenatedVectors(heads.map { "\($0).bias" }, c.width))
+        let qkv = try Linear(
+            attention.concatenated(heads.map { "\($0).weight" }, [c.width, c.width]),
+            bias: attention.concatenatedVectors(heads.map { "\($0).bias" }, c.width), of: .tokens, w.options)
         return DiTBlockParameters(
-            modulation: try Linear(w.scope("norm1.linear"), c.width, 6 * c.width),
+            modulation: try Linear(w.scope("norm1.linear"), c.width, 6 * c.width, of: .vectors),
             qkv: qkv,
-            projection: try Linear(attention.scope("to_out.0"), c.width, c.width),
-            fc1: try Linear(w.scope("ff.net.0.proj"), c.width, c.mlpWidth),
-            fc2: try Linear(w.scope("ff.net.2"), c.mlpWidth, c.width),
+            projection: try Linear(attention.scope("to_out.0"), c.width, c.width, of: .tokens),
+            fc1: try Linear(w.scope("ff.net.0.proj"), c.width, c.mlpWidth, of: .tokens),
+            fc2: try Linear(w.scope("ff.net.2"), c.mlpWidth, c.width, of: .tokens),
             name: name, attentionName: "\(name).attn1", mlpName: "\(name).ff")
     }
 }
 
-private func patchProjection(
-    _ weights: Weights, _ c: DiTConfiguration
-) throws(DiffError) -> (weight: Tensor, bias: Tensor) {
+private func patchProjection(_ weights: Weights, _ c: DiTConfiguration) throws(DiffError) -> Linear {
     let p = c.patchSize
     let weight = try weights.tensor("weight", [c.width, c.inChannels, p, p])
-    return (try weight.reshaped(Shape(c.width, c.inChannels * p * p)), try weights.vector("bias", c.width))
+    return try Linear(
+        weight.reshaped(Shape(c.width, c.inChannels * p * p)), bias: weights.vector("bias", c.width), of: .tokens,
+        weights.options)
 }

@@ -3,23 +3,38 @@ public import DiffTensor
 
 /// y = x Wᵀ + b, the weight in the checkpoint's element type.
 public struct Linear: Sendable {
+    /// What the layer is applied to, which decides how its weights are kept.
+    public enum Rows: Sendable {
+        /// Tokens of samples: weights are packed once when loaded.
+        case tokens
+        /// One vector per sample, such as conditioning.
+        case vectors
+    }
+
     /// [outputs, inputs]
-    public let weight: Tensor
+    public let weight: WeightMatrix
     /// [outputs] in f32, or none.
     public let bias: Tensor?
 
     /// `weight` [outputs, inputs] and `bias` [outputs] at the scope of `weights`.
     public init(
-        _ weights: Weights, _ inputs: Int, _ outputs: Int, bias: Bool = true
+        _ weights: Weights, _ inputs: Int, _ outputs: Int, of rows: Rows, bias: Bool = true
     ) throws(DiffError) {
-        self.weight = try weights.tensor("weight", [outputs, inputs])
-        self.bias = bias ? try weights.vector("bias", outputs) : nil
+        let tensor = try weights.tensor("weight", [outputs, inputs])
+        try self.init(tensor, bias: bias ? weights.vector("bias", outputs) : nil, of: rows, weights.options)
     }
 
-    /// A layer of these tensors.
-    public init(weight: Tensor, bias: Tensor?) {
-        self.weight = weight
+    /// A layer of the row-major `weight` [outputs, inputs] and `bias` [outputs], kept as `rows` and `options` say.
+    public init(
+        _ weight: Tensor, bias: Tensor?, of rows: Rows, _ options: Weights.Options = Weights.Options()
+    ) throws(DiffError) {
+        let matrix = try WeightMatrix(weight)
+        self.weight = rows == .tokens ? try matrix.packed(budget: options.budget, pool: options.pool) : matrix
         self.bias = bias
+    }
+
+    private init(weight: WeightMatrix, bias: Tensor?) {
+        (self.weight, self.bias) = (weight, bias)
     }
 
     /// activation(x Wᵀ + b); `x` is [..., inputs].
@@ -29,9 +44,11 @@ public struct Linear: Sendable {
         try run.linear(x, weight, bias: bias, activation: activation)
     }
 
-    /// The layer that computes only outputs `start ..< start + count` of this one; shares the weights.
+    /// The layer that computes only outputs `start ..< start + count` of this one; shares the weights. For a layer of
+    /// vectors; throws `internal` for one of tokens.
     public func outputs(_ start: Int, _ count: Int) throws(DiffError) -> Linear {
         try Linear(
-            weight: weight.rows(start, count), bias: bias.map { (b) throws(DiffError) in try b.rows(start, count) })
+            weight: weight.outputs(start, count),
+            bias: bias.map { (b) throws(DiffError) in try b.rows(start, count) })
     }
 }

@@ -1,0 +1,86 @@
+/* Packing: columns of a k x n matrix in strips of CK_STRIP, each strip k rows of CK_STRIP floats. */
+
+INLINE f4 load4_as(int32_t dtype, const void *p, int64_t i) {
+    if (dtype == CK_F32) {
+        f4 v;
+        memcpy(&v, (const float *)p + i, sizeof v);
+        return v;
+    }
+    h4 h;
+    memcpy(&h, (const uint16_t *)p + i, sizeof h);
+    if (dtype == CK_BF16) return (f4)(__builtin_convertvector(h, u4) << 16);
+#if CK_HALF_HARDWARE
+    typedef _Float16 half4 __attribute__((ext_vector_type(4)));
+    return __builtin_convertvector((half4)h, f4);
+#else
+    return (f4){half_to_float(h.x), half_to_float(h.y), half_to_float(h.z), half_to_float(h.w)};
+#endif
+}
+
+/* Four columns of LANES rows: lane group g of a register holds row 4g + i, so a transposition of 4 x 4 blocks inside
+ * the groups puts LANES rows side by side without crossing between groups, which would cost more. */
+#if LANES == 4
+#define JOIN(V, I) V[I]
+#define SHUFFLE(A, B, W, X, Y, Z) __builtin_shufflevector(A, B, W, X, (Y) + 4, (Z) + 4)
+#elif LANES == 8
+#define JOIN(V, I) __builtin_shufflevector(V[I], V[I + 4], 0, 1, 2, 3, 4, 5, 6, 7)
+#define SHUFFLE(A, B, W, X, Y, Z) \
+    __builtin_shufflevector(A, B, W, X, (Y) + 8, (Z) + 8, (W) + 4, (X) + 4, (Y) + 12, (Z) + 12)
+#else
+#define JOIN(V, I)                                                                                                 \
+    __builtin_shufflevector(__builtin_shufflevector(V[I], V[I + 4], 0, 1, 2, 3, 4, 5, 6, 7),                       \
+                            __builtin_shufflevector(V[I + 8], V[I + 12], 0, 1, 2, 3, 4, 5, 6, 7), 0, 1, 2, 3, 4, 5, \
+                            6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#define SHUFFLE(A, B, W, X, Y, Z)                                                                                   \
+    __builtin_shufflevector(A, B, W, X, (Y) + 16, (Z) + 16, (W) + 4, (X) + 4, (Y) + 20, (Z) + 20, (W) + 8, (X) + 8, \
+                            (Y) + 24, (Z) + 24, (W) + 12, (X) + 12, (Y) + 28, (Z) + 28)
+#endif
+INLINE void pack_four(int32_t dtype, const void *const *rows, int64_t p, float *to) {
+    f4 v[LANES];
+#pragma unroll
+    for (int r = 0; r < LANES; r++) v[r] = load4_as(dtype, rows[r], p);
+    vf a = JOIN(v, 0), b = JOIN(v, 1), c = JOIN(v, 2), d = JOIN(v, 3);
+    vf ab_low = SHUFFLE(a, b, 0, 1, 0, 1), ab_high = SHUFFLE(a, b, 2, 3, 2, 3);
+    vf cd_low = SHUFFLE(c, d, 0, 1, 0, 1), cd_high = SHUFFLE(c, d, 2, 3, 2, 3);
+    v_store(to, SHUFFLE(ab_low, cd_low, 0, 2, 0, 2));
+    v_store(to + CK_STRIP, SHUFFLE(ab_low, cd_low, 1, 3, 1, 3));
+    v_store(to + 2 * CK_STRIP, SHUFFLE(ab_high, cd_high, 0, 2, 0, 2));
+    v_store(to + 3 * CK_STRIP, SHUFFLE(ab_high, cd_high, 1, 3, 1, 3));
+}
+#undef JOIN
+#undef SHUFFLE
+
+INLINE void pack_rows_as(int32_t dtype, const void *b, int64_t ldb, int64_t n, int64_t k, float *packed) {
+    for (int64_t j = 0; j < n; j += CK_STRIP, packed += k * CK_STRIP) {
+        for (int64_t half = 0; half < CK_STRIP; half += LANES) {
+            /* Missing columns repeat the last one: their results are never stored. */
+            const void *rows[LANES];
+            for (int r = 0; r < LANES; r++) rows[r] = ck_at(b, dtype, ck_min(j + half + r, n - 1) * ldb);
+            int64_t p = 0;
+            for (; p + 4 <= k; p += 4) pack_four(dtype, rows, p, packed + p * CK_STRIP + half);
+            for (; p < k; p++)
+                for (int r = 0; r < LANES; r++) packed[p * CK_STRIP + half + r] = load_as(dtype, rows[r], p);
+        }
+    }
+}
+
+static void pack_rows(int32_t dtype, const void *b, int64_t ldb, int64_t n, int64_t k, float *packed) {
+    if (dtype == CK_F32) pack_rows_as(CK_F32, b, ldb, n, k, packed);
+    else if (dtype == CK_F16) pack_rows_as(CK_F16, b, ldb, n, k, packed);
+    else pack_rows_as(CK_BF16, b, ldb, n, k, packed);
+}
+
+static void pack_cols(const float *b, int64_t ldb, int64_t n, int64_t k, float *packed) {
+    for (int64_t j = 0; j < n; j += CK_STRIP, packed += k * CK_STRIP) {
+        int64_t columns = ck_min(CK_STRIP, n - j);
+        for (int64_t p = 0; p < k; p++) {
+            const float *from = b + p * ldb + j;
+            float *to = packed + p * CK_STRIP;
+            if (columns == CK_STRIP) {
+                for (int64_t i = 0; i < CK_STRIP; i += LANES) v_store(to + i, v_load(from + i));
+            } else {
+                for (int64_t i = 0; i < CK_STRIP; i++) to[i] = i < columns ? from[i] : 0.0f;
+            }
+        }
+    }
+}

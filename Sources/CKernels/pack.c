@@ -1,0 +1,40 @@
+/* Packing a weight matrix once, into the order in which the product reads it: blocks of ck_gemm_depth(k) along k, in each
+ * block the strips one after the other, in each strip one line of CK_STRIP columns per k. So any panel of columns is
+ * one stretch of memory per block, whatever its width. */
+#include "kernels.h"
+
+typedef struct {
+    const void *w;
+    void *packed;
+    const ck_kernels *kernels;
+    int64_t n, k;
+    int32_t dtype;
+} plan;
+
+int64_t ck_packed_count(int64_t n, int64_t k) { return ck_round_up(n, CK_STRIP) * k; }
+
+/* Half-width elements keep their bits; a missing column repeats the last one, its results are never stored. */
+static void pack_halves(const uint16_t *w, int64_t ldw, int64_t n, int64_t k, uint16_t *to) {
+    const uint16_t *rows[CK_STRIP];
+    for (int64_t c = 0; c < CK_STRIP; c++) rows[c] = w + ck_min(c, n - 1) * ldw;
+    for (int64_t p = 0; p < k; p++, to += CK_STRIP)
+        for (int64_t c = 0; c < CK_STRIP; c++) to[c] = rows[c][p];
+}
+
+static void strip_task(void *context, int64_t index, int32_t thread) {
+    const plan *p = context;
+    (void)thread;
+    int64_t depth = ck_gemm_depth(p->k), padded = ck_round_up(p->n, CK_STRIP);
+    int64_t first = index * CK_STRIP, columns = ck_min(CK_STRIP, p->n - first);
+    for (int64_t k = 0; k < p->k; k += depth) {
+        int64_t deep = ck_min(depth, p->k - k), at = k * padded + first * deep;
+        const void *from = ck_at(p->w, p->dtype, first * p->k + k);
+        if (p->dtype == CK_F32) p->kernels->pack_rows(CK_F32, from, p->k, columns, deep, (float *)p->packed + at);
+        else pack_halves(from, p->k, columns, deep, (uint16_t *)p->packed + at);
+    }
+}
+
+void ck_pack_matrix(ck_pool *pool, int32_t dtype, const void *w, int64_t n, int64_t k, void *packed) {
+    plan p = {.w = w, .packed = packed, .kernels = ck_active(), .n = n, .k = k, .dtype = dtype};
+    ck_run(pool, ck_ceil_div(n, CK_STRIP), strip_task, &p);
+}

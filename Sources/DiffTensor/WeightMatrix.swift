@@ -1,0 +1,52 @@
+import CKernels
+
+/// The weights of a linear layer, [outputs, inputs], in the order in which a kernel reads them.
+///
+/// Row-major weights serve everything. Packed ones serve products with matrices only, and save packing them anew in
+/// every call; the results are the same, bit for bit. Immutable.
+public struct WeightMatrix: Sendable {
+    /// Length of the results.
+    public let outputs: Int
+    /// Length of the input vectors.
+    public let inputs: Int
+    /// Whether the elements are in the order of the matrix kernels.
+    public let isPacked: Bool
+    let elements: Tensor
+
+    /// Row-major weights of shape [outputs, inputs] in any element type. Throws `shape` for another rank.
+    public init(_ tensor: Tensor) throws(DiffError) {
+        guard tensor.shape.rank == 2 else { throw DiffError(.shape, "a weight matrix of shape \(tensor.shape)") }
+        (outputs, inputs) = (tensor.shape[0], tensor.shape[1])
+        isPacked = false
+        elements = tensor
+    }
+
+    private init(_ outputs: Int, _ inputs: Int, packed elements: Tensor) {
+        (self.outputs, self.inputs, self.elements) = (outputs, inputs, elements)
+        isPacked = true
+    }
+
+    /// The element type.
+    public var dtype: DType { elements.dtype }
+
+    /// These weights packed into a block of their own, charged to `budget`, on the threads of `pool`. Gives itself where packing
+    /// gains nothing: packed already, or products are left to OpenBLAS. Throws `outOfMemory` or `overBudget`.
+    public func packed(budget: MemoryBudget?, pool: WorkerPool? = nil) throws(DiffError) -> WeightMatrix {
+        guard !isPacked, ck_gemm_current() == CK_GEMM_OWN, elements.shape.count > 0 else { return self }
+        let shape = try Shape(Int(ck_packed_count(Int64(outputs), Int64(inputs))))
+        let isVirtual = unsafe elements.raw == nil
+        let bytes = shape.count * dtype.size
+        let block = isVirtual ? Storage(virtual: bytes) : try Storage(byteCount: bytes, budget: budget)
+        let packed = try Tensor(block, shape, dtype)
+        if let from = unsafe elements.raw, let to = unsafe packed.raw {
+            unsafe ck_pack_matrix(pool?.pool, dtype.rawValue, from, Int64(outputs), Int64(inputs), to)
+        }
+        return WeightMatrix(outputs, inputs, packed: packed)
+    }
+
+    /// The weights of the outputs `start ..< start + count`, sharing memory. Throws `internal` when packed.
+    public func outputs(_ start: Int, _ count: Int) throws(DiffError) -> WeightMatrix {
+        guard !isPacked else { throw DiffError(.internal, "packed weights have no rows to take apart") }
+        return try WeightMatrix(elements.rows(start, count))
+    }
+}
