@@ -37,8 +37,8 @@ public final class Model: Sendable {
         var options = options
         var checkpoint = try Checkpoint.open(
             path: path, config: options.config, followingLinks: options.followLinks)
-        if checkpoint.pipeline != nil, checkpoint.hasSubdirectory("transformer") {
-            if options.decoder == nil, checkpoint.hasSubdirectory("vae") { options.decoder = "\(path)/vae" }
+        if checkpoint.pipeline != nil, try checkpoint.hasSubdirectory("transformer") {
+            if options.decoder == nil, try checkpoint.hasSubdirectory("vae") { options.decoder = "\(path)/vae" }
             checkpoint = try checkpoint.subdirectory("transformer", config: options.config)
         }
         let config = try checkpoint.configuration

@@ -64,8 +64,10 @@ public final class Checkpoint: Sendable {
         }
     }
 
-    /// Whether the checkpoint is a directory with a directory `name` in it.
-    public func hasSubdirectory(_ name: String) -> Bool { directory?.containsDirectory(name) ?? false }
+    /// Whether the checkpoint is a directory with a directory `name` in it. Throws `io` when that cannot be learned.
+    public func hasSubdirectory(_ name: String) throws(DiffError) -> Bool {
+        try directory?.containsDirectory(name) ?? false
+    }
 
     /// Opens the part `name` of a pipeline folder, such as `transformer` or `vae`. Throws as
     /// ``open(path:config:followingLinks:)``.
@@ -83,7 +85,7 @@ public final class Checkpoint: Sendable {
     }
 
     private static func json(_ name: String, in directory: Directory) throws(DiffError) -> JSON? {
-        guard directory.contains(name) else { return nil }
+        guard try directory.contains(name) else { return nil }
         let file = try directory.open(name)
         let text = try file.contents(limit: Limits.configBytes)
         return try unsafe text.withBytes { (text) throws(DiffError) in
@@ -92,7 +94,7 @@ public final class Checkpoint: Sendable {
     }
 
     private static func tensors(in directory: Directory, isPipeline: Bool) throws(DiffError) -> TensorTable {
-        if let name = weightFiles.first(where: directory.contains) {
+        for name in weightFiles where try directory.contains(name) {
             if name.hasSuffix(".index.json") { return try TensorTable(index: name, in: directory) }
             return try TensorTable(directory.open(name))
         }

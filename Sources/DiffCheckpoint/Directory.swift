@@ -58,12 +58,12 @@ public final class Directory: Sendable {
     }
 
     /// Whether something called `name` is there, whatever it is: a broken link must not look like nothing, or another
-    /// file would be taken in its place.
-    public func contains(_ name: String) -> Bool { status(name, AT_SYMLINK_NOFOLLOW) != nil }
+    /// file would be taken in its place. Throws `io` when that cannot be learned, for the same reason.
+    public func contains(_ name: String) throws(DiffError) -> Bool { try status(name, AT_SYMLINK_NOFOLLOW) != nil }
 
-    /// Whether `name` is a directory in this one.
-    public func containsDirectory(_ name: String) -> Bool {
-        guard let status = status(name, followsLinks ? 0 : AT_SYMLINK_NOFOLLOW) else { return false }
+    /// Whether `name` is a directory in this one. Throws `io` when that cannot be learned.
+    public func containsDirectory(_ name: String) throws(DiffError) -> Bool {
+        guard let status = try status(name, followsLinks ? 0 : AT_SYMLINK_NOFOLLOW) else { return false }
         return status.st_mode & S_IFMT == S_IFDIR
     }
 
@@ -80,7 +80,12 @@ public final class Directory: Sendable {
         defer { unsafe _ = closedir(stream) }
         var names: [String] = []
         for _ in 0..<Limits.directoryEntries {
-            guard let entry = unsafe readdir(stream) else { break }
+            errno = 0
+            guard let entry = unsafe readdir(stream) else {
+                let number = errno
+                guard number == 0 else { throw SystemError.error(path, "cannot be listed", number) }
+                break
+            }
             // The record ends with the name: copying the whole `dirent` would read beyond it.
             let start = MemoryLayout<dirent>.offset(of: \dirent.d_name) ?? 0
             let record = unsafe UnsafeRawBufferPointer(start: entry, count: Int(entry.pointee.d_reclen))
@@ -90,10 +95,15 @@ public final class Directory: Sendable {
         return names.sorted(by: JSON.precedes)
     }
 
-    private func status(_ name: String, _ flags: Int32) -> stat? {
-        guard Self.isComponent(name) else { return nil }
+    /// What is known of `name`; nil only when there is no such entry.
+    private func status(_ name: String, _ flags: Int32) throws(DiffError) -> stat? {
+        try Self.check(component: name)
         var status = stat()
-        return unsafe fstatat(descriptor, name, &status, flags) == 0 ? status : nil
+        let result = Self.retrying { unsafe fstatat(descriptor, name, &status, flags) }
+        let number = errno
+        if result == 0 { return status }
+        guard number == ENOENT else { throw SystemError.error("\(path)/\(name)", "cannot be examined", number) }
+        return nil
     }
 
     /// Whether `name` can only mean an entry of one directory, on any system.

@@ -66,8 +66,7 @@ public final class TensorTable: Sendable {
             sources.append(.named(directory, name, shard.identity))
         }
         if places.count < shards.home.count {
-            let missing = shards.home.keys.filter { places[$0] == nil }.sorted(by: JSON.precedes)
-            let list = NameList(missing).text
+            let list = NameList(firstOf: shards.home.keys.filter { places[$0] == nil }).text
             throw DiffError(.format, "\(file.path): not in the shards it names: \(list)")
         }
         (self.sources, self.places, self.metadata, path) = (sources, places, metadata, file.path)
@@ -75,6 +74,9 @@ public final class TensorTable: Sendable {
 
     /// Names of all tensors, sorted.
     public var names: [String] { places.keys.sorted(by: JSON.precedes) }
+
+    /// The names for which `condition` holds, in no order.
+    func unordered(where condition: (String) -> Bool) -> [String] { places.keys.filter(condition) }
 
     /// Number of tensors.
     public var count: Int { places.count }
@@ -138,21 +140,4 @@ public final class TensorTable: Sendable {
             at: place.entry.offset,
             into: UnsafeMutableRawBufferPointer(start: base + start, count: place.entry.byteCount))
     }
-}
-
-/// A list of names for an error text: the first twelve, and how many more there are.
-struct NameList {
-    static let shown = 12
-    let names: [String]
-
-    init(_ names: [String]) { self.names = names }
-
-    var text: String {
-        let some = names.prefix(Self.shown).map(Self.short)
-        let rest = names.count - some.count
-        return some.joined(separator: ", ") + (rest > 0 ? " and \(rest) more" : "")
-    }
-
-    /// A name that leaves room for others.
-    static func short(_ name: String) -> String { name.utf8.count > 200 ? String(name.prefix(80)) + "..." : name }
 }

@@ -27,15 +27,15 @@ final class WeightsReport: Sendable {
     /// Throws when there is something to report.
     func finish(_ table: TensorTable, allowingUnused: Bool) throws(DiffError) {
         let state = state.withLock { $0 }
-        let unused = allowingUnused ? [] : table.names.filter { !state.used.contains($0) }
-        let missing = state.missing.sorted(by: JSON.precedes)
-        let wrong = state.wrong.sorted { JSON.precedes($0.key, $1.key) }.map(\.value)
-        guard !unused.isEmpty || !missing.isEmpty || !wrong.isEmpty else { return }
+        let unused = allowingUnused ? NameList([]) : NameList(firstOf: table.unordered { !state.used.contains($0) })
+        let missing = NameList(firstOf: state.missing)
+        let wrong = NameList(firstOf: state.wrong.keys)
+        guard unused.count + missing.count + wrong.count > 0 else { return }
         var text = "\(table.path): the weights do not fit the model (\(missing.count) missing, "
         text += "\(wrong.count) wrongly shaped, \(unused.count) unused)"
-        if !wrong.isEmpty { text += "\nwrongly shaped: \(NameList(wrong).text)" }
-        if !missing.isEmpty { text += "\nmissing: \(NameList(missing).text)" }
-        if !unused.isEmpty { text += "\nunused: \(NameList(unused).text)" }
-        throw DiffError(wrong.isEmpty ? .incompatible : .shape, text)
+        if wrong.count > 0 { text += "\nwrongly shaped: \(wrong.text { state.wrong[$0] ?? $0 })" }
+        if missing.count > 0 { text += "\nmissing: \(missing.text)" }
+        if unused.count > 0 { text += "\nunused: \(unused.text)" }
+        throw DiffError(wrong.count == 0 ? .incompatible : .shape, text)
     }
 }

@@ -241,7 +241,7 @@ extension All {
             #expect(pipeline.pipeline == .object(["_class_name": .string("DiTPipeline")]))
             #expect(pipeline.config == nil && pipeline.tensors.count == 0)
             #expect(
-                pipeline.hasSubdirectory("transformer") && !pipeline.hasSubdirectory("vae")
+                try pipeline.hasSubdirectory("transformer") && !pipeline.hasSubdirectory("vae")
                     && !pipeline.hasSubdirectory("file"))
             #expect(!pipeline.hasSubdirectory("..") && !pipeline.hasSubdirectory("transformer/"))
             let part = try pipeline.subdirectory("transformer")

@@ -20,7 +20,7 @@ enum ImageDecoder: Sendable {
         let checkpoint: Checkpoint
         if let path = opened.options.decoder {
             checkpoint = try Checkpoint.open(path: path, followingLinks: opened.options.followLinks)
-        } else if opened.checkpoint.hasSubdirectory("vae") {
+        } else if try opened.checkpoint.hasSubdirectory("vae") {
             checkpoint = try opened.checkpoint.subdirectory("vae")
         } else {
             return nil

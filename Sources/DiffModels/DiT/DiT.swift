@@ -18,6 +18,11 @@ public final class DiT: Sendable {
     /// Loads the network. Throws `format` listing every tensor that is missing, unused or of the wrong shape.
     public init(_ configuration: DiTConfiguration, _ weights: Weights) throws(DiffError) {
         let c = configuration
+        // Every block has tensors of its own; a config that claims more blocks must not make us build them first.
+        guard c.depth <= weights.table.count else {
+            throw DiffError(
+                .incompatible, "\(weights.table.path): \(weights.table.count) tensors cannot be \(c.depth) blocks")
+        }
         let parameters: any DiTParameters =
             switch c.naming {
             case .official: OfficialDiTParameters(weights: weights, c: c)
