@@ -1,110 +1,102 @@
-"""One forward pass of DiT at a published size: this library and torch eager, side by side.
+"""One forward of DiT at a published size: this library, torch eager and OpenVINO, beside what the machine could do.
 
-Both run the same random weights (official layout, written once to a scratch folder) on the same input, alternating, with the
-same number of threads; the medians and their ratio are what counts on a shared machine. Outputs are compared too.
+All contenders run the same random weights on the same input with the same number of threads and take turns in one process.
+Two more runs say where a forward's time goes: the network's linear layers alone on the library's kernels, and on OpenBLAS.
+Before and after every run a loop of multiply-adds measures the cores, which on a shared machine differ from one second to the
+next; "% of peak" is against the two loops around that very run.
 
-    python Benchmarks/dit_forward.py --size XL --repeat 5
+    python Benchmarks/dit_forward.py --size XL --repeat 7 --threads 2 --json out/dit_forward.json
 """
 
-import argparse
-import json
-import pathlib
 import statistics
-import sys
-import tempfile
-import time
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "bindings" / "python"), str(ROOT / "Tools")]
+import common
+import contenders
+import native
+import random_dit
 
-import diffaccel  # noqa: E402
-from dit_model import DiT  # noqa: E402
-
-SIZES = {"S": (12, 384, 6), "B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)}
-
-
-def configuration(size, latent, patch):
-    depth, width, heads = SIZES[size]
-    return {"input_size": latent, "patch_size": patch, "in_channels": 4, "hidden_size": width, "depth": depth,
-            "num_heads": heads, "num_classes": 1000, "mlp_ratio": 4.0, "learn_sigma": True,
-            "frequency_embedding_size": 256, "class_dropout_prob": 0.1}
+OURS, TORCH, OPENVINO = "DiffAccel", "torch eager", "OpenVINO"
+REPLAY, OPENBLAS = "linear layers alone, our kernels", "linear layers alone, OpenBLAS"
 
 
-def build(config, seed):
-    """A torch DiT with random weights of every kind (a fresh one has zero gates, which would hide errors)."""
-    torch.manual_seed(seed)
-    network = DiT(config)
-    with torch.no_grad():
-        for name, value in network.named_parameters():
-            if "adaLN" in name or "final_layer" in name:
-                value.normal_(0, 0.02)
-    return network.eval()
+def build(args, inputs, names):
+    """The contenders in `names`, the FLOPs of each, and what must stay alive while they run."""
+    import diffaccel
+
+    network = random_dit.torch_network(args.size, latent=args.latent, patch=args.patch, seed=args.seed)
+    model = diffaccel.Model(random_dit.checkpoint(args.size, "diffusers", "f32", args.latent, args.patch, args.seed))
+    replay = native.Replay(random_dit.linear_layers(network, args.batch), args.threads)
+    flops = model.description["flops"] * args.batch
+    runs = {
+        OURS: lambda: contenders.ours(model, inputs, args.threads),
+        TORCH: lambda: contenders.torch_eager(network, inputs, args.threads),
+        OPENVINO: lambda: contenders.openvino(network, inputs, args.threads),
+        REPLAY: lambda: replay.run,
+        OPENBLAS: lambda: replay.run_openblas,
+    }
+    works = {name: replay.flops if name in (REPLAY, OPENBLAS) else flops for name in runs}
+    return {name: runs[name]() for name in names}, works, (network, model, replay)
 
 
-def write(network, config, folder):
-    (folder / "config.json").write_text(json.dumps({"family": "dit", "model": config}))
-    state = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(state, str(folder / "model.safetensors"))
+def differences(runs):
+    """Of the outputs, from torch's."""
+    if TORCH not in runs:
+        return {}
+    wanted = runs[TORCH]()
+    return {name: contenders.largest_difference(runs[name](), wanted) for name in (OURS, OPENVINO) if name in runs}
 
 
-def alternate(contenders, repeat):
-    """Seconds per run of each contender, taking turns; one warm-up each."""
-    for run in contenders.values():
-        run()
-    seconds = {name: [] for name in contenders}
-    for _ in range(repeat):
-        for name, run in contenders.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
+def figures_of(name, seconds, around, flops):
+    peaks = [statistics.mean(pair) for pair in around]
+    rates = [flops / value for value in seconds]
+    return {"seconds": seconds, "median": statistics.median(seconds), "gflops": statistics.median(rates) / 1e9,
+            "fma_gflops": [peak / 1e9 for peak in peaks],
+            "share_of_peak": statistics.median(rate / peak for rate, peak in zip(rates, peaks))}
+
+
+def report(figures, apart, ratios, args, gflop, loop):
+    rows = []
+    for name, found in figures.items():
+        rows.append([name, f"{found['median']:.3f} s", common.spread(found["seconds"]), f"{found['gflops']:.1f}",
+                     f"{100 * found['share_of_peak']:.0f} %", f"{apart[name]:.1e}" if name in apart else ""])
+    peaks = [value for found in figures.values() for value in found["fma_gflops"]]
+    rows.append([f"multiply-add loop ({loop})", "", "", f"{statistics.median(peaks):.1f}", "", ""])
+    text = (f"Batch {args.batch}, latent {args.latent} × {args.latent}, {args.threads} threads, f32, {gflop:.1f} GFLOP, "
+            f"{args.repeat} alternating runs each. The loop ran at {common.spread(peaks)} GFLOP/s.\n\n")
+    text += common.table(["", "median", "runs (s)", "GFLOP/s", "of the loop's rate", "difference from torch"], rows)
+    lines = [f"- {name} = **{value:.2f}** (median of the rounds)" for name, value in ratios.items()]
+    return text + "\n\n" + "\n".join(lines)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="XL")
+    parser = common.arguments(__doc__.splitlines()[0])
     parser.add_argument("--latent", type=int, default=32)
     parser.add_argument("--patch", type=int, default=2)
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=["ours", "torch", "openvino", "replay", "openblas"],
+                        default=["ours", "torch", "openvino", "replay", "openblas"])
     args = parser.parse_args()
+    known = {"ours": OURS, "torch": TORCH, "openvino": OPENVINO, "replay": REPLAY, "openblas": OPENBLAS}
+    names = [known[name] for name in args.only]
 
-    torch.set_num_threads(args.threads)
-    config = configuration(args.size, args.latent, args.patch)
-    network = build(config, args.seed)
-    with tempfile.TemporaryDirectory() as name:
-        write(network, config, pathlib.Path(name))
-        model = diffaccel.Model(name)
+    import openvino
 
-    generator = np.random.default_rng(args.seed)
-    x = generator.standard_normal((args.batch, 4, args.latent, args.latent), dtype=np.float32)
-    t = np.full(args.batch, 500, dtype=np.float32)
-    y = np.arange(args.batch, dtype=np.int64)
-    inputs = (torch.from_numpy(x), torch.from_numpy(t), torch.from_numpy(y))
-
-    def ours():
-        return model.forward(x=x, t=t, y=y, threads=args.threads)
-
-    def eager():
-        with torch.inference_mode():
-            return network(*inputs).numpy()
-
-    difference = np.abs(ours() - eager()).max() / np.abs(eager()).max()
-    seconds = alternate({"diffaccel": ours, "torch": eager}, args.repeat)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    gigaflop = model.description["flops"] * args.batch / 1e9
-    print(f"DiT-{args.size}/{args.patch}, latent {args.latent}, batch {args.batch}, {args.threads} threads, "
-          f"{gigaflop:.1f} GFLOP, torch {torch.__version__}, largest relative difference {difference:.1e}")
-    for name, values in seconds.items():
-        runs = " ".join(f"{value:.2f}" for value in values)
-        print(f"  {name:10s} median {medians[name]:7.3f} s  {gigaflop / medians[name]:6.1f} GFLOP/s   ({runs})")
-    print(f"  torch / diffaccel = {medians['torch'] / medians['diffaccel']:.2f}")
+    facts = common.machine(torch, np, openvino)
+    config = random_dit.configuration(args.size, args.latent, args.patch)
+    runs, works, _alive = build(args, contenders.Inputs(config, args.batch, args.seed), names)
+    apart = differences(runs)
+    roofline = native.Roofline(args.threads)
+    seconds, around = common.alternate(runs, args.repeat, beside=roofline.fma)
+    figures = {name: figures_of(name, seconds[name], around[name], works[name]) for name in names}
+    ratios = {f"{name} / {OURS}": common.paired_ratio(seconds[name], seconds[OURS])
+              for name in names if name != OURS and OURS in names}
+    title = f"One forward of DiT-{args.size}/{args.patch}, {args.threads} threads"
+    text = report(figures, apart, ratios, args, works[OURS] / 1e9, roofline.name)
+    common.finish(title, facts, text, {"runs": figures, "differences": apart, "ratios": ratios,
+                                       "settings": getattr(runs.get(OPENVINO), "settings", {})}, args.json)
 
 
 if __name__ == "__main__":
