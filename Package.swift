@@ -16,6 +16,8 @@ let tests: [SwiftSetting] = [.swiftLanguageMode(.v6), .enableUpcomingFeature("Ex
 let kernels: [CSetting] = [
     .unsafeFlags(["-O3", "-std=c17", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"])
 ]
+/// What the C library refuses to small objects, the library's reserve gives them: Sources/CBoundary/reserve.c.
+let wrapped = ["malloc", "calloc", "realloc", "free", "malloc_usable_size"].flatMap { ["-Xlinker", "--wrap=\($0)"] }
 let exports = Context.packageDirectory + "/Sources/DiffAccelLink/exports.map"
 
 let package = Package(
@@ -62,7 +64,7 @@ let package = Package(
                     [
                         "-static-stdlib", "-Xlinker", "--version-script=\(exports)",
                         "-Xlinker", "-z", "-Xlinker", "nodelete", "-use-ld=lld", "-Xlinker", "--gc-sections",
-                    ], .when(platforms: [.linux]))
+                    ] + wrapped, .when(platforms: [.linux]))
             ]),
 
         .executableTarget(

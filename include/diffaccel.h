@@ -3,8 +3,8 @@
  * What the library promises
  *   1. No input - file, option, contents of a buffer, order of calls or handle value - makes it abort, corrupt memory
  *      or hang: it returns a status. Exceptions: a pointer that does not point to the memory its documentation asks
- *      for; a buffer written by another thread while it is read; a mapped file that shrinks; the system refusing a
- *      small allocation (under 4 KiB) or killing the process.
+ *      for; a buffer written by another thread while it is read; a mapped file that shrinks; the system
+ *      killing the process, or refusing small objects (not tensors) until the library's reserve of 4 MiB is used up.
  *   2. A failed call changes nothing that can be seen: out-parameters hold zero or null, handles stay as they were.
  *   3. Lasting work can be cancelled from any thread; this is seen within one block of the network, and the session
  *      can be used again.

@@ -81,6 +81,8 @@ public enum JSON: Sendable, Equatable {
         let flags = Int(JSON_REJECT_DUPLICATES | JSON_DECODE_ANY)
         let bytes = unsafe start.assumingMemoryBound(to: CChar.self)
         guard let root = unsafe json_loadb(bytes, text.count, flags, &error) else {
+            // The parser has a text for everything but a refused allocation.
+            guard error.line >= 0 else { throw DiffError(.outOfMemory, "\(source): no memory for reading JSON") }
             let what = unsafe withUnsafeBytes(of: error.text) { unsafe Self.text($0.prefix { $0 != 0 }) }
             let place = "line \(error.line), column \(error.column)"
             throw DiffError(.format, "\(source): bad JSON at \(place): \(what)")
