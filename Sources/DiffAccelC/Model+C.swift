@@ -87,8 +87,9 @@ private func namedInputs(
         throw DiffError(.invalidArgument, "a forward needs 1...64 inputs, found \(count)")
     }
     var named = NamedInputs()
-    for index in 0..<count {
-        let input = try unsafe HostTensor(input: decode(inputs + index))
+    let given = try unsafe elements(UnsafeMutablePointer(mutating: inputs), count)
+    for index in unsafe given.indices {
+        let input = try unsafe HostTensor(input: decode(UnsafePointer(given[index])))
         guard named.tensors[input.name] == nil, named.integers[input.name] == nil else {
             throw DiffError(.invalidArgument, "the input \"\(input.name)\" is given twice")
         }
@@ -104,7 +105,7 @@ private func namedInputs(
 /// The caller's output buffers of a forward.
 @safe
 private struct ForwardOutputs {
-    private let base: UnsafeMutablePointer<da_tensor>
+    private let tensors: [UnsafeMutablePointer<da_tensor>]
     let names: [String]
     private let capacities: [Int]
     /// Whether no output has a buffer: only shapes are asked for.
@@ -117,8 +118,9 @@ private struct ForwardOutputs {
         var names: [String] = []
         var capacities: [Int] = []
         var buffers = 0
-        for index in 0..<count {
-            let raw = try unsafe decode(UnsafePointer(outputs + index))
+        let tensors = try unsafe elements(outputs, count)
+        for index in unsafe tensors.indices {
+            let raw = try unsafe decode(UnsafePointer(tensors[index]))
             let name = try unsafe requiredText(raw.name, "da_tensor.name")
             guard !names.contains(name) else {
                 throw DiffError(.invalidArgument, "the output \"\(name)\" is asked for twice")
@@ -130,7 +132,7 @@ private struct ForwardOutputs {
         guard buffers == 0 || buffers == count else {
             throw DiffError(.invalidArgument, "either every output has a buffer or none")
         }
-        unsafe base = outputs
+        unsafe self.tensors = tensors
         self.names = names
         self.capacities = capacities
         isSizeQuery = buffers == 0
@@ -142,7 +144,7 @@ private struct ForwardOutputs {
         for (index, name) in names.enumerated() {
             guard let shape = shapes[name] else { throw DiffError(.internal, "the output \"\(name)\" has no shape") }
             let bytes = shape.count * 4
-            unsafe describe(&base[index], shape, dtype: DA_F32, bytes: bytes)
+            unsafe describe(&tensors[index].pointee, shape, dtype: DA_F32, bytes: bytes)
             // As unsigned: a size_t beyond 2^63 arrives as a negative number.
             fits = fits && UInt(bitPattern: capacities[index]) >= UInt(bytes)
         }
@@ -151,7 +153,8 @@ private struct ForwardOutputs {
 
     func store(_ results: [String: Tensor]) {
         for (index, name) in names.enumerated() {
-            guard let result = results[name], let from = unsafe result.raw, let to = unsafe base[index].data else {
+            guard let result = results[name], let from = unsafe result.raw, let to = unsafe tensors[index].pointee.data
+            else {
                 continue
             }
             unsafe to.copyMemory(from: from, byteCount: result.byteCount)

@@ -35,6 +35,25 @@ func decode<T: VersionedStruct>(_ pointer: UnsafePointer<T>, _ type: T.Type = T.
     return value
 }
 
+/// Where each of `count` structs of an array stands: as far apart as the first one is long, since a host built with a newer
+/// header has longer ones. Throws when they are not all of one length.
+func elements<T: VersionedStruct>(
+    _ array: UnsafeMutablePointer<T>, _ count: Int
+) throws(DiffError) -> [UnsafeMutablePointer<T>] {
+    let stride = try Int(unsafe decode(UnsafePointer(array)).struct_size)
+    var elements = unsafe [array]
+    for index in 1..<max(1, count) {
+        let element = unsafe (UnsafeMutableRawPointer(array) + index &* stride).assumingMemoryBound(to: T.self)
+        let size = try Int(unsafe decode(UnsafePointer(element)).struct_size)
+        guard size == stride else {
+            throw DiffError(
+                .invalidArgument, "\(T.typeName).struct_size is \(size), in the same array as \(stride)")
+        }
+        unsafe elements.append(element)
+    }
+    return unsafe elements
+}
+
 /// The same, with `fallback` for null.
 func decode<T: VersionedStruct>(_ pointer: UnsafePointer<T>?, or fallback: T) throws(DiffError) -> T {
     guard let pointer = unsafe pointer else { return fallback }
