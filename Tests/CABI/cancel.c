@@ -133,6 +133,41 @@ static void test_other_threads(void) {
     STATUS(DA_OK, da_model_close(larger));
 }
 
+/* At any moment of a run, on a model so small that every moment is met; then the bits of a run that was never stopped. */
+static void *cancel_at_random(void *argument) {
+    unsigned seed = *(unsigned *)argument;
+    while (!running) {
+    }
+    for (volatile unsigned i = rand_r(&seed) % 200000; i > 0; i--) {
+    }
+    STATUS(DA_OK, da_session_cancel(long_session));
+    return NULL;
+}
+
+static void test_random_moments(void) {
+    float expected[N], found[N];
+    int stopped = 0, complete = 0;
+    long_session = new_session(plans[1]);
+    da_request request = check_request(), watched = request;
+    watched.callback = note_start;
+    STATUS(DA_OK, check_sample(long_session, &request, expected));
+    for (unsigned round = 0; round < 300; round++) {
+        pthread_t thread;
+        unsigned seed = round;
+        running = 0;
+        CHECK(!pthread_create(&thread, NULL, cancel_at_random, &seed), "no thread");
+        int32_t status = check_sample(long_session, &watched, found);
+        CHECK(status == DA_OK || status == DA_CANCELLED, "a run that is stopped gives %s", da_status_name(status));
+        if (status == DA_OK) CHECK(!memcmp(expected, found, sizeof found), "a complete run gives other values");
+        status == DA_OK ? complete++ : stopped++;
+        pthread_join(thread, NULL);
+        STATUS(DA_OK, check_sample(long_session, &request, found));
+        CHECK(!memcmp(expected, found, sizeof found), "after a stop the samples differ");
+    }
+    CHECK(stopped > 0, "of 300 runs none was stopped");
+    STATUS(DA_OK, da_session_close(long_session));
+}
+
 /* ---- what a callback may call ---- */
 
 struct caller {
@@ -189,6 +224,7 @@ int main(void) {
     model = check_model();
     test_every_step();
     test_other_threads();
+    test_random_moments();
     test_reentrancy();
     STATUS(DA_OK, da_model_close(model));
     return check_summary("cancel");

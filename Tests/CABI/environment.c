@@ -1,36 +1,18 @@
 /* Odd surroundings: the library works in them, and leaves them as they were. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <fenv.h>
 #include <limits.h>
 #include <locale.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
-#include <sys/wait.h>
-#include <unistd.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
 
-#include "check.h"
-
-enum { N = 2 * TINY_STATE };
-
-static da_model model;
-static da_session session;
-static float expected[N];
-
-/* Samples once more and compares; `what` says under which circumstances. */
-static void same(const char *what) {
-    da_request request = check_request();
-    float found[N];
-    STATUS(DA_OK, check_sample(session, &request, found));
-    CHECK(!memcmp(found, expected, sizeof found), "%s: other values", what);
-}
+#include "surroundings.h"
 
 static void test_locale(void) {
     const char *names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "tr_TR.UTF-8", "C.UTF-8", "C"};
@@ -117,34 +99,6 @@ static void test_errno(void) {
     errno = 0;
 }
 
-/* ---- small stacks ---- */
-
-static void *in_small_stack(void *argument) {
-    (void)argument;
-    char text[2048];
-    size_t needed;
-    da_model own = NULL;
-    STATUS(DA_OK, da_model_open(tiny_checkpoint(), NULL, &own));
-    da_plan plan = NULL;
-    const char *json = "{\"method\":\"l2c\",\"policy\":\"interval\",\"interval\":2}";
-    STATUS(DA_OK, da_plan_parse(json, strlen(json), &plan));
-    STATUS(DA_OK, da_plan_describe(plan, own, 6, text, sizeof text, &needed));
-    da_session small = check_session(own, NULL, 2);
-    da_request request = check_request();
-    float found[N];
-    STATUS(DA_OK, check_sample(small, &request, found));
-    CHECK(!memcmp(found, expected, sizeof found), "small stack: other values");
-    STATUS(DA_MORE, da_session_estimate(small, &request, NULL, 0, &needed));
-    static char nested[200000];
-    memset(nested, '[', sizeof nested);
-    da_plan refused = NULL;
-    CHECK(da_plan_parse(nested, sizeof nested, &refused) < 0, "nesting is accepted");
-    STATUS(DA_OK, da_session_close(small));
-    STATUS(DA_OK, da_plan_close(plan));
-    STATUS(DA_OK, da_model_close(own));
-    return NULL;
-}
-
 /* ---- signals ---- */
 
 static atomic_int ticks;
@@ -169,116 +123,6 @@ static void test_signals(void) {
     sigset_t blocked;
     sigprocmask(SIG_SETMASK, NULL, &blocked);
     for (int i = 1; i < 32; i++) CHECK(!sigismember(&blocked, i), "signal %d is blocked", i);
-}
-
-/* ---- fork ---- */
-
-/* Runs `body` in a child and expects exit code 0 within seconds. */
-static void in_child(const char *what, void (*body)(void)) {
-    fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) {
-        alarm(20); /* a deadlock becomes a failure */
-        int before = checks_failed;
-        body();
-        _exit(checks_failed == before ? 0 : 1);
-    }
-    int end = -1;
-    while (waitpid(child, &end, 0) < 0 && errno == EINTR) {
-    }
-    CHECK(WIFEXITED(end) && WEXITSTATUS(end) == 0, "%s: the child ends with %x", what, (unsigned)end);
-}
-
-static size_t stack_size;
-
-static void use_small_stack(void) {
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_t thread;
-    CHECK(!pthread_attr_setstacksize(&attributes, stack_size), "no stack of %zu bytes", stack_size);
-    if (!pthread_create(&thread, &attributes, in_small_stack, NULL)) pthread_join(thread, NULL);
-    else CHECK(0, "no thread with a stack of %zu bytes", stack_size);
-    pthread_attr_destroy(&attributes);
-}
-
-/* In children: a stack that is passed kills the process. */
-static void test_small_stacks(void) {
-    const size_t sizes[] = {64 << 10, 128 << 10, 256 << 10, 1 << 20};
-    for (int i = 0; i < 4; i++) {
-        char what[64];
-        stack_size = sizes[i];
-        snprintf(what, sizeof what, "a stack of %zu KiB", sizes[i] >> 10);
-        in_child(what, use_small_stack);
-    }
-}
-
-static void child_uses_inherited(void) { same("inherited session"); }
-
-static void child_starts_afresh(void) {
-    da_model own = check_model();
-    da_session made = check_session(own, NULL, 2);
-    da_request request = check_request();
-    float found[N];
-    STATUS(DA_OK, check_sample(made, &request, found));
-    STATUS(DA_OK, da_session_close(made));
-    STATUS(DA_OK, da_model_close(own));
-}
-
-static void grandchild(void) { in_child("grandchild", child_uses_inherited); }
-
-static da_session busy_session;
-static atomic_int busy_started;
-
-static int32_t note_busy(void *user, const da_event *event) {
-    (void)user, (void)event;
-    busy_started = 1;
-    return 0;
-}
-
-static void *work(void *argument) {
-    da_request *request = argument;
-    da_result result = NULL;
-    STATUS(DA_CANCELLED, da_session_sample(busy_session, request, &result));
-    return NULL;
-}
-
-/* The session that another thread of the parent was using: any status will do, but no hang. */
-static void child_touches_busy(void) {
-    da_request request = check_request();
-    request.steps = 1;
-    da_result result = NULL;
-    int32_t status = da_session_sample(busy_session, &request, &result);
-    CHECK(status <= DA_MORE && status > DA_INTERNAL, "a session in use during fork gives %s", da_status_name(status));
-    if (result) da_result_close(result);
-    da_session_cancel(busy_session);
-    da_session_close(busy_session);
-    child_starts_afresh();
-}
-
-static void test_fork(void) {
-    for (int i = 0; i < 5; i++) {
-        in_child("inherited session", child_uses_inherited);
-        in_child("new session", child_starts_afresh);
-        same("after fork");
-    }
-    in_child("child of a child", grandchild);
-    da_model larger = NULL;
-    STATUS(DA_OK, da_model_open(larger_checkpoint(128, 6, 16), NULL, &larger));
-    busy_session = check_session(larger, NULL, 2);
-    da_request request = check_request();
-    request.steps = 1000;
-    request.callback = note_busy;
-    pthread_t thread;
-    CHECK(!pthread_create(&thread, NULL, work, &request), "no thread");
-    while (!busy_started) usleep(1000);
-    for (int i = 0; i < 10; i++) {
-        in_child("fork while another thread samples", child_starts_afresh);
-        in_child("fork while another thread samples, its session", child_touches_busy);
-    }
-    STATUS(DA_OK, da_session_cancel(busy_session));
-    pthread_join(thread, NULL);
-    STATUS(DA_OK, da_session_close(busy_session));
-    STATUS(DA_OK, da_model_close(larger));
 }
 
 /* ---- in children, since they cannot be undone ---- */
@@ -343,18 +187,11 @@ static void prints_nothing(void) {
 }
 
 int main(void) {
-    /* The child uses a library that its parent has loaded but never called. */
-    in_child("fork before the first use", child_starts_afresh);
-    model = check_model();
-    session = check_session(model, NULL, 2);
-    da_request request = check_request();
-    STATUS(DA_OK, check_sample(session, &request, expected));
+    begin();
     test_locale();
     test_floating_point();
     test_errno();
-    test_small_stacks();
     test_signals();
-    test_fork();
     in_child("closed standard streams", without_standard_streams);
     in_child("deleted working directory", without_current_folder);
     in_child("umask 777", with_odd_umask);

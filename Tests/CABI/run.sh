@@ -69,11 +69,14 @@ check "stripped, it has at most 10 MB (found $size bytes)" test "$size" -le 1048
 
 # ---- the programs ----
 
-for program in layout misuse cancel threads environment; do
+for program in layout misuse_handles misuse_arguments misuse_structs misuse_options misuse_requests misuse_forward cancel \
+    threads environment fork stacks failing soak; do
+    extra=
+    [ $program = failing ] && extra=$here/faults.c
     flags="-std=c11 -O1 -g -Wall -Wextra -Werror -I$root/include"
     # shellcheck disable=SC2086
-    if ! "$cc" $flags "$here/$program.c" "$here/tiny_checkpoint.c" -o "$work/$program" -L"$folder" -ldiffaccel \
-        -Wl,-rpath,"$folder" -lm -lpthread; then
+    if ! "$cc" $flags "$here/$program.c" "$here/tiny_checkpoint.c" $extra -o "$work/$program" -L"$folder" -ldiffaccel \
+        -Wl,-rpath,"$folder" -lm -lpthread -ldl; then
         failed=$((failed + 1))
         echo "FAILED: $program.c does not compile"
         continue

@@ -1,12 +1,12 @@
 /* Sessions in threads of their own over one model, one session in two threads, and handles that come and go. */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <pthread.h>
 #include <unistd.h>
 
 #include "check.h"
+#include "process.h"
 
-enum { N = 2 * TINY_STATE, THREADS = 4, ROUNDS = 10 };
+enum { N = 2 * TINY_STATE, THREADS = 8, ROUNDS = 25, STORM = 100000 };
 
 static da_model model;
 static float expected[THREADS][N];
@@ -24,7 +24,10 @@ static void *sample_in_thread(void *argument) {
     da_request request = request_of(index);
     float found[N];
     for (int round = 0; round < ROUNDS; round++) {
-        da_session session = check_session(model, NULL, 2);
+        /* Weights of its own and shared ones by turns. */
+        da_model own = round % 2 ? check_model() : NULL;
+        da_session session = check_session(own ? own : model, NULL, 2);
+        if (own) STATUS(DA_OK, da_model_close(own));
         for (int again = 0; again < 3; again++) {
             STATUS(DA_OK, check_sample(session, &request, found));
             CHECK(!memcmp(found, expected[index], sizeof found), "thread %d gives other values than the serial run", index);
@@ -77,7 +80,7 @@ static void *hammer(void *argument) {
     (void)argument;
     da_request request = request_of(0);
     float found[N];
-    for (int i = 0; i < 50; i++) {
+    for (int i = 0; i < 25; i++) {
         int32_t status = check_sample(shared, &request, found);
         CHECK(status == DA_OK || status == DA_BUSY, "status %s", da_status_name(status));
         if (status == DA_OK) CHECK(!memcmp(found, expected[0], sizeof found), "a contended session gives other values");
@@ -95,7 +98,7 @@ static void test_contention(void) {
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++) CHECK(!pthread_create(&threads[i], NULL, hammer, NULL), "no thread");
     for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
-    CHECK(finished > 0 && finished + busy == 50 * THREADS, "%d finished, %d busy", finished, busy);
+    CHECK(finished > 0 && finished + busy == 25 * THREADS, "%d finished, %d busy", finished, busy);
     STATUS(DA_OK, da_session_close(shared));
 }
 
@@ -126,7 +129,7 @@ static void test_close_during_run(void) {
 
 static void *storm(void *argument) {
     unsigned seed = (unsigned)(size_t)argument;
-    for (int i = 0; i < 5000; i++) {
+    for (int i = 0; i < STORM / THREADS / 2; i++) {
         da_plan plan = NULL, both = NULL;
         STATUS(DA_OK, da_plan_parse("{}", 2, &plan));
         if (i % 100 == 0) {
@@ -143,53 +146,41 @@ static void *storm(void *argument) {
     return NULL;
 }
 
-static int entries(const char *folder) {
-    int count = 0;
-    DIR *open = opendir(folder);
-    for (struct dirent *entry; open && (entry = readdir(open));) count += entry->d_name[0] != '.';
-    if (open) closedir(open);
-    return count;
-}
-
-static long resident(void) {
-    long pages = 0, unused;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file && fscanf(file, "%ld %ld", &unused, &pages) != 2) pages = 0;
-    if (file) fclose(file);
-    return pages * sysconf(_SC_PAGESIZE);
-}
-
-static void test_storm_and_leaks(void) {
+static void test_storm(void) {
+    struct held before = process_held();
     pthread_t threads[THREADS];
     for (size_t i = 0; i < THREADS; i++) CHECK(!pthread_create(&threads[i], NULL, storm, (void *)i), "no thread");
     for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
-    da_request request = request_of(0);
-    float found[N];
-    long memory = 0;
-    int files = 0, tasks = 0;
-    for (int i = 0; i < 600; i++) {
-        if (i == 100) memory = resident(), files = entries("/proc/self/fd"), tasks = entries("/proc/self/task");
-        da_model own = NULL;
-        if (i % 10 == 0) STATUS(DA_OK, da_model_open(tiny_checkpoint(), NULL, &own));
-        da_session session = check_session(own ? own : model, NULL, 2);
-        STATUS(DA_OK, check_sample(session, &request, found));
-        STATUS(DA_OK, da_session_close(session));
-        if (own) STATUS(DA_OK, da_model_close(own));
+    int left = process_threads(before.threads);
+    CHECK(left <= before.threads, "threads: %d, then %d", before.threads, left);
+    CHECK(process_held().files == before.files, "open files: %d, then %d", before.files, process_held().files);
+}
+
+/* A handle that another thread closes is closed for all. */
+static void *close_for_all(void *argument) {
+    STATUS(DA_OK, da_plan_close(argument));
+    return NULL;
+}
+
+static void test_closed_by_another_thread(void) {
+    for (int i = 0; i < 100; i++) {
+        da_plan plan = NULL;
+        pthread_t thread;
+        STATUS(DA_OK, da_plan_parse("{}", 2, &plan));
+        CHECK(!pthread_create(&thread, NULL, close_for_all, plan), "no thread");
+        pthread_join(thread, NULL);
+        STATUS(DA_INVALID_HANDLE, da_plan_close(plan));
     }
-    CHECK(resident() - memory < 1 << 20, "500 sessions leave %ld bytes", resident() - memory);
-    CHECK(entries("/proc/self/fd") == files, "open files: %d, then %d", files, entries("/proc/self/fd"));
-    /* A closed session's threads may need a moment to end. */
-    for (int i = 0; i < 100 && entries("/proc/self/task") > tasks; i++) usleep(10000);
-    CHECK(entries("/proc/self/task") <= tasks, "threads: %d, then %d", tasks, entries("/proc/self/task"));
 }
 
 int main(void) {
-    CHECK(entries("/proc/self/task") == 1, "loading the library started threads");
+    CHECK(process_held().threads == 1, "loading the library started threads");
     model = check_model();
     test_shared_model();
     test_contention();
     test_close_during_run();
-    test_storm_and_leaks();
+    test_closed_by_another_thread();
+    test_storm();
     STATUS(DA_OK, da_model_close(model));
     return check_summary("threads");
 }

@@ -1,0 +1,43 @@
+/* What a process holds at this moment: memory, files, threads, mappings. */
+#ifndef PROCESS_H
+#define PROCESS_H
+
+#include <dirent.h>
+#include <stdio.h>
+#include <unistd.h>
+
+struct held {
+    long resident; /* bytes */
+    int files, threads, mappings;
+};
+
+static inline int process_entries(const char *folder) {
+    int count = 0;
+    DIR *open = opendir(folder);
+    for (struct dirent *entry; open && (entry = readdir(open));) count += entry->d_name[0] != '.';
+    if (open) closedir(open);
+    return count;
+}
+
+static inline struct held process_held(void) {
+    struct held held = {0};
+    long unused;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file && fscanf(file, "%ld %ld", &unused, &held.resident) != 2) held.resident = 0;
+    if (file) fclose(file);
+    held.resident *= sysconf(_SC_PAGESIZE);
+    file = fopen("/proc/self/maps", "r");
+    for (int c; file && (c = getc(file)) != EOF;) held.mappings += c == '\n';
+    if (file) fclose(file);
+    held.files = process_entries("/proc/self/fd");
+    held.threads = process_entries("/proc/self/task");
+    return held;
+}
+
+/* A joined thread's entry may outlive it for a moment: waits until there are `count` threads, or about a second. */
+static inline int process_threads(int count) {
+    for (int i = 0; i < 100 && process_entries("/proc/self/task") > count; i++) usleep(10000);
+    return process_entries("/proc/self/task");
+}
+
+#endif
