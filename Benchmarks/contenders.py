@@ -3,6 +3,8 @@
 All of them compute in f32 with the same number of threads on the same weights and inputs.
 """
 
+import warnings
+
 import numpy as np
 import torch
 
@@ -41,7 +43,8 @@ def openvino(network, inputs, threads):
     """OpenVINO's CPU plugin, asked for f32 arithmetic and one stream for the shortest single forward."""
     import openvino as ov
 
-    with torch.inference_mode():
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's, about the tracer that the converter uses
         converted = ov.convert_model(network, example_input=inputs.tensors)
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads,
                 "NUM_STREAMS": 1}
