@@ -82,17 +82,53 @@ const char tiny_transformer_config[] =
     "\"num_classes\":3,\"mlp_ratio\":1.0,\"class_dropout_prob\":0.1,\"in_channels\":4,\"learn_sigma\":false,"
     "\"frequency_embedding_size\":4}";
 
+static void trunk(struct weights *w) {
+    weights_add(w, "pos_embed", (int[]){1, 4, 4, 0});
+    layer(w, "x_embedder.proj", (int[]){4, 4, 1, 1, 0});
+    layer(w, "t_embedder.mlp.0", (int[]){4, 4, 0});
+    layer(w, "t_embedder.mlp.2", (int[]){4, 4, 0});
+    weights_add(w, "y_embedder.embedding_table.weight", (int[]){4, 4, 0});
+    layer(w, "blocks.0.attn.qkv", (int[]){12, 4, 0});
+    layers(w, "blocks.0.", (const char *const[]){"attn.proj", "mlp.fc1", "mlp.fc2", NULL}, (int[]){4, 4, 0});
+    layer(w, "blocks.0.adaLN_modulation.1", (int[]){24, 4, 0});
+}
+
+static void head(struct weights *w) {
+    layer(w, "final_layer.adaLN_modulation.1", (int[]){8, 4, 0});
+    layer(w, "final_layer.linear", (int[]){4, 4, 0});
+}
+
 uint8_t *tiny_transformer(size_t *size) {
     struct weights w = {.length = 0};
-    weights_add(&w, "pos_embed", (int[]){1, 4, 4, 0});
-    layer(&w, "x_embedder.proj", (int[]){4, 4, 1, 1, 0});
-    layer(&w, "t_embedder.mlp.0", (int[]){4, 4, 0});
-    layer(&w, "t_embedder.mlp.2", (int[]){4, 4, 0});
-    weights_add(&w, "y_embedder.embedding_table.weight", (int[]){4, 4, 0});
-    layer(&w, "blocks.0.attn.qkv", (int[]){12, 4, 0});
-    layers(&w, "blocks.0.", (const char *const[]){"attn.proj", "mlp.fc1", "mlp.fc2", NULL}, (int[]){4, 4, 0});
-    layer(&w, "blocks.0.adaLN_modulation.1", (int[]){24, 4, 0});
-    layer(&w, "final_layer.adaLN_modulation.1", (int[]){8, 4, 0});
-    layer(&w, "final_layer.linear", (int[]){4, 4, 0});
+    trunk(&w);
+    head(&w);
     return weights_finish(&w, size);
+}
+
+uint8_t *tiny_transformer_shard(int part, size_t *size) {
+    struct weights w = {.length = 0};
+    part ? head(&w) : trunk(&w);
+    return weights_finish(&w, size);
+}
+
+/* Adds `"name":"shard"` for every name of the header: what stands before `:{`. */
+static void append_names(char *text, const char *header, const char *shard) {
+    for (const char *end = header; (end = strstr(end, "\":{")); end++) {
+        const char *start = end;
+        while (start[-1] != '"') start--;
+        sprintf(text + strlen(text), "%s\"%.*s\":\"%s\"", text[strlen(text) - 1] == '{' ? "" : ",", (int)(end - start), start,
+                shard);
+    }
+}
+
+char *tiny_transformer_index(void) {
+    struct weights first = {.length = 0}, second = {.length = 0};
+    char *text = malloc(16384);
+    if (!text) abort();
+    trunk(&first);
+    head(&second);
+    strcpy(text, "{\"metadata\":{},\"weight_map\":{");
+    append_names(text, first.header, "s.safetensors");
+    append_names(text, second.header, "t.safetensors");
+    return strcat(text, "}}");
 }

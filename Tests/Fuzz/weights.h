@@ -25,6 +25,9 @@ extern const char tiny_autoencoder_config[];
 /* A diffusion transformer of one block with four channels, in the layout of the official code, and its config without the
  * closing brace, so that more members may follow. */
 uint8_t *tiny_transformer(size_t *size);
+/* The same as two shards, `part` 0 and 1, and the text of their index under the names s.safetensors and t.safetensors. */
+uint8_t *tiny_transformer_shard(int part, size_t *size);
+char *tiny_transformer_index(void);
 extern const char tiny_transformer_config[];
 
 #endif
