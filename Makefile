@@ -18,7 +18,7 @@ LIBRARY := $(RELEASE)/libdiffaccel.so
 CLI := $(RELEASE)/diffaccel-cli
 VENV := .venv
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' bindings/python/pyproject.toml)
-C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/Fuzz/*.c Sources/CBoundary/*.c Sources/CKernels/*.c)
+C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Sources/CBoundary/*.c Sources/CKernels/*.c)
 SWIFT_SOURCES = Sources Tests bindings Package.swift
 
 .DEFAULT_GOAL := all
@@ -98,12 +98,9 @@ test-swift:
 test-c: build
 	Tests/CABI/run.sh $(RELEASE)
 
-# A short one; `build/fuzz_readers INPUTS SEED` goes on for as long as one likes.
+# Ten targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
 test-fuzz: build
-	@mkdir -p build
-	$(CC) -O1 -g -Wall -Wextra -Iinclude Tests/Fuzz/fuzz_readers.c -o build/fuzz_readers -L$(RELEASE) -ldiffaccel \
-		-Wl,-rpath,"$(CURDIR)/$(RELEASE)"
-	build/fuzz_readers 30000 1
+	SWIFT="$(SWIFT)" FUZZ_LIBRARY="$(CURDIR)/$(RELEASE)" Tests/Fuzz/run.sh all 5000 1
 
 test-python: build venv
 	DIFFACCEL_LIBRARY="$(CURDIR)/$(LIBRARY)" $(VENV)/bin/python -m pytest bindings/python/tests

@@ -1,0 +1,73 @@
+#!/bin/sh
+# Fuzzes one target: run.sh TARGET INPUTS SEED [KIND]
+#
+#   TARGET  header json index config_dit config_vae scheduler plan router folder api; or "all", one after the other
+#   KIND    shipped   the release library as it is (default)
+#           coverage  a library built with libFuzzer's counters: finds more, some minutes to build the first time
+#           address   the same under the address sanitizer
+#
+# Inputs that end the process are kept in build/fuzz/found. The compiler is the clang of the Swift toolchain, which has libFuzzer.
+set -eu
+
+all="header json index config_dit config_vae scheduler plan router folder api"
+target=${1:-all}
+inputs=${2:-5000}
+seed=${3:-1}
+kind=${4:-shipped}
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+root=$(CDPATH= cd -- "$here/../.." && pwd)
+work=$root/build/fuzz
+swift=${SWIFT:-swift}
+clang=${FUZZ_CLANG:-$(dirname -- "$(readlink -f -- "$(command -v "$swift")")")/clang}
+# A trap in the library must end the process at once instead of waiting in a debugger.
+export SWIFT_BACKTRACE=enable=no
+mkdir -p "$work/bin" "$work/found"
+
+# Only the compilers are told of the counters, not the linker: the library takes them from the program it is loaded into.
+counters="-Xswiftc -Xfrontend -Xswiftc -sanitize=fuzzer -Xcc -fsanitize=fuzzer-no-link"
+case $kind in
+    shipped) library=${FUZZ_LIBRARY:-$root/.build/release} sanitizers=fuzzer ;;
+    coverage)
+        library=$work/coverage/release sanitizers=fuzzer
+        (cd "$root" && "$swift" build -c release --product diffaccel --scratch-path "$work/coverage" $counters) >"$work/build.log" \
+            || { tail -20 "$work/build.log" >&2; exit 2; }
+        ;;
+    address)
+        library=$work/address/release sanitizers=fuzzer,address
+        (cd "$root" && "$swift" build -c release --product diffaccel --scratch-path "$work/address" --sanitize address $counters) \
+            >"$work/build.log" || { tail -20 "$work/build.log" >&2; exit 2; }
+        ;;
+    *) echo "no kind \"$kind\"" >&2; exit 2 ;;
+esac
+
+run() {
+    sources="$here/targets/$1.c $here/fuzz.c $here/weights.c"
+    limits="-max_len=2048 -dict=$here/json.dict"
+    case $1 in
+        folder) limits=-max_len=48 ;;
+        api) sources="$sources $here/targets/api_arguments.c" limits="-max_len=400 -len_control=0" ;;
+        *) sources="$sources $here/mutator.c" ;;
+    esac
+    "$clang" -std=gnu17 -O2 -g -Wall -Wextra -Werror -fsanitize=$sanitizers -I"$root/include" $sources \
+        -o "$work/bin/$1-$kind" -L"$library" -ldiffaccel -Wl,-rpath,"$library" -Wl,--export-dynamic 2>"$work/link.log" \
+        || { cat "$work/link.log" >&2; exit 2; }
+    kept=$(mktemp -d)
+    seeds=
+    [ ! -d "$here/corpus/$1" ] || seeds=$here/corpus/$1
+    # The clock is only there to notice a hang: it runs on while a machine is suspended.
+    began=$(date +%s)
+    if "$work/bin/$1-$kind" -runs="$inputs" -seed="$seed" $limits -timeout=300 -rss_limit_mb=1024 -print_final_stats=1 \
+        -artifact_prefix="$work/found/$1-" "$kept" $seeds >"$work/$1-$kind.log" 2>&1; then
+        echo "$1: $inputs inputs, seed $seed, $kind library: $(($(date +%s) - began)) s, passed"
+    else
+        echo "$1: FAILED, see $work/$1-$kind.log"
+        grep -E 'status|ERROR|SUMMARY|Test unit' "$work/$1-$kind.log" | head -10
+        failed=1
+    fi
+    rm -rf "$kept"
+}
+
+failed=0
+[ "$target" != all ] || target=$all
+for name in $target; do run "$name"; done
+exit $failed
