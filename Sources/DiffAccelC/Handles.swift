@@ -26,7 +26,7 @@ enum HandleTable {
     }
 
     private struct Slot {
-        var generation: UInt64 = 1
+        var generation = cb_first_generation()
         var kind: Kind?
         var object: AnyObject?
     }

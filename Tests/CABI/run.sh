@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds the C programs beside this script, runs them against the built library, and checks what the library exports.
 # Usage: run.sh [folder of libdiffaccel.so]   (default: .build/release of the repository)
-# Ends with "N passed, N failed"; the exit code is 0 only when nothing failed.
+# DIFFACCEL_LONG=1 runs more rounds. CC, CXX and CFLAGS choose compilers; SANITIZER=address or thread says that CFLAGS ask for
+# one. PROGRAMS="cancel soak" runs only these. Ends with "N passed, N failed"; the exit code is 0 only when nothing failed.
 set -u
 
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
@@ -11,6 +12,8 @@ folder=$(CDPATH= cd -- "$folder" && pwd) || exit 2
 library=$folder/libdiffaccel.so
 cc=${CC:-cc}
 cxx=${CXX:-c++}
+sanitizer=${SANITIZER:-}
+long=${DIFFACCEL_LONG:-}
 passed=0
 failed=0
 # A trap in the library must end the test at once instead of waiting in a debugger.
@@ -36,44 +39,35 @@ check() {
     fi
 }
 
-# ---- the header, in the languages that include it ----
-
-printf '#include <diffaccel.h>\nint main(void) { return da_abi_version() < 0; }\n' >"$work/header.c"
-cp "$work/header.c" "$work/header.cc"
-for standard in c99 c11 c17; do
-    check "the header as $standard" "$cc" -std=$standard -pedantic -Wall -Wextra -Werror -I"$root/include" -c "$work/header.c" \
-        -o "$work/header.o"
-done
-if command -v "$cxx" >/dev/null 2>&1; then
-    for standard in c++11 c++17 c++20; do
-        check "the header as $standard" "$cxx" -std=$standard -pedantic -Wall -Wextra -Werror -I"$root/include" \
-            -c "$work/header.cc" -o "$work/header.o"
-    done
+# What does not depend on how the library was built, and what only a release has.
+if [ -z "$sanitizer" ] && [ -z "${PROGRAMS:-}" ]; then
+    . "$here/interface.sh"
 fi
-
-# ---- what the library exports, needs and weighs ----
-
-nm -D --defined-only "$library" | awk '$2 == "T" { sub(/@.*/, "", $3); print $3 }' | LC_ALL=C sort >"$work/exported.txt"
-check "exported functions are those of exports.txt" diff "$here/exports.txt" "$work/exported.txt"
-# Local symbols (lower case) cannot be bound to; anything else must be ours.
-nm -D --defined-only "$library" | awk '$2 !~ /^[a-zA]$/ && $3 !~ /^da_/ { print }' >"$work/foreign.txt"
-check "no foreign symbol is exported" test ! -s "$work/foreign.txt"
-sed -n 's/^\(const char \*\|int32_t \)\(da_[a-z_]*\)(.*/\2/p' "$root/include/diffaccel.h" | LC_ALL=C sort >"$work/declared.txt"
-check "exports.txt names what the header declares" diff "$here/exports.txt" "$work/declared.txt"
-ldd "$library" >"$work/needs.txt"
-check "neither Foundation nor another Swift library is linked" sh -c "! grep -iE 'foundation|libswift|dispatch' '$work/needs.txt'"
-check "every library it needs is there" sh -c "! grep 'not found' '$work/needs.txt'"
-cp "$library" "$work/stripped.so" && strip "$work/stripped.so"
-size=$(wc -c <"$work/stripped.so")
-check "stripped, it has at most 10 MB (found $size bytes)" test "$size" -le 10485760
 
 # ---- the programs ----
 
-for program in layout misuse_handles misuse_arguments misuse_structs misuse_options misuse_requests misuse_forward cancel \
-    threads environment fork stacks failing soak; do
+# What each program is called with.
+arguments() {
+    case $1 in
+        soak) if [ -n "$long" ]; then echo 20000; elif [ -n "$sanitizer" ]; then echo 200; else echo 1000; fi ;;
+        failing) if [ -n "$long" ]; then echo 1; elif [ -n "$sanitizer" ]; then echo 101; else echo 11; fi ;;
+        copies) echo "$library" ;;
+    esac
+}
+
+all="layout misuse_handles misuse_arguments misuse_structs misuse_options misuse_requests misuse_forward cancel threads \
+environment fork stacks failing soak copies"
+# Frames of sanitized code do not fit into 64 KiB, a second copy has no second sanitizer, ThreadSanitizer has its own allocator and
+# does not outlive a fork.
+case $sanitizer in
+    address) all=$(echo "$all" | sed 's/ stacks//; s/ copies//') ;;
+    thread) all=$(echo "$all" | sed 's/ stacks//; s/ copies//; s/ fork//; s/ failing//; s/ environment//') ;;
+esac
+
+for program in ${PROGRAMS:-$all}; do
     extra=
-    [ $program = failing ] && extra=$here/faults.c
-    flags="-std=c11 -O1 -g -Wall -Wextra -Werror -I$root/include"
+    [ "$program" = failing ] && extra=$here/faults.c
+    flags="-std=c11 -O1 -g -Wall -Wextra -Werror ${CFLAGS:-} -I$root/include"
     # shellcheck disable=SC2086
     if ! "$cc" $flags "$here/$program.c" "$here/tiny_checkpoint.c" $extra -o "$work/$program" -L"$folder" -ldiffaccel \
         -Wl,-rpath,"$folder" -lm -lpthread -ldl; then
@@ -81,7 +75,9 @@ for program in layout misuse_handles misuse_arguments misuse_structs misuse_opti
         echo "FAILED: $program.c does not compile"
         continue
     fi
-    timeout 300 "$work/$program" >"$work/stdout" 2>"$work/stderr"
+    # shellcheck disable=SC2046
+    timeout $([ -n "$long$sanitizer" ] && echo 3600 || echo 300) "$work/$program" $(arguments "$program") \
+        >"$work/stdout" 2>"$work/stderr"
     code=$?
     sed 's/^/    /' "$work/stderr" | head -50
     summary=$(grep "^$program: " "$work/stdout" | tail -1)
@@ -92,7 +88,13 @@ for program in layout misuse_handles misuse_arguments misuse_structs misuse_opti
     fi
     echo "$summary"
     passed=$((passed + $(echo "$summary" | awk '{ print $2 }')))
-    failed=$((failed + $(echo "$summary" | awk '{ print $4 }')))
+    failures=$(echo "$summary" | awk '{ print $4 }')
+    # A sanitizer's report comes after the summary.
+    if [ "$failures" -eq 0 ] && [ "$code" -ne 0 ]; then
+        failures=1
+        echo "FAILED: $program ended with exit code $code after its summary"
+    fi
+    failed=$((failed + failures))
 done
 
 echo "$passed passed, $failed failed"

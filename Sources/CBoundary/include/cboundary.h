@@ -21,6 +21,8 @@ const char *cb_error_text(void);                    /* never null; valid until t
 /* Not recursive; held for moments. fork() waits for it, so that a child never inherits it locked. */
 void cb_table_lock(void);
 void cb_table_unlock(void);
+/* Where this copy of the library begins to count generations, 1...2^36 - 1: a handle of another copy is not one of ours. */
+uint64_t cb_first_generation(void);
 
 /* ---- cancellation by handle (cancel_slots.c) ---------------------------------------------------------------------- */
 
