@@ -27,7 +27,7 @@ def compiler():
 
 def build():
     """The shared object with both helpers, compiled again when a source is newer than it."""
-    sources = sorted(NATIVE.glob("*.c")) + sorted(KERNELS.glob("*.c"))
+    sources = [NATIVE / "replay.c", NATIVE / "roofline.c", *sorted(KERNELS.glob("*.c"))]
     headers = [*KERNELS.glob("**/*.h"), *KERNELS.glob("generic/*")]
     target = ROOT / "build" / "benchmarks" / "native.so"
     if target.exists() and all(p.stat().st_mtime < target.stat().st_mtime for p in [*sources, *headers]):

@@ -1,0 +1,42 @@
+/* Samples so many steps of a model through the C interface and does nothing else: what the profilers look at.
+ *
+ *   steps MODEL SAMPLES STEPS THREADS */
+#include <diffaccel.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MAX_SAMPLES 4096
+
+static int failed(const char *what, int32_t status) {
+    if (status != DA_OK) fprintf(stderr, "steps: %s: %s: %s\n", what, da_status_name(status), da_last_error());
+    return status != DA_OK;
+}
+
+int main(int count, char **words) {
+    static int64_t labels[MAX_SAMPLES];
+    if (count != 5) return 2;
+    int samples = atoi(words[2]);
+    if (samples < 1 || samples > MAX_SAMPLES) return 2;
+    da_model model = NULL;
+    da_session session = NULL;
+    da_result result = NULL;
+    da_session_options options;
+    da_request request;
+    if (failed("options", da_session_options_init(&options, sizeof options)) ||
+        failed("request", da_request_init(&request, sizeof request)))
+        return 1;
+    options.threads = atoi(words[4]);
+    request.steps = atoi(words[3]);
+    request.labels = labels;
+    request.label_count = (size_t)samples;
+    request.guidance = 1;
+    request.decode = 0;
+    if (failed("open", da_model_open(words[1], NULL, &model)) ||
+        failed("session", da_session_create(model, NULL, &options, &session)) ||
+        failed("sample", da_session_sample(session, &request, &result)))
+        return 1;
+    da_result_close(result);
+    da_session_close(session);
+    da_model_close(model);
+    return 0;
+}
