@@ -22,7 +22,7 @@ C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/Fuzz/*
 SWIFT_SOURCES = Sources Tests bindings Package.swift
 
 .DEFAULT_GOAL := all
-.PHONY: all build install uninstall deps venv demo test test-swift test-c test-fuzz test-python format format-check clean help
+.PHONY: all build install uninstall deps venv demo test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-python format format-check clean help
 
 all: build
 
@@ -49,7 +49,7 @@ uninstall:
 
 # ---- what building and testing need ----
 
-PACKAGES := libopenblas-dev libjansson-dev libpng-dev pkg-config python3-venv clang-format
+PACKAGES := libopenblas-dev libjansson-dev libpng-dev pkg-config python3-venv clang-format abigail-tools
 
 deps:
 	@missing=; \
@@ -95,8 +95,20 @@ test: deps
 test-swift:
 	$(SWIFT) test --no-parallel $(SWIFT_FLAGS)
 
+# DIFFACCEL_LONG=1 runs the soak and the refused allocations for hours instead of seconds.
 test-c: build
 	Tests/CABI/run.sh $(RELEASE)
+
+# The Swift suite and the C programs under a sanitizer, in build folders of their own: some twenty minutes each.
+test-asan:
+	Tests/CABI/sanitize.sh address
+
+test-tsan:
+	Tests/CABI/sanitize.sh thread
+
+# The C programs under valgrind, which sees leaks and uninitialised memory in the library as it is shipped.
+test-valgrind: build
+	Tests/CABI/valgrind.sh $(RELEASE)
 
 # Ten targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
 test-fuzz: build

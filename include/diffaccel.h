@@ -1,22 +1,33 @@
 /* DiffAccel: accelerated sampling of published generative models on CPUs, inside a host program.
  *
- * What the library promises
+ * What the library promises, and in brackets the tests under Tests/ that prove it
  *   1. No input - file, option, contents of a buffer, order of calls or handle value - makes it abort, corrupt memory
  *      or hang: it returns a status. Exceptions: a pointer that does not point to the memory its documentation asks
  *      for; a buffer written by another thread while it is read; a mapped file that shrinks; the system
  *      killing the process, or refusing small objects (not tensors) until the library's reserve of 4 MiB is used up.
+ *      [CABI/misuse_handles: test_handles; CABI/misuse_requests: test_requests; CABI/misuse_forward: test_forward;
+ *      CABI/failing: every]
  *   2. A failed call changes nothing that can be seen: out-parameters hold zero or null, handles stay as they were.
+ *      [CABI/failing: good; CABI/misuse_structs: test_struct_sizes; CABI/misuse_arguments: test_text_buffers]
  *   3. Lasting work can be cancelled from any thread; this is seen within one block of the network, and the session
  *      can be used again.
+ *      [CABI/cancel: test_every_step, test_other_threads, test_random_moments]
  *   4. Tensor memory of a session stays under the limit its creator set; da_session_estimate tells the need first.
+ *      [DiffAccelTests/SessionTests: theEstimateIsTheMeasuredPeak, aSessionBeyondItsLimitServesSmallerRequests]
  *   5. Files are opened read-only; nothing outside a given directory is opened through names found inside files;
  *      nothing is written but to a path the caller passed, and then atomically.
+ *      [CABI/files: test_read_only, test_nothing_outside, test_atomic_writing]
  *   6. Distinct sessions may be used from distinct threads at once, also over one model. One session is used by one
  *      thread at a time: a second one gets DA_BUSY. Only da_session_cancel may be called at any time.
+ *      [CABI/threads: test_shared_model, test_contention]
  *   7. No signal handler, locale, rounding mode, working directory or environment variable is changed; errno and the
  *      floating-point environment are restored; nothing is printed.
+ *      [CABI/environment: test_locale, test_floating_point, test_errno, test_process, test_signals,
+ *      prints_nothing]
  *   8. Same inputs, seed and thread count give the same bits on the same CPU.
+ *      [DiffAccelTests/ReproducibilityTests: aSeedDecidesEveryBit; CABI/threads: test_shared_model]
  *   9. Functions and the leading members of structs never change once released; da_abi_version() says which exist.
+ *      [CABI/layout; CABI/abi.sh]
  *
  * Conventions
  *   - Every function that can fail returns a status: 0 is success, negative values are errors, positive ones are

@@ -99,6 +99,30 @@ static void test_errno(void) {
     errno = 0;
 }
 
+/* What belongs to the whole process stays as it was. */
+static void test_process(void) {
+    extern char **environ;
+    char folder[4096], after_folder[4096];
+    struct rlimit limits[RLIM_NLIMITS], limit;
+    int count = 0, after_count = 0;
+    unsigned long sum = 0, after_sum = 0;
+    for (char **at = environ; *at; at++, count++)
+        for (char *c = *at; *c; c++) sum = sum * 31 + (unsigned char)*c;
+    CHECK(getcwd(folder, sizeof folder), "no working directory");
+    for (int i = 0; i < RLIM_NLIMITS; i++) getrlimit((__rlimit_resource_t)i, &limits[i]);
+    mode_t mask = umask(027);
+    child_starts_afresh();
+    CHECK(umask(mask) == 027, "the umask has changed");
+    for (char **at = environ; *at; at++, after_count++)
+        for (char *c = *at; *c; c++) after_sum = after_sum * 31 + (unsigned char)*c;
+    CHECK(count == after_count && sum == after_sum, "environment variables have changed");
+    CHECK(getcwd(after_folder, sizeof folder) && !strcmp(folder, after_folder), "the working directory has changed");
+    for (int i = 0; i < RLIM_NLIMITS; i++) {
+        getrlimit((__rlimit_resource_t)i, &limit);
+        CHECK(limit.rlim_cur == limits[i].rlim_cur && limit.rlim_max == limits[i].rlim_max, "limit %d has changed", i);
+    }
+}
+
 /* ---- signals ---- */
 
 static atomic_int ticks;
@@ -191,6 +215,7 @@ int main(void) {
     test_locale();
     test_floating_point();
     test_errno();
+    test_process();
     test_signals();
     in_child("closed standard streams", without_standard_streams);
     in_child("deleted working directory", without_current_folder);
