@@ -1,6 +1,7 @@
 """What the benchmarks share: taking turns, medians, a description of the machine, Markdown tables and JSON."""
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -52,6 +53,22 @@ def cache_bytes(level):
     return 0
 
 
+def busy_seconds():
+    """(clock, processor time of the whole machine, processor time of this process and its children), in seconds."""
+    tick = os.sysconf("SC_CLK_TCK")
+    fields = [int(value) for value in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    user, nice, system, _idle, _waiting, irq, softirq, steal = fields[:8]
+    own = os.times()
+    return (time.monotonic(), (user + nice + system + irq + softirq + steal) / tick,
+            own.user + own.system + own.children_user + own.children_system)
+
+
+def neighbours(since):
+    """Processors that others (other programs, other machines on the same host) kept busy on average since then."""
+    clock, machine_busy, own = (now - then for now, then in zip(busy_seconds(), since))
+    return max(0.0, (machine_busy - own) / clock) if clock > 0 else 0.0
+
+
 def machine(*modules):
     """Facts about the machine and the versions of the library and the given modules."""
     import diffaccel
@@ -61,7 +78,7 @@ def machine(*modules):
     versions.update({module.__name__: module.__version__ for module in modules})
     return {"cpu": cpu(), "cores": len(os.sched_getaffinity(0)), "isa": described["isa"],
             "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-            "system": f"{platform.system()} {platform.release()}", "load_before": os.getloadavg()[0],
+            "system": f"{platform.system()} {platform.release()}", "busy_at_start": busy_seconds(),
             "date": time.strftime("%Y-%m-%d"), "versions": versions}
 
 
@@ -69,33 +86,45 @@ def sentence(facts):
     """The machine in one line."""
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     return (f"{facts['cpu']}, {facts['cores']} cores ({facts['isa']}), {facts['memory_gb']} GB, {facts['system']}; "
-            f"{versions}; load before the run {facts['load_before']:.1f}; {facts['date']}")
+            f"{versions}; {facts['date']}. Others kept {facts['others_busy']:.2f} cores busy meanwhile.")
+
+
+@dataclasses.dataclass
+class Runs:
+    """One contender's runs: seconds by the clock, seconds of processor time of all threads, and what `beside` gave before and
+    after each."""
+
+    seconds: list = dataclasses.field(default_factory=list)
+    processor: list = dataclasses.field(default_factory=list)
+    around: list = dataclasses.field(default_factory=list)
+
+    @property
+    def median(self):
+        return statistics.median(self.seconds)
 
 
 def alternate(contenders, repeat, beside=None, settle=0.05):
-    """Seconds of each run of each contender, taking turns so that a slow minute strikes all of them.
+    """The `Runs` of each contender, taking turns so that a slow minute strikes all of them.
 
-    Everyone runs once unmeasured first. `beside`, when given, is called between any two runs; its values come back as
-    the second result, for each contender a list of (before, after).
+    Everyone runs once unmeasured first. `beside`, when given, is called between any two runs.
     """
     for run in contenders.values():
         run()
-    seconds = {name: [] for name in contenders}
-    around = {name: [] for name in contenders}
-    for round_number in range(repeat):
+    found = {name: Runs() for name in contenders}
+    names = list(contenders)
+    for turn in range(repeat):
         before = beside() if beside else None
         # The order turns from round to round: nobody always runs behind the same neighbour.
-        names = list(contenders)
-        names = names[round_number % len(names):] + names[: round_number % len(names)]
-        for name in names:
+        for name in names[turn % len(names):] + names[: turn % len(names)]:
             time.sleep(settle)  # threads of the one before, which may still be spinning, go to sleep
-            start = time.perf_counter()
+            processor, start = time.process_time(), time.perf_counter()
             contenders[name]()
-            seconds[name].append(time.perf_counter() - start)
+            found[name].seconds.append(time.perf_counter() - start)
+            found[name].processor.append(time.process_time() - processor)
             after = beside() if beside else None
-            around[name].append((before, after))
+            found[name].around.append((before, after))
             before = after
-    return seconds, around
+    return found
 
 
 def paired_ratio(numerator, denominator):
@@ -116,6 +145,7 @@ def table(header, rows):
 
 def finish(title, facts, text, figures, path):
     """Prints the report and writes the figures."""
+    facts["others_busy"] = round(neighbours(facts.pop("busy_at_start")), 3)
     print(f"## {title}\n\n{sentence(facts)}\n\n{text}\n", flush=True)
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)

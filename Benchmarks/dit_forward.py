@@ -49,24 +49,26 @@ def differences(runs):
     return {name: contenders.largest_difference(runs[name](), wanted) for name in (OURS, OPENVINO) if name in runs}
 
 
-def figures_of(name, seconds, around, flops):
-    peaks = [statistics.mean(pair) for pair in around]
-    rates = [flops / value for value in seconds]
-    return {"seconds": seconds, "median": statistics.median(seconds), "gflops": statistics.median(rates) / 1e9,
-            "fma_gflops": [peak / 1e9 for peak in peaks],
+def figures_of(runs, flops):
+    peaks = [statistics.mean(pair) for pair in runs.around]
+    rates = [flops / value for value in runs.seconds]
+    return {"seconds": runs.seconds, "median": runs.median, "gflops": statistics.median(rates) / 1e9,
+            "processor_seconds": runs.processor, "fma_gflops": [peak / 1e9 for peak in peaks],
             "share_of_peak": statistics.median(rate / peak for rate, peak in zip(rates, peaks))}
 
 
 def report(figures, apart, ratios, args, gflop, loop):
     rows = []
     for name, found in figures.items():
-        rows.append([name, f"{found['median']:.3f} s", common.spread(found["seconds"]), f"{found['gflops']:.1f}",
+        rows.append([name, f"{found['median']:.3f} s", common.spread(found["seconds"]),
+                     f"{statistics.median(found['processor_seconds']):.2f} s", f"{found['gflops']:.1f}",
                      f"{100 * found['share_of_peak']:.0f} %", f"{apart[name]:.1e}" if name in apart else ""])
     peaks = [value for found in figures.values() for value in found["fma_gflops"]]
-    rows.append([f"multiply-add loop ({loop})", "", "", f"{statistics.median(peaks):.1f}", "", ""])
+    rows.append([f"multiply-add loop ({loop})", "", "", "", f"{statistics.median(peaks):.1f}", "", ""])
     text = (f"Batch {args.batch}, latent {args.latent} × {args.latent}, {args.threads} threads, f32, {gflop:.1f} GFLOP, "
             f"{args.repeat} alternating runs each. The loop ran at {common.spread(peaks)} GFLOP/s.\n\n")
-    text += common.table(["", "median", "runs (s)", "GFLOP/s", "of the loop's rate", "difference from torch"], rows)
+    text += common.table(["", "median", "runs (s)", "processor time", "GFLOP/s", "of the loop's rate", "difference from torch"],
+                         rows)
     lines = [f"- {name} = **{value:.2f}** (median of the rounds)" for name, value in ratios.items()]
     return text + "\n\n" + "\n".join(lines)
 
@@ -89,9 +91,9 @@ def main():
     runs, works, _alive = build(args, contenders.Inputs(config, args.batch, args.seed), names)
     apart = differences(runs)
     roofline = native.Roofline(args.threads)
-    seconds, around = common.alternate(runs, args.repeat, beside=roofline.fma)
-    figures = {name: figures_of(name, seconds[name], around[name], works[name]) for name in names}
-    ratios = {f"{name} / {OURS}": common.paired_ratio(seconds[name], seconds[OURS])
+    found = common.alternate(runs, args.repeat, beside=roofline.fma)
+    figures = {name: figures_of(found[name], works[name]) for name in names}
+    ratios = {f"{name} / {OURS}": common.paired_ratio(found[name].seconds, found[OURS].seconds)
               for name in names if name != OURS and OURS in names}
     title = f"One forward of DiT-{args.size}/{args.patch}, {args.threads} threads"
     text = report(figures, apart, ratios, args, works[OURS] / 1e9, roofline.name)

@@ -90,7 +90,8 @@ def main():
     size = warm(loaders.official / "model.safetensors")
     warm(loaders.diffusers / "diffusion_pytorch_model.safetensors")
     with_forward = not args.no_forward and args.dtype == "f32"  # torch's network mixes no element types
-    seconds, _ = common.alternate(loaders.all(with_forward), args.repeat)
+    found = common.alternate(loaders.all(with_forward), args.repeat)
+    seconds = {name: runs.seconds for name, runs in found.items()}
     rows = [[name, f"{statistics.median(values):.2f} s", common.spread(values),
              "" if "forward" in name else f"{size / statistics.median(values) / 1e9:.2f}"] for name, values in seconds.items()]
     text = (f"{size / 1e9:.2f} GB of {args.dtype} weights in the page cache, {args.repeat} alternating runs, {args.threads} "

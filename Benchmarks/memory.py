@@ -104,6 +104,7 @@ def main():
     import random_dit
     import torch
 
+    facts = common.machine(torch)
     argv = ["--threads", str(args.threads), "--size", args.size, "--seed", str(args.seed), "--steps", str(args.steps),
             "--guidance", str(args.guidance)]
     found = {}
@@ -120,7 +121,7 @@ def main():
     text = (f"One sample with guidance {args.guidance}, {args.steps} DDIM steps, {args.threads} threads; MB of 10^6 bytes.\n\n"
             + common.table(["", "libraries imported", "after loading", "peak", "peak less libraries", "library's estimate",
                             "grown / estimate"], rows))
-    common.finish(f"Peak resident memory, DiT-{args.size}/2", common.machine(torch), text, found, args.json)
+    common.finish(f"Peak resident memory, DiT-{args.size}/2", facts, text, found, args.json)
 
 
 if __name__ == "__main__":

@@ -38,10 +38,10 @@ def contest(model, network, config, batch, args):
             ("DiffAccel", "forward"): contenders.ours(model, inputs, args.threads),
             ("torch eager", "forward"): contenders.torch_eager(network, inputs, args.threads)}
     difference = contenders.largest_difference(ours(), eager())
-    seconds, _ = common.alternate(runs, args.repeat, settle=0.02)
+    found = common.alternate(runs, args.repeat, settle=0.02)
     figures = {}
     for what, count in (("step", args.steps), ("forward", 1)):
-        a, b = seconds["DiffAccel", what], seconds["torch eager", what]
+        a, b = (found[name, what].seconds for name in ("DiffAccel", "torch eager"))
         figures[what] = {"ours": [value / count for value in a], "torch": [value / count for value in b],
                          "ratio": common.paired_ratio(b, a)}
     return {"batch": batch, "difference": difference, **figures}
