@@ -12,6 +12,11 @@ public final class Checkpoint: Sendable {
     public let tensors: TensorTable
 
     private let directory: Directory?
+    /// Where the configuration comes from, for messages.
+    private let configSource: String
+
+    /// The name of a configuration that the caller passes.
+    private static let givenConfig = "options.config"
 
     /// Weight files in the order in which they are looked for.
     static let weightFiles = [
@@ -39,11 +44,13 @@ public final class Checkpoint: Sendable {
 
     private init(path: String, tensors: TensorTable, config: JSON?) {
         (self.path, self.tensors, self.config, pipeline, directory) = (path, tensors, config, nil, nil)
+        configSource = Self.givenConfig
     }
 
     private init(_ directory: Directory, config: JSON?) throws(DiffError) {
         path = directory.path
         self.directory = directory
+        configSource = config == nil ? "config.json" : Self.givenConfig
         if let config {
             self.config = config
         } else {
@@ -60,7 +67,7 @@ public final class Checkpoint: Sendable {
             guard let config else {
                 throw DiffError(.format, "\(path): no config.json; pass the configuration with the model")
             }
-            return try JSONObject(config, source: "config.json")
+            return try JSONObject(config, source: configSource)
         }
     }
 
