@@ -34,7 +34,7 @@ def build():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(f".{os.getpid()}")
-    subprocess.run([compiler(), "-O3", "-std=gnu17", "-fPIC", "-shared", "-pthread", "-o", str(partial),
+    subprocess.run([compiler(), "-O3", "-std=gnu17", "-fPIC", "-shared", "-pthread", "-Wl,--wrap=ck_pool_run", "-o", str(partial),
                     *map(str, sources), "-lm", "-ldl"], check=True)
     os.replace(partial, target)
     return target
@@ -58,6 +58,7 @@ def load():
             ("replay_run", None, [c_void_p]),
             ("replay_run_openblas", c_int32, [c_void_p, c_int32]),
             ("replay_output", c_float, [c_void_p, c_int64]),
+            ("replay_tasks", c_int32, [c_void_p, c_int32, POINTER(c_int64)]),
             ("replay_barrier", c_double, [c_void_p, c_int32])]:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
@@ -91,7 +92,7 @@ class Replay:
 
     def __init__(self, layers, threads):
         self.library, self.threads = load(), threads
-        self.kept = [weight for _, weight, _ in layers]
+        self.layers = layers
         self.flops = sum(2.0 * rows * weight.size for rows, weight, _ in layers)
         table = (Layer * len(layers))(*(
             Layer(rows, *weight.shape, int(vectors), 0, weight.ctypes.data) for rows, weight, vectors in layers))
@@ -108,6 +109,13 @@ class Replay:
 
     def output(self, count):
         return [self.library.replay_output(self.handle, index) for index in range(count)]
+
+    def tasks(self, threads):
+        """How many tasks each layer is cut into for so many threads."""
+        counts = (c_int64 * len(self.layers))()
+        if not self.library.replay_tasks(self.handle, threads, counts):
+            raise MemoryError("a pool of threads")
+        return list(counts)
 
     def barrier(self, calls=20000):
         """Seconds of one parallel call that has nothing to do."""

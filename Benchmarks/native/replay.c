@@ -20,7 +20,7 @@ typedef struct {
     ck_pool *pool;
     replay_layer *layers;
     float **packed;
-    float *x, *y;
+    float *x, *y, *scratch;
     int32_t count;
 } replay;
 
@@ -35,12 +35,16 @@ static float *floats(int64_t count) {
     return block;
 }
 
+static int32_t rows_of(const replay_layer *l) { return l->vectors ? CK_ROWS_ARE_VECTORS : CK_ROWS_OF_MATRIX; }
+static int32_t layout_of(const replay_layer *l) { return l->vectors ? CK_ROW_MAJOR : CK_PACKED; }
+
 void replay_destroy(replay *r) {
     if (!r) return;
     for (int32_t i = 0; r->packed && i < r->count; i++) free(r->packed[i]);
     ck_pool_destroy(r->pool);
     free(r->packed);
     free(r->layers);
+    free(r->scratch);
     free(r->x);
     free(r->y);
     free(r);
@@ -51,9 +55,12 @@ replay *replay_create(const replay_layer *layers, int32_t count, int32_t threads
     replay *r = calloc(1, sizeof *r);
     if (!r) return NULL;
     int64_t input = 1, output = 1;
+    size_t scratch = sizeof(float);
     for (int32_t i = 0; i < count; i++) {
         if (layers[i].m * layers[i].k > input) input = layers[i].m * layers[i].k;
         if (layers[i].m * layers[i].n > output) output = layers[i].m * layers[i].n;
+        size_t bytes = ck_linear_scratch(threads, layers[i].k, CK_F32, rows_of(&layers[i]), layout_of(&layers[i]));
+        if (bytes > scratch) scratch = bytes;
     }
     r->count = count;
     r->pool = ck_pool_create(threads);
@@ -61,7 +68,8 @@ replay *replay_create(const replay_layer *layers, int32_t count, int32_t threads
     r->packed = calloc((size_t)count, sizeof *r->packed);
     r->x = floats(input);
     r->y = floats(output);
-    int complete = r->pool && r->layers && r->packed && r->x && r->y;
+    r->scratch = floats((int64_t)(scratch / sizeof(float)));
+    int complete = r->pool && r->layers && r->packed && r->x && r->y && r->scratch;
     if (complete) memcpy(r->layers, layers, (size_t)count * sizeof *layers);
     for (int32_t i = 0; complete && i < count; i++) {
         if (layers[i].vectors) continue;
@@ -77,24 +85,50 @@ replay *replay_create(const replay_layer *layers, int32_t count, int32_t threads
     return r;
 }
 
+static void run_layer(replay *r, ck_pool *pool, int32_t index) {
+    const replay_layer *l = &r->layers[index];
+    ck_linear_args args = {
+        .x = r->x,
+        .ldx = l->k,
+        .w = l->vectors ? l->weights : r->packed[index],
+        .dtype = CK_F32,
+        .y = r->y,
+        .ldy = l->n,
+        .m = l->m,
+        .n = l->n,
+        .k = l->k,
+        .scratch = r->scratch,
+        .rows = rows_of(l),
+        .layout = layout_of(l),
+    };
+    ck_linear(pool, &args);
+}
+
 void replay_run(replay *r) {
+    for (int32_t i = 0; i < r->count; i++) run_layer(r, r->pool, i);
+}
+
+/* Counting instead of running: calls of the pool pass through here (the linker's --wrap), so that the number of tasks a layer
+ * is cut into for any number of threads comes from the code that cuts it. */
+static int64_t *counter;
+void __real_ck_pool_run(ck_pool *pool, int64_t tasks, ck_task task, void *context);
+void __wrap_ck_pool_run(ck_pool *pool, int64_t tasks, ck_task task, void *context) {
+    if (counter) *counter = tasks;
+    else __real_ck_pool_run(pool, tasks, task, context);
+}
+
+/* Tasks of each layer for a pool of that size, into `tasks`. 1 when done. Nothing else of this file may run meanwhile. */
+int32_t replay_tasks(replay *r, int32_t threads, int64_t *tasks) {
+    ck_pool *pool = ck_pool_create(threads); /* starts no thread before its first run */
+    if (!pool) return 0;
     for (int32_t i = 0; i < r->count; i++) {
-        const replay_layer *l = &r->layers[i];
-        ck_linear_args args = {
-            .x = r->x,
-            .ldx = l->k,
-            .w = l->vectors ? l->weights : r->packed[i],
-            .dtype = CK_F32,
-            .y = r->y,
-            .ldy = l->n,
-            .m = l->m,
-            .n = l->n,
-            .k = l->k,
-            .rows = l->vectors ? CK_ROWS_ARE_VECTORS : CK_ROWS_OF_MATRIX,
-            .layout = l->vectors ? CK_ROW_MAJOR : CK_PACKED,
-        };
-        ck_linear(r->pool, &args);
+        tasks[i] = 1;
+        counter = &tasks[i];
+        run_layer(r, pool, i);
     }
+    counter = NULL;
+    ck_pool_destroy(pool);
+    return 1;
 }
 
 /* 1 when OpenBLAS was found. Its own threads share the work out. */
