@@ -1,0 +1,158 @@
+#include "hostile.h"
+#include "meter.h"
+
+#include <dirent.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+const char *const hostile_numbers[] = {"-1",
+                                       "-0",
+                                       "2147483647",
+                                       "2147483648",
+                                       "4294967296",
+                                       "4294967297",
+                                       "4611686018427387905",
+                                       "9223372036854775807",
+                                       "9223372036854775808",
+                                       "18446744073709551615",
+                                       "18446744073709551616",
+                                       "1e3",
+                                       "1.5",
+                                       "1e400",
+                                       "null",
+                                       "\"1\"",
+                                       "[1]",
+                                       "{}",
+                                       "true",
+                                       NULL};
+
+static int checks_passed, checks_failed;
+
+void hostile_check(int holds, const char *file, int line, const char *format, ...) {
+    if (holds) {
+        checks_passed++;
+        return;
+    }
+    /* Some thousand equal failures say no more than the first few. */
+    if (checks_failed++ > 40) return;
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "%s:%d: ", file, line);
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, "\n");
+    va_end(arguments);
+}
+
+int hostile_summary(const char *name) {
+    printf("%s: %d passed, %d failed\n", name, checks_passed, checks_failed);
+    return checks_failed || !checks_passed;
+}
+
+static char folder[64];
+
+static void remove_tree(const char *path) {
+    DIR *stream = opendir(path);
+    if (!stream) return;
+    for (struct dirent *entry; (entry = readdir(stream));) {
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+        char full[600];
+        snprintf(full, sizeof full, "%s/%s", path, entry->d_name);
+        if (unlink(full)) remove_tree(full);
+    }
+    closedir(stream);
+    rmdir(path);
+}
+
+static void remove_folder(void) { remove_tree(folder); }
+
+const char *hostile_folder(void) {
+    if (!folder[0]) {
+        strcpy(folder, access("/dev/shm", W_OK) ? "/tmp/diffaccel-hostile-XXXXXX" : "/dev/shm/diffaccel-hostile-XXXXXX");
+        if (!mkdtemp(folder)) exit(2);
+        atexit(remove_folder);
+    }
+    return folder;
+}
+
+const char *hostile_write(const char *name, const void *data, size_t size) {
+    static char paths[8][512];
+    static int next;
+    char *path = paths[next++ % 8];
+    snprintf(path, sizeof paths[0], "%s/%s", hostile_folder(), name);
+    unlink(path);
+    FILE *file = fopen(path, "wb");
+    if (!file || fwrite(data, 1, size, file) != size || fclose(file)) exit(2);
+    return path;
+}
+
+void hostile_remove(const char *name) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", hostile_folder(), name);
+    if (unlink(path)) remove_tree(path);
+}
+
+uint8_t *hostile_image(const char *header, size_t length, uint64_t stated, size_t data, size_t *size) {
+    *size = 8 + length + data;
+    uint8_t *image = malloc(*size);
+    if (!image) exit(2);
+    memcpy(image, &stated, 8);
+    memcpy(image + 8, header, length);
+    memset(image + 8 + length, 0x40, data);
+    return image;
+}
+
+/* A good model opens and closes: nothing of the failure before is left. */
+static void good_still_opens(const char *id) {
+    static const char *path;
+    static char config[1024];
+    if (!path) {
+        size_t size;
+        uint8_t *image = tiny_transformer(&size);
+        path = strdup(hostile_write("good.weights", image, size));
+        snprintf(config, sizeof config, "%s}", tiny_transformer_config);
+        free(image);
+    }
+    da_model model = NULL;
+    da_model_options options;
+    da_model_options_init(&options, sizeof options);
+    options.config = config;
+    int32_t status = da_model_open(path, &options, &model);
+    CHECK(status == DA_OK && model, "after %s the good model: %s", id, da_last_error());
+    if (model) da_model_close(model);
+}
+
+static void judge(const char *id, int32_t found, const void *out, long peak, size_t size, int32_t status, const char *part) {
+    const char *text = da_last_error();
+    CHECK(found == status, "%s gives %s (%s), expected %s", id, da_status_name(found), text, da_status_name(status));
+    CHECK((found == DA_OK) == (out != NULL), "%s: out-parameter and status do not fit", id);
+    if (found != DA_OK)
+        CHECK(part[0] && strstr(text, part) && strlen(text) <= 2048, "%s: the text does not say \"%s\": %s", id, part, text);
+    /* What is refused, or small and loaded: four times the input and 16 MiB. */
+    CHECK(peak <= 4 * (long)size + (16 << 20), "%s: %ld bytes asked for, %zu given", id, peak, size);
+}
+
+void hostile_open(const char *id, const char *path, const char *family, const char *config, size_t size, int32_t status,
+                  const char *part) {
+    da_model model = (da_model)(uintptr_t)1;
+    da_model_options options;
+    da_model_options_init(&options, sizeof options);
+    options.family = family;
+    options.config = config;
+    meter_start();
+    int32_t found = da_model_open(path, &options, &model);
+    judge(id, found, model, meter_peak(), size, status, part);
+    if (found == DA_OK) da_model_close(model);
+    good_still_opens(id);
+}
+
+void hostile_plan(const char *id, const char *path, const char *text, size_t length, size_t size, int32_t status,
+                  const char *part) {
+    da_plan plan = (da_plan)(uintptr_t)1;
+    meter_start();
+    int32_t found = path ? da_plan_load(path, &plan) : da_plan_parse(text, length, &plan);
+    judge(id, found, plan, meter_peak(), size, status, part);
+    if (found == DA_OK) da_plan_close(plan);
+    plan = NULL;
+    CHECK(da_plan_parse("{}", 2, &plan) == DA_OK, "after %s a good plan: %s", id, da_last_error());
+    da_plan_close(plan);
+}

@@ -1,0 +1,63 @@
+/* Hostile inputs through the C interface, each with the status and the words it must be answered with. */
+#ifndef HOSTILE_H
+#define HOSTILE_H
+
+#include "../Fuzz/weights.h"
+
+#include <diffaccel.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* CHECK(condition, "text", ...): counts, for all files of a program together, and tells what failed. */
+#define CHECK(condition, ...) hostile_check((condition) != 0, __FILE__, __LINE__, __VA_ARGS__)
+void hostile_check(int holds, const char *file, int line, const char *format, ...);
+
+/* Prints "name: N passed, N failed"; the program's exit code. */
+int hostile_summary(const char *name);
+
+/* `text` is what differs between the cases of one table; `part` must stand in the text of the failure and names the place:
+ * file, tensor, byte or JSON path. For DA_OK `part` is not looked at. */
+struct hostile {
+    const char *id;
+    const char *text;
+    int data; /* bytes behind a safetensors header */
+    int32_t status;
+    const char *part;
+};
+
+/* The scratch folder, removed at exit. */
+const char *hostile_folder(void);
+
+/* Writes `size` bytes as the file `name` of the scratch folder; gives its path, valid for the next eight calls. */
+const char *hostile_write(const char *name, const void *data, size_t size);
+void hostile_remove(const char *name);
+
+/* A safetensors file of this header, its true length or `stated`, and data; to be freed. */
+uint8_t *hostile_image(const char *header, size_t length, uint64_t stated, size_t data, size_t *size);
+
+/* Opens `path`; checks status, text, out-parameter and the memory asked for during the call, for input of `size` bytes; then
+ * that a good model still opens. `family` and `config` may be null. */
+void hostile_open(const char *id, const char *path, const char *family, const char *config, size_t size, int32_t status,
+                  const char *part);
+
+/* The same for a plan, from text or, when `path` is not null, from a file. */
+void hostile_plan(const char *id, const char *path, const char *text, size_t length, size_t size, int32_t status,
+                  const char *part);
+
+/* The tables. */
+void cases_safetensors(void);
+void cases_numbers(void);
+void cases_large(void);
+void cases_shards(void);
+void cases_places(void);
+void cases_configs(void);
+void cases_schedulers(void);
+void cases_plans(void);
+
+/* Numbers at which counts, lengths and offsets have gone wrong, as text. */
+extern const char *const hostile_numbers[];
+
+#endif

@@ -1,0 +1,14 @@
+/* Every hostile input of the tables: status, text, memory, and a good file afterwards. */
+#include "hostile.h"
+
+int main(void) {
+    cases_safetensors();
+    cases_numbers();
+    cases_large();
+    cases_shards();
+    cases_places();
+    cases_configs();
+    cases_schedulers();
+    cases_plans();
+    return hostile_summary("verdicts");
+}
