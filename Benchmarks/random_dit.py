@@ -126,7 +126,9 @@ def linear_layers(network, batch):
     layers = [(tokens, weight(network.x_embedder.proj), False)]
     layers += [(batch, weight(network.t_embedder.mlp[index]), True) for index in (0, 2)]
     for block in network.blocks:
-        layers.append((batch, weight(block.adaLN_modulation[1]), True))
+        # The library computes the six modulation vectors in four calls: shift and scale, gate, and the same for the MLP.
+        modulation, width = weight(block.adaLN_modulation[1]), network.config["hidden_size"]
+        layers += [(batch, modulation[start * width: stop * width], True) for start, stop in ((0, 2), (2, 3), (3, 5), (5, 6))]
         layers += [(tokens, weight(layer), False)
                    for layer in (block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2)]
     layers.append((batch, weight(network.final_layer.adaLN_modulation[1]), True))
