@@ -9,6 +9,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
 PYTHON ?= python3
+HOSTILE_PYTHON ?= $(PYTHON)
 CLANG_FORMAT ?= clang-format
 
 # Fails the build when a target imports what it does not name as a dependency: the layers stay layers.
@@ -18,7 +19,7 @@ LIBRARY := $(RELEASE)/libdiffaccel.so
 CLI := $(RELEASE)/diffaccel-cli
 VENV := .venv
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' bindings/python/pyproject.toml)
-C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Sources/CBoundary/*.c Sources/CKernels/*.c)
+C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Tests/Hostile/*.[ch] Sources/CBoundary/*.c Sources/CKernels/*.c)
 SWIFT_SOURCES = Sources Tests bindings Package.swift
 
 .DEFAULT_GOAL := all
@@ -88,6 +89,7 @@ test: deps
 	$(MAKE) --no-print-directory format-check
 	$(MAKE) --no-print-directory test-swift
 	$(MAKE) --no-print-directory test-c
+	$(MAKE) --no-print-directory test-hostile
 	$(MAKE) --no-print-directory test-fuzz
 	$(MAKE) --no-print-directory test-python
 
@@ -109,6 +111,10 @@ test-tsan:
 # The C programs under valgrind, which sees leaks and uninitialised memory in the library as it is shipped.
 test-valgrind: build
 	Tests/CABI/valgrind.sh $(RELEASE)
+
+# Hostile files and failing system calls. HOSTILE_PYTHON names a Python with the safetensors package, to compare verdicts with.
+test-hostile: build
+	HOSTILE_PYTHON="$(HOSTILE_PYTHON)" Tests/Hostile/run.sh $(RELEASE)
 
 # Ten targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
 test-fuzz: build

@@ -15,10 +15,16 @@ public struct JSONObject: Sendable {
     /// The object `value`. Throws `format` when it is something else.
     public init(_ value: JSON, source: String, path: String = "") throws(DiffError) {
         guard case .object(let members) = value else {
-            let place = path.isEmpty ? source : "\(source): \(path)"
-            throw DiffError(.format, "\(place): expected an object, found \(value.summary)")
+            throw DiffError(.format, "\(Self.place(source, path)): expected an object, found \(value.summary)")
         }
         (self.source, self.path, self.members) = (source, path, members)
+    }
+
+    /// The file or option and the path in it, for messages about the object as a whole.
+    public var place: String { Self.place(source, path) }
+
+    private static func place(_ source: String, _ path: String) -> String {
+        path.isEmpty ? source : "\(source): \(path)"
     }
 
     /// Names of the members, sorted.

@@ -14,7 +14,8 @@ struct ShardIndex: Sendable {
         let json = try unsafe JSON(parsing: text, limits: limits, source: source)
         let map = try JSONObject(json, source: source).object("weight_map")
         guard !map.members.isEmpty, map.members.count <= Limits.tensors else {
-            throw map.error("", "\(map.members.count) tensors; 1 to \(Limits.tensors) are allowed")
+            throw DiffError(
+                .format, "\(map.place): \(map.members.count) tensors; 1 to \(Limits.tensors) are allowed")
         }
         var positions: [String: Int] = [:]
         for (name, value) in map.members {

@@ -40,13 +40,13 @@ public struct AutoencoderConfiguration: Sendable, Equatable {
         usesQuantConvolution = try c.bool("use_quant_conv", default: true)
         usesPostQuantConvolution = try c.bool("use_post_quant_conv", default: true)
         guard (1...8).contains(levelChannels.count) else {
-            throw DiffError(.format, "\(c.path): block_out_channels must name 1 to 8 levels")
+            throw DiffError(.format, "\(c.place): block_out_channels must name 1 to 8 levels")
         }
         for channels in levelChannels where channels % groups != 0 {
-            throw DiffError(.format, "\(c.path): \(channels) channels are not divisible into \(groups) groups")
+            throw DiffError(.format, "\(c.place): \(channels) channels are not divisible into \(groups) groups")
         }
         guard try c.string("act_fn", default: "silu") == "silu" else {
-            throw DiffError(.unsupported, "\(c.path): act_fn must be \"silu\"")
+            throw DiffError(.unsupported, "\(c.place): act_fn must be \"silu\"")
         }
     }
 }

@@ -62,7 +62,7 @@ public struct DiTConfiguration: Sendable, Equatable {
         } else {
             try self.init(official: config, conventions)
         }
-        try check(config.path)
+        try check(config.place)
     }
 
     private init(official c: JSONObject, _ conventions: DiTConventions) throws(DiffError) {
@@ -104,26 +104,26 @@ public struct DiTConfiguration: Sendable, Equatable {
             ("activation_fn", "gelu-approximate"), ("norm_type", "ada_norm_zero"),
         ]
         for (key, value) in expected where try c.string(key, default: value) != value {
-            throw DiffError(.unsupported, "\(c.path): \(key) must be \"\(value)\" for a DiT")
+            throw DiffError(.unsupported, "\(c.place): \(key) must be \"\(value)\" for a DiT")
         }
     }
 
-    private func check(_ path: String) throws(DiffError) {
+    private func check(_ place: String) throws(DiffError) {
         guard width <= 65536, width % heads == 0 else {
-            throw DiffError(.format, "\(path): a width of \(width) is not divisible into \(heads) heads")
+            throw DiffError(.format, "\(place): a width of \(width) is not divisible into \(heads) heads")
         }
-        guard width % 4 == 0 else { throw DiffError(.format, "\(path): the width \(width) is no multiple of 4") }
+        guard width % 4 == 0 else { throw DiffError(.format, "\(place): the width \(width) is no multiple of 4") }
         guard inputSize % patchSize == 0 else {
-            throw DiffError(.format, "\(path): an input of \(inputSize) has no patches of \(patchSize)")
+            throw DiffError(.format, "\(place): an input of \(inputSize) has no patches of \(patchSize)")
         }
         guard timeFeatures % 2 == 0 else {
-            throw DiffError(.format, "\(path): frequency_embedding_size \(timeFeatures) is odd")
+            throw DiffError(.format, "\(place): frequency_embedding_size \(timeFeatures) is odd")
         }
         guard outChannels == inChannels || outChannels == 2 * inChannels else {
-            throw DiffError(.format, "\(path): \(outChannels) output channels for \(inChannels) input channels")
+            throw DiffError(.format, "\(place): \(outChannels) output channels for \(inChannels) input channels")
         }
         guard tokens <= Self.maxTokens, patchSize * patchSize * outChannels <= 1 << 22, mlpWidth <= 1 << 22 else {
-            throw DiffError(.format, "\(path): \(tokens) tokens of \(patchSize) x \(patchSize) patches are too many")
+            throw DiffError(.format, "\(place): \(tokens) tokens of \(patchSize) x \(patchSize) patches are too many")
         }
     }
 }
