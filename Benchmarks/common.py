@@ -15,6 +15,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "bindings" / "python"), str(ROOT / "Tools")]
 os.environ.setdefault("DIFFACCEL_LIBRARY", str(ROOT / ".build" / "release" / "libdiffaccel.so"))
 
+if not pathlib.Path(os.environ["DIFFACCEL_LIBRARY"]).exists():
+    raise SystemExit(f"{os.environ['DIFFACCEL_LIBRARY']} is missing: make first, or set DIFFACCEL_LIBRARY")
+
 #: Where checkpoints and other large files are written once and found again.
 CACHE = pathlib.Path(os.environ.get("DIFFACCEL_BENCHMARK_CACHE", ROOT / ".cache" / "benchmarks"))
 

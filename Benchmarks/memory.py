@@ -71,13 +71,13 @@ def half_time(network, t, dtype):
     return network.t_embedder.mlp(torch.cat([angle.cos(), angle.sin()], dim=-1).to(dtype))
 
 
-#: name: (child, layout, element type of the checkpoint, plan)
+#: name: (child, layout, element type of the checkpoint, plan, what the table calls it)
 CONTENDERS = {
-    "ours-f32": (child_ours, "diffusers", "f32", None),
-    "ours-f32-cached": (child_ours, "diffusers", "f32", {"policy": "alternate"}),
-    "ours-bf16": (child_ours, "diffusers", "bf16", None),
-    "torch-f32": (child_torch, "official", "f32", None),
-    "torch-bf16": (child_torch, "official", "bf16", None),
+    "ours-f32": (child_ours, "diffusers", "f32", None, "DiffAccel, f32"),
+    "ours-f32-cached": (child_ours, "diffusers", "f32", {"policy": "alternate"}, "DiffAccel, f32, every output kept"),
+    "ours-bf16": (child_ours, "diffusers", "bf16", None, "DiffAccel, bf16 weights"),
+    "torch-f32": (child_torch, "official", "f32", None, "torch eager, f32"),
+    "torch-bf16": (child_torch, "official", "bf16", None, "torch eager, bf16 weights and arithmetic"),
 }
 
 
@@ -96,7 +96,7 @@ def main():
     parser.add_argument("--folder", help="its checkpoint")
     args = parser.parse_args()
     if args.child:
-        child, _, _, plan = CONTENDERS[args.child]
+        child, _, _, plan, _ = CONTENDERS[args.child]
         found = child(args.folder, args, plan)
         print(json.dumps({**found, "peak": resident()}))
         return
@@ -109,7 +109,7 @@ def main():
             "--guidance", str(args.guidance)]
     found = {}
     for name in args.only:
-        _, layout, dtype, _ = CONTENDERS[name]
+        _, layout, dtype, _, _ = CONTENDERS[name]
         folder = random_dit.checkpoint(args.size, layout, dtype, seed=args.seed)
         found[name] = measure(name, folder, argv)
     rows = []
@@ -117,7 +117,7 @@ def main():
         mb = {key: f"{figures[key] / 1e6:,.0f}" if key in figures else "" for key in ("imported", "loaded", "peak", "estimate")}
         grown = figures["peak"] - figures["imported"]
         beside = f"{grown / figures['estimate']:.3f}" if "estimate" in figures else ""
-        rows.append([name, mb["imported"], mb["loaded"], f"**{mb['peak']}**", f"{grown / 1e6:,.0f}", mb["estimate"], beside])
+        rows.append([CONTENDERS[name][-1], mb["imported"], mb["loaded"], f"**{mb['peak']}**", f"{grown / 1e6:,.0f}", mb["estimate"], beside])
     text = (f"One sample with guidance {args.guidance}, {args.steps} DDIM steps, {args.threads} threads; MB of 10^6 bytes.\n\n"
             + common.table(["", "libraries imported", "after loading", "peak", "peak less libraries", "library's estimate",
                             "grown / estimate"], rows))

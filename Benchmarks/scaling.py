@@ -90,7 +90,8 @@ def main():
     text += (f"\n\nMeasured speed-up with {args.threads} threads: **{speedup:.2f}** (median of {args.repeat} rounds); the loop's "
              f"own: {rates[args.threads] / rates[1]:.2f}.")
     common.finish(f"Threads, DiT-{args.size}/2, batch {args.batch}", facts, text,
-                  {"measured": {p: one.seconds for p, one in found.items()}, "speedup": speedup, "rates": rates,
+                  {"measured": {p: one.seconds for p, one in found.items()},
+                   "processor": {p: one.processor for p, one in found.items()}, "speedup": speedup, "rates": rates,
                    "read": machine.read_of, "barrier": machine.barrier, "efficiency": efficiency, "model": predicted}, args.json)
 
 
