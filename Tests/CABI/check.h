@@ -11,6 +11,19 @@
 
 #include "tiny_checkpoint.h"
 
+/* Whether the program is built with a sanitizer, which takes address space, stack and time of its own. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 static atomic_int checks_passed, checks_failed;
 
 static inline void check_that(int holds, const char *file, int line, const char *format, ...) {

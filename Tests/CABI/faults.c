@@ -2,11 +2,17 @@
 #define _GNU_SOURCE
 #include "faults.h"
 
+#include <diffaccel.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
+
+#if defined(__clang__)
+/* These functions are called before a sanitizer is ready for code of its making. */
+#pragma clang attribute push(__attribute__((no_sanitize("address", "thread"))), apply_to = function)
+#endif
 
 struct fault {
     _Atomic int64_t asked, at;
@@ -17,7 +23,14 @@ static struct fault allocation, thread;
 static _Atomic int64_t given, live;
 static _Atomic size_t threshold;
 
+/* From the first call of `set` on: a sanitizer's own first blocks, before it is ready, must not be asked for their size. */
+static atomic_int counting;
+static void *library; /* where the library is loaded */
+
 static void set(struct fault *fault, int64_t number, int lasting) {
+    Dl_info info;
+    if (!library && dladdr((const void *)(uintptr_t)da_version_string, &info)) library = info.dli_fbase;
+    counting = 1;
     atomic_store(&fault->at, 0);
     atomic_store(&given, 0);
     atomic_store(&fault->asked, 0);
@@ -56,40 +69,47 @@ void __interceptor_free(void *block) __attribute__((weak));
 
 #define SYSTEM(name) (__interceptor_##name ? __interceptor_##name : __libc_##name)
 
-static int refused_block(size_t size) {
-    if (size < atomic_load(&threshold) || !refused(&allocation)) return 0;
+/* A sanitizer cannot do without its own blocks: then only the library's are refused. Without one, everybody's are. */
+static int may_refuse(const void *caller) {
+    Dl_info of_caller;
+    return !__interceptor_malloc || (dladdr(caller, &of_caller) && of_caller.dli_fbase == library);
+}
+
+static int refused_block(size_t size, const void *caller) {
+    if (!atomic_load(&allocation.at) || size < atomic_load(&threshold) || !may_refuse(caller) || !refused(&allocation))
+        return 0;
     errno = ENOMEM;
     return 1;
 }
 
 static void *counted(void *block) {
-    if (block) atomic_fetch_add(&live, (int64_t)malloc_usable_size(block));
+    if (block && counting) atomic_fetch_add(&live, (int64_t)malloc_usable_size(block));
     return block;
 }
 
-void *malloc(size_t size) { return refused_block(size) ? NULL : counted(SYSTEM(malloc)(size)); }
+void *malloc(size_t size) { return refused_block(size, __builtin_return_address(0)) ? NULL : counted(SYSTEM(malloc)(size)); }
 
 void *calloc(size_t count, size_t size) {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes)) bytes = SIZE_MAX;
-    return refused_block(bytes) ? NULL : counted(SYSTEM(calloc)(count, size));
+    return refused_block(bytes, __builtin_return_address(0)) ? NULL : counted(SYSTEM(calloc)(count, size));
 }
 
 void *realloc(void *block, size_t size) {
-    if (refused_block(size)) return NULL;
-    int64_t before = block ? (int64_t)malloc_usable_size(block) : 0;
+    if (refused_block(size, __builtin_return_address(0))) return NULL;
+    int64_t before = block && counting ? (int64_t)malloc_usable_size(block) : 0;
     void *moved = SYSTEM(realloc)(block, size);
     if (moved || !size) atomic_fetch_sub(&live, before);
     return counted(moved);
 }
 
-static void *aligned(size_t alignment, size_t size) {
-    return refused_block(size) ? NULL : counted(SYSTEM(memalign)(alignment, size));
+static void *aligned(size_t alignment, size_t size, const void *caller) {
+    return refused_block(size, caller) ? NULL : counted(SYSTEM(memalign)(alignment, size));
 }
-void *memalign(size_t alignment, size_t size) { return aligned(alignment, size); }
-void *aligned_alloc(size_t alignment, size_t size) { return aligned(alignment, size); }
+void *memalign(size_t alignment, size_t size) { return aligned(alignment, size, __builtin_return_address(0)); }
+void *aligned_alloc(size_t alignment, size_t size) { return aligned(alignment, size, __builtin_return_address(0)); }
 int posix_memalign(void **block, size_t alignment, size_t size) {
-    void *made = aligned(alignment, size);
+    void *made = aligned(alignment, size, __builtin_return_address(0));
     if (!made) return ENOMEM;
     *block = made;
     return 0;
@@ -97,17 +117,23 @@ int posix_memalign(void **block, size_t alignment, size_t size) {
 
 void free(void *block) {
     if (!block) return;
-    atomic_fetch_sub(&live, (int64_t)malloc_usable_size(block));
+    if (counting) atomic_fetch_sub(&live, (int64_t)malloc_usable_size(block));
     SYSTEM(free)(block);
 }
 
 /* ---- threads ---- */
 
+typedef int create_thread(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+create_thread __interceptor_pthread_create __attribute__((weak));
+
 int pthread_create(pthread_t *made, const pthread_attr_t *attributes, void *(*body)(void *), void *argument) {
-    typedef int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
     if (refused(&thread)) return EAGAIN;
-    create next;
+    create_thread *next = __interceptor_pthread_create;
     /* A cast between function and object pointers is no C; POSIX asks for this form. */
-    *(void **)&next = dlsym(RTLD_NEXT, "pthread_create");
+    if (!next) *(void **)&next = dlsym(RTLD_NEXT, "pthread_create");
     return next(made, attributes, body, argument);
 }
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif

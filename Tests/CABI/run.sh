@@ -68,6 +68,8 @@ for program in ${PROGRAMS:-$all}; do
     extra=
     [ "$program" = failing ] && extra=$here/faults.c
     flags="-std=c11 -O1 -g -Wall -Wextra -Werror ${CFLAGS:-} -I$root/include"
+    # The system's linker warns about a sanitizer's own symbols.
+    [ -n "$sanitizer" ] && flags="$flags -fuse-ld=lld"
     # shellcheck disable=SC2086
     if ! "$cc" $flags "$here/$program.c" "$here/tiny_checkpoint.c" $extra -o "$work/$program" -L"$folder" -ldiffaccel \
         -Wl,-rpath,"$folder" -lm -lpthread -ldl; then

@@ -34,7 +34,6 @@ esac
 case $part in swift) ;; *)
     "$swift" build --product diffaccel --sanitize="$sanitizer" --scratch-path "$scratch" || exit 1
     export ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1:quarantine_size_mb=16
-    export LSAN_OPTIONS=suppressions=$here/leaks.supp:print_suppressions=0
     # history_size: the default forgets the other side of a race after some thousand accesses.
     export TSAN_OPTIONS=allocator_may_return_null=1:suppressions=$here/races.supp:history_size=4
     CC=${SANITIZER_CC:-$toolchain/clang} CFLAGS="-fsanitize=$sanitizer" SANITIZER=$sanitizer \
