@@ -135,11 +135,19 @@ static void test_signals(void) {
     struct sigaction before[32], after[32];
     for (int i = 1; i < 32; i++) sigaction(i, NULL, &before[i]);
     signal(SIGALRM, tick);
+    signal(SIGPROF, tick);
     struct itimerval often = {{0, 1000}, {0, 1000}}, never = {{0, 0}, {0, 0}};
     setitimer(ITIMER_REAL, &often, NULL);
-    for (int i = 0; i < 10; i++) same("signals at 1 kHz");
+    setitimer(ITIMER_PROF, &often, NULL);
+    for (int i = 0; i < 20 || (ticks < 20 && i < 10000); i++) same("signals at 1 kHz");
+    CHECK(ticks >= 20, "only %d signals came", (int)ticks);
+    da_model again = NULL;
+    STATUS(DA_OK, da_model_open(tiny_checkpoint(), NULL, &again));
+    STATUS(DA_OK, da_model_close(again));
     setitimer(ITIMER_REAL, &never, NULL);
+    setitimer(ITIMER_PROF, &never, NULL);
     signal(SIGALRM, SIG_DFL);
+    signal(SIGPROF, SIG_DFL);
     for (int i = 1; i < 32; i++) {
         sigaction(i, NULL, &after[i]);
         CHECK(before[i].sa_handler == after[i].sa_handler, "the handler of signal %d has changed", i);

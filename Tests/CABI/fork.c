@@ -53,7 +53,7 @@ static void test_fork(void) {
     pthread_t thread;
     CHECK(!pthread_create(&thread, NULL, work, &request), "no thread");
     while (!busy_started) usleep(1000);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 25; i++) {
         in_child("fork while another thread samples", child_starts_afresh);
         in_child("fork while another thread samples, its session", child_touches_busy);
     }

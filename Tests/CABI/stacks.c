@@ -4,26 +4,73 @@
 
 #include "surroundings.h"
 
+static void texts(da_model own, da_plan plan, da_session small, da_result made) {
+    static char text[1 << 16];
+    size_t needed;
+    da_request request = check_request();
+    STATUS(DA_OK, da_library_describe(text, sizeof text, &needed));
+    STATUS(DA_OK, da_model_describe(own, text, sizeof text, &needed));
+    STATUS(DA_OK, da_plan_describe(plan, own, 6, text, sizeof text, &needed));
+    STATUS(DA_OK, da_session_estimate(small, &request, text, sizeof text, &needed));
+    STATUS(DA_OK, da_result_stats(made, text, sizeof text, &needed));
+    CHECK(da_version_string() && da_abi_version() > 0 && da_status_name(DA_IO) && da_last_error(), "constants");
+    STATUS(DA_OK, da_set_log(NULL, NULL, DA_LOG_NONE));
+}
+
+static void plans(da_plan plan) {
+    char path[] = "/tmp/diffaccel-stack-XXXXXX";
+    int file = mkstemp(path);
+    da_plan stacked = NULL, loaded = NULL;
+    CHECK(file >= 0 && !close(file), "no file");
+    STATUS(DA_OK, da_plan_save(plan, path));
+    STATUS(DA_OK, da_plan_load(path, &loaded));
+    STATUS(DA_OK, da_plan_stack(loaded, plan, &stacked));
+    STATUS(DA_OK, da_plan_close(stacked));
+    STATUS(DA_OK, da_plan_close(loaded));
+    unlink(path);
+    /* Recursion is what runs out of stack. */
+    static char nested[200000];
+    memset(nested, '[', sizeof nested);
+    da_plan refused = NULL;
+    CHECK(da_plan_parse(nested, sizeof nested, &refused) < 0, "nesting is accepted");
+}
+
+static void forward(da_model own) {
+    static float x[TINY_STATE], t[1] = {10}, out[2 * TINY_STATE];
+    static int64_t y[1] = {1}, order[100];
+    da_forward_options options;
+    STATUS(DA_OK, da_forward_options_init(&options, sizeof options));
+    da_tensor output = {.struct_size = sizeof output, .name = "out", .data = out, .bytes = sizeof out};
+    const da_tensor inputs[3] = {{sizeof *inputs, DA_F32, "x", x, sizeof x, 4, 0, {1, TINY_CHANNELS, TINY_SIDE, TINY_SIDE}},
+                                 {sizeof *inputs, DA_F32, "t", t, sizeof t, 1, 0, {1}},
+                                 {sizeof *inputs, DA_I64, "y", y, sizeof y, 1, 0, {1}}};
+    STATUS(DA_OK, da_random_normal(1, TINY_STATE, x));
+    STATUS(DA_OK, da_model_forward(own, inputs, 3, &output, 1, &options));
+    STATUS(DA_OK, da_random_uniform(1, TINY_STATE, x));
+    STATUS(DA_OK, da_random_permutation(1, 100, order));
+}
+
 static void *in_small_stack(void *argument) {
     (void)argument;
-    char text[2048];
-    size_t needed;
     da_model own = NULL;
-    STATUS(DA_OK, da_model_open(tiny_checkpoint(), NULL, &own));
+    da_model_options options;
+    STATUS(DA_OK, da_model_options_init(&options, sizeof options));
+    STATUS(DA_OK, da_model_open(tiny_checkpoint(), &options, &own));
     da_plan plan = NULL;
     const char *json = "{\"method\":\"l2c\",\"policy\":\"interval\",\"interval\":2}";
     STATUS(DA_OK, da_plan_parse(json, strlen(json), &plan));
-    STATUS(DA_OK, da_plan_describe(plan, own, 6, text, sizeof text, &needed));
     da_session small = check_session(own, NULL, 2);
     da_request request = check_request();
     float found[N];
     STATUS(DA_OK, check_sample(small, &request, found));
     CHECK(!memcmp(found, expected, sizeof found), "small stack: other values");
-    STATUS(DA_MORE, da_session_estimate(small, &request, NULL, 0, &needed));
-    static char nested[200000];
-    memset(nested, '[', sizeof nested);
-    da_plan refused = NULL;
-    CHECK(da_plan_parse(nested, sizeof nested, &refused) < 0, "nesting is accepted");
+    da_result made = NULL;
+    STATUS(DA_OK, da_session_sample(small, &request, &made));
+    texts(own, plan, small, made);
+    plans(plan);
+    forward(own);
+    STATUS(DA_OK, da_session_cancel(small));
+    STATUS(DA_OK, da_result_close(made));
     STATUS(DA_OK, da_session_close(small));
     STATUS(DA_OK, da_plan_close(plan));
     STATUS(DA_OK, da_model_close(own));
