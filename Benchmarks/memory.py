@@ -117,7 +117,8 @@ def main():
         mb = {key: f"{figures[key] / 1e6:,.0f}" if key in figures else "" for key in ("imported", "loaded", "peak", "estimate")}
         grown = figures["peak"] - figures["imported"]
         beside = f"{grown / figures['estimate']:.3f}" if "estimate" in figures else ""
-        rows.append([CONTENDERS[name][-1], mb["imported"], mb["loaded"], f"**{mb['peak']}**", f"{grown / 1e6:,.0f}", mb["estimate"], beside])
+        rows.append([CONTENDERS[name][-1], mb["imported"], mb["loaded"], f"**{mb['peak']}**", f"{grown / 1e6:,.0f}",
+                     mb["estimate"], beside])
     text = (f"One sample with guidance {args.guidance}, {args.steps} DDIM steps, {args.threads} threads; MB of 10^6 bytes.\n\n"
             + common.table(["", "libraries imported", "after loading", "peak", "peak less libraries", "library's estimate",
                             "grown / estimate"], rows))

@@ -34,8 +34,8 @@ def build():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(f".{os.getpid()}")
-    subprocess.run([compiler(), "-O3", "-std=gnu17", "-fPIC", "-shared", "-pthread", "-Wl,--wrap=ck_pool_run", "-o", str(partial),
-                    *map(str, sources), "-lm", "-ldl"], check=True)
+    subprocess.run([compiler(), "-O3", "-std=gnu17", "-fPIC", "-shared", "-pthread", "-Wl,--wrap=ck_pool_run",
+                    "-o", str(partial), *map(str, sources), "-lm", "-ldl"], check=True)
     os.replace(partial, target)
     return target
 
@@ -51,7 +51,7 @@ def load():
     library = ctypes.CDLL(str(build()))
     for name, result, arguments in [
             ("roofline_name", c_char_p, []),
-            ("roofline_fma", c_double, [c_int32, c_double]),
+            ("roofline_fma", c_double, [c_int32, c_double, POINTER(c_double)]),
             ("roofline_read", c_double, [c_int32, c_void_p, c_int64, c_double]),
             ("replay_create", c_void_p, [POINTER(Layer), c_int32, c_int32]),
             ("replay_destroy", None, [c_void_p]),
@@ -73,11 +73,12 @@ class Roofline:
         self.name = self.library.roofline_name().decode()
 
     def fma(self):
-        """FLOP/s of a loop of multiply-adds on registers."""
-        rate = self.library.roofline_fma(self.threads, self.seconds)
+        """A loop of multiply-adds on registers: (FLOP/s of all threads by the clock, FLOP/s of one by processor time)."""
+        core = c_double()
+        rate = self.library.roofline_fma(self.threads, self.seconds, ctypes.byref(core))
         if rate <= 0:
             raise RuntimeError("the threads of the roofline loop could not be started")
-        return rate
+        return rate, core.value
 
     def read(self, array):
         """Bytes a second read from a float32 array, which should be far larger than the caches."""

@@ -7,6 +7,7 @@ measured one.
     python Benchmarks/scaling.py --repeat 7 --predict 8 64 --json out/scaling.json
 """
 
+import dataclasses
 import statistics
 
 import numpy as np
@@ -27,13 +28,13 @@ def network_of(model, replay, args, predicted):
     return cost_model.Network(model.description["flops"] * args.batch, layers, blocks, args.serial_us * 1e-6 * blocks)
 
 
-def machine_of(rooflines, rates, replay, args):
+def machine_of(rooflines, rates, core, replay, args):
     """What one core and all of the used ones do; the memory's rate is that of an array far larger than the caches."""
     data = np.ones(1 << 27, dtype=np.float32)
     read = {p: statistics.median(roofline.read(data) for _ in range(args.repeat)) for p, roofline in rooflines.items()}
     barrier = statistics.median(replay.barrier() for _ in range(args.repeat))
     limit = args.memory_gbs * 1e9 if args.memory_gbs else max(read.values())
-    return cost_model.Machine(fma=rates[1], read=read[1], read_limit=limit, barrier=barrier / max(1, args.threads - 1),
+    return cost_model.Machine(fma=core, read=read[1], read_limit=limit, barrier=barrier / max(1, args.threads - 1),
                               fma_of=rates, read_of=read)
 
 
@@ -50,9 +51,10 @@ def report(found, machine, efficiency, p, measured):
         note = f"{measured[figures['threads']]:.3f} s" if figures["threads"] in measured else ""
         rows.append([figures["threads"], *(f"{1e3 * figures['parts'][key]:.1f}" for key in keys),
                      f"**{figures['seconds']:.3f} s**", f"{one / figures['seconds']:.2f}", note])
-    text = (f"One core: {machine.fma / 1e9:.1f} GFLOP/s in the multiply-add loop, {machine.read / 1e9:.1f} GB/s read; {p} cores: "
-            f"{machine.fma_of[p] / 1e9:.1f} GFLOP/s, {machine.read_of[p] / 1e9:.1f} GB/s, {1e6 * machine.barrier:.2f} µs for a "
-            f"parallel call per further thread. Kernels' efficiency on one core: {100 * efficiency:.0f} % (fitted).\n\n")
+    text = (f"Multiply-add loop: {machine.fma / 1e9:.1f} GFLOP/s of a core by processor time; by the clock "
+            f"{machine.fma_of[1] / 1e9:.1f} with one thread, {machine.fma_of[p] / 1e9:.1f} with {p}. Memory read: "
+            f"{machine.read / 1e9:.1f} and {machine.read_of[p] / 1e9:.1f} GB/s. A parallel call: {1e6 * machine.barrier:.2f} µs per "
+            f"further thread. Kernels' efficiency on one core, by processor time: {100 * efficiency:.0f} % (fitted).\n\n")
     return text + common.table(["threads", *(f"{key} (ms)" for key in keys), "model", "speed-up", "measured"], rows)
 
 
@@ -80,15 +82,18 @@ def main():
     found = common.alternate(runs, args.repeat, beside)
     measured = {p: found[p].median for p in runs}
     samples = [sample for one in found.values() for pair in one.around for sample in pair]
-    rates = {p: statistics.median(sample[p] for sample in samples) for p in rooflines}
-    machine = machine_of(rooflines, rates, replay, args)
+    rates = {p: statistics.median(sample[p][0] for sample in samples) for p in rooflines}
+    core = statistics.median(sample[1][1] for sample in samples)
+    machine = machine_of(rooflines, rates, core, replay, args)
     shape = network_of(model, replay, args, args.predict)
-    efficiency = cost_model.efficiency_of(shape, machine, measured[1])
+    # By processor time, which neighbours change least: a property of the kernels, not of the hour.
+    undisturbed = dataclasses.replace(machine, fma_of={})
+    efficiency = cost_model.efficiency_of(shape, undisturbed, statistics.median(found[1].processor))
     predicted = [prediction(shape, machine, efficiency, p) for p in sorted({1, args.threads, *args.predict})]
     speedup = common.paired_ratio(found[1].seconds, found[args.threads].seconds)
     text = report(predicted, machine, efficiency, args.threads, measured)
-    text += (f"\n\nMeasured speed-up with {args.threads} threads: **{speedup:.2f}** (median of {args.repeat} rounds); the loop's "
-             f"own: {rates[args.threads] / rates[1]:.2f}.")
+    text += (f"\n\nMeasured speed-up with {args.threads} threads: **{speedup:.2f}** (median of {args.repeat} rounds); the "
+             f"loop's own: {rates[args.threads] / rates[1]:.2f}.")
     common.finish(f"Threads, DiT-{args.size}/2, batch {args.batch}", facts, text,
                   {"measured": {p: one.seconds for p, one in found.items()},
                    "processor": {p: one.processor for p, one in found.items()}, "speedup": speedup, "rates": rates,

@@ -17,11 +17,12 @@
 
 enum { MAX_THREADS = 256, ROUNDS = 20000 };
 
-static double now(void) {
+static double clock_of(clockid_t which) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(which, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
+static double now(void) { return clock_of(CLOCK_MONOTONIC); }
 
 /* Each loop does ROUNDS times SUMS multiply-adds of LANES floats and returns a number that depends on all of them. The empty
  * statement hides a sum's value from the compiler, which could otherwise fold the loop. */
@@ -75,8 +76,9 @@ static loop best_loop(void) {
 }
 
 typedef struct {
-    double seconds; /* asked for */
-    double rate;    /* found: operations or bytes a second of this thread */
+    double seconds;     /* asked for */
+    double rate;        /* found: operations or bytes a second of this thread, */
+    double undisturbed; /* and operations a second of its processor time */
     const float *data;
     int64_t floats;
     volatile float sink;
@@ -85,10 +87,12 @@ typedef struct {
 static void *fma_thread(void *argument) {
     job *j = argument;
     loop l = best_loop();
-    double start = now(), end = start;
+    double start = now(), end = start, processor = clock_of(CLOCK_THREAD_CPUTIME_ID);
     int64_t loops = 0;
     for (; end - start < j->seconds; end = now(), loops++) j->sink = l.run();
     j->rate = (double)loops * l.flops / (end - start);
+    processor = clock_of(CLOCK_THREAD_CPUTIME_ID) - processor;
+    j->undisturbed = processor > 0 ? (double)loops * l.flops / processor : 0;
     return NULL;
 }
 
@@ -130,12 +134,16 @@ static int32_t allowed(int32_t threads) { return threads < 1 ? 1 : threads > MAX
 
 const char *roofline_name(void) { return best_loop().name; }
 
-/* Multiply-adds a second (each counts as 2) of `threads` threads together, over about `seconds`; -1 on failure. */
-double roofline_fma(int32_t threads, double seconds) {
+/* Multiply-adds a second (each counts as 2) of `threads` threads together, over about `seconds`; -1 on failure. `core`: what
+ * one core does in a second of processor time, which other programs on the machine hardly change. */
+double roofline_fma(int32_t threads, double seconds, double *core) {
     static job jobs[MAX_THREADS];
     threads = allowed(threads);
     for (int32_t i = 0; i < threads; i++) jobs[i] = (job){.seconds = seconds};
-    return together(threads, jobs, fma_thread);
+    double rate = together(threads, jobs, fma_thread);
+    *core = 0;
+    for (int32_t i = 0; i < threads; i++) *core += jobs[i].undisturbed / threads;
+    return rate;
 }
 
 /* Bytes a second read by `threads` threads, each from its own share of `floats` floats. */
