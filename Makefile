@@ -97,7 +97,7 @@ test: deps
 test-swift:
 	$(SWIFT) test --no-parallel $(SWIFT_FLAGS)
 
-# DIFFACCEL_LONG=1 runs the soak and the refused allocations for minutes instead of seconds.
+# DIFFACCEL_LONG=1 runs the soak for minutes instead of seconds.
 test-c: build
 	Tests/CABI/run.sh $(RELEASE)
 

@@ -124,7 +124,7 @@ static int64_t every(const char *what, void (*fail)(int64_t number, int lasting)
 
 /* Usage: failing [step for blocks of any size] */
 int main(int count, char **arguments) {
-    int64_t step = count > 1 ? atoi(arguments[1]) : 11;
+    int64_t step = count > 1 ? atoi(arguments[1]) : 1;
     fail_any(0, 0);
     /* What is made once and kept, such as tables, is made before anything is counted. */
     for (int i = 0; i < 20; i++) CHECK(use(), "a first use fails");

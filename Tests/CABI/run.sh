@@ -50,7 +50,7 @@ fi
 arguments() {
     case $1 in
         soak) if [ -n "$long" ]; then echo 20000; elif [ -n "$sanitizer" ]; then echo 200; else echo 1000; fi ;;
-        failing) if [ -n "$long" ]; then echo 1; elif [ -n "$sanitizer" ]; then echo 101; else echo 11; fi ;;
+        failing) [ -n "$sanitizer" ] && echo 101 ;;
         copies) echo "$library" ;;
     esac
 }
