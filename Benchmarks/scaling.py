@@ -32,7 +32,7 @@ def machine_of(rooflines, rates, core, replay, args):
     """What one core and all of the used ones do; the memory's rate is that of an array far larger than the caches."""
     data = np.ones(1 << 27, dtype=np.float32)
     read = {p: statistics.median(roofline.read(data) for _ in range(args.repeat)) for p, roofline in rooflines.items()}
-    barrier = statistics.median(replay.barrier() for _ in range(args.repeat))
+    barrier = min(replay.barrier() for _ in range(args.repeat))  # the price, not the neighbours
     limit = args.memory_gbs * 1e9 if args.memory_gbs else max(read.values())
     return cost_model.Machine(fma=core, read=read[1], read_limit=limit, barrier=barrier / max(1, args.threads - 1),
                               fma_of=rates, read_of=read)
@@ -44,18 +44,22 @@ def prediction(network, machine, efficiency, p):
 
 
 def report(found, machine, efficiency, p, measured):
+    """`found`: predictions for cores that nobody else uses. Where there is a measurement, the model's figure at the rates that the
+    loop had meanwhile stands beside it."""
     keys = list(found[0]["parts"])
     one = found[0]["seconds"]
     rows = []
     for figures in found:
-        note = f"{measured[figures['threads']]:.3f} s" if figures["threads"] in measured else ""
+        here = figures.get("as_measured")
         rows.append([figures["threads"], *(f"{1e3 * figures['parts'][key]:.1f}" for key in keys),
-                     f"**{figures['seconds']:.3f} s**", f"{one / figures['seconds']:.2f}", note])
+                     f"**{figures['seconds']:.3f} s**", f"{one / figures['seconds']:.2f}",
+                     f"{here:.3f} s" if here else "", f"{measured[figures['threads']]:.3f} s" if here else ""])
     text = (f"Multiply-add loop: {machine.fma / 1e9:.1f} GFLOP/s of a core by processor time; by the clock "
             f"{machine.fma_of[1] / 1e9:.1f} with one thread, {machine.fma_of[p] / 1e9:.1f} with {p}. Memory read: "
-            f"{machine.read / 1e9:.1f} and {machine.read_of[p] / 1e9:.1f} GB/s. A parallel call: {1e6 * machine.barrier:.2f} µs per "
-            f"further thread. Kernels' efficiency on one core, by processor time: {100 * efficiency:.0f} % (fitted).\n\n")
-    return text + common.table(["threads", *(f"{key} (ms)" for key in keys), "model", "speed-up", "measured"], rows)
+            f"{machine.read / 1e9:.1f} and {machine.read_of[p] / 1e9:.1f} GB/s. A parallel call: {1e6 * machine.barrier:.2f} µs "
+            f"per further thread. Kernels' efficiency on one core, by processor time: {100 * efficiency:.0f} % (fitted).\n\n")
+    return text + common.table(["threads", *(f"{key} (ms)" for key in keys), "model, free cores",
+                                "speed-up", "model, loop's rates", "measured"], rows)
 
 
 def main():
@@ -89,7 +93,10 @@ def main():
     # By processor time, which neighbours change least: a property of the kernels, not of the hour.
     undisturbed = dataclasses.replace(machine, fma_of={})
     efficiency = cost_model.efficiency_of(shape, undisturbed, statistics.median(found[1].processor))
-    predicted = [prediction(shape, machine, efficiency, p) for p in sorted({1, args.threads, *args.predict})]
+    predicted = [prediction(shape, undisturbed, efficiency, p) for p in sorted({1, args.threads, *args.predict})]
+    for figures in predicted:
+        if figures["threads"] in measured:
+            figures["as_measured"] = cost_model.seconds(shape, machine, efficiency, figures["threads"])
     speedup = common.paired_ratio(found[1].seconds, found[args.threads].seconds)
     text = report(predicted, machine, efficiency, args.threads, measured)
     text += (f"\n\nMeasured speed-up with {args.threads} threads: **{speedup:.2f}** (median of {args.repeat} rounds); the "

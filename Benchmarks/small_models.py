@@ -70,8 +70,8 @@ def main():
             rows.append([figures["batch"], "sampling step" if what == "step" else "forward alone", f"{ours:.2f} ms",
                          f"{eager:.2f} ms", f"**{figures[what]['ratio']:.2f}**",
                          f"{figures['difference']:.1e}" if what == "step" else ""])
-    text = (f"{args.steps} DDIM steps without guidance, {args.threads} threads, {args.repeat} alternating runs; the last column is "
-            "the largest relative difference of the samples.\n\n")
+    text = (f"{args.steps} DDIM steps without guidance, {args.threads} threads, {args.repeat} alternating runs; the last column "
+            "is the largest relative difference of the samples.\n\n")
     text += common.table(["batch", "", "DiffAccel", "torch eager", "torch / DiffAccel", "difference"], rows)
     common.finish("A small model: fashion-dit", facts, text, found, args.json)
 
