@@ -3,8 +3,9 @@
  * the tile is warm. */
 #include "kernels.h"
 
-/* A strip of this depth and one register tile of A stay in the first-level cache. */
-enum { MAX_DEPTH = 384 };
+/* A strip of this depth and two register tiles of A stay in a first-level cache of 32 KiB, CK_BLOCK_ROWS rows of it in
+ * half a second-level cache of 512 KiB. */
+enum { MAX_DEPTH = 256, WIDENED_STRIPS = 2 /* columns of the widest register tile */ };
 
 int64_t ck_gemm_depth(int64_t k) {
     int64_t blocks = ck_ceil_div(k, MAX_DEPTH);
@@ -55,5 +56,36 @@ void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *g) {
             kernels->gemm_panel(&panel);
             p += deep;
         } while (p < g->k);
+    }
+}
+
+size_t ck_gemm_block_floats(int64_t k) { return (size_t)ck_min(k, MAX_DEPTH) * (CK_BLOCK_ROWS + WIDENED_STRIPS * CK_STRIP); }
+
+void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *g) {
+    int64_t depth = ck_gemm_depth(g->k), padded = ck_round_up(g->ldb, CK_STRIP);
+    int64_t step = g->dtype == CK_F32 ? g->n : WIDENED_STRIPS * CK_STRIP;
+    float *widened = g->pack + ck_min(g->k, MAX_DEPTH) * CK_BLOCK_ROWS;
+    for (int64_t p = 0; p < g->k; p += depth) {
+        int64_t deep = ck_min(depth, g->k - p);
+        int32_t last = p + deep >= g->k;
+        kernels->pack_block(g->a + p, g->lda, g->m, deep, g->pack);
+        for (int64_t j = 0; j < g->n; j += step) {
+            int64_t columns = ck_min(step, g->n - j);
+            const void *at = ck_at(g->b, g->dtype, p * padded + (g->first + j) * deep);
+            if (g->dtype != CK_F32) kernels->to_f32(g->dtype, at, widened, ck_round_up(columns, CK_STRIP) * deep);
+            ck_panel_args block = {
+                .a = g->pack,
+                .packed = g->dtype == CK_F32 ? at : widened,
+                .c = g->c + j,
+                .ldc = g->ldc,
+                .m = g->m,
+                .n = columns,
+                .k = deep,
+                .accumulate = p > 0,
+                .act = last ? g->act : CK_ACT_NONE,
+                .bias = last && g->bias ? g->bias + j : NULL,
+            };
+            kernels->gemm_block(&block);
+        }
     }
 }

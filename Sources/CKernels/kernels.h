@@ -12,9 +12,11 @@
 
 /* c[m,n] = act((accumulate ? c : 0) + a[m,k] * packed + bias) */
 typedef struct {
-    const float *a; int64_t lda;
+    const float *a;
+    int64_t lda;
     const float *packed;
-    float *c; int64_t ldc;
+    float *c;
+    int64_t ldc;
     int64_t m, n, k;
     int32_t accumulate, act;
     const float *bias; /* or null */
@@ -31,6 +33,9 @@ typedef struct ck_kernels {
     void (*pack_rows)(int32_t dtype, const void *b, int64_t ldb, int64_t n, int64_t k, float *packed); /* b is [n,k] */
     void (*pack_cols)(const float *b, int64_t ldb, int64_t n, int64_t k, float *packed);               /* b is [k,n] */
     void (*gemm_panel)(const ck_panel_args *args);
+    /* The same with `a` packed in groups of gemm_rows rows, one line of gemm_rows values per k. */
+    void (*gemm_block)(const ck_panel_args *args);
+    void (*pack_block)(const float *a, int64_t lda, int64_t m, int64_t k, float *to);
     /* Columns [j0, j1) of a linear layer of few rows. */
     void (*linear_rows)(const ck_linear_args *args, int64_t j0, int64_t j1);
 
@@ -78,14 +83,24 @@ enum {
 /* c[m,n] = act(a[m,k] b + bias). Columns are taken in panels of at most `panel`, a multiple of CK_STRIP; `pack` holds
  * one, ck_gemm_pack_floats(panel, k), and is not needed for packed f32. `first` is a multiple of CK_STRIP. */
 typedef struct {
-    const float *a; int64_t lda;
-    const void *b; int64_t ldb, first; int32_t dtype, form;
-    float *c; int64_t ldc;
+    const float *a;
+    int64_t lda;
+    const void *b;
+    int64_t ldb, first;
+    int32_t dtype, form;
+    float *c;
+    int64_t ldc;
     int64_t m, n, k, panel;
-    const float *bias; int32_t act;
+    const float *bias;
+    int32_t act;
     float *pack;
 } ck_gemm_args;
 void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *args);
+/* The same bits for CK_B_PACKED and up to CK_BLOCK_ROWS rows, which are packed too: for many columns. `panel` is not used;
+ * `pack` holds ck_gemm_block_floats(k). */
+enum { CK_BLOCK_ROWS = 264 };
+void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *args);
+size_t ck_gemm_block_floats(int64_t k);
 /* The same through OpenBLAS (gemm_blas.c); 0 when the sizes are not for it. */
 int32_t ck_gemm_blas(const ck_kernels *kernels, const ck_gemm_args *args);
 

@@ -3,11 +3,13 @@
 
 enum {
     MAX_PANEL = 192,         /* columns: one packed panel fits the second-level cache */
+    MIN_BLOCK_PANEL = 320,   /* columns that repay packing the rows too */
     MIN_PANEL = 32,          /* a multiple of every strip width */
     MIN_ROWS = 24,           /* rows per task */
     MIN_ROWS_PACKING = 48,   /* fewer do not repay packing or widening the weights again */
     SMALL_WORK = 96 * 1024,  /* multiply-adds that are not worth waking a thread for */
     TASKS_PER_THREAD = 3,    /* so that threads finish together when one is interrupted */
+    BLOCKS_PER_THREAD = 6,   /* likewise */
     STREAM_WORK = 64 * 1024, /* weights per task of the streaming kernel */
 };
 
@@ -15,6 +17,7 @@ typedef struct {
     const ck_linear_args *args;
     const ck_kernels *kernels;
     int64_t panel, rows, panels, row_blocks;
+    int32_t blocks; /* by ck_gemm_block */
     size_t scratch_floats;
 } plan;
 
@@ -49,7 +52,23 @@ static void panel_task(void *context, int64_t index, int32_t thread) {
         .act = a->act,
         .pack = (float *)a->scratch + (size_t)thread * p->scratch_floats,
     };
-    ck_gemm(p->kernels, &gemm);
+    if (p->blocks) ck_gemm_block(p->kernels, &gemm);
+    else ck_gemm(p->kernels, &gemm);
+}
+
+/* Blocks of rows, as many as threads or a multiple, by wide panels: 0 when there are too few columns for that. */
+static int32_t cut_into_blocks(plan *p, int32_t threads) {
+    const ck_linear_args *a = p->args;
+    if (a->layout != CK_PACKED || a->k <= 0 || a->m < MIN_ROWS_PACKING || a->n < MIN_BLOCK_PANEL) return 0;
+    int64_t row_blocks = ck_ceil_div(a->m, CK_BLOCK_ROWS);
+    if (a->m >= (int64_t)threads * MIN_ROWS_PACKING) row_blocks = ck_round_up(row_blocks, threads);
+    int64_t panels = ck_max(1, ck_min((int64_t)threads * BLOCKS_PER_THREAD / row_blocks, a->n / MIN_BLOCK_PANEL));
+    if (row_blocks * panels < threads) return 0;
+    p->rows = ck_round_up(ck_ceil_div(a->m, row_blocks), p->kernels->gemm_rows);
+    p->row_blocks = ck_ceil_div(a->m, p->rows);
+    p->panel = ck_round_up(ck_ceil_div(a->n, panels), MIN_PANEL);
+    p->panels = ck_ceil_div(a->n, p->panel);
+    return 1;
 }
 
 /* Both cuts may depend on the number of threads: an element's bits do not depend on the tile it falls into. */
@@ -65,6 +84,12 @@ static void cut(plan *p, int32_t threads) {
     p->row_blocks = ck_ceil_div(a->m, p->rows);
 }
 
+static size_t scratch_floats(int64_t k, int32_t dtype, int32_t layout) {
+    size_t panel = layout == CK_PACKED && dtype == CK_F32 ? 0 : ck_gemm_pack_floats(MAX_PANEL, k);
+    size_t block = layout == CK_PACKED ? ck_gemm_block_floats(k) : 0;
+    return panel > block ? panel : block;
+}
+
 void ck_linear(ck_pool *pool, const ck_linear_args *args) {
     if (args->m <= 0 || args->n <= 0) return;
     plan p = {.args = args, .kernels = ck_active()};
@@ -74,12 +99,13 @@ void ck_linear(ck_pool *pool, const ck_linear_args *args) {
         ck_run(pool, ck_ceil_div(args->n, p.panel), rows_task, &p);
         return;
     }
-    p.scratch_floats = ck_gemm_pack_floats(MAX_PANEL, args->k);
-    cut(&p, ck_pool_threads(pool));
+    p.scratch_floats = scratch_floats(args->k, args->dtype, args->layout);
+    p.blocks = cut_into_blocks(&p, ck_pool_threads(pool));
+    if (!p.blocks) cut(&p, ck_pool_threads(pool));
     ck_run(pool, p.panels * p.row_blocks, panel_task, &p);
 }
 
 size_t ck_linear_scratch(int32_t threads, int64_t k, int32_t dtype, int32_t rows, int32_t layout) {
-    if (rows == CK_ROWS_ARE_VECTORS || (layout == CK_PACKED && dtype == CK_F32)) return 0;
-    return (size_t)ck_max(threads, 1) * ck_gemm_pack_floats(MAX_PANEL, k) * sizeof(float);
+    if (rows == CK_ROWS_ARE_VECTORS) return 0;
+    return (size_t)ck_max(threads, 1) * scratch_floats(k, dtype, layout) * sizeof(float);
 }

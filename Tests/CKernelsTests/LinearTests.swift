@@ -123,6 +123,8 @@ extension Kernels {
             var random = Numbers(22)
             for (m, n, k) in [
                 (9, 200, 400), (49, 385, 129), (130, 193, 770), (8, 300, 1001), (3, 513, 300), (1, 1000, 777),
+                // Wide enough for blocks of packed rows: one and several of them, with remainders in every direction.
+                (265, 330, 260), (53, 340, 600), (300, 352, 515), (600, 321, 270), (48, 1000, 3),
             ] {
                 let act = [noActivation, geluTanh, geluErf, silu][(m + n) % 4]
                 let type = [f32, f16, bf16][(n + k) % 3]

@@ -1,5 +1,5 @@
-/* The register tile of the matrix product: CK_TILE_ROWS rows of A, read in place, times two registers' width of packed
- * columns. Every element of the result is one chain of multiply-adds in the order of k, in full tiles and at the edges
+/* The register tile of the matrix product: CK_TILE_ROWS rows of A, read in place or packed side by side, times two
+ * registers' width of packed columns. Every element of the result is one chain of multiply-adds in the order of k, in full tiles and at the edges
  * alike: this is what makes a row's bits independent of the rows beside it.
  *
  * Packed strips are CK_STRIP columns wide on every instruction set, so that weights packed once fit all of them: narrow
@@ -16,7 +16,7 @@ typedef struct {
     const float *bias; /* for the last stretch of k, or null */
 } tile_args;
 
-INLINE void tile(const int rows, const tile_args *t) {
+INLINE void tile(const int rows, const int packed, const tile_args *t) {
 #pragma clang fp contract(fast)
     const float *a = t->a, *b0 = t->b0, *b1 = t->b1;
     const int64_t lda = t->lda, k = t->k;
@@ -28,7 +28,7 @@ INLINE void tile(const int rows, const tile_args *t) {
         vf u = v_load(b0 + p * CK_STRIP), v = v_load(b1 + p * CK_STRIP);
 #pragma unroll
         for (int r = 0; r < rows; r++) {
-            vf x = v_splat(a[r * lda + p]);
+            vf x = v_splat(packed ? a[p * CK_TILE_ROWS + r] : a[r * lda + p]);
             s[r][0] += x * u;
             s[r][1] += x * v;
         }
@@ -63,8 +63,9 @@ INLINE void tile(const int rows, const tile_args *t) {
     }
 }
 
-#define TILE_FUNCTION(ROWS) \
-    static __attribute__((noinline)) void tile_##ROWS(const tile_args *t) { tile(ROWS, t); }
+#define TILE_FUNCTION(ROWS)                                                                          \
+    static __attribute__((noinline)) void tile_##ROWS(const tile_args *t) { tile(ROWS, 0, t); }      \
+    static __attribute__((noinline)) void tile_packed_##ROWS(const tile_args *t) { tile(ROWS, 1, t); }
 TILE_FUNCTION(1) TILE_FUNCTION(2) TILE_FUNCTION(3) TILE_FUNCTION(4) TILE_FUNCTION(5) TILE_FUNCTION(6)
 #if CK_TILE_ROWS >= 8
 TILE_FUNCTION(7) TILE_FUNCTION(8)
@@ -75,15 +76,26 @@ TILE_FUNCTION(9) TILE_FUNCTION(10) TILE_FUNCTION(11) TILE_FUNCTION(12)
 #undef TILE_FUNCTION
 
 typedef void (*tile_function)(const tile_args *);
-static const tile_function tiles[CK_TILE_ROWS + 1] = {
-    0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6,
-#if CK_TILE_ROWS >= 8
-    tile_7, tile_8,
+#if CK_TILE_ROWS == 6
+#define TILE_TABLE(P) {0, P##1, P##2, P##3, P##4, P##5, P##6}
+#elif CK_TILE_ROWS == 8
+#define TILE_TABLE(P) {0, P##1, P##2, P##3, P##4, P##5, P##6, P##7, P##8}
+#else
+#define TILE_TABLE(P) {0, P##1, P##2, P##3, P##4, P##5, P##6, P##7, P##8, P##9, P##10, P##11, P##12}
 #endif
-#if CK_TILE_ROWS >= 12
-    tile_9, tile_10, tile_11, tile_12,
+static const tile_function tiles[CK_TILE_ROWS + 1] = TILE_TABLE(tile_);
+static const tile_function packed_tiles[CK_TILE_ROWS + 1] = TILE_TABLE(tile_packed_);
+#undef TILE_TABLE
+
+/* Where the second register of a tile finds its columns. */
+INLINE const float *second_register(const ck_panel_args *g, const float *b0, int64_t j) {
+#if LANES < CK_STRIP
+    (void)g, (void)j;
+    return b0 + LANES;
+#else
+    return j + CK_STRIP < g->n ? b0 + CK_STRIP * g->k : b0;
 #endif
-};
+}
 
 /* The rows of a tile get their bias in registers and their activation here, while they are in the first-level cache: an
  * activation takes longer than a load, and in registers it would be compiled once per number of rows. */
@@ -92,16 +104,11 @@ static void gemm_panel(const ck_panel_args *g) {
         int64_t rows = ck_min(CK_TILE_ROWS, g->m - i);
         for (int64_t j = 0; j < g->n; j += TILE_COLUMNS) {
             const float *b0 = g->packed + j / CK_STRIP * CK_STRIP * g->k + j % CK_STRIP;
-#if LANES < CK_STRIP
-            const float *b1 = b0 + LANES;
-#else
-            const float *b1 = j + CK_STRIP < g->n ? b0 + CK_STRIP * g->k : b0;
-#endif
             tile_args t = {
                 .a = g->a + i * g->lda,
                 .lda = g->lda,
                 .b0 = b0,
-                .b1 = b1,
+                .b1 = second_register(g, b0, j),
                 .k = g->k,
                 .c = g->c + i * g->ldc + j,
                 .ldc = g->ldc,

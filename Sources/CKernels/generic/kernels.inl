@@ -8,6 +8,7 @@
 #include "norm.inl"
 #include "dot.inl"
 #include "gemm.inl"
+#include "block.inl"
 #include "pack.inl"
 
 const ck_kernels CK_TABLE = {
@@ -18,6 +19,8 @@ const ck_kernels CK_TABLE = {
     .pack_rows = pack_rows,
     .pack_cols = pack_cols,
     .gemm_panel = gemm_panel,
+    .pack_block = pack_block,
+    .gemm_block = gemm_block,
     .linear_rows = linear_rows,
     .activation = activation,
     .softmax_row = softmax_row,

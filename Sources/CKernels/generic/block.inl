@@ -1,0 +1,81 @@
+/* The matrix product over a block of A that is packed too, for matrices large enough to repay it. The strip of weights
+ * stays in the first-level cache while all rows of the block, in the second-level one, pass by it: per multiply-add that
+ * is a fifth of the traffic of the order in gemm.inl, which keeps the rows and lets the weights pass. */
+
+/* Rows of A in groups of CK_TILE_ROWS, each group one line of CK_TILE_ROWS values per k. Missing rows repeat the last
+ * one: their results are never stored. */
+static void pack_block(const float *a, int64_t lda, int64_t m, int64_t k, float *to) {
+    enum { FOURS = CK_TILE_ROWS / 4 };
+    for (int64_t i = 0; i < m; i += CK_TILE_ROWS) {
+        const float *rows[CK_TILE_ROWS];
+        for (int r = 0; r < CK_TILE_ROWS; r++) rows[r] = a + ck_min(i + r, m - 1) * lda;
+        int64_t p = 0;
+        for (; p + 4 <= k; p += 4, to += 4 * CK_TILE_ROWS) {
+            f4 v[CK_TILE_ROWS];
+#pragma unroll
+            for (int r = 0; r < CK_TILE_ROWS; r++) memcpy(&v[r], rows[r] + p, sizeof v[r]);
+#pragma unroll
+            for (int g = 0; g < FOURS; g++) {
+                f4 *u = v + 4 * g;
+                f4 ab_low = __builtin_shufflevector(u[0], u[1], 0, 4, 1, 5);
+                f4 ab_high = __builtin_shufflevector(u[0], u[1], 2, 6, 3, 7);
+                f4 cd_low = __builtin_shufflevector(u[2], u[3], 0, 4, 1, 5);
+                f4 cd_high = __builtin_shufflevector(u[2], u[3], 2, 6, 3, 7);
+                f4 line[4] = {__builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5),
+                              __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
+                              __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
+                              __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
+#pragma unroll
+                for (int q = 0; q < 4; q++) memcpy(to + q * CK_TILE_ROWS + 4 * g, &line[q], sizeof line[q]);
+            }
+#if CK_TILE_ROWS % 4 == 2
+            f4 *u = v + 4 * FOURS;
+            f4 pairs[2] = {__builtin_shufflevector(u[0], u[1], 0, 4, 1, 5), __builtin_shufflevector(u[0], u[1], 2, 6, 3, 7)};
+#pragma unroll
+            for (int q = 0; q < 4; q++)
+                memcpy(to + q * CK_TILE_ROWS + 4 * FOURS, (const float *)pairs + 2 * q, 2 * sizeof(float));
+#endif
+        }
+        for (; p < k; p++, to += CK_TILE_ROWS)
+            for (int r = 0; r < CK_TILE_ROWS; r++) to[r] = rows[r][p];
+    }
+}
+
+/* Fetches a share of the next strip, and the lines that the tile will write, before they are asked for. */
+INLINE void fetch_ahead(const tile_args *t, int64_t rows, const float *next, const float *end) {
+    for (; next < end; next += 16) __builtin_prefetch(next, 0, 2);
+    for (int64_t r = 0; r < rows; r++) {
+        __builtin_prefetch(t->c + r * t->ldc, 1);
+        __builtin_prefetch(t->c + r * t->ldc + t->columns - 1, 1);
+    }
+}
+
+/* `a` is a block by pack_block. */
+static void gemm_block(const ck_panel_args *g) {
+    int64_t strip = g->k * TILE_COLUMNS, tiles_of_rows = ck_ceil_div(g->m, CK_TILE_ROWS);
+    int64_t share = ck_round_up(ck_ceil_div(strip, ck_max(tiles_of_rows, 1)), 16);
+    for (int64_t j = 0; j < g->n; j += TILE_COLUMNS) {
+        const float *b0 = g->packed + j / CK_STRIP * CK_STRIP * g->k + j % CK_STRIP;
+        int64_t left = j + TILE_COLUMNS < g->n ? strip : 0, ahead = 0;
+        for (int64_t i = 0; i < g->m; i += CK_TILE_ROWS) {
+            int64_t rows = ck_min(CK_TILE_ROWS, g->m - i);
+            tile_args t = {
+                .a = g->a + i * g->k,
+                .b0 = b0,
+                .b1 = second_register(g, b0, j),
+                .k = g->k,
+                .c = g->c + i * g->ldc + j,
+                .ldc = g->ldc,
+                .columns = ck_min(TILE_COLUMNS, g->n - j),
+                .accumulate = g->accumulate,
+                .bias = g->bias ? g->bias + j : NULL,
+            };
+            int64_t until = ck_min(ahead + share, left);
+            fetch_ahead(&t, rows, b0 + strip + ahead, b0 + strip + until);
+            ahead = until;
+            packed_tiles[rows](&t);
+            if (g->act == CK_ACT_NONE) continue;
+            for (int64_t r = 0; r < rows; r++) activation(g->act, t.c + r * t.ldc, t.c + r * t.ldc, t.columns);
+        }
+    }
+}
