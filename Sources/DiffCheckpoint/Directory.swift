@@ -95,9 +95,9 @@ public final class Directory: Sendable {
         return names.sorted(by: JSON.precedes)
     }
 
-    /// What is known of `name`; nil only when there is no such entry.
+    /// What is known of `name`; nil only when there is no such entry, as for what cannot be the name of one.
     private func status(_ name: String, _ flags: Int32) throws(DiffError) -> stat? {
-        try Self.check(component: name)
+        guard Self.isComponent(name) else { return nil }
         var status = stat()
         let result = Self.retrying { unsafe fstatat(descriptor, name, &status, flags) }
         let number = errno
