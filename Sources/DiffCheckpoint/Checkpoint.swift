@@ -71,7 +71,8 @@ public final class Checkpoint: Sendable {
         }
     }
 
-    /// Whether the checkpoint is a directory with a directory `name` in it. Throws `io` when that cannot be learned.
+    /// Whether the checkpoint is a directory with a directory `name` in it. Throws `io` when that cannot be learned, and
+    /// `format` when `name` is not a single component.
     public func hasSubdirectory(_ name: String) throws(DiffError) -> Bool {
         try directory?.containsDirectory(name) ?? false
     }
