@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the C programs beside this script, runs them against the built library, and checks what the library exports.
 # Usage: run.sh [folder of libdiffaccel.so]   (default: .build/release of the repository)
-# DIFFACCEL_LONG=1 runs more rounds. CC, CXX and CFLAGS choose compilers; SANITIZER=address or thread says that CFLAGS ask for
+# DIFFACCEL_LONG=1 runs more rounds. CC, CXX, CFLAGS and LIBS are for compiling; SANITIZER=address or thread says that CFLAGS ask for
 # one. PROGRAMS="cancel soak" runs only these. Ends with "N passed, N failed"; the exit code is 0 only when nothing failed.
 set -u
 
@@ -72,7 +72,7 @@ for program in ${PROGRAMS:-$all}; do
     [ -n "$sanitizer" ] && flags="$flags -fuse-ld=lld"
     # shellcheck disable=SC2086
     if ! "$cc" $flags "$here/$program.c" "$here/tiny_checkpoint.c" $extra -o "$work/$program" -L"$folder" -ldiffaccel \
-        -Wl,-rpath,"$folder" -lm -lpthread -ldl; then
+        -Wl,-rpath,"$folder" -lm -lpthread -ldl ${LIBS:-}; then
         failed=$((failed + 1))
         echo "FAILED: $program.c does not compile"
         continue
