@@ -58,10 +58,11 @@ public final class Directory: Sendable {
     }
 
     /// Whether something called `name` is there, whatever it is: a broken link must not look like nothing, or another
-    /// file would be taken in its place. Throws `io` when that cannot be learned, for the same reason.
+    /// file would be taken in its place. Throws `io` when that cannot be learned, for the same reason, and
+    /// `format` when `name` is not one component.
     public func contains(_ name: String) throws(DiffError) -> Bool { try status(name, AT_SYMLINK_NOFOLLOW) != nil }
 
-    /// Whether `name` is a directory in this one. Throws `io` when that cannot be learned.
+    /// Whether `name` is a directory in this one. Throws as ``contains(_:)``.
     public func containsDirectory(_ name: String) throws(DiffError) -> Bool {
         guard let status = try status(name, followsLinks ? 0 : AT_SYMLINK_NOFOLLOW) else { return false }
         return status.st_mode & S_IFMT == S_IFDIR
@@ -95,9 +96,9 @@ public final class Directory: Sendable {
         return names.sorted(by: JSON.precedes)
     }
 
-    /// What is known of `name`; nil only when there is no such entry, as for what cannot be the name of one.
+    /// What is known of `name`; nil only when there is no such entry.
     private func status(_ name: String, _ flags: Int32) throws(DiffError) -> stat? {
-        guard Self.isComponent(name) else { return nil }
+        try Self.check(component: name)
         var status = stat()
         let result = Self.retrying { unsafe fstatat(descriptor, name, &status, flags) }
         let number = errno

@@ -14,6 +14,12 @@ public final class Autoencoder: Sendable {
 
     /// Loads the autoencoder. Throws `format` listing every tensor that is missing, unused or of the wrong shape.
     public init(_ configuration: AutoencoderConfiguration, _ weights: Weights) throws(DiffError) {
+        // Every residual block has tensors of its own; a config that claims more must not make us build them first.
+        let blocks = configuration.levelChannels.count * (configuration.layersPerBlock + 1)  // 8 * 65 at most
+        guard blocks <= weights.table.count else {
+            throw DiffError(
+                .incompatible, "\(weights.table.path): \(weights.table.count) tensors cannot be \(blocks) blocks")
+        }
         let names = AutoencoderNames(weights)
         var layout = SiteLayout(family: "autoencoder_kl")
         decoder = try AutoencoderDecoder(weights, names, configuration, &layout)
