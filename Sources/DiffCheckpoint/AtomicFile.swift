@@ -48,13 +48,13 @@ public final class AtomicFile {
     public func write(_ bytes: UnsafeRawBufferPointer) throws(DiffError) {
         var done = 0
         while done < bytes.count, let base = bytes.baseAddress {
-            let piece = min(1 << 28, bytes.count - done)
+            let piece = min(1 << 28, bytes.count &- done)
             let moved = Directory.retrying { unsafe Glibc.write(descriptor, base + done, piece) }
             let number = errno
             guard moved > 0, moved <= piece else {
                 throw SystemError.error(path, "cannot be written", moved < 0 ? number : ENOSPC)
             }
-            done += moved
+            done &+= moved  // moved <= count - done: nothing can wrap
         }
     }
 
@@ -90,9 +90,15 @@ public final class AtomicFile {
     }
 
     private static func split(_ path: String) -> (folder: String, name: String) {
-        guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return (".", path) }
-        let name = String(path[path.utf8.index(after: slash)...])
-        return (slash == path.startIndex ? "/" : String(path[..<slash]), name)
+        var folder: [UInt8] = []
+        var name: [UInt8] = []
+        for byte in Array(path.utf8).each {
+            name.append(byte)
+            guard byte == UInt8(ascii: "/") else { continue }
+            folder.append(contentsOf: name)
+            name = []
+        }
+        return (folder.isEmpty ? "." : String(decoding: folder, as: UTF8.self), String(decoding: name, as: UTF8.self))
     }
 
     /// Permissions of the regular file under `name`, or nil when there is none. Throws `io` for anything else.

@@ -114,7 +114,7 @@ public final class Checkpoint: Sendable {
             throw DiffError(
                 .format, "\(directory.path): which weights? found \(NameList(others).text), but none of \(wanted)")
         }
-        let foreign = try directory.names(endingIn: "").filter { name in
+        let foreign = try directory.names(endingIn: "").each.filter { name in
             ForeignFormat.endings.contains { name.hasSuffix($0) }
         }
         if !foreign.isEmpty {

@@ -80,7 +80,7 @@ public final class Directory: Sendable {
         }
         defer { unsafe _ = closedir(stream) }
         var names: [String] = []
-        for _ in 0..<Limits.directoryEntries {
+        for _ in Indices(below: Limits.directoryEntries) {
             errno = 0
             guard let entry = unsafe readdir(stream) else {
                 let number = errno
@@ -89,8 +89,9 @@ public final class Directory: Sendable {
             }
             // The record ends with the name: copying the whole `dirent` would read beyond it.
             let start = MemoryLayout<dirent>.offset(of: \dirent.d_name) ?? 0
-            let record = unsafe UnsafeRawBufferPointer(start: entry, count: Int(entry.pointee.d_reclen))
-            let name = unsafe String(decoding: record.dropFirst(start).prefix { $0 != 0 }, as: UTF8.self)
+            let length = unsafe max(0, Int(entry.pointee.d_reclen) &- start)
+            let name = unsafe String(
+                untilNUL: UnsafeRawBufferPointer(start: UnsafeRawPointer(entry) + start, count: length))
             if name.hasSuffix(suffix) { names.append(name) }
         }
         return names.sorted(by: JSON.precedes)

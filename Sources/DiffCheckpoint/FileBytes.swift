@@ -66,13 +66,13 @@ public final class FileBytes: Sendable {
         let piece = 1 << 28
         var done = 0
         while done < target.count, let base = target.baseAddress {
-            let wanted = min(piece, target.count - done)
-            let position = offset + done
+            let wanted = min(piece, target.count &- done)
+            let position = offset &+ done  // below `end`: nothing here can wrap
             let moved = Directory.retrying { unsafe pread(descriptor, base + done, wanted, position) }
             let number = errno
             if moved < 0 { throw SystemError.error(path, "cannot be read", number) }
             if moved == 0 || moved > wanted { throw changed() }
-            done += moved
+            done &+= moved
         }
         if try Self.status(descriptor, path).st_size != size { throw changed() }
     }

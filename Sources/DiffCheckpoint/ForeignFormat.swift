@@ -20,13 +20,21 @@ enum ForeignFormat {
     static func refuse(_ prefix: UnsafeRawBufferPointer, fileSize: Int, source: String) throws(DiffError) {
         // A safetensors header of 640 bytes begins like a pickle: what looks like one is judged as one.
         if let length = try? unsafe SafetensorsHeader.length(prefix, fileSize: fileSize, source: source), length > 0,
-            unsafe prefix.dropFirst(SafetensorsHeader.prefixBytes).first == UInt8(ascii: "{")
+            prefix.count > SafetensorsHeader.prefixBytes,
+            unsafe prefix[SafetensorsHeader.prefixBytes] == UInt8(ascii: "{")
         {
             return
         }
-        for magic in magics where unsafe prefix.starts(with: magic.bytes) {
+        for magic in magics.each where unsafe begins(prefix, with: magic.bytes) {
             throw DiffError(.unsupported, "\(source): \(magic.name), not safetensors; \(advice)")
         }
+    }
+
+    private static func begins(_ prefix: UnsafeRawBufferPointer, with bytes: [UInt8]) -> Bool {
+        for (position, byte) in bytes.numbered where unsafe position >= prefix.count || prefix[position] != byte {
+            return false
+        }
+        return true
     }
 
     /// What to do with such a file.

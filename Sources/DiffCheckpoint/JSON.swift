@@ -51,8 +51,12 @@ public enum JSON: Sendable, Equatable {
 
     /// The same for a string.
     public init(parsing text: String, limits: Limits = Limits(), source: String) throws(DiffError) {
+        // Before the copy; the same is said again of texts that come as bytes.
+        guard text.utf8.count <= limits.bytes else {
+            throw DiffError(.format, "\(source): \(text.utf8.count) bytes of JSON; at most \(limits.bytes) are read")
+        }
         // Not `withUTF8`, whose closure cannot throw a typed error.
-        let bytes = Array(text.utf8.prefix(max(0, limits.bytes) + 1))
+        let bytes = Array(text.utf8)
         self = try unsafe bytes.withUnsafeBufferPointer { (raw) throws(DiffError) -> JSON in
             try unsafe JSON(parsing: UnsafeRawBufferPointer(raw), limits: limits, source: source)
         }
@@ -83,7 +87,7 @@ public enum JSON: Sendable, Equatable {
         guard let root = unsafe json_loadb(bytes, text.count, flags, &error) else {
             // The parser has a text for everything but a refused allocation.
             guard error.line >= 0 else { throw DiffError(.outOfMemory, "\(source): no memory for reading JSON") }
-            let what = unsafe withUnsafeBytes(of: error.text) { unsafe Self.text($0.prefix { $0 != 0 }) }
+            let what = unsafe withUnsafeBytes(of: error.text) { unsafe String(untilNUL: $0) }
             let place = "line \(error.line), column \(error.column)"
             throw DiffError(.format, "\(source): bad JSON at \(place): \(what)")
         }
@@ -110,12 +114,12 @@ public enum JSON: Sendable, Equatable {
             let start = unsafe UnsafeRawPointer(json_string_value(value))
             let bytes = unsafe UnsafeRawBufferPointer(
                 start: start, count: start == nil ? 0 : json_string_length(value))
-            return .string(unsafe text(bytes[...]))
+            return .string(unsafe String(decoding: bytes, as: UTF8.self))
         case JSON_ARRAY:
             let count = unsafe json_array_size(value)
             var elements: [JSON] = []
             elements.reserveCapacity(count)  // of blocks that exist: the scan has bounded them
-            for index in 0..<count {
+            for index in Indices(below: count) {
                 guard let element = unsafe json_array_get(value, index) else { continue }
                 elements.append(try unsafe converted(element, depth: depth + 1, source: source))
             }
@@ -127,10 +131,10 @@ public enum JSON: Sendable, Equatable {
             while let here = unsafe position {
                 if let key = unsafe json_object_iter_key(here), let member = unsafe json_object_iter_value(here) {
                     let bytes = unsafe UnsafeRawBufferPointer(start: key, count: json_object_iter_key_len(here))
-                    let name = unsafe text(bytes[...])
+                    let name = unsafe String(decoding: bytes, as: UTF8.self)
                     let value = try unsafe converted(member, depth: depth + 1, source: source)
                     // The parser compares bytes, Swift compares characters: composed and decomposed are one name.
-                    guard members.updateValue(value, forKey: name) == nil else {
+                    guard members.put(value, for: name) == nil else {
                         throw DiffError(
                             .format, "\(source): \"\(name.prefix(100))\" is there twice in Unicode's terms")
                     }
@@ -140,9 +144,5 @@ public enum JSON: Sendable, Equatable {
             return .object(members)
         default: throw DiffError(.internal, "\(source): a JSON value of unknown kind")
         }
-    }
-
-    private static func text(_ bytes: Slice<UnsafeRawBufferPointer>) -> String {
-        unsafe String(decoding: bytes, as: UTF8.self)
     }
 }

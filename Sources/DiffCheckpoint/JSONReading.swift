@@ -46,7 +46,7 @@ public struct JSONObject: Sendable {
 
     /// Throws `format` when a member has a name that is not in `known`: a misspelt option must not be ignored.
     public func allow(only known: [String]) throws(DiffError) {
-        for key in keys where !known.contains(key) {
+        for key in keys.each where !known.contains(key) {
             throw error(key, "unknown name; known here: \(known.joined(separator: ", "))")
         }
     }
@@ -150,7 +150,7 @@ public struct JSONObject: Sendable {
     /// A list of objects; empty when absent.
     public func objects(_ key: String) throws(DiffError) -> [JSONObject] {
         var objects: [JSONObject] = []
-        for (position, element) in try array(key, default: []).enumerated() {
+        for (position, element) in try array(key, default: []).numbered {
             objects.append(try JSONObject(element, source: source, path: "\(joined(key))[\(position)]"))
         }
         return objects
@@ -191,7 +191,7 @@ public struct JSONObject: Sendable {
     ) throws(DiffError) -> [T] {
         guard has(key) else { return try orMissing(key, fallback, "a list; of each element: \(expected)") }
         var elements: [T] = []
-        for (position, value) in try array(key).enumerated() {
+        for (position, value) in try array(key).numbered {
             guard let element = element(value) else { throw mismatch("\(key)[\(position)]", expected, value) }
             elements.append(element)
         }

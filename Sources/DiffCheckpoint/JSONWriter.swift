@@ -1,3 +1,5 @@
+import DiffTensor
+
 extension JSON {
     /// The value as JSON text.
     ///
@@ -20,9 +22,9 @@ extension JSON {
         case .string(let value): Self.write(value, to: &out)
         case .array(let elements):
             // Lists of scalars stay on one line: plans hold long rows of numbers.
-            let inner = elements.contains { $0.isContainer } ? indent.map { $0 + 1 } : nil
+            let inner = elements.contains { $0.isContainer } ? indent.map { $0 &+ 1 } : nil
             out += "["
-            for (position, element) in elements.enumerated() {
+            for (position, element) in elements.numbered {
                 if position > 0 { out += inner == nil && indent != nil ? ", " : "," }
                 Self.newline(inner, to: &out)
                 element.write(to: &out, indent: inner)
@@ -30,9 +32,9 @@ extension JSON {
             if inner != nil { Self.newline(indent, to: &out) }
             out += "]"
         case .object(let members):
-            let inner = members.isEmpty ? nil : indent.map { $0 + 1 }
+            let inner = members.isEmpty ? nil : indent.map { $0 &+ 1 }
             out += "{"
-            for (position, member) in members.sorted(by: { Self.precedes($0.key, $1.key) }).enumerated() {
+            for (position, member) in members.sorted(by: { Self.precedes($0.key, $1.key) }).numbered {
                 if position > 0 { out += "," }
                 Self.newline(inner, to: &out)
                 Self.write(member.key, to: &out)
@@ -72,7 +74,7 @@ extension JSON {
             default:
                 if scalar.value < 0x20 || scalar.value == 0x7f {
                     let digits = String(scalar.value, radix: 16)
-                    out += "\\u" + String(repeating: "0", count: max(0, 4 - digits.utf8.count)) + digits
+                    out += "\\u" + String(repeating: "0", count: max(0, 4 &- digits.utf8.count)) + digits
                 } else {
                     out.unicodeScalars.append(scalar)
                 }

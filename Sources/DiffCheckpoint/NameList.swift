@@ -1,3 +1,5 @@
+import DiffTensor
+
 /// A list of names for an error text: the first twelve, and how many more there are.
 struct NameList {
     static let shown = 12
@@ -11,10 +13,12 @@ struct NameList {
     /// Names in no order. Only the first twelve are brought into one: a file decides how many there are.
     init(firstOf names: some Collection<String>) {
         var first: [String] = []
-        for name in names {
+        for name in Array(names).each {
             if first.count == Self.shown, let last = first.last, !JSON.precedes(name, last) { continue }
-            first.insert(name, at: first.firstIndex { JSON.precedes(name, $0) } ?? first.count)
-            if first.count > Self.shown { first.removeLast() }
+            let before = first.each.prefix { !JSON.precedes(name, $0) }
+            let after = first.each.filter { JSON.precedes(name, $0) }
+            first = before + [name] + after
+            if first.count > Self.shown { _ = first.popLast() }
         }
         (count, self.first) = (names.count, first)
     }
@@ -23,8 +27,8 @@ struct NameList {
 
     /// The list with `describe` of each name in its place.
     func text(_ describe: (String) -> String) -> String {
-        let some = first.map { Self.short(describe($0)) }
-        let rest = count - some.count
+        let some = first.each.map { Self.short(describe($0)) }
+        let rest = count &- some.count
         return some.joined(separator: ", ") + (rest > 0 ? " and \(rest) more" : "")
     }
 

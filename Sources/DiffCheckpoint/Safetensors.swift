@@ -78,7 +78,7 @@ public struct SafetensorsHeader: Sendable {
         var entries: [TensorEntry] = []
         entries.reserveCapacity(object.members.count)
         var metadata: [String: String] = [:]
-        for name in object.keys {  // sorted: the same file gives the same error
+        for name in object.keys.each {  // sorted: the same file gives the same error
             guard let value = object.members[name] else { continue }
             if name == "__metadata__" {
                 metadata = try Self.metadata(value, source)
@@ -97,7 +97,7 @@ public struct SafetensorsHeader: Sendable {
         if value == .null { return [:] }
         let object = try JSONObject(value, source: source, path: "__metadata__")
         var strings: [String: String] = [:]
-        for key in object.members.keys { strings[key] = try object.string(key) }
+        for key in object.keys.each { strings.put(try object.string(key), for: key) }
         return strings
     }
 
@@ -126,7 +126,7 @@ public struct SafetensorsHeader: Sendable {
         guard let byteCount = Checked.subtract(end, begin), byteCount == expected else {
             throw DiffError(
                 .format,
-                "\(place): shape \(shape) of \(typeName) needs \(expected) bytes, data_offsets span \(end - begin)")
+                "\(place): shape \(shape) of \(typeName) needs \(expected) bytes, data_offsets span \(end &- begin)")
         }
         guard let offset = Checked.add(dataStart, begin), Checked.add(offset, byteCount) != nil else {
             throw DiffError(.format, "\(place): data_offsets beyond any file")
@@ -140,11 +140,11 @@ public struct SafetensorsHeader: Sendable {
         _ entries: [TensorEntry], _ dataStart: Int, _ fileSize: Int, _ source: String
     ) throws(DiffError) {
         var end = dataStart
-        for entry in entries {
+        for entry in entries.each {
             let place = "\(source): tensor \"\(entry.name.prefix(200))\""
             guard entry.offset == end else {
                 let what = entry.offset < end ? "overlaps the tensor before it" : "leaves a hole before it"
-                throw DiffError(.format, "\(place): \(what), at byte \(entry.offset - dataStart) of the data")
+                throw DiffError(.format, "\(place): \(what), at byte \(entry.offset &- dataStart) of the data")
             }
             guard let next = Checked.add(end, entry.byteCount), next <= fileSize else {
                 throw DiffError(.format, "\(place): ends beyond the file, which has \(fileSize) bytes")
@@ -152,7 +152,7 @@ public struct SafetensorsHeader: Sendable {
             end = next
         }
         guard end == fileSize else {
-            throw DiffError(.format, "\(source): \(fileSize - end) bytes behind the last tensor belong to none")
+            throw DiffError(.format, "\(source): \(fileSize &- end) bytes behind the last tensor belong to none")
         }
     }
 }

@@ -17,7 +17,7 @@ public enum SafetensorsWriter {
         try unsafe header.withUnsafeBufferPointer { (bytes) throws(DiffError) in
             try unsafe file.write(UnsafeRawBufferPointer(bytes))
         }
-        for name in order {
+        for name in order.each {
             guard let tensor = tensors[name], tensor.byteCount > 0 else { continue }
             guard let start = unsafe tensor.raw else {
                 throw DiffError(.internal, "\(path): tensor \"\(name)\" has no memory")
@@ -41,22 +41,27 @@ public enum SafetensorsWriter {
         }
         var table: [String: JSON] = [:]
         var end = 0
-        for (name, tensor) in order {
+        for (name, tensor) in order.each {
             guard !name.isEmpty, name.utf8.count <= Limits.nameBytes, !name.utf8.contains(0), name != "__metadata__"
             else { throw DiffError(.invalidArgument, "\(path): \"\(name.prefix(100))\" cannot be a tensor's name") }
             guard let next = Checked.add(end, tensor.byteCount) else {
                 throw DiffError(.invalidArgument, "\(path): the tensors are too large for one file")
             }
-            table[name] = .object([
-                "dtype": .string(tensor.dtype.name), "shape": .array(tensor.shape.dims.map(JSON.integer)),
+            let entry: [String: JSON] = [
+                "dtype": .string(tensor.dtype.name), "shape": .array(tensor.shape.dims.each.map(JSON.integer)),
                 "data_offsets": .array([.integer(end), .integer(next)]),
-            ])
+            ]
+            table.put(.object(entry), for: name)
             end = next
         }
-        guard !metadata.contains(where: { $0.key.utf8.contains(0) || $0.value.utf8.contains(0) }) else {
-            throw DiffError(.invalidArgument, "\(path): a metadata string holds NUL")
+        var strings: [String: JSON] = [:]
+        for key in Array(metadata.keys).each {
+            guard let value = metadata[key], !key.utf8.contains(0), !value.utf8.contains(0) else {
+                throw DiffError(.invalidArgument, "\(path): a metadata string holds NUL")
+            }
+            strings.put(.string(value), for: key)
         }
-        if !metadata.isEmpty { table["__metadata__"] = .object(metadata.mapValues(JSON.string)) }
+        if !strings.isEmpty { table.put(.object(strings), for: "__metadata__") }
         var text = Array(JSON.object(table).serialized().utf8)
         while text.count % 8 != 0 { text.append(UInt8(ascii: " ")) }
         guard text.count <= Limits.headerBytes else {

@@ -18,20 +18,22 @@ struct ShardIndex: Sendable {
                 .format, "\(map.place): \(map.members.count) tensors; 1 to \(Limits.tensors) are allowed")
         }
         var positions: [String: Int] = [:]
-        for (name, value) in map.members {
+        let names = map.keys
+        for name in names.each {
+            guard let value = map.members[name] else { continue }
             guard !name.isEmpty, name.utf8.count <= Limits.nameBytes else {
                 throw map.error(name, "a tensor's name has 1 to \(Limits.nameBytes) bytes")
             }
             guard case .string(let shard) = value else {
                 throw map.error(name, "expected a file name, found \(value.summary)")
             }
-            positions[shard] = 0
+            positions.put(0, for: shard)
         }
         guard positions.count <= Limits.shards else {
             throw DiffError(.format, "\(source): \(positions.count) shards; at most \(Limits.shards) are read")
         }
         shards = positions.keys.sorted(by: JSON.precedes)
-        for (position, shard) in shards.enumerated() {
+        for (position, shard) in shards.numbered {
             try locating("\(source): weight_map") { () throws(DiffError) in try Directory.check(component: shard) }
             guard shard.hasSuffix(".safetensors") else {
                 let foreign = ForeignFormat.endings.contains { shard.hasSuffix($0) }
@@ -40,12 +42,14 @@ struct ShardIndex: Sendable {
                     "\(source): weight_map: \"\(shard)\" is not a .safetensors file"
                         + (foreign ? "; \(ForeignFormat.advice)" : ""))
             }
-            positions[shard] = position
+            positions.put(position, for: shard)
         }
         var home: [String: Int] = [:]
         home.reserveCapacity(map.members.count)
-        for (name, value) in map.members {
-            if case .string(let shard) = value { home[name] = positions[shard] }
+        for name in names.each {
+            if case .string(let shard)? = map.members[name], let position = positions[shard] {
+                home.put(position, for: name)
+            }
         }
         self.home = home
     }

@@ -25,7 +25,7 @@ public final class TensorTable: Sendable {
 
     /// A table without tensors.
     init(emptyAt path: String) {
-        (sources, places, metadata, self.path) = ([], [:], [:], path)
+        (sources, places, metadata, self.path, byteCount) = ([], [:], [:], path, 0)
     }
 
     /// The tensors of one file. Throws `format`, `io` or `unsupported`.
@@ -33,7 +33,8 @@ public final class TensorTable: Sendable {
         let header = try SafetensorsHeader(file)
         var places: [String: Place] = [:]
         places.reserveCapacity(header.entries.count)
-        for entry in header.entries { places[entry.name] = Place(file: 0, entry: entry) }
+        for entry in header.entries.each { places.put(Place(file: 0, entry: entry), for: entry.name) }
+        byteCount = Self.bytes(header.entries)
         (sources, metadata, path) = ([.open(file)], header.metadata, file.path)
         self.places = places
     }
@@ -49,11 +50,12 @@ public final class TensorTable: Sendable {
         var sources: [Source] = []
         var places: [String: Place] = [:]
         var metadata: [String: String] = [:]
-        for (number, name) in shards.shards.enumerated() {
+        var byteCount = 0
+        for (number, name) in shards.shards.numbered {
             let shard = try directory.open(name)
             let header = try SafetensorsHeader(shard)
             if metadata.isEmpty { metadata = header.metadata }
-            for entry in header.entries {
+            for entry in header.entries.each {
                 let tensor = "tensor \"\(entry.name.prefix(200))\""
                 guard let home = shards.home[entry.name] else {
                     throw DiffError(.format, "\(shard.path): \(tensor) is not in \(file.path)")
@@ -61,28 +63,30 @@ public final class TensorTable: Sendable {
                 guard home == number else {
                     throw DiffError(.format, "\(shard.path): \(tensor) belongs to another shard by \(file.path)")
                 }
-                places[entry.name] = Place(file: number, entry: entry)
+                places.put(Place(file: number, entry: entry), for: entry.name)
             }
+            byteCount = Checked.add(byteCount, Self.bytes(header.entries)) ?? .max
             sources.append(.named(directory, name, shard.identity))
         }
         if places.count < shards.home.count {
-            let list = NameList(firstOf: shards.home.keys.filter { places[$0] == nil }).text
+            let list = NameList(firstOf: Array(shards.home.keys).each.filter { places[$0] == nil }).text
             throw DiffError(.format, "\(file.path): not in the shards it names: \(list)")
         }
         (self.sources, self.places, self.metadata, path) = (sources, places, metadata, file.path)
+        self.byteCount = byteCount
     }
 
     /// Names of all tensors, sorted.
     public var names: [String] { places.keys.sorted(by: JSON.precedes) }
 
     /// The names for which `condition` holds, in no order.
-    func unordered(where condition: (String) -> Bool) -> [String] { places.keys.filter(condition) }
+    func unordered(where condition: (String) -> Bool) -> [String] { Array(places.keys).each.filter(condition) }
 
     /// Number of tensors.
     public var count: Int { places.count }
 
     /// Bytes of all elements.
-    public var byteCount: Int { places.values.reduce(0) { Checked.add($0, $1.entry.byteCount) ?? .max } }
+    public let byteCount: Int
 
     /// Whether there is a tensor `name`.
     public func has(_ name: String) -> Bool { places[name] != nil }
@@ -105,6 +109,12 @@ public final class TensorTable: Sendable {
     /// Reads the elements of `name` into `block` from byte `start` on.
     func read(_ name: String, into block: Storage, at start: Int) throws(DiffError) {
         try read(place(name), into: block, at: start)
+    }
+
+    private static func bytes(_ entries: [TensorEntry]) -> Int {
+        var sum = 0
+        for entry in entries.each { sum = Checked.add(sum, entry.byteCount) ?? .max }
+        return sum
     }
 
     /// The element type as weights, or `unsupported`.

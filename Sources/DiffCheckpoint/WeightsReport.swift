@@ -30,7 +30,7 @@ final class WeightsReport: Sendable {
         let unused = allowingUnused ? NameList([]) : NameList(firstOf: table.unordered { !state.used.contains($0) })
         let missing = NameList(firstOf: state.missing)
         let wrong = NameList(firstOf: state.wrong.keys)
-        guard unused.count + missing.count + wrong.count > 0 else { return }
+        guard unused.count > 0 || missing.count > 0 || wrong.count > 0 else { return }
         var text = "\(table.path): the weights do not fit the model (\(missing.count) missing, "
         text += "\(wrong.count) wrongly shaped, \(unused.count) unused)"
         if wrong.count > 0 { text += "\nwrongly shaped: \(wrong.text { state.wrong[$0] ?? $0 })" }

@@ -1,0 +1,79 @@
+// Reading and filling containers without a check that ends the process: the compiler sees that no index is outside, so none is
+// left in the code. The census of such checks (Tests/TrapCensus) holds the readers and the boundary to none at all.
+
+extension Array {
+    /// The element at `index`, or nil outside of the array.
+    @inlinable
+    public func at(_ index: Int) -> Element? { index >= 0 && index < count ? self[index] : nil }
+
+    /// The elements in order. Array's own iterator leaves a bounds check in each turn of the loop.
+    @inlinable
+    public var each: EachElement<Element> { EachElement(self) }
+
+    /// Pairs of position and element.
+    @inlinable
+    public var numbered: NumberedElement<Element> { NumberedElement(self) }
+}
+
+/// What ``Swift/Array/each`` goes through.
+public struct EachElement<Element>: Sequence, IteratorProtocol {
+    @usableFromInline let elements: [Element]
+    @usableFromInline var position = 0
+
+    @inlinable
+    init(_ elements: [Element]) { self.elements = elements }
+
+    /// The next element.
+    @inlinable
+    public mutating func next() -> Element? {
+        guard let element = elements.at(position) else { return nil }
+        position &+= 1
+        return element
+    }
+}
+
+/// What ``Swift/Array/numbered`` goes through.
+public struct NumberedElement<Element>: Sequence, IteratorProtocol {
+    @usableFromInline let elements: [Element]
+    @usableFromInline var position = 0
+
+    @inlinable
+    init(_ elements: [Element]) { self.elements = elements }
+
+    /// The next position and its element.
+    @inlinable
+    public mutating func next() -> (offset: Int, element: Element)? {
+        guard let element = elements.at(position) else { return nil }
+        defer { position &+= 1 }
+        return (position, element)
+    }
+}
+
+extension Dictionary {
+    /// Puts `value` under `key`, and gives what was there before.
+    ///
+    /// One place for the checks that come with every change of a dictionary (equal keys with unequal hashes, more elements than an
+    /// `Int` counts), which no lawful key type can fail.
+    @inlinable
+    @inline(never)
+    @discardableResult
+    public mutating func put(_ value: Value, for key: Key) -> Value? { updateValue(value, forKey: key) }
+}
+
+/// The integers from 0 on that are below a count; none for a negative count, where `0..<count` would trap.
+public struct Indices: Sequence, IteratorProtocol {
+    @usableFromInline let count: Int
+    @usableFromInline var position = 0
+
+    /// The integers 0, 1, ... below `count`.
+    @inlinable
+    public init(below count: Int) { self.count = count }
+
+    /// The next index.
+    @inlinable
+    public mutating func next() -> Int? {
+        guard position < count else { return nil }
+        defer { position &+= 1 }
+        return position
+    }
+}
