@@ -39,7 +39,7 @@ func out<T>(_ pointer: UnsafeMutablePointer<T>?, _ name: String) throws(DiffErro
 /// The text at `pointer`, or nil for null. Throws when it is longer than `limit` bytes or no UTF-8.
 func text(_ pointer: UnsafePointer<CChar>?, _ name: String, limit: Int = 4096) throws(DiffError) -> String? {
     guard let pointer = unsafe pointer else { return nil }
-    guard unsafe strnlen(pointer, limit + 1) <= limit else {
+    guard unsafe strnlen(pointer, limit &+ 1) <= limit else {
         throw DiffError(.invalidArgument, "\(name) is longer than \(limit) bytes")
     }
     guard let text = unsafe String(validatingCString: pointer) else {
@@ -62,13 +62,13 @@ func emit(
         throw DiffError(.invalidArgument, "buf is null but capacity is \(capacity)")
     }
     var text = text
-    let size = text.utf8.count + 1
+    let size = text.utf8.count &+ 1
     if let needed = unsafe needed { unsafe needed.pointee = size }
     guard let buffer = unsafe buffer, capacity >= size else { return DA_MORE }
     text.withUTF8 { bytes in
-        guard let base = bytes.baseAddress else { return }
+        guard let base = bytes.baseAddress, bytes.count > 0 else { return }
         unsafe UnsafeMutableRawPointer(buffer).copyMemory(from: base, byteCount: bytes.count)
     }
-    unsafe buffer[size - 1] = 0
+    unsafe buffer[size &- 1] = 0
     return DA_OK
 }

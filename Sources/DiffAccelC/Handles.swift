@@ -25,18 +25,22 @@ enum HandleTable {
         }
     }
 
-    private struct Slot {
-        var generation = cb_first_generation()
-        var kind: Kind?
-        var object: AnyObject?
+    /// One entry of the table. Only touched with the table's lock held, which is more than the checks of exclusive access that
+    /// are switched off here would ensure.
+    private final class Slot: @unchecked Sendable {
+        @exclusivity(unchecked) var generation = cb_first_generation()
+        @exclusivity(unchecked) var kind: Kind?
+        @exclusivity(unchecked) var object: AnyObject?
+        /// The free slot after this one, when this one is free.
+        @exclusivity(unchecked) var nextFree: Int?
     }
 
     private static let slotBits: UInt64 = 22
     private static let generationBits: UInt64 = 36
 
-    /// Only touched with the table's lock held.
-    nonisolated(unsafe) private static var slots: [Slot] = []
-    nonisolated(unsafe) private static var free: [Int] = []
+    // As the members of a slot: touched with the lock held only.
+    @exclusivity(unchecked) nonisolated(unsafe) private static var slots: [Slot] = []
+    @exclusivity(unchecked) nonisolated(unsafe) private static var firstFree: Int?
 
     private static func locked<T>(_ body: () throws(DiffError) -> T) throws(DiffError) -> T {
         cb_table_lock()
@@ -47,28 +51,32 @@ enum HandleTable {
     /// A handle for `object`. Throws `outOfMemory` when four million handles are open.
     static func insert(_ object: AnyObject, _ kind: Kind) throws(DiffError) -> UInt64 {
         try locked { () throws(DiffError) in
-            if unsafe free.isEmpty {
-                guard unsafe slots.count < 1 << slotBits else { throw DiffError(.outOfMemory, "too many open handles") }
-                unsafe free.append(slots.count)
-                unsafe slots.append(Slot())
-            }
-            let slot = unsafe free.removeLast()
-            let handle = unsafe value(kind, slots[slot].generation, slot)
-            guard kind != .session || cb_cancel_open(UInt32(slot), handle) == 1 else {
-                unsafe free.append(slot)
+            let (slot, entry) = try vacant()
+            let handle = unsafe value(kind, entry.generation, slot)
+            guard kind != .session || cb_cancel_open(UInt32(truncatingIfNeeded: slot), handle) == 1 else {
                 throw DiffError(.outOfMemory, "no memory for a session's cancel word")
             }
-            unsafe slots[slot].kind = kind
-            unsafe slots[slot].object = object
+            unsafe firstFree = entry.nextFree
+            unsafe (entry.kind, entry.object, entry.nextFree) = (kind, object, nil)
             return handle
         }
+    }
+
+    /// The first free slot, still in the list of the free ones; a new one when there is none.
+    private static func vacant() throws(DiffError) -> (Int, Slot) {
+        if let slot = unsafe firstFree, let entry = unsafe slots.at(slot) { return (slot, entry) }
+        let slot = unsafe slots.count
+        guard slot < 1 << slotBits else { throw DiffError(.outOfMemory, "too many open handles") }
+        let entry = Slot()
+        unsafe slots.append(entry)
+        unsafe firstFree = slot
+        return (slot, entry)
     }
 
     /// The object of `handle`. Throws `invalidHandle`.
     static func object<T: AnyObject>(_ handle: OpaquePointer?, _ kind: Kind, _ type: T.Type) throws(DiffError) -> T {
         let object = try locked { () throws(DiffError) in
-            let slot = try unsafe find(handle, kind)
-            return unsafe slots[slot].object
+            try unsafe find(handle, kind).entry.object
         }
         guard let object = object as? T else {
             throw DiffError(.internal, "a \(kind.name) handle holds something else")
@@ -80,28 +88,30 @@ enum HandleTable {
     static func remove(_ handle: OpaquePointer?, _ kind: Kind) throws(DiffError) {
         // The object leaves the lock before it may be destroyed: destruction can take long.
         let object = try locked { () throws(DiffError) -> AnyObject? in
-            let slot = try unsafe find(handle, kind)
-            let object = unsafe slots[slot].object
-            if kind == .session { cb_cancel_close(UInt32(slot)) }
-            let generation = unsafe (slots[slot].generation + 1) & ((1 << generationBits) - 1)
-            unsafe slots[slot] = Slot(generation: max(1, generation))
-            unsafe free.append(slot)
+            let (slot, entry) = try unsafe find(handle, kind)
+            let object = unsafe entry.object
+            if kind == .session { cb_cancel_close(UInt32(truncatingIfNeeded: slot)) }
+            unsafe entry.generation = max(1, (entry.generation &+ 1) & ((1 << generationBits) - 1))
+            unsafe (entry.kind, entry.object, entry.nextFree) = (nil, nil, firstFree)
+            unsafe firstFree = slot
             return object
         }
         withExtendedLifetime(object) {}
     }
 
-    private static func find(_ handle: OpaquePointer?, _ kind: Kind) throws(DiffError) -> Int {
+    private static func find(_ handle: OpaquePointer?, _ kind: Kind) throws(DiffError) -> (slot: Int, entry: Slot) {
         let bits = unsafe bits(handle)
         let slot = Int(bits & ((1 << slotBits) - 1))
-        guard unsafe slot < slots.count, unsafe slots[slot].kind == kind,
-            unsafe value(kind, slots[slot].generation, slot) == bits
-        else { throw DiffError(.invalidHandle, "not an open \(kind.name) handle") }
-        return slot
+        guard let entry = unsafe slots.at(slot), unsafe entry.kind == kind,
+            unsafe value(kind, entry.generation, slot) == bits
+        else {
+            throw DiffError(.invalidHandle, "not an open \(kind.name) handle")
+        }
+        return (slot, entry)
     }
 
     private static func value(_ kind: Kind, _ generation: UInt64, _ slot: Int) -> UInt64 {
-        kind.rawValue << (slotBits + generationBits) | generation << slotBits | UInt64(slot)
+        kind.rawValue << (slotBits + generationBits) | generation << slotBits | UInt64(truncatingIfNeeded: slot)
     }
 
     static func bits(_ handle: OpaquePointer?) -> UInt64 { UInt64(UInt(bitPattern: handle)) }

@@ -62,7 +62,14 @@ private struct LogHost: @unchecked Sendable {
     let user: UnsafeMutableRawPointer?
 
     @Sendable func write(_ level: Log.Level, _ message: String) {
-        unsafe message.withCString { unsafe callback?(user, level.rawValue, $0) }
+        // Not `withCString`, which leaves checks that end the process.
+        var text = message + "\0"
+        text.withUTF8 { bytes in
+            guard let base = bytes.baseAddress else { return }
+            unsafe base.withMemoryRebound(to: CChar.self, capacity: bytes.count) {
+                unsafe callback?(user, level.rawValue, $0)
+            }
+        }
     }
 }
 

@@ -87,15 +87,15 @@ private func namedInputs(
         throw DiffError(.invalidArgument, "a forward needs 1...64 inputs, found \(count)")
     }
     var named = NamedInputs()
-    let given = try unsafe elements(UnsafeMutablePointer(mutating: inputs), count)
-    for index in unsafe given.indices {
-        let input = try unsafe HostTensor(input: decode(UnsafePointer(given[index])))
+    var given = try unsafe elements(UnsafeMutablePointer(mutating: inputs), count).each
+    while let pointer = unsafe given.next() {
+        let input = try unsafe HostTensor(input: decode(UnsafePointer(pointer)))
         guard named.tensors[input.name] == nil, named.integers[input.name] == nil else {
             throw DiffError(.invalidArgument, "the input \"\(input.name)\" is given twice")
         }
         switch input.dtype {
-        case DA_F32: named.tensors[input.name] = try input.tensor(budget)
-        case DA_I64: named.integers[input.name] = try input.integers()
+        case DA_F32: named.tensors.put(try input.tensor(budget), for: input.name)
+        case DA_I64: named.integers.put(try input.integers(), for: input.name)
         default: throw DiffError(.shape, "\(input.name): inputs are f32 or i64")
         }
     }
@@ -119,15 +119,16 @@ private struct ForwardOutputs {
         var capacities: [Int] = []
         var buffers = 0
         let tensors = try unsafe elements(outputs, count)
-        for index in unsafe tensors.indices {
-            let raw = try unsafe decode(UnsafePointer(tensors[index]))
+        var pointers = unsafe tensors.each
+        while let pointer = unsafe pointers.next() {
+            let raw = try unsafe decode(UnsafePointer(pointer))
             let name = try unsafe requiredText(raw.name, "da_tensor.name")
             guard !names.contains(name) else {
                 throw DiffError(.invalidArgument, "the output \"\(name)\" is asked for twice")
             }
             names.append(name)
             unsafe capacities.append(raw.data == nil ? 0 : raw.bytes)
-            unsafe buffers += raw.data == nil ? 0 : 1
+            unsafe buffers &+= raw.data == nil ? 0 : 1
         }
         guard buffers == 0 || buffers == count else {
             throw DiffError(.invalidArgument, "either every output has a buffer or none")
@@ -141,23 +142,24 @@ private struct ForwardOutputs {
     /// Tells the caller the shapes; false when a buffer is too small.
     func accept(_ shapes: [String: Shape]) throws(DiffError) -> Bool {
         var fits = true
-        for (index, name) in names.enumerated() {
-            guard let shape = shapes[name] else { throw DiffError(.internal, "the output \"\(name)\" has no shape") }
-            let bytes = shape.count * 4
-            unsafe describe(&tensors[index].pointee, shape, dtype: DA_F32, bytes: bytes)
+        for (index, name) in names.numbered {
+            guard let shape = shapes[name], let target = unsafe tensors.at(index), let capacity = capacities.at(index)
+            else { throw DiffError(.internal, "the output \"\(name)\" has no shape") }
+            let bytes = shape.count &* 4
+            unsafe describe(&target.pointee, shape, dtype: DA_F32, bytes: bytes)
             // As unsigned: a size_t beyond 2^63 arrives as a negative number.
-            fits = fits && UInt(bitPattern: capacities[index]) >= UInt(bytes)
+            fits = fits && UInt(bitPattern: capacity) >= UInt(bitPattern: bytes)
         }
         return fits
     }
 
     func store(_ results: [String: Tensor]) {
-        for (index, name) in names.enumerated() {
-            guard let result = results[name], let from = unsafe result.raw, let to = unsafe tensors[index].pointee.data
-            else {
-                continue
-            }
-            unsafe to.copyMemory(from: from, byteCount: result.byteCount)
+        for (index, name) in names.numbered {
+            guard let result = results[name], let from = unsafe result.raw, let target = unsafe tensors.at(index),
+                let to = unsafe target.pointee.data
+            else { continue }
+            let bytes = result.byteCount
+            if bytes > 0 { unsafe to.copyMemory(from: from, byteCount: bytes) }
         }
     }
 }

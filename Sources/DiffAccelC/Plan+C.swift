@@ -22,7 +22,7 @@ public func da_plan_parse(
 ) -> Int32 {
     boundary { () throws(DiffError) in
         try unsafe store(plan) { () throws(DiffError) in
-            guard let json = unsafe json, (1...Plan.maxBytes).contains(length) else {
+            guard let json = unsafe json, length >= 1, length <= Plan.maxBytes else {
                 throw DiffError(.invalidArgument, "a plan needs 1...\(Plan.maxBytes) bytes of JSON, found \(length)")
             }
             let bytes = unsafe UnsafeRawBufferPointer(start: json, count: length)

@@ -40,13 +40,15 @@ func sampleRequest(_ raw: da_request, to session: Session) throws(DiffError) -> 
 }
 
 private func labels(_ pointer: UnsafePointer<Int64>?, _ count: Int) throws(DiffError) -> [Int] {
-    guard (1...SampleRequest.maxSamples).contains(count), let pointer = unsafe pointer else {
+    guard count >= 1, count <= SampleRequest.maxSamples, let pointer = unsafe pointer else {
         throw DiffError(
             .invalidArgument, "labels: a request needs 1...\(SampleRequest.maxSamples) of them, found \(count)")
     }
     let raw = unsafe UnsafeRawPointer(pointer)
     var labels: [Int] = []
-    for index in 0..<count { unsafe labels.append(Int(raw.loadUnaligned(fromByteOffset: index * 8, as: Int64.self))) }
+    for index in Indices(below: count) {
+        unsafe labels.append(Int(raw.loadUnaligned(fromByteOffset: index &* 8, as: Int64.self)))
+    }
     return labels
 }
 
@@ -61,6 +63,7 @@ private func floats(
         throw DiffError(.shape, "\(name)_count is \(UInt(bitPattern: count)), the request needs \(expected)")
     }
     let tensor = try Tensor(uninitialized: Shape(count), budget: nil)
-    unsafe tensor.raw?.copyMemory(from: pointer, byteCount: count * 4)
+    let bytes = tensor.byteCount
+    if bytes > 0 { unsafe tensor.raw?.copyMemory(from: pointer, byteCount: bytes) }
     return tensor
 }

@@ -90,7 +90,9 @@ private struct EventHost {
         guard let callback = unsafe callback else { return .continue }
         var raw = unsafe da_event()
         unsafe raw.struct_size = UInt32(MemoryLayout<da_event>.stride)
-        unsafe (raw.stage, raw.step, raw.steps) = (event.stage.rawValue, Int32(event.step), Int32(event.steps))
+        unsafe (raw.stage, raw.step, raw.steps) = (
+            event.stage.rawValue, Int32(clamping: event.step), Int32(clamping: event.steps)
+        )
         unsafe raw.timestep = Int32(clamping: event.timestep ?? -1)
         unsafe raw.sites_computed = Int32(clamping: event.sites.computed)
         unsafe raw.sites_reused = Int32(clamping: event.sites.reused)

@@ -42,7 +42,7 @@ func elements<T: VersionedStruct>(
 ) throws(DiffError) -> [UnsafeMutablePointer<T>] {
     let stride = try Int(unsafe decode(UnsafePointer(array)).struct_size)
     var elements = unsafe [array]
-    for index in 1..<max(1, count) {
+    for index in Indices(below: count) where index > 0 {
         let element = unsafe (UnsafeMutableRawPointer(array) + index &* stride).assumingMemoryBound(to: T.self)
         let size = try Int(unsafe decode(UnsafePointer(element)).struct_size)
         guard size == stride else {

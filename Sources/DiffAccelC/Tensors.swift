@@ -30,8 +30,8 @@ struct HostTensor {
         shape = try locating(tensorName) { () throws(DiffError) in try Shape(dims) }
         let size = try Self.size(dtype, name)
         guard unsafe data != nil || shape.count == 0 else { throw DiffError(.invalidArgument, "\(name): data is null") }
-        guard shape.count * size == bytes else {
-            throw DiffError(.shape, "\(name): \(bytes) bytes for a \(shape) tensor of \(shape.count * size) bytes")
+        guard shape.count &* size == bytes else {
+            throw DiffError(.shape, "\(name): \(bytes) bytes for a \(shape) tensor of \(shape.count &* size) bytes")
         }
     }
 
@@ -47,7 +47,9 @@ struct HostTensor {
     /// A copy of an f32 input.
     func tensor(_ budget: MemoryBudget?) throws(DiffError) -> Tensor {
         let tensor = try Tensor(uninitialized: shape, budget: budget)
-        if let from = unsafe data, let to = unsafe tensor.raw { unsafe to.copyMemory(from: from, byteCount: bytes) }
+        if bytes > 0, let from = unsafe data, let to = unsafe tensor.raw {
+            unsafe to.copyMemory(from: from, byteCount: bytes)
+        }
         return tensor
     }
 
@@ -55,9 +57,9 @@ struct HostTensor {
     func integers() throws(DiffError) -> [Int] {
         guard shape.count <= 1_000_000 else { throw DiffError(.shape, "\(name): more than a million integers") }
         var values: [Int] = []
-        for index in 0..<shape.count {
+        for index in Indices(below: shape.count) {
             if let data = unsafe data {
-                unsafe values.append(Int(data.loadUnaligned(fromByteOffset: index * 8, as: Int64.self)))
+                unsafe values.append(Int(data.loadUnaligned(fromByteOffset: index &* 8, as: Int64.self)))
             }
         }
         return values

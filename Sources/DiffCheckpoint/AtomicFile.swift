@@ -95,7 +95,7 @@ public final class AtomicFile {
         for byte in Array(path.utf8).each {
             name.append(byte)
             guard byte == UInt8(ascii: "/") else { continue }
-            folder.append(contentsOf: name)
+            for letter in name.each { folder.append(letter) }
             name = []
         }
         return (folder.isEmpty ? "." : String(decoding: folder, as: UTF8.self), String(decoding: name, as: UTF8.self))

@@ -15,10 +15,14 @@ struct NameList {
         var first: [String] = []
         for name in Array(names).each {
             if first.count == Self.shown, let last = first.last, !JSON.precedes(name, last) { continue }
-            let before = first.each.prefix { !JSON.precedes(name, $0) }
-            let after = first.each.filter { JSON.precedes(name, $0) }
-            first = before + [name] + after
-            if first.count > Self.shown { _ = first.popLast() }
+            // Each name after the new one moves one place on; the last one falls off when there are enough.
+            var moving = name
+            first = first.each.map { held in
+                guard JSON.precedes(moving, held) else { return held }
+                defer { moving = held }
+                return moving
+            }
+            if first.count < Self.shown { first.append(moving) }
         }
         (count, self.first) = (names.count, first)
     }

@@ -19,7 +19,7 @@ public final class AccelerationStack {
         layers = []
         modules = SiteSet()
         attention = SiteSet()
-        for method in methods {
+        for method in methods.each {
             let interest = try method.begin(opening)
             guard !interest.isEmpty else { continue }
             layers.append(Layer(method: method, interest: interest))
@@ -31,35 +31,35 @@ public final class AccelerationStack {
     /// Ends a run: nobody is asked any more, and what methods keep is dropped. Other networks, such as a decoder, may then
     /// use the same run without being taken for the accelerated one.
     public func end() {
-        for method in methods { method.release() }
+        for method in methods.each { method.release() }
         layers = []
         modules = SiteSet()
         attention = SiteSet()
     }
 
     /// Bytes of tensors kept by all methods.
-    public var bytesHeld: Int { layers.reduce(0) { $0 + $1.method.bytesHeld } }
+    public var bytesHeld: Int { layers.each.reduce(0) { $0 &+ $1.method.bytesHeld } }
 
     func wantsModule(_ site: Site) -> Bool { modules.contains(site) }
     func wantsAttention(_ site: Site) -> Bool { attention.contains(site) }
 
     func blocks(_ call: Call, _ plan: inout BlockPlan) {
-        for layer in layers where layer.interest.blocks { layer.method.blocks(call, &plan) }
+        for layer in layers.each where layer.interest.blocks { layer.method.blocks(call, &plan) }
     }
 
     func module(
         _ site: Site, _ input: Tensor, _ run: Run, from level: Int = 0, _ compute: Compute
     ) throws(DiffError) -> Tensor {
         var level = level
-        while level < layers.count, !layers[level].interest.modules.contains(site) { level += 1 }
-        guard level < layers.count else { return try compute() }
-        return try layers[level].method.module(site, input, run) { () throws(DiffError) in
-            try module(site, input, run, from: level + 1, compute)
+        while let layer = layers.at(level), !layer.interest.modules.contains(site) { level &+= 1 }
+        guard let layer = layers.at(level) else { return try compute() }
+        return try layer.method.module(site, input, run) { () throws(DiffError) in
+            try module(site, input, run, from: level &+ 1, compute)
         }
     }
 
     func attend(_ call: inout AttentionCall, _ run: Run) throws(DiffError) {
-        for layer in layers where layer.interest.attention.contains(call.site) {
+        for layer in layers.each where layer.interest.attention.contains(call.site) {
             try layer.method.attend(&call, run)
         }
     }
@@ -68,10 +68,10 @@ public final class AccelerationStack {
         _ call: Call, _ run: Run, from level: Int = 0, _ network: Evaluate
     ) throws(DiffError) -> Tensor {
         var level = level
-        while level < layers.count, !layers[level].interest.evaluations { level += 1 }
-        guard level < layers.count else { return try network(call, run) }
-        return try layers[level].method.evaluate(call, run) { (call, run) throws(DiffError) in
-            try evaluate(call, run, from: level + 1, network)
+        while let layer = layers.at(level), !layer.interest.evaluations { level &+= 1 }
+        guard let layer = layers.at(level) else { return try network(call, run) }
+        return try layer.method.evaluate(call, run) { (call, run) throws(DiffError) in
+            try evaluate(call, run, from: level &+ 1, network)
         }
     }
 }

@@ -15,9 +15,10 @@ public struct TorchRandom: Sendable {
     public init(seed: UInt64) {
         var state = [UInt32](repeating: 0, count: 624)
         state[0] = UInt32(truncatingIfNeeded: seed)
+        var previous = state[0]
         for i in 1..<624 {
-            let previous = state[i - 1]
-            state[i] = 1_812_433_253 &* (previous ^ (previous >> 30)) &+ UInt32(i)
+            previous = 1_812_433_253 &* (previous ^ (previous >> 30)) &+ UInt32(truncatingIfNeeded: i)
+            state[i] = previous
         }
         self.state = state
     }
@@ -25,8 +26,8 @@ public struct TorchRandom: Sendable {
     /// The next 32 random bits.
     public mutating func next32() -> UInt32 {
         if next >= 624 { twist() }
-        var y = state[next]
-        next += 1
+        var y = state.at(next) ?? 0  // never outside: `next` is below 624
+        next &+= 1
         y ^= y >> 11
         y ^= (y << 7) & 0x9d2c_5680
         y ^= (y << 15) & 0xefc6_0000
@@ -49,7 +50,7 @@ public struct TorchRandom: Sendable {
 
     /// `torch.rand`: `count` values in [0, 1) with 24 random bits each.
     public mutating func uniform(_ out: UnsafeMutablePointer<Float>, count: Int) {
-        for i in 0..<max(0, count) { unsafe out[i] = uniform24() }
+        for i in Indices(below: count) { unsafe out[i] = uniform24() }
     }
 
     private mutating func uniform24() -> Float { Float(next32() & 0xff_ffff) * 0x1p-24 }
@@ -60,13 +61,13 @@ public struct TorchRandom: Sendable {
     /// when the count is no multiple of 16), and draws pairs of doubles when there are fewer.
     public mutating func normal(_ out: UnsafeMutablePointer<Float>, count: Int) {
         guard count >= 16 else {
-            for i in 0..<max(0, count) { unsafe out[i] = Float(scalarNormal()) }
+            for i in Indices(below: count) { unsafe out[i] = Float(scalarNormal()) }
             return
         }
         unsafe uniform(out, count: count)
-        for block in 0..<(count / 16) { unsafe Self.boxMuller(out + block * 16) }
+        for block in Indices(below: count / 16) { unsafe Self.boxMuller(out + block &* 16) }
         if count % 16 != 0 {
-            let tail = unsafe out + (count - 16)
+            let tail = unsafe out + (count &- 16)
             unsafe uniform(tail, count: 16)
             unsafe Self.boxMuller(tail)
         }
@@ -103,15 +104,16 @@ public struct TorchRandom: Sendable {
     /// draws, since the modulus would otherwise be visibly uneven.
     public mutating func permutation(_ out: UnsafeMutablePointer<Int64>, count: Int) {
         guard count > 0 else { return }
-        for i in 0..<count { unsafe out[i] = Int64(i) }
+        for i in Indices(below: count) { unsafe out[i] = Int64(i) }
         if count < Int(UInt32.max) / 20 {
-            for i in 0..<(count - 1) {
-                let j = i + Int(next32() % UInt32(count - i))
+            for i in Indices(below: count &- 1) {
+                // count - i is at least 2 and fits 32 bits here.
+                let j = i &+ Int(next32() % max(1, UInt32(truncatingIfNeeded: count &- i)))
                 unsafe (out[i], out[j]) = unsafe (out[j], out[i])
             }
         } else {
-            for i in 0..<count {
-                let j = Int(next64() % UInt64(i + 1))
+            for i in Indices(below: count) {
+                let j = Int(truncatingIfNeeded: next64() % max(1, UInt64(truncatingIfNeeded: i &+ 1)))
                 unsafe out[i] = unsafe out[j]
                 unsafe out[j] = Int64(i)
             }

@@ -55,8 +55,8 @@ public final class Run {
     /// Starts a run of several calls: methods check it and forget earlier state, the trace is made.
     public func begin(_ opening: Opening) throws(DiffError) {
         try stack.begin(opening)
-        let sites = opening.layouts.reduce(0) { max($0, $1.sites.count) }
-        trace = Trace(calls: opening.calls * opening.lanes, sites: sites)
+        let sites = opening.layouts.each.reduce(0) { max($0, $1.sites.count) }
+        trace = Trace(calls: opening.calls &* opening.lanes, sites: sites)
     }
 
     /// Ends a run: methods are not asked any more, what they keep goes back to the workspace, the trace is closed.
@@ -70,7 +70,7 @@ public final class Run {
 
     /// The network call `call`, as the methods see fit; `network` evaluates the network once.
     public func evaluate(_ call: Call, _ network: Evaluate) throws(DiffError) -> Tensor {
-        trace.start(call: call.lane * call.count + call.index)
+        trace.start(call: call.lane &* call.count &+ call.index)
         return try stack.evaluate(call, self) { (call, run) throws(DiffError) in
             run.call = call
             return try network(call, run)

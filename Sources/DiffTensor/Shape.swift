@@ -1,7 +1,7 @@
 /// Extents of a row-major tensor, at most 8 axes, slowest first.
 ///
-/// A shape can only be made by a throwing initialiser that bounds every extent and the product below 2^48 elements, so
-/// index arithmetic on a shape cannot overflow an `Int`.
+/// A shape can only be made by a throwing initialiser that bounds the product of all extents that are not zero below 2^48. So the
+/// product of any of the extents, also times a few bytes, fits an `Int`, and arithmetic on a shape may use the wrapping operators.
 public struct Shape: Sendable, Equatable, CustomStringConvertible {
     /// The largest number of axes.
     public static let maxRank = 8
@@ -22,17 +22,19 @@ public struct Shape: Sendable, Equatable, CustomStringConvertible {
         var extents = [8 of Int](repeating: 1)
         var product = 1
         var axis = 0
+        var isEmpty = false
         for extent in dims {
-            guard extent >= 0, extent < Self.maxCount, let next = Checked.multiply(product, extent),
-                next < Self.maxCount
-            else { throw DiffError(.shape, "extent \(extent) of axis \(axis) makes the tensor too large") }
+            guard axis >= 0, axis < Self.maxRank, let next = Self.product(product, extent) else {
+                throw DiffError(.shape, "extent \(extent) of axis \(axis) makes the tensor too large")
+            }
             extents[axis] = extent
+            isEmpty = isEmpty || extent == 0
             product = next
-            axis += 1
+            axis &+= 1
         }
         self.extents = extents
         self.rank = axis
-        self.count = product
+        self.count = isEmpty ? 0 : product
     }
 
     /// A vector.
@@ -49,61 +51,75 @@ public struct Shape: Sendable, Equatable, CustomStringConvertible {
 
     // Without an array: shapes are made in the step loop, which must not allocate.
     private init(_ a: Int, _ b: Int, _ c: Int, _ d: Int, rank: Int) throws(DiffError) {
-        guard a >= 0, b >= 0, c >= 0, d >= 0, let ab = Checked.multiply(a, b), let abc = Checked.multiply(ab, c),
-            let count = Checked.multiply(abc, d), count < Self.maxCount, max(max(a, b), max(c, d)) < Self.maxCount
+        guard let ab = Self.product(max(1, a), b), let abc = Self.product(ab, c), let abcd = Self.product(abc, d),
+            a >= 0, a < Self.maxCount
         else { throw DiffError(.shape, "no tensor can have the extents \(a), \(b), \(c), \(d)") }
         var extents = [8 of Int](repeating: 1)
         (extents[0], extents[1], extents[2], extents[3]) = (a, b, c, d)
-        (self.extents, self.rank, self.count) = (extents, rank, count)
+        (self.extents, self.rank) = (extents, rank)
+        count = a == 0 || b == 0 || c == 0 || d == 0 ? 0 : abcd
+    }
+
+    /// `product` of the extents so far times one more, which counts as 1 when it is 0; nil when that is no shape.
+    private static func product(_ product: Int, _ extent: Int) -> Int? {
+        guard extent >= 0, let next = Checked.multiply(product, max(1, extent)), next < maxCount else { return nil }
+        return next
     }
 
     /// Extent of `axis`; 1 beyond the last one.
-    public subscript(axis: Int) -> Int { axis >= 0 && axis < rank ? extents[axis] : 1 }
+    public subscript(axis: Int) -> Int {
+        axis >= 0 && axis < rank && axis < Self.maxRank ? extents[axis] : 1
+    }
 
     /// Extent of the fastest axis; 1 for a scalar.
-    public var last: Int { self[rank - 1] }
+    public var last: Int { self[rank &- 1] }
 
     /// Elements before the fastest axis: how many rows of `last` there are.
     public var rows: Int {
         var product = 1
-        for axis in 0..<max(0, rank - 1) { product *= extents[axis] }
+        for axis in Indices(below: rank &- 1) { product &*= self[axis] }
         return product
     }
 
     /// The extents as an array.
-    public var dims: [Int] { (0..<rank).map { extents[$0] } }
+    public var dims: [Int] { Indices(below: rank).map { self[$0] } }
 
     /// The same shape with another extent on the fastest axis.
     public func replacingLast(_ extent: Int) throws(DiffError) -> Shape {
-        var dims = extents
         guard rank > 0 else { throw DiffError(.shape, "a scalar has no last axis") }
-        dims[rank - 1] = extent
-        return try Shape(dims, rank: rank)
+        return try replacing(rank &- 1, extent)
     }
 
     /// The same shape with another extent on the slowest axis.
     public func replacingFirst(_ extent: Int) throws(DiffError) -> Shape {
-        var dims = extents
         guard rank > 0 else { throw DiffError(.shape, "a scalar has no first axis") }
-        dims[0] = extent
-        return try Shape(dims, rank: rank)
+        return try replacing(0, extent)
     }
 
-    private init(_ dims: [8 of Int], rank: Int) throws(DiffError) {
+    private func replacing(_ axis: Int, _ extent: Int) throws(DiffError) -> Shape {
+        guard axis >= 0, axis < Self.maxRank else { throw DiffError(.internal, "no axis \(axis)") }
+        var extents = extents
+        extents[axis] = extent
+        return try Shape(extents, rank: rank)
+    }
+
+    private init(_ extents: [8 of Int], rank: Int) throws(DiffError) {
         var product = 1
-        for axis in 0..<rank {
-            guard dims[axis] >= 0, let next = Checked.multiply(product, dims[axis]), next < Self.maxCount else {
-                throw DiffError(.shape, "extent \(dims[axis]) of axis \(axis) makes the tensor too large")
+        var isEmpty = false
+        for axis in Indices(below: Self.maxRank) {
+            guard let next = Self.product(product, extents[axis]) else {
+                throw DiffError(.shape, "extent \(extents[axis]) of axis \(axis) makes the tensor too large")
             }
             product = next
+            isEmpty = isEmpty || extents[axis] == 0
         }
-        (self.extents, self.rank, self.count) = (dims, rank, product)
+        (self.extents, self.rank, self.count) = (extents, rank, isEmpty ? 0 : product)
     }
 
     /// Equal rank and extents.
     public static func == (a: Shape, b: Shape) -> Bool {
         guard a.rank == b.rank else { return false }
-        for axis in 0..<a.rank where a.extents[axis] != b.extents[axis] { return false }
+        for axis in Indices(below: maxRank) where a.extents[axis] != b.extents[axis] { return false }
         return true
     }
 

@@ -40,10 +40,10 @@ public struct SiteLayout: Sendable, Equatable {
         var block = parent.flatMap { info($0).block }
         if kind == .block {
             block = blockCount
-            blockCount += 1
+            blockCount &+= 1
         }
         sites.append(SiteInfo(name: name, kind: kind, parent: parent, block: block))
-        byName[name] = site.number
+        byName.put(site.number, for: name)
         return site
     }
 
@@ -55,7 +55,7 @@ public struct SiteLayout: Sendable, Equatable {
 
     /// All sites of these kinds, in the order in which the network visits them.
     public func sites(_ kinds: SiteInfo.Kind...) -> [Site] {
-        sites.indices.filter { kinds.contains(sites[$0].kind) }.map(Site.init(number:))
+        sites.numbered.filter { kinds.contains($0.element.kind) }.map { Site(number: $0.offset) }
     }
 }
 
@@ -69,13 +69,13 @@ public struct SiteSet: Sendable, Equatable {
     /// These sites.
     public init(_ sites: [Site]) {
         self.init()
-        for site in sites { insert(site) }
+        for site in sites.each { insert(site) }
     }
 
     /// Whether `site` is in the set.
     public func contains(_ site: Site) -> Bool {
         let word = site.number >> 6
-        return word < words.count && words[word] >> UInt64(site.number & 63) & 1 == 1
+        return (words.at(word) ?? 0) >> UInt64(site.number & 63) & 1 == 1
     }
 
     /// Adds `site`.
@@ -92,5 +92,5 @@ public struct SiteSet: Sendable, Equatable {
     }
 
     /// Whether no site is in the set.
-    public var isEmpty: Bool { words.allSatisfy { $0 == 0 } }
+    public var isEmpty: Bool { words.each.allSatisfy { $0 == 0 } }
 }

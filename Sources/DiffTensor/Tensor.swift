@@ -15,7 +15,9 @@ public struct Tensor: @unchecked Sendable {
 
     /// A tensor over `storage`, which must hold `offset + shape.count` elements. Throws `internal` otherwise.
     public init(_ storage: Storage, _ shape: Shape, _ dtype: DType = .f32, offset: Int = 0) throws(DiffError) {
-        guard offset >= 0, offset < Shape.maxCount, (offset + shape.count) * dtype.size <= storage.byteCount else {
+        // Below 2^52 by the bounds of offset and shape: nothing can wrap.
+        guard offset >= 0, offset < Shape.maxCount, (offset &+ shape.count) &* dtype.size <= storage.byteCount
+        else {
             throw DiffError(.internal, "a \(shape) tensor does not fit a block of \(storage.byteCount) bytes")
         }
         self.storage = storage
@@ -26,7 +28,7 @@ public struct Tensor: @unchecked Sendable {
 
     /// An uninitialised f32 tensor of its own block.
     public init(uninitialized shape: Shape, budget: MemoryBudget?) throws(DiffError) {
-        try self.init(Storage(byteCount: shape.count * 4, budget: budget), shape)
+        try self.init(Storage(byteCount: shape.count &* 4, budget: budget), shape)
     }
 
     /// An f32 tensor holding `values` in order. Throws `shape` when the counts differ.
@@ -43,10 +45,10 @@ public struct Tensor: @unchecked Sendable {
     }
 
     /// Bytes of the elements (not of the block).
-    public var byteCount: Int { shape.count * dtype.size }
+    public var byteCount: Int { shape.count &* dtype.size }
 
     /// First element; nil in a dry run.
-    public var raw: UnsafeMutableRawPointer? { unsafe storage.base.map { unsafe $0 + offset * dtype.size } }
+    public var raw: UnsafeMutableRawPointer? { unsafe storage.base.map { unsafe $0 + offset &* dtype.size } }
 
     /// First element of an f32 tensor; nil in a dry run.
     public var floats: UnsafeMutablePointer<Float>? {
@@ -63,11 +65,11 @@ public struct Tensor: @unchecked Sendable {
 
     /// Entries `start ..< start + count` of the slowest axis.
     public func rows(_ start: Int, _ count: Int) throws(DiffError) -> Tensor {
-        guard start >= 0, count >= 0, count <= shape[0], start <= shape[0] - count else {
+        guard start >= 0, count >= 0, count <= shape[0], start <= shape[0] &- count else {
             throw DiffError(.shape, "rows \(start)...+\(count) of a \(shape) tensor")
         }
-        let rowSize = shape[0] == 0 ? 0 : shape.count / shape[0]
-        return try Tensor(storage, shape.replacingFirst(count), dtype, offset: offset + start * rowSize)
+        let rowSize = shape[0] > 0 ? shape.count / shape[0] : 0
+        return try Tensor(storage, shape.replacingFirst(count), dtype, offset: offset &+ start &* rowSize)
     }
 
     /// The elements as an array of f32 (a copy; for tests and small tables).
@@ -96,7 +98,7 @@ public struct RowVectors: Sendable {
         self.tensor = tensor
         width = tensor.shape[1] / groups
         stride = tensor.shape[1]
-        start = index * width
+        start = index &* width
     }
 
     var floats: UnsafeMutablePointer<Float>? { unsafe tensor.floats.map { unsafe $0 + start } }

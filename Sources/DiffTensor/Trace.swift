@@ -20,29 +20,30 @@ public struct Trace: Sendable {
     /// Room for `calls` network calls of a network with `sites` sites; nothing is allocated afterwards.
     public init(calls: Int, sites: Int) {
         self.sites = sites
-        outcomes = Array(repeating: 0, count: max(1, calls) * sites)
+        outcomes = Array(repeating: 0, count: max(1, calls) * max(0, sites))
         flops = Array(repeating: 0, count: max(1, calls))
     }
 
     /// Number of calls there is room for.
     public var calls: Int { flops.count }
 
-    mutating func start(call: Int) { current = min(max(0, call), flops.count - 1) }
+    mutating func start(call: Int) { current = min(max(0, call), flops.count &- 1) }
 
     mutating func close() { current = nil }
 
     mutating func mark(_ site: Site, _ outcome: Outcome) {
         guard let current, site.number < sites else { return }
-        outcomes[current * sites + site.number] = outcome.rawValue
+        let place = current &* sites &+ site.number
+        if place >= 0, place < outcomes.count { outcomes[place] = outcome.rawValue }
     }
 
     mutating func count(flops more: Double) {
-        if let current { flops[current] += more }
+        if let current, current >= 0, current < flops.count { flops[current] += more }
     }
 
     /// What was done at `site` in `call`.
     public func outcome(_ site: Site, call: Int) -> Outcome {
         guard call >= 0, call < calls, site.number < sites else { return .skipped }
-        return Outcome(rawValue: outcomes[call * sites + site.number]) ?? .skipped
+        return outcomes.at(call &* sites &+ site.number).flatMap(Outcome.init(rawValue:)) ?? .skipped
     }
 }

@@ -28,7 +28,7 @@ public final class Workspace {
 
     /// An uninitialised f32 tensor. Throws `outOfMemory` or `overBudget`.
     public func take(_ shape: Shape) throws(DiffError) -> Tensor {
-        try Tensor(block(shape.count * 4), shape)
+        try Tensor(block(shape.count &* 4), shape)
     }
 
     /// A block of at least `bytes`. Throws `outOfMemory` or `overBudget`.
@@ -38,27 +38,28 @@ public final class Workspace {
         where entries[index].sizeClass == sizeClass && isKnownUniquelyReferenced(&entries[index].storage) {
             return entries[index].storage
         }
-        try grow(sizeClass)
-        return entries[entries.count - 1].storage
+        return try grow(sizeClass)
     }
 
     /// Makes sure that every request `other` ever got at once can be answered without allocating. Throws `outOfMemory` or
     /// `overBudget`; blocks that were allocated until then stay.
     public func reserve(_ other: Workspace) throws(DiffError) {
         var wanted: [Int: Int] = [:]
-        for entry in other.entries { wanted[entry.sizeClass, default: 0] += 1 }
-        for entry in entries { wanted[entry.sizeClass, default: 0] -= 1 }
-        for (sizeClass, count) in wanted.sorted(by: { $0.key < $1.key }) {
-            for _ in 0..<max(0, count) { try grow(sizeClass) }
+        for entry in other.entries.each { wanted[entry.sizeClass, default: 0] += 1 }
+        for entry in entries.each { wanted[entry.sizeClass, default: 0] -= 1 }
+        for (sizeClass, count) in wanted.sorted(by: { $0.key < $1.key }).each {
+            for _ in Indices(below: count) { try grow(sizeClass) }
         }
     }
 
-    private func grow(_ sizeClass: Int) throws(DiffError) {
+    @discardableResult
+    private func grow(_ sizeClass: Int) throws(DiffError) -> Storage {
         let storage = isVirtual ? Storage(virtual: sizeClass) : try Storage(byteCount: sizeClass, budget: budget)
         entries.append(Entry(storage: storage, sizeClass: sizeClass))
-        allocations += 1
-        bytes += sizeClass
+        allocations &+= 1
+        bytes &+= sizeClass
         peakBytes = max(peakBytes, bytes)
+        return storage
     }
 
     /// Gives back every block that nobody uses.
@@ -68,7 +69,7 @@ public final class Workspace {
             kept.append(entries[index])
         }
         entries = kept
-        bytes = kept.reduce(0) { $0 + $1.sizeClass }
+        bytes = kept.each.reduce(0) { $0 &+ $1.sizeClass }
     }
 
     /// Rounded up to 16 steps an octave (at most 6 % more), at least 4 KiB.
