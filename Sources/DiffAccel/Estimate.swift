@@ -23,13 +23,13 @@ public struct Estimate: Sendable, Equatable {
         let baseline = try Rehearsal(sampling, job, Plan(), threads: threads)
         let (decode, results) =
             request.decode ? try Self.decodeBytes(sampling, job, tile: request.tileSide, threads) : (0, 0)
-        let latents = job.shape.count * 4
+        let latents = job.shape.count &* 4
         self.weights = weights
         cache = rehearsal.cacheBytes
-        workspace = rehearsal.workspace.peakBytes - rehearsal.cacheBytes
+        workspace = rehearsal.workspace.peakBytes &- rehearsal.cacheBytes
         self.decode = decode
         // The last state stays in the workspace while its copy is decoded.
-        peak = max(rehearsal.workspace.peakBytes + latents, 2 * latents + decode + results)
+        peak = max(Checked.sum(rehearsal.workspace.peakBytes, latents), Checked.sum(latents, latents, decode, results))
         (flops, baselineFlops) = (rehearsal.flops, baseline.flops)
         sites = rehearsal.counts(sampling.network.layout.sites(.attention, .mlp))
     }
@@ -41,9 +41,9 @@ public struct Estimate: Sendable, Equatable {
         guard let decoder = sampling.decoder else { return (0, 0) }
         let run = Run(dryOn: threads)
         guard case .latents = decoder else { return (0, job.shape.count) }
-        let state = try Tensor(Storage(virtual: job.shape.count * 4), job.shape)
+        let state = try Tensor(Storage(virtual: job.shape.count &* 4), job.shape)
         let pixels = try decoder.decode(state, tile: tile, run) { (_) throws(DiffError) in }
-        return (run.workspace.peakBytes, pixels.shape.count * 5)
+        return (run.workspace.peakBytes, pixels.shape.count &* 5)
     }
 
     /// The tile side that keeps decoding within `limit` bytes: nil when whole images fit. Throws `overBudget` when not even
@@ -51,11 +51,11 @@ public struct Estimate: Sendable, Equatable {
     static func tile(
         _ sampling: ImageSampling, _ job: ImageSampling.Job, threads: Int, within limit: Int
     ) throws(DiffError) -> Int? {
-        let latents = 2 * job.shape.count * 4
+        let latents = 8 &* job.shape.count
         var least = 0
         for tile in [nil, 64, 32, 16, 8] where tile ?? 0 < max(job.shape[2], job.shape[3]) {
             let bytes = try decodeBytes(sampling, job, tile: tile, threads)
-            least = latents + bytes.workspace + bytes.results
+            least = Checked.sum(latents, bytes.workspace, bytes.results)
             if least <= limit { return tile }
         }
         throw DiffError(

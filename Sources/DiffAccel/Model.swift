@@ -25,7 +25,7 @@ public final class Model: Sendable {
         family = try locating(path) { () throws(DiffError) in try type.init(opened) }
         familyName = type.name
         let tensors = opened.checkpoint.tensors
-        parameters = tensors.names.reduce(0) { $0 + (tensors.info($1)?.shape.count ?? 0) }
+        parameters = tensors.names.each.reduce(0) { Checked.sum($0, tensors.info($1)?.shape.count ?? 0) }
         (self.path, self.budget) = (path, budget)
         Log.write(.info, "opened \(path): \(type.name), \(budget.used) bytes in \(Machine.seconds - began) s")
     }

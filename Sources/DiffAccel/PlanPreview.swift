@@ -58,7 +58,7 @@ extension Model {
         return PlanPreview(
             sites: sites.map { layout.info($0).name },
             timesteps: job.sampler.schedule.timesteps.reversed(),
-            grid: (0..<calls).map { call in sites.map { rehearsal.trace.outcome($0, call: call) } },
+            grid: Indices(below: calls).map { call in sites.map { rehearsal.trace.outcome($0, call: call) } },
             flops: rehearsal.flops, baselineFlops: try sampling.flopsPerCall() * Double(calls))
     }
 }

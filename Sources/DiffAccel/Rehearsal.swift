@@ -28,6 +28,6 @@ struct Rehearsal {
 
     /// Outcomes of all calls at `sites`.
     func counts(_ sites: [Site]) -> SiteCounts {
-        (0..<trace.calls).reduce(into: SiteCounts()) { $0 += trace.counts(sites, call: $1) }
+        Indices(below: trace.calls).reduce(into: SiteCounts()) { $0 += trace.counts(sites, call: $1) }
     }
 }

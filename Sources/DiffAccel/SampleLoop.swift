@@ -56,20 +56,27 @@ struct SampleLoop {
         let state = try sampling.sample(job, run) { (progress) throws(DiffError) in
             let now = Machine.seconds
             let counts = run.trace.counts(sites, call: progress.step)
-            let flops = run.trace.flops[progress.step]
+            let flops = run.trace.flops.at(progress.step) ?? 0
             statistics.steps.append(
                 SampleStatistics.Step(
                     timestep: progress.timestep, seconds: now - stepBegan, sites: counts, flops: flops))
             statistics.cacheBytes = max(statistics.cacheBytes, run.bytesHeld)
             if progress.step == 0 { warmAllocations = run.workspace.allocations }
             let event = SampleEvent(
-                stage: .denoise, step: progress.step + 1, steps: progress.steps, timestep: progress.timestep,
+                stage: .denoise, step: progress.step &+ 1, steps: progress.steps, timestep: progress.timestep,
                 sites: counts, seconds: now - began, flops: flops, latents: progress.state)
-            if observe(event) == .cancel { throw .cancelled }
+            let decision = observe(event)
+            #if CANARY
+            // Nothing where the step that follows was expected.
+            let following: Int? = decision == .cancel ? nil : progress.step + 1
+            // swift-format-ignore: NeverForceUnwrap
+            if Canary.step.isArmed { _ = following! }
+            #endif
+            if decision == .cancel { throw .cancelled }
             // A callback's own time is not the step's.
             stepBegan = Machine.seconds
         }
-        statistics.allocationsAfterFirstStep = run.workspace.allocations - warmAllocations
+        statistics.allocationsAfterFirstStep = run.workspace.allocations &- warmAllocations
         // Caches and the step's workspace make room for the decoder.
         run.end()
         let kept = state
@@ -91,11 +98,11 @@ extension Trace {
     /// How often each outcome occurred among `sites` in `call`.
     func counts(_ sites: [Site], call: Int) -> SiteCounts {
         var counts = SiteCounts()
-        for site in sites {
+        for site in sites.each {
             switch outcome(site, call: call) {
-            case .computed: counts.computed += 1
-            case .reused: counts.reused += 1
-            case .skipped: counts.skipped += 1
+            case .computed: counts.computed &+= 1
+            case .reused: counts.reused &+= 1
+            case .skipped: counts.skipped &+= 1
             }
         }
         return counts

@@ -71,7 +71,7 @@ public struct SampleRequest: Sendable {
                     .invalidArgument,
                     "spacing must be even, leading, strided or counts like 10,15,25; found \"\(name)\"")
             }
-            let total = counts.reduce(0) { Checked.add($0, $1) ?? Int.max }
+            let total = counts.each.reduce(0) { Checked.add($0, $1) ?? Int.max }
             guard steps == 0 || steps == total else {
                 throw DiffError(.invalidArgument, "spacing \"\(name)\" has \(total) steps, the request says \(steps)")
             }
@@ -113,9 +113,9 @@ public struct SiteCounts: Sendable, Equatable {
 
     /// Adds the counts of another step or run.
     public static func += (total: inout SiteCounts, more: SiteCounts) {
-        total.computed += more.computed
-        total.reused += more.reused
-        total.skipped += more.skipped
+        total.computed &+= more.computed
+        total.reused &+= more.reused
+        total.skipped &+= more.skipped
     }
 }
 

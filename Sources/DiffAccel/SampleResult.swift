@@ -24,7 +24,7 @@ public struct ImageBatch: Sendable {
     public let storage: Storage
 
     /// Bytes of all images.
-    public var byteCount: Int { count * height * width * channels }
+    public var byteCount: Int { count &* height &* width &* channels }
 
     /// Runs `body` over the bytes.
     public func withBytes<T>(_ body: (UnsafeRawBufferPointer) -> T) -> T {

@@ -64,6 +64,10 @@ func emit(
     var text = text
     let size = text.utf8.count &+ 1
     if let needed = unsafe needed { unsafe needed.pointee = size }
+    #if CANARY
+    // A division by what may be zero.
+    if Canary.boundary.isArmed { _ = size % capacity }
+    #endif
     guard let buffer = unsafe buffer, capacity >= size else { return DA_MORE }
     text.withUTF8 { bytes in
         guard let base = bytes.baseAddress, bytes.count > 0 else { return }

@@ -42,7 +42,11 @@ public struct Plan: Sendable {
         }
         try object.allow(only: ["methods", "comment", "version"])
         var entries: [any PlanEntry] = []
-        for entry in try object.objects("methods") { entries.append(try Self.entry(entry, files)) }
+        for entry in try object.objects("methods").each { entries.append(try Self.entry(entry, files)) }
+        #if CANARY
+        // An element of a list that may be empty.
+        if Canary.plan.isArmed { _ = entries[0] }
+        #endif
         guard entries.count <= 64 else { throw DiffError(.format, "\(source): more than 64 methods") }
         self.entries = entries
     }

@@ -48,6 +48,10 @@ public struct SafetensorsHeader: Sendable {
             throw DiffError(.format, "\(source): \(fileSize) bytes are too few for a safetensors file")
         }
         let declared = unsafe UInt64(littleEndian: prefix.loadUnaligned(as: UInt64.self))
+        #if CANARY
+        // A length that fits no Int.
+        if Canary.reader.isArmed { _ = Int(declared) }
+        #endif
         guard let length = Int(exactly: declared), length > 0, length <= Limits.headerBytes else {
             throw DiffError(
                 .format, "\(source): a header of \(declared) bytes; 1 to \(Limits.headerBytes) are allowed")

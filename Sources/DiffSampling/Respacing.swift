@@ -13,7 +13,7 @@ public enum TimestepSpacing: Sendable, Equatable {
     /// Number of steps asked for.
     public var steps: Int {
         switch self {
-        case .even(let counts): counts.reduce(0) { Checked.add($0, $1) ?? Int.max }
+        case .even(let counts): counts.each.reduce(0) { Checked.add($0, $1) ?? Int.max }
         case .strided(let steps), .leading(let steps, _): steps
         }
     }
@@ -32,7 +32,7 @@ public enum TimestepSpacing: Sendable, Equatable {
             guard offset >= 0, offset < trainSteps - last else {
                 throw DiffError(.invalidArgument, "a steps offset of \(offset) leaves the \(trainSteps) timesteps")
             }
-            return (0..<steps).map { $0 * stride + offset }
+            return Indices(below: steps).map { $0 * stride + offset }
         }
     }
 
@@ -42,7 +42,7 @@ public enum TimestepSpacing: Sendable, Equatable {
         }
         var kept: [Int] = []
         var start = 0
-        for (index, count) in counts.enumerated() {
+        for (index, count) in counts.numbered {
             let size = trainSteps / counts.count + (index < trainSteps % counts.count ? 1 : 0)
             guard size >= count else {
                 throw DiffError(.invalidArgument, "a section of \(size) timesteps cannot be cut into \(count)")
@@ -50,7 +50,7 @@ public enum TimestepSpacing: Sendable, Equatable {
             // Repeated addition and rounding half to even, as the official code does: 6.5 becomes 6, 7.5 becomes 8.
             let stride = count > 1 ? Double(size - 1) / Double(count - 1) : 1
             var position = 0.0
-            for _ in 0..<count {
+            for _ in Indices(below: count) {
                 kept.append(start + Int(position.rounded(.toNearestOrEven)))
                 position += stride
             }
@@ -61,7 +61,7 @@ public enum TimestepSpacing: Sendable, Equatable {
 
     private static func strided(_ steps: Int, _ trainSteps: Int) throws(DiffError) -> [Int] {
         for stride in 1...max(1, trainSteps) where (trainSteps + stride - 1) / stride == steps {
-            return (0..<steps).map { $0 * stride }
+            return Indices(below: steps).map { $0 * stride }
         }
         throw DiffError(.invalidArgument, "no whole stride gives \(steps) of \(trainSteps) timesteps")
     }

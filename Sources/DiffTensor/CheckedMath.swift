@@ -18,6 +18,13 @@ public enum Checked {
         return overflow ? nil : value
     }
 
+    /// The sum of `values`, or the largest `Int` when it does not fit: for sizes that are compared with limits.
+    public static func sum(_ values: Int...) -> Int {
+        var total = 0
+        for value in values.each { total = add(total, value) ?? .max }
+        return total
+    }
+
     /// a / b rounded down, or nil when b is not positive or a is negative.
     public static func divide(_ a: Int, _ b: Int) -> Int? {
         guard b > 0, a >= 0 else { return nil }

@@ -57,7 +57,7 @@ public final class Workspace {
         let storage = isVirtual ? Storage(virtual: sizeClass) : try Storage(byteCount: sizeClass, budget: budget)
         entries.append(Entry(storage: storage, sizeClass: sizeClass))
         allocations &+= 1
-        bytes &+= sizeClass
+        bytes = Checked.sum(bytes, sizeClass)
         peakBytes = max(peakBytes, bytes)
         return storage
     }
@@ -69,7 +69,7 @@ public final class Workspace {
             kept.append(entries[index])
         }
         entries = kept
-        bytes = kept.each.reduce(0) { $0 &+ $1.sizeClass }
+        bytes = kept.each.reduce(0) { Checked.sum($0, $1.sizeClass) }
     }
 
     /// Rounded up to 16 steps an octave (at most 6 % more), at least 4 KiB.

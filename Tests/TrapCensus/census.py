@@ -61,7 +61,7 @@ def update(counts):
     rows = [""]
     for (target, function), kinds in sorted(counts.items()):
         reason = functions.get((target, function), (0, UNEXAMINED))[1]
-        rows.append(f"{target:16} {sum(kinds.values()):4} {reason:16} {function}")
+        rows.append(f"{target:16} {sum(kinds.values()):4} {reason:10} {function}")
     EXPECTED.write_text("\n".join(lines + rows) + "\n")
 
 

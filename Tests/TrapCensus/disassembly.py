@@ -23,6 +23,8 @@ HEADER = re.compile(r"^[0-9a-f]+ <(.+)>:$")
 # x86-64: ud1 and ud2; int3 is handled apart, for the linker pads with it. AArch64: brk and udf.
 TRAP = re.compile(r"\t(ud1|ud2|ud2a|ud2b|udf|brk)\b")
 BREAK = re.compile(r"\tint3\b")
+# What the linker's padding stands behind: an instruction that does not come back, or another int3.
+LEAVES = re.compile(r"\t(jmp|jmpq|ret|retq|call|callq|ud1|ud2|int3)\b")
 CALL = re.compile(r"\t(?:call|callq|jmp|jmpq|bl|b)\s+(?:0x)?[0-9a-f]+ <([^+>]+)>")
 FLAGS = re.compile(r"\t(?:mov|movl)\s+\$0x([0-9a-f]+),%r8d|\t(?:mov|movz)\s+[wx]4, #(0x[0-9a-f]+|\d+)")
 
@@ -55,21 +57,15 @@ def deadly(callee, recent):
 def traps(lines, places=None):
     """From the lines of a disassembly: {symbol: Counter of kinds}; `places` is given the addresses of each symbol's."""
     found = defaultdict(Counter)
-    symbol, breaks, recent = None, [], []
+    symbol, before, recent = None, "", []
     for line in lines:
         if header := HEADER.match(line):
-            symbol, breaks, recent = header[1], [], []
+            symbol, before, recent = header[1], "", []
             continue
         if symbol is None or "\t" not in line:
             continue
-        if BREAK.search(line):
-            breaks.append(line)
-            continue
-        # Breakpoints that end a function are the linker's padding; those before another instruction are the function's own.
-        for _ in breaks:
-            found[symbol]["trap"] += 1
-        breaks, kind = [], None
-        if TRAP.search(line):
+        kind = None
+        if TRAP.search(line) or (BREAK.search(line) and not LEAVES.search(before)):
             kind = "trap"
         elif (call := CALL.search(line)) and call[1] != symbol:  # a jump inside the function carries its own name
             kind = deadly(call[1], recent)
@@ -77,6 +73,7 @@ def traps(lines, places=None):
             found[symbol][kind] += 1
             if places is not None:
                 places.setdefault(symbol, []).append(line.partition(":")[0].strip())
+        before = line
         recent = recent[-24:] + [line]
     return found
 

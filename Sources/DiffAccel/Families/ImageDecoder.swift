@@ -40,7 +40,7 @@ enum ImageDecoder: Sendable {
             Shape(
                 state.shape[0], autoencoder.configuration.outChannels, state.shape[2] * factor, state.shape[3] * factor)
         )
-        for sample in 0..<state.shape[0] {
+        for sample in Indices(below: state.shape[0]) {
             let one = try state.rows(sample, 1)
             let image =
                 if let tile { try autoencoder.decodeTiled(one, tile: tile, run) } else {

@@ -22,7 +22,7 @@ struct ImageSampling: Sendable {
         /// [n, C, S, S]
         let shape: Shape
         /// Samples per network call.
-        var networkBatch: Int { guidance == nil ? labels.count : 2 * labels.count }
+        var networkBatch: Int { guidance == nil ? labels.count : 2 &* labels.count }
     }
 
     /// Checks `request` against the model. Throws `invalidArgument`, `shape`, `notFinite` or `unsupported`.
@@ -82,7 +82,7 @@ struct ImageSampling: Sendable {
         }
         let asked = request.guidanceChannels ?? guidanceChannels
         let channels = asked == SampleRequest.allChannels ? c.inChannels : asked
-        guard (1...c.inChannels).contains(channels) else {
+        guard channels >= 1, channels <= c.inChannels else {
             throw DiffError(.invalidArgument, "guidance_channels must be 1...\(c.inChannels), found \(channels)")
         }
         // Like the official evaluation script: at a scale of 1 or less the plain network runs on n samples.

@@ -82,6 +82,6 @@ public final class LayerCache: Acceleration {
 
     /// Bytes of the kept outputs.
     public var bytesHeld: Int {
-        kept.reduce(0) { $0 + $1.reduce(0) { $0 + ($1?.storage.byteCount ?? 0) } }
+        kept.each.reduce(0) { $1.each.reduce($0) { Checked.sum($0, $1?.storage.byteCount ?? 0) } }
     }
 }

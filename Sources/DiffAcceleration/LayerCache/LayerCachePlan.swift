@@ -53,13 +53,13 @@ public struct LayerCachePlan: PlanEntry, Equatable {
         let own = try source.optionalNumber("threshold", in: 0...1)
         let threshold = try json.optionalNumber("threshold", in: 0...1) ?? own ?? official ?? defaultThreshold
         var rows: [[Float]] = []
-        for (index, row) in try source.array("logits").enumerated() {
+        for (index, row) in try source.array("logits").numbered {
             guard case .array(let values) = row else {
                 throw source.error("logits[\(index)]", "expected an array of numbers")
             }
             var logits: [Float] = []
             logits.reserveCapacity(values.count)
-            for (column, value) in values.enumerated() {
+            for (column, value) in values.numbered {
                 guard let number = value.asDouble else {
                     throw source.error("logits[\(index)][\(column)]", "expected a number")
                 }

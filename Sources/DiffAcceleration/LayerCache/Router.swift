@@ -17,7 +17,7 @@ public struct Router: Sendable, Equatable {
         guard let width = logits.first?.count, width > 0, logits.count <= 100_000 else {
             throw DiffError(.format, "a router needs at least one row of logits")
         }
-        for (row, values) in logits.enumerated() {
+        for (row, values) in logits.numbered {
             guard values.count == width else {
                 throw DiffError(.format, "router row \(row) has \(values.count) logits, row 0 has \(width)")
             }
@@ -34,11 +34,11 @@ public struct Router: Sendable, Equatable {
     /// Number of sampling steps the router was learned for.
     public var steps: Int { logits.count }
     /// Sub-layers per step.
-    public var sublayers: Int { logits[0].count }
+    public var sublayers: Int { logits.first?.count ?? 0 }
 
     /// Which sub-layers of row `row` are computed.
     public func keeps(row: Int) -> [Bool] {
         // In float32 like the published code, so that scores next to the threshold fall on the same side.
-        logits[row].map { 1 / (1 + expf(-$0)) > Float(threshold) }
+        (logits.at(row) ?? []).map { 1 / (1 + expf(-$0)) > Float(threshold) }
     }
 }

@@ -45,7 +45,7 @@ final class AutoencoderDecoder: Sendable {
         var h = if let postQuant { try postQuant(z, run) } else { z }
         h = try run.at(inputSite, h) { [h] () throws(DiffError) in try input(h, run) }
         h = try middle(h, run)
-        for level in levels {
+        for level in levels.each {
             h = try level(h, run)
             // Levels have different sizes: what one used serves no other, and the finest needs the memory most.
             run.workspace.trim()

@@ -40,7 +40,7 @@ final class AutoencoderEncoder: Sendable {
     /// then log-variances (not clamped).
     func callAsFunction(_ image: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         var h = try input(image, run)
-        for level in levels {
+        for level in levels.each {
             h = try level(h, run)
             run.workspace.trim()
         }

@@ -13,7 +13,7 @@ enum AutoencoderNames: Sendable {
     }
 
     func middleBlock(_ index: Int) -> String {
-        self == .ldm ? "mid.block_\(index + 1)" : "mid_block.resnets.\(index)"
+        self == .ldm ? "mid.block_\(index &+ 1)" : "mid_block.resnets.\(index)"
     }
     var middleAttention: String { self == .ldm ? "mid.attn_1" : "mid_block.attentions.0" }
     var middle: String { self == .ldm ? "mid" : "mid_block" }

@@ -38,7 +38,7 @@ public final class DiT: Sendable {
         classTable = try parameters.classTable
         var layout = SiteLayout(family: "dit")
         var blocks: [DiTBlock] = []
-        for index in 0..<c.depth {
+        for index in Indices(below: c.depth) {
             blocks.append(try DiTBlock(parameters.block(index), c, &layout))
         }
         finalModulation = try parameters.finalModulation
@@ -69,8 +69,9 @@ public final class DiT: Sendable {
         var h = try run.addTable(patchTokens(x, run), positions)
         let conditioning = try run.add(timeEmbedding(t, run), classEmbedding(y, run))
         let activated = try run.activate(conditioning, .silu)
-        for index in run.blocks(of: layout) where index < blocks.count {
-            h = try blocks[index](h, activated, run)
+        for index in run.blocks(of: layout).each {
+            guard let block = blocks.at(index) else { continue }
+            h = try block(h, activated, run)
         }
         let m = try finalModulation(activated, run)
         h = try run.normModulate(h, shift: RowVectors(m, 0, of: 2), scale: RowVectors(m, 1, of: 2), eps: 1e-6)

@@ -49,9 +49,9 @@ public struct DiTConfiguration: Sendable, Equatable {
     public static let maxTokens = 16384
 
     /// Tokens along one side.
-    public var grid: Int { inputSize / patchSize }
+    public var grid: Int { inputSize / max(1, patchSize) }
     /// Tokens in all.
-    public var tokens: Int { grid * grid }
+    public var tokens: Int { grid &* grid }
     /// The class index that means "no class"; nil when the model has none.
     public var nullClass: Int? { classRows > classes ? classes : nil }
 
