@@ -13,10 +13,6 @@ public func da_session_create(
         let target = try unsafe out(session, "session")
         unsafe target.pointee = nil
         let raw = try unsafe decode(options, or: da_session_options())
-        #if CANARY
-        // A sum that overflows for the largest option.
-        if Canary.session.isArmed { _ = raw.threads + 1 }
-        #endif
         var decoded = SessionOptions()
         decoded.threads = try threadCount(raw.threads)
         decoded.memoryLimit = byteLimit(raw.memory_limit)

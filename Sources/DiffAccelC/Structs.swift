@@ -89,6 +89,10 @@ func byteLimit(_ value: UInt64) -> Int { Int(exactly: value) ?? 0 }
 
 /// A thread count from outside.
 func threadCount(_ value: Int32) throws(DiffError) -> Int {
+    #if CANARY
+    // A sum that overflows for the largest option.
+    if Canary.session.isArmed && value + 1 == 0 { return 0 }
+    #endif
     guard (0...256).contains(value) else {
         throw DiffError(.invalidArgument, "threads must be 0...256, found \(value)")
     }

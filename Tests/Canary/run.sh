@@ -32,7 +32,7 @@ fi
 # ---- the census sees each of them ----
 
 ${PYTHON:-python3} Tests/TrapCensus/census.py "$library" >"$work/census" 2>&1 && fail "the census has no complaint"
-for place in "DiffCheckpoint: .*SafetensorsHeader" "DiffAcceleration: .*Plan.init" "DiffAccelC: .*da_session_create" \
+for place in "DiffCheckpoint: .*SafetensorsHeader" "DiffAcceleration: .*Plan.init" "DiffAccelC: .*threadCount" \
     "DiffAccel: .*SampleLoop" "DiffAccelC: .*emit"; do
     if grep -q "^$place" "$work/census"; then pass; else fail "the census does not report $place"; fi
 done
@@ -43,12 +43,14 @@ done
 compile() {
     program=$1
     shift
-    ${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O1 -g -Iinclude "$@" -o "$work/$program" -L"$library" -ldiffaccel \
+    ${CC:-cc} -std=$std -O1 -g -Iinclude "$@" -o "$work/$program" -L"$library" -ldiffaccel \
         -Wl,-rpath,"$library" -lm -lpthread -ldl || exit 2
 }
+std=c11
 for program in misuse_options misuse_arguments cancel; do
     compile "$program" "Tests/CABI/$program.c" Tests/CABI/tiny_checkpoint.c
 done
+std="gnu17 -D_GNU_SOURCE"
 compile verdicts Tests/Hostile/verdicts.c Tests/Hostile/cases_*.c Tests/Hostile/hostile.c Tests/Hostile/meter.c Tests/Fuzz/weights.c
 
 # runs FAULT PROGRAM: with the fault armed the program dies of a trap; with none armed it passes.
@@ -66,7 +68,7 @@ runs() {
     fi
 }
 
-# fuzzes FAULT TARGET: so does the fuzzer, from its seeds.
+# fuzzes FAULT TARGET: so does the fuzzer, with what it knows of the format and nothing of the code.
 swift=${SWIFT:-swift}
 clang=${FUZZ_CLANG:-$(dirname -- "$(readlink -f -- "$(command -v "$swift")")")/clang}
 fuzzes() {
@@ -87,7 +89,6 @@ runs session misuse_options
 runs step cancel
 runs boundary misuse_arguments
 fuzzes reader header
-fuzzes plan plan
 
 echo "canaries: $passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
