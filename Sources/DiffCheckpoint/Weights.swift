@@ -143,7 +143,7 @@ extension Weights {
     }
 
     private func virtual(_ shape: Shape, _ type: DType) throws(DiffError) -> Tensor {
-        try Tensor(Storage(virtual: shape.count &* type.size), shape, type)  // below 2^51 by Shape's bound
+        try Tensor(Storage(virtual: shape.count * type.size), shape, type)  // below 2^51 by Shape's bound
     }
 
     /// The entry of `name` if it has one of the shapes; notes what is wrong otherwise.
@@ -179,17 +179,17 @@ extension Weights {
         let shape = try locating(place) { () throws(DiffError) in try part.replacingFirst(rows) }
         var entries: [TensorEntry] = []
         var types: Set<DType> = []
-        for name in names.each {
+        for name in names {
             guard let entry = entry(name, accepting: [part]) else { continue }
             entries.append(entry)
             types.insert(try table.weightType(entry))
         }
         let type = !widening && types.count == 1 ? types.first ?? .f32 : .f32
         guard entries.count == names.count, !options.dryRun else { return try virtual(shape, type) }
-        let block = try Storage(byteCount: shape.count &* type.size, budget: options.budget)
-        let partBytes = part.count &* type.size  // below 2^51 by Shape's bound
+        let block = try Storage(byteCount: shape.count * type.size, budget: options.budget)
+        let partBytes = part.count * type.size  // below 2^51 by Shape's bound
         var start = 0
-        for entry in entries.each {
+        for entry in entries {
             if entry.type.weight == type {
                 try table.read(entry.name, into: block, at: start)
             } else {
@@ -202,7 +202,7 @@ extension Weights {
                     unsafe (target + start).copyMemory(from: source, byteCount: partBytes)
                 }
             }
-            start &+= partBytes  // at most the block's size
+            start += partBytes
         }
         return try Tensor(block, shape, type)
     }
