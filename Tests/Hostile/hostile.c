@@ -121,8 +121,13 @@ static void good_still_opens(const char *id) {
     if (model) da_model_close(model);
 }
 
+static int judged;
+
+int hostile_count(void) { return judged; }
+
 static void judge(const char *id, int32_t found, const void *out, long peak, size_t size, int32_t status, const char *part) {
     const char *text = da_last_error();
+    judged++;
     CHECK(found == status, "%s gives %s (%s), expected %s", id, da_status_name(found), text, da_status_name(status));
     CHECK((found == DA_OK) == (out != NULL), "%s: out-parameter and status do not fit", id);
     if (found != DA_OK)

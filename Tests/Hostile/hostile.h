@@ -47,6 +47,9 @@ void hostile_open(const char *id, const char *path, const char *family, const ch
 void hostile_plan(const char *id, const char *path, const char *text, size_t length, size_t size, int32_t status,
                   const char *part);
 
+/* How many inputs have been judged. */
+int hostile_count(void);
+
 /* The tables. */
 void cases_safetensors(void);
 void cases_numbers(void);
