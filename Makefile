@@ -23,7 +23,7 @@ C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/Fuzz/*
 SWIFT_SOURCES = Sources Tests bindings Package.swift
 
 .DEFAULT_GOAL := all
-.PHONY: all build install uninstall deps venv demo test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-python format format-check clean help
+.PHONY: all build install uninstall deps venv demo test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-canary test-python format format-check clean help
 
 all: build
 
@@ -50,7 +50,7 @@ uninstall:
 
 # ---- what building and testing need ----
 
-PACKAGES := libopenblas-dev libjansson-dev libpng-dev pkg-config python3-venv clang-format abigail-tools
+PACKAGES := libopenblas-dev libjansson-dev libpng-dev pkg-config python3-venv clang-format abigail-tools binutils
 
 deps:
 	@missing=; \
@@ -88,6 +88,7 @@ demo: deps build
 test: deps
 	$(MAKE) --no-print-directory format-check
 	$(MAKE) --no-print-directory test-swift
+	$(MAKE) --no-print-directory test-traps
 	$(MAKE) --no-print-directory test-c
 	$(MAKE) --no-print-directory test-hostile
 	$(MAKE) --no-print-directory test-fuzz
@@ -120,6 +121,15 @@ test-hostile: build
 test-fuzz: build
 	SWIFT="$(SWIFT)" FUZZ_LIBRARY="$(CURDIR)/$(RELEASE)" Tests/Fuzz/run.sh all 5000 1
 
+# What is left in the library that could end the host's process, and words in the sources that would (Tests/TrapCensus/README.md).
+test-traps: build
+	$(PYTHON) Tests/TrapCensus/lint.py
+	$(PYTHON) Tests/TrapCensus/census.py $(RELEASE)
+
+# The tests of the tests: a library with planted faults, built in .build-canary.
+test-canary:
+	SWIFT="$(SWIFT)" PYTHON="$(PYTHON)" Tests/Canary/run.sh
+
 test-python: build venv
 	DIFFACCEL_LIBRARY="$(CURDIR)/$(LIBRARY)" $(VENV)/bin/python -m pytest bindings/python/tests
 
@@ -134,5 +144,5 @@ format-check:
 	$(SWIFT) format lint --strict --parallel --recursive $(SWIFT_SOURCES)
 
 clean:
-	rm -rf .build build $(VENV) bindings/python/build bindings/python/*.egg-info bindings/python/.pytest_cache
+	rm -rf .build .build-canary build $(VENV) bindings/python/build bindings/python/*.egg-info bindings/python/.pytest_cache
 	find bindings -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -63,12 +63,10 @@ private struct LogHost: @unchecked Sendable {
 
     @Sendable func write(_ level: Log.Level, _ message: String) {
         // Not `withCString`, which leaves checks that end the process.
-        var text = message + "\0"
-        text.withUTF8 { bytes in
-            guard let base = bytes.baseAddress else { return }
-            unsafe base.withMemoryRebound(to: CChar.self, capacity: bytes.count) {
-                unsafe callback?(user, level.rawValue, $0)
-            }
+        var text = Array(message.utf8)
+        text.append(0)
+        unsafe text.withUnsafeBytes { bytes in
+            unsafe callback?(user, level.rawValue, bytes.baseAddress?.assumingMemoryBound(to: CChar.self))
         }
     }
 }

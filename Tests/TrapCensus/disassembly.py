@@ -54,9 +54,27 @@ def deadly(callee, recent):
     return next((kind for pattern, kind in DEADLY if pattern.search(callee)), None)
 
 
-def traps(lines, places=None):
-    """From the lines of a disassembly: {symbol: Counter of kinds}; `places` is given the addresses of each symbol's."""
-    found = defaultdict(Counter)
+def traps(library, places=None):
+    """{symbol: Counter of kinds} of `library`; `places` is given the addresses of each symbol's."""
+    sizes, behind = code_symbols(library), {}
+    found = defaultdict(dict)
+    for symbol, address, kind in hits(disassemble(library)):
+        start, size = sizes.get(symbol, (0, 0))
+        if size and address >= start + size:
+            # Behind a symbol's end stands code without one: what the compiler keeps private to an object.
+            behind[address] = symbol, kind
+        else:
+            found[symbol][address] = kind
+    for address, name in debug_names(library, behind).items():
+        symbol, kind = behind[address]
+        found[name or symbol][address] = kind
+    if places is not None:
+        places.update({symbol: sorted(addresses) for symbol, addresses in found.items()})
+    return {symbol: Counter(addresses.values()) for symbol, addresses in found.items()}
+
+
+def hits(lines):
+    """From the lines of a disassembly: (symbol, address, kind) of all that ends the process."""
     symbol, before, recent = None, "", []
     for line in lines:
         if header := HEADER.match(line):
@@ -70,12 +88,9 @@ def traps(lines, places=None):
         elif (call := CALL.search(line)) and call[1] != symbol:  # a jump inside the function carries its own name
             kind = deadly(call[1], recent)
         if kind:
-            found[symbol][kind] += 1
-            if places is not None:
-                places.setdefault(symbol, []).append(line.partition(":")[0].strip())
+            yield symbol, int(line.partition(":")[0], 16), kind
         before = line
         recent = recent[-24:] + [line]
-    return found
 
 
 def disassemble(library):
@@ -107,6 +122,25 @@ def emitters(folder):
 
 
 def code_symbols(library):
-    """Names of all functions in `library`."""
-    listing = subprocess.run(["nm", "--defined-only", str(library)], check=True, capture_output=True, text=True).stdout
-    return {fields[2] for fields in map(str.split, listing.splitlines()) if len(fields) == 3 and fields[1] in "tTwW"}
+    """{function: (address, size)} of all functions in `library`."""
+    listing = subprocess.run(["nm", "-S", "--defined-only", str(library)], check=True, capture_output=True, text=True).stdout
+    rows = [fields for fields in map(str.split, listing.splitlines()) if len(fields) == 4 and fields[2] in "tTwW"]
+    return {name: (int(address, 16), int(size, 16)) for address, size, _, name in rows}
+
+
+def debug_names(library, addresses):
+    """{address: symbol or None} by the debug information: the outermost frame is the function that was compiled."""
+    if not addresses:
+        return {}
+    text = subprocess.run(
+        ["addr2line", "-a", "-i", "-f", "-e", str(library)], input="\n".join(map(hex, addresses)), check=True,
+        capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    found, address = {}, None
+    for line in text.splitlines():
+        if line.startswith("0x"):
+            address = int(line, 16)
+            found[address] = None
+        elif line[:1] not in "?/" and ":" not in line:
+            found[address] = line
+    return found

@@ -35,6 +35,8 @@ def behind_brackets(text):
 
 def base(full):
     """The function whose specialisation, closure or forwarder `full` names."""
+    # The file a private type stands in: its " in " is not the one behind a closure's type.
+    full = re.sub(r"\((\w+) in _[0-9A-F]{20,}\)", r"\1", full)
     while match := PREFIX.match(full):
         rest = full[match.end() :]
         if match[0].endswith("<"):
