@@ -59,6 +59,7 @@ void cases_places(void);
 void cases_configs(void);
 void cases_schedulers(void);
 void cases_plans(void);
+void cases_options(void);
 
 /* Numbers at which counts, lengths and offsets have gone wrong, as text. */
 extern const char *const hostile_numbers[];

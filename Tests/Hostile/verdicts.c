@@ -10,6 +10,7 @@ int main(void) {
     cases_configs();
     cases_schedulers();
     cases_plans();
+    cases_options();
     printf("hostile inputs: %d\n", hostile_count());
     CHECK(hostile_count() >= 400, "only %d hostile inputs", hostile_count());
     return hostile_summary("verdicts");
