@@ -22,6 +22,8 @@ EXPECTED = Path(__file__).with_name("expected.txt")
 # What meets outside values first has no such instruction at all, whatever the list says.
 NONE_ALLOWED = ("CKernels", "DiffCheckpoint", "CBoundary", "DiffAccelC")
 UNEXAMINED = "unexamined"
+# Standard-library code: each further type it is specialised for adds the same checks once more.
+SPECIALISED = "specialised"
 
 
 def count(folder):
@@ -84,7 +86,7 @@ def compare(counts):
             continue
         if reason is None:
             wrong.append(f"{target}: {function}: {describe(kinds)}; not in expected.txt")
-        elif sum(kinds.values()) > number:
+        elif sum(kinds.values()) > number and target != SPECIALISED:
             wrong.append(f"{target}: {function}: {describe(kinds)}; expected.txt has {number}")
         elif reason == UNEXAMINED or reason not in reasons:
             wrong.append(f"{target}: {function}: expected.txt gives no reason ({reason})")
