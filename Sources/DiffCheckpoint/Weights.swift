@@ -31,15 +31,18 @@ public struct Weights: Sendable {
     public let options: Options
     /// The path of this scope in the checkpoint, such as `blocks.3.attn`; empty for the outermost.
     public let path: String
-    private let report: WeightsReport
+    let report: WeightsReport
+    let staging: WeightStaging
 
     /// The outermost scope over `table`.
     public init(_ table: TensorTable, options: Options = Options()) {
-        (self.table, self.options, path, report) = (table, options, "", WeightsReport())
+        (self.table, self.options, path) = (table, options, "")
+        (report, staging) = (WeightsReport(), WeightStaging())
     }
 
     private init(_ parent: Weights, path: String) {
-        (table, options, self.path, report) = (parent.table, parent.options, path, parent.report)
+        (table, options, self.path) = (parent.table, parent.options, path)
+        (report, staging) = (parent.report, parent.staging)
     }
 
     /// The scope `name` within this one; `name` may have several parts: `attn.qkv`.
@@ -124,6 +127,7 @@ public struct Weights: Sendable {
     /// Throws one error that lists every missing, wrongly shaped and unused name (of the whole checkpoint, whatever
     /// the scope): `shape` when some shape is wrong, else `incompatible`. The first twelve of each kind are named.
     public func finish(allowingUnused: Bool = false) throws(DiffError) {
+        staging.clear()
         try report.finish(table, allowingUnused: allowingUnused)
     }
 }
@@ -132,78 +136,5 @@ extension Checkpoint {
     /// The outermost scope over the checkpoint's tensors, with a report of its own.
     public func weights(_ options: Weights.Options = Weights.Options()) -> Weights {
         Weights(tensors, options: options)
-    }
-}
-
-// MARK: Loading
-
-extension Weights {
-    private func wanted(_ dims: [Int], for name: String) throws(DiffError) -> Shape {
-        try locating(full(name)) { () throws(DiffError) in try Shape(dims) }
-    }
-
-    private func virtual(_ shape: Shape, _ type: DType) throws(DiffError) -> Tensor {
-        try Tensor(Storage(virtual: shape.count * type.size), shape, type)  // below 2^51 by Shape's bound
-    }
-
-    /// The entry of `name` if it has one of the shapes; notes what is wrong otherwise.
-    private func entry(_ name: String, accepting shapes: [Shape]) -> TensorEntry? {
-        let name = full(name)
-        guard let entry = table.info(name) else {
-            report.missing(name)
-            return nil
-        }
-        report.use(name)
-        guard shapes.contains(entry.shape) else {
-            report.wrong(name, found: entry.shape, expected: shapes)
-            return nil
-        }
-        return entry
-    }
-
-    private func load(_ name: String, accepting shapes: [Shape]) throws(DiffError) -> Tensor {
-        guard let shape = shapes.first else { throw DiffError(.internal, "\(full(name)): no shape asked for") }
-        guard let entry = entry(name, accepting: shapes) else { return try virtual(shape, .f32) }
-        let type = try table.weightType(entry)
-        if options.dryRun { return try virtual(shape, options.upcast ? .f32 : type) }
-        let tensor = try table.load(entry.name, budget: options.budget)
-        return try (options.upcast ? tensor.widened(budget: options.budget) : tensor).reshaped(shape)
-    }
-
-    private func stacked(_ names: [String], _ dims: [Int], widening: Bool) throws(DiffError) -> Tensor {
-        let place = full(names.first ?? "")
-        let part = try wanted(dims, for: names.first ?? "")
-        guard part.rank > 0, !names.isEmpty, let rows = Checked.multiply(part[0], names.count) else {
-            throw DiffError(.internal, "\(place): nothing to stack")
-        }
-        let shape = try locating(place) { () throws(DiffError) in try part.replacingFirst(rows) }
-        var entries: [TensorEntry] = []
-        var types: Set<DType> = []
-        for name in names {
-            guard let entry = entry(name, accepting: [part]) else { continue }
-            entries.append(entry)
-            types.insert(try table.weightType(entry))
-        }
-        let type = !widening && types.count == 1 ? types.first ?? .f32 : .f32
-        guard entries.count == names.count, !options.dryRun else { return try virtual(shape, type) }
-        let block = try Storage(byteCount: shape.count * type.size, budget: options.budget)
-        let partBytes = part.count * type.size  // below 2^51 by Shape's bound
-        var start = 0
-        for entry in entries {
-            if entry.type.weight == type {
-                try table.read(entry.name, into: block, at: start)
-            } else {
-                let wide = try table.load(entry.name, budget: options.budget).widened(budget: options.budget)
-                try unsafe wide.storage.withBytes { (bytes) throws(DiffError) in
-                    guard let target = unsafe block.base, let source = bytes.baseAddress, bytes.count == partBytes
-                    else {
-                        throw DiffError(.internal, "\(entry.name): a block of another size")
-                    }
-                    unsafe (target + start).copyMemory(from: source, byteCount: partBytes)
-                }
-            }
-            start += partBytes
-        }
-        return try Tensor(block, shape, type)
     }
 }

@@ -13,12 +13,16 @@ public struct WeightMatrix: Sendable {
     public let isPacked: Bool
     let elements: Tensor
 
-    /// Row-major weights of shape [outputs, inputs] in any element type. Throws `shape` for another rank.
+    /// Row-major weights of shape [outputs, inputs] in any element type; the inputs may have several axes, as those of a convolution
+    /// over patches. Throws `shape` for a vector or when there are no outputs to count inputs by.
     public init(_ tensor: Tensor) throws(DiffError) {
-        guard tensor.shape.rank == 2 else { throw DiffError(.shape, "a weight matrix of shape \(tensor.shape)") }
-        (outputs, inputs) = (tensor.shape[0], tensor.shape[1])
+        let shape = tensor.shape
+        guard shape.rank == 2 || (shape.rank > 2 && shape[0] > 0) else {
+            throw DiffError(.shape, "a weight matrix of shape \(shape)")
+        }
+        (outputs, inputs) = (shape[0], shape.rank == 2 ? shape[1] : shape.count / shape[0])
         isPacked = false
-        elements = tensor
+        elements = shape.rank == 2 ? tensor : try tensor.reshaped(Shape(outputs, inputs))
     }
 
     private init(_ outputs: Int, _ inputs: Int, packed elements: Tensor) {
@@ -26,13 +30,16 @@ public struct WeightMatrix: Sendable {
         isPacked = true
     }
 
+    /// Whether packing gains anything: not where products are left to OpenBLAS.
+    public static var packs: Bool { ck_gemm_current() == CK_GEMM_OWN }
+
     /// The element type.
     public var dtype: DType { elements.dtype }
 
     /// These weights packed into a block of their own, charged to `budget`, on the threads of `pool`. Gives itself where packing
     /// gains nothing: packed already, or products are left to OpenBLAS. Throws `outOfMemory` or `overBudget`.
     public func packed(budget: MemoryBudget?, pool: WorkerPool? = nil) throws(DiffError) -> WeightMatrix {
-        guard !isPacked, ck_gemm_current() == CK_GEMM_OWN, elements.shape.count > 0 else { return self }
+        guard !isPacked, Self.packs, elements.shape.count > 0 else { return self }
         let shape = try Shape(Int(ck_packed_count(Int64(outputs), Int64(inputs))))
         let isVirtual = unsafe elements.raw == nil
         let bytes = shape.count * dtype.size

@@ -42,10 +42,8 @@ final class PixelAttention: Sendable {
         var projections: [Linear] = []
         for candidates in names.attentionProjections {
             let scope = w.scope(candidates.first { w.has("\($0).weight") } ?? candidates[0])
-            let weight = try scope.tensor(
-                "weight", [channels, channels], orShape: [channels, channels, 1, 1])
-            projections.append(
-                try Linear(weight, bias: scope.vector("bias", channels), of: .tokens, scope.options))
+            let weight = try scope.packed("weight", [channels, channels], orShape: [channels, channels, 1, 1])
+            projections.append(try Linear(weight: weight, bias: scope.vector("bias", channels)))
         }
         (q, k, v, output) = (projections[0], projections[1], projections[2], projections[3])
     }

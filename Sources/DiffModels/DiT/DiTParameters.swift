@@ -111,8 +111,8 @@ struct DiffusersDiTParameters: DiTParameters {
         let heads = ["to_q", "to_k", "to_v"]
         let attention = w.scope("attn1")
         let qkv = try Linear(
-            attention.concatenated(heads.map { "\($0).weight" }, [c.width, c.width]),
-            bias: attention.concatenatedVectors(heads.map { "\($0).bias" }, c.width), of: .tokens, w.options)
+            weight: attention.packed(concatenating: heads.map { "\($0).weight" }, [c.width, c.width]),
+            bias: attention.concatenatedVectors(heads.map { "\($0).bias" }, c.width))
         return DiTBlockParameters(
             modulation: try Linear(w.scope("norm1.linear"), c.width, 6 * c.width, of: .vectors),
             qkv: qkv,
@@ -125,8 +125,6 @@ struct DiffusersDiTParameters: DiTParameters {
 
 private func patchProjection(_ weights: Weights, _ c: DiTConfiguration) throws(DiffError) -> Linear {
     let p = c.patchSize
-    let weight = try weights.tensor("weight", [c.width, c.inChannels, p, p])
     return try Linear(
-        weight.reshaped(Shape(c.width, c.inChannels * p * p)), bias: weights.vector("bias", c.width), of: .tokens,
-        weights.options)
+        weight: weights.packed("weight", [c.width, c.inChannels, p, p]), bias: weights.vector("bias", c.width))
 }

@@ -20,20 +20,15 @@ public struct Linear: Sendable {
     public init(
         _ weights: Weights, _ inputs: Int, _ outputs: Int, of rows: Rows, bias: Bool = true
     ) throws(DiffError) {
-        let tensor = try weights.tensor("weight", [outputs, inputs])
-        try self.init(tensor, bias: bias ? weights.vector("bias", outputs) : nil, of: rows, weights.options)
+        switch rows {
+        case .tokens: weight = try weights.packed("weight", [outputs, inputs])
+        case .vectors: weight = try WeightMatrix(weights.tensor("weight", [outputs, inputs]))
+        }
+        self.bias = bias ? try weights.vector("bias", outputs) : nil
     }
 
-    /// A layer of the row-major `weight` [outputs, inputs] and `bias` [outputs], kept as `rows` and `options` say.
-    public init(
-        _ weight: Tensor, bias: Tensor?, of rows: Rows, _ options: Weights.Options = Weights.Options()
-    ) throws(DiffError) {
-        let matrix = try WeightMatrix(weight)
-        self.weight = rows == .tokens ? try matrix.packed(budget: options.budget, pool: options.pool) : matrix
-        self.bias = bias
-    }
-
-    private init(weight: WeightMatrix, bias: Tensor?) {
+    /// A layer of weights [outputs, inputs] and of `bias` [outputs] or none.
+    public init(weight: WeightMatrix, bias: Tensor?) {
         (self.weight, self.bias) = (weight, bias)
     }
 

@@ -1,0 +1,83 @@
+import DiffTensor
+
+/// Reading the tensors that ``Weights`` looks up.
+extension Weights {
+    private func newBlock(_ byteCount: Int) throws(DiffError) -> Storage {
+        try Storage(byteCount: byteCount, budget: options.budget)
+    }
+
+    func wanted(_ dims: [Int], for name: String) throws(DiffError) -> Shape {
+        try locating(full(name)) { () throws(DiffError) in try Shape(dims) }
+    }
+
+    private func virtual(_ shape: Shape, _ type: DType) throws(DiffError) -> Tensor {
+        try Tensor(Storage(virtual: shape.count &* type.size), shape, type)  // below 2^51 by Shape's bound
+    }
+
+    /// The entry of `name` if it has one of the shapes; notes what is wrong otherwise.
+    private func entry(_ name: String, accepting shapes: [Shape]) -> TensorEntry? {
+        let name = full(name)
+        guard let entry = table.info(name) else {
+            report.missing(name)
+            return nil
+        }
+        report.use(name)
+        guard shapes.contains(entry.shape) else {
+            report.wrong(name, found: entry.shape, expected: shapes)
+            return nil
+        }
+        return entry
+    }
+
+    func load(
+        _ name: String, accepting shapes: [Shape], into given: Storage? = nil
+    ) throws(DiffError) -> Tensor {
+        guard let shape = shapes.first else { throw DiffError(.internal, "\(full(name)): no shape asked for") }
+        guard let entry = entry(name, accepting: shapes) else { return try virtual(shape, .f32) }
+        let type = try table.weightType(entry)
+        if options.dryRun { return try virtual(shape, options.upcast ? .f32 : type) }
+        let block = if let given { given } else { try newBlock(entry.byteCount) }
+        try table.read(entry.name, into: block, at: 0)
+        let tensor = try Tensor(block, entry.shape, type)
+        return try (options.upcast ? tensor.widened(budget: options.budget) : tensor).reshaped(shape)
+    }
+
+    func stacked(
+        _ names: [String], _ dims: [Int], widening: Bool, into given: Storage? = nil
+    ) throws(DiffError) -> Tensor {
+        let place = full(names.first ?? "")
+        let part = try wanted(dims, for: names.first ?? "")
+        guard part.rank > 0, !names.isEmpty, let rows = Checked.multiply(part[0], names.count) else {
+            throw DiffError(.internal, "\(place): nothing to stack")
+        }
+        let shape = try locating(place) { () throws(DiffError) in try part.replacingFirst(rows) }
+        var entries: [TensorEntry] = []
+        var types: Set<DType> = []
+        for name in names.each {
+            guard let entry = entry(name, accepting: [part]) else { continue }
+            entries.append(entry)
+            types.insert(try table.weightType(entry))
+        }
+        let type = !widening && types.count == 1 ? types.first ?? .f32 : .f32
+        guard entries.count == names.count, !options.dryRun else { return try virtual(shape, type) }
+        let block = if let given { given } else { try newBlock(shape.count &* type.size) }
+        let partBytes = part.count &* type.size  // below 2^51 by Shape's bound
+        var start = 0
+        for entry in entries.each {
+            if entry.type.weight == type {
+                try table.read(entry.name, into: block, at: start)
+            } else {
+                let wide = try table.load(entry.name, budget: options.budget).widened(budget: options.budget)
+                try unsafe wide.storage.withBytes { (bytes) throws(DiffError) in
+                    guard let target = unsafe block.base, let source = bytes.baseAddress, bytes.count == partBytes
+                    else {
+                        throw DiffError(.internal, "\(entry.name): a block of another size")
+                    }
+                    unsafe (target + start).copyMemory(from: source, byteCount: partBytes)
+                }
+            }
+            start &+= partBytes  // at most the block's size
+        }
+        return try Tensor(block, shape, type)
+    }
+}

@@ -1,0 +1,52 @@
+public import DiffTensor
+
+/// Weights of linear layers over tokens, put into the order of the matrix kernels while they are loaded.
+extension Weights {
+    /// The weights [outputs, inputs] of a linear layer over tokens, packed: the tensor `name` of extents `dims` (or `orShape`,
+    /// whose elements are in the same order), of which all but the first are inputs.
+    ///
+    /// They pass through one block that all layers share, so that a model takes its packed weights and room for its
+    /// largest layer, no more.
+    public func packed(
+        _ name: String, _ dims: [Int], orShape other: [Int]? = nil
+    ) throws(DiffError) -> WeightMatrix {
+        let shapes = [try wanted(dims, for: name), try wanted(other ?? dims, for: name)]
+        return try packing([name]) { (block) throws(DiffError) in
+            try load(name, accepting: shapes, into: block)
+        }
+    }
+
+    /// The same of the tensors `names`, each of extents `dims`, stacked along the first axis.
+    public func packed(concatenating names: [String], _ dims: [Int]) throws(DiffError) -> WeightMatrix {
+        try packing(names) { (block) throws(DiffError) in
+            try stacked(names, dims, widening: options.upcast, into: block)
+        }
+    }
+
+    /// Packs what `load` makes of the tensors `names` in the block that it is given. Without one it makes its own, or
+    /// none when they do not fit.
+    private func packing(
+        _ names: [String], _ load: (Storage?) throws(DiffError) -> Tensor
+    ) throws(DiffError) -> WeightMatrix {
+        guard WeightMatrix.packs, !options.dryRun, let bytes = roomBytes(names) else {
+            return try WeightMatrix(load(nil)).packed(budget: options.budget, pool: options.pool)
+        }
+        return try staging.withRoom(bytes, budget: options.budget) { (block) throws(DiffError) in
+            try WeightMatrix(load(block)).packed(budget: options.budget, pool: options.pool)
+        }
+    }
+
+    /// What `names` take when loaded together: as stored, or widened where they differ. Nil when one is not there.
+    private func roomBytes(_ names: [String]) -> Int? {
+        var (stored, widened): (Int, Int) = (0, 0)
+        var types: Set<ElementType> = []
+        for name in names.each {
+            guard let entry = table.info(full(name)), let wide = Checked.multiply(entry.shape.count, DType.f32.size),
+                let storedSum = Checked.add(stored, entry.byteCount), let wideSum = Checked.add(widened, wide)
+            else { return nil }
+            (stored, widened) = (storedSum, wideSum)
+            types.insert(entry.type)
+        }
+        return names.count == 1 || (types.count == 1 && !options.upcast) ? stored : widened
+    }
+}
