@@ -42,8 +42,8 @@ double input_number(struct input *input, double sound) {
 
 const char *input_text(struct input *input, const char *sound) {
     static char long_text[5000];
-    static const char *const hostile[] = {NULL,           "",       "x",  "..",    "/",  "\xff\xfe", "\xc0\x80", "0,0",
-                                          "1,1,1",        "1e9",    "-1", "ddim3", "{}", "{\"a\":",  "[",        "null",
+    static const char *const hostile[] = {NULL,           "",       "x",  "/dev/null", "/",  "\xff\xfe", "\xc0\x80", "0,0",
+                                          "1,1,1",        "1e9",    "-1", "ddim3",     "{}", "{\"a\":",  "[",        "null",
                                           "\xed\xa0\x80", long_text};
     if (!input_hostile(input)) return sound;
     memset(long_text, 'a', sizeof long_text - 1);
