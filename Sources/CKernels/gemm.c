@@ -4,7 +4,7 @@
 #include "kernels.h"
 
 /* A strip of this depth and two register tiles of A stay in a first-level cache of 32 KiB, CK_BLOCK_ROWS rows of it in
- * half a second-level cache of 512 KiB. */
+ * a part of the second-level one that leaves room for the strips on their way; a neighbour may use half of both. */
 enum { MAX_DEPTH = 256, WIDENED_STRIPS = 2 /* columns of the widest register tile */ };
 
 int64_t ck_gemm_depth(int64_t k) {

@@ -98,7 +98,7 @@ typedef struct {
 void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *args);
 /* The same bits for CK_B_PACKED and up to CK_BLOCK_ROWS rows, which are packed too: for many columns. `panel` is not used;
  * `pack` holds ck_gemm_block_floats(k). */
-enum { CK_BLOCK_ROWS = 264 };
+enum { CK_BLOCK_ROWS = 144 }; /* a multiple of 6, 8 and 12 */
 void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *args);
 size_t ck_gemm_block_floats(int64_t k);
 /* The same through OpenBLAS (gemm_blas.c); 0 when the sizes are not for it. */
