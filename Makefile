@@ -9,7 +9,6 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
 PYTHON ?= python3
-HOSTILE_PYTHON ?= $(PYTHON)
 CLANG_FORMAT ?= clang-format
 
 # Fails the build when a target imports what it does not name as a dependency: the layers stay layers.
@@ -18,6 +17,8 @@ RELEASE := .build/release
 LIBRARY := $(RELEASE)/libdiffaccel.so
 CLI := $(RELEASE)/diffaccel-cli
 VENV := .venv
+# A Python with the safetensors package, the reference for verdicts on files; without it that comparison is left out, and said so.
+HOSTILE_PYTHON ?= $(VENV)/bin/python
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' bindings/python/pyproject.toml)
 C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Tests/Hostile/*.[ch] Sources/CBoundary/*.c Sources/CKernels/*.c)
 SWIFT_SOURCES = Sources Tests bindings Package.swift
@@ -76,6 +77,7 @@ venv: $(VENV)/stamp
 $(VENV)/stamp: bindings/python/pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "numpy>=1.21" pytest tqdm
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "safetensors==0.8.0" || true
 	touch $@
 
 # Everything from nothing: installs what is missing, builds, samples.
@@ -113,8 +115,8 @@ test-tsan:
 test-valgrind: build
 	Tests/CABI/valgrind.sh $(RELEASE)
 
-# Hostile files and failing system calls. HOSTILE_PYTHON names a Python with the safetensors package, to compare verdicts with.
-test-hostile: build
+# Hostile files, failing system calls, and the verdicts of the safetensors package on mutated files.
+test-hostile: build venv
 	HOSTILE_PYTHON="$(HOSTILE_PYTHON)" Tests/Hostile/run.sh $(RELEASE)
 
 # Ten targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
