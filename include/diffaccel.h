@@ -3,7 +3,7 @@
  * What the library promises, and in brackets the tests under Tests/ that prove it
  *   1. No input - file, option, contents of a buffer, order of calls or handle value - makes it abort, corrupt memory
  *      or hang: it returns a status. Exceptions: a pointer that does not point to the memory its documentation asks
- *      for; a buffer written by another thread while it is read; a mapped file that shrinks; the system
+ *      for; a buffer written by another thread while it is read; the system
  *      killing the process, or refusing small objects (not tensors) until the library's reserve of 4 MiB is used up.
  *      [CABI/misuse_handles: test_handles; CABI/misuse_requests: test_requests; CABI/misuse_forward: test_forward;
  *      CABI/failing: every]
@@ -135,7 +135,7 @@ typedef struct da_model_options {
     const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
     const char *conventions;    /* DiT: "official" (default) or "diffusers" (time frequencies over 127, norm_eps) */
     const char *decoder;        /* folder of the autoencoder that turns latents into pixels; null: the checkpoint's vae/ */
-    uint64_t memory_limit;      /* bytes for the weights; 0: none */
+    uint64_t memory_limit;      /* bytes for the weights, the largest twice while it is put in order; 0: none */
     int32_t follow_links;       /* 1: symbolic links inside the folder are followed, as download caches have them; 0: refused */
     int32_t reserved;           /* zero */
 } da_model_options;

@@ -71,7 +71,7 @@ public struct Weights: Sendable {
 
     /// The tensor `name`, which must have `shape`, in the file's element type (f32 with `upcast`).
     public func tensor(_ name: String, _ shape: Shape) throws(DiffError) -> Tensor {
-        try load(name, accepting: [shape])
+        try load(name, accepting: [shape], widening: options.upcast)
     }
 
     /// The same with the extents of the shape.
@@ -87,12 +87,12 @@ public struct Weights: Sendable {
         guard shape.count == alternative.count else {
             throw DiffError(.internal, "\(full(name)): \(shape) and \(alternative) differ in size")
         }
-        return try load(name, accepting: [shape, alternative])
+        return try load(name, accepting: [shape, alternative], widening: options.upcast)
     }
 
     /// The vector `name` of `count` elements, always in f32.
     public func vector(_ name: String, _ count: Int) throws(DiffError) -> Tensor {
-        try tensor(name, [count]).widened(budget: options.budget)
+        try load(name, accepting: [wanted([count], for: name)], widening: true)
     }
 
     // MARK: Fusing

@@ -30,16 +30,26 @@ extension Weights {
     }
 
     func load(
-        _ name: String, accepting shapes: [Shape], into given: Storage? = nil
+        _ name: String, accepting shapes: [Shape], widening: Bool, into given: Storage? = nil
     ) throws(DiffError) -> Tensor {
         guard let shape = shapes.first else { throw DiffError(.internal, "\(full(name)): no shape asked for") }
         guard let entry = entry(name, accepting: shapes) else { return try virtual(shape, .f32) }
         let type = try table.weightType(entry)
-        if options.dryRun { return try virtual(shape, options.upcast ? .f32 : type) }
+        if options.dryRun { return try virtual(shape, widening ? .f32 : type) }
+        if widening, type != .f32 { return try widened(entry).reshaped(shape) }
         let block = if let given { given } else { try newBlock(entry.byteCount) }
         try table.read(entry.name, into: block, at: 0)
-        let tensor = try Tensor(block, entry.shape, type)
-        return try (options.upcast ? tensor.widened(budget: options.budget) : tensor).reshaped(shape)
+        return try Tensor(block, entry.shape, type).reshaped(shape)
+    }
+
+    /// A narrow tensor in f32; its own form passes through the staging block.
+    private func widened(_ entry: TensorEntry) throws(DiffError) -> Tensor {
+        let type = try table.weightType(entry)
+        guard type != .f32 else { return try table.load(entry.name, budget: options.budget) }
+        return try staging.withRoom(entry.byteCount, budget: options.budget) { (block) throws(DiffError) in
+            try table.read(entry.name, into: block, at: 0)
+            return try Tensor(block, entry.shape, type).widened(budget: options.budget)
+        }
     }
 
     func stacked(
@@ -67,7 +77,7 @@ extension Weights {
             if entry.type.weight == type {
                 try table.read(entry.name, into: block, at: start)
             } else {
-                let wide = try table.load(entry.name, budget: options.budget).widened(budget: options.budget)
+                let wide = try widened(entry)
                 try unsafe wide.storage.withBytes { (bytes) throws(DiffError) in
                     guard let target = unsafe block.base, let source = bytes.baseAddress, bytes.count == partBytes
                     else {

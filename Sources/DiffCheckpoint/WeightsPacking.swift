@@ -12,7 +12,7 @@ extension Weights {
     ) throws(DiffError) -> WeightMatrix {
         let shapes = [try wanted(dims, for: name), try wanted(other ?? dims, for: name)]
         return try packing([name]) { (block) throws(DiffError) in
-            try load(name, accepting: shapes, into: block)
+            try load(name, accepting: shapes, widening: options.upcast, into: block)
         }
     }
 
@@ -36,7 +36,8 @@ extension Weights {
         }
     }
 
-    /// What `names` take when loaded together: as stored, or widened where they differ. Nil when one is not there.
+    /// What `names` take when loaded together: as stored, or widened where they differ. Nil when one is not there, or
+    /// when it needs no room.
     private func roomBytes(_ names: [String]) -> Int? {
         var (stored, widened): (Int, Int) = (0, 0)
         var types: Set<ElementType> = []
@@ -47,6 +48,8 @@ extension Weights {
             (stored, widened) = (storedSum, wideSum)
             types.insert(entry.type)
         }
-        return names.count == 1 || (types.count == 1 && !options.upcast) ? stored : widened
+        let widens = types.count > 1 || (options.upcast && types != [.f32])
+        if names.count == 1 { return widens ? nil : stored }  // a widened tensor has a block of its own
+        return widens ? widened : stored
     }
 }

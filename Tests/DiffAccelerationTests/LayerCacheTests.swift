@@ -165,6 +165,10 @@ private func router(_ steps: Int, _ sublayers: Int, threshold: Double = 0.1, _ s
         let (long, narrow, fitting) = (try router(5, 6), try router(4, 5), try router(4, 6))
         #expect(code(.learned(long)) == .incompatible && code(.learned(narrow)) == .incompatible)
         #expect(code(.shuffled(long, seed: 0)) == .incompatible && code(.learned(fitting)) == nil)
+        let tooMany = #expect(throws: DiffError.self) {
+            try CachePolicy.alternate.keeps(steps: 1_000_000, sublayers: 1_000_000)
+        }
+        #expect(tooMany?.code == .unsupported)
     }
 }
 

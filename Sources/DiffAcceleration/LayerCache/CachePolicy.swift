@@ -41,7 +41,15 @@ public enum CachePolicy: Sendable, Equatable {
         }
     }
 
+    /// Elements of a table of decisions: a million steps of 60 sub-layers. More would be asked for by a hostile model only, and
+    /// the table is an array, whose memory cannot be refused in order.
+    private static let maxDecisions = 1 << 26
+
     private func check(steps: Int, sublayers: Int) throws(DiffError) {
+        guard let decisions = Checked.multiply(steps, sublayers), decisions <= Self.maxDecisions else {
+            throw DiffError(
+                .unsupported, "\(steps) steps of \(sublayers) sub-layers are more than \(Self.maxDecisions) decisions")
+        }
         switch self {
         case .none, .alternate: return
         case .interval(let every):

@@ -34,7 +34,7 @@ class Model(Handle):
     conventions: "official" or "diffusers" (how a DiT is evaluated); None means official.
     follow_links: follow symbolic links inside the folder, as download caches have them.
     widen: keep the weights as float32 in memory instead of in the file's element type.
-    memory_limit: bytes the weights may take; 0 is no limit.
+    memory_limit: bytes the weights may take, the largest counted twice while it is put in order; 0 is no limit.
 
     Raises FileError, FormatError, UnsupportedError, OutOfMemoryError, OverBudgetError, InvalidArgumentError.
     """
