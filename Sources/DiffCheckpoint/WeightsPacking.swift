@@ -48,7 +48,7 @@ extension Weights {
             (stored, widened) = (storedSum, wideSum)
             types.insert(entry.type)
         }
-        let widens = types.count > 1 || (options.upcast && types != [.f32])
+        let widens = types.count > 1 || (options.upcast && !types.contains(.f32))
         if names.count == 1 { return widens ? nil : stored }  // a widened tensor has a block of its own
         return widens ? widened : stored
     }
