@@ -1,5 +1,6 @@
 public import DiffTensor
 import Glibc
+import Synchronization
 
 /// A regular file opened for reading, read by position.
 ///
@@ -56,25 +57,51 @@ public final class FileBytes: Sendable {
 
     deinit { _ = close(descriptor) }
 
-    /// Fills `target` with the bytes from `offset` on. Throws `io` when they are not all there, or when the file's
-    /// size is no longer what it was.
-    public func read(at offset: Int, into target: UnsafeMutableRawBufferPointer) throws(DiffError) {
+    /// Fills `target` with the bytes from `offset` on, in pieces that the threads of `pool` share. Throws `io` when they
+    /// are not all there, or when the file's size is no longer what it was.
+    public func read(
+        at offset: Int, into target: UnsafeMutableRawBufferPointer, pool: WorkerPool? = nil
+    ) throws(DiffError) {
         guard offset >= 0, let end = Checked.add(offset, target.count), end <= size else {
             throw DiffError(.io, "\(path): bytes \(offset)...+\(target.count) are not within the file's \(size)")
         }
+        let pieces = target.count / Self.pieceBytes
+        if let pool, pieces > 1, let base = target.baseAddress {
+            let failure = Mutex<DiffError?>(nil)
+            nonisolated(unsafe) let base = unsafe base
+            let total = target.count
+            pool.run(pieces &+ 1) { piece in
+                let start = piece &* Self.pieceBytes  // at most the buffer's length
+                let count = min(Self.pieceBytes, total &- start)
+                do throws(DiffError) {
+                    try unsafe fill(at: offset &+ start, base + start, count)
+                } catch {
+                    failure.withLock { $0 = $0 ?? error }
+                }
+            }
+            if let error = failure.withLock({ $0 }) { throw error }
+        } else {
+            try unsafe fill(at: offset, target.baseAddress, target.count)
+        }
+        if try Self.status(descriptor, path).st_size != size { throw changed() }
+    }
+
+    /// What one thread reads at a time: enough to make the hand-over cheap.
+    private static let pieceBytes = 1 << 20
+
+    private func fill(at offset: Int, _ target: UnsafeMutableRawPointer?, _ count: Int) throws(DiffError) {
         // One call may move at most 2 GiB; smaller pieces also let a slow file be interrupted.
-        let piece = 1 << 28
+        let most = 1 << 28
         var done = 0
-        while done < target.count, let base = target.baseAddress {
-            let wanted = min(piece, target.count &- done)
-            let position = offset &+ done  // below `end`: nothing here can wrap
+        while done < count, let base = unsafe target {
+            let wanted = min(most, count &- done)
+            let position = offset &+ done
             let moved = Directory.retrying { unsafe pread(descriptor, base + done, wanted, position) }
             let number = errno
             if moved < 0 { throw SystemError.error(path, "cannot be read", number) }
             if moved == 0 || moved > wanted { throw changed() }
             done &+= moved
         }
-        if try Self.status(descriptor, path).st_size != size { throw changed() }
     }
 
     /// The whole file in a block of its own, at most `limit` bytes. Throws `format` when it is larger.

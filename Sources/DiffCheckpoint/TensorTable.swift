@@ -107,8 +107,8 @@ public final class TensorTable: Sendable {
     }
 
     /// Reads the elements of `name` into `block` from byte `start` on.
-    func read(_ name: String, into block: Storage, at start: Int) throws(DiffError) {
-        try read(place(name), into: block, at: start)
+    func read(_ name: String, into block: Storage, at start: Int, pool: WorkerPool? = nil) throws(DiffError) {
+        try read(place(name), into: block, at: start, pool: pool)
     }
 
     private static func bytes(_ entries: [TensorEntry]) -> Int {
@@ -133,7 +133,9 @@ public final class TensorTable: Sendable {
         return place
     }
 
-    func read(_ place: Place, into block: Storage, at start: Int) throws(DiffError) {
+    func read(
+        _ place: Place, into block: Storage, at start: Int, pool: WorkerPool? = nil
+    ) throws(DiffError) {
         guard start >= 0, let end = Checked.add(start, place.entry.byteCount), end <= block.byteCount,
             let base = unsafe block.base, place.file >= 0, place.file < sources.count
         else { throw DiffError(.internal, "\(path): no room for tensor \"\(place.entry.name)\"") }
@@ -148,6 +150,7 @@ public final class TensorTable: Sendable {
         }
         try unsafe file.read(
             at: place.entry.offset,
-            into: UnsafeMutableRawBufferPointer(start: base + start, count: place.entry.byteCount))
+            into: UnsafeMutableRawBufferPointer(start: base + start, count: place.entry.byteCount),
+            pool: pool)
     }
 }

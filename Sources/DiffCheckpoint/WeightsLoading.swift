@@ -38,7 +38,7 @@ extension Weights {
         if options.dryRun { return try virtual(shape, widening ? .f32 : type) }
         if widening, type != .f32 { return try widened(entry).reshaped(shape) }
         let block = if let given { given } else { try newBlock(entry.byteCount) }
-        try table.read(entry.name, into: block, at: 0)
+        try table.read(entry.name, into: block, at: 0, pool: options.pool)
         return try Tensor(block, entry.shape, type).reshaped(shape)
     }
 
@@ -47,7 +47,7 @@ extension Weights {
         let type = try table.weightType(entry)
         guard type != .f32 else { return try table.load(entry.name, budget: options.budget) }
         return try staging.withRoom(entry.byteCount, budget: options.budget) { (block) throws(DiffError) in
-            try table.read(entry.name, into: block, at: 0)
+            try table.read(entry.name, into: block, at: 0, pool: options.pool)
             return try Tensor(block, entry.shape, type).widened(budget: options.budget)
         }
     }
@@ -75,7 +75,7 @@ extension Weights {
         var start = 0
         for entry in entries.each {
             if entry.type.weight == type {
-                try table.read(entry.name, into: block, at: start)
+                try table.read(entry.name, into: block, at: start, pool: options.pool)
             } else {
                 let wide = try widened(entry)
                 try unsafe wide.storage.withBytes { (bytes) throws(DiffError) in

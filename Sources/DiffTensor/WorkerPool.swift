@@ -22,4 +22,24 @@ public final class WorkerPool: @unchecked Sendable {
     }
 
     deinit { unsafe ck_pool_destroy(pool) }
+
+    /// Calls `body` once with each of `0 ..< tasks`, shared among the threads, and returns when all calls have.
+    public func run(_ tasks: Int, _ body: @Sendable (Int) -> Void) {
+        withoutActuallyEscaping(body) { body in
+            let task = Task(body)
+            withExtendedLifetime(task) {
+                unsafe ck_pool_run(
+                    pool, Int64(tasks),
+                    { (context, index, _) in
+                        guard let context = unsafe context else { return }
+                        unsafe Unmanaged<Task>.fromOpaque(context).takeUnretainedValue().body(Int(index))
+                    }, Unmanaged.passUnretained(task).toOpaque())
+            }
+        }
+    }
+
+    private final class Task: Sendable {
+        let body: @Sendable (Int) -> Void
+        init(_ body: @escaping @Sendable (Int) -> Void) { self.body = body }
+    }
 }

@@ -188,6 +188,21 @@ extension All {
             try AtomicFile.write("x", to: "\(scratch.path)/" + String(repeating: "n", count: 255))
         }
 
+        /// Large tensors are read in pieces by several threads: each piece at its place, and none missing unnoticed.
+        @Test(arguments: [1 << 18, 3 << 18, (3 << 18) + 1, (5 << 18) - 3]) func piecesOfLargeTensors(count: Int) throws
+        {
+            let scratch = Scratch()
+            let path = "\(scratch.path)/l.safetensors"
+            let values = (0..<count).map { Float($0) }
+            try SafetensorsWriter.write(["w": Tensor(values, Shape(count))], to: path)
+            let checkpoint = try Checkpoint.open(path: path)
+            let options = Weights.Options(pool: try WorkerPool(threads: 3))
+            #expect(try checkpoint.weights(options).tensor("w", [count]).array == values)
+            truncate(path, 8 * (1 << 18))
+            let found = error { () throws(DiffError) in try checkpoint.weights(options).tensor("w", [count]) }
+            #expect(found?.code == .io)
+        }
+
         @Test func changedFile() throws {
             let scratch = Scratch()
             let path = scratch.write("a.safetensors", Hostile.one("F32", "[1000]", "[0,4000]", data: 4000))
