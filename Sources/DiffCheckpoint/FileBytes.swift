@@ -67,19 +67,17 @@ public final class FileBytes: Sendable {
         }
         let pieces = target.count / Self.pieceBytes
         if let pool, pieces > 1, let base = target.baseAddress {
-            let failure = Mutex<DiffError?>(nil)
+            let complete = Atomic(true)
             nonisolated(unsafe) let base = unsafe base
             let total = target.count
             pool.run(pieces &+ 1) { piece in
                 let start = piece &* Self.pieceBytes  // at most the buffer's length
                 let count = min(Self.pieceBytes, total &- start)
-                do throws(DiffError) {
-                    try unsafe fill(at: offset &+ start, base + start, count)
-                } catch {
-                    failure.withLock { $0 = $0 ?? error }
-                }
+                let read: Void? = try? unsafe fill(at: offset &+ start, base + start, count)
+                if read == nil { complete.store(false, ordering: .relaxed) }
             }
-            if let error = failure.withLock({ $0 }) { throw error }
+            // Once more in order, for the error that comes first.
+            if !complete.load(ordering: .relaxed) { try unsafe fill(at: offset, base, total) }
         } else {
             try unsafe fill(at: offset, target.baseAddress, target.count)
         }
