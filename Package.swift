@@ -50,8 +50,14 @@ let package = Package(
         .target(
             name: "DiffAcceleration", dependencies: ["DiffTensor", "DiffCheckpoint"], swiftSettings: strict),
         .target(
-            name: "DiffAccel",
+            name: "DiffTraining",
             dependencies: ["DiffTensor", "DiffCheckpoint", "DiffModels", "DiffSampling", "DiffAcceleration"],
+            swiftSettings: strict),
+        .target(
+            name: "DiffAccel",
+            dependencies: [
+                "DiffTensor", "DiffCheckpoint", "DiffModels", "DiffSampling", "DiffAcceleration", "DiffTraining",
+            ],
             swiftSettings: strict),
         .target(name: "CBoundary", cSettings: kernels),
         .target(
@@ -89,10 +95,15 @@ let package = Package(
         .testTarget(
             name: "DiffAccelerationTests", dependencies: ["DiffAcceleration", "DiffModels", "TestSupport"],
             swiftSettings: tests),
+        .testTarget(
+            name: "DiffTrainingTests",
+            dependencies: ["DiffTraining", "DiffModels", "DiffSampling", "DiffCheckpoint", "TestSupport"],
+            swiftSettings: tests),
         .testTarget(name: "DiffAccelTests", dependencies: ["DiffAccel", "TestSupport"], swiftSettings: tests),
         .testTarget(
             name: "GoldenTests",
             dependencies: [
-                "DiffAccel", "DiffModels", "DiffSampling", "DiffAcceleration", "DiffCheckpoint", "TestSupport",
+                "DiffAccel", "DiffModels", "DiffSampling", "DiffAcceleration", "DiffTraining", "DiffCheckpoint",
+                "TestSupport",
             ], swiftSettings: tests),
     ])
