@@ -32,7 +32,7 @@ static const float *packed_panel(const ck_kernels *kernels, const ck_gemm_args *
 }
 
 void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *g) {
-    if (ck_gemm_current() == CK_GEMM_OPENBLAS && ck_gemm_blas(kernels, g)) return;
+    if (ck_gemm_current() == CK_GEMM_OPENBLAS && !g->accumulate && ck_gemm_blas(kernels, g)) return;
     int64_t depth = ck_gemm_depth(g->k);
     for (int64_t j = 0; j < g->n; j += g->panel) {
         int64_t columns = ck_min(g->panel, g->n - j);
@@ -49,7 +49,7 @@ void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *g) {
                 .m = g->m,
                 .n = columns,
                 .k = deep,
-                .accumulate = p > 0,
+                .accumulate = p > 0 || g->accumulate,
                 .act = last ? g->act : CK_ACT_NONE,
                 .bias = last && g->bias ? g->bias + j : NULL,
             };
@@ -68,7 +68,8 @@ void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *g) {
     for (int64_t p = 0; p < g->k; p += depth) {
         int64_t deep = ck_min(depth, g->k - p);
         int32_t last = p + deep >= g->k;
-        kernels->pack_block(g->a + p, g->lda, g->m, deep, g->pack);
+        if (g->a_columns) kernels->pack_block_columns(g->a + p * g->lda, g->lda, g->m, deep, g->pack);
+        else kernels->pack_block(g->a + p, g->lda, g->m, deep, g->pack);
         for (int64_t j = 0; j < g->n; j += step) {
             int64_t columns = ck_min(step, g->n - j);
             const void *at = ck_at(g->b, g->dtype, p * padded + (g->first + j) * deep);
@@ -81,7 +82,7 @@ void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *g) {
                 .m = g->m,
                 .n = columns,
                 .k = deep,
-                .accumulate = p > 0,
+                .accumulate = p > 0 || g->accumulate,
                 .act = last ? g->act : CK_ACT_NONE,
                 .bias = last && g->bias ? g->bias + j : NULL,
             };

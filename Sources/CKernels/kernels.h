@@ -4,6 +4,7 @@
 #define CK_KERNELS_INTERNAL_H
 
 #include "include/ckernels.h"
+#include "include/ckernels_learning.h"
 
 #include <string.h>
 
@@ -22,6 +23,16 @@ typedef struct {
     const float *bias; /* or null */
 } ck_panel_args;
 
+/* What the rows of a layer norm add to the gradients of its vectors. */
+typedef struct {
+    float *shift, *scale, *weight, *bias;
+} ck_norm_sums;
+
+/* An AdamW step's scalars, rounded where torch rounds them. */
+typedef struct {
+    float decay, beta1_rest, beta2, beta2_rest, step_size, root, eps, gradient_scale;
+} ck_adamw_factors;
+
 typedef struct ck_kernels {
     int32_t isa;
     int32_t gemm_rows; /* rows of one register tile */
@@ -36,6 +47,7 @@ typedef struct ck_kernels {
     /* The same with `a` packed in groups of gemm_rows rows, one line of gemm_rows values per k. */
     void (*gemm_block)(const ck_panel_args *args);
     void (*pack_block)(const float *a, int64_t lda, int64_t m, int64_t k, float *to);
+    void (*pack_block_columns)(const float *a, int64_t lda, int64_t m, int64_t k, float *to); /* a is [k,m] */
     /* Columns [j0, j1) of a linear layer of few rows. */
     void (*linear_rows)(const ck_linear_args *args, int64_t j0, int64_t j1);
 
@@ -54,6 +66,19 @@ typedef struct ck_kernels {
     void (*sums)(const float *x, int64_t n, double *sum, double *sum_of_squares);
     /* out = act((x - center)*factor + offset) */
     void (*affine)(const float *x, float *out, int64_t n, float center, float factor, float offset, int32_t act);
+
+    void (*activation_backward)(int32_t act, const float *x, const float *g, float *out, int64_t n);
+    /* da = g*gate, dgate += g*a; da or dgate may be null. */
+    void (*gated_row_backward)(const float *g, const float *a, const float *gate, float *da, float *dgate, int64_t n);
+    /* One row; what it adds to the sums of its chunk goes to those of `sums` that are not null. */
+    void (*layer_norm_row_backward)(const ck_layer_norm_backward_args *args, int64_t row, const ck_norm_sums *sums);
+    void (*mix)(const float *a, const float *b, float w, float *out, int64_t n);
+    /* The sum of g*(a - b); da = w*g, db = add + (1-w)*g. da, db, add may be null. */
+    double (*mix_backward)(const float *g, const float *a, const float *b, float w, const float *add, float *da, float *db,
+                           int64_t n);
+    /* row = p*(row - sum(p*row))*scale, with p the weights of a softmax before their division by 1/inverse. */
+    void (*softmax_backward)(const float *p, float *row, int64_t n, float inverse, float scale);
+    void (*adamw)(const ck_adamw_args *args, const ck_adamw_factors *factors, int64_t from, int64_t to);
 } ck_kernels;
 
 extern const ck_kernels ck_kernels_base;
@@ -93,6 +118,8 @@ typedef struct {
     int64_t m, n, k, panel;
     const float *bias;
     int32_t act;
+    int32_t accumulate; /* add to what c holds */
+    int32_t a_columns;  /* ck_gemm_block only: a is [k,m] */
     float *pack;
 } ck_gemm_args;
 void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *args);

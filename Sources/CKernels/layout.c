@@ -56,6 +56,50 @@ void ck_unpatchify(ck_pool *pool, const float *x, float *out, int64_t batch, int
     ck_run(worthwhile(pool, batch * channels * grid_h * grid_w * p * p), batch * grid_h, unpatchify_task, &j);
 }
 
+/* The ways back: the same loops with the arrow turned. */
+static void patchify_backward_task(void *context, int64_t index, int32_t thread) {
+    const job *j = context;
+    (void)thread;
+    int64_t p = j->p, gw = j->grid_w, gy = index % j->grid_h, b = index / j->grid_h, features = j->channels * p * p;
+    const float *g = j->x + index * gw * features;
+    for (int64_t c = 0; c < j->channels; c++)
+        for (int64_t dy = 0; dy < p; dy++) {
+            float *line = (float *)j->out + ((b * j->channels + c) * j->grid_h * p + gy * p + dy) * gw * p;
+            const float *from = g + (c * p + dy) * p;
+            for (int64_t gx = 0; gx < gw; gx++)
+                for (int64_t dx = 0; dx < p; dx++) line[gx * p + dx] = from[gx * features + dx];
+        }
+}
+void ck_patchify_backward(ck_pool *pool, const float *g, float *out, int64_t batch, int64_t channels, int64_t grid_h,
+                          int64_t grid_w, int64_t p) {
+    job j = {.x = g, .out = out, .channels = channels, .grid_h = grid_h, .grid_w = grid_w, .p = p};
+    ck_run(worthwhile(pool, batch * channels * grid_h * grid_w * p * p), batch * grid_h, patchify_backward_task, &j);
+}
+
+static void unpatchify_backward_task(void *context, int64_t index, int32_t thread) {
+    const job *j = context;
+    (void)thread;
+    int64_t p = j->p, gw = j->grid_w, gy = index % j->grid_h, b = index / j->grid_h, features = j->channels * p * p;
+    float *out = (float *)j->out + index * gw * features;
+    for (int64_t c = 0; c < j->channels; c++)
+        for (int64_t dy = 0; dy < p; dy++) {
+            const float *line = j->x + ((b * j->channels + c) * j->grid_h * p + gy * p + dy) * gw * p;
+            float *to = out + dy * p * j->channels + c;
+            for (int64_t gx = 0; gx < gw; gx++)
+                for (int64_t dx = 0; dx < p; dx++) to[gx * features + dx * j->channels] = line[gx * p + dx];
+        }
+}
+void ck_unpatchify_backward(ck_pool *pool, const float *g, float *out, int64_t batch, int64_t channels, int64_t grid_h,
+                            int64_t grid_w, int64_t p) {
+    job j = {.x = g, .out = out, .channels = channels, .grid_h = grid_h, .grid_w = grid_w, .p = p};
+    ck_run(worthwhile(pool, batch * channels * grid_h * grid_w * p * p), batch * grid_h, unpatchify_backward_task, &j);
+}
+
+void ck_embedding_backward(const float *g, const int64_t *index, float *table, int64_t n, int64_t width) {
+    const ck_kernels *kernels = ck_active();
+    for (int64_t i = 0; i < n; i++) kernels->add(table + index[i] * width, g + i * width, table + index[i] * width, width);
+}
+
 /* Squares of 16 lines of 16 floats: every cache line brought in is used whole. */
 enum { BLOCK = 16 };
 static void transpose_task(void *context, int64_t index, int32_t thread) {

@@ -16,12 +16,18 @@ public struct Weights: Sendable {
         public var dryRun: Bool
         /// The threads that weights are put in order on; nil: the calling thread alone.
         public var pool: WorkerPool?
+        /// Loads for learning: every tensor in f32 and row-major, and noted here. Nil: for inference only.
+        public var parameters: Parameters?
+        /// Low-rank updates beside linear layers; only with `parameters`.
+        public var lora: LoRAOptions?
 
         /// By default weights stay in the file's element type and are charged to nobody.
         public init(
-            budget: MemoryBudget? = nil, upcast: Bool = false, dryRun: Bool = false, pool: WorkerPool? = nil
+            budget: MemoryBudget? = nil, upcast: Bool = false, dryRun: Bool = false, pool: WorkerPool? = nil,
+            parameters: Parameters? = nil, lora: LoRAOptions? = nil
         ) {
             (self.budget, self.upcast, self.dryRun, self.pool) = (budget, upcast, dryRun, pool)
+            (self.parameters, self.lora) = (parameters, lora)
         }
     }
 

@@ -35,11 +35,17 @@ extension Weights {
         guard let shape = shapes.first else { throw DiffError(.internal, "\(full(name)): no shape asked for") }
         guard let entry = entry(name, accepting: shapes) else { return try virtual(shape, .f32) }
         let type = try table.weightType(entry)
-        if options.dryRun { return try virtual(shape, widening ? .f32 : type) }
-        if widening, type != .f32 { return try widened(entry).reshaped(shape) }
+        let widening = widening || options.parameters != nil
+        if options.dryRun { return noted([name], try virtual(shape, widening ? .f32 : type)) }
+        if widening, type != .f32 { return noted([name], try widened(entry).reshaped(shape)) }
         let block = if let given { given } else { try newBlock(entry.byteCount) }
         try table.read(entry.name, into: block, at: 0, pool: options.pool)
-        return try Tensor(block, entry.shape, type).reshaped(shape)
+        return noted([name], try Tensor(block, entry.shape, type).reshaped(shape))
+    }
+
+    /// `tensor` as a parameter under the names it has in the checkpoint, when loading for learning.
+    private func noted(_ names: [String], _ tensor: Tensor) -> Tensor {
+        options.parameters?.add(names.map(full), tensor) ?? tensor
     }
 
     /// A narrow tensor in f32; its own form passes through the staging block.
@@ -68,8 +74,9 @@ extension Weights {
             entries.append(entry)
             types.insert(try table.weightType(entry))
         }
-        let type = !widening && types.count == 1 ? types.first ?? .f32 : .f32
-        guard entries.count == names.count, !options.dryRun else { return try virtual(shape, type) }
+        let isNarrow = !widening && options.parameters == nil
+        let type = isNarrow && types.count == 1 ? types.first ?? .f32 : .f32
+        guard entries.count == names.count, !options.dryRun else { return noted(names, try virtual(shape, type)) }
         let block = if let given { given } else { try newBlock(shape.count &* type.size) }
         let partBytes = part.count &* type.size  // below 2^51 by Shape's bound
         var start = 0
@@ -88,6 +95,6 @@ extension Weights {
             }
             start &+= partBytes  // at most the block's size
         }
-        return try Tensor(block, shape, type)
+        return noted(names, try Tensor(block, shape, type))
     }
 }

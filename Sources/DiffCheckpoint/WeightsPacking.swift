@@ -11,6 +11,10 @@ extension Weights {
         _ name: String, _ dims: [Int], orShape other: [Int]? = nil
     ) throws(DiffError) -> WeightMatrix {
         let shapes = [try wanted(dims, for: name), try wanted(other ?? dims, for: name)]
+        // Weights that are learned, or that gradients pass through, are read in both directions.
+        if options.parameters != nil {
+            return try WeightMatrix(load(name, accepting: shapes, widening: true))
+        }
         return try packing([name]) { (block) throws(DiffError) in
             try load(name, accepting: shapes, widening: options.upcast, into: block)
         }
@@ -18,7 +22,8 @@ extension Weights {
 
     /// The same of the tensors `names`, each of extents `dims`, stacked along the first axis.
     public func packed(concatenating names: [String], _ dims: [Int]) throws(DiffError) -> WeightMatrix {
-        try packing(names) { (block) throws(DiffError) in
+        if options.parameters != nil { return try WeightMatrix(stacked(names, dims, widening: true)) }
+        return try packing(names) { (block) throws(DiffError) in
             try stacked(names, dims, widening: options.upcast, into: block)
         }
     }

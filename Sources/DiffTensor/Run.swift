@@ -18,6 +18,8 @@ public final class Run {
     public private(set) var call = Call(time: 0, index: 0, count: 1, step: 0)
     /// What happened so far.
     public private(set) var trace: Trace
+    /// Where ops leave what the backward pass needs; nil: nothing is learned.
+    public private(set) var tape: Tape?
 
     private let pool: WorkerPool?
     private let stack: AccelerationStack
@@ -111,6 +113,18 @@ public final class Run {
         var call = call
         try stack.attend(&call, self)
         return try denseAttention(call.queries, call.keys, call.values, heads: call.heads)
+    }
+
+    /// Runs `body` with ops leaving their records on `tape`, which is empty afterwards: the backward pass belongs into `body`.
+    public func recording<T>(_ tape: Tape, _ body: () throws(DiffError) -> T) throws(DiffError) -> T {
+        let outer = self.tape
+        self.tape = tape
+        defer {
+            // Records refer to the run: what a failed pass left behind must go.
+            tape.clear()
+            self.tape = outer
+        }
+        return try body()
     }
 
     /// Throws `cancelled` when a stop was asked for: for long work outside sites.

@@ -12,6 +12,8 @@ public struct Tensor: @unchecked Sendable {
     public let dtype: DType
     /// First element within the block.
     public let offset: Int
+    /// Where its gradient goes; nil for a constant.
+    var tracking: Tracking?
 
     /// A tensor over `storage`, which must hold `offset + shape.count` elements. Throws `internal` otherwise.
     public init(_ storage: Storage, _ shape: Shape, _ dtype: DType = .f32, offset: Int = 0) throws(DiffError) {
@@ -60,7 +62,9 @@ public struct Tensor: @unchecked Sendable {
         guard shape.count == self.shape.count else {
             throw DiffError(.shape, "\(self.shape) cannot be read as \(shape)")
         }
-        return try Tensor(storage, shape, dtype, offset: offset)
+        var view = try Tensor(storage, shape, dtype, offset: offset)
+        view.tracking = tracking
+        return view
     }
 
     /// Entries `start ..< start + count` of the slowest axis.
@@ -69,7 +73,11 @@ public struct Tensor: @unchecked Sendable {
             throw DiffError(.shape, "rows \(start)...+\(count) of a \(shape) tensor")
         }
         let rowSize = shape[0] > 0 ? shape.count / shape[0] : 0
-        return try Tensor(storage, shape.replacingFirst(count), dtype, offset: offset &+ start &* rowSize)
+        var view = try Tensor(storage, shape.replacingFirst(count), dtype, offset: offset &+ start &* rowSize)
+        view.tracking = tracking.map {
+            Tracking(node: $0.node, start: $0.start &+ start &* rowSize, count: $0.count)
+        }
+        return view
     }
 
     /// The elements as an array of f32 (a copy; for tests and small tables).

@@ -23,9 +23,7 @@ enum GoldenDiT {
         try plainSampling(fixture, model, &report)
         try predictedClean(fixture, dit, &report)
         for name in ["d", "d2"] { try layerCaching(fixture, model, name, &report) }
-        report.leaves("e.", because: "not yet checked: comes with learning")
-        report.leaves("e_ste.", because: "not yet checked: comes with learning")
-        report.leaves("f.", because: "not yet checked: comes with learning")
+        try GoldenRouterTraining.check(fixture, &report)
     }
 
     // MARK: a: one forward pass, with what happens inside

@@ -41,6 +41,18 @@ static void pack_block(const float *a, int64_t lda, int64_t m, int64_t k, float 
     }
 }
 
+/* The same of a matrix that lies by columns: the rows of a group already stand side by side. */
+static void pack_block_columns(const float *a, int64_t lda, int64_t m, int64_t k, float *to) {
+    for (int64_t i = 0; i < m; i += CK_TILE_ROWS) {
+        int64_t rows = ck_min(CK_TILE_ROWS, m - i);
+        for (int64_t p = 0; p < k; p++, to += CK_TILE_ROWS) {
+            const float *from = a + p * lda + i;
+            if (rows == CK_TILE_ROWS) memcpy(to, from, CK_TILE_ROWS * sizeof *to);
+            else for (int r = 0; r < CK_TILE_ROWS; r++) to[r] = from[ck_min(r, rows - 1)];
+        }
+    }
+}
+
 /* Fetches a share of the next strip, and the lines that the tile will write, before they are asked for. */
 INLINE void fetch_ahead(const tile_args *t, int64_t rows, const float *next, const float *end) {
     for (; next < end; next += 16) __builtin_prefetch(next, 0, 2);

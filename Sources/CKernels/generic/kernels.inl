@@ -10,6 +10,8 @@
 #include "gemm.inl"
 #include "block.inl"
 #include "pack.inl"
+#include "backward.inl"
+#include "optimiser.inl"
 
 const ck_kernels CK_TABLE = {
     .isa = CK_TABLE_ISA,
@@ -20,6 +22,7 @@ const ck_kernels CK_TABLE = {
     .pack_cols = pack_cols,
     .gemm_panel = gemm_panel,
     .pack_block = pack_block,
+    .pack_block_columns = pack_block_columns,
     .gemm_block = gemm_block,
     .linear_rows = linear_rows,
     .activation = activation,
@@ -34,4 +37,11 @@ const ck_kernels CK_TABLE = {
     .layer_norm_row = layer_norm_row,
     .sums = sums,
     .affine = affine,
+    .activation_backward = activation_backward,
+    .gated_row_backward = gated_row_backward,
+    .layer_norm_row_backward = layer_norm_row_backward,
+    .mix = mix,
+    .mix_backward = mix_backward,
+    .softmax_backward = softmax_backward,
+    .adamw = adamw,
 };

@@ -52,7 +52,9 @@ typedef void (*ck_task)(void *context, int64_t index, int32_t thread);
 void ck_pool_run(ck_pool *pool, int64_t tasks, ck_task task, void *context);
 
 /* Default floating-point environment (round to nearest, exceptions masked, denormals kept) for the calling thread. */
-typedef struct { unsigned char opaque[64]; } ck_fpenv;
+typedef struct {
+    unsigned char opaque[64];
+} ck_fpenv;
 void ck_fpenv_enter(ck_fpenv *saved);
 void ck_fpenv_leave(const ck_fpenv *saved);
 
@@ -94,10 +96,13 @@ void ck_pack_matrix(ck_pool *pool, int32_t dtype, const void *w, int64_t n, int6
  * `scratch` (ck_linear_scratch bytes; may be null when that is 0). Packing changes no bits. Within each of the two ways a
  * row's bits depend on neither the other rows nor the number of threads. y must not alias x. */
 typedef struct {
-    const float *x; int64_t ldx;
-    const void *w; int32_t dtype;
+    const float *x;
+    int64_t ldx;
+    const void *w;
+    int32_t dtype;
     const float *bias;
-    float *y; int64_t ldy;
+    float *y;
+    int64_t ldy;
     int64_t m, n, k;
     int32_t act;
     void *scratch;
@@ -111,7 +116,8 @@ size_t ck_linear_scratch(int32_t threads, int64_t k, int32_t dtype, int32_t rows
  * q is q[b*q_batch + t*q_row + h*head_dim + d]; k, v, out likewise, so a fused [T,3,H,dh] tensor needs no copy.
  * key count may differ from query count. `scratch`: ck_attention_scratch bytes. */
 typedef struct {
-    const float *q, *k, *v; float *out;
+    const float *q, *k, *v;
+    float *out;
     int64_t q_batch, q_row, k_batch, k_row, v_batch, v_row, out_batch, out_row;
     int64_t batch, heads, queries, keys, head_dim;
     float scale;
@@ -125,9 +131,10 @@ size_t ck_attention_scratch(int32_t threads, int64_t queries, int64_t keys, int6
 /* Per row: h = (x - mean)/sqrt(var + eps) (biased variance, two passes); h = h*weight + bias when given;
  * out = h*(1 + scale[s]) + shift[s] when given, s = row / rows_per_sample, at shift + s*mod_stride. out may be x. */
 typedef struct {
-    const float *x; float *out;
-    const float *weight, *bias;             /* [width] or null */
-    const float *shift, *scale;             /* [samples] rows of mod_stride, or null */
+    const float *x;
+    float *out;
+    const float *weight, *bias; /* [width] or null */
+    const float *shift, *scale; /* [samples] rows of mod_stride, or null */
     int64_t mod_stride, rows_per_sample;
     int64_t rows, width;
     float eps;
@@ -137,7 +144,8 @@ void ck_layer_norm(ck_pool *pool, const ck_layer_norm_args *args);
 /* x, out: [batch, channels, area]; statistics per batch and group (double accumulation); then weight, bias
  * [channels], then `act`. channels is a multiple of groups. out may be x. */
 typedef struct {
-    const float *x; float *out;
+    const float *x;
+    float *out;
     const float *weight, *bias;
     int64_t batch, channels, area, groups;
     float eps;
@@ -147,14 +155,14 @@ void ck_group_norm(ck_pool *pool, const ck_group_norm_args *args);
 
 /* ---- element-wise (elementwise.c) --------------------------------------------------------------------------------- */
 
-void ck_activation(ck_pool *pool, int32_t act, const float *x, float *out, int64_t n);          /* out may be x */
-void ck_softmax_rows(ck_pool *pool, const float *x, float *out, int64_t rows, int64_t width);  /* out may be x */
-void ck_add(ck_pool *pool, const float *a, const float *b, float *out, int64_t n);             /* out may be a or b */
+void ck_activation(ck_pool *pool, int32_t act, const float *x, float *out, int64_t n);        /* out may be x */
+void ck_softmax_rows(ck_pool *pool, const float *x, float *out, int64_t rows, int64_t width); /* out may be x */
+void ck_add(ck_pool *pool, const float *a, const float *b, float *out, int64_t n);            /* out may be a or b */
 /* out = alpha*x + beta*y, rounded after each product and the sum (no fused multiply-add). out may be x or y. */
 void ck_axpby(ck_pool *pool, float alpha, const float *x, float beta, const float *y, float *out, int64_t n);
 /* out[r,:] = x[r,:] + gate[s,:]*a[r,:], s = r / rows_per_sample, gate rows gate_stride apart. out may be x. */
-void ck_gated_add(ck_pool *pool, const float *x, const float *a, const float *gate, int64_t gate_stride,
-                  float *out, int64_t rows, int64_t width, int64_t rows_per_sample);
+void ck_gated_add(ck_pool *pool, const float *x, const float *a, const float *gate, int64_t gate_stride, float *out,
+                  int64_t rows, int64_t width, int64_t rows_per_sample);
 /* out[b,i] = x[b,i] + table[i] for `batch` rows of n. out may be x. */
 void ck_add_rows(ck_pool *pool, const float *x, const float *table, float *out, int64_t batch, int64_t n);
 /* 1 when every element is finite. */
@@ -165,28 +173,32 @@ int32_t ck_all_finite(ck_pool *pool, const float *x, int64_t n);
 /* out[i,:] = table[index[i],:] as f32. Indices are in range. */
 void ck_embedding(const void *table, int32_t dtype, const int64_t *index, float *out, int64_t n, int64_t width);
 /* [batch, channels, grid_h*p, grid_w*p] -> [batch, grid_h*grid_w, channels*p*p], features in order (channel, dy, dx). */
-void ck_patchify(ck_pool *pool, const float *x, float *out, int64_t batch, int64_t channels, int64_t grid_h,
-                 int64_t grid_w, int64_t p);
+void ck_patchify(ck_pool *pool, const float *x, float *out, int64_t batch, int64_t channels, int64_t grid_h, int64_t grid_w,
+                 int64_t p);
 /* [batch, grid_h*grid_w, p*p*channels] -> [batch, channels, grid_h*p, grid_w*p], features (dy, dx, channel). */
-void ck_unpatchify(ck_pool *pool, const float *x, float *out, int64_t batch, int64_t channels, int64_t grid_h,
-                   int64_t grid_w, int64_t p);
+void ck_unpatchify(ck_pool *pool, const float *x, float *out, int64_t batch, int64_t channels, int64_t grid_h, int64_t grid_w,
+                   int64_t p);
 /* [batch, rows, cols] -> [batch, cols, rows]. */
 void ck_transpose(ck_pool *pool, const float *x, float *out, int64_t batch, int64_t rows, int64_t cols);
 /* Nearest-neighbour enlargement by an integer factor of `planes` images [h,w]. */
-void ck_upsample_nearest(ck_pool *pool, const float *x, float *out, int64_t planes, int64_t h, int64_t w,
-                         int64_t factor);
+void ck_upsample_nearest(ck_pool *pool, const float *x, float *out, int64_t planes, int64_t h, int64_t w, int64_t factor);
 /* u8[b,h,w,c] = round_half_even(clamp((x[b,c,h,w]*mul + add), 0, 255)) from f32 [batch, channels, h, w]. NaN gives 0. */
-void ck_to_u8_nhwc(ck_pool *pool, const float *x, uint8_t *out, int64_t batch, int64_t channels, int64_t h,
-                   int64_t w, float mul, float add);
+void ck_to_u8_nhwc(ck_pool *pool, const float *x, uint8_t *out, int64_t batch, int64_t channels, int64_t h, int64_t w,
+                   float mul, float add);
 
 /* ---- convolution (conv.c) ------------------------------------------------------------------------------------------- */
 
-/* NCHW, weight [out_channels, in_channels, kh, kw] in `dtype`, as a matrix product over gathered columns. The input is read as if enlarged
- * by nearest neighbours `upsample` (1 or 2) times first. Zero padding per side. When `add` is not null it is added to the
- * result (same shape as out; may be out itself). out must not alias x. `scratch`: ck_conv2d_scratch bytes.
- * out_h = (h*upsample + pad_top + pad_bottom - kh)/stride + 1, out_w likewise. */
+/* NCHW, weight [out_channels, in_channels, kh, kw] in `dtype`, as a matrix product over gathered columns. The input is read as
+ * if enlarged by nearest neighbours `upsample` (1 or 2) times first. Zero padding per side. When `add` is not null it is added
+ * to the result (same shape as out; may be out itself). out must not alias x. `scratch`: ck_conv2d_scratch bytes. out_h =
+ * (h*upsample + pad_top + pad_bottom - kh)/stride + 1, out_w likewise. */
 typedef struct {
-    const float *x; const void *w; int32_t dtype; const float *bias; const float *add; float *out;
+    const float *x;
+    const void *w;
+    int32_t dtype;
+    const float *bias;
+    const float *add;
+    float *out;
     int64_t batch, in_channels, h, width, out_channels, out_h, out_w;
     int64_t kh, kw, stride, pad_top, pad_left, upsample;
     void *scratch;

@@ -17,7 +17,8 @@ public enum CachePolicy: Sendable, Equatable {
     /// For each executed step (noisiest first) and sub-layer, whether it is computed.
     ///
     /// Steps are counted from the clean end: odd indices are full steps, even ones may reuse (l2c.py: full first, then
-    /// cached). With an odd number of steps the first one finds nothing stored and is full. Throws `incompatible` when a
+    /// cached); a router with a longer period has its full steps where the index is period - 1 modulo the period. With an odd
+    /// number of steps the first one finds nothing stored and is full. Throws `incompatible` when a
     /// router was made for other numbers of steps or sub-layers, `invalidArgument` for a bad ratio or interval.
     public func keeps(steps: Int, sublayers: Int) throws(DiffError) -> [[Bool]] {
         try check(steps: steps, sublayers: sublayers)
@@ -30,13 +31,13 @@ public enum CachePolicy: Sendable, Equatable {
             case .none: return full
             case .interval(let every): return executed % every == 0 ? full : nothing
             case .alternate: return index % 2 == 1 ? full : nothing
-            case .learned(let router): return index % 2 == 1 ? full : router.keeps(row: index)
+            case .learned(let router): return router.isFull(index) ? full : router.keeps(row: index)
             case .random(let ratio, let seed):
                 let reused = Int((ratio * Double(sublayers)).rounded())
                 return index % 2 == 1 ? full : Self.drawn(reused, of: sublayers, seed, index)
             case .shuffled(let router, let seed):
                 let reused = router.keeps(row: index).count { !$0 }
-                return index % 2 == 1 ? full : Self.drawn(reused, of: sublayers, seed, index)
+                return router.isFull(index) ? full : Self.drawn(reused, of: sublayers, seed, index)
             }
         }
     }

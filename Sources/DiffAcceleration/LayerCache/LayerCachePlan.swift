@@ -2,7 +2,7 @@ public import DiffCheckpoint
 public import DiffTensor
 
 /// Layer caching as data. JSON: `{"method": "l2c"}` with one of
-/// `logits` (rows of a learned router) and `threshold`; `router` (a file beside the plan) and `threshold`;
+/// `logits` (rows of a learned router), `threshold` and `period`; `router` (a file beside the plan) with the same;
 /// `policy`: `none`, `alternate`, `interval` (with `interval`), `random` (with `ratio` and `seed`; with a router instead of a
 /// ratio, as many reuses per step as it has).
 public struct LayerCachePlan: PlanEntry, Equatable {
@@ -25,7 +25,7 @@ public struct LayerCachePlan: PlanEntry, Equatable {
         // Released router files carry many other fields; only entries written as plans are held to known names.
         if json.has("method") {
             try json.allow(only: [
-                "method", "policy", "logits", "router", "threshold", "interval", "ratio", "seed", "comment",
+                "method", "policy", "logits", "router", "threshold", "period", "interval", "ratio", "seed", "comment",
             ])
         }
         switch name {
@@ -52,6 +52,8 @@ public struct LayerCachePlan: PlanEntry, Equatable {
         let official = try source.optionalNumber("official_threshold", in: 0...1)
         let own = try source.optionalNumber("threshold", in: 0...1)
         let threshold = try json.optionalNumber("threshold", in: 0...1) ?? own ?? official ?? defaultThreshold
+        let ownPeriod = try source.integer("period", in: 2...1000, default: 2)
+        let period = try json.integer("period", in: 2...1000, default: ownPeriod)
         var rows: [[Float]] = []
         for (index, row) in try source.array("logits").numbered {
             guard case .array(let values) = row else {
@@ -67,7 +69,9 @@ public struct LayerCachePlan: PlanEntry, Equatable {
             }
             rows.append(logits)
         }
-        return try locating(source.source) { () throws(DiffError) in try Router(logits: rows, threshold: threshold) }
+        return try locating(source.source) { () throws(DiffError) in
+            try Router(logits: rows, threshold: threshold, period: period)
+        }
     }
 
     /// The entry with its `method`; reading it gives an equal entry.
@@ -99,7 +103,9 @@ public struct LayerCachePlan: PlanEntry, Equatable {
     private static func members(_ router: Router) -> [String: JSON] {
         // Float to Double through the shortest decimal, so that a saved router shows the digits of its float32 values.
         let rows = router.logits.map { row in JSON.array(row.map { .number(Double($0.description) ?? Double($0)) }) }
-        return ["logits": .array(rows), "threshold": .number(router.threshold)]
+        var members: [String: JSON] = ["logits": .array(rows), "threshold": .number(router.threshold)]
+        if router.period != 2 { members["period"] = .integer(router.period) }
+        return members
     }
 
     /// Throws `incompatible` when the router has other columns than the model has sub-layers.

@@ -11,9 +11,12 @@ public struct Router: Sendable, Equatable {
     public let logits: [[Float]]
     /// A sub-layer is computed where its score is strictly above this, 0 ... 1.
     public var threshold: Double
+    /// One step in so many is a full one: 2 as published; more lets several cached steps follow one another.
+    public let period: Int
 
-    /// A router of these rows. Throws `format` for rows of different lengths, no rows, or values that are not finite.
-    public init(logits: [[Float]], threshold: Double) throws(DiffError) {
+    /// A router of these rows. Throws `format` for rows of different lengths, no rows, or values that are not finite,
+    /// `invalidArgument` for a threshold outside 0...1 or a period outside 2...1000.
+    public init(logits: [[Float]], threshold: Double, period: Int = 2) throws(DiffError) {
         guard let width = logits.first?.count, width > 0, logits.count <= 100_000 else {
             throw DiffError(.format, "a router needs at least one row of logits")
         }
@@ -28,13 +31,19 @@ public struct Router: Sendable, Equatable {
         guard (0...1).contains(threshold) else {
             throw DiffError(.invalidArgument, "a router's threshold must be 0...1, found \(threshold)")
         }
-        (self.logits, self.threshold) = (logits, threshold)
+        guard (2...1000).contains(period) else {
+            throw DiffError(.invalidArgument, "a router's period must be 2...1000, found \(period)")
+        }
+        (self.logits, self.threshold, self.period) = (logits, threshold, period)
     }
 
     /// Number of sampling steps the router was learned for.
     public var steps: Int { logits.count }
     /// Sub-layers per step.
     public var sublayers: Int { logits.first?.count ?? 0 }
+
+    /// Whether the step `index` (0 the cleanest) is a full one.
+    public func isFull(_ index: Int) -> Bool { index % period == period &- 1 }
 
     /// Which sub-layers of row `row` are computed.
     public func keeps(row: Int) -> [Bool] {

@@ -28,19 +28,25 @@ final class DiTBlock: Sendable {
     /// module sites: a reused output meets the gate of its own step.
     func callAsFunction(_ x: Tensor, _ c: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         try run.at(site, x) { () throws(DiffError) in
-            let attention = try run.at(attentionSite, x) { () throws(DiffError) in
-                let h = try modulated(x, c, attentionModulation, eps1, run)
-                let call = try AttentionCall(
-                    site: attentionSite, qkv: qkv(h, run), heads: heads, gridHeight: grid, gridWidth: grid)
-                return try projection(run.attention(call), run)
-            }
-            let y = try run.addGated(x, attention, gate: RowVectors(attentionGate(c, run), 0, of: 1))
-            let mlp = try run.at(mlpSite, y) { () throws(DiffError) in
-                let h = try modulated(y, c, mlpModulation, eps2, run)
-                return try fc2(fc1(h, run, .geluTanh), run)
-            }
-            return try run.addGated(y, mlp, gate: RowVectors(mlpGate(c, run), 0, of: 1))
+            // Inside the site: methods that act on blocks see one output, whether it is computed again later or not.
+            guard run.startsSegments else { return try layers(x, c, run) }
+            return try run.segment { () throws(DiffError) in try self.layers(x, c, run) }
         }
+    }
+
+    private func layers(_ x: Tensor, _ c: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        let attention = try run.at(attentionSite, x) { () throws(DiffError) in
+            let h = try modulated(x, c, attentionModulation, eps1, run)
+            let call = try AttentionCall(
+                site: attentionSite, qkv: qkv(h, run), heads: heads, gridHeight: grid, gridWidth: grid)
+            return try projection(run.attention(call), run)
+        }
+        let y = try run.addGated(x, attention, gate: RowVectors(attentionGate(c, run), 0, of: 1))
+        let mlp = try run.at(mlpSite, y) { () throws(DiffError) in
+            let h = try modulated(y, c, mlpModulation, eps2, run)
+            return try fc2(fc1(h, run, .geluTanh), run)
+        }
+        return try run.addGated(y, mlp, gate: RowVectors(mlpGate(c, run), 0, of: 1))
     }
 
     private func modulated(

@@ -1,7 +1,7 @@
 public import DiffCheckpoint
 public import DiffTensor
 
-/// y = x Wᵀ + b, the weight in the checkpoint's element type.
+/// y = x Wᵀ + b, the weight in the checkpoint's element type; with a low-rank update y = x Wᵀ + b + scale · x Aᵀ Bᵀ.
 public struct Linear: Sendable {
     /// What the layer is applied to, which decides how its weights are kept.
     public enum Rows: Sendable {
@@ -11,10 +11,19 @@ public struct Linear: Sendable {
         case vectors
     }
 
+    /// A low-rank update that is learned beside frozen weights (LoRA).
+    struct Update: Sendable {
+        /// [rank, inputs] and [outputs, rank]
+        let a, b: WeightMatrix
+        /// alpha / rank
+        let scale: Float
+    }
+
     /// [outputs, inputs]
     public let weight: WeightMatrix
     /// [outputs] in f32, or none.
     public let bias: Tensor?
+    private let update: Update?
 
     /// `weight` [outputs, inputs] and `bias` [outputs] at the scope of `weights`.
     public init(
@@ -25,25 +34,38 @@ public struct Linear: Sendable {
         case .vectors: weight = try WeightMatrix(weights.tensor("weight", [outputs, inputs]))
         }
         self.bias = bias ? try weights.vector("bias", outputs) : nil
+        update = try weights.lowRank(inputs: inputs, outputs: outputs).map { (factors) throws(DiffError) in
+            Update(a: try WeightMatrix(factors.a), b: try WeightMatrix(factors.b), scale: factors.scale)
+        }
     }
 
     /// A layer of weights [outputs, inputs] and of `bias` [outputs] or none.
     public init(weight: WeightMatrix, bias: Tensor?) {
-        (self.weight, self.bias) = (weight, bias)
+        self.init(weight, bias, nil)
     }
 
-    /// activation(x Wᵀ + b); `x` is [..., inputs].
+    private init(_ weight: WeightMatrix, _ bias: Tensor?, _ update: Update?) {
+        (self.weight, self.bias, self.update) = (weight, bias, update)
+    }
+
+    /// activation(x Wᵀ + b), the update included; `x` is [..., inputs].
     public func callAsFunction(
         _ x: Tensor, _ run: Run, _ activation: Activation = .none
     ) throws(DiffError) -> Tensor {
-        try run.linear(x, weight, bias: bias, activation: activation)
+        guard let update else { return try run.linear(x, weight, bias: bias, activation: activation) }
+        let base = try run.linear(x, weight, bias: bias)
+        let change = try run.linear(run.linear(x, update.a, bias: nil), update.b, bias: nil)
+        let sum = try run.combine(1, base, update.scale, change)
+        return activation == .none ? sum : try run.activate(sum, activation)
     }
 
     /// The layer that computes only outputs `start ..< start + count` of this one; shares the weights. For a layer of
     /// vectors; throws `internal` for one of tokens.
     public func outputs(_ start: Int, _ count: Int) throws(DiffError) -> Linear {
-        try Linear(
-            weight: weight.outputs(start, count),
-            bias: bias.map { (b) throws(DiffError) in try b.rows(start, count) })
+        let update = try update.map { (whole) throws(DiffError) in
+            Update(a: whole.a, b: try whole.b.outputs(start, count), scale: whole.scale)
+        }
+        let bias = try bias.map { (b) throws(DiffError) in try b.rows(start, count) }
+        return Linear(try weight.outputs(start, count), bias, update)
     }
 }

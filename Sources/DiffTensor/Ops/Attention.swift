@@ -29,6 +29,14 @@ public struct AttentionRows: Sendable {
 
     var floats: UnsafePointer<Float>? { unsafe tensor.floats.map { unsafe UnsafePointer($0 + start) } }
     var batchStride: Int { rows * rowStride }
+
+    func isSame(as other: AttentionRows) -> Bool { reads(other.tensor) && start == other.start }
+
+    /// Whether these rows are a part of `tensor`.
+    func reads(_ tensor: Tensor) -> Bool {
+        tensor.storage === self.tensor.storage && tensor.offset == self.tensor.offset
+            && tensor.shape == self.tensor.shape
+    }
 }
 
 extension Run {
@@ -49,10 +57,24 @@ extension Run {
         count(flops: 4 * Double(q.batch) * Double(q.rows) * Double(k.rows) * Double(q.width))
         let scratch = try scratch(
             ck_attention_scratch(Int32(threads), Int64(q.rows), Int64(k.rows), Int64(headDim)))
-        guard isLive else { return out }
+        if isLive {
+            var arguments = unsafe attentionArguments(q, k, v, heads)
+            unsafe arguments.out = out.floats
+            unsafe arguments.scratch = scratch?.base
+            unsafe ck_attention(poolHandle, &arguments)
+        }
+        guard let tape, q.tensor.isTracked || k.tensor.isTracked || v.tensor.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in
+            try run.attentionBackward(g, q, k, v, heads)
+        }
+    }
+
+    @unsafe private func attentionArguments(
+        _ q: AttentionRows, _ k: AttentionRows, _ v: AttentionRows, _ heads: Int
+    ) -> ck_attention_args {
+        let headDim = q.width / max(1, heads)
         var arguments = unsafe ck_attention_args()
         unsafe (arguments.q, arguments.k, arguments.v) = unsafe (q.floats, k.floats, v.floats)
-        unsafe arguments.out = out.floats
         unsafe (arguments.q_batch, arguments.q_row) = (Int64(q.batchStride), Int64(q.rowStride))
         unsafe (arguments.k_batch, arguments.k_row) = (Int64(k.batchStride), Int64(k.rowStride))
         unsafe (arguments.v_batch, arguments.v_row) = (Int64(v.batchStride), Int64(v.rowStride))
@@ -61,8 +83,46 @@ extension Run {
         unsafe (arguments.queries, arguments.keys) = (Int64(q.rows), Int64(k.rows))
         unsafe arguments.head_dim = Int64(headDim)
         unsafe arguments.scale = 1 / Float(headDim).squareRoot()
-        unsafe arguments.scratch = scratch?.base
-        unsafe ck_attention(poolHandle, &arguments)
-        return out
+        return unsafe arguments
+    }
+
+    private func attentionBackward(
+        _ g: Tensor, _ q: AttentionRows, _ k: AttentionRows, _ v: AttentionRows, _ heads: Int
+    ) throws(DiffError) {
+        guard let tape else { return }
+        guard !q.isSame(as: k), !q.isSame(as: v), !k.isSame(as: v) else {
+            throw DiffError(.unsupported, "no gradient passes through an attention of rows to themselves")
+        }
+        // Parts of one projection share a tensor, whose gradient is then filled part by part.
+        var gradients: [(of: Tensor, gradient: Tensor)] = []
+        for rows in [q, k, v] where !gradients.contains(where: { rows.reads($0.of) }) {
+            let gradient = try workspace.take(rows.tensor.shape)
+            let parts = [q, k, v].filter { $0.reads(rows.tensor) }
+            if parts.count * rows.width < rows.tensor.shape.last { fillZero(gradient) }
+            gradients.append((rows.tensor, gradient))
+        }
+        count(flops: 10 * Double(q.batch) * Double(q.rows) * Double(k.rows) * Double(q.width))
+        let headDim = q.width / max(1, heads)
+        let scratch = try scratch(
+            ck_attention_backward_scratch(Int32(threads), Int64(q.rows), Int64(k.rows), Int64(headDim)))
+        if isLive {
+            var arguments = unsafe ck_attention_backward_args()
+            unsafe arguments.forward = attentionArguments(q, k, v, heads)
+            unsafe arguments.g = UnsafePointer(g.floats)
+            unsafe arguments.dq = start(of: q, in: gradients)
+            unsafe arguments.dk = start(of: k, in: gradients)
+            unsafe arguments.dv = start(of: v, in: gradients)
+            unsafe arguments.scratch = scratch?.base
+            unsafe ck_attention_backward(poolHandle, &arguments)
+        }
+        for (tensor, gradient) in gradients { try tape.give(gradient, to: tensor, self) }
+    }
+
+    /// Where the gradient of `rows` begins.
+    private func start(
+        of rows: AttentionRows, in gradients: [(of: Tensor, gradient: Tensor)]
+    ) -> UnsafeMutablePointer<Float>? {
+        let gradient = gradients.first { rows.reads($0.of) }?.gradient
+        return unsafe gradient?.floats.map { unsafe $0 + rows.start }
     }
 }

@@ -30,6 +30,7 @@ extension Run {
     public func convolution(
         _ x: Tensor, _ weight: Tensor, bias: Tensor?, window: ConvolutionWindow, adding residual: Tensor? = nil
     ) throws(DiffError) -> Tensor {
+        try refuseTracked(x, "a convolution")
         let (kh, kw) = (weight.shape[2], weight.shape[3])
         guard x.shape.rank == 4, weight.shape.rank == 4, weight.shape[1] == x.shape[1], window.stride > 0,
             (1...2).contains(window.upsample), kh > 0, kw > 0,

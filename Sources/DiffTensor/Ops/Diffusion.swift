@@ -4,6 +4,7 @@ import Glibc
 extension Run {
     /// Channels `first ..< first + count` of every sample of [batch, channels, h, w].
     public func channels(_ x: Tensor, _ first: Int, _ count: Int) throws(DiffError) -> Tensor {
+        try refuseTracked(x, "a choice of channels")
         let (batch, all) = (x.shape[0], x.shape[1])
         guard x.shape.rank == 4, first >= 0, count >= 0, count <= all, first <= all - count else {
             throw DiffError(.shape, "channels \(first)...+\(count) of a \(x.shape) tensor")
@@ -22,6 +23,7 @@ extension Run {
     /// Classifier-free guidance of a doubled batch [2n, channels, h, w] (first half conditional): the conditional half with
     /// its first `guided` channels replaced by u + scale (c - u). Gives [n, channels, h, w].
     public func guided(_ x: Tensor, scale: Float, channels guided: Int) throws(DiffError) -> Tensor {
+        try refuseTracked(x, "guidance")
         let (half, channels) = (x.shape[0] / 2, x.shape[1])
         guard x.shape.rank == 4, x.shape[0] % 2 == 0, guided >= 0, guided <= channels else {
             throw DiffError(.shape, "guidance of \(guided) channels of a \(x.shape) tensor")

@@ -6,7 +6,16 @@ extension Run {
         let out = try workspace.take(x.shape)
         count(flops: 4 * Double(x.shape.count))
         if isLive { unsafe ck_activation(poolHandle, activation.rawValue, x.floats, out.floats, Int64(x.shape.count)) }
-        return out
+        guard let tape, x.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in
+            let dx = try run.workspace.take(x.shape)
+            run.count(flops: 8 * Double(x.shape.count))
+            if run.isLive {
+                unsafe ck_activation_backward(
+                    run.poolHandle, activation.rawValue, x.floats, g.floats, dx.floats, Int64(x.shape.count))
+            }
+            try run.tape?.give(dx, to: x, run)
+        }
     }
 
     /// x + gate ⊙ a, the gate one vector per sample: the residual step of an adaLN-Zero block.
@@ -21,7 +30,10 @@ extension Run {
                 poolHandle, x.floats, a.floats, gate.floats, Int64(gate.stride), out.floats, Int64(x.shape.rows),
                 Int64(x.shape.last), Int64(max(1, x.shape.rows / max(1, x.shape[0]))))
         }
-        return out
+        guard let tape, x.isTracked || a.isTracked || gate.tensor.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in
+            try run.addGatedBackward(g, x, a, gate)
+        }
     }
 
     /// a + b, element by element.
@@ -30,7 +42,11 @@ extension Run {
         let out = try workspace.take(a.shape)
         count(flops: Double(a.shape.count))
         if isLive { unsafe ck_add(poolHandle, a.floats, b.floats, out.floats, Int64(a.shape.count)) }
-        return out
+        guard let tape, a.isTracked || b.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in
+            try run.tape?.pass(g, to: a, run)
+            try run.tape?.pass(g, to: b, run)
+        }
     }
 
     /// x + table, the table repeated for every sample: position embeddings. `table` has the elements of one sample.
@@ -45,7 +61,9 @@ extension Run {
             unsafe ck_add_rows(
                 poolHandle, x.floats, table.floats, out.floats, Int64(samples), Int64(table.shape.count))
         }
-        return out
+        try refuseTracked(table, "a table of positions")
+        guard let tape, x.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in try run.tape?.pass(g, to: x, run) }
     }
 
     /// alpha x + beta y, each product and the sum rounded (as torch does): the arithmetic of samplers.
@@ -56,11 +74,21 @@ extension Run {
         if isLive {
             unsafe ck_axpby(poolHandle, alpha, x.floats, beta, y.floats, out.floats, Int64(x.shape.count))
         }
-        return out
+        guard let tape, x.isTracked || y.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in
+            for (factor, input) in [(alpha, x), (beta, y)] {
+                if factor == 1 {
+                    try run.tape?.pass(g, to: input, run)
+                } else if let target = try run.tape?.target(for: input, run) {
+                    run.addScaled(g, factor, to: target.tensor, accumulates: target.accumulates)
+                }
+            }
+        }
     }
 
     /// Softmax over the last axis.
     public func softmax(_ x: Tensor) throws(DiffError) -> Tensor {
+        try refuseTracked(x, "a softmax outside attention")
         let out = try workspace.take(x.shape)
         count(flops: 5 * Double(x.shape.count))
         if isLive {

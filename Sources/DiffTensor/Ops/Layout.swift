@@ -12,7 +12,15 @@ extension Run {
             unsafe ck_patchify(
                 poolHandle, x.floats, out.floats, Int64(b), Int64(c), Int64(h / p), Int64(w / p), Int64(p))
         }
-        return out
+        guard let tape, x.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in
+            let dx = try run.workspace.take(x.shape)
+            if run.isLive {
+                unsafe ck_patchify_backward(
+                    run.poolHandle, g.floats, dx.floats, Int64(b), Int64(c), Int64(h / p), Int64(w / p), Int64(p))
+            }
+            try run.tape?.give(dx, to: x, run)
+        }
     }
 
     /// Tokens [batch, gh gw, p p channels], features (dy, dx, channel), to [batch, channels, gh p, gw p].
@@ -27,11 +35,20 @@ extension Run {
             unsafe ck_unpatchify(
                 poolHandle, x.floats, out.floats, Int64(x.shape[0]), Int64(c), Int64(gh), Int64(gw), Int64(p))
         }
-        return out
+        guard let tape, x.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in
+            let dx = try run.workspace.take(x.shape)
+            if run.isLive {
+                unsafe ck_unpatchify_backward(
+                    run.poolHandle, g.floats, dx.floats, Int64(x.shape[0]), Int64(c), Int64(gh), Int64(gw), Int64(p))
+            }
+            try run.tape?.give(dx, to: x, run)
+        }
     }
 
     /// Exchanges the last two axes of a [batch, rows, cols] tensor.
     public func transposed(_ x: Tensor) throws(DiffError) -> Tensor {
+        try refuseTracked(x, "a transposition")
         guard x.shape.rank == 3 else { throw DiffError(.shape, "cannot transpose \(x.shape)") }
         let out = try workspace.take(Shape(x.shape[0], x.shape[2], x.shape[1]))
         if isLive {
@@ -56,11 +73,20 @@ extension Run {
             unsafe ck_embedding(
                 table.raw, table.dtype.rawValue, &row, out.floats.map { unsafe $0 + position * width }, 1, Int64(width))
         }
-        return out
+        guard let tape, table.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in
+            guard let sum = try run.tape?.accumulator(for: table, run), run.isLive else { return }
+            let rows = indices.each.map { Int64($0) }
+            unsafe rows.withUnsafeBufferPointer { rows in
+                unsafe ck_embedding_backward(
+                    g.floats, rows.baseAddress, sum.floats, Int64(rows.count), Int64(table.shape.last))
+            }
+        }
     }
 
     /// The samples of `x` twice in a row: the input of a guided pass ([x; x]).
     public func doubled(_ x: Tensor) throws(DiffError) -> Tensor {
+        try refuseTracked(x, "a doubled batch")
         let out = try workspace.take(x.shape.replacingFirst(x.shape[0] * 2))
         if isLive, let from = unsafe x.floats, let to = unsafe out.floats {
             unsafe to.update(from: from, count: x.shape.count)
@@ -72,14 +98,14 @@ extension Run {
     /// A copy in a block of its own.
     public func copy(_ x: Tensor) throws(DiffError) -> Tensor {
         let out = try workspace.take(x.shape)
-        if isLive, let from = unsafe x.floats, let to = unsafe out.floats {
-            unsafe to.update(from: from, count: x.shape.count)
-        }
-        return out
+        copyElements(x, to: out)
+        guard let tape, x.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in try run.tape?.pass(g, to: x, run) }
     }
 
     /// Nearest-neighbour enlargement of [batch, channels, h, w] by a whole factor.
     public func upsampleNearest(_ x: Tensor, factor: Int) throws(DiffError) -> Tensor {
+        try refuseTracked(x, "an enlargement")
         guard x.shape.rank == 4, (1...64).contains(factor) else {
             throw DiffError(.shape, "cannot enlarge \(x.shape) by \(factor)")
         }

@@ -16,6 +16,19 @@ extension Run {
     public func linear(
         _ x: Tensor, _ weight: WeightMatrix, bias: Tensor?, activation: Activation = .none
     ) throws(DiffError) -> Tensor {
+        guard let tape, x.isTracked || weight.elements.isTracked || bias?.isTracked == true else {
+            return try linearForward(x, weight, bias: bias, activation)
+        }
+        // The way back through an activation needs what it was applied to.
+        if activation != .none { return try activate(linear(x, weight, bias: bias), activation) }
+        return try tape.record(linearForward(x, weight, bias: bias, .none)) { (g, run) throws(DiffError) in
+            try run.linearBackward(g, x, weight, bias)
+        }
+    }
+
+    private func linearForward(
+        _ x: Tensor, _ weight: WeightMatrix, bias: Tensor?, _ activation: Activation
+    ) throws(DiffError) -> Tensor {
         let (m, k, n) = (x.shape.rows, x.shape.last, weight.outputs)
         guard weight.inputs == k, x.dtype == .f32, (bias?.shape.count ?? n) == n else {
             throw DiffError(.shape, "linear: input \(x.shape) with weights [\(n), \(weight.inputs)]")
@@ -46,5 +59,60 @@ extension Run {
         unsafe arguments.layout = layout
         unsafe ck_linear(poolHandle, &arguments)
         return out
+    }
+}
+
+extension Run {
+    /// dx = g W, dW = gᵀ x, db = the sum of the rows of g; each only where somebody asks for it.
+    private func linearBackward(
+        _ g: Tensor, _ x: Tensor, _ weight: WeightMatrix, _ bias: Tensor?
+    ) throws(DiffError) {
+        guard let tape else { return }
+        let (m, k, n) = (x.shape.rows, x.shape.last, weight.outputs)
+        guard !weight.isPacked, weight.dtype == .f32 else {
+            throw DiffError(.internal, "weights loaded for inference have no way back")
+        }
+        if let dx = try tape.target(for: x, self) {
+            try product(
+                (g, .rows, n), (weight.elements, .columns, k), into: dx.tensor, (m, k, n), accumulates: dx.accumulates)
+        }
+        if let dw = try tape.target(for: weight.elements, self) {
+            try product((g, .columns, n), (x, .columns, k), into: dw.tensor, (n, k, m), accumulates: dw.accumulates)
+        }
+        if let bias, let db = try tape.target(for: bias, self) {
+            count(flops: Double(g.shape.count))
+            if isLive {
+                unsafe ck_column_sums(
+                    poolHandle, g.floats, Int64(m), Int64(n), Int64(n), db.accumulates ? 1 : 0, db.tensor.floats)
+            }
+        }
+    }
+
+    private enum Order: Int32 {
+        case rows = 0
+        case columns = 1
+    }
+
+    /// out [m, n] = a b with the sizes (m, n, k), each factor a tensor, its orientation and the distance of its rows.
+    private func product(
+        _ a: (tensor: Tensor, order: Order, stride: Int), _ b: (tensor: Tensor, order: Order, stride: Int),
+        into out: Tensor, _ size: (m: Int, n: Int, k: Int), accumulates: Bool
+    ) throws(DiffError) {
+        count(flops: 2 * Double(size.m) * Double(size.n) * Double(size.k))
+        let scratch = try scratch(
+            ck_product_scratch(Int32(threads), Int64(size.m), Int64(size.n), Int64(size.k)))
+        guard isLive else { return }
+        var arguments = unsafe ck_product_args()
+        unsafe (arguments.a, arguments.lda, arguments.a_form) = unsafe (
+            UnsafePointer(a.tensor.floats), Int64(a.stride), a.order.rawValue
+        )
+        unsafe (arguments.b, arguments.ldb, arguments.b_form) = unsafe (
+            UnsafePointer(b.tensor.floats), Int64(b.stride), b.order.rawValue
+        )
+        unsafe (arguments.c, arguments.ldc) = unsafe (out.floats, Int64(size.n))
+        unsafe (arguments.m, arguments.n, arguments.k) = (Int64(size.m), Int64(size.n), Int64(size.k))
+        unsafe arguments.accumulate = accumulates ? 1 : 0
+        unsafe arguments.scratch = scratch?.base
+        unsafe ck_product(poolHandle, &arguments)
     }
 }

@@ -30,26 +30,21 @@ extension Run {
     ) throws(DiffError) -> Tensor {
         let out = try workspace.take(x.shape)
         count(flops: 8 * Double(x.shape.count))
-        guard isLive else { return out }
-        var arguments = unsafe ck_layer_norm_args()
-        unsafe arguments.x = UnsafePointer(x.floats)
-        unsafe arguments.out = out.floats
-        unsafe arguments.weight = weight.flatMap { unsafe UnsafePointer($0.floats) }
-        unsafe arguments.bias = bias.flatMap { unsafe UnsafePointer($0.floats) }
-        unsafe arguments.shift = shift.flatMap { unsafe UnsafePointer($0.floats) }
-        unsafe arguments.scale = scale.flatMap { unsafe UnsafePointer($0.floats) }
-        unsafe arguments.mod_stride = Int64(shift?.stride ?? 0)
-        unsafe arguments.rows_per_sample = Int64(max(1, x.shape.rows / max(1, x.shape[0])))
-        unsafe (arguments.rows, arguments.width) = (Int64(x.shape.rows), Int64(x.shape.last))
-        unsafe arguments.eps = eps
-        unsafe ck_layer_norm(poolHandle, &arguments)
-        return out
+        let norm = LayerNorm(x: x, weight: weight, bias: bias, shift: shift, scale: scale, eps: eps)
+        if isLive {
+            var arguments = unsafe norm.arguments
+            unsafe arguments.out = out.floats
+            unsafe ck_layer_norm(poolHandle, &arguments)
+        }
+        guard let tape, norm.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in try run.layerNormBackward(g, norm) }
     }
 
     /// Group norm of [batch, channels, h, w] with `weight` and `bias` of `channels`, then `activation`.
     public func groupNorm(
         _ x: Tensor, weight: Tensor, bias: Tensor, groups: Int, eps: Float, activation: Activation = .none
     ) throws(DiffError) -> Tensor {
+        try refuseTracked(x, "a group norm")
         let channels = x.shape[1]
         guard x.shape.rank >= 2, groups > 0, channels % groups == 0, weight.shape.count == channels,
             bias.shape.count == channels

@@ -1,0 +1,170 @@
+/// What the ops of one pass leave behind so that gradients can be computed: reverse-mode differentiation over coarse ops.
+///
+/// An op that meets a tracked tensor records how a gradient of its result becomes gradients of its inputs. ``backward(_:)``
+/// plays the records from the last to the first; each is dropped once played, and with it the activations it kept.
+/// Used by one thread, with one run.
+public final class Tape {
+    /// Turns the gradient of a result into those of the inputs, by `target`, `pass` and `give` of the run's tape.
+    public typealias Backward = (Tensor, Run) throws(DiffError) -> Void
+
+    private struct Entry {
+        let node: Int
+        let shape: Shape
+        let backward: Backward
+    }
+
+    /// The gradient of a node so far. A tensor that another node refers to as well is not owned and never written.
+    private struct Slot {
+        var gradient: Tensor?
+        var isOwned = false
+    }
+
+    /// Gradients of the parameters; they outlive the tape.
+    public let parameters: ParameterGradients
+    /// Whether segments keep their input only and are computed again in the backward pass.
+    public let recomputes: Bool
+    private var isRecomputing = false
+    private var entries: [Entry] = []
+    private var slots: [Slot] = []
+
+    /// An empty tape over `parameters`.
+    public init(_ parameters: ParameterGradients, recomputes: Bool = false) {
+        (self.parameters, self.recomputes) = (parameters, recomputes)
+    }
+
+    /// `output` as the result of an op, with its way back.
+    func record(_ output: Tensor, _ backward: @escaping Backward) -> Tensor {
+        let node = parameters.count &+ slots.count
+        slots.append(Slot())
+        entries.append(Entry(node: node, shape: output.shape, backward: backward))
+        return output.tracked(as: node)
+    }
+
+    // MARK: Segments
+
+    /// Whether a segment that starts now is to be computed again later.
+    var startsSegments: Bool { recomputes && !isRecomputing }
+
+    /// What `compute` gives, remembered by `compute` itself instead of by the records of its ops. `compute` is called once
+    /// more in the backward pass and must give the same then.
+    func segment(_ compute: @escaping Compute) throws(DiffError) -> Tensor {
+        let (entriesBefore, slotsBefore) = (entries.count, slots.count)
+        let output = try compute()
+        guard output.isTracked, entries.count > entriesBefore else { return output }
+        drop(entriesBefore, slotsBefore)
+        return record(output.detached) { (gradient, run) throws(DiffError) in
+            guard let tape = run.tape else { return }
+            try tape.playAgain(compute, gradient, run)
+        }
+    }
+
+    private func playAgain(_ compute: Compute, _ gradient: Tensor, _ run: Run) throws(DiffError) {
+        let (entriesBefore, slotsBefore) = (entries.count, slots.count)
+        isRecomputing = true
+        defer { isRecomputing = false }
+        let output = try compute()
+        try pass(gradient, to: output, run)
+        try play(downTo: entriesBefore, run)
+        drop(entriesBefore, slotsBefore)
+    }
+
+    /// Forgets all records.
+    func clear() { drop(0, 0) }
+
+    private func drop(_ entriesKept: Int, _ slotsKept: Int) {
+        while entries.count > entriesKept { _ = entries.popLast() }
+        while slots.count > slotsKept { _ = slots.popLast() }
+    }
+
+    // MARK: Backward
+
+    /// Plays all records. The gradients to start from were given by ``pass(_:to:_:)``. Throws `cancelled` and memory errors;
+    /// the tape is empty afterwards in any case.
+    public func backward(_ run: Run) throws(DiffError) {
+        defer { drop(0, 0) }
+        try play(downTo: 0, run)
+    }
+
+    private func play(downTo kept: Int, _ run: Run) throws(DiffError) {
+        while entries.count > kept, let entry = entries.popLast() {
+            guard let slot = slots.at(entry.node &- parameters.count), let gradient = slot.gradient else { continue }
+            slots[entry.node &- parameters.count] = Slot()
+            try run.checkCancel()
+            try entry.backward(gradient.reshaped(entry.shape), run)
+        }
+    }
+
+    // MARK: Giving gradients
+
+    /// Adds `gradient` to that of `tensor`. It may be kept as it is: nobody may write to it afterwards.
+    public func pass(_ gradient: Tensor, to tensor: Tensor, _ run: Run) throws(DiffError) {
+        try accept(gradient, for: tensor, owned: false, run)
+    }
+
+    /// The same with a gradient made for this call alone.
+    func give(_ gradient: Tensor, to tensor: Tensor, _ run: Run) throws(DiffError) {
+        try accept(gradient, for: tensor, owned: true, run)
+    }
+
+    private func accept(_ gradient: Tensor, for tensor: Tensor, owned: Bool, _ run: Run) throws(DiffError) {
+        guard let tracking = tensor.tracking else { return }
+        guard gradient.shape.count == tensor.shape.count else {
+            throw DiffError(.internal, "a gradient of \(gradient.shape) for a tensor of \(tensor.shape)")
+        }
+        let place = tracking.node &- parameters.count
+        if let slot = slots.at(place), slot.gradient == nil, tensor.shape.count == tracking.count {
+            slots[place] = Slot(gradient: gradient.detached, isOwned: owned)
+            return
+        }
+        let sum = try target(for: tensor, run)
+        guard let sum else { return }
+        if sum.accumulates {
+            run.addInPlace(gradient, to: sum.tensor)
+        } else {
+            run.copyElements(gradient, to: sum.tensor)
+        }
+    }
+
+    /// Where an op writes or adds the gradient of `tensor`, in its shape; nil when nobody asks for it.
+    func target(for tensor: Tensor, _ run: Run) throws(DiffError) -> (tensor: Tensor, accumulates: Bool)? {
+        guard let tracking = tensor.tracking else { return nil }
+        let isWhole = tensor.shape.count == tracking.count
+        let place = tracking.node &- parameters.count
+        if place < 0 {
+            return try parameters.target(tracking, tensor.shape, isWhole: isWhole, run)
+        }
+        guard let slot = slots.at(place) else {
+            throw DiffError(.internal, "a tensor of an earlier pass meets the tape of this one")
+        }
+        let whole: Tensor
+        if let gradient = slot.gradient {
+            whole = slot.isOwned ? gradient : try run.copy(gradient)
+        } else {
+            whole = try run.workspace.take(Shape(tracking.count))
+            if !isWhole { run.fillZero(whole) }
+        }
+        slots[place] = Slot(gradient: whole, isOwned: true)
+        let part = try Tensor(whole.storage, tensor.shape, .f32, offset: whole.offset &+ tracking.start)
+        return (part, slot.gradient != nil || !isWhole)
+    }
+
+    /// For ops that add on the way: `out` becomes the gradient of all of `tensor`, and has to hold what is computed plus `add`.
+    func sum(for tensor: Tensor, _ run: Run) throws(DiffError) -> (add: Tensor?, out: Tensor)? {
+        guard let tracking = tensor.tracking else { return nil }
+        let place = tracking.node &- parameters.count
+        guard let slot = slots.at(place), tensor.shape.count == tracking.count, !slot.isOwned else {
+            guard let target = try target(for: tensor, run) else { return nil }
+            return (target.accumulates ? target.tensor : nil, target.tensor)
+        }
+        let out = try run.workspace.take(tensor.shape)
+        slots[place] = Slot(gradient: out, isOwned: true)
+        return (slot.gradient, out)
+    }
+
+    /// Where gradients are added to zero or to what is there.
+    func accumulator(for tensor: Tensor, _ run: Run) throws(DiffError) -> Tensor? {
+        guard let target = try target(for: tensor, run) else { return nil }
+        if !target.accumulates { run.fillZero(target.tensor) }
+        return target.tensor
+    }
+}

@@ -1,0 +1,61 @@
+import DiffTensor
+
+/// Learning-to-Cache while it learns: every sub-layer's output is w · fresh + (1 - w) · kept, with w the router's score.
+///
+/// What is blended stands before the block's gate, and the fresh output comes from the blended stream, so that the student
+/// meets its own errors. Source: Learning-to-Cache (arXiv 2406.01733), `router_models.py`; spec of the step in ``RouterStep``.
+final class RouterBlend: Acceleration {
+    enum Mode {
+        /// The plain network.
+        case plain
+        /// The plain network; every sub-layer's output is kept.
+        case keep
+        /// Blends what is computed with what was kept.
+        case blend
+    }
+
+    var mode = Mode.plain
+    /// [sub-layers], the weight of the fresh output.
+    private let weights: Tensor
+    private let sublayers: [Site]
+    private var column: [Int] = []
+    private var kept: [Tensor?] = []
+
+    /// A blend of `sublayers` by `weights`, one element for each.
+    init(_ sublayers: [Site], weights: Tensor) { (self.sublayers, self.weights) = (sublayers, weights) }
+
+    func begin(_ opening: Opening) throws(DiffError) -> Interest {
+        guard let layout = opening.layouts.first, weights.shape.count == sublayers.count else {
+            throw DiffError(.internal, "a router of \(weights.shape) for \(sublayers.count) sub-layers")
+        }
+        column = Array(repeating: -1, count: layout.sites.count)
+        for (index, site) in sublayers.numbered where column.indices.contains(site.number) {
+            column[site.number] = index
+        }
+        kept = Array(repeating: nil, count: sublayers.count)
+        var interest = Interest()
+        interest.modules = SiteSet(sublayers)
+        return interest
+    }
+
+    func module(_ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute) throws(DiffError) -> Tensor {
+        guard let column = column.at(site.number), kept.indices.contains(column) else { return try compute() }
+        switch mode {
+        case .plain: return try compute()
+        case .keep:
+            kept[column] = nil
+            let output = try compute()
+            kept[column] = output.detached
+            return output
+        case .blend:
+            guard let old = kept.at(column) ?? nil, old.shape == input.shape else {
+                throw DiffError(.internal, "nothing was kept to blend with")
+            }
+            return try run.mix(compute(), old, weights: weights.rows(column, 1))
+        }
+    }
+
+    func release() { kept = [] }
+
+    var bytesHeld: Int { kept.each.reduce(0) { Checked.sum($0, $1?.storage.byteCount ?? 0) } }
+}

@@ -1,0 +1,42 @@
+import DiffTensor
+
+/// Keeps the outputs of some blocks: what representation distillation compares.
+final class FeatureTap: Acceleration {
+    /// Whether outputs are kept; the methods of a run cannot change while it goes on.
+    var isOpen = true
+    /// Outputs by block, [batch, tokens, width]; tracked when the pass is.
+    private(set) var features: [Int: Tensor] = [:]
+    private let wanted: Set<Int>
+    private var block: [Int] = []
+
+    /// A tap at the blocks at these positions.
+    init(_ blocks: [Int]) { wanted = Set(blocks) }
+
+    func begin(_ opening: Opening) throws(DiffError) -> Interest {
+        guard let layout = opening.layouts.first else { return Interest() }
+        for position in wanted.sorted().each where position < 0 || position >= layout.blockCount {
+            throw DiffError(.incompatible, "no block \(position) among \(layout.blockCount)")
+        }
+        features = [:]
+        block = Array(repeating: -1, count: layout.sites.count)
+        var interest = Interest()
+        for (index, site) in layout.sites(.block).numbered where wanted.contains(index) {
+            block[site.number] = index
+            interest.modules.insert(site)
+        }
+        return interest
+    }
+
+    func module(_ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute) throws(DiffError) -> Tensor {
+        let output = try compute()
+        if isOpen, let index = block.at(site.number), index >= 0 { features.put(output, for: index) }
+        return output
+    }
+
+    /// Lets the outputs go.
+    func clear() { features = [:] }
+
+    func release() { clear() }
+
+    var bytesHeld: Int { features.values.reduce(0) { Checked.sum($0, $1.storage.byteCount) } }
+}
