@@ -3,7 +3,7 @@ public import DiffTensor
 /// Which of the training timesteps a sampler visits.
 public enum TimestepSpacing: Sendable, Equatable {
     /// The official DiT respacing (`space_timesteps` of improved-diffusion): the range is cut into as many sections as
-    /// counts are given and each is sampled evenly, ends included.
+    /// counts are given and each is sampled evenly, ends included; a count of 0 leaves a section out.
     case even([Int])
     /// "ddimN" of the same function: every i-th timestep from 0, for the first whole i that gives N of them.
     case strided(Int)
@@ -37,8 +37,8 @@ public enum TimestepSpacing: Sendable, Equatable {
     }
 
     private static func even(_ counts: [Int], _ trainSteps: Int) throws(DiffError) -> [Int] {
-        guard counts.allSatisfy({ $0 > 0 }) else {
-            throw DiffError(.invalidArgument, "every section needs at least one step, found \(counts)")
+        guard counts.allSatisfy({ $0 >= 0 }) else {
+            throw DiffError(.invalidArgument, "a section cannot have fewer than no steps, found \(counts)")
         }
         var kept: [Int] = []
         var start = 0

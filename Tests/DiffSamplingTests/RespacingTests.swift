@@ -70,7 +70,7 @@ import Testing
     }
 
     @Test(arguments: [
-        TimestepSpacing.even([0]), .even([]), .even([1001]), .even([-5]), .even([5, 0]), .even([500, 10, 10]),
+        TimestepSpacing.even([0]), .even([]), .even([1001]), .even([-5]), .even([5, -1]), .even([500, 10, 10]),
         .even([.max, .max]), .strided(0), .strided(-1), .leading(0, offset: 0), .leading(1001, offset: 0),
         .leading(.max, offset: 0), .even([10, -5]),
     ])

@@ -76,15 +76,19 @@ enum GoldenDiT {
         let scale = try fixture.config.number("cfg_scale", in: 0...1000)
         let channels = try fixture.config.integer("cfg_channels", in: 1...1024)
         let guided = try run.guided(raw, scale: Float(scale), channels: channels)
-        // The official code writes the guided channels to both halves; the library carries the first half only.
-        let first = guided.array
-        var second = try raw.rows(y.count, y.count).array
-        let sample = first.count / y.count
+        try report.compare("b.out", bothHalves(guided, raw, channels: channels), forward, shape: raw.shape)
+    }
+
+    /// The official code writes the guided channels to both halves; the library carries the first half only.
+    static func bothHalves(_ guided: Tensor, _ raw: Tensor, channels: Int) -> [Float] {
+        let (first, half) = (guided.array, raw.shape[0] / 2)
+        var second = Array(raw.array.suffix(first.count))
+        let sample = first.count / max(1, half)
         let span = channels * raw.shape[2] * raw.shape[3]
-        for row in y.indices {
+        for row in 0..<half {
             for i in 0..<span { second[row * sample + i] = first[row * sample + i] }
         }
-        try report.compare("b.out", first + second, forward, shape: raw.shape)
+        return first + second
     }
 
     // MARK: sched: the respaced process

@@ -12,6 +12,10 @@ struct GoldenCheck: Sendable {
         GoldenCheck(prefix: "l2c_dit_diffusers", run: GoldenDiTDiffusers.check),
         GoldenCheck(prefix: "l2c_dit_eps", run: GoldenDiTEps.check),
         GoldenCheck(prefix: "sd-vae", run: GoldenAutoencoder.check),
+        GoldenCheck(prefix: "tinyfusion_gates", run: GoldenTinyFusionGates.check),
+        GoldenCheck(prefix: "tinyfusion_kd", run: GoldenTinyFusionRecovery.check),
+        GoldenCheck(prefix: "tinyfusion_prune", run: GoldenTinyFusionPrune.check),
+        GoldenCheck(prefix: "tinyfusion_train", run: GoldenTinyFusionTraining.check),
     ]
 
     static func named(_ name: String) -> GoldenCheck? {

@@ -16,6 +16,13 @@ extension Run {
         throw DiffError(.unsupported, "no gradient passes through \(op)")
     }
 
+    /// A tensor of zeros.
+    public func zeros(_ shape: Shape) throws(DiffError) -> Tensor {
+        let out = try workspace.take(shape)
+        fillZero(out)
+        return out
+    }
+
     func fillZero(_ x: Tensor) {
         guard isLive, let base = unsafe x.floats else { return }
         unsafe base.update(repeating: 0, count: x.shape.count)

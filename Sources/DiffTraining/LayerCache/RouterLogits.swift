@@ -9,8 +9,8 @@ import Glibc
 public struct RouterLogits: Sendable, Equatable {
     /// [steps][sub-layers], row 0 the cleanest step.
     public private(set) var rows: [[Float]]
-    /// AdamW's moments and step counters, by row.
-    public private(set) var first: [[Float]], second: [[Float]], steps: [Int]
+    /// AdamW's state, by row.
+    public private(set) var states: [RowAdamW]
 
     /// Rows of standard normal values drawn from `generator` as `torch.randn(2 L)` row by row.
     public init(steps: Int, sublayers: Int, _ generator: inout TorchRandom) {
@@ -28,20 +28,15 @@ public struct RouterLogits: Sendable, Equatable {
     /// These rows, no step made yet.
     public init(_ rows: [[Float]]) {
         self.rows = rows
-        first = rows.map { $0.map { _ in 0 } }
-        second = first
-        steps = rows.map { _ in 0 }
+        states = rows.map { RowAdamW(count: $0.count) }
     }
 
-    /// Rows with the optimiser's state of an earlier run. Throws `format` when the parts do not fit each other.
-    public init(
-        rows: [[Float]], first: [[Float]], second: [[Float]], steps: [Int]
-    ) throws(DiffError) {
-        let widths = rows.map(\.count)
-        guard first.map(\.count) == widths, second.map(\.count) == widths, steps.count == rows.count,
-            steps.allSatisfy({ $0 >= 0 })
-        else { throw DiffError(.format, "the router's moments do not fit its logits") }
-        (self.rows, self.first, self.second, self.steps) = (rows, first, second, steps)
+    /// Rows with the optimiser's state of an earlier run. Throws `format` when they do not fit each other.
+    public init(rows: [[Float]], states: [RowAdamW]) throws(DiffError) {
+        guard states.map(\.first.count) == rows.map(\.count), rows.allSatisfy({ $0.allSatisfy(\.isFinite) }) else {
+            throw DiffError(.format, "the router's moments do not fit its logits")
+        }
+        (self.rows, self.states) = (rows, states)
     }
 
     /// sigmoid of row `row`.
@@ -53,23 +48,10 @@ public struct RouterLogits: Sendable, Equatable {
     public mutating func step(
         row: Int, gradient: [Float], l1: Double, learningRate: Double, clamp: Float?
     ) -> [Float] {
-        guard rows.indices.contains(row) else { return [] }
-        let scores = scores(row: row)
-        var logitGradient: [Float] = []
-        for (score, g) in zip(scores, gradient) { logitGradient.append(score * (1 - score) * (g + Float(l1))) }
-        steps[row] &+= 1
-        let count = Double(steps[row])
-        let (beta1, beta2) = (0.9, 0.999)
-        let stepSize = Float(learningRate / (1 - pow(beta1, count)))
-        let root = Float((1 - pow(beta2, count)).squareRoot())
-        for (column, g) in logitGradient.numbered where column < rows[row].count {
-            let m = first[row][column] + (g - first[row][column]) * Float(1 - beta1)
-            let v = second[row][column] * Float(beta2) + g * g * Float(1 - beta2)
-            (first[row][column], second[row][column]) = (m, v)
-            var logit = rows[row][column] - stepSize * m / (v.squareRoot() / root + 1e-8)
-            if let clamp { logit = min(clamp, max(-clamp, logit)) }
-            rows[row][column] = logit
-        }
+        guard rows.indices.contains(row), states.indices.contains(row) else { return [] }
+        let logitGradient = zip(scores(row: row), gradient).map { $0 * (1 - $0) * ($1 + Float(l1)) }
+        states[row].step(&rows[row], gradient: logitGradient, learningRate: learningRate)
+        if let clamp { rows[row] = rows[row].map { min(clamp, max(-clamp, $0)) } }
         return logitGradient
     }
 

@@ -1,0 +1,59 @@
+public import DiffTensor
+
+/// A run of consecutive blocks of which some are kept: "N:M" in the field's words, N of M.
+///
+/// Source: TinyFusion (arXiv 2412.01199), section 3.
+public struct GateGroup: Sendable, Equatable {
+    /// Blocks kept, and blocks in the group.
+    public let kept: Int, blocks: Int
+    /// All ways to keep them, in lexicographic order of the kept positions: a row of `blocks` flags each.
+    public let candidates: [[Bool]]
+
+    /// More candidates than this are refused: 7 of 14 blocks have 3432.
+    public static let maxCandidates = 20_000
+
+    /// A group that keeps `kept` of `blocks`. Throws `invalidArgument`.
+    public init(kept: Int, blocks: Int) throws(DiffError) {
+        guard (1...4096).contains(blocks), (1...blocks).contains(kept) else {
+            throw DiffError(.invalidArgument, "a group cannot keep \(kept) of \(blocks) blocks")
+        }
+        var count = 1.0
+        for index in Indices(below: min(kept, blocks &- kept)) {
+            count = count * Double(blocks &- index) / Double(index &+ 1)
+        }
+        guard count <= Double(Self.maxCandidates) else {
+            throw DiffError(
+                .invalidArgument, "\(kept) of \(blocks) blocks can be kept in more than \(Self.maxCandidates) ways")
+        }
+        (self.kept, self.blocks) = (kept, blocks)
+        candidates = Self.combinations(kept, blocks)
+    }
+
+    private static func combinations(_ kept: Int, _ blocks: Int) -> [[Bool]] {
+        var rows: [[Bool]] = []
+        var chosen = Array(0..<kept)
+        while true {
+            var row = [Bool](repeating: false, count: blocks)
+            for position in chosen.each where row.indices.contains(position) { row[position] = true }
+            rows.append(row)
+            // The last position that can still move to the right moves, those after it follow closely.
+            guard let last = chosen.indices.last(where: { chosen[$0] < blocks - kept + $0 }) else { return rows }
+            let start = chosen[last] + 1
+            for index in last..<kept { chosen[index] = start + index - last }
+        }
+    }
+
+    /// Groups over a network of `depth` blocks. Throws `invalidArgument` unless they cover it exactly.
+    public static func groups(_ pairs: [(kept: Int, blocks: Int)], depth: Int) throws(DiffError) -> [GateGroup] {
+        var groups: [GateGroup] = []
+        var covered = 0
+        for pair in pairs.each {
+            groups.append(try GateGroup(kept: pair.kept, blocks: pair.blocks))
+            covered = Checked.sum(covered, pair.blocks)
+        }
+        guard covered == depth, !groups.isEmpty else {
+            throw DiffError(.invalidArgument, "the groups hold \(covered) blocks, the network has \(depth)")
+        }
+        return groups
+    }
+}
