@@ -21,8 +21,9 @@ public final class Optimiser {
     public struct Slot: Sendable {
         /// Names in the checkpoint.
         public let names: [String]
-        /// The parameter, its moments, and its average where one is kept.
+        /// The parameter and its moments.
         public let parameter, first, second: Tensor
+        /// The average of the parameter, where one is kept.
         public let average: Tensor?
         let node: Int
     }

@@ -27,8 +27,9 @@ public enum RecoveryMethod: Sendable, Equatable {
 public final class RecoveryStep {
     /// What a pass showed.
     public struct Outcome: Sendable {
-        /// The ordinary terms; those of the distillation where there is a teacher.
+        /// The ordinary terms.
         public let ground: DiffusionLoss.Terms
+        /// Those of the distillation where there is a teacher.
         public let distillation: DistillationLoss.Terms?
         /// Feature loss per sample, averaged over the pairs; empty without pairs.
         public let features: [Double]
@@ -76,8 +77,9 @@ public final class RecoveryStep {
         gradients = try ParameterGradients(parameters, budget: budget, isVirtual: isVirtual)
     }
 
-    /// The methods of the run that the student learns in, and of the one that the teacher answers in.
+    /// The methods of the run that the student learns in.
     public var stack: AccelerationStack { AccelerationStack([studentTap]) }
+    /// The methods of the run that the teacher answers in.
     public var teacherStack: AccelerationStack { AccelerationStack([teacherTap]) }
 
     /// One pass over `x0` [batch, C, h, w]: the student with `labels` (after label dropout), the teacher with `teacherLabels` in a run
