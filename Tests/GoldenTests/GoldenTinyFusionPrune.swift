@@ -111,7 +111,8 @@ enum GoldenTinyFusionPrune {
             let t = try run.filled(labels.count, with: Float(schedule.timesteps[index]))
             let raw = try network(run.doubled(x.rows(0, half)), t: t, y: labels, run)
             let guided = GoldenDiT.bothHalves(try run.guided(raw, scale: scale, channels: 3), raw, channels: 3)
-            let noise = method.isStochastic
+            let noise =
+                method.isStochastic
                 ? try fixture.tensor("ddpm.noise").rows(step, 1).reshaped(start.shape) : nil
             x = try schedule.step(
                 index, method, x: x, prediction: Tensor(guided, raw.shape), noise: noise, run
