@@ -31,15 +31,16 @@ public struct GateGroup: Sendable, Equatable {
 
     private static func combinations(_ kept: Int, _ blocks: Int) -> [[Bool]] {
         var rows: [[Bool]] = []
-        var chosen = Array(0..<kept)
+        var chosen = Array(Indices(below: kept))
         while true {
-            var row = [Bool](repeating: false, count: blocks)
-            for position in chosen.each where row.indices.contains(position) { row[position] = true }
+            var row = [Bool](repeating: false, count: max(0, blocks))
+            for position in chosen.each { row.put(true, at: position) }
             rows.append(row)
             // The last position that can still move to the right moves, those after it follow closely.
-            guard let last = chosen.indices.last(where: { chosen[$0] < blocks - kept + $0 }) else { return rows }
-            let start = chosen[last] + 1
-            for index in last..<kept { chosen[index] = start + index - last }
+            var last = kept &- 1
+            while let position = chosen.at(last), position >= blocks &- kept &+ last { last &-= 1 }
+            guard let position = chosen.at(last) else { return rows }
+            for index in Indices(below: kept &- last) { chosen.put(position &+ 1 &+ index, at: last &+ index) }
         }
     }
 
