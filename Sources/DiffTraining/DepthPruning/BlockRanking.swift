@@ -157,11 +157,17 @@ public final class BlockRanking: LearningProcedure {
         return ["loss": .number(decided), "loss_all_blocks": .number(try evaluation.mean(count))]
     }
 
-    /// Everything the next batches depend on. Sums are kept as pairs of f32 numbers: value and rest.
+    /// Everything the next batches depend on. A sum is kept as three f32 numbers that add up to it exactly.
     public func save() throws(DiffError) -> LearningState {
         var state = LearningState(method: Self.method, step: done, settings: settings.fingerprint)
         let sums = similarity + change + sensitivity + [baseline]
-        try state.put([sums.map { Float($0) }, sums.map { Float($0 - Double(Float($0))) }], as: "sums")
+        var (rest, parts) = (sums, [[Float]]())
+        for _ in 0..<3 {
+            let part = rest.map { Float($0) }
+            rest = zip(rest, part).map { $0 - Double($1) }
+            parts.append(part)
+        }
+        try state.put(parts, as: "sums")
         return state
     }
 
@@ -169,9 +175,11 @@ public final class BlockRanking: LearningProcedure {
     public func restore(_ state: LearningState) throws(DiffError) {
         try state.check(Self.method, settings.fingerprint, steps: steps)
         let depth = similarity.count
-        let rows = try state.rows("sums", [3 &* depth &+ 1, 3 &* depth &+ 1])
-        guard let values = rows.first, let rests = rows.last else { return }
-        let sums = zip(values, rests).map { Double($0) + Double($1) }
+        let rows = try state.rows("sums", Array(repeating: 3 &* depth &+ 1, count: 3))
+        // The smallest parts first: nothing is rounded away.
+        let sums = rows.reversed().reduce(Array(repeating: 0.0, count: 3 &* depth &+ 1)) { sums, part in
+            zip(sums, part).map { $0 + Double($1) }
+        }
         similarity = Array(sums.prefix(depth))
         change = Array(sums.dropFirst(depth).prefix(depth))
         sensitivity = Array(sums.dropFirst(2 &* depth).prefix(depth))
