@@ -161,11 +161,11 @@ public final class BlockRanking: LearningProcedure {
     public func save() throws(DiffError) -> LearningState {
         var state = LearningState(method: Self.method, step: done, settings: settings.fingerprint)
         let sums = similarity + change + sensitivity + [baseline]
-        var parts: [[Float]] = []
-        var rest = sums
+        var (rest, parts) = (sums, [[Float]]())
         for _ in 0..<3 {
-            parts.append(rest.map { Float($0) })
-            rest = rest.map { $0 - Double(Float($0)) }
+            let part = rest.map { Float($0) }
+            rest = zip(rest, part).map { $0 - Double($1) }
+            parts.append(part)
         }
         try state.put(parts, as: "sums")
         return state
@@ -175,11 +175,10 @@ public final class BlockRanking: LearningProcedure {
     public func restore(_ state: LearningState) throws(DiffError) {
         try state.check(Self.method, settings.fingerprint, steps: steps)
         let depth = similarity.count
-        let width = 3 &* depth &+ 1
-        let parts = try state.rows("sums", [width, width, width])
-        // The small parts first: nothing is rounded away.
-        let sums = Indices(below: width).map { index in
-            parts.reversed().reduce(0.0) { $0 + Double($1.at(index) ?? 0) }
+        let rows = try state.rows("sums", Array(repeating: 3 &* depth &+ 1, count: 3))
+        // The smallest parts first: nothing is rounded away.
+        let sums = rows.reversed().reduce(Array(repeating: 0.0, count: 3 &* depth &+ 1)) { sums, part in
+            zip(sums, part).map { $0 + Double($1) }
         }
         similarity = Array(sums.prefix(depth))
         change = Array(sums.dropFirst(depth).prefix(depth))
