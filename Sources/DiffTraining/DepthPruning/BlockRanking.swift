@@ -157,11 +157,17 @@ public final class BlockRanking: LearningProcedure {
         return ["loss": .number(decided), "loss_all_blocks": .number(try evaluation.mean(count))]
     }
 
-    /// Everything the next batches depend on. Sums are kept as pairs of f32 numbers: value and rest.
+    /// Everything the next batches depend on. Sums are kept as three f32 numbers, which hold all bits of a double: value and rests.
     public func save() throws(DiffError) -> LearningState {
         var state = LearningState(method: Self.method, step: done, settings: settings.fingerprint)
         let sums = similarity + change + sensitivity + [baseline]
-        try state.put([sums.map { Float($0) }, sums.map { Float($0 - Double(Float($0))) }], as: "sums")
+        var (rows, rests): ([[Float]], [Double]) = ([], sums)
+        for _ in Indices(below: 3) {
+            let row = rests.map { Float($0) }
+            rests = zip(rests, row).map { $0 - Double($1) }
+            rows.append(row)
+        }
+        try state.put(rows, as: "sums")
         return state
     }
 
@@ -169,9 +175,12 @@ public final class BlockRanking: LearningProcedure {
     public func restore(_ state: LearningState) throws(DiffError) {
         try state.check(Self.method, settings.fingerprint, steps: steps)
         let depth = similarity.count
-        let rows = try state.rows("sums", [3 &* depth &+ 1, 3 &* depth &+ 1])
-        guard let values = rows.first, let rests = rows.last else { return }
-        let sums = zip(values, rests).map { Double($0) + Double($1) }
+        let width = 3 &* depth &+ 1
+        // From the smallest rest up: each addition is exact.
+        var sums = Array(repeating: 0.0, count: width)
+        for row in try state.rows("sums", [width, width, width]).reversed().each {
+            sums = zip(sums, row).map { $0 + Double($1) }
+        }
         similarity = Array(sums.prefix(depth))
         change = Array(sums.dropFirst(depth).prefix(depth))
         sensitivity = Array(sums.dropFirst(2 &* depth).prefix(depth))

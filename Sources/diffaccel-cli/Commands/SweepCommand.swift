@@ -23,7 +23,7 @@ extension PlanCommand {
         var thresholds = NumberList([0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9])
 
         @Option(name: .customLong("repeat"), help: "Measured turns.")
-        var turns = 1
+        var turns = 3
 
         @Option(help: "JSON file for the measures.")
         var out: String?

@@ -164,7 +164,7 @@ def finetune(
 
 def sweep(
     model: Model, router: Plan | Mapping[str, Any], thresholds: Sequence[float] = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9), *,
-    threads: int = 0, repeat: int = 1, **request: Any,
+    threads: int = 0, repeat: int = 3, **request: Any,
 ) -> list[dict[str, float]]:
     """What each threshold of a router gives, a dict a threshold: "threshold", "removed" (share of all sub-layers that are not computed),
     "ideal" (ratio of the arithmetic), "speedup" (by the clock, beside full runs of the same request that take turns with it; the median

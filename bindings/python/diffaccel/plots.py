@@ -127,27 +127,52 @@ def _dress(axes: Axes, title: str = "", x: str = "", y: str = "", grid: str = "b
     axes.set_axisbelow(True)
 
 
+def _curves(log: Sequence[Mapping[str, Any]]) -> list[tuple[int | None, list[Mapping[str, Any]]]]:
+    """The events of each row of a router, whose losses differ by orders of magnitude; or all events as one."""
+    rows: dict[int | None, list[Mapping[str, Any]]] = {}
+    for event in log:
+        row = (event.get("terms") or {}).get("row")
+        rows.setdefault(None if row is None else int(row), []).append(event)
+    return sorted(rows.items(), key=lambda item: -1 if item[0] is None else item[0])
+
+
 def loss(log: Sequence[Mapping[str, Any]], smoothing: float = 0.95) -> Figure:
-    """Loss and gradient norm over steps, each event as a dot and the moving average as a line. `smoothing`: 0 (none) ... below 1."""
+    """Loss and gradient norm over steps, each event as a dot and the moving average as a line; of a router, a line for each row.
+    `smoothing`: 0 (none) ... below 1."""
     if not 0 <= smoothing < 1:
         raise ValueError(f"smoothing must be 0 or more and below 1, not {smoothing}")
-    figure, (top, bottom) = _figure(8, 5.5, 2, sharex=True, height_ratios=(3, 1.2))
-    steps = _column(log, "step")
+    from_rows = _curves(log)
+    figure, (top, bottom) = _figure(8.5, 5.5, 2, sharex=True, height_ratios=(3, 1.4))
+    # Of n rows each is seen every n-th time.
+    own = smoothing ** max(1, len(from_rows) // 2)
     for axes, name, color in ((top, "loss", _ACCENT), (bottom, "gradient_norm", _SECOND)):
+        for index, (row, events) in enumerate(from_rows):
+            tone = color if row is None else _tones(index / max(1, len(from_rows) - 1))
+            steps, values = _column(events, "step"), _column(events, name)
+            axes.plot(steps, values, ".", markersize=4, color=tone, alpha=0.3, markeredgewidth=0)
+            axes.plot(steps, _smoothed(values, own), color=tone, linewidth=1.8, label=f"row {row}")
         values = _column(log, name)
-        smooth = _smoothed(values, smoothing)
-        axes.plot(steps, values, ".", markersize=3, color=color, alpha=0.25, markeredgewidth=0)
-        axes.plot(steps, smooth, color=color, linewidth=1.8)
         finite = values[np.isfinite(values) & (values > 0)]
         if len(finite) and finite.max() > 20 * np.median(finite):
             axes.set_yscale("log")
-    last = _smoothed(_column(log, "loss"), smoothing)[-1]
-    total = int(log[-1].get("steps", 0) or 0)
-    place = f"{int(steps[-1]):,}" + (f" of {total:,}" if total > steps[-1] else "") + " steps"
-    _dress(top, f"Loss, {place}: {last:.4g}", y="loss")
+    last, total = int(log[-1]["step"]), int(log[-1].get("steps") or 0)
+    title = f"Loss, {last:,}" + (f" of {total:,}" if total > last else "") + " steps"
+    if len(from_rows) == 1:
+        title += f": {_smoothed(_column(log, 'loss'), smoothing)[-1]:.4g}"
+    else:
+        shown = top.get_legend_handles_labels()
+        every = max(1, math.ceil(len(from_rows) / 24))
+        top.legend(shown[0][::-every], shown[1][::-every], loc="upper left", bbox_to_anchor=(1.0, 1.02), fontsize=8, frameon=False)
+    _dress(top, title, y="loss")
     _dress(bottom, x="step", y="gradient norm")
     figure.align_ylabels()
     return figure
+
+
+def _tones(share: float) -> Any:
+    from matplotlib import colormaps
+
+    return colormaps["viridis"](0.92 * share)
 
 
 def _is_full(index: int, period: int) -> bool:
@@ -186,8 +211,9 @@ def router(found: Mapping[str, Any]) -> Figure:
     ticks = np.arange(0, rows, max(1, math.ceil(rows / 20)))
     panels[0].set_yticks(ticks, [str(tick + 1) for tick in ticks])
     figure.colorbar(image, ax=list(panels), label="score", shrink=0.9, pad=0.02).outline.set_visible(False)
-    figure.suptitle(f"Router of {rows} steps, threshold {threshold:g}: {share:.0%} of the sub-layers of cached steps reused; "
-                    "framed: computed, hatched: full steps", x=0.01, ha="left", fontsize=10, color=_INK)
+    figure.suptitle(f"Router of {rows} steps, threshold {threshold:g}: {share:.0%} of the sub-layers of cached steps reused",
+                    x=0.01, ha="left", fontsize=11, color=_INK)
+    figure.supxlabel("white frame: computed; hatched: full step", fontsize=9, color=_INK)
     return figure
 
 
@@ -230,15 +256,12 @@ def gates(log: Sequence[Mapping[str, Any]]) -> Figure:
     events = [event for event in log if event.get("confidences") and "row" not in event.get("terms", {})]
     if not events:
         raise ValueError("the log has no events of gates")
-    from matplotlib import colormaps
-
     values = np.array([event["confidences"] for event in events], np.float64)
     steps = _column(events, "step")
     groups = values.shape[1]
     figure, axes = _figure(8, 4.5)
     for group in range(groups):
-        color = colormaps["viridis"](0.9 * group / max(1, groups - 1))
-        axes.plot(steps, values[:, group], color=color, linewidth=1.3, label=f"group {group}")
+        axes.plot(steps, values[:, group], color=_tones(group / max(1, groups - 1)), linewidth=1.3, label=f"group {group}")
     if groups > 1:
         axes.plot(steps, values.mean(1), color=_INK, linewidth=2, linestyle=(0, (4, 2)), label="mean")
     axes.set_ylim(0, 1.03)
@@ -249,27 +272,20 @@ def gates(log: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def blocks(described: Mapping[str, Any]) -> Figure:
-    """What was decided about blocks (`Trainer.describe()` of pruning): measures or probabilities, blocks kept in colour."""
-    keep = set(described["keep"])
-    measure = next((name for name in ("similarity", "change", "loss_without") if described.get(name)), None)
-    values: np.ndarray | None = None
-    if measure is not None:
-        values = np.asarray(described[measure], np.float64)
-    elif "depth" in described or keep:
-        values = np.ones(int(described.get("depth", max(keep, default=-1) + 1)))
-    if values is None or not len(values):
-        raise ValueError("nothing was decided about blocks")
+    """What a rule measured of each block (`Trainer.describe()`), blocks kept in colour."""
+    names = {"similarity": "cosine of output and input", "change": "squared change", "loss_without": "loss without it"}
+    measure = next((name for name in names if described.get(name)), None)
+    if measure is None:
+        raise ValueError("no rule has measured blocks")
+    keep, values = set(described["keep"]), np.asarray(described[measure], np.float64)
     figure, axes = _figure(max(6.0, 0.3 * len(values) + 1.5), 3.2)
-    colors = [_ACCENT if block in keep else _FAINT for block in range(len(values))]
-    axes.bar(range(len(values)), values, color=colors, width=0.8)
-    if measure and values.min() > 0 and values.min() > 0.5 * values.max():
+    axes.bar(range(len(values)), values, color=[_ACCENT if block in keep else _FAINT for block in range(len(values))], width=0.8)
+    if values.min() > 0.5 * values.max() > 0:
         margin = (values.max() - values.min()) or values.max()
         axes.set_ylim(values.min() - 0.25 * margin, values.max() + 0.1 * margin)
-    names = {"similarity": "cosine of output and input", "change": "squared change", "loss_without": "loss without it"}
-    _dress(axes, f"{len(keep)} of {len(values)} blocks kept (coloured)", "block", names.get(measure or "", ""), grid="y" if measure else "")
+    _dress(axes, f"{len(keep)} of {len(values)} blocks kept (coloured), by {described.get('rule', measure)}", "block", names[measure],
+           grid="y")
     axes.set_xticks(range(len(values)))
-    if not measure:
-        axes.set_yticks([])
     return figure
 
 
@@ -293,8 +309,9 @@ def sweep(rows: Sequence[Mapping[str, float]]) -> Figure:
     _dress(left, "By threshold", "threshold", "share removed")
     left.yaxis.label.set_color(_ACCENT)
     left.tick_params(axis="y", colors=_ACCENT)
-    right.plot(error, ideal, "o-", color=_FAINT, markeredgecolor=_INK, markersize=5, label="ideal (arithmetic)")
-    right.plot(error, speedup, "o-", color=_ACCENT, markersize=5, label="measured")
+    right.plot(error, ideal, "o-", color=_ACCENT, markersize=5, label="ideal (arithmetic)")
+    right.plot(error, speedup, "D", color=_SECOND, markersize=5, label="measured")
+    right.vlines(error, np.minimum(ideal, speedup), np.maximum(ideal, speedup), color=_FAINT, linewidth=1, zorder=0)
     right.axhline(1, color=_INK, linewidth=0.8, linestyle=":")
     # Thresholds that decide alike get one label.
     alike: dict[tuple[float, float], list[int]] = {}
@@ -302,8 +319,9 @@ def sweep(rows: Sequence[Mapping[str, float]]) -> Figure:
         alike.setdefault(point, []).append(index)
     for same in alike.values():
         text = f"{threshold[same[0]]:g}" + (f"–{threshold[same[-1]]:g}" if len(same) > 1 else "")
-        right.annotate(text, (error[same[0]], speedup[same].min()), xytext=(5, -11), textcoords="offset points", fontsize=8,
+        right.annotate(text, (error[same[0]], ideal[same].max()), xytext=(-5, 6), textcoords="offset points", ha="right", fontsize=8,
                        color=_INK)
+    right.margins(x=0.1, y=0.1)
     _dress(right, "Speed-up against error, thresholds as labels", "error (RMS of final states)", "speed-up")
     right.legend(frameon=False, fontsize=9, loc="lower right")
     return figure

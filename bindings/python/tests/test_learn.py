@@ -75,10 +75,10 @@ def state_bytes(trainer, path):
 
 def test_router_learns_to_skip(tiny_path, data):
     events = []
-    trainer = learn.router(tiny_path, data, sampling_steps=6, steps=60, batch=4, learning_rate=0.1, l1=10.0, threshold=0.3,
+    trainer = learn.router(tiny_path, data, sampling_steps=6, steps=150, batch=4, learning_rate=0.1, l1=10.0, threshold=0.3,
                            callback=events.append)
     facts = trainer.describe()
-    assert facts["method"] == "router" and facts["step"] == facts["steps"] == 60
+    assert facts["method"] == "router" and facts["step"] == facts["steps"] == 150
     assert facts["removed"] == 1.0, "computing is too dear for any score to stay"
     assert [row["row"] for row in facts["rows"]] == [0, 2, 4], "rows of cached steps"
     assert events[-1].terms["removed"] == 1.0 and events[-1].terms["price"] < events[0].terms["price"]
@@ -105,7 +105,7 @@ def test_router_without_data(tiny_path):
 
 def test_gates_become_sure(tiny_path, data):
     events = []
-    trainer = learn.prune(tiny_path, data, pattern="1:3", steps=40, batch=4, gate_rate=0.02, average_decay=0.5, rank=2,
+    trainer = learn.prune(tiny_path, data, pattern="1:3", steps=100, batch=4, gate_rate=0.002, average_decay=0.5, rank=2,
                           callback=events.append)
     facts = trainer.describe()
     assert len(facts["keep"]) == 1 and len(facts["confidences"]) == 1 and len(facts["probabilities"][0]) == 3

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 import pickle
 
 import numpy as np
@@ -26,31 +27,31 @@ def data():
     ("router", dict(pattern="1:2"), diffaccel.FormatError, "pattern"),
     ("router", dict(steps=0), Error, "steps"), ("router", dict(steps=1.5), Error, "steps"),
     ("router", dict(steps="many"), Error, "steps"), ("router", dict(steps=True), Error, "steps"),
-    ("router", dict(steps=10**30), Error, ""), ("router", dict(batch=0), Error, "batch"),
+    ("router", dict(steps=10**30), Error, None), ("router", dict(batch=0), Error, "batch"),
     ("router", dict(batch=-1), Error, "batch"), ("router", dict(seed=-1), Error, "seed"),
-    ("router", dict(seed=2**63), Error, ""), ("router", dict(sampling_steps=1), Error, "sampling_steps"),
+    ("router", dict(seed=2**63), Error, None), ("router", dict(sampling_steps=1), Error, "sampling_steps"),
     ("router", dict(sampling_steps=1001), Error, "sampling_steps"), ("router", dict(period=1), Error, "period"),
     ("router", dict(period=5), diffaccel.InvalidArgumentError, "period"),
-    ("router", dict(l1=-1), Error, "l1"), ("router", dict(l1=float("nan")), diffaccel.InvalidArgumentError, ""),
-    ("router", dict(learning_rate=float("inf")), diffaccel.InvalidArgumentError, ""),
+    ("router", dict(l1=-1), Error, "l1"), ("router", dict(l1=float("nan")), diffaccel.InvalidArgumentError, None),
+    ("router", dict(learning_rate=float("inf")), diffaccel.InvalidArgumentError, None),
     ("router", dict(trajectory="mine"), Error, "trajectory"), ("router", dict(threshold=2), Error, "threshold"),
     ("router", dict(label_dropout=1.5), Error, "label_dropout"), ("router", dict(recompute=1), Error, "recompute"),
     ("router", dict(guidance_channels=5, trajectory="own"), diffaccel.InvalidArgumentError, "channels"),
     ("router", dict(cache_limit=-1), Error, "cache_limit"), ("router", dict(save_every=0), Error, "save_every"),
-    ("router", dict(resume="yes"), Error, "resume"), ("router", dict(state=""), Error, ""),
-    ("router", dict(state="bad\0name"), Error, ""),
+    ("router", dict(resume="yes"), Error, "resume"), ("router", dict(state=""), Error, None),
+    ("router", dict(state="bad\0name"), Error, None),
     ("prune", dict(), Error, "groups"), ("prune", dict(pattern="1:2"), Error, "pattern"),
     ("prune", dict(pattern="4:3"), Error, "pattern"), ("prune", dict(pattern="0:3"), Error, "pattern"),
     ("prune", dict(pattern="1:3:3"), Error, "pattern"), ("prune", dict(pattern=3), Error, "pattern"),
-    ("prune", dict(groups=[]), Error, ""), ("prune", dict(groups=[[1, 2]]), Error, ""),
-    ("prune", dict(groups=[[1, 2], [1, 2]]), Error, ""), ("prune", dict(groups=[[2, 1], [1, 2]]), Error, ""),
+    ("prune", dict(groups=[]), Error, None), ("prune", dict(groups=[[1, 2]]), Error, None),
+    ("prune", dict(groups=[[1, 2], [1, 2]]), Error, None), ("prune", dict(groups=[[2, 1], [1, 2]]), Error, None),
     ("prune", dict(groups=[[1, 2.5]]), Error, "groups"), ("prune", dict(groups="1:3"), Error, "groups"),
     ("prune", dict(groups=[[1, 3]], update="some"), Error, "update"), ("prune", dict(pattern="1:3", rank=0), Error, "rank"),
     ("prune", dict(pattern="1:3", temperature=0), Error, "temperature"),
     ("prune", dict(pattern="1:3", scaling=[1, 2, 3]), Error, "scaling"),
-    ("prune", dict(rule="best"), Error, "rule"), ("prune", dict(rule="change", keep_count=4), Error, ""),
+    ("prune", dict(rule="best"), Error, "rule"), ("prune", dict(rule="change", keep_count=4), Error, None),
     ("prune", dict(rule="change", keep_count=0), Error, "keep_count"), ("prune", dict(rule="index"), Error, "keep"),
-    ("prune", dict(rule="index", keep=[3]), Error, "keep"), ("prune", dict(rule="index", keep=[]), Error, ""),
+    ("prune", dict(rule="index", keep=[3]), Error, "keep"), ("prune", dict(rule="index", keep=[]), Error, None),
     ("prune", dict(rule="change", pattern="1:3"), Error, "pattern"),
     ("finetune", dict(distillation="magic"), Error, "distillation"),
     ("finetune", dict(distillation="logits"), Error, "teacher"),
@@ -72,13 +73,12 @@ def test_wrong_settings(tiny_path, data, method, change, error, words):
 @pytest.mark.parametrize("change, error", [
     (dict(threads=-1), Error), (dict(threads=257), Error), (dict(threads=1.5), TypeError), (dict(threads=2**40), OverflowError),
     (dict(memory_limit=-1), OverflowError), (dict(memory_limit="1G"), TypeError), (dict(conventions=3), TypeError),
-    (dict(conventions="house"), Error), (dict(config="{"), Error), (dict(method="router"), TypeError), (dict(log="x"), TypeError),
+    (dict(conventions="house"), Error), (dict(config="{"), Error), (dict(method=None), Error), (dict(log="x"), TypeError),
     (dict(progress=True), TypeError), (dict(l1={1, 2}), TypeError), (dict(l1=1j), TypeError),
 ])
 def test_wrong_options(tiny_path, data, change, error):
     with pytest.raises(error):
-        learn.trainer(tiny_path, *([] if "method" in change else ["router"]), data=data,
-                      **({**ROUTER, "label_dropout": 0} if "method" not in change else {"nonsense": 1}), **change)
+        learn.trainer(tiny_path, **{"method": "router", "data": data, **ROUTER, **change})
 
 
 STATES, LABELS = patterns(6)
@@ -92,7 +92,7 @@ STATES, LABELS = patterns(6)
     ((STATES, LABELS[:-1]), diffaccel.ShapeError), ((STATES[:0], LABELS[:0]), Error),
     ((STATES, LABELS.reshape(2, 3)), diffaccel.ShapeError), ((STATES, LABELS.astype(float)), TypeError),
     ((STATES, LABELS == 1), TypeError), ((STATES, [str(label) for label in LABELS]), TypeError),
-    ((STATES, 1), diffaccel.ShapeError), ((STATES, LABELS + 5), diffaccel.InvalidArgumentError),
+    ((STATES, 1), diffaccel.ShapeError), ((STATES, LABELS + 6), diffaccel.InvalidArgumentError),
     ((STATES, LABELS - 1), diffaccel.InvalidArgumentError), ((STATES[0], LABELS), diffaccel.ShapeError),
     ((STATES[:, :3], LABELS), diffaccel.ShapeError), ((STATES[..., :4], LABELS), diffaccel.ShapeError),
     ((np.stack([STATES] * 3, 1), LABELS), diffaccel.ShapeError), ((STATES.astype(complex), LABELS), TypeError),
@@ -136,7 +136,11 @@ def test_models_that_cannot_learn(tmp_path, data):
     with pytest.raises(diffaccel.UnsupportedError):
         learn.trainer(write_autoencoder(tmp_path / "vae"), "router", data, **ROUTER)
     with pytest.raises(diffaccel.UnsupportedError):
-        path = write_dit(tmp_path / "plain", class_dropout_prob=0.0)
+        # A table of ten rows for ten classes: none is left for "no class".
+        path = write_dit(tmp_path / "plain", num_classes=9)
+        config = json.loads((path / "config.json").read_text())
+        config["model"].update(num_classes=10, class_dropout_prob=0.0)
+        (path / "config.json").write_text(json.dumps(config))
         learn.trainer(path, "router", trajectory="own", guidance=2.0, **ROUTER)
 
 

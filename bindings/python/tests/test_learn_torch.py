@@ -94,10 +94,10 @@ def test_fine_tuning_step(path, batch, tmp_path):
     loss, _ = dit_diffusion.training_loss(model, PROCESS, x0, t, y, noise)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     loss.backward()
-    assert events[0].loss == pytest.approx(float(loss), rel=1e-5)
+    assert events[0].loss == pytest.approx(loss.item(), rel=1e-5)
     learning = [value for value in model.parameters() if value.requires_grad]
     norm = torch.nn.utils.clip_grad_norm_(learning, clip)
-    assert events[0].gradient_norm == pytest.approx(float(norm), rel=1e-4)
+    assert events[0].gradient_norm == pytest.approx(norm.item(), rel=1e-4)
     torch.optim.AdamW(learning, lr=rate, weight_decay=decay).step()
 
     names = {name for name, value in model.named_parameters() if value.requires_grad}
@@ -120,7 +120,7 @@ def test_router_iteration(path, batch, tmp_path, straight_through):
     steps, l1, rate, events = 6, 1e-3, 0.01, []
     trainer = learn.trainer(path, "router", data, sampling_steps=steps, steps=1, batch=BATCH, seed=SEED, label_dropout=0, l1=l1,
                             learning_rate=rate, straight_through=straight_through)
-    start = np.array(trainer.plan().describe()["methods"][0]["logits"])
+    start = np.array(trainer.plan().describe()["methods"][0]["logits"], np.float32)
     generator = torch.Generator().manual_seed(SEED)
     drawn = torch.stack([torch.randn(6, generator=generator) for _ in range(steps)])
     np.testing.assert_allclose(start, drawn.numpy(), atol=1e-6)
@@ -165,9 +165,9 @@ def test_router_iteration(path, batch, tmp_path, straight_through):
     error = ((outputs(x, row, weights) - target) ** 2).mean()
     (error + l1 * scores.sum()).backward()
 
-    assert events[0].terms["error"] == pytest.approx(float(error), rel=1e-4)
-    assert events[0].loss == pytest.approx(float(error + l1 * scores.sum()), rel=1e-4)
-    assert events[0].gradient_norm == pytest.approx(float(logits.grad.norm()), rel=1e-3)
+    assert events[0].terms["error"] == pytest.approx(error.item(), rel=1e-4)
+    assert events[0].loss == pytest.approx((error + l1 * scores.sum()).item(), rel=1e-4)
+    assert events[0].gradient_norm == pytest.approx(logits.grad.norm().item(), rel=1e-3)
     moments = tensors["moments.first"].reshape(steps, 6)
     close(10 * moments[row], logits.grad, 1e-3)
     assert not np.delete(moments, row, axis=0).any(), "other rows have no gradient"
