@@ -10,21 +10,26 @@
     diffaccel.learn.finetune("model-half", data=(latents, labels), steps=1000, distillation="masked", teacher="model",
                              groups=[[1, 2]] * 6).export("model-half-tuned")
 
-All settings are those of include/diffaccel.h, as keywords. `data` is a safetensors file with `latents` and `labels`, a pair of
-`.npy` files or arrays, or a dict as the header describes. A trainer that was stopped (Ctrl-C, an exception of the callback) is attached to
-the exception as `trainer`.
+All settings are those of include/diffaccel.h, as keywords; None is the default. `data` is a safetensors file with `latents` and
+`labels`, a pair of `.npy` files or arrays, or a dict {"latents", "labels", "factor"} or {"path", "factor"}: latents [N,C,h,w], or
+[N,2,C,h,w] with mirrored twins, labels N integers. Arrays are written to a temporary file that the trainer reads batch by batch and
+that has no name any more when the trainer is there.
+
+When a run ends early - Ctrl-C, an exception of the callback, any error of the library - the exception's `trainer` is the trainer,
+which stands after its last whole step: `save` it, look at it, or go on with `run`.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from .errors import ShapeError
+from .errors import InvalidArgumentError, ShapeError
 from .model import Model
 from .plan import Plan
 from .trainer import Trainer, TrainingEvent
@@ -35,82 +40,84 @@ _RUN = ("progress", "callback", "log", "log_every")
 _MAKE = ("threads", "memory_limit", "conventions", "config")
 
 
-def _data(data: Any, keep: list[Any]) -> dict[str, Any] | None:
-    """`data` as the settings have it. Arrays go to a folder of their own that lives as long as what `keep` holds."""
+def _array(name: str, value: Any) -> np.ndarray:
+    """`value` as an array that the library reads: labels int64, states of a type that data files may have."""
+    array = np.asarray(value)
+    if name == "labels":
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"labels must be integers, not {array.dtype}")
+        if array.ndim != 1:
+            raise ShapeError(f"labels: expected N integers, found shape {array.shape}")
+        return array.astype(np.int64)
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
+        raise TypeError(f"latents must be floating-point numbers or bytes, not {array.dtype}")
+    if array.ndim not in (4, 5):
+        raise ShapeError(f"latents: expected [N,C,h,w] or [N,2,C,h,w], found shape {array.shape}")
+    return array if array.dtype in (np.uint8, np.float16) else array.astype(np.float32, copy=False)
+
+
+@contextmanager
+def _source(data: Any) -> Iterator[dict[str, Any] | None]:
+    """`data` as the settings have it. Files that were written for arrays exist inside the block only: the library keeps them open."""
     if data is None:
-        return None
-    if isinstance(data, Mapping):
-        return {key: os.fspath(value) if hasattr(value, "__fspath__") else value for key, value in data.items()}
-    if isinstance(data, (str, os.PathLike)):
-        return {"path": os.fspath(data)}
-    latents, labels = data
-    folder: Path | None = None
-    names = {}
-    for name, value in (("latents", latents), ("labels", labels)):
-        if isinstance(value, (str, os.PathLike)):
-            names[name] = os.fspath(value)
-            continue
-        array = np.asarray(value)
-        if name == "labels":
-            array = array.astype(np.int64, casting="safe") if array.dtype.kind in "iu" else array
-        elif array.dtype.kind == "f" and array.dtype.itemsize > 4:
-            array = array.astype(np.float32)
-        if array.ndim == 0 or (name == "labels" and array.dtype.kind not in "iu"):
-            raise ShapeError(f"{name}: expected an array of {'integers' if name == 'labels' else 'samples'}")
-        if folder is None:
-            holder = tempfile.TemporaryDirectory(prefix="diffaccel-")
-            keep.append(holder)
-            folder = Path(holder.name)
-        names[name] = str(folder / f"{name}.npy")
-        np.save(names[name], np.ascontiguousarray(array), allow_pickle=False)
-    return names
+        yield None
+    elif isinstance(data, (str, os.PathLike)):
+        yield {"path": os.fspath(data)}
+    else:
+        if not isinstance(data, Mapping):
+            if not isinstance(data, (list, tuple)) or len(data) != 2:
+                raise TypeError("data must be a path, a pair (latents, labels), or a dict")
+            data = dict(zip(("latents", "labels"), data))
+        arrays = {name: _array(name, data[name]) for name in ("latents", "labels")
+                  if name in data and not isinstance(data[name], (str, os.PathLike))}
+        with tempfile.TemporaryDirectory(prefix="diffaccel-") as folder:
+            files = {name: Path(folder) / f"{name}.npy" for name in arrays}
+            for name, array in arrays.items():
+                np.save(files[name], np.ascontiguousarray(array), allow_pickle=False)
+            yield {**data, **files}
 
 
-def _settings(method: str, data: Any, settings: Mapping[str, Any], keep: list[Any]) -> dict[str, Any]:
-    found = {name: _plain(value) for name, value in settings.items() if value is not None}
-    source = _data(data, keep)
-    if source is not None:
-        found["data"] = source
-    return {**found, "method": method}
+def _settings(method: str, source: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: value for name, value in settings.items() if value is not None}
+    for name in ("method", *_RUN):
+        if name in found:
+            raise TypeError(f"{name!r} is no setting of a trainer")
+    return {**found, **({} if source is None else {"data": source}), "method": method}
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+def _split(settings: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Takes the arguments of these names out of `settings`."""
+    return {name: settings.pop(name) for name in names if name in settings}
 
 
 def trainer(model: str | os.PathLike[str], method: str, data: Any = None, **settings: Any) -> Trainer:
     """A trainer that has made no step yet. `method` is "router", "prune" or "finetune"; `threads`, `memory_limit`, `conventions` and `config`
     are as for `Trainer`, everything else is a setting."""
-    keep: list[Any] = []
-    options = {name: settings.pop(name) for name in _MAKE if name in settings}
-    made = Trainer(model, _settings(method, data, settings, keep), **options)
-    made._keep = keep  # type: ignore[attr-defined]  # files of arrays go when the trainer does
-    return made
+    options = _split(settings, _MAKE)
+    with _source(data) as source:
+        return Trainer(model, _settings(method, source, settings), **options)
 
 
 def estimate(model: str | os.PathLike[str], method: str, data: Any = None, **settings: Any) -> dict[str, Any]:
     """The memory that `trainer` with these arguments would need, by a dry run."""
-    keep: list[Any] = []
-    options = {name: settings.pop(name) for name in _MAKE if name in settings}
+    options = _split(settings, _MAKE)
     options.pop("memory_limit", None)
-    return Trainer.estimate(model, _settings(method, data, settings, keep), **options)
+    # A state that is there already is no matter for an estimate.
+    _split(settings, ("state", "resume", "save_every"))
+    with _source(data) as source:
+        return Trainer.estimate(model, _settings(method, source, settings), **options)
 
 
 def _learn(method: str, model: Any, data: Any, settings: dict[str, Any]) -> Trainer:
-    run = {name: settings.pop(name) for name in _RUN if name in settings}
+    run = _split(settings, _RUN)
     made = trainer(model, method, data, **settings)
     try:
         made.run(**run)
     except BaseException as stopped:
-        stopped.trainer = made  # type: ignore[attr-defined]
+        try:
+            stopped.trainer = made  # type: ignore[attr-defined]
+        except AttributeError:
+            pass  # an exception of the callback's own without room for attributes
         raise
     return made
 
@@ -157,29 +164,34 @@ def finetune(
 
 def sweep(
     model: Model, router: Plan | Mapping[str, Any], thresholds: Sequence[float] = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9), *,
-    threads: int = 0, **request: Any,
+    threads: int = 0, repeat: int = 3, **request: Any,
 ) -> list[dict[str, float]]:
-    """What each threshold of a router gives: "removed" (share of sub-layers not computed), "ideal" (ratio of operations), "speedup" (by the clock,
-    beside a full run of the same request) and "error" (root mean square difference of the final states from the full run's).
+    """What each threshold of a router gives, a dict a threshold: "threshold", "removed" (share of all sub-layers that are not computed),
+    "ideal" (ratio of the arithmetic), "speedup" (by the clock, beside full runs of the same request that take turns with it; the median
+    of `repeat` of both) and "error" (root mean square difference of the final states from the full run's).
 
-    request: as for `Session.sample`; steps must be the router's.
+    request: as for `Session.sample`; steps are the router's. Raises InvalidArgumentError for a plan without a learned router.
     """
-    described = router.describe()["methods"][0] if isinstance(router, Plan) else dict(router)
-    request = {"decode": False, **request}
-    with model.session(threads=threads) as session:
-        full = session.sample(**request)
-        rows = []
+    described = dict(router) if not isinstance(router, Plan) else next(
+        (entry for entry in router.describe()["methods"] if "logits" in entry), {})
+    if "logits" not in described:
+        raise InvalidArgumentError("a sweep needs a plan with a learned router")
+    entry = {key: value for key, value in described.items() if key not in ("method", "policy", "seed")}
+    request = {"decode": False, "steps": len(entry["logits"]), **request}
+    rows = []
+    with model.session(threads=threads) as plain:
+        full = plain.sample(**request)
         for threshold in thresholds:
-            entry = {**{key: value for key, value in described.items() if key != "method"}, "threshold": threshold}
-            with Plan(l2c=entry) as plan, model.session(plan=plan, threads=threads) as cached:
-                plain = session.sample(**request)
+            with Plan(l2c={**entry, "threshold": float(threshold)}) as plan, model.session(plan=plan, threads=threads) as cached:
                 fast = cached.sample(**request)
+                seconds = np.array([[session.sample(**request).stats["seconds"] for session in (plain, cached)]
+                                    for _ in range(max(1, repeat))])
             totals = fast.stats["totals"]
             sites = totals["computed"] + totals["reused"] + totals["skipped"]
+            slow, quick = np.median(seconds, axis=0)
             rows.append({
                 "threshold": float(threshold), "removed": 1 - totals["computed"] / sites,
-                "ideal": full.stats["totals"]["flops"] / totals["flops"],
-                "speedup": plain.stats["seconds"] / fast.stats["seconds"],
+                "ideal": full.stats["totals"]["flops"] / totals["flops"], "speedup": float(slow / quick),
                 "error": float(np.sqrt(np.mean((fast.latents - full.latents) ** 2))),
             })
     return rows

@@ -13,8 +13,8 @@ import numpy as np
 from . import _arrays, _ffi
 from ._events import run_interruptibly
 from ._handle import Handle, new_handle
-from .errors import Cancelled, error_for
-from .plan import Plan
+from .errors import BusyError, Cancelled, InvalidArgumentError, error_for
+from .plan import Plan, _plain
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,19 @@ def _event(raw: _ffi.TrainingEvent) -> TrainingEvent:
 
 
 class _Listener:
-    """Passes events on and keeps what the receivers raised: no exception may cross the C call."""
+    """Passes events on and keeps what the receivers raised in `failure`: no exception may cross the C call."""
 
     def __init__(self, callback: Callable[[TrainingEvent], Any] | None, progress: bool, log: Any, every: int) -> None:
         self.failure: BaseException | None = None
-        self._callback, self._every = callback, max(1, every)
+        if every < 1:
+            raise ValueError(f"log_every must be at least 1, not {every}")
+        self._callback, self._every = callback, every
         self._log = open(log, "a", encoding="utf-8") if log is not None else None
         self._bar: Any = None
         self._wants_bar = progress
-        self.function = _ffi.TrainingCallback(self._tell)
+        needed = progress or callback is not None or log is not None
+        # Kept here so that the trampoline lives as long as the call.
+        self.function = _ffi.TrainingCallback(self._tell) if needed else _ffi.TrainingCallback()
 
     def _tell(self, _user: Any, event: Any) -> int:
         try:
@@ -59,7 +63,7 @@ class _Listener:
                 self._log.write(raw.json.decode("utf-8") + "\n")
                 self._log.flush()
             return int(bool(self._callback(_event(raw)))) if self._callback is not None else 0
-        except BaseException as failure:  # noqa: BLE001 - raised again by `finish`
+        except BaseException as failure:  # noqa: BLE001 - raised again by `Trainer.run`
             self.failure = failure
             return 1
 
@@ -84,7 +88,10 @@ class _Listener:
 def _request(path: Any, settings: Mapping[str, Any], threads: int, memory_limit: int, conventions: str | None,
              config: Any) -> tuple[tuple[Any, ...], list[Any]]:
     """The arguments that creating and estimating share, and what must outlive the call."""
-    text = json.dumps(settings, allow_nan=False).encode("utf-8")
+    try:
+        text = json.dumps(_plain(settings), allow_nan=False).encode("utf-8")
+    except ValueError as error:
+        raise InvalidArgumentError(f"the settings hold numbers that are not finite: {error}") from error
     model = _ffi.ModelOptions()
     _ffi.check(_ffi.lib.da_model_options_init, ctypes.byref(model), ctypes.sizeof(model))
     model.conventions = _ffi.encode_text(conventions, "conventions")
@@ -147,7 +154,7 @@ class Trainer(Handle):
         count = 0 if steps is None else _arrays.integer(steps, "steps", bits=64)
         if steps is not None and count == 0:
             return
-        listener = _Listener(callback, progress, log, log_every)
+        listener = _Listener(callback, progress, log, _arrays.integer(log_every, "log_every"))
 
         def work() -> tuple[int, str]:
             return _ffi.call(_ffi.lib.da_trainer_run, self._handle, count, listener.function, None)
@@ -175,11 +182,23 @@ class Trainer(Handle):
         return json.loads(_ffi.text_of(_ffi.lib.da_trainer_describe, self._handle))
 
     def evaluate(self, batches: int = 8) -> dict[str, float]:
-        """What was learned so far, measured on `batches` batches without chance: the same draws whenever it is asked."""
+        """What was learned so far, measured on `batches` batches without chance: the same draws whenever it is asked.
+
+        Router: "error" and "removed". Pruning: "loss" of the decided blocks, "loss_all_blocks". Weights: "loss". Ctrl-C stops it.
+        Raises as `run` does, UnsupportedError without data.
+        """
+        count = _arrays.integer(batches, "batches")
         # A size query would compute too; the text is always shorter than this.
         buffer, needed = ctypes.create_string_buffer(512), ctypes.c_size_t(0)
-        _ffi.check(_ffi.lib.da_trainer_evaluate, self._handle, _arrays.integer(batches, "batches"), buffer, len(buffer),
-                   ctypes.byref(needed))
+
+        def work() -> tuple[int, str]:
+            return _ffi.call(_ffi.lib.da_trainer_evaluate, self._handle, count, buffer, len(buffer), ctypes.byref(needed))
+
+        status, text = run_interruptibly(work, self._cancel_quietly)
+        if status == _ffi.DA_CANCELLED:
+            raise Cancelled("the evaluation was stopped")
+        if status != _ffi.DA_OK:
+            raise error_for(status, text)
         return json.loads(buffer.value)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -202,5 +221,8 @@ class Trainer(Handle):
     def __repr__(self) -> str:
         if self.closed:
             return "<diffaccel.Trainer closed>"
-        facts = self.describe()
+        try:
+            facts = self.describe()
+        except BusyError:
+            return f"<diffaccel.Trainer of {self._path!r}, at work>"
         return f"<diffaccel.Trainer of {self._path!r}: {facts['method']}, step {facts['step']} of {facts['steps']}>"
