@@ -39,7 +39,8 @@ import Testing
 
         func settings(_ method: String, _ more: [String: JSON] = [:]) -> JSON {
             var members: [String: JSON] = [
-                "method": .string(method), "data": data, "steps": .integer(6), "batch": .integer(3), "seed": .integer(5),
+                "method": .string(method), "data": data, "steps": .integer(6), "batch": .integer(3),
+                "seed": .integer(5),
             ]
             members.merge(more) { $1 }
             return .object(members)
@@ -56,10 +57,19 @@ import Testing
     static let variants: [(String, [String: JSON])] = [
         ("router", ["sampling_steps": .integer(4)]),
         ("router", ["sampling_steps": .integer(7), "period": .integer(3), "straight_through": .number(0.5)]),
-        ("router", ["sampling_steps": .integer(5), "trajectory": .string("own"), "guidance": .number(3), "period": .integer(2)]),
+        (
+            "router",
+            [
+                "sampling_steps": .integer(5), "trajectory": .string("own"), "guidance": .number(3),
+                "period": .integer(2),
+            ]
+        ),
         ("router", ["sampling_steps": .integer(6), "trajectory": .string("own"), "period": .integer(3)]),
         ("prune", ["pattern": .string("1:2"), "rank": .integer(2)]),
-        ("prune", ["groups": .array([[2, 3], [1, 1]].map { .array($0.map { .integer($0) }) }), "update": .string("full")]),
+        (
+            "prune",
+            ["groups": .array([[2, 3], [1, 1]].map { .array($0.map { .integer($0) }) }), "update": .string("full")]
+        ),
         ("prune", ["pattern": .string("2:4"), "update": .string("gates"), "recompute": .bool(true)]),
         ("prune", ["rule": .string("similarity"), "keep_count": .integer(2)]),
         ("prune", ["rule": .string("sensitivity"), "keep_count": .integer(2)]),
@@ -102,7 +112,8 @@ import Testing
         let (a, b) = ("\(course.tiny.directory.path)/a.safetensors", "\(course.tiny.directory.path)/b.safetensors")
         try whole.save(to: a)
         try second.save(to: b)
-        #expect(try FileBytes(path: a).contents(limit: 1 << 24).array == FileBytes(path: b).contents(limit: 1 << 24).array)
+        #expect(
+            try FileBytes(path: a).contents(limit: 1 << 24).array == FileBytes(path: b).contents(limit: 1 << 24).array)
     }
 
     @Test(arguments: variants.indices)
@@ -115,7 +126,9 @@ import Testing
         guard case .object(let members) = try trainer.describe(), case .object(let bytes)? = members["bytes"],
             let peak = bytes["peak"]?.asDouble
         else { return #expect(Bool(false), "no bytes") }
-        #expect(peak <= Double(estimate.peak) * 1.1 && peak >= Double(estimate.peak) * 0.8, "\(method) \(more): \(peak), \(estimate)")
+        #expect(
+            peak <= Double(estimate.peak) * 1.1 && peak >= Double(estimate.peak) * 0.8,
+            "\(method) \(more): \(peak), \(estimate)")
         var options = TrainerOptions()
         options.memoryLimit = Int(peak / 4)
         let error = failure {
@@ -142,7 +155,9 @@ import Testing
         #expect(try course.trainer("router", more).step == 3, "a stopped run writes its state")
         var fresh = more
         fresh["resume"] = .bool(false)
-        #expect(failure { _ = try course.trainer("router", fresh) }?.code == .invalidArgument, "a state is not overwritten unasked")
+        #expect(
+            failure { _ = try course.trainer("router", fresh) }?.code == .invalidArgument,
+            "a state is not overwritten unasked")
         var other = more
         other["l1"] = .number(0.5)
         let error = failure { _ = try course.trainer("router", other) }
@@ -218,8 +233,10 @@ import Testing
         let each = course.tiny.dit.grid * course.tiny.dit.grid * course.tiny.dit.width * 4
         for columns in [0, 1, 3, 100] {
             let trainer = try course.trainer(
-                "router", ["sampling_steps": .integer(4), "threshold": .number(0.99), "cache_limit": .integer(columns * each)])
-            guard let entry = try trainer.plan().entries.first as? LayerCachePlan, case .learned(let router) = entry.policy
+                "router",
+                ["sampling_steps": .integer(4), "threshold": .number(0.99), "cache_limit": .integer(columns * each)])
+            guard let entry = try trainer.plan().entries.first as? LayerCachePlan,
+                case .learned(let router) = entry.policy
             else { return #expect(Bool(false)) }
             let cached = (0..<4).filter { !router.isFull($0) }.map { router.keeps(row: $0) }
             let reused = (0..<8).count { column in cached.contains { !$0[column] } }
@@ -236,7 +253,8 @@ import Testing
         ("prune", "groups", .array([.array([.integer(1), .integer(2)])]), .invalidArgument),
         ("prune", "groups", .array([.integer(1)]), .format),
         ("prune", "rule", .string("best"), .format), ("finetune", "distillation", .string("masked"), .format),
-        ("finetune", "distillation", .string("logits"), .format), ("finetune", "learning_rate", .array([.integer(1)]), .format),
+        ("finetune", "distillation", .string("logits"), .format),
+        ("finetune", "learning_rate", .array([.integer(1)]), .format),
         ("other", "steps", .integer(1), .format),
     ])
     func badSettingsNameTheirPlace(method: String, name: String, value: JSON, code: DiffError.Code) throws {
@@ -254,7 +272,9 @@ import Testing
         let error = failure { try trainer.run() }
         #expect(error?.code == .notFinite && error?.message.contains("sample 3") == true)
         let step = trainer.step
-        #expect(failure { try trainer.run() }?.code == .notFinite && trainer.step == step, "the trainer stands where it stood")
+        #expect(
+            failure { try trainer.run() }?.code == .notFinite && trainer.step == step,
+            "the trainer stands where it stood")
         let label = try Course { _, labels in labels[7] = 6 }
         #expect(failure { _ = try label.trainer("finetune") }?.message.contains("label 6 at position 7") == true)
         let course = try Course()
@@ -269,7 +289,9 @@ import Testing
     }
 
     @Test func memoryStaysOverManySteps() throws {
-        for (method, more) in [("router", ["sampling_steps": JSON.integer(4)]), ("prune", ["pattern": .string("1:2")]), ("finetune", [:])] {
+        for (method, more) in [
+            ("router", ["sampling_steps": JSON.integer(4)]), ("prune", ["pattern": .string("1:2")]), ("finetune", [:]),
+        ] {
             let course = try Course()
             var long = more
             long["steps"] = .integer(200)

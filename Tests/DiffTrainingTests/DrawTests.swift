@@ -1,8 +1,9 @@
 import DiffCheckpoint
 import DiffTensor
-@testable import DiffTraining
 import TestSupport
 import Testing
+
+@testable import DiffTraining
 
 /// Which samples and numbers a step gets, and which steps a router is taught.
 @Suite struct DrawTests {
@@ -34,7 +35,8 @@ import Testing
             #expect(Set(shown).count == shown.count && shown.allSatisfy { (0..<count).contains($0) })
         }
         let again = try BatchSource(data, size: size, seed: 9, budget: nil)
-        #expect(again.indices(2 * batches) == source.indices(2 * batches), "order does not depend on what was asked before")
+        #expect(
+            again.indices(2 * batches) == source.indices(2 * batches), "order does not depend on what was asked before")
     }
 
     @Test func fewerSamplesThanABatchAreDrawn() throws {
@@ -86,11 +88,16 @@ import Testing
                 for group in groups { #expect(group.cached == (0..<group.cached.count).map { group.full - 1 - $0 }) }
             }
         }
-        #expect(CachedGroup.all(steps: 4, period: 2) == [CachedGroup(full: 3, cached: [2]), CachedGroup(full: 1, cached: [0])])
+        #expect(
+            CachedGroup.all(steps: 4, period: 2) == [
+                CachedGroup(full: 3, cached: [2]), CachedGroup(full: 1, cached: [0]),
+            ])
     }
 
     @Test func schedulesReachTheirEnds() {
-        #expect(Schedule.linear(4, 0.1).value(0, of: 10) == 4 && abs(Schedule.linear(4, 0.1).value(9, of: 10) - 0.1) < 1e-12)
+        #expect(
+            Schedule.linear(4, 0.1).value(0, of: 10) == 4 && abs(Schedule.linear(4, 0.1).value(9, of: 10) - 0.1) < 1e-12
+        )
         #expect(Schedule.cosine(2, 1).value(0, of: 8) == 2 && Schedule.cosine(2, 1).value(4, of: 8) == 1.5)
         #expect(Schedule.linear(3, 1).value(0, of: 1) == 3 && Schedule.constant(7).value(5, of: 6) == 7)
     }

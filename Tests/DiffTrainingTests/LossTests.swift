@@ -50,7 +50,8 @@ import Testing
     func theDiffusionLossHasItsGradient(channels: Int, learnsVariance: Bool) throws {
         let loss = try DiffusionLoss(.dit)
         let batch = try Batch(
-            loss, channels: channels, outputs: learnsVariance ? 2 * channels : channels, side: 3, t: [1, 417, 999], seed: 3)
+            loss, channels: channels, outputs: learnsVariance ? 2 * channels : channels, side: 3, t: [1, 417, 999],
+            seed: 3)
         let gradient = try Tensor([Float](repeating: 0, count: batch.output.shape.count), batch.output.shape)
         let terms = try loss.evaluate(
             batch.output, x0: batch.x0, xt: batch.xt, noise: batch.noise, t: batch.t, weight: 0.7, addingTo: gradient)
