@@ -134,7 +134,7 @@ def main():
         target.mkdir(exist_ok=True)
         for file in ("config.json", "model.safetensors"):
             shutil.copy(folders[best][0] / file, target / file)
-        shutil.copy(options.out / "router-on-pruned.json", target / "router-20.json")
+        shutil.copy(options.out / "router-on-pruned.json", target / "plan-ddim20.json")
         (quality.FOLDER / "keep-half.json").write_text(json.dumps({"methods": [{"method": "depth", "keep": folders["learned"][1]["keep"]}]}) + "\n")
 
 

@@ -91,7 +91,7 @@ def main():
     (options.out / "routers-tables.json").write_text(json.dumps(tables, indent=1, ensure_ascii=False) + "\n")
     if options.install:
         for steps in options.steps:
-            shutil.copy(options.out / f"router-{steps}-own.json", quality.FOLDER / f"router-{steps}.json")
+            shutil.copy(options.out / f"router-{steps}-own.json", quality.FOLDER / f"plan-ddim{steps}.json")
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ SETTINGS = {
 
 def data(args):
     """A safetensors file of random latents and labels, written once."""
-    from safetensors.numpy import save_file
-
     path = common.CACHE / "learning-latents.safetensors"
     if not path.exists():
+        from safetensors.numpy import save_file
+
         path.parent.mkdir(parents=True, exist_ok=True)
         g = np.random.default_rng(0)
         save_file({"latents": g.standard_normal((256, 4, 32, 32), dtype=np.float32),
@@ -39,9 +39,12 @@ def data(args):
 def ours(method, args):
     """A function that makes one step, and one that describes the trainer."""
     import diffaccel
-    import random_dit
 
-    folder = random_dit.checkpoint(args.size, "official", seed=args.seed)
+    folder = args.folder
+    if folder is None:
+        import random_dit  # imports torch, which has no place in a process whose memory is ours
+
+        folder = random_dit.checkpoint(args.size, "official", seed=args.seed)
     trainer = diffaccel.learn.trainer(folder, method, data(args), batch=args.batch, steps=100_000, threads=args.threads,
                                       recompute=args.recompute, **SETTINGS[method])
     return (lambda: trainer.run(1)), trainer
@@ -73,8 +76,10 @@ def theirs(method, args):
 
 def memory(method, who, args):
     """Peak resident bytes of a process that makes three steps."""
+    import random_dit
+
     command = [sys.executable, __file__, "--only", f"{who}:{method}", "--size", args.size, "--batch", str(args.batch),
-               "--threads", str(args.threads)]
+               "--threads", str(args.threads), "--folder", str(random_dit.checkpoint(args.size, "official", seed=args.seed))]
     if args.recompute and who == "ours":
         command.append("--recompute")
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
@@ -93,7 +98,8 @@ def main():
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--methods", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     parser.add_argument("--recompute", action="store_true", help="ours: blocks keep their input only")
-    parser.add_argument("--only", help="who:method, for the memory of one process")
+    parser.add_argument("--only", help="who:method, for the memory of one process (used by the script itself)")
+    parser.add_argument("--folder", help="its checkpoint")
     args = parser.parse_args()
     if args.only:
         return measure_alone(args)

@@ -3,19 +3,18 @@ import DiffAccel
 import DiffCheckpoint
 import Glibc
 
-/// `diffaccel demo`: the same pictures with and without caching, and what they cost.
+/// `diffaccel demo`: the same pictures from the plain model and from what was learned to make it faster, and what they cost.
 struct DemoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "demo",
-        abstract: "Samples a grid of the bundled model with and without caching, and compares.",
+        abstract: "Samples a grid of the bundled model with and without acceleration, and compares.",
         discussion: """
             Example: diffaccel demo --model Models/fashion-dit --out out
 
             Writes grid-plain.png, and for each plan grid-PLAN.png and plan-PLAN.png (what it computes and what it reuses). \
-            All grids start from the same noise. A learned plan beside the model (plan-ddim50.json) is used when there is one.
+            All grids start from the same noise. A router beside the model that was learned for as many steps (plan-ddim20.json), \
+            and a model of half the depth in the folder of the same name with -half behind it, take part when they are there.
             """)
-
-    private static let learnedPlan = "plan-ddim50.json"
 
     @Option(help: "Folder of the model.")
     var model = "Models/fashion-dit"
@@ -24,7 +23,7 @@ struct DemoCommand: ParsableCommand {
     var out = "out"
 
     @Option(help: "Sampling steps of DDIM.")
-    var steps = 50
+    var steps = 20
 
     @Option(help: "Samples of each class.")
     var count = 10
@@ -40,10 +39,11 @@ struct DemoCommand: ParsableCommand {
 
     @OptionGroup(title: "Session") var sessionOptions: SessionOptionGroup
 
-    /// What came out of a plan.
+    /// A model under a plan, and what came out of it.
     private struct Outcome {
         let plan: NamedPlan
         let session: Session
+        var model: Model { session.model }
         var collected = Collected()
         var seconds: Double { collected.statistics?.seconds ?? 0 }
         var flops: Double { collected.statistics?.flops ?? 0 }
@@ -71,6 +71,7 @@ struct DemoCommand: ParsableCommand {
         for plan in try plans() {
             outcomes.append(Outcome(plan: plan, session: try sessionOptions.session(model, plan.plan)))
         }
+        outcomes += try pruned()
         var request = SampleRequest(
             labels: (0..<min(10, max(1, facts.classes))).flatMap { Array(repeating: $0, count: count) })
         request.steps = steps
@@ -81,19 +82,40 @@ struct DemoCommand: ParsableCommand {
                     + outcomes.map(\.plan.name).joined(separator: ", "))
         }
         try sample(&outcomes, Batches.split(request, size: 20, facts))
-        let files = try write(outcomes, model)
+        let files = try write(outcomes)
         if json { printJSON(outcomes) } else { printTable(outcomes, files) }
     }
 
     private func plans() throws(DiffError) -> [NamedPlan] {
         var plans: [NamedPlan] = []
-        let learned = "\(model)/\(Self.learnedPlan)"
-        if plan.isEmpty, unsafe access(learned, R_OK) == 0 {
-            let read = NamedPlan(name: "learned", plan: try Plan(contentsOf: learned))
-            if read.learnedSteps ?? steps == steps { plans.append(read) }
+        if plan.isEmpty, let learned = try learnedPlan(besides: model) {
+            plans.append(NamedPlan(name: "learned", plan: learned))
         }
         for name in plan.isEmpty ? ["alternate", "interval:3"] : plan { plans.append(try NamedPlan.read(name)) }
         return plans
+    }
+
+    /// The router in the folder of a model that was learned for this number of steps.
+    private func learnedPlan(besides folder: String) throws(DiffError) -> Plan? {
+        let path = "\(folder)/plan-ddim\(steps).json"
+        return unsafe access(path, R_OK) == 0 ? try Plan(contentsOf: path) : nil
+    }
+
+    /// The model of half the depth, plain and with its own router.
+    private func pruned() throws(DiffError) -> [Outcome] {
+        let folder = "\(model)-half"
+        guard plan.isEmpty, unsafe access(folder, R_OK) == 0 else { return [] }
+        let half = try Model(folder)
+        var outcomes = [
+            Outcome(plan: NamedPlan(name: "half", plan: Plan()), session: try sessionOptions.session(half, Plan()))
+        ]
+        if let learned = try learnedPlan(besides: folder) {
+            outcomes.append(
+                Outcome(
+                    plan: NamedPlan(name: "half-learned", plan: learned),
+                    session: try sessionOptions.session(half, learned)))
+        }
+        return outcomes
     }
 
     /// Batch by batch, each with every plan in turn: a change in the machine's speed meets all of them.
@@ -118,7 +140,7 @@ struct DemoCommand: ParsableCommand {
         }
     }
 
-    private func write(_ outcomes: [Outcome], _ model: Model) throws(DiffError) -> [String] {
+    private func write(_ outcomes: [Outcome]) throws(DiffError) -> [String] {
         var files: [String] = []
         for outcome in outcomes {
             let path = "\(out)/grid-\(outcome.plan.name).png"
@@ -126,8 +148,8 @@ struct DemoCommand: ParsableCommand {
             files.append(path)
             guard !outcome.plan.plan.entries.isEmpty else { continue }
             let heat = "\(out)/plan-\(outcome.plan.name).png"
-            let preview = try model.preview(outcome.plan.plan, steps: steps)
-            try PNGWriter.write(HeatMap.draw(PlanGrid(preview, model)), to: heat)
+            let preview = try outcome.model.preview(outcome.plan.plan, steps: steps)
+            try PNGWriter.write(HeatMap.draw(PlanGrid(preview, outcome.model)), to: heat)
             files.append(heat)
         }
         return files
