@@ -4,6 +4,11 @@ import PackageDescription
 /// Faults planted for the tests of the tests (Tests/Canary); in no library that is meant for use.
 let canary: [SwiftSetting] = Context.environment["DIFFACCEL_CANARY"] == "1" ? [.define("CANARY")] : []
 
+/// The library that ships has no run-time checks for overlapping accesses to one variable, since a failed check ends the host's process.
+/// They stay in debug builds, which the Swift tests run. Objects with state belong to one thread at a time: a session or a trainer
+/// refuses a second caller, and what several threads share is behind a `Mutex`.
+let release: [SwiftSetting] = [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
+
 /// Every Swift target: language mode 6, unsafe uses spelled out, no warning tolerated, imports internal unless said.
 let strict: [SwiftSetting] =
     [
@@ -13,7 +18,7 @@ let strict: [SwiftSetting] =
         .enableUpcomingFeature("MemberImportVisibility"),
         .enableUpcomingFeature("InternalImportsByDefault"),
         .enableUpcomingFeature("ExistentialAny"),
-    ] + canary
+    ] + canary + release
 let tests: [SwiftSetting] = [.swiftLanguageMode(.v6), .enableUpcomingFeature("ExistentialAny")]
 
 /// Kernels stay fast in debug builds too; only the Swift around them is checked there.

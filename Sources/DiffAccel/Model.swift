@@ -120,6 +120,6 @@ extension ImageSampling {
         let c = network.configuration
         let x = try run.workspace.take(Shape(1, c.inChannels, c.inputSize, c.inputSize))
         _ = try network(x, t: run.filled(1, with: 0), y: [0], run)
-        return run.trace.flops[0]
+        return run.trace.flops.at(0) ?? 0
     }
 }

@@ -24,7 +24,7 @@ struct Rehearsal {
     }
 
     /// Floating-point operations of all calls (a multiply-add counts as 2).
-    var flops: Double { trace.flops.reduce(0, +) }
+    var flops: Double { trace.flops.each.reduce(0, +) }
 
     /// Outcomes of all calls at `sites`.
     func counts(_ sites: [Site]) -> SiteCounts {

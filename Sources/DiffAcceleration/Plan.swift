@@ -61,7 +61,7 @@ public struct Plan: Sendable {
     ) throws(DiffError) -> any PlanEntry {
         let isRouterFile = !object.has("method") && object.has("logits")
         let name = isRouterFile ? LayerCachePlan.method : try object.string("method")
-        guard let type = methods.first(where: { $0.method == name }) else {
+        guard let type = methods.each.first(where: { $0.method == name }) else {
             throw object.error("method", "no method \"\(name)\"; known: \(methodNames.joined(separator: ", "))")
         }
         return try type.init(object, files: files)

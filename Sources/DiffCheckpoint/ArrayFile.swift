@@ -77,10 +77,16 @@ public final class ArrayFile: Sendable {
             for index in Indices(below: count) {
                 unsafe target[index] = Float(raw.loadUnaligned(fromByteOffset: index, as: UInt8.self)) / 127.5 - 1
             }
-        default:
-            throw DiffError(
-                .unsupported, "\(path): \(type.rawValue) elements cannot be states (F32, F16, BF16, F64, U8 can)")
+        default: throw unreadable()
         }
+    }
+
+    /// Types whose elements ``read(from:into:scratch:)`` takes.
+    public static let readable: Set<ElementType> = [.f32, .f16, .bf16, .f64, .u8]
+
+    /// The error for elements of other types.
+    public func unreadable() -> DiffError {
+        DiffError(.unsupported, "\(path): \(type.rawValue) elements cannot be states (F32, F16, BF16, F64, U8 can)")
     }
 
     /// All elements as integers. Throws `unsupported` when they are none, `shape` for more than ``Limits/arrayElements``.

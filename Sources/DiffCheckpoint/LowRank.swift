@@ -25,22 +25,22 @@ extension Weights {
             throw DiffError(.invalidArgument, "LoRA of rank \(lora.rank) and alpha \(lora.alpha); ranks are 1...4096")
         }
         let scale = Float(lora.alpha / Double(lora.rank))
-        let names = ["lora_a.weight", "lora_b.weight"]
-        if has(names[0]) || has(names[1]) {
-            return (try tensor(names[0], [lora.rank, inputs]), try tensor(names[1], [outputs, lora.rank]), scale)
+        let (nameA, nameB) = ("lora_a.weight", "lora_b.weight")
+        if has(nameA) || has(nameB) {
+            return (try tensor(nameA, [lora.rank, inputs]), try tensor(nameB, [outputs, lora.rank]), scale)
         }
         let shapes = (try Shape(lora.rank, inputs), try Shape(outputs, lora.rank))
         let a = try blank(shapes.0)
         let b = try blank(shapes.1)
         // A stream for each layer, so that one layer's start does not depend on which others there are.
-        var random = TorchRandom(seed: lora.seed &+ Self.hash(full(names[0])))
+        var random = TorchRandom(seed: lora.seed &+ Self.hash(full(nameA)))
         if let values = unsafe a.floats, let zeros = unsafe b.floats {
             let bound = 1 / Float(inputs).squareRoot()
             unsafe random.uniform(values, count: shapes.0.count)
             for index in Indices(below: shapes.0.count) { unsafe values[index] = (2 * values[index] - 1) * bound }
-            unsafe zeros.update(repeating: 0, count: shapes.1.count)
+            unsafe zeros.update(repeating: 0, count: max(0, shapes.1.count))
         }
-        return (parameters.add([full(names[0])], a), parameters.add([full(names[1])], b), scale)
+        return (parameters.add([full(nameA)], a), parameters.add([full(nameB)], b), scale)
     }
 
     private func blank(_ shape: Shape) throws(DiffError) -> Tensor {
@@ -52,6 +52,8 @@ extension Weights {
 
     /// FNV-1a.
     private static func hash(_ name: String) -> UInt64 {
-        name.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in Array(name.utf8).each { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        return hash
     }
 }

@@ -6,6 +6,18 @@ extension Array {
     @inlinable
     public func at(_ index: Int) -> Element? { index >= 0 && index < count ? self[index] : nil }
 
+    /// Lets `change` change the element at `index`; nothing happens outside of the array.
+    @inlinable
+    public mutating func update(at index: Int, _ change: (inout Element) -> Void) {
+        unsafe withUnsafeMutableBufferPointer { elements in
+            if index >= 0 && index < elements.count { unsafe change(&elements[index]) }
+        }
+    }
+
+    /// Puts `element` at `index`; nothing happens outside of the array.
+    @inlinable
+    public mutating func put(_ element: Element, at index: Int) { update(at: index) { $0 = element } }
+
     /// The elements in order. Array's own iterator leaves a bounds check in each turn of the loop.
     @inlinable
     public var each: EachElement<Element> { EachElement(self) }

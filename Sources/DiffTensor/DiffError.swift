@@ -46,7 +46,7 @@ public struct DiffError: Error, Sendable, Equatable {
         for scalar in text.unicodeScalars {
             let control = scalar.value < 0x20 || (scalar.value >= 0x7f && scalar.value < 0xa0)
             let piece = control && scalar != "\n" ? "\\u{\(String(scalar.value, radix: 16))}" : String(scalar)
-            bytes += piece.utf8.count
+            bytes &+= piece.utf8.count
             if bytes > maxMessageBytes - 3 { return out + "..." }
             out += piece
         }

@@ -41,9 +41,12 @@ public struct TorchRandom: Sendable {
     }
 
     private mutating func twist() {
-        for i in 0..<624 {
-            let bits = (state[i] & 0x8000_0000) | (state[(i + 1) % 624] & 0x7fff_ffff)
-            state[i] = state[(i + 397) % 624] ^ (bits >> 1) ^ ((bits & 1) == 0 ? 0 : 0x9908_b0df)
+        unsafe state.withUnsafeMutableBufferPointer { state in
+            guard state.count == 624 else { return }  // always is
+            for i in 0..<624 {
+                let bits = unsafe (state[i] & 0x8000_0000) | (state[(i + 1) % 624] & 0x7fff_ffff)
+                unsafe state[i] = state[(i + 397) % 624] ^ (bits >> 1) ^ ((bits & 1) == 0 ? 0 : 0x9908_b0df)
+            }
         }
         next = 0
     }

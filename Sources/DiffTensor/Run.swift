@@ -82,7 +82,7 @@ public final class Run {
     /// Question 1, asked by the block loop: the blocks of this network that run in the current call, in order.
     public func blocks(of layout: SiteLayout) -> [Int] {
         if allBlocks.indices.count != layout.blockCount {
-            allBlocks = BlockPlan(indices: Array(0..<layout.blockCount))
+            allBlocks = BlockPlan(indices: Array(Indices(below: layout.blockCount)))
         }
         plan = allBlocks
         stack.blocks(call, &plan)

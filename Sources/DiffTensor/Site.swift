@@ -47,8 +47,10 @@ public struct SiteLayout: Sendable, Equatable {
         return site
     }
 
-    /// What is known about `site`.
-    public func info(_ site: Site) -> SiteInfo { sites[site.number] }
+    /// What is known about `site`; nothing about one of another layout.
+    public func info(_ site: Site) -> SiteInfo {
+        sites.at(site.number) ?? SiteInfo(name: "", kind: .other, parent: nil, block: nil)
+    }
 
     /// The site called `name`, if there is one.
     public func site(named name: String) -> Site? { byName[name].map(Site.init(number:)) }
@@ -82,13 +84,13 @@ public struct SiteSet: Sendable, Equatable {
     public mutating func insert(_ site: Site) {
         let word = site.number >> 6
         while words.count <= word { words.append(0) }
-        words[word] |= 1 << UInt64(site.number & 63)
+        words.update(at: word) { $0 |= 1 << UInt64(truncatingIfNeeded: site.number & 63) }
     }
 
     /// Adds every site of `other`.
     public mutating func formUnion(_ other: SiteSet) {
         while words.count < other.words.count { words.append(0) }
-        for word in other.words.indices { words[word] |= other.words[word] }
+        for (word, bits) in other.words.numbered { words.update(at: word) { $0 |= bits } }
     }
 
     /// Whether no site is in the set.

@@ -20,8 +20,10 @@ public struct Trace: Sendable {
     /// Room for `calls` network calls of a network with `sites` sites; nothing is allocated afterwards.
     public init(calls: Int, sites: Int) {
         self.sites = sites
-        outcomes = Array(repeating: 0, count: max(1, calls) * max(0, sites))
-        flops = Array(repeating: 0, count: max(1, calls))
+        // Steps, lanes and sites are limited where they come in, far below these bounds.
+        let calls = min(max(1, calls), 1 << 31)
+        outcomes = Array(repeating: 0, count: calls &* min(max(0, sites), 1 << 31))
+        flops = Array(repeating: 0, count: calls)
     }
 
     /// Number of calls there is room for.
@@ -33,12 +35,11 @@ public struct Trace: Sendable {
 
     mutating func mark(_ site: Site, _ outcome: Outcome) {
         guard let current, site.number < sites else { return }
-        let place = current &* sites &+ site.number
-        if place >= 0, place < outcomes.count { outcomes[place] = outcome.rawValue }
+        outcomes.put(outcome.rawValue, at: current &* sites &+ site.number)
     }
 
     mutating func count(flops more: Double) {
-        if let current, current >= 0, current < flops.count { flops[current] += more }
+        if let current { flops.update(at: current) { $0 += more } }
     }
 
     /// What was done at `site` in `call`.

@@ -42,7 +42,7 @@ public struct WeightMatrix: Sendable {
         guard !isPacked, Self.packs, elements.shape.count > 0 else { return self }
         let shape = try Shape(Int(ck_packed_count(Int64(outputs), Int64(inputs))))
         let isVirtual = unsafe elements.raw == nil
-        let bytes = shape.count * dtype.size
+        let bytes = shape.count &* dtype.size
         let block = isVirtual ? Storage(virtual: bytes) : try Storage(byteCount: bytes, budget: budget)
         let packed = try Tensor(block, shape, dtype)
         if let from = unsafe elements.raw, let to = unsafe packed.raw {

@@ -34,21 +34,25 @@ public final class Workspace {
     /// A block of at least `bytes`. Throws `outOfMemory` or `overBudget`.
     public func block(_ bytes: Int) throws(DiffError) -> Storage {
         let sizeClass = Self.sizeClass(bytes)
-        for index in entries.indices
-        where entries[index].sizeClass == sizeClass && isKnownUniquelyReferenced(&entries[index].storage) {
-            return entries[index].storage
+        let free = unsafe entries.withUnsafeMutableBufferPointer { entries -> Storage? in
+            for index in Indices(below: entries.count) {
+                let isFree =
+                    unsafe entries[index].sizeClass == sizeClass && isKnownUniquelyReferenced(&entries[index].storage)
+                if isFree { return unsafe entries[index].storage }
+            }
+            return nil
         }
-        return try grow(sizeClass)
+        return if let free { free } else { try grow(sizeClass) }
     }
 
     /// Makes sure that every request `other` ever got at once can be answered without allocating. Throws `outOfMemory` or
     /// `overBudget`; blocks that were allocated until then stay.
     public func reserve(_ other: Workspace) throws(DiffError) {
-        var wanted: [Int: Int] = [:]
-        for entry in other.entries.each { wanted[entry.sizeClass, default: 0] += 1 }
-        for entry in entries.each { wanted[entry.sizeClass, default: 0] -= 1 }
-        for (sizeClass, count) in wanted.sorted(by: { $0.key < $1.key }).each {
-            for _ in Indices(below: count) { try grow(sizeClass) }
+        let held = entries.each.map(\.sizeClass).sorted()
+        var position = 0
+        for sizeClass in other.entries.each.map(\.sizeClass).sorted().each {
+            while let here = held.at(position), here < sizeClass { position &+= 1 }
+            if held.at(position) == sizeClass { position &+= 1 } else { try grow(sizeClass) }
         }
     }
 
@@ -65,8 +69,10 @@ public final class Workspace {
     /// Gives back every block that nobody uses.
     public func trim() {
         var kept: [Entry] = []
-        for index in entries.indices where !isKnownUniquelyReferenced(&entries[index].storage) {
-            kept.append(entries[index])
+        unsafe entries.withUnsafeMutableBufferPointer { entries in
+            for index in Indices(below: entries.count) {
+                if unsafe !isKnownUniquelyReferenced(&entries[index].storage) { unsafe kept.append(entries[index]) }
+            }
         }
         entries = kept
         bytes = kept.each.reduce(0) { Checked.sum($0, $1.sizeClass) }
@@ -75,7 +81,8 @@ public final class Workspace {
     /// Rounded up to 16 steps an octave (at most 6 % more), at least 4 KiB.
     static func sizeClass(_ bytes: Int) -> Int {
         let wanted = max(bytes, 4096)
-        let step = 1 << max(8, Int.bitWidth - wanted.leadingZeroBitCount - 5)
-        return (wanted + step - 1) / step * step
+        let step = 1 << max(8, Int.bitWidth &- wanted.leadingZeroBitCount &- 5)
+        guard let raised = Checked.add(wanted, step &- 1) else { return .max }
+        return raised & ~(step &- 1)
     }
 }

@@ -14,6 +14,7 @@ OWN = (
     "DiffModels",
     "DiffSampling",
     "DiffAcceleration",
+    "DiffTraining",
     "DiffAccel",
     "CBoundary",
     "DiffAccelC",

@@ -38,7 +38,8 @@ enum ImageDecoder: Sendable {
         let factor = autoencoder.configuration.factor
         let pixels = try run.workspace.take(
             Shape(
-                state.shape[0], autoencoder.configuration.outChannels, state.shape[2] * factor, state.shape[3] * factor)
+                state.shape[0], autoencoder.configuration.outChannels, state.shape[2] &* factor,
+                state.shape[3] &* factor)
         )
         for sample in Indices(below: state.shape[0]) {
             let one = try state.rows(sample, 1)

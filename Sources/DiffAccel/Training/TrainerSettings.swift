@@ -71,6 +71,9 @@ struct DataSettings {
     init(_ json: JSONObject) throws(DiffError) {
         try json.allow(only: ["path", "latents", "labels", "factor"])
         if let path = try json.optionalString("path") {
+            for name in ["latents", "labels"] where json.has(name) {
+                throw json.error(name, "the file \"path\" has both")
+            }
             (latents, labels) = (path, path)
         } else {
             (latents, labels) = (try json.string("latents"), try json.string("labels"))

@@ -59,15 +59,15 @@ public final class DepthPruning: Acceleration {
     /// Asks for nothing when all blocks are kept: that is the baseline.
     public func begin(_ opening: Opening) throws(DiffError) -> Interest {
         guard let layout = opening.layouts.first else { return Interest() }
-        mask = Array(repeating: false, count: layout.blockCount)
-        for block in keep.each where mask.indices.contains(block) { mask[block] = true }
+        mask = Array(repeating: false, count: max(0, layout.blockCount))
+        for block in keep.each { mask.put(true, at: block) }
         var interest = Interest()
-        interest.blocks = mask.contains(false)
+        interest.blocks = mask.each.contains(false)
         return interest
     }
 
     /// Leaves out what is not kept.
     public func blocks(_ call: Call, _ plan: inout BlockPlan) {
-        plan.indices.removeAll { !(mask.at($0) ?? false) }
+        plan.indices = plan.indices.each.filter { mask.at($0) ?? false }
     }
 }

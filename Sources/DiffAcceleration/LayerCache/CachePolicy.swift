@@ -22,21 +22,21 @@ public enum CachePolicy: Sendable, Equatable {
     /// router was made for other numbers of steps or sub-layers, `invalidArgument` for a bad ratio or interval.
     public func keeps(steps: Int, sublayers: Int) throws(DiffError) -> [[Bool]] {
         try check(steps: steps, sublayers: sublayers)
-        let full = [Bool](repeating: true, count: sublayers)
-        let nothing = [Bool](repeating: false, count: sublayers)
-        return (0..<steps).map { executed in
-            let index = steps - 1 - executed
+        let full = [Bool](repeating: true, count: max(0, sublayers))
+        let nothing = [Bool](repeating: false, count: max(0, sublayers))
+        return Indices(below: steps).map { executed in
+            let index = steps &- 1 &- executed
             guard executed > 0 else { return full }
             switch self {
             case .none: return full
-            case .interval(let every): return executed % every == 0 ? full : nothing
+            case .interval(let every): return executed % max(1, every) == 0 ? full : nothing
             case .alternate: return index % 2 == 1 ? full : nothing
             case .learned(let router): return router.isFull(index) ? full : router.keeps(row: index)
             case .random(let ratio, let seed):
-                let reused = Int((ratio * Double(sublayers)).rounded())
+                let reused = Checked.integer((ratio * Double(sublayers)).rounded()) ?? 0
                 return index % 2 == 1 ? full : Self.drawn(reused, of: sublayers, seed, index)
             case .shuffled(let router, let seed):
-                let reused = router.keeps(row: index).count { !$0 }
+                let reused = router.keeps(row: index).each.reduce(0) { $1 ? $0 : $0 &+ 1 }
                 return router.isFull(index) ? full : Self.drawn(reused, of: sublayers, seed, index)
             }
         }
@@ -75,13 +75,17 @@ public enum CachePolicy: Sendable, Equatable {
 
     /// The sub-layers outside a random subset of `reused`: every step has a stream of its own.
     private static func drawn(_ reused: Int, of sublayers: Int, _ seed: UInt64, _ index: Int) -> [Bool] {
-        var generator = TorchRandom(seed: seed &+ UInt64(index) &* 0x9e37_79b9)
-        var order = Array(0..<sublayers)
-        for i in stride(from: sublayers - 1, to: 0, by: -1) {
-            order.swapAt(i, Int(generator.next32() % UInt32(i + 1)))
+        var generator = TorchRandom(seed: seed &+ UInt64(truncatingIfNeeded: index) &* 0x9e37_79b9)
+        var order = Array(Indices(below: sublayers))
+        for drawn in Indices(below: sublayers &- 1) {
+            let i = sublayers &- 1 &- drawn
+            let j = Int(generator.next32() % max(1, UInt32(truncatingIfNeeded: i &+ 1)))
+            guard let a = order.at(i), let b = order.at(j) else { continue }
+            order.put(b, at: i)
+            order.put(a, at: j)
         }
-        var keeps = [Bool](repeating: true, count: sublayers)
-        for column in order.prefix(max(0, reused)) { keeps[column] = false }
+        var keeps = [Bool](repeating: true, count: max(0, sublayers))
+        for (place, column) in order.numbered where place < reused { keeps.put(false, at: column) }
         return keeps
     }
 }

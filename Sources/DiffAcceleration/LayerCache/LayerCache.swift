@@ -13,8 +13,9 @@ public final class LayerCache: Acceleration {
     private let policy: CachePolicy
     private var actions: [[Action]] = []
     private var column: [Int] = []
-    /// Kept outputs by lane and column.
-    private var kept: [[Tensor?]] = []
+    /// Kept outputs: those of one lane after those of the one before, by column.
+    private var kept: [Tensor?] = []
+    private var columns = 0
 
     /// A cache that follows `policy`.
     public init(_ policy: CachePolicy) { self.policy = policy }
@@ -28,11 +29,12 @@ public final class LayerCache: Acceleration {
         let sites = layout.sites(.attention, .mlp)
         let keeps = try policy.keeps(steps: opening.steps, sublayers: sites.count)
         actions = Self.compile(keeps)
-        kept = Array(repeating: Array(repeating: nil, count: sites.count), count: opening.lanes)
-        column = Array(repeating: -1, count: layout.sites.count)
+        columns = sites.count
+        kept = Array(repeating: nil, count: max(0, opening.lanes &* columns))
+        column = Array(repeating: -1, count: max(0, layout.sites.count))
         var interest = Interest()
-        for (index, site) in sites.enumerated() where actions.contains(where: { $0[index] != .compute }) {
-            column[site.number] = index
+        for (index, site) in sites.numbered where actions.each.contains(where: { $0.at(index) != .compute }) {
+            column.put(index, at: site.number)
             interest.modules.insert(site)
         }
         return interest
@@ -42,14 +44,16 @@ public final class LayerCache: Acceleration {
     private static func compile(_ keeps: [[Bool]]) -> [[Action]] {
         guard let width = keeps.first?.count else { return [] }
         var actions = keeps.map { $0.map { $0 ? Action.compute : .reuse } }
-        for column in 0..<width {
+        let last = actions.count &- 1
+        for column in Indices(below: width) {
             var wanted = false
-            for step in actions.indices.reversed() {
-                if actions[step][column] == .reuse {
-                    wanted = true
-                } else {
-                    if wanted { actions[step][column] = .computeAndKeep }
-                    wanted = false
+            for back in Indices(below: actions.count) {
+                actions.update(at: last &- back) { row in
+                    row.update(at: column) { action in
+                        let isReused = action == .reuse
+                        if wanted, !isReused { action = .computeAndKeep }
+                        wanted = isReused
+                    }
                 }
             }
         }
@@ -60,19 +64,22 @@ public final class LayerCache: Acceleration {
     public func module(
         _ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute
     ) throws(DiffError) -> Tensor {
-        let (index, lane, column) = (run.call.index, run.call.lane, column[site.number])
-        guard actions.indices.contains(index), kept.indices.contains(lane), column >= 0 else { return try compute() }
-        switch actions[index][column] {
+        guard let column = column.at(site.number), column >= 0, let action = actions.at(run.call.index)?.at(column)
+        else {
+            return try compute()
+        }
+        let place = run.call.lane &* columns &+ column
+        switch action {
         case .compute:
             return try compute()
         case .reuse:
-            guard let output = kept[lane][column], output.shape == input.shape else { return try compute() }
+            guard let output = kept.at(place) ?? nil, output.shape == input.shape else { return try compute() }
             return output
         case .computeAndKeep:
             // The old output goes first: its block can then serve as the new one's.
-            kept[lane][column] = nil
+            kept.put(nil, at: place)
             let output = try compute()
-            kept[lane][column] = output
+            kept.put(output, at: place)
             return output
         }
     }
@@ -82,6 +89,6 @@ public final class LayerCache: Acceleration {
 
     /// Bytes of the kept outputs.
     public var bytesHeld: Int {
-        kept.each.reduce(0) { $1.each.reduce($0) { Checked.sum($0, $1?.storage.byteCount ?? 0) } }
+        kept.each.reduce(0) { Checked.sum($0, $1?.storage.byteCount ?? 0) }
     }
 }

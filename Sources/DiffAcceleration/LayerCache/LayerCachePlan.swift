@@ -33,7 +33,7 @@ public struct LayerCachePlan: PlanEntry, Equatable {
         case "alternate": policy = .alternate
         case "interval": policy = .interval(every: try json.integer("interval", in: 1...1_000_000))
         case "random":
-            let seed = UInt64(try json.integer("seed", in: 0...Int(UInt32.max), default: 0))
+            let seed = UInt64(truncatingIfNeeded: try json.integer("seed", in: 0...Int(UInt32.max), default: 0))
             policy =
                 hasRouter
                 ? .shuffled(try Self.router(json, files), seed: seed)
@@ -60,7 +60,6 @@ public struct LayerCachePlan: PlanEntry, Equatable {
                 throw source.error("logits[\(index)]", "expected an array of numbers")
             }
             var logits: [Float] = []
-            logits.reserveCapacity(values.count)
             for (column, value) in values.numbered {
                 guard let number = value.asDouble else {
                     throw source.error("logits[\(index)][\(column)]", "expected a number")

@@ -43,7 +43,7 @@ public struct Router: Sendable, Equatable {
     public var sublayers: Int { logits.first?.count ?? 0 }
 
     /// Whether the step `index` (0 the cleanest) is a full one.
-    public func isFull(_ index: Int) -> Bool { index % period == period &- 1 }
+    public func isFull(_ index: Int) -> Bool { index % max(1, period) == period &- 1 }
 
     /// Which sub-layers of row `row` are computed.
     public func keeps(row: Int) -> [Bool] {

@@ -23,12 +23,12 @@ public struct AttentionRows: Sendable {
         batch = tensor.shape[0]
         rows = tensor.shape[1]
         width = tensor.shape[2] / parts
-        start = part * width
+        start = part &* width
         rowStride = tensor.shape[2]
     }
 
     var floats: UnsafePointer<Float>? { unsafe tensor.floats.map { unsafe UnsafePointer($0 + start) } }
-    var batchStride: Int { rows * rowStride }
+    var batchStride: Int { rows &* rowStride }
 
     func isSame(as other: AttentionRows) -> Bool { reads(other.tensor) && start == other.start }
 
@@ -52,11 +52,11 @@ extension Run {
             throw DiffError(
                 .shape, "attention: \(q.tensor.shape), \(k.tensor.shape), \(v.tensor.shape) with \(heads) heads")
         }
-        let headDim = q.width / heads
+        let headDim = q.width / max(1, heads)
         let out = try workspace.take(Shape(q.batch, q.rows, q.width))
         count(flops: 4 * Double(q.batch) * Double(q.rows) * Double(k.rows) * Double(q.width))
         let scratch = try scratch(
-            ck_attention_scratch(Int32(threads), Int64(q.rows), Int64(k.rows), Int64(headDim)))
+            ck_attention_scratch(Int32(clamping: threads), Int64(q.rows), Int64(k.rows), Int64(headDim)))
         if isLive {
             var arguments = unsafe attentionArguments(q, k, v, heads)
             unsafe arguments.out = out.floats
@@ -78,7 +78,7 @@ extension Run {
         unsafe (arguments.q_batch, arguments.q_row) = (Int64(q.batchStride), Int64(q.rowStride))
         unsafe (arguments.k_batch, arguments.k_row) = (Int64(k.batchStride), Int64(k.rowStride))
         unsafe (arguments.v_batch, arguments.v_row) = (Int64(v.batchStride), Int64(v.rowStride))
-        unsafe (arguments.out_batch, arguments.out_row) = (Int64(q.rows * q.width), Int64(q.width))
+        unsafe (arguments.out_batch, arguments.out_row) = (Int64(q.rows &* q.width), Int64(q.width))
         unsafe (arguments.batch, arguments.heads) = (Int64(q.batch), Int64(heads))
         unsafe (arguments.queries, arguments.keys) = (Int64(q.rows), Int64(k.rows))
         unsafe arguments.head_dim = Int64(headDim)
@@ -95,16 +95,16 @@ extension Run {
         }
         // Parts of one projection share a tensor, whose gradient is then filled part by part.
         var gradients: [(of: Tensor, gradient: Tensor)] = []
-        for rows in [q, k, v] where !gradients.contains(where: { rows.reads($0.of) }) {
+        for rows in [q, k, v].each where !gradients.each.contains(where: { rows.reads($0.of) }) {
             let gradient = try workspace.take(rows.tensor.shape)
-            let parts = [q, k, v].filter { $0.reads(rows.tensor) }
-            if parts.count * rows.width < rows.tensor.shape.last { fillZero(gradient) }
+            let parts = [q, k, v].each.filter { $0.reads(rows.tensor) }
+            if parts.count &* rows.width < rows.tensor.shape.last { fillZero(gradient) }
             gradients.append((rows.tensor, gradient))
         }
         count(flops: 10 * Double(q.batch) * Double(q.rows) * Double(k.rows) * Double(q.width))
         let headDim = q.width / max(1, heads)
         let scratch = try scratch(
-            ck_attention_backward_scratch(Int32(threads), Int64(q.rows), Int64(k.rows), Int64(headDim)))
+            ck_attention_backward_scratch(Int32(clamping: threads), Int64(q.rows), Int64(k.rows), Int64(headDim)))
         if isLive {
             var arguments = unsafe ck_attention_backward_args()
             unsafe arguments.forward = attentionArguments(q, k, v, heads)
@@ -115,14 +115,14 @@ extension Run {
             unsafe arguments.scratch = scratch?.base
             unsafe ck_attention_backward(poolHandle, &arguments)
         }
-        for (tensor, gradient) in gradients { try tape.give(gradient, to: tensor, self) }
+        for (tensor, gradient) in gradients.each { try tape.give(gradient, to: tensor, self) }
     }
 
     /// Where the gradient of `rows` begins.
     private func start(
         of rows: AttentionRows, in gradients: [(of: Tensor, gradient: Tensor)]
     ) -> UnsafeMutablePointer<Float>? {
-        let gradient = gradients.first { rows.reads($0.of) }?.gradient
+        let gradient = gradients.each.first { rows.reads($0.of) }?.gradient
         return unsafe gradient?.floats.map { unsafe $0 + rows.start }
     }
 }

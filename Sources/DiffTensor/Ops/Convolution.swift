@@ -35,14 +35,14 @@ extension Run {
         guard x.shape.rank == 4, weight.shape.rank == 4, weight.shape[1] == x.shape[1], window.stride > 0,
             (1...2).contains(window.upsample), kh > 0, kw > 0,
             (bias?.shape.count ?? weight.shape[0]) == weight.shape[0],
-            let outH = Self.extent(x.shape[2] * window.upsample, window.top, window.bottom, kh, window.stride),
-            let outW = Self.extent(x.shape[3] * window.upsample, window.left, window.right, kw, window.stride)
+            let outH = Self.extent(x.shape[2] &* window.upsample, window.top, window.bottom, kh, window.stride),
+            let outW = Self.extent(x.shape[3] &* window.upsample, window.left, window.right, kw, window.stride)
         else { throw DiffError(.shape, "convolution: input \(x.shape) with weight \(weight.shape)") }
         let out = try workspace.take(Shape(x.shape[0], weight.shape[0], outH, outW))
         if let residual, residual.shape != out.shape {
             throw DiffError(.shape, "convolution: a residual of \(residual.shape) for an output of \(out.shape)")
         }
-        count(flops: 2 * Double(out.shape.count) * Double(x.shape[1] * kh * kw))
+        count(flops: 2 * Double(out.shape.count) * Double(x.shape[1] &* kh &* kw))
         var arguments = unsafe ck_conv2d_args()
         unsafe arguments.x = UnsafePointer(x.floats)
         unsafe arguments.w = UnsafeRawPointer(weight.raw)
@@ -58,7 +58,7 @@ extension Run {
         unsafe (arguments.kh, arguments.kw, arguments.stride) = (Int64(kh), Int64(kw), Int64(window.stride))
         unsafe (arguments.pad_top, arguments.pad_left) = (Int64(window.top), Int64(window.left))
         unsafe arguments.upsample = Int64(window.upsample)
-        let scratch = try scratch(unsafe ck_conv2d_scratch(Int32(threads), &arguments))
+        let scratch = try scratch(unsafe ck_conv2d_scratch(Int32(clamping: threads), &arguments))
         guard isLive else { return out }
         unsafe arguments.scratch = scratch?.base
         unsafe ck_conv2d(poolHandle, &arguments)
@@ -66,7 +66,7 @@ extension Run {
     }
 
     private static func extent(_ size: Int, _ before: Int, _ after: Int, _ kernel: Int, _ stride: Int) -> Int? {
-        let room = size + before + after - kernel
-        return room < 0 ? nil : room / stride + 1
+        let room = size &+ before &+ after &- kernel  // extents of a shape and a few pixels
+        return room < 0 ? nil : room / max(1, stride) &+ 1
     }
 }

@@ -6,16 +6,16 @@ extension Run {
     public func channels(_ x: Tensor, _ first: Int, _ count: Int) throws(DiffError) -> Tensor {
         try refuseTracked(x, "a choice of channels")
         let (batch, all) = (x.shape[0], x.shape[1])
-        guard x.shape.rank == 4, first >= 0, count >= 0, count <= all, first <= all - count else {
+        guard x.shape.rank == 4, first >= 0, count >= 0, count <= all, first <= all &- count else {
             throw DiffError(.shape, "channels \(first)...+\(count) of a \(x.shape) tensor")
         }
         if count == all { return x }
-        let area = x.shape[2] * x.shape[3]
+        let area = x.shape[2] &* x.shape[3]
         let out = try workspace.take(Shape(batch, count, x.shape[2], x.shape[3]))
         guard isLive, let from = unsafe x.floats, let to = unsafe out.floats else { return out }
-        for sample in 0..<batch {
-            unsafe (to + sample * count * area).update(
-                from: from + (sample * all + first) * area, count: count * area)
+        for sample in Indices(below: batch) {
+            unsafe (to + sample &* count &* area).update(
+                from: from + (sample &* all &+ first) &* area, count: max(0, count &* area))
         }
         return out
     }
@@ -30,12 +30,12 @@ extension Run {
         }
         let out = try copy(x.rows(0, half))
         guard isLive, let c = unsafe x.floats, let result = unsafe out.floats, half > 0 else { return out }
-        let size = x.shape.count / x.shape[0]
-        let span = Int64(guided * x.shape[2] * x.shape[3])
-        for sample in 0..<half {
-            let conditional = unsafe c + sample * size
-            let unconditional = unsafe c + (half + sample) * size
-            let to = unsafe result + sample * size
+        let size = x.shape.count / max(1, x.shape[0])
+        let span = Int64(guided &* x.shape[2] &* x.shape[3])
+        for sample in Indices(below: half) {
+            let conditional = unsafe c + sample &* size
+            let unconditional = unsafe c + (half &+ sample) &* size
+            let to = unsafe result + sample &* size
             unsafe ck_axpby(nil, 1, conditional, -1, unconditional, to, span)
             unsafe ck_axpby(nil, 1, unconditional, scale, to, to, span)
         }
@@ -53,7 +53,7 @@ extension Run {
         guard isLive, let v = unsafe variance.floats, let z = unsafe noise.floats, let to = unsafe out.floats else {
             return out
         }
-        for i in 0..<noise.shape.count {
+        for i in Indices(below: noise.shape.count) {
             let weight = unsafe (v[i] + 1) / 2
             let logVariance = weight * maxLog + (1 - weight) * minLog
             unsafe to[i] = expf(0.5 * logVariance) * z[i]

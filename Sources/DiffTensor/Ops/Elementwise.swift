@@ -112,10 +112,12 @@ extension Run {
         let out = try copy(x)
         let (batch, channels) = (x.shape[0], x.shape[1])
         guard isLive, let base = unsafe out.floats, channels > 0, batch > 0 else { return out }
-        let area = x.shape.count / (batch * channels)
-        for sample in 0..<batch {
-            for i in (min(first, channels) * area)..<(channels * area) {
-                let at = sample * channels * area + i
+        let area = x.shape.count / max(1, batch &* channels)
+        let untouched = min(max(0, first), channels)
+        for sample in Indices(below: batch) {
+            let start = (sample &* channels &+ untouched) &* area
+            for i in Indices(below: (channels &- untouched) &* area) {
+                let at = start &+ i
                 unsafe base[at] = min(max(base[at], range.lowerBound), range.upperBound)
             }
         }

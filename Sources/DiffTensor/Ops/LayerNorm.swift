@@ -43,7 +43,7 @@ extension Run {
         count(flops: 16 * Double(x.shape.count))
         let scratch = try scratch(
             ck_layer_norm_backward_scratch(
-                Int32(threads), Int64(x.shape.rows), Int64(x.shape.last), Int64(norm.rowsPerSample)))
+                Int32(clamping: threads), Int64(x.shape.rows), Int64(x.shape.last), Int64(norm.rowsPerSample)))
         if isLive {
             var arguments = unsafe ck_layer_norm_backward_args()
             unsafe arguments.norm = norm.arguments

@@ -7,17 +7,17 @@ extension Run {
         guard x.shape.rank == 4, p > 0, h % p == 0, w % p == 0 else {
             throw DiffError(.shape, "a \(x.shape) tensor has no patches of \(p)")
         }
-        let out = try workspace.take(Shape(b, (h / p) * (w / p), c * p * p))
+        let (gh, gw) = (h / p, w / p)
+        let out = try workspace.take(Shape(b, gh &* gw, c &* p &* p))
         if isLive {
-            unsafe ck_patchify(
-                poolHandle, x.floats, out.floats, Int64(b), Int64(c), Int64(h / p), Int64(w / p), Int64(p))
+            unsafe ck_patchify(poolHandle, x.floats, out.floats, Int64(b), Int64(c), Int64(gh), Int64(gw), Int64(p))
         }
         guard let tape, x.isTracked else { return out }
         return tape.record(out) { (g, run) throws(DiffError) in
             let dx = try run.workspace.take(x.shape)
             if run.isLive {
                 unsafe ck_patchify_backward(
-                    run.poolHandle, g.floats, dx.floats, Int64(b), Int64(c), Int64(h / p), Int64(w / p), Int64(p))
+                    run.poolHandle, g.floats, dx.floats, Int64(b), Int64(c), Int64(gh), Int64(gw), Int64(p))
             }
             try run.tape?.give(dx, to: x, run)
         }
@@ -27,10 +27,12 @@ extension Run {
     public func unpatchify(
         _ x: Tensor, channels c: Int, gridHeight gh: Int, gridWidth gw: Int, patch p: Int
     ) throws(DiffError) -> Tensor {
-        guard x.shape.rank == 3, x.shape[1] == gh * gw, x.shape[2] == p * p * c else {
+        guard x.shape.rank == 3, gh >= 0, gw >= 0, p >= 0, c >= 0,
+            x.shape[1] == gh &* gw, x.shape[2] == p &* p &* c
+        else {
             throw DiffError(.shape, "\(x.shape) tokens are no \(gh) x \(gw) grid of \(p) x \(p) x \(c) patches")
         }
-        let out = try workspace.take(Shape(x.shape[0], c, gh * p, gw * p))
+        let out = try workspace.take(Shape(x.shape[0], c, gh &* p, gw &* p))
         if isLive {
             unsafe ck_unpatchify(
                 poolHandle, x.floats, out.floats, Int64(x.shape[0]), Int64(c), Int64(gh), Int64(gw), Int64(p))
@@ -62,7 +64,7 @@ extension Run {
     /// for an index outside the table.
     public func embedding(_ table: Tensor, _ indices: [Int]) throws(DiffError) -> Tensor {
         let out = try workspace.take(Shape(indices.count, table.shape.last))
-        for (position, index) in indices.enumerated() {
+        for (position, index) in indices.numbered {
             guard index >= 0, index < table.shape[0] else {
                 throw DiffError(
                     .invalidArgument, "index \(index) at position \(position) is outside 0..<\(table.shape[0])")
@@ -71,7 +73,8 @@ extension Run {
             var row = Int64(index)
             let width = table.shape.last
             unsafe ck_embedding(
-                table.raw, table.dtype.rawValue, &row, out.floats.map { unsafe $0 + position * width }, 1, Int64(width))
+                table.raw, table.dtype.rawValue, &row, out.floats.map { unsafe $0 + position &* width }, 1, Int64(width)
+            )
         }
         guard let tape, table.isTracked else { return out }
         return tape.record(out) { (g, run) throws(DiffError) in
@@ -87,7 +90,7 @@ extension Run {
     /// The samples of `x` twice in a row: the input of a guided pass ([x; x]).
     public func doubled(_ x: Tensor) throws(DiffError) -> Tensor {
         try refuseTracked(x, "a doubled batch")
-        let out = try workspace.take(x.shape.replacingFirst(x.shape[0] * 2))
+        let out = try workspace.take(x.shape.replacingFirst(x.shape[0] &* 2))
         if isLive, let from = unsafe x.floats, let to = unsafe out.floats {
             unsafe to.update(from: from, count: x.shape.count)
             unsafe (to + x.shape.count).update(from: from, count: x.shape.count)
@@ -110,10 +113,10 @@ extension Run {
             throw DiffError(.shape, "cannot enlarge \(x.shape) by \(factor)")
         }
         let (b, c, h, w) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
-        let out = try workspace.take(Shape(b, c, h * factor, w * factor))
+        let out = try workspace.take(Shape(b, c, h &* factor, w &* factor))
         if isLive {
             unsafe ck_upsample_nearest(
-                poolHandle, x.floats, out.floats, Int64(b * c), Int64(h), Int64(w), Int64(factor))
+                poolHandle, x.floats, out.floats, Int64(b &* c), Int64(h), Int64(w), Int64(factor))
         }
         return out
     }

@@ -42,7 +42,8 @@ extension Run {
         guard layout == CK_ROW_MAJOR || rows == CK_ROWS_OF_MATRIX else {
             throw DiffError(.internal, "linear: weights packed for matrices meet vectors of shape \(x.shape)")
         }
-        let scratch = try scratch(ck_linear_scratch(Int32(threads), Int64(k), weight.dtype.rawValue, rows, layout))
+        let scratch = try scratch(
+            ck_linear_scratch(Int32(clamping: threads), Int64(k), weight.dtype.rawValue, rows, layout))
         guard isLive else { return out }
         var arguments = unsafe ck_linear_args()
         unsafe arguments.x = UnsafePointer(x.floats)
@@ -100,7 +101,7 @@ extension Run {
     ) throws(DiffError) {
         count(flops: 2 * Double(size.m) * Double(size.n) * Double(size.k))
         let scratch = try scratch(
-            ck_product_scratch(Int32(threads), Int64(size.m), Int64(size.n), Int64(size.k)))
+            ck_product_scratch(Int32(clamping: threads), Int64(size.m), Int64(size.n), Int64(size.k)))
         guard isLive else { return }
         var arguments = unsafe ck_product_args()
         unsafe (arguments.a, arguments.lda, arguments.a_form) = unsafe (

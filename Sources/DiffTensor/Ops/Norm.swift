@@ -61,7 +61,7 @@ extension Run {
         unsafe arguments.weight = UnsafePointer(weight.floats)
         unsafe arguments.bias = UnsafePointer(bias.floats)
         unsafe (arguments.batch, arguments.channels) = (Int64(x.shape[0]), Int64(channels))
-        unsafe arguments.area = Int64(x.shape.count / max(1, x.shape[0] * channels))
+        unsafe arguments.area = Int64(x.shape.count / max(1, x.shape[0] &* channels))
         unsafe arguments.groups = Int64(groups)
         unsafe arguments.eps = eps
         unsafe arguments.act = activation.rawValue

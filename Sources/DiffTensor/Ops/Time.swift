@@ -10,7 +10,7 @@ public struct TimeFrequencies: Sendable {
     /// `half` frequencies.
     public init(half: Int, denominator: Float) {
         let scale = Float(-log(10000.0 as Double))
-        omega = (0..<max(0, half)).map { expf(scale * Float($0) / denominator) }
+        omega = Indices(below: half).map { expf(scale * Float($0) / denominator) }
     }
 }
 
@@ -18,13 +18,13 @@ extension Run {
     /// [cos(t ω_0) …, sin(t ω_0) …] for every time in `times` [batch]; gives [batch, 2 * half]. Cosines come first.
     public func timeFeatures(_ times: Tensor, _ frequencies: TimeFrequencies) throws(DiffError) -> Tensor {
         let (batch, half) = (times.shape.count, frequencies.omega.count)
-        let out = try workspace.take(Shape(batch, 2 * half))
+        let out = try workspace.take(Shape(batch, 2 &* half))
         guard isLive, let t = unsafe times.floats, let row = unsafe out.floats else { return out }
-        for sample in 0..<batch {
-            for k in 0..<half {
-                let angle = unsafe t[sample] * frequencies.omega[k]
-                unsafe row[sample * 2 * half + k] = cosf(angle)
-                unsafe row[sample * 2 * half + half + k] = sinf(angle)
+        for sample in Indices(below: batch) {
+            for (k, omega) in frequencies.omega.numbered {
+                let angle = unsafe t[sample] * omega
+                unsafe row[sample &* 2 &* half &+ k] = cosf(angle)
+                unsafe row[sample &* 2 &* half &+ half &+ k] = sinf(angle)
             }
         }
         return out
@@ -33,7 +33,7 @@ extension Run {
     /// A vector of `count` equal elements.
     public func filled(_ count: Int, with value: Float) throws(DiffError) -> Tensor {
         let out = try workspace.take(Shape(count))
-        if isLive, let base = unsafe out.floats { unsafe base.update(repeating: value, count: count) }
+        if isLive, let base = unsafe out.floats { unsafe base.update(repeating: value, count: max(0, count)) }
         return out
     }
 }

@@ -50,7 +50,7 @@ public final class Parameters: Sendable {
     /// All of them.
     public var all: [Parameter] { state.withLock { $0.all } }
     /// The trained ones, by node.
-    public var trained: [Parameter] { all.filter { $0.node != nil } }
+    public var trained: [Parameter] { all.each.filter { $0.node != nil } }
 }
 
 /// One gradient for each trained parameter, used again from step to step.
@@ -76,7 +76,7 @@ public final class ParameterGradients {
 
     /// Forgets the last pass.
     public func clear() {
-        for index in written.indices { written[index] = false }
+        for index in Indices(below: written.count) { written.put(false, at: index) }
     }
 
     /// The gradient of the parameter `node`; nil when nothing flowed back to it.
@@ -90,7 +90,7 @@ public final class ParameterGradients {
         else { throw DiffError(.internal, "a parameter without room for its gradient") }
         if !had {
             if !isWhole { run.fillZero(whole) }
-            written[tracking.node] = true
+            written.put(true, at: tracking.node)
         }
         let part = try Tensor(whole.storage, shape, .f32, offset: whole.offset &+ tracking.start)
         return (part, had || !isWhole)

@@ -25,7 +25,7 @@ extension Run {
 
     func fillZero(_ x: Tensor) {
         guard isLive, let base = unsafe x.floats else { return }
-        unsafe base.update(repeating: 0, count: x.shape.count)
+        unsafe base.update(repeating: 0, count: max(0, x.shape.count))
     }
 
     /// Copies the elements of `x` to those of `target`, which lives outside of the workspace; as many as both have.

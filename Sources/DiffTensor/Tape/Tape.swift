@@ -71,9 +71,10 @@ public final class Tape {
     /// Forgets all records.
     func clear() { drop(0, 0) }
 
+    @inline(never)
     private func drop(_ entriesKept: Int, _ slotsKept: Int) {
-        while entries.count > entriesKept { _ = entries.popLast() }
-        while slots.count > slotsKept { _ = slots.popLast() }
+        while entries.count > max(0, entriesKept), entries.popLast() != nil {}
+        while slots.count > max(0, slotsKept), slots.popLast() != nil {}
     }
 
     // MARK: Backward
@@ -86,9 +87,9 @@ public final class Tape {
     }
 
     private func play(downTo kept: Int, _ run: Run) throws(DiffError) {
-        while entries.count > kept, let entry = entries.popLast() {
+        while entries.count > max(0, kept), let entry = entries.popLast() {
             guard let slot = slots.at(entry.node &- parameters.count), let gradient = slot.gradient else { continue }
-            slots[entry.node &- parameters.count] = Slot()
+            slots.put(Slot(), at: entry.node &- parameters.count)
             try run.checkCancel()
             try entry.backward(gradient.reshaped(entry.shape), run)
         }
@@ -113,7 +114,7 @@ public final class Tape {
         }
         let place = tracking.node &- parameters.count
         if let slot = slots.at(place), slot.gradient == nil, tensor.shape.count == tracking.count {
-            slots[place] = Slot(gradient: gradient.detached, isOwned: owned)
+            slots.put(Slot(gradient: gradient.detached, isOwned: owned), at: place)
             return
         }
         let sum = try target(for: tensor, run)
@@ -143,7 +144,7 @@ public final class Tape {
             whole = try run.workspace.take(Shape(tracking.count))
             if !isWhole { run.fillZero(whole) }
         }
-        slots[place] = Slot(gradient: whole, isOwned: true)
+        slots.put(Slot(gradient: whole, isOwned: true), at: place)
         let part = try Tensor(whole.storage, tensor.shape, .f32, offset: whole.offset &+ tracking.start)
         return (part, slot.gradient != nil || !isWhole)
     }
@@ -157,7 +158,7 @@ public final class Tape {
             return (target.accumulates ? target.tensor : nil, target.tensor)
         }
         let out = try run.workspace.take(tensor.shape)
-        slots[place] = Slot(gradient: out, isOwned: true)
+        slots.put(Slot(gradient: out, isOwned: true), at: place)
         return (slot.gradient, out)
     }
 

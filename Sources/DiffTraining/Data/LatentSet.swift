@@ -17,12 +17,14 @@ public final class LatentSet: Sendable {
     private let factor: Float
 
     /// States and labels of files (see ``ArrayFile``); states are multiplied by `factor`, such as the 0.18215 of Stable Diffusion's
-    /// latents. Throws `shape` when they are not [N, (2,) C, h, w] and [N], `invalidArgument` for a label outside 0 ..< `classes`.
+    /// latents. Throws `shape` when they are not [N, (2,) C, h, w] and [N], `unsupported` for elements that cannot be states or labels,
+    /// `invalidArgument` for a label outside 0 ..< `classes`.
     public init(states: ArrayFile, labels: ArrayFile, factor: Double = 1, classes: Int) throws(DiffError) {
         let dims = states.shape.dims
         guard dims.count == 4 || (dims.count == 5 && states.shape[1] == 2) else {
             throw DiffError(.shape, "\(states.path): states \(states.shape), expected [N, C, h, w] or [N, 2, C, h, w]")
         }
+        guard ArrayFile.readable.contains(states.type) else { throw states.unreadable() }
         variants = dims.count == 5 ? 2 : 1
         sample = try Shape(Array(dims.suffix(3)))
         count = states.rows

@@ -14,7 +14,7 @@ final class BlockGates: Acceleration {
         block = Array(repeating: -1, count: layout.sites.count)
         var interest = Interest()
         for (index, site) in layout.sites(.block).numbered {
-            block[site.number] = index
+            block.put(index, at: site.number)
             interest.modules.insert(site)
         }
         return interest

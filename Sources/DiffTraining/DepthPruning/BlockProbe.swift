@@ -11,12 +11,12 @@ final class BlockProbe: Acceleration {
     func begin(_ opening: Opening) throws(DiffError) -> Interest {
         guard let layout = opening.layouts.first else { return Interest() }
         block = Array(repeating: -1, count: layout.sites.count)
-        cosines = Array(repeating: 0, count: layout.blockCount)
+        cosines = Array(repeating: 0, count: max(0, layout.blockCount))
         squares = cosines
         (tokens, elements) = (0, 0)
         var interest = Interest()
         for (index, site) in layout.sites(.block).numbered {
-            block[site.number] = index
+            block.put(index, at: site.number)
             interest.modules.insert(site)
         }
         return interest
@@ -41,8 +41,8 @@ final class BlockProbe: Acceleration {
             }
             cosine += xy / (max(xx.squareRoot(), 1e-8) * max(yy.squareRoot(), 1e-8))
         }
-        cosines[index] += cosine
-        squares[index] += square
+        cosines.update(at: index) { $0 += cosine }
+        squares.update(at: index) { $0 += square }
         if index == 0 {
             tokens &+= input.shape.rows
             elements &+= input.shape.count

@@ -157,17 +157,17 @@ public final class BlockRanking: LearningProcedure {
         return ["loss": .number(decided), "loss_all_blocks": .number(try evaluation.mean(count))]
     }
 
-    /// Everything the next batches depend on. Sums are kept as three f32 numbers, which hold all bits of a double: value and rests.
+    /// Everything the next batches depend on. A sum is kept as three f32 numbers that add up to it exactly.
     public func save() throws(DiffError) -> LearningState {
         var state = LearningState(method: Self.method, step: done, settings: settings.fingerprint)
         let sums = similarity + change + sensitivity + [baseline]
-        var (rows, rests): ([[Float]], [Double]) = ([], sums)
-        for _ in Indices(below: 3) {
-            let row = rests.map { Float($0) }
-            rests = zip(rests, row).map { $0 - Double($1) }
-            rows.append(row)
+        var (rest, parts) = (sums, [[Float]]())
+        for _ in 0..<3 {
+            let part = rest.map { Float($0) }
+            rest = zip(rest, part).map { $0 - Double($1) }
+            parts.append(part)
         }
-        try state.put(rows, as: "sums")
+        try state.put(parts, as: "sums")
         return state
     }
 
@@ -175,11 +175,10 @@ public final class BlockRanking: LearningProcedure {
     public func restore(_ state: LearningState) throws(DiffError) {
         try state.check(Self.method, settings.fingerprint, steps: steps)
         let depth = similarity.count
-        let width = 3 &* depth &+ 1
-        // From the smallest rest up: each addition is exact.
-        var sums = Array(repeating: 0.0, count: width)
-        for row in try state.rows("sums", [width, width, width]).reversed().each {
-            sums = zip(sums, row).map { $0 + Double($1) }
+        let rows = try state.rows("sums", Array(repeating: 3 &* depth &+ 1, count: 3))
+        // The smallest parts first: nothing is rounded away.
+        let sums = rows.reversed().reduce(Array(repeating: 0.0, count: 3 &* depth &+ 1)) { sums, part in
+            zip(sums, part).map { $0 + Double($1) }
         }
         similarity = Array(sums.prefix(depth))
         change = Array(sums.dropFirst(depth).prefix(depth))

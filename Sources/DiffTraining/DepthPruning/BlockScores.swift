@@ -16,8 +16,9 @@ public struct BlockScores: Sendable, Equatable {
         cancel: CancelFlag = CancelFlag()
     ) throws(DiffError) {
         let depth = network.layout.blockCount
-        (similarity, change) = (Array(repeating: 0, count: depth), Array(repeating: 0, count: depth))
-        for batch in batches {
+        similarity = Array(repeating: 0, count: max(0, depth))
+        change = similarity
+        for batch in batches.each {
             let probe = BlockProbe()
             let run = Run(pool: pool, budget: budget, stack: AccelerationStack([probe]), cancel: cancel)
             try run.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: batch.labels.count))
@@ -25,15 +26,18 @@ public struct BlockScores: Sendable, Equatable {
             _ = try network(batch.x, t: times, y: batch.labels, run)
             let share = 1 / Double(max(1, batches.count))
             for block in Indices(below: depth) {
-                similarity[block] += share * (probe.cosines.at(block) ?? 0) / Double(max(1, probe.tokens))
-                change[block] += share * (probe.squares.at(block) ?? 0) / Double(max(1, probe.elements))
+                let cosine = (probe.cosines.at(block) ?? 0) / Double(max(1, probe.tokens))
+                let square = (probe.squares.at(block) ?? 0) / Double(max(1, probe.elements))
+                similarity.update(at: block) { $0 += share * cosine }
+                change.update(at: block) { $0 += share * square }
             }
         }
     }
 
     /// The blocks left when the `count` most similar ones are removed; the last block is never removed.
     public func keptBySimilarity(removing count: Int) -> [Int] {
-        Self.kept(removing: count, of: similarity.dropLast().map { -$0 }, depth: similarity.count)
+        let removable = similarity.numbered.filter { $0.offset < similarity.count &- 1 }
+        return Self.kept(removing: count, of: removable.map { -$0.element }, depth: similarity.count)
     }
 
     /// The blocks left when the `count` ones that change the stream least are removed.
@@ -50,8 +54,8 @@ public struct BlockScores: Sendable, Equatable {
         return Indices(below: depth).filter { !removed.contains($0) }
     }
 
-    /// BK-SDM's rule as TinyFusion's code has it: the first half of the network keeps the first block of every pair, the second half the
-    /// last one.
+    /// BK-SDM's rule as TinyFusion's code has it: the first half of the network keeps the first block of every pair, the second half
+    /// the last one.
     public static func keptByPairs(depth: Int) -> [Int] {
         Indices(below: depth).filter { $0 < depth / 2 ? $0 % 2 == 0 : $0 % 2 == 1 }
     }

@@ -31,29 +31,31 @@ public struct GateGroup: Sendable, Equatable {
 
     private static func combinations(_ kept: Int, _ blocks: Int) -> [[Bool]] {
         var rows: [[Bool]] = []
-        var chosen = Array(0..<kept)
+        var chosen = Array(Indices(below: kept))
         while true {
-            var row = [Bool](repeating: false, count: blocks)
-            for position in chosen.each where row.indices.contains(position) { row[position] = true }
+            var row = [Bool](repeating: false, count: max(0, blocks))
+            for position in chosen.each { row.put(true, at: position) }
             rows.append(row)
             // The last position that can still move to the right moves, those after it follow closely.
-            guard let last = chosen.indices.last(where: { chosen[$0] < blocks - kept + $0 }) else { return rows }
-            let start = chosen[last] + 1
-            for index in last..<kept { chosen[index] = start + index - last }
+            var last = kept &- 1
+            while let position = chosen.at(last), position >= blocks &- kept &+ last { last &-= 1 }
+            guard let position = chosen.at(last) else { return rows }
+            for index in Indices(below: kept &- last) { chosen.put(position &+ 1 &+ index, at: last &+ index) }
         }
     }
 
     /// Groups over a network of `depth` blocks. Throws `invalidArgument` unless they cover it exactly.
     public static func groups(_ pairs: [(kept: Int, blocks: Int)], depth: Int) throws(DiffError) -> [GateGroup] {
-        var groups: [GateGroup] = []
-        var covered = 0
-        for pair in pairs.each {
-            groups.append(try GateGroup(kept: pair.kept, blocks: pair.blocks))
-            covered = Checked.sum(covered, pair.blocks)
+        for pair in pairs.each where pair.blocks < 1 || pair.kept < 1 || pair.kept > pair.blocks {
+            throw DiffError(.invalidArgument, "a group cannot keep \(pair.kept) of \(pair.blocks) blocks")
         }
-        guard covered == depth, !groups.isEmpty else {
+        // Before any candidate is listed: thousands of large groups would fill the memory.
+        let covered = pairs.reduce(0) { Checked.sum($0, $1.blocks) }
+        guard covered == depth, !pairs.isEmpty else {
             throw DiffError(.invalidArgument, "the groups hold \(covered) blocks, the network has \(depth)")
         }
+        var groups: [GateGroup] = []
+        for pair in pairs.each { groups.append(try GateGroup(kept: pair.kept, blocks: pair.blocks)) }
         return groups
     }
 }

@@ -24,7 +24,7 @@ public struct GateLogits: Sendable, Equatable {
     /// Logits of 0.02, as published: every candidate is as likely.
     public init(_ groups: [GateGroup]) {
         self.groups = groups
-        logits = groups.map { $0.candidates.map { _ in 0.02 } }
+        logits = groups.each.map { $0.candidates.each.map { _ in 0.02 } }
     }
 
     /// Given logits. Throws `format` when they do not fit the groups.
@@ -36,9 +36,9 @@ public struct GateLogits: Sendable, Equatable {
 
     /// Gumbel noise for `samples` samples as the published code draws it, group by group: [group][sample][candidate].
     public func noise(samples: Int, _ generator: inout TorchRandom) -> [[[Float]]] {
-        groups.map { group in
-            (0..<samples).map { _ in
-                group.candidates.map { _ in
+        groups.each.map { group in
+            Indices(below: samples).map { _ in
+                group.candidates.each.map { _ in
                     // -ln(Exp(1)); the uniform number is kept from 0.
                     var u: Float = 0
                     unsafe withUnsafeMutablePointer(to: &u) { unsafe generator.uniform($0, count: 1) }
@@ -50,7 +50,7 @@ public struct GateLogits: Sendable, Equatable {
 
     /// Noise that leaves the choice to the logits: evaluation without chance.
     public func stillness(samples: Int) -> [[[Float]]] {
-        groups.map { group in (0..<samples).map { _ in group.candidates.map { _ in 0 } } }
+        groups.each.map { group in Indices(below: samples).map { _ in group.candidates.each.map { _ in 0 } } }
     }
 
     /// Chooses a candidate for each sample and group.
@@ -59,13 +59,14 @@ public struct GateLogits: Sendable, Equatable {
         for (index, group) in groups.numbered {
             let row = logits.at(index) ?? []
             let groupNoise = noise.at(index) ?? []
-            let probabilities = groupNoise.map { draws in
+            let probabilities = groupNoise.each.map { draws in
                 Self.softmax(
-                    row.indices.map { (Float(scaling) * row[$0] + (draws.at($0) ?? 0)) / Float(temperature) })
+                    row.numbered.map { (Float(scaling) * $0.element + (draws.at($0.offset) ?? 0)) / Float(temperature) }
+                )
             }
-            let best = probabilities.map(Self.firstLargest)
+            let best = probabilities.each.map(Self.firstLargest)
             for block in Indices(below: group.blocks) {
-                masks.append(best.map { group.candidates.at($0)?.at(block) == true ? 1 : 0 })
+                masks.append(best.each.map { group.candidates.at($0)?.at(block) == true ? 1 : 0 })
             }
             soft.append(probabilities)
             choice.append(best)
@@ -78,17 +79,16 @@ public struct GateLogits: Sendable, Equatable {
         var gradients: [[Float]] = []
         var first = 0
         for (index, group) in groups.numbered {
-            var sums = group.candidates.map { _ in 0.0 }
+            var sums = group.candidates.each.map { _ in 0.0 }
             for (n, p) in (sample.soft.at(index) ?? []).numbered {
-                let dy = group.candidates.map { candidate in
+                let dy = group.candidates.each.map { candidate in
                     candidate.numbered.reduce(0.0) { sum, flag in
                         flag.element ? sum + Double(masks.at(first &+ flag.offset)?.at(n) ?? 0) : sum
                     }
                 }
-                let mean = zip(p, dy).reduce(0.0) { $0 + Double($1.0) * $1.1 }
+                let mean = dy.numbered.reduce(0.0) { $0 + Double(p.at($1.offset) ?? 0) * $1.element }
                 for (a, value) in dy.numbered {
-                    guard sums.indices.contains(a) else { continue }
-                    sums[a] += Double(p.at(a) ?? 0) * (value - mean) / sample.temperature
+                    sums.update(at: a) { $0 += Double(p.at(a) ?? 0) * (value - mean) / sample.temperature }
                 }
             }
             gradients.append(sums.map { Float(sample.scaling * $0) })
@@ -103,7 +103,9 @@ public struct GateLogits: Sendable, Equatable {
     }
 
     /// The largest probability of each group: how sure it is.
-    public func confidence(scaling: Double) -> [Float] { probabilities(scaling: scaling).map { $0.max() ?? 0 } }
+    public func confidence(scaling: Double) -> [Float] {
+        probabilities(scaling: scaling).each.map { $0.each.max() ?? 0 }
+    }
 
     /// The blocks to keep: the likeliest candidate of each group, the first one on ties.
     public var decision: [Int] {
@@ -124,9 +126,9 @@ public struct GateLogits: Sendable, Equatable {
     }
 
     static func softmax(_ row: [Float]) -> [Float] {
-        let most = row.max() ?? 0
+        let most = row.each.max() ?? 0
         let weights = row.map { expf($0 - most) }
-        let sum = weights.reduce(0, +)
+        let sum = weights.each.reduce(0, +)
         return weights.map { $0 / sum }
     }
 }

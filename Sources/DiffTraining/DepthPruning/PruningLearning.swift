@@ -20,6 +20,9 @@ public final class PruningLearning: LearningProcedure {
     /// The gates now, and their moving average, which decides.
     public private(set) var gates: GateLogits, average: GateLogits
 
+    /// Candidates times samples of a step; the draws are not charged to the budget.
+    private static let maxDraws = 1 << 24
+
     private let network: DiT
     private let passes: PruningStep
     private let optimiser: Optimiser
@@ -40,6 +43,13 @@ public final class PruningLearning: LearningProcedure {
         let pairs = settings.groups.map { (kept: $0.kept, blocks: $0.blocks) }
         gates = GateLogits(try GateGroup.groups(pairs, depth: c.depth))
         average = gates
+        let candidates = gates.logits.reduce(0) { Checked.sum($0, $1.count) }
+        guard let draws = Checked.multiply(candidates, settings.batch), draws <= Self.maxDraws else {
+            throw DiffError(
+                .invalidArgument,
+                "a batch of \(settings.batch) with \(candidates) candidates needs more than \(Self.maxDraws) draws a step"
+            )
+        }
         states = gates.logits.map { RowAdamW(count: $0.count) }
         try data.check(Shape(c.inChannels, c.inputSize, c.inputSize))
         batches = try BatchSource(data, size: settings.batch, seed: settings.seed, budget: resources.budget)

@@ -102,9 +102,10 @@ final class OwnTrajectory {
         learning.integers.put([position], for: "trajectory.position")
     }
 
-    func restore(_ learning: LearningState, _ run: Run) throws(DiffError) {
+    /// Goes on from a saved state whose position is one of `groups` groups. Throws `format`; nothing has changed then.
+    func restore(_ learning: LearningState, groups: Int) throws(DiffError) {
         guard let labels = learning.integers["trajectory.labels"],
-            let position = learning.integers["trajectory.position"]?.first,
+            let position = learning.integers["trajectory.position"]?.first, position < max(1, groups),
             labels.count == settings.batch || position == 0, labels.allSatisfy({ $0 < classRows })
         else { throw DiffError(.format, "the state has no trajectory of this size") }
         try learning.copy("trajectory", to: state)

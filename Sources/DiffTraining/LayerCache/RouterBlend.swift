@@ -31,9 +31,7 @@ final class RouterBlend: Acceleration {
             throw DiffError(.internal, "a router of \(weights.shape) for \(sublayers.count) sub-layers")
         }
         column = Array(repeating: -1, count: layout.sites.count)
-        for (index, site) in sublayers.numbered where column.indices.contains(site.number) {
-            column[site.number] = index
-        }
+        for (index, site) in sublayers.numbered { column.put(index, at: site.number) }
         kept = Array(repeating: nil, count: sublayers.count)
         var interest = Interest()
         interest.modules = SiteSet(sublayers)
@@ -45,9 +43,9 @@ final class RouterBlend: Acceleration {
         switch mode {
         case .plain: return try compute()
         case .keep:
-            kept[column] = nil
+            kept.put(nil, at: column)
             let output = try compute()
-            kept[column] = output.detached
+            kept.put(output.detached, at: column)
             return output
         case .blend:
             guard let old = kept.at(column) ?? nil, old.shape == input.shape else {

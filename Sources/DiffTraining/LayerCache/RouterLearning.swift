@@ -230,7 +230,7 @@ public final class RouterLearning: LearningProcedure {
         let widths = logits.rows.map(\.count)
         let restored = try RouterLogits(
             rows: state.rows("logits", widths), states: RowAdamW.restore("moments", widths, from: state))
-        try walk?.restore(state, run)
+        try walk?.restore(state, groups: groups.count)
         (logits, done) = (restored, state.step)
     }
 }

@@ -16,7 +16,7 @@ public struct RouterLogits: Sendable, Equatable {
     public init(steps: Int, sublayers: Int, _ generator: inout TorchRandom) {
         var rows: [[Float]] = []
         for _ in Indices(below: steps) {
-            var row = [Float](repeating: 0, count: sublayers)
+            var row = [Float](repeating: 0, count: max(0, sublayers))
             unsafe row.withUnsafeMutableBufferPointer { values in
                 if let base = values.baseAddress { unsafe generator.normal(base, count: values.count) }
             }
@@ -48,10 +48,12 @@ public struct RouterLogits: Sendable, Equatable {
     public mutating func step(
         row: Int, gradient: [Float], l1: Double, learningRate: Double, clamp: Float?
     ) -> [Float] {
-        guard rows.indices.contains(row), states.indices.contains(row) else { return [] }
-        let logitGradient = zip(scores(row: row), gradient).map { $0 * (1 - $0) * ($1 + Float(l1)) }
-        states[row].step(&rows[row], gradient: logitGradient, learningRate: learningRate)
-        if let clamp { rows[row] = rows[row].map { min(clamp, max(-clamp, $0)) } }
+        guard var values = rows.at(row), var state = states.at(row) else { return [] }
+        let logitGradient = zip(scores(row: row).each, gradient.each).map { $0 * (1 - $0) * ($1 + Float(l1)) }
+        state.step(&values, gradient: logitGradient, learningRate: learningRate)
+        if let clamp { values = values.each.map { min(clamp, max(-clamp, $0)) } }
+        rows.put(values, at: row)
+        states.put(state, at: row)
         return logitGradient
     }
 

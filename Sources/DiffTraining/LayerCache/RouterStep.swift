@@ -18,7 +18,7 @@ public final class RouterStep {
         /// Gradient of the mean of `errors` with respect to the weights of the fresh outputs, one for each sub-layer.
         public let gradient: [Float]
         /// The mean of `errors`.
-        public var error: Double { errors.reduce(0, +) / Double(max(1, errors.count)) }
+        public var error: Double { errors.each.reduce(0, +) / Double(max(1, errors.count)) }
     }
 
     /// The process on the sampler's steps; index 0 is the cleanest.
@@ -146,13 +146,13 @@ extension Run {
         }
         let gradient = try workspace.take(x.shape)
         let samples = x.shape[0]
-        var means = Array(repeating: 0.0, count: samples)
+        var means = Array(repeating: 0.0, count: max(0, samples))
         guard !isDry, let a = unsafe x.floats, let b = unsafe target.floats, let g = unsafe gradient.floats else {
             return (means, gradient)
         }
         let each = x.shape.count / max(1, samples)
         let factor = Float(2 * weight)
-        for sample in means.indices {
+        for sample in Indices(below: samples) {
             var sum = 0.0
             for index in Indices(below: each) {
                 let at = sample &* each &+ index
@@ -160,7 +160,7 @@ extension Run {
                 sum += Double(difference) * Double(difference)
                 unsafe g[at] = factor * difference
             }
-            means[sample] = sum / Double(max(1, each))
+            means.put(sum / Double(max(1, each)), at: sample)
         }
         return (means, gradient)
     }

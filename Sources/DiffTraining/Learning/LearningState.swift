@@ -31,7 +31,7 @@ public struct LearningState: Sendable {
         try SafetensorsWriter.write(tensors, metadata: metadata, to: path)
     }
 
-    /// Reads the state at `path`. Throws `io`, `format`.
+    /// Reads the state at `path`. Throws `io`, `format`, `notFinite` for a tensor with NaN or infinity.
     public init(contentsOf path: String, budget: MemoryBudget? = nil) throws(DiffError) {
         let table = try TensorTable(FileBytes(path: path))
         guard table.metadata["format"] == Self.format, let method = table.metadata["method"],
@@ -39,11 +39,14 @@ public struct LearningState: Sendable {
         else { throw DiffError(.format, "\(path): no saved state of learning") }
         self.init(
             method: method, step: step, settings: try JSON(parsing: table.metadata["settings"] ?? "", source: path))
+        let run = Run(pool: nil, budget: nil)
         for name in table.names.each {
             guard table.info(name)?.type == .f32 else {
                 throw DiffError(.format, "\(path): tensor \"\(name)\" of a state must be F32")
             }
-            tensors.put(try table.load(name, budget: budget), for: name)
+            let tensor = try table.load(name, budget: budget)
+            try run.requireFinite(tensor, "\(path): tensor \"\(name)\"")
+            tensors.put(tensor, for: name)
         }
         let numbers = try JSONObject(
             JSON(parsing: table.metadata["integers"] ?? "", source: path), source: path)

@@ -12,7 +12,7 @@ public struct DiffusionLoss: Sendable {
         /// Mean of (ε - ε̂)², and the bound in bits (0 without variance channels).
         public var mse: [Double], vb: [Double]
         /// The mean over samples of mse + vb.
-        public var mean: Double { zip(mse, vb).reduce(0) { $0 + $1.0 + $1.1 } / Double(max(1, mse.count)) }
+        public var mean: Double { zip(mse.each, vb.each).reduce(0) { $0 + $1.0 + $1.1 } / Double(max(1, mse.count)) }
     }
 
     /// The process with all its timesteps.
@@ -74,8 +74,8 @@ public struct DiffusionLoss: Sendable {
                 vb += cost.value / M_LN2
                 unsafe g[variance] += Float(cost.slope / M_LN2 * step.slope * share)
             }
-            result.mse[sample] = mse / Double(max(1, view.each))
-            result.vb[sample] = vb / Double(max(1, view.each))
+            result.mse.put(mse / Double(max(1, view.each)), at: sample)
+            result.vb.put(vb / Double(max(1, view.each)), at: sample)
         }
         return result
     }

@@ -11,7 +11,7 @@ public struct DistillationLoss: Sendable {
         /// Mean of (ε_student - ε_teacher)², and the divergence in bits.
         public var output: [Double], divergence: [Double]
         /// Distillation loss per sample.
-        public var kd: [Double] { zip(output, divergence).map { $0 + $1 } }
+        public var kd: [Double] { output.numbered.map { $0.element + (divergence.at($0.offset) ?? 0) } }
         /// The ordinary loss.
         public var ground: DiffusionLoss.Terms
     }
@@ -64,8 +64,8 @@ public struct DistillationLoss: Sendable {
                 divergence += cost.value / M_LN2
                 unsafe g[variance] += Float(cost.slope / M_LN2 * step.slope * share)
             }
-            result.output[sample] = output / Double(max(1, view.each))
-            result.divergence[sample] = divergence / Double(max(1, view.each))
+            result.output.put(output / Double(max(1, view.each)), at: sample)
+            result.divergence.put(divergence / Double(max(1, view.each)), at: sample)
         }
         return result
     }

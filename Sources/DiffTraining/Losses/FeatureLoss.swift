@@ -34,11 +34,11 @@ public struct FeatureLoss: Sendable, Equatable {
             throw DiffError(.shape, "features \(student.shape) and \(teacher.shape) cannot be compared")
         }
         let samples = student.shape[0], each = student.shape.count / max(1, samples)
-        var losses = Array(repeating: 0.0, count: samples)
+        var losses = Array(repeating: 0.0, count: max(0, samples))
         guard let s = unsafe student.floats, let t = unsafe teacher.floats, let g = unsafe gradient.floats else {
             return losses
         }
-        for sample in losses.indices {
+        for sample in Indices(below: samples) {
             let at = sample &* each
             let mine = unsafe bounds(s + at, each)
             let theirs = unsafe bounds(t + at, each)
@@ -53,7 +53,7 @@ public struct FeatureLoss: Sendable, Equatable {
                 unsafe g[at &+ index] = keepsA ? Float(difference) : 0
             }
             let share = 1 / Double(max(1, counted))
-            losses[sample] = sum * share
+            losses.put(sum * share, at: sample)
             let factor = Float(2 * weight * share)
             for index in Indices(below: each) { unsafe g[at &+ index] *= factor }
         }

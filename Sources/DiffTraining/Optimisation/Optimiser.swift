@@ -21,8 +21,9 @@ public final class Optimiser {
     public struct Slot: Sendable {
         /// Names in the checkpoint.
         public let names: [String]
-        /// The parameter, its moments, and its average where one is kept.
+        /// The parameter and its moments.
         public let parameter, first, second: Tensor
+        /// The moving average, where one is kept.
         public let average: Tensor?
         let node: Int
     }
@@ -46,15 +47,15 @@ public final class Optimiser {
             let bytes = shape.count &* 4
             let block = isVirtual ? Storage(virtual: bytes) : try Storage(byteCount: bytes, budget: budget)
             let tensor = try Tensor(block, shape)
-            if let base = unsafe tensor.floats { unsafe base.update(repeating: 0, count: shape.count) }
+            if let base = unsafe tensor.floats { unsafe base.update(repeating: 0, count: max(0, shape.count)) }
             return tensor
         }
         for parameter in parameters.trained.each {
             guard let node = parameter.node else { continue }
             let shape = parameter.tensor.shape
-            let average = parameter.names.contains(where: averages) ? try room(shape) : nil
+            let average = parameter.names.each.contains(where: averages) ? try room(shape) : nil
             if let to = unsafe average?.floats, let from = unsafe parameter.tensor.floats {
-                unsafe to.update(from: from, count: shape.count)
+                unsafe to.update(from: from, count: max(0, shape.count))
             }
             slots.append(
                 Slot(
@@ -84,11 +85,8 @@ public final class Optimiser {
                 learningRate: learningRate, beta1: settings.beta1, beta2: settings.beta2, eps: settings.eps,
                 weightDecay: settings.weightDecay, step: steps, gradientScale: scale)
             for slot in slots.each {
-                var gradient = gradients[slot.node]
-                if gradient == nil {
-                    gradient = try zero.map { (z) throws(DiffError) in try z.rows(0, slot.parameter.shape.count) }
-                }
-                guard let gradient else { continue }
+                let nothing = try zero?.rows(0, slot.parameter.shape.count)
+                guard let gradient = gradients[slot.node] ?? nothing else { continue }
                 try run.adamW(slot.parameter, m: slot.first, v: slot.second, gradient: gradient, step)
             }
         }

@@ -29,13 +29,14 @@ public struct RowAdamW: Sendable, Equatable {
         let (beta1, beta2) = (0.9, 0.999)
         let stepSize = Float(learningRate / (1 - pow(beta1, Double(steps))))
         let root = Float((1 - pow(beta2, Double(steps))).squareRoot())
-        for (index, raw) in gradient.numbered where index < values.count && index < first.count && index < second.count
-        {
+        for (index, raw) in gradient.numbered where index < values.count {
+            guard let oldFirst = first.at(index), let oldSecond = second.at(index) else { continue }
             let g = raw * scale
-            let m = first[index] + (g - first[index]) * Float(1 - beta1)
-            let v = second[index] * Float(beta2) + g * g * Float(1 - beta2)
-            (first[index], second[index]) = (m, v)
-            values[index] -= stepSize * (m / (v.squareRoot() / root + 1e-8))
+            let m = oldFirst + (g - oldFirst) * Float(1 - beta1)
+            let v = oldSecond * Float(beta2) + g * g * Float(1 - beta2)
+            first.put(m, at: index)
+            second.put(v, at: index)
+            values.update(at: index) { $0 -= stepSize * (m / (v.squareRoot() / root + 1e-8)) }
         }
     }
 }

@@ -13,7 +13,7 @@ public enum Schedule: Sendable, Equatable {
         switch self {
         case .constant(let value): return value
         case .linear(let first, let last):
-            return first + (last - first) * Double(step) / Double(max(1, steps - 1))
+            return first + (last - first) * Double(step) / Double(max(1, steps &- 1))
         case .cosine(let first, let last):
             return last + 0.5 * (first - last) * (1 + cos(Double.pi * Double(step) / Double(max(1, steps))))
         }

@@ -21,7 +21,7 @@ final class FeatureTap: Acceleration {
         block = Array(repeating: -1, count: layout.sites.count)
         var interest = Interest()
         for (index, site) in layout.sites(.block).numbered where wanted.contains(index) {
-            block[site.number] = index
+            block.put(index, at: site.number)
             interest.modules.insert(site)
         }
         return interest
@@ -38,5 +38,9 @@ final class FeatureTap: Acceleration {
 
     func release() { clear() }
 
-    var bytesHeld: Int { features.values.reduce(0) { Checked.sum($0, $1.storage.byteCount) } }
+    var bytesHeld: Int {
+        var bytes = 0
+        for (_, feature) in features { bytes = Checked.sum(bytes, feature.storage.byteCount) }
+        return bytes
+    }
 }

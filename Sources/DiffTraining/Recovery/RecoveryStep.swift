@@ -27,8 +27,9 @@ public enum RecoveryMethod: Sendable, Equatable {
 public final class RecoveryStep {
     /// What a pass showed.
     public struct Outcome: Sendable {
-        /// The ordinary terms; those of the distillation where there is a teacher.
+        /// The ordinary terms.
         public let ground: DiffusionLoss.Terms
+        /// Those of the distillation, where there is a teacher.
         public let distillation: DistillationLoss.Terms?
         /// Feature loss per sample, averaged over the pairs; empty without pairs.
         public let features: [Double]
@@ -37,7 +38,7 @@ public final class RecoveryStep {
         /// Block outputs compared, by position: the student's and the teacher's.
         public let studentFeatures: [Int: Tensor], teacherFeatures: [Int: Tensor]
         /// Mean loss.
-        public var loss: Double { losses.reduce(0, +) / Double(max(1, losses.count)) }
+        public var loss: Double { losses.each.reduce(0, +) / Double(max(1, losses.count)) }
     }
 
     /// Gradients of the trained parameters after a pass.
@@ -76,8 +77,9 @@ public final class RecoveryStep {
         gradients = try ParameterGradients(parameters, budget: budget, isVirtual: isVirtual)
     }
 
-    /// The methods of the run that the student learns in, and of the one that the teacher answers in.
+    /// The methods of the run that the student learns in.
     public var stack: AccelerationStack { AccelerationStack([studentTap]) }
+    /// The methods of the run that the teacher answers in.
     public var teacherStack: AccelerationStack { AccelerationStack([teacherTap]) }
 
     /// One pass over `x0` [batch, C, h, w]: the student with `labels` (after label dropout), the teacher with `teacherLabels` in a run
@@ -114,10 +116,12 @@ public final class RecoveryStep {
             let featureLosses = try compare(features, featureWeight, samples: t.count, tape, run)
             try tape.pass(gradient, to: output, run)
             try tape.backward(run)
+            var plain: [Int: Tensor] = [:]
+            for (block, feature) in features { plain.put(feature.detached, for: block) }
             return Outcome(
                 ground: ground, distillation: distillation, features: featureLosses,
                 losses: losses(ground, distillation, featureLosses, featureWeight),
-                studentFeatures: features.mapValues(\.detached), teacherFeatures: teacherTap.features)
+                studentFeatures: plain, teacherFeatures: teacherTap.features)
         }
     }
 
@@ -131,7 +135,7 @@ public final class RecoveryStep {
         _ features: [Int: Tensor], _ weight: Double, samples: Int, _ tape: Tape, _ run: Run
     ) throws(DiffError) -> [Double] {
         guard case .masked(let pairs, let measure) = method, !pairs.isEmpty else { return [] }
-        var means = Array(repeating: 0.0, count: samples)
+        var means = Array(repeating: 0.0, count: max(0, samples))
         for pair in pairs.each {
             guard let mine = features[pair.student], let theirs = teacherTap.features[pair.teacher] else {
                 throw DiffError(.internal, "a block to compare was not reached")
@@ -140,9 +144,7 @@ public final class RecoveryStep {
             let losses = try measure.evaluate(
                 student: mine, teacher: theirs, weight: weight / Double(max(1, samples &* pairs.count)),
                 writingTo: gradient)
-            for (sample, loss) in losses.numbered where means.indices.contains(sample) {
-                means[sample] += loss / Double(pairs.count)
-            }
+            for (sample, loss) in losses.numbered { means.update(at: sample) { $0 += loss / Double(pairs.count) } }
             if weight != 0 { try tape.pass(gradient, to: mine, run) }
         }
         return means
@@ -151,11 +153,12 @@ public final class RecoveryStep {
     private func losses(
         _ ground: DiffusionLoss.Terms, _ distillation: DistillationLoss.Terms?, _ features: [Double], _ weight: Double
     ) -> [Double] {
-        zip(ground.mse, ground.vb).map { $0 + $1 }.numbered.map { entry in
-            let feature = weight * (features.at(entry.offset) ?? 0)
-            guard let distillation else { return entry.element + feature }
-            let kd = distillation.kd.at(entry.offset) ?? 0
-            return loss.distillationWeight * kd + loss.groundWeight * entry.element + feature
+        let kd = distillation?.kd
+        return ground.mse.numbered.map { (sample, mse) in
+            let ordinary = mse + (ground.vb.at(sample) ?? 0)
+            let feature = weight * (features.at(sample) ?? 0)
+            guard let kd else { return ordinary + feature }
+            return loss.distillationWeight * (kd.at(sample) ?? 0) + loss.groundWeight * ordinary + feature
         }
     }
 }
