@@ -79,11 +79,12 @@ public final class PruningLearning: LearningProcedure {
         let gumbel = draws.gumbel(gates, samples: settings.batch)
         let sample = gates.sample(temperature: temperature, scaling: scaling, noise: gumbel)
         let outcome = try passes(x0: x0, labels: labels, t: t, noise: noise, masks: sample.masks, run)
-        let admitted = try guardian.admits(outcome.terms.mean)
         let gradients = gates.gradient(of: sample, masks: outcome.masks)
         let squares = gradients.reduce(0.0) { $1.reduce($0) { $0 + Double($1) * Double($1) } }
-        let (norm, scale) = try optimiser.step(
-            passes.gradients, learningRate: settings.weightRate, others: squares, skips: !admitted, run)
+        let norm = try optimiser.norm(passes.gradients, others: squares, run)
+        let admitted = try guardian.admits(outcome.terms.mean, gradientNorm: norm)
+        let scale = try optimiser.step(
+            passes.gradients, learningRate: settings.weightRate, norm: norm, skips: !admitted, run)
         if admitted { move(gradients, scale) }
         done &+= 1
         let count = Double(max(1, settings.batch))

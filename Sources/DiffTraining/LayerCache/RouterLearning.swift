@@ -121,7 +121,8 @@ public final class RouterLearning: LearningProcedure {
         let price = settings.l1 * scores.reduce(0) { $0 + Double($1) }
         let loss = outcome.error + price
         var norm = 0.0
-        if try guardian.admits(loss) {
+        let size = outcome.gradient.reduce(0.0) { $0 + Double($1) * Double($1) }
+        if try guardian.admits(loss, gradientNorm: size) {
             let gradient = logits.step(
                 row: row, gradient: outcome.gradient, l1: settings.l1, learningRate: settings.learningRate,
                 clamp: settings.clamp.map { Float($0) })

@@ -101,14 +101,14 @@ struct LossGuard: Sendable {
     private(set) var skipped = 0
 
     /// Whether the step may be made. Throws `notFinite` after 50 refusals in a row.
-    mutating func admits(_ loss: Double) throws(DiffError) -> Bool {
-        if loss.isFinite {
+    mutating func admits(_ loss: Double, gradientNorm: Double) throws(DiffError) -> Bool {
+        if loss.isFinite, gradientNorm.isFinite {
             skipped = 0
             return true
         }
         skipped &+= 1
         guard skipped < Self.patience else {
-            throw DiffError(.notFinite, "the loss was not finite in \(Self.patience) steps in a row")
+            throw DiffError(.notFinite, "the loss or its gradient was not finite in \(Self.patience) steps in a row")
         }
         return false
     }

@@ -73,11 +73,23 @@ public final class Optimiser {
     public func step(
         _ gradients: ParameterGradients, learningRate: Double, others: Double = 0, skips: Bool = false, _ run: Run
     ) throws(DiffError) -> (norm: Double, scale: Float) {
+        let norm = try norm(gradients, others: others, run)
+        return (norm, try step(gradients, learningRate: learningRate, norm: norm, skips: skips, run))
+    }
+
+    /// The norm of all gradients; `others` are squared norms of gradients outside these parameters.
+    func norm(_ gradients: ParameterGradients, others: Double = 0, _ run: Run) throws(DiffError) -> Double {
         var squares = others
         for slot in slots.each {
             if let gradient = gradients[slot.node] { squares += try run.sumOfSquares(gradient) }
         }
-        let norm = squares.squareRoot()
+        return squares.squareRoot()
+    }
+
+    /// One step by gradients whose norm is known already. Gives the factor they were scaled by.
+    func step(
+        _ gradients: ParameterGradients, learningRate: Double, norm: Double, skips: Bool, _ run: Run
+    ) throws(DiffError) -> Float {
         let scale = settings.clip.map { Float(min(1, $0 / (norm + 1e-6))) } ?? 1
         if !skips {
             steps &+= 1
@@ -94,6 +106,6 @@ public final class Optimiser {
             guard let average = slot.average else { continue }
             try run.movingAverage(average, toward: slot.parameter, decay: settings.averageDecay)
         }
-        return (norm, scale)
+        return scale
     }
 }

@@ -68,8 +68,9 @@ public final class RecoveryLearning: LearningProcedure {
             noise: noise,
             featureWeight: weight, run, teacher: teacherRun)
         let rate = settings.rate(done)
-        let admitted = try guardian.admits(outcome.loss)
-        let (norm, _) = try optimiser.step(passes.gradients, learningRate: rate, skips: !admitted, run)
+        let norm = try optimiser.norm(passes.gradients, run)
+        let admitted = try guardian.admits(outcome.loss, gradientNorm: norm)
+        _ = try optimiser.step(passes.gradients, learningRate: rate, norm: norm, skips: !admitted, run)
         done &+= 1
         return LearningReport(
             step: done, steps: steps, loss: outcome.loss, gradientNorm: norm, learningRate: rate,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping
@@ -35,8 +36,9 @@ def _event(raw: _ffi.TrainingEvent) -> TrainingEvent:
     confidences = np.zeros(0, np.float32)
     if raw.confidence_count:
         confidences = np.ctypeslib.as_array(raw.confidences, (raw.confidence_count,)).copy()
-    return TrainingEvent(raw.step, raw.steps, raw.loss, raw.gradient_norm, raw.learning_rate, raw.seconds, confidences,
-                         json.loads(raw.json)["terms"])
+    # JSON has no word for numbers that are none.
+    terms = {name: math.nan if value is None else value for name, value in json.loads(raw.json)["terms"].items()}
+    return TrainingEvent(raw.step, raw.steps, raw.loss, raw.gradient_norm, raw.learning_rate, raw.seconds, confidences, terms)
 
 
 class _Listener:
