@@ -55,6 +55,8 @@ public final class BlockRanking: LearningProcedure {
     public var steps: Int { settings.steps }
     /// Bytes of the workspace at its peak.
     public var workspaceBytes: Int { workspacePeak }
+    /// Bytes of stored data.
+    public var heldBytes: Int { batches?.heldBytes ?? 0 }
 
     /// Measures one batch.
     public func step() throws(DiffError) -> LearningReport {
