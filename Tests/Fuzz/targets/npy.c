@@ -21,7 +21,7 @@ static int32_t learn(int as_labels) {
     da_trainer_options options;
     da_trainer_options_init(&options, sizeof options);
     options.threads = 1;
-    options.memory_limit = 64 << 20;
+    options.memory_limit = 2 << 20;
     const char *text = settings[as_labels];
     int32_t status = da_trainer_create(model_file.path, text, strlen(text), &model, &options, &trainer);
     fuzz_status(status, trainer, 1);

@@ -28,7 +28,7 @@ static int32_t create(const char *text, size_t length, da_trainer *trainer) {
     da_trainer_options options;
     da_trainer_options_init(&options, sizeof options);
     options.threads = 1;
-    options.memory_limit = 16 << 20;
+    options.memory_limit = 2 << 20;
     int32_t status = da_trainer_create("x.safetensors", text, length, &model, &options, trainer);
     fuzz_status(status, *trainer, 1);
     return status;
