@@ -6,20 +6,23 @@
  *      for; a buffer written by another thread while it is read; the system
  *      killing the process, or refusing small objects (not tensors) until the library's reserve of 4 MiB is used up.
  *      [CABI/misuse_handles: test_handles; CABI/misuse_requests: test_requests; CABI/misuse_forward: test_forward;
- *      CABI/failing: every]
+ *      CABI/misuse_training: test_settings, test_numbers; CABI/failing: use; CABI/failing_training: use]
  *   2. A failed call changes nothing that can be seen: out-parameters hold zero or null, handles stay as they were.
- *      [CABI/failing: good; CABI/misuse_structs: test_struct_sizes; CABI/misuse_arguments: test_text_buffers]
+ *      [CABI/failing: use; CABI/misuse_structs: test_struct_sizes; CABI/misuse_arguments: test_text_buffers]
  *   3. Lasting work can be cancelled from any thread; this is seen within one block of the network, and the session
- *      can be used again.
- *      [CABI/cancel: test_every_step, test_other_threads, test_random_moments]
- *   4. Tensor memory of a session stays under the limit its creator set; da_session_estimate tells the need first.
- *      [DiffAccelTests/SessionTests: theEstimateIsTheMeasuredPeak, aSessionBeyondItsLimitServesSmallerRequests]
+ *      or trainer can be used again.
+ *      [CABI/cancel: test_every_step, test_other_threads, test_random_moments; CABI/training_stops: test_outside]
+ *   4. Tensor memory of a session or trainer stays under the limit its creator set; da_session_estimate and
+ *      da_trainer_estimate tell the need first.
+ *      [DiffAccelTests/SessionTests: theEstimateIsTheMeasuredPeak, aSessionBeyondItsLimitServesSmallerRequests;
+ *      CABI/training_memory: test_limits]
  *   5. Files are opened read-only; nothing outside a given directory is opened through names found inside files;
  *      nothing is written but to a path the caller passed, and then atomically.
  *      [CABI/files: test_read_only, test_nothing_outside, test_atomic_writing]
- *   6. Distinct sessions may be used from distinct threads at once, also over one model. One session is used by one
- *      thread at a time: a second one gets DA_BUSY. Only da_session_cancel may be called at any time.
- *      [CABI/threads: test_shared_model, test_contention]
+ *   6. Distinct sessions may be used from distinct threads at once, also over one model, and distinct trainers. One of them
+ *      is used by one thread at a time: a second one gets DA_BUSY. Only da_session_cancel and da_trainer_cancel may be called
+ *      at any time.
+ *      [CABI/threads: test_shared_model, test_contention; CABI/training_threads: test_second_thread, test_side_by_side]
  *   7. No signal handler, locale, rounding mode, working directory or environment variable is changed; errno and the
  *      floating-point environment are restored; nothing is printed.
  *      [CABI/environment: test_locale, test_floating_point, test_errno, test_process, test_signals,
@@ -28,6 +31,10 @@
  *      [DiffAccelTests/ReproducibilityTests: aSeedDecidesEveryBit; CABI/threads: test_shared_model]
  *   9. Functions and the leading members of structs never change once released; da_abi_version() says which exist.
  *      [CABI/layout; CABI/abi.sh]
+ *  10. Whatever ends a training run - an error, a stop, the death of the process - the trainer stands after its last whole
+ *      step, and a state file is the old one or the new one, whole. Going on gives the bits of a run that was never ended.
+ *      [CABI/training_stops: test_every_step, test_outside; CABI/training_states: test_killed, test_full_disk;
+ *      CABI/misuse_training: test_data_at_work; CABI/failing_training: settle]
  *
  * Conventions
  *   - Every function that can fail returns a status: 0 is success, negative values are errors, positive ones are
@@ -381,7 +388,7 @@ int32_t da_trainer_describe(da_trainer trainer, char *buf, size_t capacity, size
 int32_t da_trainer_evaluate(da_trainer trainer, int32_t batches, char *buf, size_t capacity, size_t *needed);
 
 /* Writes everything that the next steps depend on to `path`, atomically; reads it back. A state of other settings is
- * DA_INCOMPATIBLE, and the trainer is then as it was. */
+ * DA_INCOMPATIBLE, one with NaN or infinity DA_NOT_FINITE, and the trainer is then as it was. */
 int32_t da_trainer_save(da_trainer trainer, const char *path);
 int32_t da_trainer_restore(da_trainer trainer, const char *path);
 

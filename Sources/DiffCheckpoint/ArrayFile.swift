@@ -82,7 +82,7 @@ public final class ArrayFile: Sendable {
     }
 
     /// Types whose elements ``read(from:into:scratch:)`` takes.
-    public static let readable: Set<ElementType> = [.f32, .f16, .bf16, .f64, .u8]
+    public static let readable: [ElementType] = [.f32, .f16, .bf16, .f64, .u8]
 
     /// The error for elements of other types.
     public func unreadable() -> DiffError {

@@ -68,8 +68,12 @@ seen "the last member is gone" 's/int32_t reserved; //'
 seen "a member has another type" 's/uint64_t seed;/uint32_t seed;/'
 seen "a member's sign has changed" 's/int32_t steps_offset;/uint32_t steps_offset;/'
 seen "two members have changed places" 's/double eta; /uint64_t seed;/;t;s/uint64_t seed;/double eta;/'
+seen "a training event's member has another type" 's/int64_t steps;/int32_t steps;/'
+seen "a trainer's option is gone" 's/int32_t threads; .*0: one per processor.*//'
 seen "a function is gone" '/^int32_t da_session_cancel/d'
 seen "a function has another parameter" 's/^(int32_t da_plan_close\(da_plan plan)/\1, int32_t flags/'
+seen "a trainer's function has another parameter" 's/^(int32_t da_trainer_run\(da_trainer trainer, )int64_t/\1int32_t/'
+seen "a training callback has another type" 's/^typedef int32_t \(\*da_training_callback\)/typedef void (*da_training_callback)/'
 seen "a callback has another type" 's/^typedef int32_t \(\*da_event_callback\)/typedef void (*da_event_callback)/'
 
 # What is added disturbs nobody.

@@ -81,6 +81,6 @@ static void settle(void) {}
 
 /* Usage: failing [step for blocks of any size] */
 int main(int count, char **arguments) {
-    fail_everything(count > 1 ? atoi(arguments[1]) : 1);
+    fail_everything(1, count > 1 ? atoi(arguments[1]) : 1);
     return check_summary("failing");
 }

@@ -64,13 +64,13 @@ static int64_t every(const char *what, void (*fail)(int64_t number, int lasting)
     return number - 1;
 }
 
-/* All of the above, each `step`-th of the blocks of any size. */
-static void fail_everything(int64_t step) {
+/* All of the above, each `large`-th of the large blocks and each `step`-th of the blocks of any size. */
+static void fail_everything(int64_t large, int64_t step) {
     fail_any(0, 0);
     /* What is made once and kept, such as tables, is made before anything is counted. */
     for (int i = 0; i < 20; i++) CHECK(whole(), "a first use fails");
     for (int lasting = 0; lasting < 2; lasting++) {
-        CHECK(every("blocks of 4 KiB or more", fail_large, lasting, 1) > 50, "there are hardly any");
+        CHECK(every("blocks of 4 KiB or more", fail_large, lasting, large) > 50, "there are hardly any");
         CHECK(every("threads", fail_thread, lasting, 1) >= 2, "there are hardly any");
         small_too = 1;
         CHECK(every("blocks of any size", fail_any, lasting, step > 0 ? step : 1) > 1000, "there are hardly any");

@@ -69,7 +69,7 @@ static void settle(void) {
     trainer = NULL;
 }
 
-/* Usage: failing_training [step for blocks of any size] */
+/* Usage: failing_training [step for blocks of any size]. The first method has every large block refused, the others some. */
 int main(int count, char **arguments) {
     for (turn = 0; turn < 4; turn++) {
         for (int step = 0; step <= WHOLE; step++) {
@@ -77,7 +77,7 @@ int main(int count, char **arguments) {
             if (step) STATUS(DA_OK, da_trainer_run(trainer, step, NULL, NULL));
             settle();
         }
-        fail_everything(count > 1 ? atoi(arguments[1]) : 199);
+        fail_everything(turn ? 7 : 1, count > 1 ? atoi(arguments[1]) : 997);
     }
     return check_summary("failing_training");
 }

@@ -8,17 +8,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "check.h"
+#include "learning.h"
 
 static char allowed[PATH_MAX]; /* the folder below which files may be opened */
+static char also[PATH_MAX];    /* and another one, or empty */
 static atomic_int watching, opened, written, outside, forbidden_writes, changed_names;
 static char first_outside[PATH_MAX];
 
-/* Below the folder, or what tells about the machine, or the seed of Swift's hash tables. */
+static int is_below(const char *path, const char *folder) {
+    size_t length = strlen(folder);
+    return length > 0 && !strncmp(path, folder, length) && (path[length] == '/' || !path[length]);
+}
+
+/* Below the folders, or what tells about the machine, or the seed of Swift's hash tables. */
 static int is_allowed(const char *path) {
-    size_t length = strlen(allowed);
-    return (!strncmp(path, allowed, length) && (path[length] == '/' || !path[length])) || !strncmp(path, "/sys/", 5) ||
-           !strncmp(path, "/proc/", 6) || !strcmp(path, "/dev/urandom");
+    return is_below(path, allowed) || is_below(path, also) || !strncmp(path, "/sys/", 5) || !strncmp(path, "/proc/", 6) ||
+           !strcmp(path, "/dev/urandom");
 }
 
 /* The path that a name relative to a folder's descriptor stands for. */
@@ -215,9 +220,36 @@ static void test_atomic_writing(void) {
     STATUS(DA_OK, da_plan_close(plan));
 }
 
+/* Learning reads the checkpoint and the data, and writes the state and what is exported: new files, renamed into place. */
+static void test_learning(void) {
+    char more[512];
+    const char *folder = in_place("exported");
+    learning_data();
+    strcpy(also, learning_place);
+    snprintf(more, sizeof more, ",\"state\":\"%s\",\"save_every\":2", in_place("state"));
+    watch(tiny_checkpoint());
+    da_trainer trainer = new_trainer(&lessons[14], STEPS, more);
+    watched("a new trainer", 0);
+    watch(tiny_checkpoint());
+    STATUS(DA_OK, da_trainer_run(trainer, 0, NULL, NULL));
+    watched("learning", STEPS / 2);
+    watch(tiny_checkpoint());
+    char text[512];
+    STATUS(DA_OK, da_trainer_evaluate(trainer, 1, text, sizeof text, NULL));
+    STATUS(DA_OK, da_trainer_restore(trainer, in_place("state")));
+    watched("measuring", 0);
+    watch(tiny_checkpoint());
+    STATUS(DA_OK, da_trainer_export(trainer, folder));
+    watched("exporting", 2);
+    STATUS(DA_OK, da_trainer_close(trainer));
+    CHECK(entries(learning_place) == 3, "%d files are left", entries(learning_place));
+    also[0] = 0;
+}
+
 int main(void) {
     test_read_only();
     test_nothing_outside();
     test_atomic_writing();
+    test_learning();
     return check_summary("files");
 }

@@ -20,6 +20,15 @@ for compiler in "$cxx" g++ clang++; do
     done
 done
 
+# ---- the examples ----
+
+for example in "$root"/bindings/c/*.c; do
+    name=$(basename "$example" .c)
+    # shellcheck disable=SC2086
+    check "the example $name.c" "$cc" -std=c11 $strict "$example" -o "$work/example-$name" -L"$folder" -ldiffaccel -Wl,-rpath,"$folder" -lm
+    check "the example $name tells how it is used" sh -c "'$work/example-$name' 2>&1 | grep -q '^usage: '"
+done
+
 # ---- exports, needs, size ----
 
 nm -D --defined-only "$library" | awk '$2 == "T" { sub(/@.*/, "", $3); print $3 }' | LC_ALL=C sort >"$work/exported.txt"

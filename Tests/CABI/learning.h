@@ -79,7 +79,9 @@ SHARED const char *in_place(const char *name) {
     static char paths[8][192];
     static int next;
     if (!learning_place[0]) {
-        strcpy(learning_place, "/tmp/diffaccel-learning-XXXXXX");
+        /* In memory where that is possible: every state and every export is flushed to its device. */
+        strcpy(learning_place,
+               access("/dev/shm", W_OK) ? "/tmp/diffaccel-learning-XXXXXX" : "/dev/shm/diffaccel-learning-XXXXXX");
         CHECK(mkdtemp(learning_place) != NULL, "no folder");
         learning_owner = getpid();
         atexit(learning_remove);
@@ -181,7 +183,7 @@ SHARED da_trainer new_trainer(const struct lesson *lesson, int steps, const char
 
 /* A number of the trainer's description, the first one under `name`. */
 SHARED double described(da_trainer trainer, const char *name) {
-    static char text[1 << 16];
+    static char text[1 << 20];
     char key[64];
     STATUS(DA_OK, da_trainer_describe(trainer, text, sizeof text, NULL));
     snprintf(key, sizeof key, "\"%s\":", name);

@@ -11,13 +11,13 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
 HEADER = TESTS.parent / "include" / "diffaccel.h"
-PROMISES = 9
+PROMISES = 10
 
 
 def promises(header):
     """Pairs of a promise's number and its proofs' text."""
     comment = re.sub(r"\n \*", "\n", header.split("*/")[0])
-    items = re.split(r"\n\s+(\d)\. ", comment.split("Conventions")[0])[1:]
+    items = re.split(r"\n\s+(\d+)\. ", comment.split("Conventions")[0])[1:]
     for number, text in zip(items[::2], items[1::2]):
         found = re.search(r"\[([^\]]*)\]\s*$", text)
         yield int(number), " ".join(found.group(1).split()) if found else ""

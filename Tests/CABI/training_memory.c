@@ -64,6 +64,29 @@ static void test_limits(void) {
         }
 }
 
+/* Data that are converted as they are read take room as well. */
+static void test_narrow_data(void) {
+    static uint8_t bytes[SAMPLES * TINY_STATE];
+    char settings[1024], text[1024];
+    const char *methods[] = {"\"method\":\"router\",\"sampling_steps\":4", "\"method\":\"prune\",\"pattern\":\"1:3\"",
+                             "\"method\":\"prune\",\"rule\":\"similarity\",\"keep_count\":1", "\"method\":\"finetune\""};
+    learning_data();
+    write_npy("u8.npy", "|u1", "(10, 4, 8, 8)", bytes, sizeof bytes);
+    for (int i = 0; i < 4; i++) {
+        da_trainer trainer = NULL;
+        snprintf(settings, sizeof settings, "{%s,\"steps\":3,\"batch\":2,\"data\":{\"latents\":\"%s\",\"labels\":\"%s\"}}",
+                 methods[i], in_place("u8.npy"), learning_data());
+        da_trainer_options options;
+        STATUS(DA_OK, da_trainer_options_init(&options, sizeof options));
+        options.threads = 2;
+        STATUS(DA_OK,
+               da_trainer_estimate(tiny_checkpoint(), settings, strlen(settings), NULL, &options, text, sizeof text, NULL));
+        STATUS(DA_OK, try_trainer(settings, 2, number_of(text, "peak"), &trainer));
+        STATUS(DA_OK, da_trainer_run(trainer, 0, NULL, NULL));
+        STATUS(DA_OK, da_trainer_close(trainer));
+    }
+}
+
 /* A step that does not fit changes nothing; the trainer goes on where there is room (here: never) and can be saved. */
 static void test_step_without_room(void) {
     const struct lesson *lesson = &lessons[12];
@@ -154,6 +177,7 @@ static void test_many_lives(void) {
 
 int main(void) {
     test_limits();
+    test_narrow_data();
     test_step_without_room();
     test_many_steps();
     test_many_lives();

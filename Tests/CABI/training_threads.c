@@ -101,6 +101,29 @@ static void test_second_thread(void) {
     CHECK((intptr_t)status == DA_CANCELLED, "a closed run gives %d", (int)(intptr_t)status);
 }
 
+static void *cancel_soon(void *argument) {
+    usleep(20000);
+    STATUS(DA_OK, da_trainer_cancel(argument));
+    return NULL;
+}
+
+/* A measure is lasting work too. */
+static void test_long_measures(void) {
+    for (size_t i = 0; i < LESSONS; i++) {
+        char text[512] = "untouched";
+        da_trainer trainer = new_trainer(&lessons[i], STEPS, "");
+        struct bytes before = state_of(trainer);
+        pthread_t thread;
+        CHECK(!pthread_create(&thread, NULL, cancel_soon, trainer), "no thread");
+        STATUS(DA_CANCELLED, da_trainer_evaluate(trainer, 100000, text, sizeof text, NULL));
+        pthread_join(thread, NULL);
+        CHECK(!strcmp(text, "untouched"), "a stopped measure writes");
+        same_state(trainer, before, "after a stopped measure");
+        STATUS(DA_OK, da_trainer_close(trainer));
+        free(before.data);
+    }
+}
+
 static void test_side_by_side(void) {
     enum { TOGETHER = 4 };
     const int which[TOGETHER] = {0, 2, 4, 15};
@@ -130,6 +153,7 @@ int main(void) {
     begin();
     test_callbacks();
     test_second_thread();
+    test_long_measures();
     test_side_by_side();
     same("at the end");
     STATUS(DA_OK, da_session_close(session));

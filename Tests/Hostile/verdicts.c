@@ -14,6 +14,6 @@ int main(void) {
     cases_npy();
     cases_states();
     printf("hostile inputs: %d\n", hostile_count());
-    CHECK(hostile_count() >= 500, "only %d hostile inputs", hostile_count());
+    CHECK(hostile_count() >= 1200, "only %d hostile inputs", hostile_count());
     return hostile_summary("verdicts");
 }

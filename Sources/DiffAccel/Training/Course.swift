@@ -13,6 +13,8 @@ struct Course {
     let procedure: any LearningProcedure
     /// Bytes of weights that are not noted in `parameters`: a teacher's, or those of a network that does not learn.
     let otherWeights: Int
+    /// Bytes of the largest of them, which is in memory twice while it is put in order.
+    let loading: Int
 
     /// Opens the checkpoint at `path` and sets up the procedure. With `resources` of a rehearsal nothing is read but descriptions.
     init(
@@ -50,24 +52,24 @@ struct Course {
             let own = try RouterSettings(settings.json, default: defaults)
             parameters = Parameters()
             procedure = try RouterLearning(load(checkpoint, c, parameters), process, data: data, own, resources)
-            otherWeights = 0
+            (otherWeights, loading) = (0, 0)
         case .prune where settings.learnsGates:
             let own = try PruningSettings(settings.json, depth: c.depth)
             parameters = Parameters { own.learns($0) }
             let network = try load(checkpoint, c, parameters, lora: own.lora)
             procedure = try PruningLearning(network, parameters, process, data: required(), own, resources)
-            otherWeights = 0
+            (otherWeights, loading) = (0, 0)
         case .prune:
             let own = try RankingSettings(settings.json, depth: c.depth)
             parameters = Parameters()
             procedure = try BlockRanking(load(checkpoint, c, nil), process, data: data, own, resources)
-            otherWeights = checkpoint.tensors.byteCount
+            (otherWeights, loading) = (checkpoint.tensors.byteCount, Self.largest(checkpoint))
         case .finetune:
             let own = try RecoverySettings(settings.json)
             parameters = Parameters { $0 != "pos_embed" }
             let student = try load(checkpoint, c, parameters)
             var teacher: DiT?
-            var bytes = 0
+            var (bytes, most) = (0, 0)
             if own.distillation != .none {
                 guard let path = settings.teacher else {
                     throw settings.json.error("teacher", "distillation needs one")
@@ -75,11 +77,16 @@ struct Course {
                 let source = try Model.opened(path, model, budget)
                 teacher = try load(
                     source.checkpoint, DiTConfiguration(source.architecture, conventions: model.conventions), nil)
-                bytes = source.checkpoint.tensors.byteCount
+                (bytes, most) = (source.checkpoint.tensors.byteCount, Self.largest(source.checkpoint))
             }
             procedure = try RecoveryLearning(
                 student, parameters, teacher: teacher, process, data: required(), own, resources)
-            otherWeights = bytes
+            (otherWeights, loading) = (bytes, most)
         }
+    }
+
+    /// Bytes of the largest tensor of `checkpoint`.
+    private static func largest(_ checkpoint: Checkpoint) -> Int {
+        checkpoint.tensors.names.each.reduce(0) { max($0, checkpoint.tensors.info($1)?.byteCount ?? 0) }
     }
 }

@@ -4,7 +4,8 @@ import DiffTraining
 
 /// The memory of a training, learned from a dry run of a step.
 public struct TrainerEstimate: Sendable, Equatable {
-    /// Bytes: weights in memory (a teacher's included); gradients, moments and averages; activations of a step.
+    /// Bytes: weights in memory (a teacher's included); gradients, moments, averages and data as stored; activations of a
+    /// step, or what it takes to put the largest weight in order when that is more.
     public let weights: Int, learning: Int, workspace: Int
     /// What the trainer's memory limit must allow.
     public var peak: Int { Checked.sum(weights, learning, workspace) }
@@ -42,9 +43,10 @@ extension Trainer {
         }
         // Gradient and two moments of each; averages where all weights have one; a gradient of zeros for those that got none.
         let copies = settings.method == .finetune ? 4 : 3
-        let learning = trained == 0 ? 0 : Checked.sum(trained &* 4 &* copies, largest &* 4)
+        let learning = Checked.sum(
+            trained == 0 ? 0 : Checked.sum(trained &* 4 &* copies, largest &* 4), course.procedure.heldBytes)
         return TrainerEstimate(
             weights: Checked.sum(weights, course.otherWeights), learning: learning,
-            workspace: course.procedure.workspaceBytes, trained: trained)
+            workspace: max(course.procedure.workspaceBytes, course.loading), trained: trained)
     }
 }

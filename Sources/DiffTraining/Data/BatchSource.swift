@@ -19,6 +19,9 @@ public final class BatchSource {
         scratch = try data.scratch(budget: budget)
     }
 
+    /// Bytes held for reading.
+    var heldBytes: Int { scratch?.byteCount ?? 0 }
+
     /// The samples of `step`: positions in the data.
     public func indices(_ step: Int) -> [Int] {
         let batches = size > 0 ? data.count / size : 0

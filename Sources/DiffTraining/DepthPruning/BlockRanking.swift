@@ -55,6 +55,8 @@ public final class BlockRanking: LearningProcedure {
     public var steps: Int { settings.steps }
     /// Bytes of the workspace at its peak.
     public var workspaceBytes: Int { workspacePeak }
+    /// Bytes of stored data.
+    public var heldBytes: Int { batches?.heldBytes ?? 0 }
 
     /// Measures one batch.
     public func step() throws(DiffError) -> LearningReport {
@@ -75,8 +77,11 @@ public final class BlockRanking: LearningProcedure {
         let t = draws.indices(settings.batch, below: limit)
         let noise = try draws.normal(x0.shape, setUp)
         let x = settings.calibration == .official ? x0 : try loss.noised(x0, noise, t, setUp)
-        if resources.isVirtual {
-            _ = try network(x, t: setUp.tensor(t.map(Float.init), Shape(t.count)), y: labels, setUp)
+        if resources.isVirtual, settings.rule != .sensitivity {
+            // What `BlockScores` does, beside what is held here.
+            let run = try resources.run(AccelerationStack([BlockProbe()]), network.layout, rows: settings.batch)
+            _ = try network(x, t: run.tensor(t.map(Float.init), Shape(t.count)), y: labels, run)
+            workspacePeak = Checked.sum(setUp.workspace.peakBytes, run.workspace.peakBytes)
             return 0
         }
         guard settings.rule == .sensitivity else {
@@ -87,25 +92,25 @@ public final class BlockRanking: LearningProcedure {
             change = zip(change, scores.change).map { $0 + $1 }
             return 0
         }
-        let all = Array(Indices(below: network.configuration.depth))
+        let (all, held) = (Array(Indices(below: network.configuration.depth)), setUp.workspace.peakBytes)
         var losses: [Double] = []
         for removed in all.each {
             losses.append(
-                try cost(x0, x, noise, t, labels, keep: all.filter { $0 != removed }))
+                try cost(x0, x, noise, t, labels, keep: all.filter { $0 != removed }, beside: held))
         }
-        let whole = try cost(x0, x, noise, t, labels, keep: all)
+        let whole = try cost(x0, x, noise, t, labels, keep: all, beside: held)
         sensitivity = zip(sensitivity, losses).map { $0 + $1 }
         baseline += whole
         return whole
     }
 
-    /// The mean training loss with only these blocks.
+    /// The mean training loss with only these blocks, in a workspace beside `held` bytes of others.
     private func cost(
-        _ x0: Tensor, _ x: Tensor, _ noise: Tensor, _ t: [Int], _ labels: [Int], keep: [Int]
+        _ x0: Tensor, _ x: Tensor, _ noise: Tensor, _ t: [Int], _ labels: [Int], keep: [Int], beside held: Int
     ) throws(DiffError) -> Double {
         let run = try resources.run(
             AccelerationStack([DepthPruning(keep: keep)]), network.layout, rows: settings.batch)
-        defer { workspacePeak = max(workspacePeak, run.workspace.peakBytes) }
+        defer { workspacePeak = max(workspacePeak, Checked.sum(held, run.workspace.peakBytes)) }
         let output = try network(x, t: run.tensor(t.map(Float.init), Shape(t.count)), y: labels, run)
         return try loss.evaluate(
             output, x0: x0, xt: x, noise: noise, t: t, addingTo: run.zeros(output.shape)

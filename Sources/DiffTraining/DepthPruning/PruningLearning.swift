@@ -66,6 +66,8 @@ public final class PruningLearning: LearningProcedure {
     public var steps: Int { settings.steps }
     /// Bytes of the workspace at its peak.
     public var workspaceBytes: Int { run.workspace.peakBytes }
+    /// Bytes of stored data.
+    public var heldBytes: Int { batches.heldBytes }
 
     /// One step.
     public func step() throws(DiffError) -> LearningReport {

@@ -96,6 +96,9 @@ final class OwnTrajectory {
         return try step.advance(x, output, index: index, run)
     }
 
+    /// Bytes of the states between two iterations.
+    var heldBytes: Int { state.storage.byteCount }
+
     func save(in learning: inout LearningState) {
         learning.tensors.put(state, for: "trajectory")
         learning.integers.put(labels, for: "trajectory.labels")

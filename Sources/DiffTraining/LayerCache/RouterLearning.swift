@@ -72,6 +72,8 @@ public final class RouterLearning: LearningProcedure {
     public var steps: Int { settings.steps }
     /// Bytes of the workspace at its peak.
     public var workspaceBytes: Int { run.workspace.peakBytes }
+    /// Bytes of scores, of stored data and of the trajectory.
+    public var heldBytes: Int { Checked.sum(passes.heldBytes, batches?.heldBytes ?? 0, walk?.heldBytes ?? 0) }
 
     /// One iteration.
     public func step() throws(DiffError) -> LearningReport {

@@ -53,6 +53,9 @@ public final class RouterStep {
     /// The methods of a run that performs this step.
     public var stack: AccelerationStack { AccelerationStack([blend]) }
 
+    /// Bytes of the scores and their gradient.
+    var heldBytes: Int { 2 &* weights.storage.byteCount }
+
     /// x_i = √ᾱ_i x0 + √(1 - ᾱ_i) noise with the respaced ᾱ.
     public func noised(_ x0: Tensor, _ noise: Tensor, index: Int, _ run: Run) throws(DiffError) -> Tensor {
         let product = schedule.alphasCumulative.at(index) ?? 1

@@ -69,6 +69,8 @@ public protocol LearningProcedure: AnyObject {
     var summary: [String: JSON] { get }
     /// Bytes of the workspace at its peak.
     var workspaceBytes: Int { get }
+    /// Bytes held beside parameters, what an optimiser keeps for them, and the workspace: data as they are stored, a trajectory.
+    var heldBytes: Int { get }
 }
 
 /// What a step of learning showed.

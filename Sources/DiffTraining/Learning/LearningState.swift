@@ -119,6 +119,9 @@ extension RowAdamW {
         guard let steps = state.integers["\(name).steps"], steps.count == widths.count else {
             throw DiffError(.format, "the state has no step counts of \"\(name)\"")
         }
+        guard steps.allSatisfy({ $0 <= state.step }) else {
+            throw DiffError(.format, "the state counts more steps of \"\(name)\" than it has")
+        }
         var rows: [RowAdamW] = []
         for index in Indices(below: widths.count) {
             rows.append(

@@ -15,6 +15,9 @@ extension Optimiser {
         guard let steps = state.integers["optimiser.steps"]?.first else {
             throw DiffError(.format, "the state has no step count")
         }
+        guard steps <= state.step else {
+            throw DiffError(.format, "the state counts \(steps) steps of the optimiser in \(state.step)")
+        }
         for isCopying in [false, true] {
             for slot in slots.each {
                 guard let name = slot.names.first else { continue }

@@ -53,6 +53,8 @@ public final class RecoveryLearning: LearningProcedure {
     public var steps: Int { settings.steps }
     /// Bytes of both workspaces at their peaks.
     public var workspaceBytes: Int { Checked.sum(run.workspace.peakBytes, teacherRun.workspace.peakBytes) }
+    /// Bytes of stored data.
+    public var heldBytes: Int { batches.heldBytes }
 
     /// One step.
     public func step() throws(DiffError) -> LearningReport {
