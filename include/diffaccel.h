@@ -76,6 +76,7 @@ typedef struct da_model_handle *da_model;
 typedef struct da_plan_handle *da_plan;
 typedef struct da_session_handle *da_session;
 typedef struct da_result_handle *da_result;
+typedef struct da_trainer_handle *da_trainer;
 
 /* The library's version, "major.minor.patch". Static; never null. */
 const char *da_version_string(void);
@@ -181,7 +182,8 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  *   {"methods": [ENTRY, ...]}, one ENTRY alone, or a released router file. ENTRY for Learning-to-Cache:
  *   {"method": "l2c", "threshold": 0.1, "logits": [[2 * depth numbers] * steps]}     learned router (score > threshold: compute)
  *   {"method": "l2c", "router": "file.json", "threshold": 0.1}                       the same, in a file beside the plan
- *   {"method": "l2c", "policy": "none" | "alternate" | "interval" | "random", ...}   baselines: "interval": k; "ratio", "seed" */
+ *   {"method": "l2c", "policy": "none" | "alternate" | "interval" | "random", ...}   baselines: "interval": k; "ratio", "seed"
+ * ENTRY for depth pruning: {"method": "depth", "keep": [0, 2, 5, ...]}   the blocks that run, ascending */
 
 /* Reads a plan from a JSON file. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED. */
 int32_t da_plan_load(const char *path, da_plan *plan);
@@ -298,6 +300,100 @@ int32_t da_result_tensor(da_result result, const char *name, da_tensor *view);
 int32_t da_result_stats(da_result result, char *buf, size_t capacity, size_t *needed);
 
 int32_t da_result_close(da_result result);
+
+/* ---- learning ------------------------------------------------------------------------------------------------------- */
+
+/* What is learned is said by settings, a JSON object. Members of all methods:
+ *   "method": "router" (Learning-to-Cache), "prune" (depth pruning) or "finetune" (weights)
+ *   "data": {"path": "file.safetensors"} with tensors "latents" and "labels", or {"latents": "x.npy", "labels": "y.npy"}; latents
+ *     [N,C,h,w], or [N,2,C,h,w] with mirrored twins, F32, F16, BF16, F64 or U8 (0...255 means -1...1), times "factor" (1); labels
+ *     integers [N]. Read from disk batch by batch.
+ *   "steps", "batch", "seed" (0...2^63-1), "label_dropout" (0.1), "recompute" (false: blocks keep their activations)
+ *   "state": file the state is written to (atomically) every "save_every" (100) steps, at the end, and when stopped; "resume": true
+ *     goes on from it when it is there
+ * router: "sampling_steps" (20), "period" (2: one full step in so many), "l1" (5e-6), "learning_rate" (1e-3), "clamp" (5; 0: none),
+ *   "straight_through" (threshold; absent: soft), "threshold" (0.1, of the exported plan), "trajectory": "data" (as published) or "own" (the
+ *   model's own samples, earlier cached steps in place; data may be absent) with "guidance" (1) and "guidance_channels", "cache_limit"
+ *   (bytes of kept outputs per network row, of the exported plan)
+ * prune, learned: "pattern": "1:2" or "groups": [[kept, blocks], ...]; "update": "lora", "full" or "gates"; "rank" (8), "alpha" (16),
+ *   "learning_rate" (1e-4), "gate_rate" (1e-3), "temperature" ([4, 0.1]), "scaling" ([100, 100]), "clip" (1), "average_decay" (0.999)
+ * prune, by rule: "rule": "index" with "keep": [...], "pairs", "similarity", "change", "sensitivity" or "random" with "keep_count";
+ *   "calibration": "official" or "noised"
+ * finetune: "learning_rate" ([2e-4, 1e-4], half a cosine), "warmup" (0), "weight_decay" (0), "clip" (1), "average_decay" (0.9999), "start":
+ *   "checkpoint" or "scratch"; "distillation": "none", "logits" or "masked" with "teacher": path, "distillation_weight" (0.9),
+ *   "ground_weight" (0.1), "feature_weight" ([0.01, 0]), "masking": "published", "paper" or "none", "sigmas" (2), "layer_map":
+ *   [[student, teacher], ...] or "groups"; "dtype": "f32", "f16", "bf16" or "stored" and "averaged" (true) of exports */
+
+/* Options of da_trainer_create. */
+typedef struct da_trainer_options {
+    uint32_t struct_size;
+    int32_t threads;            /* 0: one per processor; else 1...256 */
+    uint64_t memory_limit;      /* bytes for weights, gradients, moments, averages and activations; 0: none */
+} da_trainer_options;
+
+/* Fills *options with defaults. */
+int32_t da_trainer_options_init(da_trainer_options *options, uint32_t size);
+
+/* What a callback is told after each step. All pointers are valid during the call. */
+typedef struct da_training_event {
+    uint32_t struct_size;
+    int32_t reserved;           /* zero */
+    int64_t step;               /* step just made, from 1 */
+    int64_t steps;              /* of the whole training */
+    double loss;                /* all terms together */
+    double gradient_norm;       /* of everything that learns, before clipping */
+    double learning_rate;
+    double seconds;             /* since da_trainer_run began */
+    const float *confidences;   /* [confidence_count] in 0...1: of each group of gates, or a router's scores of the row just trained */
+    size_t confidence_count;
+    const char *json;           /* the same as one line of JSON, with the terms of the loss by name */
+} da_training_event;
+
+/* Called on the thread that called da_trainer_run, with no lock held. A non-zero return stops the run. Must return normally. */
+typedef int32_t (*da_training_callback)(void *user, const da_training_event *event);
+
+/* A trainer of the checkpoint at `path` (as for da_model_open; DiT only) with `length` bytes of settings. `model_options` and `options`
+ * may be null. Errors: DA_INVALID_ARGUMENT and DA_FORMAT naming the setting, DA_SHAPE, DA_IO, DA_INCOMPATIBLE (a state of another training),
+ * DA_UNSUPPORTED, DA_NO_MEMORY, DA_OVER_BUDGET. */
+int32_t da_trainer_create(const char *path, const char *settings, size_t length, const da_model_options *model_options,
+                          const da_trainer_options *options, da_trainer *trainer);
+
+/* JSON with the memory that a trainer with these arguments would need, by a dry run of a step: {"bytes": {"weights", "learning",
+ * "workspace", "peak"}, "trained_parameters"}. Weights are not read. */
+int32_t da_trainer_estimate(const char *path, const char *settings, size_t length, const da_model_options *model_options,
+                            const da_trainer_options *options, char *buf, size_t capacity, size_t *needed);
+
+/* Makes `steps` more steps; 0: all that are left. `callback` may be null. Whatever ends it, the trainer stands after its last whole step
+ * and can go on. Errors: DA_INVALID_ARGUMENT, DA_NOT_FINITE (data, or losses 50 times in a row), DA_IO (data or state),
+ * DA_OVER_BUDGET, DA_NO_MEMORY, DA_BUSY; DA_CANCELLED when stopped. */
+int32_t da_trainer_run(da_trainer trainer, int64_t steps, da_training_callback callback, void *user);
+
+/* Stops the run that is going on in the trainer, if any. From any thread or signal handler; returns at once. */
+int32_t da_trainer_cancel(da_trainer trainer);
+
+/* JSON: {"method", "step", "steps", "bytes"} and what was learned: a router's "removed" and "rows"; "keep", "confidences" and
+ * "probabilities" of gates; "keep" and measures of a rule. */
+int32_t da_trainer_describe(da_trainer trainer, char *buf, size_t capacity, size_t *needed);
+
+/* JSON with what was learned so far, measured on `batches` (1...100000) batches without chance: a router's "error" (mean squared difference
+ * from the plain network) and "removed"; "loss" of the decided blocks and "loss_all_blocks"; "loss" of weights. Every
+ * call computes, also a size query; the text is shorter than 512 bytes. */
+int32_t da_trainer_evaluate(da_trainer trainer, int32_t batches, char *buf, size_t capacity, size_t *needed);
+
+/* Writes everything that the next steps depend on to `path`, atomically; reads it back. A state of other settings is
+ * DA_INCOMPATIBLE, and the trainer is then as it was. */
+int32_t da_trainer_save(da_trainer trainer, const char *path);
+int32_t da_trainer_restore(da_trainer trainer, const char *path);
+
+/* What was learned as a plan: a router, or the blocks to keep. Errors: DA_UNSUPPORTED for finetune. */
+int32_t da_trainer_plan(da_trainer trainer, da_plan *plan);
+
+/* Writes a checkpoint folder in the layout of the original one, made if it is not there: pruned, with the original weights, or with
+ * the trained weights. Errors: DA_UNSUPPORTED for a router, DA_NOT_FINITE, DA_IO. */
+int32_t da_trainer_export(da_trainer trainer, const char *folder);
+
+/* Releases the handle; a run that is going on ends normally. */
+int32_t da_trainer_close(da_trainer trainer);
 
 /* ---- random numbers ------------------------------------------------------------------------------------------------ */
 

@@ -7,7 +7,7 @@ public enum Library {
     /// "major.minor.patch"
     public static let version = "0.1.0"
     /// Number of the newest C interface.
-    public static let abiVersion = 1
+    public static let abiVersion = 2
 
     /// Version, kernels in use, families, methods, samplers and limits as JSON.
     public static var description: JSON {

@@ -20,7 +20,7 @@ public final class Model: Sendable {
     public init(_ path: String, _ options: ModelOptions = ModelOptions()) throws(DiffError) {
         let began = Machine.seconds
         let budget = try MemoryBudget(limit: options.memoryLimit)
-        let opened = try Self.open(path, options, budget)
+        let opened = try Self.opened(path, options, budget)
         let type = try Families.choose(opened.config, options)
         family = try locating(path) { () throws(DiffError) in try type.init(opened) }
         familyName = type.name
@@ -31,7 +31,7 @@ public final class Model: Sendable {
     }
 
     /// The checkpoint at `path`, or its `transformer` part when it is a pipeline folder.
-    private static func open(
+    static func opened(
         _ path: String, _ options: ModelOptions, _ budget: MemoryBudget
     ) throws(DiffError) -> Opened {
         var options = options

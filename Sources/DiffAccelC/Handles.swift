@@ -1,4 +1,5 @@
 import CBoundary
+import CDiffAccel
 import DiffAccel
 import DiffTensor
 
@@ -14,6 +15,10 @@ enum HandleTable {
         case plan = 0b100010
         case session = 0b100011
         case result = 0b100100
+        case trainer = 0b100101
+
+        /// Whether what it stands for can be told to stop from a signal handler.
+        var isCancellable: Bool { self == .session || self == .trainer }
 
         var name: String {
             switch self {
@@ -21,6 +26,7 @@ enum HandleTable {
             case .plan: "plan"
             case .session: "session"
             case .result: "result"
+            case .trainer: "trainer"
             }
         }
     }
@@ -53,8 +59,8 @@ enum HandleTable {
         try locked { () throws(DiffError) in
             let (slot, entry) = try vacant()
             let handle = unsafe value(kind, entry.generation, slot)
-            guard kind != .session || cb_cancel_open(UInt32(truncatingIfNeeded: slot), handle) == 1 else {
-                throw DiffError(.outOfMemory, "no memory for a session's cancel word")
+            guard !kind.isCancellable || cb_cancel_open(UInt32(truncatingIfNeeded: slot), handle) == 1 else {
+                throw DiffError(.outOfMemory, "no memory for a \(kind.name)'s cancel word")
             }
             unsafe firstFree = entry.nextFree
             unsafe (entry.kind, entry.object, entry.nextFree) = (kind, object, nil)
@@ -90,7 +96,7 @@ enum HandleTable {
         let object = try locked { () throws(DiffError) -> AnyObject? in
             let (slot, entry) = try unsafe find(handle, kind)
             let object = unsafe entry.object
-            if kind == .session { cb_cancel_close(UInt32(truncatingIfNeeded: slot)) }
+            if kind.isCancellable { cb_cancel_close(UInt32(truncatingIfNeeded: slot)) }
             unsafe entry.generation = max(1, (entry.generation &+ 1) & ((1 << generationBits) - 1))
             unsafe (entry.kind, entry.object, entry.nextFree) = (nil, nil, firstFree)
             unsafe firstFree = slot
@@ -117,6 +123,16 @@ enum HandleTable {
     static func bits(_ handle: OpaquePointer?) -> UInt64 { UInt64(UInt(bitPattern: handle)) }
     static func pointer(_ bits: UInt64) -> OpaquePointer? { unsafe OpaquePointer(bitPattern: UInt(bits)) }
 
+    /// Whether the number says that it is of `kind`.
+    static func claims(_ bits: UInt64, _ kind: Kind) -> Bool { bits >> (slotBits + generationBits) == kind.rawValue }
+
     /// The cancel words' slot of a handle, valid or not.
     static func slot(_ bits: UInt64) -> UInt32 { UInt32(bits & ((1 << slotBits) - 1)) }
+}
+
+/// Asks what `handle` stands for to stop, when it is open and of `kind`. For signal handlers too: an atomic store, no lock, no text.
+func requestCancellation(_ handle: OpaquePointer?, _ kind: HandleTable.Kind) -> Int32 {
+    let bits = unsafe HandleTable.bits(handle)
+    guard HandleTable.claims(bits, kind) else { return DA_INVALID_HANDLE }
+    return cb_cancel_request(HandleTable.slot(bits), bits) == 1 ? DA_OK : DA_INVALID_HANDLE
 }

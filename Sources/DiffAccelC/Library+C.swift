@@ -8,7 +8,7 @@ import DiffTensor
 public func da_version_string() -> UnsafePointer<CChar>? { unsafe staticText("0.1.0") }
 
 @c @implementation
-public func da_abi_version() -> Int32 { 1 }
+public func da_abi_version() -> Int32 { 2 }
 
 @c @implementation
 public func da_last_error() -> UnsafePointer<CChar>? { unsafe cb_error_text() }

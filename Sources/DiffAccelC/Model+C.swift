@@ -19,7 +19,7 @@ public func da_model_open(
     }
 }
 
-private func modelOptions(_ pointer: UnsafePointer<da_model_options>?) throws(DiffError) -> ModelOptions {
+func modelOptions(_ pointer: UnsafePointer<da_model_options>?) throws(DiffError) -> ModelOptions {
     let raw = try unsafe decode(pointer, or: da_model_options())
     var options = ModelOptions()
     unsafe options.widen = try flag(raw.widen, "widen")

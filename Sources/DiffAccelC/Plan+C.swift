@@ -73,7 +73,7 @@ public func da_plan_close(_ plan: da_plan?) -> Int32 {
 }
 
 /// Makes a plan and gives the caller its handle.
-private func store(
+func store(
     _ pointer: UnsafeMutablePointer<da_plan?>?, _ make: () throws(DiffError) -> Plan
 ) throws(DiffError) -> Int32 {
     let target = try unsafe out(pointer, "plan")

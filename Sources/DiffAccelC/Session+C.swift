@@ -25,8 +25,8 @@ public func da_session_create(
     }
 }
 
-/// The cancel word of a session's handle.
-private func cancellation(of handle: UInt64) -> CancelFlag.Source {
+/// The cancel word of a session's or trainer's handle.
+func cancellation(of handle: UInt64) -> CancelFlag.Source {
     let slot = HandleTable.slot(handle)
     return CancelFlag.Source(
         isSet: { cb_cancel_requested(slot, handle) == 1 }, clear: { cb_cancel_clear(slot, handle) })
@@ -63,8 +63,7 @@ public func da_session_sample(
 @c @implementation
 public func da_session_cancel(_ session: da_session?) -> Int32 {
     // No boundary: neither locks nor per-thread texts may be touched in a signal handler.
-    let handle = unsafe HandleTable.bits(session)
-    return cb_cancel_request(HandleTable.slot(handle), handle) == 1 ? DA_OK : DA_INVALID_HANDLE
+    unsafe requestCancellation(session, .session)
 }
 
 @c @implementation

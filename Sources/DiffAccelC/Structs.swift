@@ -12,6 +12,7 @@ extension da_model_options: VersionedStruct { static var typeName: String { "da_
 extension da_forward_options: VersionedStruct { static var typeName: String { "da_forward_options" } }
 extension da_session_options: VersionedStruct { static var typeName: String { "da_session_options" } }
 extension da_request: VersionedStruct { static var typeName: String { "da_request" } }
+extension da_trainer_options: VersionedStruct { static var typeName: String { "da_trainer_options" } }
 extension da_tensor: VersionedStruct { static var typeName: String { "da_tensor" } }
 
 /// The caller's struct at `pointer`, whatever its alignment: at least as long as the one this library was built with; what is

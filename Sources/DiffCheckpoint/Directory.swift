@@ -36,6 +36,25 @@ public final class Directory: Sendable {
         return status.st_mode & S_IFMT == S_IFDIR
     }
 
+    /// Whether nothing stands under `path`. Throws `io` when that cannot be learned.
+    public static func isAbsent(_ path: String) throws(DiffError) -> Bool {
+        try check(path: path)
+        var status = stat()
+        guard unsafe lstat(path, &status) != 0 else { return false }
+        let number = errno
+        guard number == ENOENT else { throw SystemError.error(path, "cannot be examined", number) }
+        return true
+    }
+
+    /// Makes the directory `path` unless it is there; those above it must be. Throws `io`.
+    public static func make(_ path: String) throws(DiffError) {
+        try check(path: path)
+        let made = unsafe mkdir(path, 0o777)
+        let number = errno
+        guard made == 0 || number == EEXIST else { throw SystemError.error(path, "cannot be made", number) }
+        guard try isDirectory(path) else { throw SystemError.error(path, "cannot be made", ENOTDIR) }
+    }
+
     /// Opens the regular file `name` of this directory. Throws `io`, or `format` for a name that is not one
     /// component.
     public func open(_ name: String) throws(DiffError) -> FileBytes {

@@ -12,13 +12,29 @@ public enum SafetensorsWriter {
     public static func write(
         _ tensors: [String: Tensor], metadata: [String: String] = [:], to path: String
     ) throws(DiffError) {
-        let (header, order) = try layout(tensors, metadata: metadata, path: path)
+        let contents = tensors.mapValues { (dtype: $0.dtype, shape: $0.shape) }
+        try write(contents, metadata: metadata, to: path) { (name) throws(DiffError) in
+            guard let tensor = tensors[name] else { throw DiffError(.internal, "\(path): no tensor \"\(name)\"") }
+            return tensor
+        }
+    }
+
+    /// The same with tensors of the given types and shapes, each asked of `load` when its turn comes: one is in memory at a time.
+    public static func write(
+        _ contents: [String: (dtype: DType, shape: Shape)], metadata: [String: String] = [:], to path: String,
+        load: (String) throws(DiffError) -> Tensor
+    ) throws(DiffError) {
+        let (header, order) = try layout(contents, metadata: metadata, path: path)
         let file = try AtomicFile(path: path)
         try unsafe header.withUnsafeBufferPointer { (bytes) throws(DiffError) in
             try unsafe file.write(UnsafeRawBufferPointer(bytes))
         }
         for name in order.each {
-            guard let tensor = tensors[name], tensor.byteCount > 0 else { continue }
+            let tensor = try load(name)
+            guard let expected = contents[name], tensor.dtype == expected.dtype, tensor.shape == expected.shape else {
+                throw DiffError(.internal, "\(path): tensor \"\(name)\" is not what was announced")
+            }
+            guard tensor.byteCount > 0 else { continue }
             guard let start = unsafe tensor.raw else {
                 throw DiffError(.internal, "\(path): tensor \"\(name)\" has no memory")
             }
@@ -29,7 +45,7 @@ public enum SafetensorsWriter {
 
     /// The bytes before the elements, and the names in the order of their elements.
     static func layout(
-        _ tensors: [String: Tensor], metadata: [String: String], path: String
+        _ tensors: [String: (dtype: DType, shape: Shape)], metadata: [String: String], path: String
     ) throws(DiffError) -> (header: [UInt8], order: [String]) {
         guard tensors.count <= Limits.tensors else {
             throw DiffError(
@@ -44,7 +60,7 @@ public enum SafetensorsWriter {
         for (name, tensor) in order.each {
             guard !name.isEmpty, name.utf8.count <= Limits.nameBytes, !name.utf8.contains(0), name != "__metadata__"
             else { throw DiffError(.invalidArgument, "\(path): \"\(name.prefix(100))\" cannot be a tensor's name") }
-            guard let next = Checked.add(end, tensor.byteCount) else {
+            guard let next = Checked.add(end, tensor.shape.count &* tensor.dtype.size) else {
                 throw DiffError(.invalidArgument, "\(path): the tensors are too large for one file")
             }
             let entry: [String: JSON] = [

@@ -6,7 +6,9 @@ extension TensorTable {
     /// for values beyond 63 bits, `format` for more than ``Limits/arrayElements`` elements.
     public func integers(_ name: String) throws(DiffError) -> [Int] {
         let (entry, block) = try small(name)
-        return try unsafe block.withBytes { (bytes) throws(DiffError) in try unsafe Self.integers(bytes, entry) }
+        return try unsafe block.withBytes { (bytes) throws(DiffError) in
+            try unsafe Self.integers(bytes, entry.type, "tensor \"\(entry.name)\"")
+        }
     }
 
     /// The numbers of `name` (F64, F32, F16, BF16 and integers) in order; errors as for ``integers(_:)``.
@@ -42,8 +44,10 @@ extension TensorTable {
         return (place.entry, block)
     }
 
-    private static func integers(_ bytes: UnsafeRawBufferPointer, _ entry: TensorEntry) throws(DiffError) -> [Int] {
-        switch entry.type {
+    static func integers(
+        _ bytes: UnsafeRawBufferPointer, _ type: ElementType, _ place: String
+    ) throws(DiffError) -> [Int] {
+        switch type {
         case .bool, .u8: return unsafe elements(bytes, UInt8.self) { Int($0) }
         case .i8: return unsafe elements(bytes, Int8.self) { Int($0) }
         case .u16: return unsafe elements(bytes, UInt16.self) { Int($0) }
@@ -55,12 +59,11 @@ extension TensorTable {
             let values = unsafe elements(bytes, UInt64.self) { Int(exactly: $0) }
             let small = values.compactMap { $0 }
             guard small.count == values.count else {
-                throw DiffError(.unsupported, "tensor \"\(entry.name)\": a value beyond 63 bits")
+                throw DiffError(.unsupported, "\(place): a value beyond 63 bits")
             }
             return small
         default:
-            throw DiffError(
-                .unsupported, "tensor \"\(entry.name)\": \(entry.type.rawValue) elements are not integers")
+            throw DiffError(.unsupported, "\(place): \(type.rawValue) elements are not integers")
         }
     }
 

@@ -12,13 +12,15 @@ struct DiffAccelCommand: ParsableCommand {
             Examples:
               diffaccel demo
               diffaccel sample Models/fashion-dit --labels 3,5 --count 4 --steps 50 --out grid.png
+              diffaccel learn router Models/fashion-dit --trajectory own --steps 200 --out router.json
               diffaccel bench Models/fashion-dit --plan alternate --plan interval:3
 
             Exit codes: 0 done, 1 failed (the reason is on standard error), 64 wrong usage, 130 stopped by Ctrl-C.
             """,
         version: "diffaccel \(Library.version)",
         subcommands: [
-            InfoCommand.self, SampleCommand.self, BenchCommand.self, PlanCommand.self, DemoCommand.self,
+            InfoCommand.self, SampleCommand.self, BenchCommand.self, PlanCommand.self, LearnCommand.self,
+            DemoCommand.self,
         ])
 
     static func main() {

@@ -1,25 +1,10 @@
 /* Memory and threads that the system refuses: every large allocation of a whole use of the library fails once, and from then
  * on. Each time: a status, nothing made, nothing leaked, and the same use succeeds afterwards with the same bits. */
-#include "check.h"
-#include "faults.h"
+#include "failing.h"
 
-enum { N = 2 * TINY_STATE, LIMIT = 100000, LARGE_BLOCK = 4096 };
+enum { N = 2 * TINY_STATE };
 
 static float expected[N], forward_expected[2 * TINY_STATE];
-static atomic_int refusals;
-static int small_too; /* blocks of any size are refused */
-
-/* Counts DA_NO_MEMORY; any other failure is one of the test too, but that libjansson goes on without a refused word:
- * a syntax error, or a tensor of another name. A failed call has made nothing. */
-static int good(const char *what, int32_t status, int32_t success, const void *made) {
-    CHECK(status == success || status == DA_NO_MEMORY || (small_too && (status == DA_FORMAT || status == DA_INCOMPATIBLE)),
-          "%s gives %s: %s", what, da_status_name(status), da_last_error());
-    if (status == success) return 1;
-    refusals++;
-    CHECK(!made, "%s failed and made %p", what, made);
-    CHECK(*da_last_error(), "%s failed without a text", what);
-    return 0;
-}
 
 /* Texts of every kind: with memory they are the same each time. */
 static void describe(da_model model, da_plan plan, da_session session, da_result result) {
@@ -64,7 +49,6 @@ static void sample(da_session session, da_result *result) {
     CHECK(!memcmp(view.data, expected, sizeof expected), "the samples differ");
 }
 
-/* One whole use of the library; returns whether all of it succeeded. */
 static int use(void) {
     static const char json[] = "{\"method\":\"l2c\",\"policy\":\"alternate\"}";
     int before = refusals;
@@ -93,47 +77,10 @@ static int use(void) {
     return refusals == before;
 }
 
-static void fail_large(int64_t number, int lasting) { fail_allocation(number, lasting, LARGE_BLOCK); }
-static void fail_any(int64_t number, int lasting) { fail_allocation(number, lasting, 0); }
-
-/* Fails number 1, 1 + step, ... until a use comes to its end untouched; returns how many there were. */
-static int64_t every(const char *what, void (*fail)(int64_t number, int lasting), int lasting, int64_t step) {
-    CHECK(use(), "a use without faults fails");
-    int64_t number = 1;
-    for (; number < LIMIT; number += step) {
-        /* Twice: what this way out makes once and keeps is there after the first time. */
-        int64_t before = 0, given = 0;
-        for (int again = 0; again < 2; again++) {
-            before = live_bytes();
-            fail(number, lasting);
-            use();
-            given = faults_given();
-            fail(0, 0);
-        }
-        if (!given) break;
-        int64_t left = live_bytes() - before;
-        CHECK(left <= 0, "%s %lld%s leaves %lld bytes", what, (long long)number, lasting ? " and after" : "", (long long)left);
-        if (number / step % 8 == 0) CHECK(use(), "%s %lld: no use afterwards", what, (long long)number);
-    }
-    CHECK(use(), "no use after the last fault");
-    CHECK(number < LIMIT, "%s: no end after %d", what, LIMIT);
-    printf("%s, %s: %lld of them refused, each %lldth\n", what, lasting ? "from then on" : "once", (long long)number - 1,
-           (long long)step);
-    return number - 1;
-}
+static void settle(void) {}
 
 /* Usage: failing [step for blocks of any size] */
 int main(int count, char **arguments) {
-    int64_t step = count > 1 ? atoi(arguments[1]) : 1;
-    fail_any(0, 0);
-    /* What is made once and kept, such as tables, is made before anything is counted. */
-    for (int i = 0; i < 20; i++) CHECK(use(), "a first use fails");
-    for (int lasting = 0; lasting < 2; lasting++) {
-        CHECK(every("blocks of 4 KiB or more", fail_large, lasting, 1) > 50, "there are hardly any");
-        CHECK(every("threads", fail_thread, lasting, 1) >= 2, "there are hardly any");
-        small_too = 1;
-        CHECK(every("blocks of any size", fail_any, lasting, step > 0 ? step : 1) > 1000, "there are hardly any");
-        small_too = 0;
-    }
+    fail_everything(count > 1 ? atoi(arguments[1]) : 1);
     return check_summary("failing");
 }

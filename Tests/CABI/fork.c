@@ -1,7 +1,9 @@
-/* fork: before the first use, with idle sessions, while other threads sample; children and parents go on. */
+/* fork: before the first use, with idle sessions and trainers, while other threads sample or learn; children and parents go on.
+ */
 #define _GNU_SOURCE
 #include <pthread.h>
 
+#include "learning.h"
 #include "surroundings.h"
 
 static void child_uses_inherited(void) { same("inherited session"); }
@@ -63,11 +65,81 @@ static void test_fork(void) {
     STATUS(DA_OK, da_model_close(larger));
 }
 
+/* ---- trainers ---- */
+
+static atomic_int learning;
+
+static int32_t note_step(void *user, const da_training_event *event) {
+    (void)user, (void)event;
+    learning = 1;
+    return 0;
+}
+
+static void *learn(void *argument) {
+    STATUS(DA_CANCELLED, da_trainer_run(argument, 0, note_step, NULL));
+    return NULL;
+}
+
+static da_trainer busy_trainer, idle_trainer;
+static struct bytes idle_end;
+
+static void child_learns(void) {
+    da_trainer own = new_trainer(&lessons[4], STEPS, "");
+    STATUS(DA_OK, da_trainer_run(own, 0, NULL, NULL));
+    STATUS(DA_OK, da_trainer_close(own));
+}
+
+static void child_goes_on(void) {
+    STATUS(DA_OK, da_trainer_run(idle_trainer, 0, NULL, NULL));
+    char name[32];
+    snprintf(name, sizeof name, "child-%d", (int)getpid());
+    STATUS(DA_OK, da_trainer_save(idle_trainer, in_place(name)));
+    struct bytes found = read_file(in_place(name));
+    CHECK(same_bytes(found, idle_end), "a child learns something else");
+    unlink(in_place(name));
+}
+
+/* The trainer that another thread of the parent was using: any status will do, but no hang. */
+static void child_touches_trainer(void) {
+    int32_t status = da_trainer_run(busy_trainer, 1, NULL, NULL);
+    CHECK(status <= DA_MORE && status > DA_INTERNAL, "a trainer in use during fork gives %s", da_status_name(status));
+    da_trainer_cancel(busy_trainer);
+    da_trainer_close(busy_trainer);
+    child_learns();
+}
+
+static void test_trainers(void) {
+    idle_trainer = new_trainer(&lessons[12], STEPS, "");
+    STATUS(DA_OK, da_trainer_run(idle_trainer, 2, NULL, NULL));
+    da_trainer whole = new_trainer(&lessons[12], STEPS, "");
+    STATUS(DA_OK, da_trainer_run(whole, 0, NULL, NULL));
+    idle_end = state_of(whole);
+    STATUS(DA_OK, da_trainer_close(whole));
+    busy_trainer = new_trainer(&lessons[13], 1000000, "");
+    pthread_t thread;
+    learning = 0;
+    CHECK(!pthread_create(&thread, NULL, learn, busy_trainer), "no thread");
+    while (!learning) usleep(100);
+    for (int i = 0; i < 10; i++) {
+        in_child("a child's own trainer", child_learns);
+        in_child("an inherited trainer", child_goes_on);
+        in_child("a trainer in use", child_touches_trainer);
+    }
+    STATUS(DA_OK, da_trainer_cancel(busy_trainer));
+    pthread_join(thread, NULL);
+    STATUS(DA_OK, da_trainer_close(busy_trainer));
+    STATUS(DA_OK, da_trainer_run(idle_trainer, 0, NULL, NULL));
+    same_state(idle_trainer, idle_end, "after children");
+    STATUS(DA_OK, da_trainer_close(idle_trainer));
+    free(idle_end.data);
+}
+
 int main(void) {
     /* The child uses a library that its parent has loaded but never called. */
     in_child("fork before the first use", child_starts_afresh);
     begin();
     test_fork();
+    test_trainers();
     same("at the end");
     STATUS(DA_OK, da_session_close(session));
     STATUS(DA_OK, da_model_close(model));

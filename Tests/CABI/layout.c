@@ -72,9 +72,27 @@ AT(da_request, step_noise_count, 104);
 AT(da_request, callback, 112);
 AT(da_request, user, 120);
 SIZE(da_request, 128);
+
+AT(da_trainer_options, struct_size, 0);
+AT(da_trainer_options, threads, 4);
+AT(da_trainer_options, memory_limit, 8);
+SIZE(da_trainer_options, 16);
+
+AT(da_training_event, struct_size, 0);
+AT(da_training_event, reserved, 4);
+AT(da_training_event, step, 8);
+AT(da_training_event, steps, 16);
+AT(da_training_event, loss, 24);
+AT(da_training_event, gradient_norm, 32);
+AT(da_training_event, learning_rate, 40);
+AT(da_training_event, seconds, 48);
+AT(da_training_event, confidences, 56);
+AT(da_training_event, confidence_count, 64);
+AT(da_training_event, json, 72);
+SIZE(da_training_event, 80);
 #endif
 
-_Static_assert(sizeof(da_model) == sizeof(void *), "handles have the size of pointers");
+_Static_assert(sizeof(da_model) == sizeof(void *) && sizeof(da_trainer) == sizeof(void *), "handles have the size of pointers");
 _Static_assert(DA_OK == 0 && DA_CANCELLED == 1 && DA_MORE == 2, "outcomes are renumbered");
 _Static_assert(DA_INVALID_ARGUMENT == -1 && DA_IO == -2 && DA_FORMAT == -3 && DA_UNSUPPORTED == -4 && DA_SHAPE == -5 &&
                    DA_NO_MEMORY == -6 && DA_OVER_BUDGET == -7 && DA_INVALID_HANDLE == -8 && DA_BUSY == -9 &&
@@ -90,17 +108,21 @@ int main(void) {
     da_forward_options forward;
     da_session_options session;
     da_request request;
+    da_trainer_options trainer;
     STATUS(DA_OK, da_model_options_init(&model, sizeof model));
     STATUS(DA_OK, da_forward_options_init(&forward, sizeof forward));
     STATUS(DA_OK, da_session_options_init(&session, sizeof session));
     STATUS(DA_OK, da_request_init(&request, sizeof request));
+    STATUS(DA_OK, da_trainer_options_init(&trainer, sizeof trainer));
     STATUS(DA_INVALID_ARGUMENT, da_model_options_init(&model, sizeof model - 1));
     STATUS(DA_INVALID_ARGUMENT, da_forward_options_init(&forward, sizeof forward - 1));
     STATUS(DA_INVALID_ARGUMENT, da_session_options_init(&session, sizeof session - 1));
     STATUS(DA_INVALID_ARGUMENT, da_request_init(&request, sizeof request - 1));
+    STATUS(DA_INVALID_ARGUMENT, da_trainer_options_init(&trainer, sizeof trainer - 1));
     CHECK(model.struct_size == sizeof model && !model.widen && !model.family && !model.memory_limit, "model options");
     CHECK(session.struct_size == sizeof session && !session.threads && !session.memory_limit, "session options");
     CHECK(forward.struct_size == sizeof forward && !forward.threads && !forward.memory_limit, "forward options");
+    CHECK(trainer.struct_size == sizeof trainer && !trainer.threads && !trainer.memory_limit, "trainer options");
     CHECK(request.struct_size == sizeof request && request.steps == 50 && request.guidance != request.guidance &&
               request.decode == 1 && request.tile == 0 && request.guidance_channels == 0,
           "request");

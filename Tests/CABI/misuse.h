@@ -19,6 +19,7 @@ static da_model model;
 static da_plan plan;
 static da_session session;
 static da_result result;
+static da_trainer trainer;
 
 SHARED const int32_t hostile32[] = {0,    1,    -1,    2,     -2,      3,       7,           255,     256,     257,        1000,
                                     1001, 4096, 65535, 65536, 1 << 24, 1 << 30, INT_MAX - 1, INT_MAX, INT_MIN, INT_MIN + 1};
@@ -56,6 +57,10 @@ SHARED void expect_answer(const char *what, long double value, int32_t status, c
           made);
 }
 
+/* A trainer that needs no data. */
+static const char misuse_settings[] =
+    "{\"method\":\"router\",\"trajectory\":\"own\",\"sampling_steps\":4,\"steps\":1000,\"batch\":1}";
+
 static int misuse_begin(void) {
     model = check_model();
     const char *text = "{\"method\":\"l2c\",\"policy\":\"alternate\"}";
@@ -63,7 +68,8 @@ static int misuse_begin(void) {
     session = check_session(model, plan, 2);
     da_request request = check_request();
     STATUS(DA_OK, da_session_sample(session, &request, &result));
-    return model && plan && session && result;
+    STATUS(DA_OK, da_trainer_create(tiny_checkpoint(), misuse_settings, strlen(misuse_settings), NULL, NULL, &trainer));
+    return model && plan && session && result && trainer;
 }
 
 /* The handles have come through everything, and the session gives the bits it gave first. */
@@ -74,6 +80,8 @@ static int misuse_end(const char *name) {
     da_tensor view = {.struct_size = sizeof view};
     STATUS(DA_OK, da_result_tensor(result, "latents", &view));
     CHECK(view.data && view.bytes == sizeof again && !memcmp(view.data, again, sizeof again), "misuse changes the samples");
+    STATUS(DA_OK, da_trainer_run(trainer, 1, NULL, NULL));
+    STATUS(DA_OK, da_trainer_close(trainer));
     STATUS(DA_OK, da_result_close(result));
     STATUS(DA_OK, da_session_close(session));
     STATUS(DA_OK, da_plan_close(plan));

@@ -72,8 +72,13 @@ static int32_t of_estimate(char *b, size_t c, size_t *n) {
     return da_session_estimate(session, &request, b, c, n);
 }
 
+static int32_t of_trainer(char *b, size_t c, size_t *n) { return da_trainer_describe(trainer, b, c, n); }
+static int32_t of_training(char *b, size_t c, size_t *n) {
+    return da_trainer_estimate(tiny_checkpoint(), misuse_settings, strlen(misuse_settings), NULL, NULL, b, c, n);
+}
+
 static void test_text_buffers(void) {
-    const describe functions[] = {of_library, of_model, of_plan, of_grid, of_result, of_estimate};
+    const describe functions[] = {of_library, of_model, of_plan, of_grid, of_result, of_estimate, of_trainer, of_training};
     for (size_t f = 0; f < sizeof functions / sizeof *functions; f++) {
         describe function = functions[f];
         size_t needed = 0, again = 0;

@@ -10,13 +10,14 @@ static uint64_t random64(void) {
     return random_state;
 }
 
-enum kind { MODEL, PLAN, SESSION, RESULT, KINDS };
+enum kind { MODEL, PLAN, SESSION, RESULT, TRAINER, KINDS };
 
 static int32_t close_as(enum kind kind, void *handle) {
     switch (kind) {
         case MODEL: return da_model_close(handle);
         case PLAN: return da_plan_close(handle);
         case SESSION: return da_session_close(handle);
+        case TRAINER: return da_trainer_close(handle);
         default: return da_result_close(handle);
     }
 }
@@ -54,6 +55,17 @@ static void refuse(enum kind kind, void *handle) {
             CHECK(!made, "a failed call leaves its out-parameter null");
             STATUS(DA_INVALID_HANDLE, da_session_cancel(handle));
             break;
+        case TRAINER:
+            STATUS(DA_INVALID_HANDLE, da_trainer_run(handle, 1, NULL, NULL));
+            STATUS(DA_INVALID_HANDLE, da_trainer_describe(handle, text, sizeof text, &needed));
+            STATUS(DA_INVALID_HANDLE, da_trainer_evaluate(handle, 1, text, sizeof text, &needed));
+            STATUS(DA_INVALID_HANDLE, da_trainer_save(handle, "/tmp/never-written-by-diffaccel.state"));
+            STATUS(DA_INVALID_HANDLE, da_trainer_restore(handle, "/tmp/never-written-by-diffaccel.state"));
+            STATUS(DA_INVALID_HANDLE, da_trainer_export(handle, "/tmp/never-written-by-diffaccel"));
+            STATUS(DA_INVALID_HANDLE, da_trainer_plan(handle, (da_plan *)&made));
+            CHECK(!made, "a failed call leaves its out-parameter null");
+            STATUS(DA_INVALID_HANDLE, da_trainer_cancel(handle));
+            break;
         default:
             STATUS(DA_INVALID_HANDLE, da_result_tensor(handle, "latents", &view));
             CHECK(!view.data, "a refused view is filled");
@@ -65,7 +77,7 @@ static void refuse(enum kind kind, void *handle) {
 }
 
 static void test_handles(void) {
-    void *handles[KINDS] = {model, plan, session, result};
+    void *handles[KINDS] = {model, plan, session, result, trainer};
     for (enum kind kind = MODEL; kind < KINDS; kind++) {
         refuse(kind, NULL);
         refuse(kind, (void *)&kind);
@@ -76,16 +88,16 @@ static void test_handles(void) {
             uint64_t value = random64();
             /* Half of them look like handles: leading and trailing bits of a real one. */
             if (i % 2) value = (value & 0x03fffffffffffff0u) | ((uintptr_t)handles[kind] & 0xfc0000000000000fu);
-            if ((uintptr_t)handles[0] == value || (uintptr_t)handles[1] == value || (uintptr_t)handles[2] == value ||
-                (uintptr_t)handles[3] == value)
-                continue;
+            int is_one = 0;
+            for (int other = 0; other < KINDS; other++) is_one |= (uintptr_t)handles[other] == value;
+            if (is_one) continue;
             refuse(kind, (void *)(uintptr_t)value);
         }
     }
 }
 
 static void test_closed_handles(void) {
-    for (int round = 0; round < 50; round++) {
+    for (int round = 0; round < 120; round++) {
         da_model m = check_model();
         da_plan p = NULL;
         STATUS(DA_OK, da_plan_parse("{}", 2, &p));
@@ -94,10 +106,12 @@ static void test_closed_handles(void) {
         request.steps = 1;
         da_result r = NULL;
         STATUS(DA_OK, da_session_sample(s, &request, &r));
-        void *handles[KINDS] = {m, p, s, r};
-        /* In every one of the 24 orders. */
-        int order[4] = {0, 1, 2, 3};
-        for (int i = 3, n = round; i > 0; n /= i + 1, i--) {
+        da_trainer t = NULL;
+        STATUS(DA_OK, da_trainer_create(tiny_checkpoint(), misuse_settings, strlen(misuse_settings), NULL, NULL, &t));
+        void *handles[KINDS] = {m, p, s, r, t};
+        /* In every one of the 120 orders. */
+        int order[KINDS] = {0, 1, 2, 3, 4};
+        for (int i = KINDS - 1, n = round; i > 0; n /= i + 1, i--) {
             int j = n % (i + 1), swap = order[i];
             order[i] = order[j];
             order[j] = swap;

@@ -12,6 +12,15 @@ static void test_options(void) {
         CHECK((status == DA_OK) == (hostile32[i] >= 0 && hostile32[i] <= 256), "%d threads: %s", hostile32[i],
               da_status_name(status));
         if (made) da_session_close(made);
+        da_trainer_options learning;
+        STATUS(DA_OK, da_trainer_options_init(&learning, sizeof learning));
+        learning.threads = hostile32[i];
+        da_trainer learner = (void *)&learner;
+        status = da_trainer_create(tiny_checkpoint(), misuse_settings, strlen(misuse_settings), NULL, &learning, &learner);
+        expect_answer("trainer threads", hostile32[i], status, learner);
+        CHECK((status == DA_OK) == (hostile32[i] >= 0 && hostile32[i] <= 256), "%d threads: %s", hostile32[i],
+              da_status_name(status));
+        if (learner) da_trainer_close(learner);
         da_model_options opening;
         da_model opened;
 #define OPEN32(member)                                              \
@@ -44,6 +53,18 @@ static void test_options(void) {
             CHECK(status == DA_OK || status == DA_OVER_BUDGET, "a limit of %llu gives %s", (unsigned long long)hostile64[i],
                   da_status_name(status));
             da_session_close(made);
+        }
+        da_trainer_options learning;
+        STATUS(DA_OK, da_trainer_options_init(&learning, sizeof learning));
+        learning.memory_limit = hostile64[i];
+        da_trainer learner = (void *)&learner;
+        status = da_trainer_create(tiny_checkpoint(), misuse_settings, strlen(misuse_settings), NULL, &learning, &learner);
+        expect_answer("trainer memory_limit", (long double)hostile64[i], status, learner);
+        if (learner) {
+            status = da_trainer_run(learner, 1, NULL, NULL);
+            CHECK(status == DA_OK || status == DA_OVER_BUDGET, "a limit of %llu gives %s", (unsigned long long)hostile64[i],
+                  da_status_name(status));
+            da_trainer_close(learner);
         }
         da_model_options opening;
         STATUS(DA_OK, da_model_options_init(&opening, sizeof opening));

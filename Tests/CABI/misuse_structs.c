@@ -16,6 +16,7 @@ struct kind {
 static int32_t init_model(void *m, uint32_t size) { return da_model_options_init(m, size); }
 static int32_t init_session(void *m, uint32_t size) { return da_session_options_init(m, size); }
 static int32_t init_forward(void *m, uint32_t size) { return da_forward_options_init(m, size); }
+static int32_t init_trainer(void *m, uint32_t size) { return da_trainer_options_init(m, size); }
 static int32_t init_request(void *m, uint32_t size) {
     int32_t status = da_request_init(m, size);
     if (status != DA_OK) return status;
@@ -49,6 +50,26 @@ static int32_t use_forward(void *m) {
                                  {sizeof *inputs, DA_I64, "y", y, sizeof y, 1, 0, {1}}};
     return da_model_forward(model, inputs, 3, &output, 1, m);
 }
+static int32_t use_trainer(void *m) {
+    da_trainer made = (void *)&made;
+    size_t needed = 0;
+    int32_t estimated =
+        da_trainer_estimate(tiny_checkpoint(), misuse_settings, strlen(misuse_settings), NULL, m, NULL, 0, &needed);
+    int32_t status = da_trainer_create(tiny_checkpoint(), misuse_settings, strlen(misuse_settings), NULL, m, &made);
+    CHECK(status == (estimated == DA_MORE ? DA_OK : estimated), "create gives %s, estimate %s", da_status_name(status),
+          da_status_name(estimated));
+    CHECK((status == DA_OK) == (made != NULL), "create gives %d and %p", status, (void *)made);
+    if (made) STATUS(DA_OK, da_trainer_close(made));
+    return status;
+}
+/* The model's options, as a trainer reads them. */
+static int32_t use_model_to_learn(void *m) {
+    da_trainer made = (void *)&made;
+    int32_t status = da_trainer_create(tiny_checkpoint(), misuse_settings, strlen(misuse_settings), m, NULL, &made);
+    CHECK((status == DA_OK) == (made != NULL), "create gives %d and %p", status, (void *)made);
+    if (made) STATUS(DA_OK, da_trainer_close(made));
+    return status;
+}
 static int32_t use_request(void *m) {
     float latents[N];
     size_t needed;
@@ -62,6 +83,8 @@ static int32_t use_request(void *m) {
 static const struct kind kinds[] = {{"da_model_options", sizeof(da_model_options), init_model, use_model},
                                     {"da_session_options", sizeof(da_session_options), init_session, use_session},
                                     {"da_forward_options", sizeof(da_forward_options), init_forward, use_forward},
+                                    {"da_trainer_options", sizeof(da_trainer_options), init_trainer, use_trainer},
+                                    {"da_model_options of a trainer", sizeof(da_model_options), init_model, use_model_to_learn},
                                     {"da_request", sizeof(da_request), init_request, use_request}};
 
 static _Alignas(16) unsigned char memory[70000];

@@ -51,22 +51,24 @@ arguments() {
     case $1 in
         soak) if [ -n "$long" ]; then echo 20000; elif [ -n "$sanitizer" ]; then echo 200; else echo 1000; fi ;;
         failing) [ -n "$sanitizer" ] && echo 101 ;;
+        failing_training) [ -n "$sanitizer" ] && echo 1999 ;;
         copies) echo "$library" ;;
     esac
 }
 
-all="layout misuse_handles misuse_arguments misuse_structs misuse_options misuse_requests misuse_forward cancel threads \
-environment fork stacks failing soak copies files"
+all="layout misuse_handles misuse_arguments misuse_structs misuse_options misuse_requests misuse_forward \
+misuse_training cancel threads environment fork stacks failing soak copies files training training_stops training_states \
+training_memory training_threads failing_training"
 # Frames of sanitized code do not fit into 64 KiB, a second copy has no second sanitizer, ThreadSanitizer has its own allocator and
 # does not outlive a fork.
 case $sanitizer in
     address) all=$(echo "$all" | sed 's/ stacks//; s/ copies//') ;;
-    thread) all=$(echo "$all" | sed 's/ stacks//; s/ copies//; s/ fork//; s/ failing//; s/ environment//') ;;
+    thread) all=$(echo "$all" | sed 's/ stacks//; s/ copies//; s/ fork//; s/ failing_training//; s/ failing//; s/ training_states//; s/ environment//') ;;
 esac
 
 for program in ${PROGRAMS:-$all}; do
     extra=
-    [ "$program" = failing ] && extra=$here/faults.c
+    case $program in failing*) extra=$here/faults.c ;; esac
     flags="-std=c11 -O1 -g -Wall -Wextra -Werror ${CFLAGS:-} -I$root/include"
     # The system's linker warns about a sanitizer's own symbols.
     [ -n "$sanitizer" ] && flags="$flags -fuse-ld=lld"

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 
+#include "learning.h"
 #include "surroundings.h"
 
 static void texts(da_model own, da_plan plan, da_session small, da_result made) {
@@ -50,6 +51,31 @@ static void forward(da_model own) {
     STATUS(DA_OK, da_random_permutation(1, 100, order));
 }
 
+/* Each kind of learning, with data and without. */
+static void learning(void) {
+    static char text[1 << 16];
+    const int which[] = {0, 2, 4, 10, 15};
+    for (int i = 0; i < 5; i++) {
+        const struct lesson *lesson = &lessons[which[i]];
+        da_trainer trainer = new_trainer(lesson, STEPS, "");
+        const char *settings = settings_of(lesson, STEPS, "");
+        da_plan plan = NULL;
+        STATUS(DA_OK, da_trainer_estimate(tiny_checkpoint(), settings, strlen(settings), NULL, NULL, text, sizeof text, NULL));
+        STATUS(DA_OK, da_trainer_run(trainer, 0, NULL, NULL));
+        STATUS(DA_OK, da_trainer_describe(trainer, text, sizeof text, NULL));
+        STATUS(DA_OK, da_trainer_evaluate(trainer, 1, text, sizeof text, NULL));
+        STATUS(DA_OK, da_trainer_save(trainer, in_place("stack-state")));
+        STATUS(DA_OK, da_trainer_restore(trainer, in_place("stack-state")));
+        if (lesson->plan) {
+            STATUS(DA_OK, da_trainer_plan(trainer, &plan));
+            STATUS(DA_OK, da_plan_close(plan));
+        }
+        if (lesson->exported) STATUS(DA_OK, da_trainer_export(trainer, in_place("stack-export")));
+        STATUS(DA_OK, da_trainer_cancel(trainer));
+        STATUS(DA_OK, da_trainer_close(trainer));
+    }
+}
+
 static void *in_small_stack(void *argument) {
     (void)argument;
     da_model own = NULL;
@@ -69,6 +95,7 @@ static void *in_small_stack(void *argument) {
     texts(own, plan, small, made);
     plans(plan);
     forward(own);
+    learning();
     STATUS(DA_OK, da_session_cancel(small));
     STATUS(DA_OK, da_result_close(made));
     STATUS(DA_OK, da_session_close(small));
@@ -102,6 +129,7 @@ static void test_small_stacks(void) {
 
 int main(void) {
     begin();
+    learning_data(); /* here, so that children share it and the parent removes it */
     test_small_stacks();
     STATUS(DA_OK, da_session_close(session));
     STATUS(DA_OK, da_model_close(model));

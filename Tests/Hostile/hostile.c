@@ -101,21 +101,27 @@ uint8_t *hostile_image(const char *header, size_t length, uint64_t stated, size_
     return image;
 }
 
-/* A good model opens and closes: nothing of the failure before is left. */
-static void good_still_opens(const char *id) {
+/* The smallest transformer: a file, and its config. */
+static const char *good_path(const char **config) {
     static const char *path;
-    static char config[1024];
+    static char text[1024];
     if (!path) {
         size_t size;
         uint8_t *image = tiny_transformer(&size);
         path = strdup(hostile_write("good.weights", image, size));
-        snprintf(config, sizeof config, "%s}", tiny_transformer_config);
+        snprintf(text, sizeof text, "%s}", tiny_transformer_config);
         free(image);
     }
+    *config = text;
+    return path;
+}
+
+/* A good model opens and closes: nothing of the failure before is left. */
+static void good_still_opens(const char *id) {
     da_model model = NULL;
     da_model_options options;
     da_model_options_init(&options, sizeof options);
-    options.config = config;
+    const char *path = good_path(&options.config);
     int32_t status = da_model_open(path, &options, &model);
     CHECK(status == DA_OK && model, "after %s the good model: %s", id, da_last_error());
     if (model) da_model_close(model);
@@ -160,4 +166,55 @@ void hostile_plan(const char *id, const char *path, const char *text, size_t len
     plan = NULL;
     CHECK(da_plan_parse("{}", 2, &plan) == DA_OK, "after %s a good plan: %s", id, da_last_error());
     da_plan_close(plan);
+}
+
+da_trainer hostile_new_trainer(const char *settings, int32_t *status) {
+    da_trainer trainer = (da_trainer)(uintptr_t)1;
+    da_model_options options;
+    da_model_options_init(&options, sizeof options);
+    da_trainer_options own;
+    da_trainer_options_init(&own, sizeof own);
+    own.threads = 1;
+    const char *path = good_path(&options.config);
+    *status = da_trainer_create(path, settings, strlen(settings), &options, &own, &trainer);
+    return trainer;
+}
+
+void hostile_trainer(const char *id, const char *settings, size_t size, int32_t status, const char *part) {
+    int32_t found;
+    hostile_new_trainer("{}", &found); /* the weights are written before anything is measured */
+    meter_start();
+    da_trainer trainer = hostile_new_trainer(settings, &found);
+    judge(id, found, trainer, meter_peak(), size, status, part);
+    if (found == DA_OK) {
+        CHECK(da_trainer_run(trainer, 1, NULL, NULL) == DA_OK, "%s: a step: %s", id, da_last_error());
+        da_trainer_close(trainer);
+    }
+    good_still_opens(id);
+}
+
+/* What the trainer's next steps depend on. */
+static uint8_t *bytes_of(da_trainer trainer, size_t *size) {
+    const char *path = hostile_write("bytes-of", "", 0);
+    *size = 0;
+    CHECK(da_trainer_save(trainer, path) == DA_OK, "saving: %s", da_last_error());
+    FILE *file = fopen(path, "rb");
+    uint8_t *bytes = malloc(1 << 20);
+    if (file && bytes) *size = fread(bytes, 1, 1 << 20, file);
+    if (file) fclose(file);
+    return bytes;
+}
+
+void hostile_restore(const char *id, da_trainer trainer, const char *path, size_t size, int32_t status, const char *part) {
+    size_t before_size, after_size;
+    uint8_t *before = bytes_of(trainer, &before_size);
+    meter_start();
+    int32_t found = da_trainer_restore(trainer, path);
+    judge(id, found, found == DA_OK ? trainer : NULL, meter_peak(), size, status, part);
+    uint8_t *after = bytes_of(trainer, &after_size);
+    if (found != DA_OK)
+        CHECK(before_size > 0 && before_size == after_size && !memcmp(before, after, after_size), "%s changes the trainer", id);
+    int32_t stepped = da_trainer_run(trainer, 1, NULL, NULL);
+    CHECK(stepped == DA_OK, "after %s a step gives %s: %s", id, da_status_name(stepped), da_last_error());
+    free(before), free(after);
 }

@@ -47,6 +47,16 @@ void hostile_open(const char *id, const char *path, const char *family, const ch
 void hostile_plan(const char *id, const char *path, const char *text, size_t length, size_t size, int32_t status,
                   const char *part);
 
+/* The same for a trainer with these settings; what is made is used for one step. */
+void hostile_trainer(const char *id, const char *settings, size_t size, int32_t status, const char *part);
+
+/* The same for a state that `trainer` is asked to go on from. A refused one leaves the trainer as it was; an accepted one is
+ * good for a step. */
+void hostile_restore(const char *id, da_trainer trainer, const char *path, size_t size, int32_t status, const char *part);
+
+/* A trainer of the smallest transformer; null and the status when there is none. */
+da_trainer hostile_new_trainer(const char *settings, int32_t *status);
+
 /* How many inputs have been judged. */
 int hostile_count(void);
 
@@ -60,6 +70,8 @@ void cases_configs(void);
 void cases_schedulers(void);
 void cases_plans(void);
 void cases_options(void);
+void cases_npy(void);
+void cases_states(void);
 
 /* Numbers at which counts, lengths and offsets have gone wrong, as text. */
 extern const char *const hostile_numbers[];

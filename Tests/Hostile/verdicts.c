@@ -11,7 +11,9 @@ int main(void) {
     cases_schedulers();
     cases_plans();
     cases_options();
+    cases_npy();
+    cases_states();
     printf("hostile inputs: %d\n", hostile_count());
-    CHECK(hostile_count() >= 400, "only %d hostile inputs", hostile_count());
+    CHECK(hostile_count() >= 500, "only %d hostile inputs", hostile_count());
     return hostile_summary("verdicts");
 }

@@ -38,14 +38,17 @@ struct DiTFamily: ModelFamily {
                     + "\(configuration.inChannels)")
         }
         let isDiffusers = configuration.conventions == .diffusers
-        let official = min(3, configuration.inChannels)
         sampling = ImageSampling(
             network: network, process: try Self.process(opened),
             guidance: try opened.config.number("cfg_scale", in: 0...1000, default: 4),
-            guidanceChannels: isDiffusers
-                ? configuration.inChannels
-                : try opened.config.integer("cfg_channels", in: 1...configuration.inChannels, default: official),
+            guidanceChannels: try Self.guidanceChannels(opened, configuration),
             spacing: isDiffusers ? "leading" : "even", decoder: decoder)
+    }
+
+    /// The epsilon channels that are guided unless a request says otherwise.
+    static func guidanceChannels(_ opened: Opened, _ c: DiTConfiguration) throws(DiffError) -> Int {
+        guard c.conventions == .official else { return c.inChannels }
+        return try opened.config.integer("cfg_channels", in: 1...c.inChannels, default: min(3, c.inChannels))
     }
 
     /// Whether the config's `output` says that the model works on pixels in -1 ... 1.
@@ -57,7 +60,7 @@ struct DiTFamily: ModelFamily {
     }
 
     /// The training process: our `diffusion` object or a diffusers `scheduler` one; DiT's own when there is neither.
-    private static func process(_ opened: Opened) throws(DiffError) -> DiffusionProcess {
+    static func process(_ opened: Opened) throws(DiffError) -> DiffusionProcess {
         var process = DiffusionProcess.dit
         let names = DiffusionProcess.BetaSchedule.allCases.map(\.rawValue)
         for (object, schedule, steps) in [

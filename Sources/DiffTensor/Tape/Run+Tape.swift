@@ -28,6 +28,9 @@ extension Run {
         unsafe base.update(repeating: 0, count: max(0, x.shape.count))
     }
 
+    /// Copies the elements of `x` to those of `target`, which lives outside of the workspace; as many as both have.
+    public func copyContents(of x: Tensor, to target: Tensor) { copyElements(x, to: target) }
+
     func copyElements(_ x: Tensor, to out: Tensor) {
         guard isLive, let from = unsafe x.floats, let to = unsafe out.floats else { return }
         unsafe to.update(from: from, count: min(x.shape.count, out.shape.count))

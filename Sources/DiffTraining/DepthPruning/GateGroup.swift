@@ -46,15 +46,16 @@ public struct GateGroup: Sendable, Equatable {
 
     /// Groups over a network of `depth` blocks. Throws `invalidArgument` unless they cover it exactly.
     public static func groups(_ pairs: [(kept: Int, blocks: Int)], depth: Int) throws(DiffError) -> [GateGroup] {
-        var groups: [GateGroup] = []
-        var covered = 0
-        for pair in pairs.each {
-            groups.append(try GateGroup(kept: pair.kept, blocks: pair.blocks))
-            covered = Checked.sum(covered, pair.blocks)
+        for pair in pairs.each where pair.blocks < 1 || pair.kept < 1 || pair.kept > pair.blocks {
+            throw DiffError(.invalidArgument, "a group cannot keep \(pair.kept) of \(pair.blocks) blocks")
         }
-        guard covered == depth, !groups.isEmpty else {
+        // Before any candidate is listed: thousands of large groups would fill the memory.
+        let covered = pairs.reduce(0) { Checked.sum($0, $1.blocks) }
+        guard covered == depth, !pairs.isEmpty else {
             throw DiffError(.invalidArgument, "the groups hold \(covered) blocks, the network has \(depth)")
         }
+        var groups: [GateGroup] = []
+        for pair in pairs.each { groups.append(try GateGroup(kept: pair.kept, blocks: pair.blocks)) }
         return groups
     }
 }

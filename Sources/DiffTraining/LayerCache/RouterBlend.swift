@@ -12,6 +12,8 @@ final class RouterBlend: Acceleration {
         case keep
         /// Blends what is computed with what was kept.
         case blend
+        /// As at inference: a sub-layer is computed and kept anew, or what was kept is used, by these decisions.
+        case decided([Bool])
     }
 
     var mode = Mode.plain
@@ -50,6 +52,12 @@ final class RouterBlend: Acceleration {
                 throw DiffError(.internal, "nothing was kept to blend with")
             }
             return try run.mix(compute(), old, weights: weights.rows(column, 1))
+        case .decided(let keeps):
+            if keeps.at(column) == false, let old = kept.at(column) ?? nil, old.shape == input.shape { return old }
+            kept[column] = nil
+            let output = try compute()
+            kept[column] = output.detached
+            return output
         }
     }
 

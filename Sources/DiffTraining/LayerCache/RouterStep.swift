@@ -66,6 +66,21 @@ public final class RouterStep {
         return try evaluate(x, labels, index, run)
     }
 
+    /// A cached step at `index` as at inference: sub-layers for which `keeps` says so are computed and kept anew, the others' outputs
+    /// are those of the last step that computed them. Gives the network's raw output.
+    public func cached(
+        _ x: Tensor, labels: [Int], index: Int, keeps: [Bool], _ run: Run
+    ) throws(DiffError) -> Tensor {
+        blend.mode = .decided(keeps)
+        defer { blend.mode = .plain }
+        return try evaluate(x, labels, index, run)
+    }
+
+    /// The plain network's raw output at `index`.
+    public func plain(_ x: Tensor, labels: [Int], index: Int, _ run: Run) throws(DiffError) -> Tensor {
+        try evaluate(x, labels, index, run)
+    }
+
     /// The DDIM step (eta 0) from `index` to the next cleaner one with the raw `output`.
     public func advance(_ x: Tensor, _ output: Tensor, index: Int, _ run: Run) throws(DiffError) -> Tensor {
         try schedule.step(index, .ddim(eta: 0), x: x, prediction: output.detached, noise: nil, run).state

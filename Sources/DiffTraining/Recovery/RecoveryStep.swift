@@ -1,4 +1,5 @@
 public import DiffModels
+import DiffSampling
 public import DiffTensor
 
 /// How a pruned network learns to be good again.
@@ -42,6 +43,8 @@ public final class RecoveryStep {
 
     /// Gradients of the trained parameters after a pass.
     public let gradients: ParameterGradients
+    /// The loss without a teacher.
+    public var ordinaryLoss: DiffusionLoss { loss.ground }
     private let student: DiT
     private let teacher: DiT?
     private let method: RecoveryMethod

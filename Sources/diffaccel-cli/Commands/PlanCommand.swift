@@ -6,9 +6,9 @@ import DiffCheckpoint
 struct PlanCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "plan",
-        abstract: "Shows what a plan computes and what it reuses, or writes a simple plan.",
+        abstract: "Shows what a plan computes and what it reuses, writes a simple plan, or measures thresholds.",
         discussion: "Example: diffaccel plan show alternate --model Models/fashion-dit --steps 20 --png heat.png",
-        subcommands: [Show.self, Make.self])
+        subcommands: [Show.self, Make.self, Sweep.self])
 
     /// `diffaccel plan show`: the steps x sites grid.
     struct Show: ParsableCommand {

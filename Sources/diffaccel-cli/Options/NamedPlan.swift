@@ -11,16 +11,19 @@ struct NamedPlan {
     /// The plain model.
     static let plain = NamedPlan(name: "plain", plan: Plan())
 
-    /// The steps that a learned router in the plan was made for.
-    var learnedSteps: Int? {
+    /// The learned router in the plan.
+    var router: Router? {
         for case let entry as LayerCachePlan in plan.entries {
             switch entry.policy {
-            case .learned(let router), .shuffled(let router, _): return router.steps
+            case .learned(let router), .shuffled(let router, _): return router
             case .none, .alternate, .interval, .random: continue
             }
         }
         return nil
     }
+
+    /// The steps that it was made for.
+    var learnedSteps: Int? { router?.steps }
 
     /// Reads what `text` names. Throws `io`, `format`, `unsupported`, `invalidArgument`.
     static func read(_ text: String) throws(DiffError) -> NamedPlan {

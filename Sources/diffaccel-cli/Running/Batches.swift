@@ -59,6 +59,21 @@ struct Collected {
     }
 }
 
+extension Collected {
+    /// Root mean square difference of the final states of two runs; NaN when they do not fit each other.
+    static func distance(_ a: Collected, _ b: Collected) throws(DiffError) -> Double {
+        guard let first = try a.joinedLatents(), let second = try b.joinedLatents(), first.shape == second.shape,
+            let x = unsafe first.floats, let y = unsafe second.floats
+        else { return .nan }
+        var sum = 0.0
+        for index in 0..<first.shape.count {
+            let difference = unsafe Double(x[index]) - Double(y[index])
+            sum += difference * difference
+        }
+        return (sum / Double(max(1, first.shape.count))).squareRoot()
+    }
+}
+
 extension SiteCounts {
     /// All sites, whatever happened to them.
     var all: Int { computed + reused + skipped }

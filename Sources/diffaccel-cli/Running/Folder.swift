@@ -24,7 +24,15 @@ enum Folder {
         throw DiffError(.io, "\(path): the folder \(folder) cannot be written to: \(reason(errno))")
     }
 
-    private static func reason(_ number: Int32) -> String {
+    /// Whether both paths lead to the same file or folder.
+    static func isSame(_ a: String, _ b: String) -> Bool {
+        var (first, second) = (stat(), stat())
+        guard unsafe stat(a, &first) == 0, unsafe stat(b, &second) == 0 else { return false }
+        return first.st_dev == second.st_dev && first.st_ino == second.st_ino
+    }
+
+    /// What the system says about error `number`.
+    static func reason(_ number: Int32) -> String {
         unsafe strerror(number).flatMap { unsafe String(validatingCString: $0) } ?? "error \(number)"
     }
 }

@@ -7,15 +7,19 @@ enum Interruption {
     private static let isRequested = Atomic<Bool>(false)
 
     /// Takes over SIGINT for `session`.
-    static func stops(_ session: Session) {
+    static func stops(_ session: Session) { session.followCancellation(source()) }
+
+    /// Takes over SIGINT for `trainer`.
+    static func stops(_ trainer: Trainer) { trainer.followCancellation(source()) }
+
+    private static func source() -> CancelFlag.Source {
         // Touched here, so that the handler finds it made: a first access would take a lock.
         _ = isRequested.load(ordering: .relaxed)
-        session.followCancellation(
-            CancelFlag.Source(isSet: { isRequested.load(ordering: .relaxed) }, clear: {}))
         // One atomic store and one system call: both may happen in a signal handler.
         _ = signal(SIGINT) { _ in
             Interruption.isRequested.store(true, ordering: .relaxed)
             _ = signal(SIGINT, SIG_DFL)
         }
+        return CancelFlag.Source(isSet: { isRequested.load(ordering: .relaxed) }, clear: {})
     }
 }

@@ -14,8 +14,8 @@ final class ProgressBar {
 
     deinit { clear() }
 
-    /// Shows `done` of `total` units of `task`; at most ten times a second.
-    func show(_ done: Int, of total: Int, _ task: String) {
+    /// Shows `done` of `total` units of `task`, with a `note` behind them; at most ten times a second.
+    func show(_ done: Int, of total: Int, _ task: String, note: String = "") {
         let now = Machine.seconds
         if task != self.task { (self.task, began, doneBefore) = (task, now, done) }
         guard isShown, total > 0, now - lastDrawn > 0.1 || done == total else { return }
@@ -25,8 +25,9 @@ final class ProgressBar {
         var rest = ""
         if done > doneBefore, done < total {
             let left = (now - began) / Double(done - doneBefore) * Double(total - done)
-            rest = ", \(Format.fixed(left, 0)) s left"
+            rest = ", \(Format.duration(left)) left"
         }
+        if !note.isEmpty { rest += ", \(note)" }
         Terminal.write("\r\u{1b}[K\(task) \(bar) \(done)/\(total)\(rest)")
     }
 

@@ -8,6 +8,12 @@ enum Terminal {
     /// Writes a line to standard error.
     static func say(_ line: String) { write(line + "\n") }
 
+    /// Writes a line to standard output at once, for programs that read along.
+    static func put(_ line: String) {
+        print(line)
+        _ = fflush(nil)
+    }
+
     /// Writes `text` to standard error as it is.
     static func write(_ text: String) {
         let bytes = Array(text.utf8)

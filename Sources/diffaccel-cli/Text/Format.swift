@@ -12,6 +12,26 @@ enum Format {
         return "\(sign)\(number / scale)." + String(repeating: "0", count: decimals - fraction.count) + fraction
     }
 
+    /// `value` with about so many significant digits: 0.0123, 1.235, 3.1e-6.
+    static func significant(_ value: Double, _ digits: Int) -> String {
+        guard value.isFinite, value != 0 else { return value == 0 ? "0" : value.description }
+        var (scaled, exponent) = (value.magnitude, 0)
+        while scaled >= 10 { (scaled, exponent) = (scaled / 10, exponent + 1) }
+        while scaled < 1 { (scaled, exponent) = (scaled * 10, exponent - 1) }
+        if exponent < -4 || exponent > 6 {
+            return (value < 0 ? "-" : "") + fixed(scaled, digits - 1) + "e\(exponent)"
+        }
+        return fixed(value, max(0, digits - 1 - exponent))
+    }
+
+    /// A time in the unit that suits it.
+    static func duration(_ seconds: Double) -> String {
+        guard seconds.isFinite, seconds < 1e9 else { return "?" }
+        if seconds < 100 { return "\(fixed(seconds, 0)) s" }
+        let minutes = Int(seconds / 60)
+        return minutes < 100 ? "\(minutes) min" : "\(minutes / 60) h \(minutes % 60) min"
+    }
+
     /// Bytes in powers of 1024.
     static func bytes(_ count: Int) -> String {
         var value = Double(count)

@@ -8,6 +8,12 @@ extension JSON {
     var asArray: [JSON]? { if case .array(let elements) = self { elements } else { nil } }
     /// The integer.
     var asInt: Int? { if case .integer(let value) = self { value } else { nil } }
+    /// The object with another member.
+    func with(_ key: String, _ value: JSON) -> JSON {
+        guard case .object(var members) = self else { return self }
+        members[key] = value
+        return .object(members)
+    }
     /// The string.
     var asText: String? { if case .string(let value) = self { value } else { nil } }
 

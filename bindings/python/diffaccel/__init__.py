@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from typing import Any, Callable
 
-from . import _ffi
+from . import _ffi, learn
 from ._events import Event
 from .errors import (
     BusyError,
@@ -38,6 +38,7 @@ from .plan import Plan
 from .random import rand, randn, randperm
 from .result import Result
 from .session import Session
+from .trainer import Trainer, TrainingEvent
 
 #: Version of the library in use, "major.minor.patch".
 __version__ = _ffi.lib.da_version_string().decode("ascii")
@@ -45,7 +46,7 @@ __version__ = _ffi.lib.da_version_string().decode("ascii")
 __all__ = [
     "BusyError", "Cancelled", "DiffAccelError", "Event", "FileError", "FormatError", "IncompatibleError",
     "InternalError", "InvalidArgumentError", "InvalidHandleError", "Model", "NotFiniteError", "OutOfMemoryError",
-    "OverBudgetError", "Plan", "Result", "Session", "ShapeError", "UnsupportedError", "describe", "rand", "randn",
+    "OverBudgetError", "Plan", "Result", "Session", "ShapeError", "Trainer", "TrainingEvent", "UnsupportedError", "describe", "learn", "rand", "randn",
     "randperm", "set_log",
 ]
 

@@ -72,6 +72,22 @@ class Request(ctypes.Structure):
                 ("user", c_void_p)]
 
 
+class TrainerOptions(ctypes.Structure):
+    """da_trainer_options"""
+
+    _fields_ = [("struct_size", c_uint32), ("threads", c_int32), ("memory_limit", c_uint64)]
+
+
+class TrainingEvent(ctypes.Structure):
+    """da_training_event"""
+
+    _fields_ = [("struct_size", c_uint32), ("reserved", c_int32), ("step", c_int64), ("steps", c_int64),
+                ("loss", c_double), ("gradient_norm", c_double), ("learning_rate", c_double), ("seconds", c_double),
+                ("confidences", POINTER(c_float)), ("confidence_count", c_size_t), ("json", c_char_p)]
+
+
+TrainingCallback = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(TrainingEvent))
+
 # Handles are numbers and travel as void pointers; character buffers are written to, so they are no c_char_p.
 _HANDLE, _BUFFER = c_void_p, c_void_p
 _TEXT = [_BUFFER, c_size_t, POINTER(c_size_t)]
@@ -107,6 +123,19 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "da_result_tensor": (c_int32, [_HANDLE, c_char_p, POINTER(Tensor)]),
     "da_result_stats": (c_int32, [_HANDLE, *_TEXT]),
     "da_result_close": (c_int32, [_HANDLE]),
+    "da_trainer_options_init": (c_int32, [POINTER(TrainerOptions), c_uint32]),
+    "da_trainer_create": (c_int32, [c_char_p, c_char_p, c_size_t, POINTER(ModelOptions), POINTER(TrainerOptions),
+                                    POINTER(_HANDLE)]),
+    "da_trainer_estimate": (c_int32, [c_char_p, c_char_p, c_size_t, POINTER(ModelOptions), POINTER(TrainerOptions), *_TEXT]),
+    "da_trainer_run": (c_int32, [_HANDLE, c_int64, TrainingCallback, c_void_p]),
+    "da_trainer_cancel": (c_int32, [_HANDLE]),
+    "da_trainer_describe": (c_int32, [_HANDLE, *_TEXT]),
+    "da_trainer_evaluate": (c_int32, [_HANDLE, c_int32, *_TEXT]),
+    "da_trainer_save": (c_int32, [_HANDLE, c_char_p]),
+    "da_trainer_restore": (c_int32, [_HANDLE, c_char_p]),
+    "da_trainer_plan": (c_int32, [_HANDLE, POINTER(_HANDLE)]),
+    "da_trainer_export": (c_int32, [_HANDLE, c_char_p]),
+    "da_trainer_close": (c_int32, [_HANDLE]),
     "da_random_normal": (c_int32, [c_uint64, c_size_t, POINTER(c_float)]),
     "da_random_uniform": (c_int32, [c_uint64, c_size_t, POINTER(c_float)]),
     "da_random_permutation": (c_int32, [c_uint64, c_size_t, POINTER(c_int64)]),

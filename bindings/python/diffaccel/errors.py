@@ -11,7 +11,7 @@ class DiffAccelError(Exception):
 
 
 class Cancelled(DiffAccelError):
-    """The run was stopped by `Session.cancel` or by a callback that returned true."""
+    """The run was stopped by `Session.cancel`, `Trainer.cancel` or by a callback that returned true."""
 
     status, name = 1, "DA_CANCELLED"
 

@@ -20,7 +20,9 @@ _GRID_VALUES = {"1": 1, "0": 0, "-": -1}
 
 
 def _plain(value: Any) -> Any:
-    """`value` with numpy arrays and numbers turned into lists and numbers that json can write."""
+    """`value` with numpy arrays and numbers, and paths, turned into lists, numbers and texts that json can write."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
     if isinstance(value, np.generic):

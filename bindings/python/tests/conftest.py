@@ -18,7 +18,7 @@ import diffaccel  # noqa: E402
 
 TINY = dict(input_size=8, patch_size=2, hidden_size=48, depth=3, num_heads=4, num_classes=10, mlp_ratio=4.0,
             class_dropout_prob=0.1, in_channels=4, learn_sigma=True, frequency_embedding_size=256)
-_NAMES = {"float32": "F32", "float16": "F16"}
+_NAMES = {"float32": "F32", "float16": "F16", "int64": "I64"}
 
 
 def write_safetensors(path, tensors):

@@ -1,0 +1,245 @@
+public import DiffAcceleration
+public import DiffCheckpoint
+public import DiffModels
+public import DiffSampling
+public import DiffTensor
+
+/// Learns a Learning-to-Cache router for a frozen DiT.
+///
+/// As published, an iteration draws one cached step for the whole batch, noises samples to the full step before it, and compares the
+/// network that blends fresh and kept outputs with the plain one. Beyond the paper: the model's own trajectory
+/// (``RouterSettings/Trajectory/own``), and several cached steps after a full one (``RouterSettings/period``).
+/// Source: Learning-to-Cache (arXiv 2406.01733), `train_router.py`.
+public final class RouterLearning: LearningProcedure {
+    /// The name in settings and states.
+    public static let method = "router"
+
+    /// How it learns.
+    public let settings: RouterSettings
+    /// Iterations made.
+    public private(set) var done = 0
+    /// The logits so far, with the optimiser's state.
+    public private(set) var logits: RouterLogits
+
+    private let network: DiT
+    private let passes: RouterStep
+    private let run: Run
+    private let batches: BatchSource?
+    private let groups: [CachedGroup]
+    private var walk: OwnTrajectory?
+    private var guardian = LossGuard()
+
+    /// A run of learning on `network`, which must have been loaded for learning, whose `process` it was trained for. `data` may be missing
+    /// with the own trajectory: labels are then drawn. Throws `invalidArgument`, `shape` when the data do not fit, memory errors.
+    public init(
+        _ network: DiT, _ process: DiffusionProcess, data: LatentSet?, _ settings: RouterSettings,
+        _ resources: LearningResources
+    ) throws(DiffError) {
+        (self.network, self.settings) = (network, settings)
+        let schedule = try DiffusionSchedule(process, .even([settings.samplingSteps]))
+        guard settings.period <= settings.samplingSteps else {
+            throw DiffError(
+                .invalidArgument, "a period of \(settings.period) in \(settings.samplingSteps) sampling steps")
+        }
+        groups = CachedGroup.all(steps: settings.samplingSteps, period: settings.period)
+        let sublayers = network.sublayers.count
+        var generator = TorchRandom(seed: settings.seed)
+        logits = RouterLogits(steps: settings.samplingSteps, sublayers: sublayers, &generator)
+        passes = try RouterStep(
+            network, schedule, budget: resources.budget, recomputes: settings.recomputes,
+            isVirtual: resources.isVirtual)
+        let c = network.configuration
+        let sample = try Shape(c.inChannels, c.inputSize, c.inputSize)
+        if let data {
+            try data.check(sample)
+            batches = try BatchSource(data, size: settings.batch, seed: settings.seed, budget: resources.budget)
+        } else {
+            guard settings.trajectory == .own else {
+                throw DiffError(.invalidArgument, "a router learned on data needs data")
+            }
+            batches = nil
+        }
+        var rows = settings.batch
+        if settings.trajectory == .own {
+            let walk = try OwnTrajectory(network, settings, sample, resources)
+            rows = walk.networkRows
+            self.walk = walk
+        }
+        run = try resources.run(passes.stack, network.layout, rows: rows)
+    }
+
+    /// Iterations of a whole run.
+    public var steps: Int { settings.steps }
+    /// Bytes of the workspace at its peak.
+    public var workspaceBytes: Int { run.workspace.peakBytes }
+
+    /// One iteration.
+    public func step() throws(DiffError) -> LearningReport {
+        let report = settings.trajectory == .own ? try walkOn() : try lesson()
+        done &+= 1
+        return report
+    }
+
+    // MARK: On data
+
+    private func lesson() throws(DiffError) -> LearningReport {
+        guard let batches else { throw DiffError(.internal, "no data") }
+        var draws = StepDraws(seed: settings.seed, step: done)
+        let pick = draws.index(below: groups.reduce(0) { $0 &+ $1.cached.count })
+        let (group, position) = locate(pick)
+        let (x0, clean) = try batches.batch(done, run)
+        let labels = draws.dropping(clean, settings.labelDropout, null: network.configuration.nullClass)
+        let noise = try draws.normal(x0.shape, run)
+        var x = try passes.noised(x0, noise, index: group.full, run)
+        let full = try passes.full(x, labels: labels, index: group.full, run)
+        x = try passes.advance(x, full, index: group.full, run)
+        for row in group.cached.prefix(position).map({ $0 }).each {
+            let output = try passes.cached(x, labels: labels, index: row, keeps: keeps(row), run)
+            x = try passes.advance(x, output, index: row, run)
+        }
+        let row = group.cached.at(position) ?? 0
+        return try learn(row, x, labels)
+    }
+
+    /// The group that the cached step number `pick` belongs to, counted over all groups, and its position there.
+    private func locate(_ pick: Int) -> (CachedGroup, Int) {
+        var rest = pick
+        for group in groups.each {
+            if rest < group.cached.count { return (group, rest) }
+            rest &-= group.cached.count
+        }
+        return (CachedGroup(full: 1, cached: [0]), 0)
+    }
+
+    private func keeps(_ row: Int) -> [Bool] { logits.scores(row: row).map { $0 > Float(settings.threshold) } }
+
+    /// Teacher and student at `x` and the step of the row that follows.
+    private func learn(_ row: Int, _ x: Tensor, _ labels: [Int]) throws(DiffError) -> LearningReport {
+        let scores = logits.scores(row: row)
+        let weights = settings.straightThrough.map { limit in scores.map { $0 > Float(limit) ? 1 : 0 } } ?? scores
+        let outcome = try passes.compare(x, labels: labels, index: row, scores: weights, run)
+        let price = settings.l1 * scores.reduce(0) { $0 + Double($1) }
+        let loss = outcome.error + price
+        var norm = 0.0
+        if try guardian.admits(loss) {
+            let gradient = logits.step(
+                row: row, gradient: outcome.gradient, l1: settings.l1, learningRate: settings.learningRate,
+                clamp: settings.clamp.map { Float($0) })
+            norm = gradient.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
+        }
+        return LearningReport(
+            step: done &+ 1, steps: steps, loss: loss, gradientNorm: norm, learningRate: settings.learningRate,
+            confidences: logits.scores(row: row),
+            terms: [
+                .init(name: "error", value: outcome.error), .init(name: "price", value: price),
+                .init(name: "row", value: Double(row)), .init(name: "removed", value: removed),
+            ])
+    }
+
+    // MARK: On the own trajectory
+
+    /// One group of steps: the full one, then a lesson at each cached one before it is made as at inference.
+    private func walkOn() throws(DiffError) -> LearningReport {
+        guard let walk else { throw DiffError(.internal, "no trajectory") }
+        let before = (logits, guardian)
+        do throws(DiffError) {
+            return try walk.step(groups, iteration: done, labels: batches, passes, run) {
+                (row, x, labels) throws(DiffError) in
+                let report = try self.learn(row, x, labels)
+                return (report, self.keeps(row))
+            }
+        } catch {
+            // Some rows of the group may have been stepped already.
+            (logits, guardian) = before
+            throw error
+        }
+    }
+
+    // MARK: Results
+
+    /// Share of the sub-layers of cached steps whose score is not above the threshold.
+    public var removed: Double {
+        var (all, reused) = (0, 0)
+        for group in groups.each {
+            for row in group.cached.each {
+                let row = keeps(row)
+                all &+= row.count
+                reused &+= row.count { !$0 }
+            }
+        }
+        return Double(reused) / Double(max(1, all))
+    }
+
+    /// The router for inference.
+    public func router() throws(DiffError) -> Router {
+        try logits.router(threshold: settings.threshold, period: settings.period)
+    }
+
+    /// What was learned.
+    public var summary: [String: JSON] {
+        [
+            "removed": .number(removed), "threshold": .number(settings.threshold),
+            "sampling_steps": .integer(settings.samplingSteps), "period": .integer(settings.period),
+            "rows": .array(
+                groups.flatMap(\.cached).sorted().map { row in
+                    .object([
+                        "row": .integer(row), "kept": .integer(keeps(row).count { $0 }),
+                        "scores": .array(logits.scores(row: row).map { .number(Double($0)) }),
+                    ])
+                }),
+        ]
+    }
+
+    /// `error`: mean squared difference from the plain network at cached steps that follow a full one of noised data, with the
+    /// decisions of inference; `removed`: share of the sub-layers of cached steps that are reused.
+    public func evaluate(_ count: Int) throws(DiffError) -> [String: JSON] {
+        guard let batches else { throw DiffError(.unsupported, "an evaluation needs data") }
+        var error = 0.0
+        for index in Indices(below: count) {
+            let step = Evaluation.firstStep &+ index
+            var draws = StepDraws(seed: settings.seed, step: step, purpose: 9)
+            let group = groups.at(draws.index(below: groups.count)) ?? CachedGroup(full: 1, cached: [0])
+            let (x0, labels) = try batches.batch(step, run)
+            var x = try passes.noised(x0, draws.normal(x0.shape, run), index: group.full, run)
+            let full = try passes.full(x, labels: labels, index: group.full, run)
+            x = try passes.advance(x, full, index: group.full, run)
+            for row in group.cached.each {
+                let plain = try passes.plain(x, labels: labels, index: row, run)
+                let output = try passes.cached(x, labels: labels, index: row, keeps: keeps(row), run)
+                error +=
+                    try run.squaredError(output, plain, weight: 0).means.reduce(0, +)
+                    / Double(max(1, labels.count &* group.cached.count))
+                x = try passes.advance(x, output, index: row, run)
+            }
+        }
+        return ["error": .number(error / Double(max(1, count))), "removed": .number(removed)]
+    }
+
+    /// Everything the next iterations depend on.
+    public func save() throws(DiffError) -> LearningState {
+        var state = LearningState(method: Self.method, step: done, settings: settings.fingerprint)
+        try state.put(logits.rows, as: "logits")
+        try RowAdamW.save(logits.states, as: "moments", in: &state)
+        walk?.save(in: &state)
+        return state
+    }
+
+    /// Goes on from a saved state.
+    public func restore(_ state: LearningState) throws(DiffError) {
+        try state.check(Self.method, settings.fingerprint, steps: steps)
+        let widths = logits.rows.map(\.count)
+        let restored = try RouterLogits(
+            rows: state.rows("logits", widths), states: RowAdamW.restore("moments", widths, from: state))
+        try walk?.restore(state, groups: groups.count)
+        (logits, done) = (restored, state.step)
+    }
+}
+
+extension LatentSet {
+    /// Throws `shape` unless samples are of `shape` [C, h, w].
+    func check(_ shape: Shape) throws(DiffError) {
+        guard sample == shape else {
+            throw DiffError(.shape, "the data's samples are \(sample), the model's states \(shape)")
+        }
+    }
+}

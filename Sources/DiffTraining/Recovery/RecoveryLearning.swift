@@ -1,0 +1,116 @@
+public import DiffCheckpoint
+public import DiffModels
+public import DiffSampling
+public import DiffTensor
+
+/// Trains the weights of a DiT: plainly, or with a teacher's outputs and features.
+///
+/// Source: TinyFusion (arXiv 2412.01199), `train.py` and `train_masked_kd.py`.
+public final class RecoveryLearning: LearningProcedure {
+    /// The name in settings and states.
+    public static let method = "finetune"
+
+    /// How it trains.
+    public let settings: RecoverySettings
+    /// Steps made.
+    public private(set) var done = 0
+    /// Weights, moments and averages.
+    public let optimiser: Optimiser
+
+    private let student: DiT
+    private let passes: RecoveryStep
+    private let run, teacherRun: Run
+    private let batches: BatchSource
+    private let resources: LearningResources
+    private var guardian = LossGuard()
+
+    /// A run of training of `student`, loaded for learning with `parameters`. `teacher` is needed unless there is no distillation. Throws
+    /// `invalidArgument`, `incompatible` when teacher and student do not fit, `shape`, memory errors.
+    public init(
+        _ student: DiT, _ parameters: Parameters, teacher: DiT?, _ process: DiffusionProcess, data: LatentSet,
+        _ settings: RecoverySettings, _ resources: LearningResources
+    ) throws(DiffError) {
+        (self.student, self.settings, self.resources) = (student, settings, resources)
+        let c = student.configuration
+        try data.check(Shape(c.inChannels, c.inputSize, c.inputSize))
+        batches = try BatchSource(data, size: settings.batch, seed: settings.seed, budget: resources.budget)
+        if settings.start == .scratch { try DiTStart(seed: settings.seed).initialise(parameters, resources) }
+        var rules = Optimiser.Settings(clip: settings.clip, averageDecay: settings.averageDecay)
+        rules.weightDecay = settings.weightDecay
+        optimiser = try Optimiser(
+            parameters, rules, budget: resources.budget, isVirtual: resources.isVirtual, averages: { _ in true })
+        let ground = try DiffusionLoss(process)
+        let loss = DistillationLoss(
+            ground, distillationWeight: settings.distillationWeight, groundWeight: settings.groundWeight)
+        passes = try RecoveryStep(
+            student, parameters, teacher: teacher, settings.method, loss, budget: resources.budget,
+            recomputes: settings.recomputes, isVirtual: resources.isVirtual)
+        run = try resources.run(passes.stack, student.layout, rows: settings.batch)
+        teacherRun = try resources.run(passes.teacherStack, (teacher ?? student).layout, rows: settings.batch)
+    }
+
+    /// Steps of a whole run.
+    public var steps: Int { settings.steps }
+    /// Bytes of both workspaces at their peaks.
+    public var workspaceBytes: Int { Checked.sum(run.workspace.peakBytes, teacherRun.workspace.peakBytes) }
+
+    /// One step.
+    public func step() throws(DiffError) -> LearningReport {
+        var draws = StepDraws(seed: settings.seed, step: done)
+        let (x0, clean) = try batches.batch(done, run)
+        let labels = draws.dropping(clean, settings.labelDropout, null: student.configuration.nullClass)
+        let t = draws.indices(settings.batch, below: passes.ordinaryLoss.schedule.count)
+        let noise = try draws.normal(x0.shape, run)
+        let weight = Schedule.linear(settings.featureWeight.first, settings.featureWeight.last).value(done, of: steps)
+        // With outputs alone the published code shows the teacher the labels that the student was not shown.
+        let outcome = try passes(
+            x0: x0, labels: labels, teacherLabels: settings.distillation == .logits ? clean : labels, t: t,
+            noise: noise,
+            featureWeight: weight, run, teacher: teacherRun)
+        let rate = settings.rate(done)
+        let admitted = try guardian.admits(outcome.loss)
+        let (norm, _) = try optimiser.step(passes.gradients, learningRate: rate, skips: !admitted, run)
+        done &+= 1
+        return LearningReport(
+            step: done, steps: steps, loss: outcome.loss, gradientNorm: norm, learningRate: rate,
+            terms: terms(outcome))
+    }
+
+    private func terms(_ outcome: RecoveryStep.Outcome) -> [LearningReport.Term] {
+        func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(max(1, values.count)) }
+        var terms: [LearningReport.Term] = [
+            .init(name: "mse", value: mean(outcome.ground.mse)), .init(name: "vb", value: mean(outcome.ground.vb)),
+        ]
+        if let distillation = outcome.distillation { terms.append(.init(name: "kd", value: mean(distillation.kd))) }
+        if !outcome.features.isEmpty { terms.append(.init(name: "features", value: mean(outcome.features))) }
+        return terms
+    }
+
+    /// What was learned is in the weights.
+    public var summary: [String: JSON] {
+        ["learning_rate": .number(settings.rate(max(0, done - 1))), "parameters": .integer(trained)]
+    }
+
+    private var trained: Int { optimiser.slots.reduce(0) { Checked.sum($0, $1.parameter.shape.count) } }
+
+    /// `loss`: the ordinary loss with the weights as they are now.
+    public func evaluate(_ count: Int) throws(DiffError) -> [String: JSON] {
+        let evaluation = Evaluation(
+            network: student, loss: passes.ordinaryLoss, batches: batches, seed: settings.seed, resources: resources)
+        return ["loss": .number(try evaluation.mean(count))]
+    }
+
+    /// Everything the next steps depend on.
+    public func save() throws(DiffError) -> LearningState {
+        var state = LearningState(method: Self.method, step: done, settings: settings.fingerprint)
+        optimiser.save(in: &state)
+        return state
+    }
+
+    /// Goes on from a saved state.
+    public func restore(_ state: LearningState) throws(DiffError) {
+        try state.check(Self.method, settings.fingerprint, steps: steps)
+        try optimiser.restore(state)
+        done = state.step
+    }
+}

@@ -1,0 +1,408 @@
+/* Settings and data that nobody should give a trainer: each refused with a status and a text that names the place, and the
+ * trainers that are there stay as they were. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <math.h>
+
+#include "learning.h"
+
+#define ROUTER   "{\"method\":\"router\",\"sampling_steps\":4"
+#define GATES    "{\"method\":\"prune\",\"update\":\"gates\""
+#define RULE     "{\"method\":\"prune\",\"rule\":"
+#define FINETUNE "{\"method\":\"finetune\""
+#define SMALL    ",\"steps\":2,\"batch\":2"
+#define DATA     ",\"data\":{\"path\":\"@data.safetensors\"}" SMALL "}"
+#define TEACHER  FINETUNE ",\"teacher\":\"@teacher\",\"distillation\":"
+
+/* A text with each @name standing for a path in the folder; names end at a quotation mark. */
+static const char *filled(const char *text) {
+    static char out[TEXT];
+    size_t used = 0;
+    for (const char *c = text; *c && used < sizeof out - 200; c++) {
+        if (*c != '@') {
+            out[used++] = *c;
+            continue;
+        }
+        char name[64];
+        size_t length = strcspn(c + 1, "\"");
+        snprintf(name, sizeof name, "%.*s", (int)length, c + 1);
+        used += (size_t)sprintf(out + used, "%s", !strcmp(name, "teacher") ? tiny_checkpoint() : in_place(name));
+        c += length;
+    }
+    out[used] = 0;
+    return out;
+}
+
+struct bad {
+    const char *settings;
+    int32_t status;
+    const char *part; /* of the text */
+};
+
+static const struct bad cases[] = {
+    {"[]", DA_FORMAT, "expected an object"},
+    {"{}", DA_FORMAT, "method"},
+    {"{", DA_FORMAT, "line 1"},
+    {"{\"method\":1}", DA_FORMAT, "method"},
+    {"{\"method\":\"distil\"}", DA_FORMAT, "method"},
+    {"{\"method\":\"router\",\"method\":\"router\"}", DA_FORMAT, "duplicate"},
+    {ROUTER ",\"rank\":8" DATA, DA_FORMAT, "rank: unknown name"},
+    {GATES ",\"pattern\":\"1:3\",\"keep\":[1]" DATA, DA_FORMAT, "keep: unknown name"},
+    {RULE "\"pairs\",\"pattern\":\"1:3\"" DATA, DA_FORMAT, "pattern: unknown name"},
+    {FINETUNE ",\"threshold\":0.5" DATA, DA_FORMAT, "threshold: unknown name"},
+    {FINETUNE ",\"teacher\":7" DATA, DA_FORMAT, "teacher"},
+    {FINETUNE ",\"dtype\":\"f8\"" DATA, DA_FORMAT, "dtype"},
+    {FINETUNE ",\"averaged\":1" DATA, DA_FORMAT, "averaged"},
+    {FINETUNE ",\"resume\":\"yes\"" DATA, DA_FORMAT, "resume"},
+    {FINETUNE ",\"start\":\"nowhere\"" DATA, DA_FORMAT, "start"},
+    {FINETUNE ",\"masking\":\"all\"" DATA, DA_FORMAT, "masking"},
+    {ROUTER ",\"trajectory\":\"\"" DATA, DA_FORMAT, "trajectory"},
+    {ROUTER ",\"period\":5" DATA, DA_INVALID_ARGUMENT, "period"},
+    {ROUTER SMALL "}", DA_INVALID_ARGUMENT, "data"},
+    {ROUTER ",\"trajectory\":\"own\",\"guidance_channels\":5,\"guidance\":2" SMALL "}", DA_INVALID_ARGUMENT, "channels"},
+    {GATES ",\"pattern\":\"1:3\"" SMALL "}", DA_FORMAT, "data"},
+    {FINETUNE SMALL "}", DA_FORMAT, "data"},
+    {RULE "\"change\"" SMALL "}", DA_INVALID_ARGUMENT, "data"},
+    /* blocks */
+    {GATES DATA, DA_FORMAT, "groups"},
+    {GATES ",\"groups\":[]" DATA, DA_INVALID_ARGUMENT, "hold 0 blocks, the network has 3"},
+    {GATES ",\"groups\":[[1,2]]" DATA, DA_INVALID_ARGUMENT, "hold 2 blocks"},
+    {GATES ",\"groups\":[[1,2],[1,2]]" DATA, DA_INVALID_ARGUMENT, "hold 4 blocks"},
+    {GATES ",\"groups\":[[3,2],[1,1]]" DATA, DA_INVALID_ARGUMENT, "3 of 2"},
+    {GATES ",\"groups\":[[0,3]]" DATA, DA_INVALID_ARGUMENT, "0 of 3"},
+    {GATES ",\"groups\":[[-1,3]]" DATA, DA_INVALID_ARGUMENT, "-1 of 3"},
+    {GATES ",\"groups\":[[1,-3],[1,6]]" DATA, DA_INVALID_ARGUMENT, "1 of -3"},
+    {GATES ",\"groups\":[[1]]" DATA, DA_FORMAT, "groups"},
+    {GATES ",\"groups\":[[\"1\",3]]" DATA, DA_FORMAT, "groups"},
+    {GATES ",\"groups\":[[1.5,3]]" DATA, DA_FORMAT, "groups"},
+    {GATES ",\"groups\":[[1e300,3]]" DATA, DA_FORMAT, "groups"},
+    {GATES ",\"groups\":[[9223372036854775807,9223372036854775807],[1,3]]" DATA, DA_INVALID_ARGUMENT, "blocks"},
+    {GATES ",\"groups\":\"1:3\"" DATA, DA_FORMAT, "groups"},
+    {GATES ",\"pattern\":\"1:2\"" DATA, DA_FORMAT, "pattern: \"1:2\""},
+    {GATES ",\"pattern\":\"0:3\"" DATA, DA_FORMAT, "pattern"},
+    {GATES ",\"pattern\":\"4:3\"" DATA, DA_FORMAT, "pattern"},
+    {GATES ",\"pattern\":\"\"" DATA, DA_FORMAT, "pattern"},
+    {GATES ",\"pattern\":\":\"" DATA, DA_FORMAT, "pattern"},
+    {GATES ",\"pattern\":\"1:3:1\"" DATA, DA_FORMAT, "pattern"},
+    {GATES ",\"pattern\":\"-1:-3\"" DATA, DA_FORMAT, "pattern"},
+    {GATES ",\"pattern\":\"99999999999999999999:3\"" DATA, DA_FORMAT, "pattern"},
+    {RULE "\"best\"" DATA, DA_FORMAT, "rule"},
+    {RULE "1" DATA, DA_FORMAT, "rule"},
+    {RULE "\"index\"" DATA, DA_FORMAT, "keep"},
+    {RULE "\"index\",\"keep\":[]" DATA, DA_INVALID_ARGUMENT, "0 blocks"},
+    {RULE "\"index\",\"keep\":[3]" DATA, DA_FORMAT, "keep"},
+    {RULE "\"index\",\"keep\":[-1]" DATA, DA_FORMAT, "keep"},
+    {RULE "\"random\",\"keep_count\":4" DATA, DA_FORMAT, "keep_count"},
+    {RULE "\"random\",\"keep_count\":0" DATA, DA_FORMAT, "keep_count"},
+    /* teachers */
+    {FINETUNE ",\"distillation\":\"logits\"" DATA, DA_FORMAT, "teacher"},
+    {FINETUNE ",\"distillation\":\"logits\",\"teacher\":\"@none\"" DATA, DA_IO, "none"},
+    {FINETUNE ",\"distillation\":\"logits\",\"teacher\":\"@wide\"" DATA, DA_INCOMPATIBLE, "teacher's states"},
+    {FINETUNE ",\"distillation\":\"masked\",\"teacher\":\"@width\",\"layer_map\":[[0,0]]" DATA, DA_INCOMPATIBLE, "width 64"},
+    {TEACHER "\"masked\"" DATA, DA_FORMAT, "groups"},
+    {TEACHER "\"masked\",\"layer_map\":[[0,3]]" DATA, DA_INCOMPATIBLE, "no block 3"},
+    {TEACHER "\"masked\",\"layer_map\":[[3,0]]" DATA, DA_INCOMPATIBLE, "no block 3"},
+    {TEACHER "\"masked\",\"layer_map\":[[-1,0]]" DATA, DA_FORMAT, "layer_map"},
+    {TEACHER "\"masked\",\"layer_map\":[[0,1e18]]" DATA, DA_FORMAT, "layer_map"},
+    {TEACHER "\"masked\",\"groups\":[[4096,4096],[4096,4096]]" DATA, DA_INCOMPATIBLE, "no block"},
+    {TEACHER "\"masked\",\"layer_map\":7" DATA, DA_FORMAT, "layer_map"},
+    /* data: what its settings say */
+    {FINETUNE ",\"data\":7}", DA_FORMAT, "data"},
+    {FINETUNE ",\"data\":\"@data.safetensors\"}", DA_FORMAT, "data"},
+    {FINETUNE ",\"data\":{}}", DA_FORMAT, "latents"},
+    {FINETUNE ",\"data\":{\"latents\":\"@f.npy\"}}", DA_FORMAT, "labels"},
+    {FINETUNE ",\"data\":{\"path\":7}}", DA_FORMAT, "path"},
+    {FINETUNE ",\"data\":{\"path\":\"\"}}", DA_INVALID_ARGUMENT, "path"},
+    {FINETUNE ",\"data\":{\"path\":\"@data.safetensors\",\"shuffle\":true}}", DA_FORMAT, "shuffle: unknown name"},
+    {FINETUNE ",\"data\":{\"path\":\"@data.safetensors\",\"labels\":\"@l.npy\"}}", DA_FORMAT, "labels"},
+    {FINETUNE ",\"data\":{\"path\":\"@data.safetensors\",\"factor\":0}}", DA_INVALID_ARGUMENT, "multiplied by 0"},
+    {FINETUNE ",\"data\":{\"path\":\"@data.safetensors\",\"factor\":1e7}}", DA_FORMAT, "factor"},
+    {FINETUNE ",\"data\":{\"path\":\"@absent.safetensors\"}}", DA_IO, "absent.safetensors"},
+    {FINETUNE ",\"data\":{\"path\":\"@pipe\"}}", DA_IO, "pipe"},
+    {FINETUNE ",\"data\":{\"path\":\"@folder\"}}", DA_IO, "folder"},
+    {FINETUNE ",\"data\":{\"path\":\"/dev/zero\"}}", DA_IO, "/dev/zero"},
+    /* and what stands in its files */
+    {FINETUNE ",\"data\":{\"path\":\"@other.safetensors\"}}", DA_FORMAT, "no tensor \"latents\""},
+    {FINETUNE ",\"data\":{\"path\":\"@empty\"}}", DA_FORMAT, "empty"},
+    {FINETUNE ",\"data\":{\"latents\":\"@rank3.npy\",\"labels\":\"@l.npy\"}}", DA_SHAPE, "rank3.npy"},
+    {FINETUNE ",\"data\":{\"latents\":\"@channels.npy\",\"labels\":\"@l.npy\"}}", DA_SHAPE, "the model's states [4, 8, 8]"},
+    {FINETUNE ",\"data\":{\"latents\":\"@side.npy\",\"labels\":\"@l.npy\"}}", DA_SHAPE, "the model's states [4, 8, 8]"},
+    {FINETUNE ",\"data\":{\"latents\":\"@three.npy\",\"labels\":\"@l.npy\"}}", DA_SHAPE, "three.npy"},
+    {FINETUNE ",\"data\":{\"latents\":\"@none.npy\",\"labels\":\"@l.npy\"}}", DA_SHAPE, "none.npy"},
+    {FINETUNE ",\"data\":{\"latents\":\"@hollow.npy\",\"labels\":\"@l.npy\"}}", DA_SHAPE, "hollow.npy"},
+    {FINETUNE ",\"data\":{\"latents\":\"@integers.npy\",\"labels\":\"@l.npy\"}}", DA_UNSUPPORTED, "integers.npy: I64"},
+    {FINETUNE ",\"data\":{\"latents\":\"@f.npy\",\"labels\":\"@f.npy\"}}", DA_SHAPE, "labels for 10 samples"},
+    {FINETUNE ",\"data\":{\"latents\":\"@f.npy\",\"labels\":\"@l9.npy\"}}", DA_SHAPE, "l9.npy: 9 labels for 10 samples"},
+    {FINETUNE ",\"data\":{\"latents\":\"@f.npy\",\"labels\":\"@floats.npy\"}}", DA_UNSUPPORTED, "floats.npy"},
+    {FINETUNE ",\"data\":{\"latents\":\"@f.npy\",\"labels\":\"@above.npy\"}}", DA_INVALID_ARGUMENT, "label 11 at position 9"},
+    {FINETUNE ",\"data\":{\"latents\":\"@f.npy\",\"labels\":\"@below.npy\"}}", DA_INVALID_ARGUMENT, "label -1 at position 0"},
+    {FINETUNE ",\"data\":{\"latents\":\"@f.npy\",\"labels\":\"@huge.npy\"}}", DA_FORMAT, "huge.npy"},
+    /* states */
+    {FINETUNE ",\"state\":7" DATA, DA_FORMAT, "state"},
+    {FINETUNE ",\"save_every\":0" DATA, DA_FORMAT, "save_every"},
+    {FINETUNE ",\"state\":\"@data.safetensors\"" DATA, DA_INVALID_ARGUMENT, "data.safetensors: a state is there already"},
+    {FINETUNE ",\"state\":\"@data.safetensors\",\"resume\":true" DATA, DA_FORMAT, "no saved state"},
+    {FINETUNE ",\"state\":\"@folder\",\"resume\":true" DATA, DA_IO, "folder"},
+    {FINETUNE ",\"state\":\"/dev/null\"" DATA, DA_INVALID_ARGUMENT, "/dev/null"},
+    {FINETUNE ",\"state\":\"@empty\",\"resume\":true" DATA, DA_FORMAT, "empty"},
+};
+
+static da_trainer bystander;
+static struct bytes bystander_state;
+
+/* Files with one fault each. */
+static void write_files(void) {
+    static float states[SAMPLES * 2 * TINY_STATE];
+    int64_t labels[SAMPLES] = {0};
+    learning_data();
+    write_npy("f.npy", "<f4", "(10, 4, 8, 8)", states, SAMPLES * TINY_STATE * 4);
+    write_npy("rank3.npy", "<f4", "(10, 8, 32)", states, SAMPLES * TINY_STATE * 4);
+    write_npy("channels.npy", "<f4", "(10, 8, 8, 4)", states, SAMPLES * TINY_STATE * 4);
+    write_npy("side.npy", "<f4", "(10, 4, 16, 4)", states, SAMPLES * TINY_STATE * 4);
+    write_npy("three.npy", "<f4", "(10, 1, 4, 8, 8)", states, SAMPLES * TINY_STATE * 4);
+    write_npy("none.npy", "<f4", "(0, 4, 8, 8)", states, 0);
+    write_npy("hollow.npy", "<f4", "(10, 4, 0, 8)", states, 0);
+    write_npy("integers.npy", "<i8", "(10, 4, 8, 8)", states, SAMPLES * TINY_STATE * 8);
+    write_npy("l.npy", "<i8", "(10,)", labels, sizeof labels);
+    write_npy("l9.npy", "<i8", "(9,)", labels, sizeof labels - 8);
+    write_npy("floats.npy", "<f8", "(10,)", labels, sizeof labels);
+    write_npy("huge.npy", "<i8", "(1152921504606846976,)", labels, sizeof labels);
+    labels[9] = 11;
+    write_npy("above.npy", "<i8", "(10,)", labels, sizeof labels);
+    labels[9] = 0, labels[0] = -1;
+    write_npy("below.npy", "<i8", "(10,)", labels, sizeof labels);
+    write_data("empty", "", 0, "", 0);
+    write_data("other.safetensors", "\x02\0\0\0\0\0\0\0{}", 10, "", 0);
+    CHECK(!mkfifo(in_place("pipe"), 0600) && !mkdir(in_place("folder"), 0700), "no pipe and folder");
+    CHECK(!symlink(larger_checkpoint(48, 3, 16), in_place("wide")) && !symlink(larger_checkpoint(64, 3, 8), in_place("width")),
+          "no teachers");
+}
+
+static void test_settings(void) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        da_trainer made = NULL;
+        const char *settings = filled(cases[i].settings);
+        int32_t status = try_trainer(settings, 1, 0, &made);
+        CHECK(status == cases[i].status && strstr(da_last_error(), cases[i].part), "%s gives %s: %s, expected %s with \"%s\"",
+              cases[i].settings, da_status_name(status), da_last_error(), da_status_name(cases[i].status), cases[i].part);
+        if (made) da_trainer_close(made);
+        size_t needed = 0;
+        int32_t estimated = da_trainer_estimate(tiny_checkpoint(), settings, strlen(settings), NULL, NULL, NULL, 0, &needed);
+        /* What an estimate does not look at is the state. */
+        CHECK(estimated == status || (estimated == DA_MORE && strstr(settings, "\"state\"")), "%s: estimate %s, create %s",
+              cases[i].settings, da_status_name(estimated), da_status_name(status));
+    }
+    same_state(bystander, bystander_state, "after bad settings");
+}
+
+/* Every number at every edge: refused by name, or it learns. */
+static void test_numbers(void) {
+    static const char *numbers[] = {"-1",
+                                    "0",
+                                    "1",
+                                    "2",
+                                    "1.5",
+                                    "-0",
+                                    "0.1",
+                                    "1e-310",
+                                    "5e-324",
+                                    "1000",
+                                    "1001",
+                                    "4096",
+                                    "4097",
+                                    "65536",
+                                    "65537",
+                                    "2147483648",
+                                    "4294967297",
+                                    "1e9",
+                                    "1e18",
+                                    "9223372036854775807",
+                                    "9223372036854775808",
+                                    "1e19",
+                                    "1e308",
+                                    "-1e308",
+                                    "1e400",
+                                    "null",
+                                    "\"1\"",
+                                    "[1]",
+                                    "[]",
+                                    "{}",
+                                    "true",
+                                    "[1,2]",
+                                    "[1,2,3]",
+                                    "[null,1]",
+                                    "[0,1e308]",
+                                    "NaN",
+                                    "\"NaN\""};
+    static const struct {
+        const char *settings, *names;
+    } methods[] = {
+        {"{\"method\":\"router\"",
+         "steps batch seed label_dropout recompute save_every sampling_steps period l1 learning_rate clamp straight_through "
+         "threshold guidance guidance_channels cache_limit"},
+        {"{\"method\":\"router\",\"trajectory\":\"own\"", "sampling_steps period guidance guidance_channels batch seed"},
+        {"{\"method\":\"prune\",\"pattern\":\"2:3\"",
+         "steps batch seed label_dropout recompute rank alpha learning_rate gate_rate temperature scaling clip average_decay"},
+        {"{\"method\":\"prune\",\"rule\":\"change\"", "steps batch seed keep_count"},
+        {"{\"method\":\"finetune\"",
+         "steps batch seed label_dropout recompute learning_rate warmup weight_decay clip average_decay distillation_weight "
+         "ground_weight feature_weight sigmas"}};
+    int accepted = 0, refused = 0;
+    for (size_t m = 0; m < sizeof methods / sizeof *methods; m++) {
+        char names[512], *rest = names;
+        strcpy(names, methods[m].names);
+        for (char *name; (name = strsep(&rest, " "));)
+            for (size_t n = 0; n < sizeof numbers / sizeof *numbers; n++) {
+                char settings[1024];
+                snprintf(
+                    settings, sizeof settings, "%s,\"data\":{\"path\":\"%s\"},\"%s\":%s%s%s}", methods[m].settings,
+                    learning_data(), name, numbers[n], strcmp(name, "batch") ? ",\"batch\":1" : "",
+                    strstr(methods[m].settings, "router") && strcmp(name, "sampling_steps") ? ",\"sampling_steps\":4" : "");
+                da_trainer made = NULL;
+                int32_t status = try_trainer(settings, 1, 64 << 20, &made);
+                if (status == DA_OK) status = da_trainer_run(made, 2, NULL, NULL);
+                CHECK(status == DA_OK || status == DA_OVER_BUDGET || status == DA_FORMAT || status == DA_INVALID_ARGUMENT ||
+                          (status == DA_NOT_FINITE && made),
+                      "%s gives %s: %s", settings, da_status_name(status), da_last_error());
+                if (made) CHECK(described(made, "step") >= 0, "no description");
+                else if (status != DA_OVER_BUDGET)
+                    CHECK(strstr(da_last_error(), name) || strstr(da_last_error(), "bad JSON") ||
+                              (!strcmp(name, "guidance_channels") && strstr(da_last_error(), "channels")),
+                          "%s = %s: the text is \"%s\"", name, numbers[n], da_last_error());
+                status == DA_OK ? accepted++ : refused++;
+                if (made) STATUS(DA_OK, da_trainer_close(made));
+            }
+    }
+    CHECK(accepted > 300 && refused > 1000, "%d accepted, %d refused", accepted, refused);
+    same_state(bystander, bystander_state, "after bad numbers");
+}
+
+/* Many groups, or many candidates times samples, must be seen before there are any of them. */
+static void test_many_groups(void) {
+    char *text = malloc(1 << 20);
+    size_t used = (size_t)sprintf(text, "%s,\"groups\":[[1,4096]", GATES);
+    for (int i = 0; i < 20000; i++) used += (size_t)sprintf(text + used, ",[1,4096]");
+    sprintf(text + used, "]%s", filled(DATA));
+    da_trainer made = NULL;
+    STATUS(DA_INVALID_ARGUMENT, try_trainer(text, 1, 0, &made));
+    CHECK(strstr(da_last_error(), "groups"), "the text is \"%s\"", da_last_error());
+    free(text);
+    const char *deep = larger_checkpoint(16, 14, 8);
+    const char *settings =
+        filled(GATES ",\"groups\":[[7,14]],\"batch\":65536,\"steps\":1,\"data\":{\"path\":\"@data.safetensors\"}}");
+    STATUS(DA_INVALID_ARGUMENT, da_trainer_create(deep, settings, strlen(settings), NULL, NULL, &made));
+    settings = filled(GATES ",\"groups\":[[7,14]],\"batch\":1,\"steps\":1,\"data\":{\"path\":\"@data.safetensors\"}}");
+    STATUS(DA_OK, da_trainer_create(deep, settings, strlen(settings), NULL, NULL, &made));
+    STATUS(DA_OK, da_trainer_run(made, 0, NULL, NULL));
+    STATUS(DA_OK, da_trainer_close(made));
+}
+
+static void test_arguments(void) {
+    const char *settings = settings_of(&lessons[0], STEPS, "");
+    size_t length = strlen(settings), needed = 77;
+    da_trainer made = (void *)&made;
+    char text[8192];
+    STATUS(DA_INVALID_ARGUMENT, da_trainer_options_init(NULL, sizeof(da_trainer_options)));
+    STATUS(DA_INVALID_ARGUMENT, da_trainer_create(NULL, settings, length, NULL, NULL, &made));
+    CHECK(!made, "the trainer is not null");
+    const size_t lengths[] = {0, (size_t)-1, (size_t)1 << 63, ((size_t)4 << 20) + 1, (size_t)1 << 40};
+    for (int i = 0; i < 5; i++) {
+        made = (void *)&made;
+        STATUS(DA_INVALID_ARGUMENT, da_trainer_create(tiny_checkpoint(), settings, lengths[i], NULL, NULL, &made));
+        CHECK(!made && strstr(da_last_error(), "settings"), "%zu bytes: %s", lengths[i], da_last_error());
+    }
+    STATUS(DA_INVALID_ARGUMENT, da_trainer_create(tiny_checkpoint(), NULL, length, NULL, NULL, &made));
+    STATUS(DA_INVALID_ARGUMENT, da_trainer_create(tiny_checkpoint(), settings, length, NULL, NULL, NULL));
+    STATUS(DA_IO, da_trainer_create("/no/such/folder", settings, length, NULL, NULL, &made));
+    STATUS(DA_INVALID_ARGUMENT, da_trainer_create("", settings, length, NULL, NULL, &made));
+    STATUS(DA_INVALID_ARGUMENT, da_trainer_estimate(NULL, settings, length, NULL, NULL, text, sizeof text, &needed));
+    STATUS(DA_INVALID_ARGUMENT, da_trainer_estimate(tiny_checkpoint(), settings, length, NULL, NULL, NULL, 10, &needed));
+    STATUS(DA_MORE, da_trainer_estimate(tiny_checkpoint(), settings, length, NULL, NULL, NULL, 0, NULL));
+    STATUS(DA_INVALID_ARGUMENT, da_trainer_run(bystander, -1, NULL, NULL));
+    STATUS(DA_INVALID_ARGUMENT, da_trainer_run(bystander, INT64_MIN, NULL, NULL));
+    const int32_t batches[] = {0, -1, 100001, INT32_MAX, INT32_MIN};
+    for (int i = 0; i < 5; i++)
+        STATUS(DA_INVALID_ARGUMENT, da_trainer_evaluate(bystander, batches[i], text, sizeof text, &needed));
+    STATUS(DA_INVALID_ARGUMENT, da_trainer_describe(bystander, NULL, 10, &needed));
+    STATUS(DA_INVALID_ARGUMENT, da_trainer_plan(bystander, NULL));
+    static char path[5000];
+    memset(path, 'a', sizeof path - 1);
+    const char *paths[] = {NULL, "", "/", ".", "..", "\xff", "/dev/null", "/no/such/folder/x", path};
+    for (int i = 0; i < 9; i++) {
+        int32_t status = da_trainer_save(bystander, paths[i]);
+        CHECK(status == DA_INVALID_ARGUMENT || status == DA_IO, "saving to %.20s gives %s", paths[i] ? paths[i] : "null",
+              da_status_name(status));
+        status = da_trainer_restore(bystander, paths[i]);
+        CHECK(status == DA_INVALID_ARGUMENT || status == DA_IO, "restoring from %.20s gives %s", paths[i] ? paths[i] : "null",
+              da_status_name(status));
+        if (i == 3 || i == 4 || i == 2) continue; /* folders that are there */
+        status = da_trainer_export(bystander, paths[i]);
+        CHECK(status == DA_INVALID_ARGUMENT || status == DA_IO, "exporting to %.20s gives %s", paths[i] ? paths[i] : "null",
+              da_status_name(status));
+    }
+    same_state(bystander, bystander_state, "after bad arguments");
+}
+
+/* ---- data that go bad while they are learned from ---- */
+
+static void test_data_at_work(void) {
+    learning_data();
+    float *states = malloc(sizeof learning_states);
+    memcpy(states, learning_states, sizeof learning_states);
+    const float odd[] = {NAN, INFINITY, -INFINITY, 3e38f};
+    for (int i = 0; i < 4; i++) {
+        states[4 * TINY_STATE + 77] = odd[i];
+        write_samples("odd.safetensors", states, learning_labels, SAMPLES);
+        da_trainer trainer = NULL;
+        STATUS(DA_OK,
+               try_trainer(filled(FINETUNE ",\"steps\":9,\"batch\":5,\"data\":{\"path\":\"@odd.safetensors\",\"factor\":2}}"),
+                           1, 0, &trainer));
+        struct bytes before = state_of(trainer);
+        int32_t status = DA_OK;
+        int made = 0;
+        for (; made < 3 && status == DA_OK; made += status == DA_OK) {
+            free(before.data);
+            before = state_of(trainer);
+            status = da_trainer_run(trainer, 1, NULL, NULL);
+        }
+        CHECK(status == DA_NOT_FINITE && strstr(da_last_error(), "sample 4"), "%g in the data gives %s: %s", odd[i],
+              da_status_name(status), da_last_error());
+        same_state(trainer, before, "after a bad sample");
+        STATUS(DA_OK, da_trainer_close(trainer));
+        free(before.data);
+    }
+    free(states);
+    /* The file is cut, and then whole again. */
+    struct bytes whole = read_file(learning_data());
+    da_trainer plain = new_trainer(&lessons[12], STEPS, ""), trainer = new_trainer(&lessons[12], STEPS, "");
+    STATUS(DA_OK, da_trainer_run(plain, 0, NULL, NULL));
+    STATUS(DA_OK, da_trainer_run(trainer, 2, NULL, NULL));
+    struct bytes two = state_of(trainer), end = state_of(plain);
+    for (int i = 0; i < 3; i++) {
+        CHECK(!truncate(learning_data(), i == 0 ? 0 : (off_t)whole.size / i - 1), "not cut");
+        STATUS(DA_IO, da_trainer_run(trainer, 0, NULL, NULL));
+        CHECK(strstr(da_last_error(), "data.safetensors"), "the text is \"%s\"", da_last_error());
+        same_state(trainer, two, "after a cut file");
+    }
+    int file = open(learning_data(), O_WRONLY);
+    CHECK(file >= 0 && pwrite(file, whole.data, whole.size, 0) == (ssize_t)whole.size && !close(file), "not whole again");
+    STATUS(DA_OK, da_trainer_run(trainer, 0, NULL, NULL));
+    same_state(trainer, end, "after the file is whole again");
+    STATUS(DA_OK, da_trainer_close(trainer));
+    STATUS(DA_OK, da_trainer_close(plain));
+    free(whole.data), free(two.data), free(end.data);
+}
+
+int main(void) {
+    write_files();
+    bystander = new_trainer(&lessons[12], STEPS, "");
+    STATUS(DA_OK, da_trainer_run(bystander, 1, NULL, NULL));
+    bystander_state = state_of(bystander);
+    test_arguments();
+    test_settings();
+    test_many_groups();
+    test_numbers();
+    test_data_at_work();
+    STATUS(DA_OK, da_trainer_close(bystander));
+    return check_summary("misuse_training");
+}

@@ -1,0 +1,197 @@
+"""Learning accelerations: routers that skip layers, pruning that removes them, training that recovers.
+
+    import diffaccel
+
+    trainer = diffaccel.learn.router("model", data="train.safetensors", sampling_steps=20, steps=2000, progress=True)
+    trainer.plan().save("router.json")
+
+    trainer = diffaccel.learn.prune("model", data=(latents, labels), pattern="1:2", steps=1000)
+    trainer.export("model-half")
+    diffaccel.learn.finetune("model-half", data=(latents, labels), steps=1000, distillation="masked", teacher="model",
+                             groups=[[1, 2]] * 6).export("model-half-tuned")
+
+All settings are those of include/diffaccel.h, as keywords; None is the default. `data` is a safetensors file with `latents` and
+`labels`, a pair of `.npy` files or arrays, or a dict {"latents", "labels", "factor"} or {"path", "factor"}: latents [N,C,h,w], or
+[N,2,C,h,w] with mirrored twins, labels N integers. Arrays are written to a temporary file that the trainer reads batch by batch and
+that has no name any more when the trainer is there.
+
+When a run ends early - Ctrl-C, an exception of the callback, any error of the library - the exception's `trainer` is the trainer,
+which stands after its last whole step: `save` it, look at it, or go on with `run`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from .errors import InvalidArgumentError, ShapeError
+from .model import Model
+from .plan import Plan
+from .trainer import Trainer, TrainingEvent
+
+__all__ = ["Trainer", "TrainingEvent", "estimate", "finetune", "prune", "router", "sweep", "trainer"]
+
+_RUN = ("progress", "callback", "log", "log_every")
+_MAKE = ("threads", "memory_limit", "conventions", "config")
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    """`value` as an array that the library reads: labels int64, states of a type that data files may have."""
+    array = np.asarray(value)
+    if name == "labels":
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"labels must be integers, not {array.dtype}")
+        if array.ndim != 1:
+            raise ShapeError(f"labels: expected N integers, found shape {array.shape}")
+        return array.astype(np.int64)
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
+        raise TypeError(f"latents must be floating-point numbers or bytes, not {array.dtype}")
+    if array.ndim not in (4, 5):
+        raise ShapeError(f"latents: expected [N,C,h,w] or [N,2,C,h,w], found shape {array.shape}")
+    return array if array.dtype in (np.uint8, np.float16) else array.astype(np.float32, copy=False)
+
+
+@contextmanager
+def _source(data: Any) -> Iterator[dict[str, Any] | None]:
+    """`data` as the settings have it. Files that were written for arrays exist inside the block only: the library keeps them open."""
+    if data is None:
+        yield None
+    elif isinstance(data, (str, os.PathLike)):
+        yield {"path": os.fspath(data)}
+    else:
+        if not isinstance(data, Mapping):
+            if not isinstance(data, (list, tuple)) or len(data) != 2:
+                raise TypeError("data must be a path, a pair (latents, labels), or a dict")
+            data = dict(zip(("latents", "labels"), data))
+        arrays = {name: _array(name, data[name]) for name in ("latents", "labels")
+                  if name in data and not isinstance(data[name], (str, os.PathLike))}
+        with tempfile.TemporaryDirectory(prefix="diffaccel-") as folder:
+            files = {name: Path(folder) / f"{name}.npy" for name in arrays}
+            for name, array in arrays.items():
+                np.save(files[name], np.ascontiguousarray(array), allow_pickle=False)
+            yield {**data, **files}
+
+
+def _settings(method: str, source: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: value for name, value in settings.items() if value is not None}
+    for name in ("method", *_RUN):
+        if name in found:
+            raise TypeError(f"{name!r} is no setting of a trainer")
+    return {**found, **({} if source is None else {"data": source}), "method": method}
+
+
+def _split(settings: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Takes the arguments of these names out of `settings`."""
+    return {name: settings.pop(name) for name in names if name in settings}
+
+
+def trainer(model: str | os.PathLike[str], method: str, data: Any = None, **settings: Any) -> Trainer:
+    """A trainer that has made no step yet. `method` is "router", "prune" or "finetune"; `threads`, `memory_limit`, `conventions` and `config`
+    are as for `Trainer`, everything else is a setting."""
+    options = _split(settings, _MAKE)
+    with _source(data) as source:
+        return Trainer(model, _settings(method, source, settings), **options)
+
+
+def estimate(model: str | os.PathLike[str], method: str, data: Any = None, **settings: Any) -> dict[str, Any]:
+    """The memory that `trainer` with these arguments would need, by a dry run."""
+    options = _split(settings, _MAKE)
+    options.pop("memory_limit", None)
+    # A state that is there already is no matter for an estimate.
+    _split(settings, ("state", "resume", "save_every"))
+    with _source(data) as source:
+        return Trainer.estimate(model, _settings(method, source, settings), **options)
+
+
+def _learn(method: str, model: Any, data: Any, settings: dict[str, Any]) -> Trainer:
+    run = _split(settings, _RUN)
+    made = trainer(model, method, data, **settings)
+    try:
+        made.run(**run)
+    except BaseException as stopped:
+        try:
+            stopped.trainer = made  # type: ignore[attr-defined]
+        except AttributeError:
+            pass  # an exception of the callback's own without room for attributes
+        raise
+    return made
+
+
+def router(
+    model: str | os.PathLike[str], data: Any = None, *, sampling_steps: int = 20, steps: int = 20_000,
+    progress: bool = False, callback: Callable[[TrainingEvent], Any] | None = None, **settings: Any,
+) -> Trainer:
+    """Learns a Learning-to-Cache router of a frozen DiT for so many sampling steps; `.plan()` of the result is the router.
+
+    settings: l1 (price of computing a sub-layer), learning_rate, clamp, period, straight_through, threshold, batch, seed, label_dropout,
+    trajectory ("data", or "own" with guidance and without need for data), cache_limit, recompute, state, save_every, resume; log and
+    log_every as in `Trainer.run`; threads, memory_limit.
+    """
+    return _learn("router", model, data, {
+        "sampling_steps": sampling_steps, "steps": steps, "progress": progress, "callback": callback, **settings})
+
+
+def prune(
+    model: str | os.PathLike[str], data: Any = None, *, progress: bool = False,
+    callback: Callable[[TrainingEvent], Any] | None = None, **settings: Any,
+) -> Trainer:
+    """Decides which blocks of a DiT to keep; `.plan()` is the list, `.export(folder)` the pruned checkpoint.
+
+    Learned (TinyFusion): pattern="1:2" or groups=[[kept, blocks], ...], update ("lora", "full", "gates"), rank, alpha, learning_rate, gate_rate,
+    temperature, scaling, clip, average_decay, steps, batch, seed. By a rule: rule="index" (keep=[...]), "pairs", "similarity", "change",
+    "sensitivity" or "random" with keep_count, steps (calibration batches), batch, calibration.
+    """
+    return _learn("prune", model, data, {"progress": progress, "callback": callback, **settings})
+
+
+def finetune(
+    model: str | os.PathLike[str], data: Any, *, steps: int = 100_000, progress: bool = False,
+    callback: Callable[[TrainingEvent], Any] | None = None, **settings: Any,
+) -> Trainer:
+    """Trains the weights of a DiT, such as a pruned one; `.export(folder)` writes them.
+
+    settings: learning_rate, warmup, weight_decay, clip, average_decay, batch, seed, label_dropout, start ("checkpoint", "scratch"), distillation
+    ("none", "logits", "masked") with teacher, distillation_weight, ground_weight, feature_weight, masking, sigmas, layer_map or groups;
+    dtype and averaged of exports.
+    """
+    return _learn("finetune", model, data, {"steps": steps, "progress": progress, "callback": callback, **settings})
+
+
+def sweep(
+    model: Model, router: Plan | Mapping[str, Any], thresholds: Sequence[float] = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9), *,
+    threads: int = 0, repeat: int = 3, **request: Any,
+) -> list[dict[str, float]]:
+    """What each threshold of a router gives, a dict a threshold: "threshold", "removed" (share of all sub-layers that are not computed),
+    "ideal" (ratio of the arithmetic), "speedup" (by the clock, beside full runs of the same request that take turns with it; the median
+    of `repeat` of both) and "error" (root mean square difference of the final states from the full run's).
+
+    request: as for `Session.sample`; steps are the router's. Raises InvalidArgumentError for a plan without a learned router.
+    """
+    described = dict(router) if not isinstance(router, Plan) else next(
+        (entry for entry in router.describe()["methods"] if "logits" in entry), {})
+    if "logits" not in described:
+        raise InvalidArgumentError("a sweep needs a plan with a learned router")
+    entry = {key: value for key, value in described.items() if key not in ("method", "policy", "seed")}
+    request = {"decode": False, "steps": len(entry["logits"]), **request}
+    rows = []
+    with model.session(threads=threads) as plain:
+        full = plain.sample(**request)
+        for threshold in thresholds:
+            with Plan(l2c={**entry, "threshold": float(threshold)}) as plan, model.session(plan=plan, threads=threads) as cached:
+                fast = cached.sample(**request)
+                seconds = np.array([[session.sample(**request).stats["seconds"] for session in (plain, cached)]
+                                    for _ in range(max(1, repeat))])
+            totals = fast.stats["totals"]
+            sites = totals["computed"] + totals["reused"] + totals["skipped"]
+            slow, quick = np.median(seconds, axis=0)
+            rows.append({
+                "threshold": float(threshold), "removed": 1 - totals["computed"] / sites,
+                "ideal": full.stats["totals"]["flops"] / totals["flops"], "speedup": float(slow / quick),
+                "error": float(np.sqrt(np.mean((fast.latents - full.latents) ** 2))),
+            })
+    return rows
