@@ -36,11 +36,9 @@ enum ImageDecoder: Sendable {
     ) throws(DiffError) -> Tensor {
         guard case .latents(let autoencoder) = self else { return state }
         let factor = autoencoder.configuration.factor
-        let pixels = try run.workspace.take(
-            Shape(
-                state.shape[0], autoencoder.configuration.outChannels, state.shape[2] &* factor,
-                state.shape[3] &* factor)
-        )
+        let (height, width) = (state.shape[2] &* factor, state.shape[3] &* factor)
+        let channels = autoencoder.configuration.outChannels
+        let pixels = try run.workspace.take(Shape(state.shape[0], channels, height, width))
         for sample in Indices(below: state.shape[0]) {
             let one = try state.rows(sample, 1)
             let image =
