@@ -39,7 +39,7 @@ public final class ArrayFile: Sendable {
     /// Rows, and elements of one.
     public var rows: Int { shape[0] }
     /// Elements of one row.
-    public var rowCount: Int { shape[0] > 0 ? shape.count / shape[0] : 0 }
+    public var rowCount: Int { Checked.divide(shape.count, shape[0]) ?? 0 }
 
     /// Room for the bytes of `count` elements before they are converted; nil when they are f32 already.
     public func scratch(_ count: Int, budget: MemoryBudget?) throws(DiffError) -> Storage? {

@@ -30,7 +30,8 @@ enum ForeignFormat {
         }
     }
 
-    private static func begins(_ prefix: UnsafeRawBufferPointer, with bytes: [UInt8]) -> Bool {
+    /// Whether `bytes` are the first ones of `prefix`.
+    static func begins(_ prefix: UnsafeRawBufferPointer, with bytes: [UInt8]) -> Bool {
         for (position, byte) in bytes.numbered where unsafe position >= prefix.count || prefix[position] != byte {
             return false
         }

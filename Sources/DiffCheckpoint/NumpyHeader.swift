@@ -13,35 +13,27 @@ struct NumpyHeader: Equatable {
 
     /// No header is longer than this: NumPy pads to 64 bytes, and eight extents take a few hundred.
     private static let maxBytes = 65_536
-    private static let types: [String: ElementType] = [
-        "<f4": .f32, "<f2": .f16, "<f8": .f64, "|u1": .u8, "|i1": .i8, "|b1": .bool, "<u2": .u16, "<i2": .i16,
-        "<u4": .u32,
-        "<i4": .i32, "<u8": .u64, "<i8": .i64,
+    private static let types: [(name: String, type: ElementType)] = [
+        ("<f4", .f32), ("<f2", .f16), ("<f8", .f64), ("|u1", .u8), ("|i1", .i8), ("|b1", .bool), ("<u2", .u16),
+        ("<i2", .i16), ("<u4", .u32), ("<i4", .i32), ("<u8", .u64), ("<i8", .i64),
     ]
+
+    /// Bytes up to the text, in the versions with the longer length.
+    private static let headBytes = 12
+    private static let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
 
     /// Reads the head of `file`. Throws `format` with what is wrong, `unsupported` for other element types and Fortran order.
     init(_ file: FileBytes) throws(DiffError) {
-        let head = try Self.bytes(file, at: 0, count: min(12, file.size))
-        guard head.count == 12, Array(head.prefix(6)) == [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59] else {
-            throw DiffError(.format, "\(file.path): no NumPy file (its first bytes are not those of one)")
+        let head = try file.block(at: 0, count: min(Self.headBytes, file.size), budget: nil)
+        let (start, length) = try unsafe head.withBytes { (head) throws(DiffError) in try unsafe Self.place(head, file)
         }
-        let version = head.at(6) ?? 0
-        guard (1...3).contains(version) else {
-            throw DiffError(.unsupported, "\(file.path): version \(version) of NumPy's format is not known")
+        let text = try file.block(at: start, count: length, budget: nil)
+        let scalars = try unsafe text.withBytes { (bytes) throws(DiffError) in
+            Indices(below: bytes.count).map { unsafe Unicode.Scalar(bytes[$0]) }
         }
-        let width = version == 1 ? 2 : 4
-        var length = 0
-        for index in Indices(below: width) {
-            length |= Int(head.at(8 &+ index) ?? 0) << (8 &* index)
-        }
-        let start = 8 &+ width
-        guard length <= Self.maxBytes, start &+ length <= file.size else {
-            throw DiffError(.format, "\(file.path): a NumPy header of \(length) bytes in a file of \(file.size)")
-        }
-        let text = String(decoding: try Self.bytes(file, at: start, count: length), as: UTF8.self)
-        var parser = Dictionary(text: Array(text.unicodeScalars), path: file.path)
+        var parser = Dictionary(text: scalars, path: file.path)
         let found = try parser.parse()
-        guard let type = Self.types[found.descr] else {
+        guard let type = Self.types.each.first(where: { $0.name == found.descr })?.type else {
             throw DiffError(.unsupported, "\(file.path): elements of type \"\(found.descr)\" are not read")
         }
         guard !found.fortran else { throw DiffError(.unsupported, "\(file.path): Fortran order is not read") }
@@ -50,14 +42,25 @@ struct NumpyHeader: Equatable {
         offset = start &+ length
     }
 
-    private static func bytes(_ file: FileBytes, at start: Int, count: Int) throws(DiffError) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: max(0, count))
-        var failure: DiffError?
-        unsafe bytes.withUnsafeMutableBytes { buffer in
-            do throws(DiffError) { try unsafe file.read(at: start, into: buffer) } catch { failure = error }
+    /// Where the text begins and how long it is, from the first bytes of the file.
+    private static func place(
+        _ head: UnsafeRawBufferPointer, _ file: FileBytes
+    ) throws(DiffError) -> (start: Int, length: Int) {
+        guard head.count == headBytes, unsafe ForeignFormat.begins(head, with: magic) else {
+            throw DiffError(.format, "\(file.path): no NumPy file (its first bytes are not those of one)")
         }
-        if let failure { throw failure }
-        return bytes
+        let version = unsafe head[6]
+        guard (1...3).contains(version) else {
+            throw DiffError(.unsupported, "\(file.path): version \(version) of NumPy's format is not known")
+        }
+        let width = version == 1 ? 2 : 4
+        var length = 0
+        for index in Indices(below: width) { unsafe length |= Int(head[8 &+ index]) &<< (8 &* index) }
+        let start = 8 &+ width
+        guard length <= maxBytes, start &+ length <= file.size else {
+            throw DiffError(.format, "\(file.path): a NumPy header of \(length) bytes in a file of \(file.size)")
+        }
+        return (start, length)
     }
 
     /// A Python dictionary with the keys `descr`, `fortran_order` and `shape`.
@@ -117,7 +120,7 @@ struct NumpyHeader: Equatable {
             position &+= 1
             var value = ""
             while let scalar = text.at(position), scalar != quote {
-                guard scalar.value >= 0x20, scalar.value < 0x7f, value.unicodeScalars.count < 64 else {
+                guard scalar.value >= 0x20, scalar.value < 0x7f, value.utf8.count < 64 else {
                     throw error("a text that is none")
                 }
                 value.unicodeScalars.append(scalar)
@@ -129,14 +132,15 @@ struct NumpyHeader: Equatable {
 
         private mutating func flag() throws(DiffError) -> Bool {
             skip()
-            for (word, value) in [("True", true), ("False", false)] {
-                let letters = Array(word.unicodeScalars)
-                if letters.numbered.allSatisfy({ text.at(position &+ $0.offset) == $0.element }) {
-                    position &+= letters.count
-                    return value
-                }
-            }
+            if accept(word: ["T", "r", "u", "e"]) { return true }
+            if accept(word: ["F", "a", "l", "s", "e"]) { return false }
             throw error("neither True nor False")
+        }
+
+        private mutating func accept(word: [Unicode.Scalar]) -> Bool {
+            for (offset, scalar) in word.numbered where text.at(position &+ offset) != scalar { return false }
+            position &+= word.count
+            return true
         }
 
         private mutating func tuple() throws(DiffError) -> [Int] {

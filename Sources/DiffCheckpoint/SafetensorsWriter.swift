@@ -12,7 +12,7 @@ public enum SafetensorsWriter {
     public static func write(
         _ tensors: [String: Tensor], metadata: [String: String] = [:], to path: String
     ) throws(DiffError) {
-        let contents = tensors.mapValues { (dtype: $0.dtype, shape: $0.shape) }
+        let contents = tensors.withValues { (dtype: $0.dtype, shape: $0.shape) }
         try write(contents, metadata: metadata, to: path) { (name) throws(DiffError) in
             guard let tensor = tensors[name] else { throw DiffError(.internal, "\(path): no tensor \"\(name)\"") }
             return tensor

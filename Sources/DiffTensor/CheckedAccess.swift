@@ -70,6 +70,16 @@ extension Dictionary {
     @inline(never)
     @discardableResult
     public mutating func put(_ value: Value, for key: Key) -> Value? { updateValue(value, forKey: key) }
+
+    /// The same keys with each value changed by `transform`. `mapValues` leaves checks of the dictionary's own storage.
+    @inlinable
+    public func withValues<New>(_ transform: (Value) -> New) -> [Key: New] {
+        var changed: [Key: New] = [:]
+        for key in Array(keys).each {
+            if let value = self[key] { changed.put(transform(value), for: key) }
+        }
+        return changed
+    }
 }
 
 /// The integers from 0 on that are below a count; none for a negative count, where `0..<count` would trap.

@@ -31,6 +31,19 @@ public enum Checked {
         return a / b
     }
 
+    /// The number that these ASCII digits write, or nil (no digits, anything else among them, out of range).
+    public static func decimal(_ digits: [UInt8]) -> Int? {
+        guard !digits.isEmpty else { return nil }
+        var number = 0
+        for digit in digits.each {
+            guard digit >= UInt8(ascii: "0"), digit <= UInt8(ascii: "9"), let tens = multiply(number, 10),
+                let next = add(tens, Int(digit &- UInt8(ascii: "0")))
+            else { return nil }
+            number = next
+        }
+        return number
+    }
+
     /// The integer that `value` is exactly, or nil (fractions, NaN, infinities, out of range).
     public static func integer(_ value: Double) -> Int? {
         guard value.isFinite, value.magnitude <= 9_007_199_254_740_992 else { return nil }

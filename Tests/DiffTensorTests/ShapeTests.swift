@@ -49,6 +49,12 @@ import Testing
         #expect(Checked.integer(3) == 3 && Checked.integer(-0.0) == 0 && Checked.integer(0x1p53) == 1 << 53)
     }
 
+    @Test func decimalsAreDigitsAlone() {
+        func decimal(_ text: String) -> Int? { Checked.decimal(Array(text.utf8)) }
+        #expect(decimal("0") == 0 && decimal("0012") == 12 && decimal("9223372036854775807") == .max)
+        for text in ["", "-1", "+1", " 1", "1 ", "1e3", "9223372036854775808", "é"] { #expect(decimal(text) == nil) }
+    }
+
     @Test func whatDoesNotFitIsNil() {
         #expect(Checked.add(.max, 1) == nil && Checked.subtract(.min, 1) == nil)
         #expect(Checked.multiply(.max, 2) == nil && Checked.multiply(.min, -1) == nil)

@@ -8,21 +8,22 @@ extension Router {
     func limited(toBytes bytes: Int, of c: DiTConfiguration) throws(DiffError) -> Router {
         let each = Checked.multiply(c.tokens, c.width &* 4) ?? .max
         let columns = each > 0 ? bytes / each : 0
-        var savings = Array(repeating: 0.0, count: sublayers)
+        var savings = Array(repeating: 0.0, count: max(0, sublayers))
         let (tokens, width, mlp) = (Double(c.tokens), Double(c.width), Double(c.mlpWidth))
         // Projections and both products of an attention; both layers of an MLP.
         let costs = [4 * width * width * tokens + 2 * tokens * tokens * width, 2 * width * mlp * tokens]
         for row in Indices(below: steps) where !isFull(row) {
-            for (column, keeps) in keeps(row: row).numbered where !keeps && savings.indices.contains(column) {
-                savings[column] += costs.at(column % 2) ?? 0
+            for (column, keeps) in keeps(row: row).numbered where !keeps {
+                savings.update(at: column) { $0 += costs.at(column % 2) ?? 0 }
             }
         }
         let order = savings.numbered.sorted {
             $0.element == $1.element ? $0.offset < $1.offset : $0.element > $1.element
         }
-        let reused = Set(order.prefix(columns).map(\.offset))
+        var isReused = Array(repeating: false, count: max(0, sublayers))
+        for (rank, saving) in order.numbered where rank < columns { isReused.put(true, at: saving.offset) }
         let rows = logits.map { row in
-            row.numbered.map { reused.contains($0.offset) ? $0.element : Self.computes }
+            row.numbered.map { isReused.at($0.offset) == true ? $0.element : Self.computes }
         }
         return try Router(logits: rows, threshold: threshold, period: period)
     }

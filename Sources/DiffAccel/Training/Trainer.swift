@@ -71,7 +71,7 @@ public final class Trainer: @unchecked Sendable {
                     if cancelFlag.isSet { throw .cancelled }
                     let report = try procedure.step()
                     left &-= 1
-                    if procedure.done % settings.saveEvery == 0 || left == 0 { try autosave() }
+                    if procedure.done.isMultiple(of: settings.saveEvery) || left == 0 { try autosave() }
                     let event = TrainingEvent(report, seconds: Machine.seconds - environment)
                     if observe(event) == .cancel, left > 0 { throw .cancelled }
                 }

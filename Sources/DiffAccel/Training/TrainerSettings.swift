@@ -56,7 +56,7 @@ struct TrainerSettings {
         resumes = try json.bool("resume", default: false)
         teacher = method == .finetune ? try json.optionalString("teacher") : nil
         let type = try json.optionalString("dtype", oneOf: ["f32", "f16", "bf16", "stored"]) ?? "f32"
-        exportType = DType.allCases.first { $0.name == type.uppercased() }
+        exportType = DType.allCases.each.first { $0.name == type.uppercased() }
         exportsAverage = try json.bool("averaged", default: true)
         cacheLimit = try json.optionalInteger("cache_limit", in: 0...Int.max)
     }

@@ -34,7 +34,7 @@ public struct TrainingEvent: Sendable, Equatable {
             "step": .integer(step), "steps": .integer(steps), "loss": .number(loss),
             "gradient_norm": .number(gradientNorm), "learning_rate": .number(learningRate),
             "seconds": .number(seconds), "confidences": .array(confidences.map { .number(Double($0)) }),
-            "terms": .object(terms.mapValues { .number($0) }),
+            "terms": .object(terms.withValues { .number($0) }),
         ])
     }
 }

@@ -31,7 +31,7 @@ public final class BatchSource {
         }
         let wanted = step / batches
         if unsafe wanted != epoch {
-            unsafe order = Array(repeating: 0, count: data.count)
+            unsafe order = Array(repeating: 0, count: max(0, data.count))
             var draws = TorchRandom(seed: seed &+ UInt64(truncatingIfNeeded: wanted) &* 0x9e37_79b9)
             unsafe order.withUnsafeMutableBufferPointer { places in
                 if let base = places.baseAddress { unsafe draws.permutation(base, count: places.count) }
@@ -49,7 +49,7 @@ public final class BatchSource {
         var draws = StepDraws(seed: seed, step: step, purpose: 2)
         let variants = data.variants > 1 ? draws.indices(size, below: data.variants) : []
         try data.read(chosen, variants: variants, into: x0, scratch: scratch)
-        return (x0, chosen.map(data.label))
+        return (x0, chosen.each.map(data.label))
     }
 }
 

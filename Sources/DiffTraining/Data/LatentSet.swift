@@ -20,13 +20,13 @@ public final class LatentSet: Sendable {
     /// latents. Throws `shape` when they are not [N, (2,) C, h, w] and [N], `unsupported` for elements that cannot be states or labels,
     /// `invalidArgument` for a label outside 0 ..< `classes`.
     public init(states: ArrayFile, labels: ArrayFile, factor: Double = 1, classes: Int) throws(DiffError) {
-        let dims = states.shape.dims
-        guard dims.count == 4 || (dims.count == 5 && states.shape[1] == 2) else {
+        let rank = states.shape.rank
+        guard rank == 4 || (rank == 5 && states.shape[1] == 2) else {
             throw DiffError(.shape, "\(states.path): states \(states.shape), expected [N, C, h, w] or [N, 2, C, h, w]")
         }
         guard ArrayFile.readable.contains(states.type) else { throw states.unreadable() }
-        variants = dims.count == 5 ? 2 : 1
-        sample = try Shape(Array(dims.suffix(3)))
+        variants = rank == 5 ? 2 : 1
+        sample = try Shape(states.shape[rank &- 3], states.shape[rank &- 2], states.shape[rank &- 1])
         count = states.rows
         guard sample.count > 0 else { throw DiffError(.shape, "\(states.path): empty states \(states.shape)") }
         guard labels.shape.count == count else {

@@ -38,7 +38,7 @@ public struct StepDraws: Sendable {
     /// `labels`, each replaced by `null` with probability `share`; unchanged when there is no null class.
     public mutating func dropping(_ labels: [Int], _ share: Double, null: Int?) -> [Int] {
         guard let null, share > 0 else { return labels }
-        return zip(labels, uniform(labels.count)).map { Double($1) < share ? null : $0 }
+        return zip(labels.each, uniform(labels.count).each).map { Double($1) < share ? null : $0 }
     }
 
     /// Standard normal numbers of `shape`.

@@ -31,13 +31,13 @@ public final class BlockRanking: LearningProcedure {
     ) throws(DiffError) {
         let c = network.configuration
         guard (1...max(1, c.depth)).contains(settings.keepCount),
-            settings.keep.allSatisfy({ (0..<c.depth).contains($0) })
+            settings.keep.allSatisfy({ $0 >= 0 && $0 < c.depth })
         else {
             throw DiffError(.invalidArgument, "\(settings.keepCount) blocks cannot be kept of \(c.depth)")
         }
         (self.network, self.settings, self.resources) = (network, settings, resources)
         loss = try DiffusionLoss(process)
-        let zeros = Array(repeating: 0.0, count: c.depth)
+        let zeros = Array(repeating: 0.0, count: max(0, c.depth))
         (similarity, change, sensitivity) = (zeros, zeros, zeros)
         guard !settings.measures || data != nil else {
             throw DiffError(
@@ -88,8 +88,8 @@ public final class BlockRanking: LearningProcedure {
             let scores = try BlockScores(
                 network, batches: [(x: x, t: t, labels: labels)], pool: resources.pool, budget: resources.budget,
                 cancel: resources.cancel)
-            similarity = zip(similarity, scores.similarity).map { $0 + $1 }
-            change = zip(change, scores.change).map { $0 + $1 }
+            similarity = Self.sums(similarity, scores.similarity)
+            change = Self.sums(change, scores.change)
             return 0
         }
         let (all, held) = (Array(Indices(below: network.configuration.depth)), setUp.workspace.peakBytes)
@@ -99,10 +99,12 @@ public final class BlockRanking: LearningProcedure {
                 try cost(x0, x, noise, t, labels, keep: all.filter { $0 != removed }, beside: held))
         }
         let whole = try cost(x0, x, noise, t, labels, keep: all, beside: held)
-        sensitivity = zip(sensitivity, losses).map { $0 + $1 }
+        sensitivity = Self.sums(sensitivity, losses)
         baseline += whole
         return whole
     }
+
+    private static func sums(_ a: [Double], _ b: [Double]) -> [Double] { zip(a.each, b.each).map { $0 + $1 } }
 
     /// The mean training loss with only these blocks, in a workspace beside `held` bytes of others.
     private func cost(
@@ -122,11 +124,9 @@ public final class BlockRanking: LearningProcedure {
         let depth = network.configuration.depth
         let removing = depth &- settings.keepCount
         switch settings.rule {
-        case .index: return Array(Set(settings.keep)).sorted()
+        case .index: return Indices(below: depth).filter { settings.keep.each.contains($0) }
         case .pairs: return BlockScores.keptByPairs(depth: depth)
-        case .similarity:
-            // The last block is never a candidate, as in the official script.
-            return BlockScores.kept(removing: removing, of: similarity.dropLast().map { -$0 }, depth: depth)
+        case .similarity: return BlockScores.kept(removing: removing, bySimilarity: similarity)
         case .change: return BlockScores.kept(removing: removing, of: change, depth: depth)
         case .sensitivity: return BlockScores.kept(removing: removing, of: sensitivity, depth: depth)
         case .random:
@@ -169,7 +169,7 @@ public final class BlockRanking: LearningProcedure {
         var (rest, parts) = (sums, [[Float]]())
         for _ in 0..<3 {
             let part = rest.map { Float($0) }
-            rest = zip(rest, part).map { $0 - Double($1) }
+            rest = zip(rest.each, part.each).map { $0 - Double($1) }
             parts.append(part)
         }
         try state.put(parts, as: "sums")
@@ -180,14 +180,13 @@ public final class BlockRanking: LearningProcedure {
     public func restore(_ state: LearningState) throws(DiffError) {
         try state.check(Self.method, settings.fingerprint, steps: steps)
         let depth = similarity.count
-        let rows = try state.rows("sums", Array(repeating: 3 &* depth &+ 1, count: 3))
+        let parts = try state.rows("sums", Array(repeating: 3 &* depth &+ 1, count: 3))
         // The smallest parts first: nothing is rounded away.
-        let sums = rows.reversed().reduce(Array(repeating: 0.0, count: 3 &* depth &+ 1)) { sums, part in
-            zip(sums, part).map { $0 + Double($1) }
+        func sum(_ index: Int) -> Double {
+            [2, 1, 0].each.reduce(0.0) { $0 + Double(parts.at($1)?.at(index) ?? 0) }
         }
-        similarity = Array(sums.prefix(depth))
-        change = Array(sums.dropFirst(depth).prefix(depth))
-        sensitivity = Array(sums.dropFirst(2 &* depth).prefix(depth))
-        (baseline, done) = (sums.last ?? 0, state.step)
+        func sums(from start: Int) -> [Double] { Indices(below: depth).map { sum(start &+ $0) } }
+        (similarity, change, sensitivity) = (sums(from: 0), sums(from: depth), sums(from: 2 &* depth))
+        (baseline, done) = (sum(3 &* depth), state.step)
     }
 }

@@ -35,9 +35,12 @@ public struct BlockScores: Sendable, Equatable {
     }
 
     /// The blocks left when the `count` most similar ones are removed; the last block is never removed.
-    public func keptBySimilarity(removing count: Int) -> [Int] {
+    public func keptBySimilarity(removing count: Int) -> [Int] { Self.kept(removing: count, bySimilarity: similarity) }
+
+    /// The same by similarities that were added up elsewhere. The last block is never a candidate, as in the official script.
+    static func kept(removing count: Int, bySimilarity similarity: [Double]) -> [Int] {
         let removable = similarity.numbered.filter { $0.offset < similarity.count &- 1 }
-        return Self.kept(removing: count, of: removable.map { -$0.element }, depth: similarity.count)
+        return kept(removing: count, of: removable.map { -$0.element }, depth: similarity.count)
     }
 
     /// The blocks left when the `count` ones that change the stream least are removed.
@@ -50,8 +53,9 @@ public struct BlockScores: Sendable, Equatable {
         let order = scores.numbered.sorted {
             $0.element == $1.element ? $0.offset < $1.offset : $0.element < $1.element
         }
-        let removed = Set(order.prefix(max(0, count)).map(\.offset))
-        return Indices(below: depth).filter { !removed.contains($0) }
+        var isRemoved = Array(repeating: false, count: max(0, depth))
+        for (rank, score) in order.numbered where rank < count { isRemoved.put(true, at: score.offset) }
+        return Indices(below: depth).filter { isRemoved.at($0) == false }
     }
 
     /// BK-SDM's rule as TinyFusion's code has it: the first half of the network keeps the first block of every pair, the second half

@@ -43,7 +43,7 @@ public final class PruningLearning: LearningProcedure {
         let pairs = settings.groups.map { (kept: $0.kept, blocks: $0.blocks) }
         gates = GateLogits(try GateGroup.groups(pairs, depth: c.depth))
         average = gates
-        let candidates = gates.logits.reduce(0) { Checked.sum($0, $1.count) }
+        let candidates = gates.logits.each.reduce(0) { Checked.sum($0, $1.count) }
         guard let draws = Checked.multiply(candidates, settings.batch), draws <= Self.maxDraws else {
             throw DiffError(
                 .invalidArgument,
@@ -103,12 +103,15 @@ public final class PruningLearning: LearningProcedure {
     private func move(_ gradients: [[Float]], _ scale: Float) {
         var (rows, averages) = (gates.logits, average.logits)
         for (group, gradient) in gradients.numbered {
-            guard rows.indices.contains(group), states.indices.contains(group), averages.indices.contains(group) else {
+            guard var row = rows.at(group), var state = states.at(group), let mean = averages.at(group) else {
                 continue
             }
-            states[group].step(&rows[group], gradient: gradient, learningRate: settings.gateRate, scale: scale)
+            state.step(&row, gradient: gradient, learningRate: settings.gateRate, scale: scale)
             let decay = settings.averageDecay
-            averages[group] = zip(averages[group], rows[group]).map { Float(decay) * $0 + Float(1 - decay) * $1 }
+            averages.put(
+                zip(mean.each, row.each).map { Float(decay) * $0 + Float(1 - decay) * $1 }, at: group)
+            rows.put(row, at: group)
+            states.put(state, at: group)
         }
         (gates.logits, average.logits) = (rows, averages)
     }
@@ -118,12 +121,13 @@ public final class PruningLearning: LearningProcedure {
 
     /// What was learned.
     public var summary: [String: JSON] {
-        let scaling = settings.scaling.schedule.value(max(0, done - 1), of: steps)
+        let scaling = settings.scaling.schedule.value(max(0, done &- 1), of: steps)
         return [
             "keep": .array(decision.map { .integer($0) }),
             "confidences": .array(average.confidence(scaling: scaling).map { .number(Double($0)) }),
             "probabilities": .array(
-                average.probabilities(scaling: scaling).map { row in .array(row.map { .number(Double($0)) }) }),
+                average.probabilities(scaling: scaling).each.map { row in .array(row.each.map { .number(Double($0)) }) }
+            ),
         ]
     }
 

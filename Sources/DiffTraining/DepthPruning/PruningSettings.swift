@@ -81,7 +81,7 @@ public struct PruningSettings: Sendable, Equatable {
         clip = try json.number("clip", in: 1e-12...1e12, default: clip)
         averageDecay = try json.number("average_decay", in: 0...1, default: averageDecay)
         batch = try json.integer("batch", in: 1...65_536, default: batch)
-        seed = UInt64(try json.integer("seed", in: 0...Int.max, default: 0))
+        seed = try json.seed()
         labelDropout = try json.number("label_dropout", in: 0...1, default: labelDropout)
         recomputes = try json.bool("recompute", default: recomputes)
     }
@@ -111,13 +111,12 @@ public struct PruningSettings: Sendable, Equatable {
     /// The groups that `json` names.
     static func groups(_ json: JSONObject, depth: Int) throws(DiffError) -> [Pair] {
         if let pattern = try json.optionalString("pattern") {
-            let numbers = pattern.split(separator: ":", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
-            guard let kept = numbers.first, let blocks = numbers.last, numbers.count == 2, kept > 0, kept <= blocks,
-                blocks <= depth, depth % blocks == 0
+            guard let (kept, blocks) = ratio(pattern), kept > 0, kept <= blocks, blocks <= depth,
+                let count = Checked.divide(depth, blocks), count &* blocks == depth
             else {
                 throw json.error("pattern", "\"\(pattern)\" is no N:M that \(depth) blocks can be cut into")
             }
-            return Indices(below: depth / blocks).map { _ in Pair(kept, blocks) }
+            return Indices(below: count).map { _ in Pair(kept, blocks) }
         }
         var groups: [Pair] = []
         for entry in try json.array("groups").each {
@@ -127,6 +126,22 @@ public struct PruningSettings: Sendable, Equatable {
             groups.append(Pair(k, b))
         }
         return groups
+    }
+
+    /// The numbers of a text such as "1:2"; nil for other texts.
+    private static func ratio(_ text: String) -> (Int, Int)? {
+        var numbers: [[UInt8]] = [[]]
+        for byte in Array(text.utf8).each {
+            if byte == UInt8(ascii: ":") {
+                numbers.append([])
+            } else {
+                numbers.update(at: numbers.count &- 1) { $0.append(byte) }
+            }
+        }
+        guard numbers.count == 2, let first = Checked.decimal(numbers.at(0) ?? []),
+            let second = Checked.decimal(numbers.at(1) ?? [])
+        else { return nil }
+        return (first, second)
     }
 
     /// What a resumed run must have in common with the one it goes on from.

@@ -51,7 +51,7 @@ public struct RankingSettings: Sendable, Equatable {
         let name = try json.optionalString("rule", oneOf: Rule.allCases.map(\.rawValue)) ?? ""
         guard let rule = Rule(rawValue: name) else { throw json.error("rule", "no rule") }
         self.rule = rule
-        keep = try json.integers("keep", in: 0...max(0, depth - 1), default: rule == .index ? nil : [])
+        keep = try json.integers("keep", in: 0...max(0, depth &- 1), default: rule == .index ? nil : [])
         keepCount =
             rule == .index
             ? keep.count : try json.integer("keep_count", in: 1...max(1, depth), default: max(1, depth / 2))
@@ -59,7 +59,7 @@ public struct RankingSettings: Sendable, Equatable {
         calibration = kind.flatMap(Calibration.init) ?? (rule == .sensitivity ? .noised : .official)
         steps = try json.integer("steps", in: 1...1_000_000, default: 8)
         batch = try json.integer("batch", in: 1...65_536, default: batch)
-        seed = UInt64(try json.integer("seed", in: 0...Int.max, default: 0))
+        seed = try json.seed()
         if !measures { steps = 1 }
     }
 

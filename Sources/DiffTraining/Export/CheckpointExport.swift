@@ -17,8 +17,7 @@ public struct CheckpointExport: Sendable {
     /// Writes a folder with the blocks `keep` of the original weights, in the original element types, and a config of that depth.
     /// Throws `invalidArgument` unless `keep` ascends within the depth, `io`.
     public func prune(to keep: [Int], folder: String, note: [String: JSON] = [:]) throws(DiffError) {
-        guard !keep.isEmpty, Array(Set(keep)).sorted() == keep,
-            keep.allSatisfy({ (0..<configuration.depth).contains($0) })
+        guard !keep.isEmpty, Indices(below: configuration.depth).filter({ keep.each.contains($0) }) == keep
         else { throw DiffError(.invalidArgument, "blocks \(keep) cannot be kept of \(configuration.depth)") }
         let names = PrunedNames(configuration.naming, keep: keep)
         var sources: [String: String] = [:]
@@ -85,7 +84,7 @@ public struct CheckpointExport: Sendable {
         } else {
             members.put(.integer(depth), for: key)
         }
-        for (name, note) in notes { members.put(note, for: name) }
+        for name in Array(notes.keys).each { members.put(notes[name] ?? .null, for: name) }
         return .object(members)
     }
 

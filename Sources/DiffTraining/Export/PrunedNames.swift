@@ -17,20 +17,26 @@ struct PrunedNames {
     /// The new name of `name`; nil for tensors of removed blocks, and for gates and low-rank updates of a learning run.
     func renamed(_ name: String) -> String? {
         if name.hasPrefix("gumbel_gates") || name.contains(".lora_") { return nil }
-        guard name.hasPrefix(prefix) else { return name }
-        let rest = name.utf8.dropFirst(prefix.utf8.count)
-        let digits = rest.prefix { $0 != UInt8(ascii: ".") }
-        guard let text = String(digits), let block = Int(text), let index = newIndex[block] else { return nil }
-        let tail = String(rest.dropFirst(digits.count)) ?? ""
+        guard let (block, tail) = split(name) else { return name }
+        guard let block, let index = newIndex[block] else { return nil }
         return "\(prefix)\(index)\(tail)"
     }
 
     /// The same tensor of block 0: diffusers keeps copies of the embedders in every block, and only those of block 0 are loaded.
     func inFirstBlock(_ name: String) -> String? {
-        guard name.hasPrefix(prefix) else { return nil }
-        let rest = name.utf8.dropFirst(prefix.utf8.count)
-        let digits = rest.prefix { $0 != UInt8(ascii: ".") }
-        guard let tail = String(rest.dropFirst(digits.count)), tail.hasPrefix(".norm1.emb.") else { return nil }
+        guard let (_, tail) = split(name), tail.hasPrefix(".norm1.emb.") else { return nil }
         return "\(prefix)0\(tail)"
+    }
+
+    /// The number of the block that tensor `name` belongs to, nil where none is written, and what follows it from the dot on. Nil for
+    /// tensors outside of the blocks.
+    private func split(_ name: String) -> (block: Int?, tail: String)? {
+        guard name.hasPrefix(prefix) else { return nil }
+        let start = prefix.utf8.count
+        var (digits, tail): ([UInt8], [UInt8]) = ([], [])
+        for (position, byte) in Array(name.utf8).numbered where position >= start {
+            if tail.isEmpty, byte != UInt8(ascii: ".") { digits.append(byte) } else { tail.append(byte) }
+        }
+        return (Checked.decimal(digits), String(decoding: tail, as: UTF8.self))
     }
 }

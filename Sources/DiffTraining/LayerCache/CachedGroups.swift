@@ -24,6 +24,6 @@ struct CachedGroup: Sendable, Equatable {
             }
         }
         groups.append(CachedGroup(full: full, cached: cached))
-        return groups.filter { !$0.cached.isEmpty }
+        return groups.each.filter { !$0.cached.isEmpty }
     }
 }

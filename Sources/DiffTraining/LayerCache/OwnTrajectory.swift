@@ -50,7 +50,8 @@ final class OwnTrajectory {
             var draws = StepDraws(seed: settings.seed, step: iteration, purpose: 3)
             x = try draws.normal(shape, run)
             // With an even number of steps the first group begins at the noisiest one; else plain steps lead to it.
-            for index in stride(from: settings.samplingSteps - 1, to: group.full, by: -1).map({ $0 }).each {
+            for executed in Indices(below: settings.samplingSteps &- 1 &- group.full) {
+                let index = settings.samplingSteps &- 1 &- executed
                 x = try advance(x, step.full(input(x, run), labels: all(labels), index: index, run), index, step, run)
             }
         } else {
@@ -72,7 +73,7 @@ final class OwnTrajectory {
     }
 
     private func start(_ iteration: Int, _ source: BatchSource?) -> [Int] {
-        if let source { return source.indices(iteration).map(source.data.label) }
+        if let source { return source.indices(iteration).each.map(source.data.label) }
         var draws = StepDraws(seed: settings.seed, step: iteration, purpose: 4)
         return draws.indices(settings.batch, below: classRows)
     }

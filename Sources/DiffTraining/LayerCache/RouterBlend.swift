@@ -54,9 +54,9 @@ final class RouterBlend: Acceleration {
             return try run.mix(compute(), old, weights: weights.rows(column, 1))
         case .decided(let keeps):
             if keeps.at(column) == false, let old = kept.at(column) ?? nil, old.shape == input.shape { return old }
-            kept[column] = nil
+            kept.put(nil, at: column)
             let output = try compute()
-            kept[column] = output.detached
+            kept.put(output.detached, at: column)
             return output
         }
     }

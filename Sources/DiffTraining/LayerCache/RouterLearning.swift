@@ -95,7 +95,7 @@ public final class RouterLearning: LearningProcedure {
         var x = try passes.noised(x0, noise, index: group.full, run)
         let full = try passes.full(x, labels: labels, index: group.full, run)
         x = try passes.advance(x, full, index: group.full, run)
-        for row in group.cached.prefix(position).map({ $0 }).each {
+        for (before, row) in group.cached.numbered where before < position {
             let output = try passes.cached(x, labels: labels, index: row, keeps: keeps(row), run)
             x = try passes.advance(x, output, index: row, run)
         }
@@ -160,15 +160,25 @@ public final class RouterLearning: LearningProcedure {
 
     // MARK: Results
 
+    /// The rows of all cached steps, the cleanest first.
+    private var cachedRows: [Int] {
+        var rows: [Int] = []
+        for group in groups.each {
+            for row in group.cached.each { rows.append(row) }
+        }
+        return rows.sorted()
+    }
+
+    /// How many sub-layers are computed by these decisions.
+    private static func count(_ keeps: [Bool]) -> Int { keeps.each.reduce(0) { $1 ? $0 &+ 1 : $0 } }
+
     /// Share of the sub-layers of cached steps whose score is not above the threshold.
     public var removed: Double {
         var (all, reused) = (0, 0)
-        for group in groups.each {
-            for row in group.cached.each {
-                let row = keeps(row)
-                all &+= row.count
-                reused &+= row.count { !$0 }
-            }
+        for row in cachedRows.each {
+            let keeps = keeps(row)
+            all &+= keeps.count
+            reused &+= keeps.count &- Self.count(keeps)
         }
         return Double(reused) / Double(max(1, all))
     }
@@ -184,9 +194,9 @@ public final class RouterLearning: LearningProcedure {
             "removed": .number(removed), "threshold": .number(settings.threshold),
             "sampling_steps": .integer(settings.samplingSteps), "period": .integer(settings.period),
             "rows": .array(
-                groups.flatMap(\.cached).sorted().map { row in
+                cachedRows.each.map { row in
                     .object([
-                        "row": .integer(row), "kept": .integer(keeps(row).count { $0 }),
+                        "row": .integer(row), "kept": .integer(Self.count(keeps(row))),
                         "scores": .array(logits.scores(row: row).map { .number(Double($0)) }),
                     ])
                 }),

@@ -57,7 +57,7 @@ public struct RouterSettings: Sendable, Equatable {
         straightThrough = try json.optionalNumber("straight_through", in: 0...1)
         threshold = try json.number("threshold", in: 0...1, default: fallback.threshold)
         batch = try json.integer("batch", in: 1...65_536, default: fallback.batch)
-        seed = UInt64(try json.integer("seed", in: 0...Int.max, default: Int(fallback.seed)))
+        seed = try json.seed(default: fallback.seed)
         labelDropout = try json.number("label_dropout", in: 0...1, default: fallback.labelDropout)
         let name = try json.optionalString("trajectory", oneOf: Trajectory.allCases.map(\.rawValue))
         trajectory = name.flatMap(Trajectory.init) ?? fallback.trajectory

@@ -18,7 +18,7 @@ public final class RouterStep {
         /// Gradient of the mean of `errors` with respect to the weights of the fresh outputs, one for each sub-layer.
         public let gradient: [Float]
         /// The mean of `errors`.
-        public var error: Double { errors.each.reduce(0, +) / Double(max(1, errors.count)) }
+        public var error: Double { errors.mean }
     }
 
     /// The process on the sampler's steps; index 0 is the cleanest.

@@ -42,7 +42,7 @@ public struct LearningResources: Sendable {
         let bytes = shape.count &* 4
         let block = isVirtual ? Storage(virtual: bytes) : try Storage(byteCount: bytes, budget: budget)
         let tensor = try Tensor(block, shape)
-        if let base = unsafe tensor.floats { unsafe base.update(repeating: 0, count: shape.count) }
+        if let base = unsafe tensor.floats { unsafe base.update(repeating: 0, count: max(0, shape.count)) }
         return tensor
     }
 }

@@ -23,7 +23,7 @@ public struct LearningState: Sendable {
 
     /// Writes the state to `path`, atomically. Throws `io`.
     public func write(to path: String) throws(DiffError) {
-        let numbers = integers.mapValues { JSON.array($0.map { .integer($0) }) }
+        let numbers = integers.withValues { JSON.array($0.each.map { .integer($0) }) }
         let metadata = [
             "format": Self.format, "method": method, "step": String(step), "settings": settings.serialized(),
             "integers": JSON.object(numbers).serialized(),
@@ -35,7 +35,7 @@ public struct LearningState: Sendable {
     public init(contentsOf path: String, budget: MemoryBudget? = nil) throws(DiffError) {
         let table = try TensorTable(FileBytes(path: path))
         guard table.metadata["format"] == Self.format, let method = table.metadata["method"],
-            let step = table.metadata["step"].flatMap({ Int($0) }), step >= 0
+            let step = table.metadata["step"].flatMap({ Checked.decimal(Array($0.utf8)) })
         else { throw DiffError(.format, "\(path): no saved state of learning") }
         self.init(
             method: method, step: step, settings: try JSON(parsing: table.metadata["settings"] ?? "", source: path))
@@ -61,7 +61,7 @@ public struct LearningState: Sendable {
         guard case .object(let old) = self.settings, case .object(let new) = settings else {
             throw DiffError(.format, "the state has no settings")
         }
-        let names = Set(old.keys).union(new.keys).sorted()
+        let names = (Array(old.keys) + Array(new.keys)).sorted()
         for name in names.each where old[name] != new[name] {
             throw DiffError(
                 .incompatible,
@@ -84,22 +84,27 @@ public struct LearningState: Sendable {
 
     /// The rows of tensor `name`, as `widths` has them one after the other. Throws `format`.
     func rows(_ name: String, _ widths: [Int]) throws(DiffError) -> [[Float]] {
-        let flat = tensors[name]?.array ?? []
-        guard flat.count == widths.reduce(0, { Checked.sum($0, $1) }) else {
-            throw DiffError(.format, "the state has no \"\(name)\" of this size")
-        }
+        let mismatch = DiffError(.format, "the state has no \"\(name)\" of this size")
+        var values = (tensors[name]?.array ?? []).each
         var rows: [[Float]] = []
-        var start = 0
         for width in widths.each {
-            rows.append(Indices(below: width).map { flat.at(start &+ $0) ?? 0 })
-            start &+= width
+            var row: [Float] = []
+            for _ in Indices(below: width) {
+                guard let value = values.next() else { throw mismatch }
+                row.append(value)
+            }
+            rows.append(row)
         }
+        guard values.next() == nil else { throw mismatch }
         return rows
     }
 
     /// Puts `rows`, one after the other, as tensor `name`.
     mutating func put(_ rows: [[Float]], as name: String) throws(DiffError) {
-        let flat = rows.flatMap { $0 }
+        var flat: [Float] = []
+        for row in rows.each {
+            for value in row.each { flat.append(value) }
+        }
         guard !flat.isEmpty else { return }
         tensors.put(try Tensor(flat, Shape(flat.count)), for: name)
     }
@@ -116,17 +121,15 @@ extension RowAdamW {
     /// The rows of `state` under `name`. Throws `format`.
     static func restore(_ name: String, _ widths: [Int], from state: LearningState) throws(DiffError) -> [RowAdamW] {
         let (first, second) = (try state.rows("\(name).first", widths), try state.rows("\(name).second", widths))
-        guard let steps = state.integers["\(name).steps"], steps.count == widths.count else {
-            throw DiffError(.format, "the state has no step counts of \"\(name)\"")
-        }
-        guard steps.allSatisfy({ $0 <= state.step }) else {
-            throw DiffError(.format, "the state counts more steps of \"\(name)\" than it has")
-        }
         var rows: [RowAdamW] = []
-        for index in Indices(below: widths.count) {
-            rows.append(
-                try RowAdamW(
-                    first: first.at(index) ?? [], second: second.at(index) ?? [], steps: steps.at(index) ?? 0))
+        for (index, steps) in (state.integers["\(name).steps"] ?? []).numbered {
+            guard steps <= state.step else {
+                throw DiffError(.format, "the state counts more steps of \"\(name)\" than it has")
+            }
+            rows.append(try RowAdamW(first: first.at(index) ?? [], second: second.at(index) ?? [], steps: steps))
+        }
+        guard rows.count == widths.count else {
+            throw DiffError(.format, "the state has no step counts of \"\(name)\"")
         }
         return rows
     }

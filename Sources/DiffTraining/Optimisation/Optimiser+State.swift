@@ -5,7 +5,7 @@ extension Optimiser {
     func save(in state: inout LearningState) {
         for slot in slots.each {
             guard let name = slot.names.first else { continue }
-            for (part, tensor) in parts(slot) { state.tensors.put(tensor, for: "\(name)/\(part)") }
+            for (part, tensor) in parts(slot).each { state.tensors.put(tensor, for: "\(name)/\(part)") }
         }
         state.integers.put([steps], for: "optimiser.steps")
     }
@@ -21,7 +21,7 @@ extension Optimiser {
         for isCopying in [false, true] {
             for slot in slots.each {
                 guard let name = slot.names.first else { continue }
-                for (part, tensor) in parts(slot) {
+                for (part, tensor) in parts(slot).each {
                     guard state.tensors["\(name)/\(part)"]?.shape.count == tensor.shape.count else {
                         throw DiffError(.format, "the state has no \(part) of \"\(name)\" of \(tensor.shape)")
                     }

@@ -15,7 +15,7 @@ struct DiTStart {
             let shape = parameter.tensor.shape
             var random = TorchRandom(seed: seed &+ UInt64(truncatingIfNeeded: position &+ 1) &* 0x9e37_79b9)
             switch Self.kind(name, shape) {
-            case .zero: unsafe values.update(repeating: 0, count: shape.count)
+            case .zero: unsafe values.update(repeating: 0, count: max(0, shape.count))
             case .normal:
                 unsafe random.normal(values, count: shape.count)
                 for index in Indices(below: shape.count) { unsafe values[index] *= 0.02 }

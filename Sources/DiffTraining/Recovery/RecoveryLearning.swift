@@ -80,21 +80,20 @@ public final class RecoveryLearning: LearningProcedure {
     }
 
     private func terms(_ outcome: RecoveryStep.Outcome) -> [LearningReport.Term] {
-        func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(max(1, values.count)) }
         var terms: [LearningReport.Term] = [
-            .init(name: "mse", value: mean(outcome.ground.mse)), .init(name: "vb", value: mean(outcome.ground.vb)),
+            .init(name: "mse", value: outcome.ground.mse.mean), .init(name: "vb", value: outcome.ground.vb.mean),
         ]
-        if let distillation = outcome.distillation { terms.append(.init(name: "kd", value: mean(distillation.kd))) }
-        if !outcome.features.isEmpty { terms.append(.init(name: "features", value: mean(outcome.features))) }
+        if let distillation = outcome.distillation { terms.append(.init(name: "kd", value: distillation.kd.mean)) }
+        if !outcome.features.isEmpty { terms.append(.init(name: "features", value: outcome.features.mean)) }
         return terms
     }
 
     /// What was learned is in the weights.
     public var summary: [String: JSON] {
-        ["learning_rate": .number(settings.rate(max(0, done - 1))), "parameters": .integer(trained)]
+        ["learning_rate": .number(settings.rate(max(0, done &- 1))), "parameters": .integer(trained)]
     }
 
-    private var trained: Int { optimiser.slots.reduce(0) { Checked.sum($0, $1.parameter.shape.count) } }
+    private var trained: Int { optimiser.slots.each.reduce(0) { Checked.sum($0, $1.parameter.shape.count) } }
 
     /// `loss`: the ordinary loss with the weights as they are now.
     public func evaluate(_ count: Int) throws(DiffError) -> [String: JSON] {

@@ -65,7 +65,7 @@ public struct RecoverySettings: Sendable, Equatable {
         clip = try json.number("clip", in: 1e-12...1e12, default: clip)
         averageDecay = try json.number("average_decay", in: 0...1, default: averageDecay)
         batch = try json.integer("batch", in: 1...65_536, default: batch)
-        seed = UInt64(try json.integer("seed", in: 0...Int.max, default: 0))
+        seed = try json.seed()
         labelDropout = try json.number("label_dropout", in: 0...1, default: labelDropout)
         let from = try json.optionalString("start", oneOf: Start.allCases.map(\.rawValue))
         start = from.flatMap(Start.init) ?? start

@@ -38,7 +38,7 @@ public final class RecoveryStep {
         /// Block outputs compared, by position: the student's and the teacher's.
         public let studentFeatures: [Int: Tensor], teacherFeatures: [Int: Tensor]
         /// Mean loss.
-        public var loss: Double { losses.each.reduce(0, +) / Double(max(1, losses.count)) }
+        public var loss: Double { losses.mean }
     }
 
     /// Gradients of the trained parameters after a pass.
