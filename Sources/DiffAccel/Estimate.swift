@@ -45,6 +45,7 @@ public struct Estimate: Sendable, Equatable {
         if case .pixels = decoder { return (0, latents.count) }
         let state = try Tensor(Storage(virtual: latents.count &* 4), latents)
         let pixels = try decoder.decode(state, tile: tile, run) { (_) throws(DiffError) in }
+        _ = try decoder.levels(pixels, run)
         return (run.workspace.peakBytes, pixels.shape.count &* 5)
     }
 

@@ -57,7 +57,7 @@ struct SampleLoop {
     private func steps(
         _ statistics: inout SampleStatistics, _ began: Double, _ observe: (SampleEvent) -> SampleDecision
     ) throws(DiffError) -> SamplingOutput {
-        try run.workspace.reserve(Rehearsal(job, plan, threads: run.threads).workspace)
+        try makeRoom()
         let opening = job.opening
         try run.begin(opening)
         let sites = opening.layouts.map { $0.sites(.attention, .mlp) }
@@ -94,6 +94,18 @@ struct SampleLoop {
         let kept = output
         run.workspace.trim()
         return kept
+    }
+
+    /// Takes all memory before the first step, or at least sees that it will fit: a run that cannot fit its limit does not start.
+    private func makeRoom() throws(DiffError) {
+        let rehearsal = try Rehearsal(job, plan, threads: run.threads)
+        if job.stepsAreAlike { return try run.workspace.reserve(rehearsal.workspace) }
+        let needed = Checked.sum(rehearsal.workspace.peakBytes, rehearsal.resultBytes)
+        guard budget.limit == 0 || Checked.sum(needed, budget.used) <= budget.limit else {
+            throw DiffError(
+                .overBudget,
+                "the run needs \(needed) bytes, the memory limit is \(budget.limit) (\(budget.used) used)")
+        }
     }
 
     /// A copy outside the workspace, for the result to own.

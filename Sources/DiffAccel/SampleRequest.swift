@@ -49,6 +49,11 @@ public struct SampleRequest: Sendable {
     public var stepNoise: Tensor?
     /// Whether latents are turned into images when the model can.
     public var decode = true
+    /// Whether events bring a picture of what the state would become; costs a decoding each. Only of models that work scale by
+    /// scale.
+    public var previews = false
+    /// Options of models that work scale by scale.
+    public var scales = ScaleOptions()
     /// How latents become pixels; no effect on models without decoder.
     public var tiling = Tiling.automatic
 
@@ -78,6 +83,23 @@ public struct SampleRequest: Sendable {
             return .even(counts)
         }
     }
+}
+
+/// How models that work scale by scale draw. Lists have one value for all scales, or one for each.
+public struct ScaleOptions: Sendable {
+    /// Only the so many likeliest codes (0: all); empty: the model's own.
+    public var topK: [Int] = []
+    /// Of these, the unlikeliest ones with 1 - topP of the probability are dropped (0: none); nil: the model's own.
+    public var topP: Double?
+    /// Divides the logits that are left; empty: 1.
+    public var temperature: [Double] = []
+    /// Mixes codes instead of drawing one (`more_smooth`): for looks, not for statistics.
+    public var mixes = false
+    /// A number in 0 ..< 1 for each token, [samples, tokens of all scales]; nil: drawn from the seed.
+    public var uniforms: Tensor?
+
+    /// The model's own settings.
+    public init() {}
 }
 
 /// What happened in a step, told while the run goes on.

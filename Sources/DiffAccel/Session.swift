@@ -8,6 +8,8 @@ public struct SessionOptions: Sendable {
     public var threads = 0
     /// Bytes for states, caches and workspace (weights excluded); 0: no limit.
     public var memoryLimit = 0
+    /// The second model of a plan that needs one, already open; nil: the plan says where it is.
+    public var partner: Model?
 
     /// The defaults.
     public init() {}

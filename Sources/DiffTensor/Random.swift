@@ -98,6 +98,18 @@ public struct TorchRandom: Sendable {
 
     private mutating func uniform53() -> Double { Double(next64() & 0x1f_ffff_ffff_ffff) * 0x1p-53 }
 
+    /// `torch.Tensor.exponential_`: `count` values of rate 1. Where `mask` is given and -infinity, the value is drawn and left
+    /// as 1.
+    public mutating func exponential(
+        _ out: UnsafeMutablePointer<Float>, count: Int, where mask: UnsafePointer<Float>? = nil
+    ) {
+        for i in Indices(below: count) {
+            let uniform = uniform53()
+            let isWanted = unsafe mask.map { unsafe $0[i] != -.infinity } ?? true
+            unsafe out[i] = isWanted ? Float(-log1p(-uniform)) : 1
+        }
+    }
+
     /// `torch.randperm(count)`: a permutation of 0 ..< count.
     ///
     /// Below 2^32 / 20 elements torch swaps forward with 32-bit draws; from there on it shuffles inside out with 64-bit

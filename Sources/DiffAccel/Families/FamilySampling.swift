@@ -41,10 +41,17 @@ protocol SamplingJob: Sendable {
     var latents: Shape? { get }
     /// What turns the latents into pixels, when they are to be and can be.
     var decoder: ImageDecoder? { get }
+    /// Whether every step asks for the same memory: then it is reserved before the first one.
+    var stepsAreAlike: Bool { get }
     /// Throws `notFinite` when tensors of the caller hold NaN or infinity.
     func requireFinite(_ run: Run) throws(DiffError)
     /// All steps, each told to `observe`. What it gives may live in the run's workspace; in a dry run it has no values.
     func perform(_ run: Run, observe: (SamplingProgress) throws(DiffError) -> Void) throws(DiffError) -> SamplingOutput
+}
+
+extension SamplingJob {
+    /// They do.
+    var stepsAreAlike: Bool { true }
 }
 
 /// What a job tells after each step.

@@ -1,0 +1,189 @@
+import DiffAccel
+import DiffCheckpoint
+import DiffModels
+import DiffSampling
+import DiffTensor
+import TestSupport
+
+/// Tolerances of the `code-*` fixtures: NOTES.md, largest difference of a float32 implementation.
+enum CodeTolerance {
+    static let logits = GoldenTolerance.absolute(2e-4)
+    static let hidden = GoldenTolerance.absolute(3e-4)
+    static let maps = GoldenTolerance.absolute(3e-5)
+    static let images = GoldenTolerance.absolute(1e-4)
+    static let features = GoldenTolerance.absolute(1e-4)
+    static let resampling = GoldenTolerance.absolute(1e-5)
+    static let losses = GoldenTolerance.absolute(1e-5)
+    static let smoothLogits = GoldenTolerance.absolute(2e-3)
+    static let smoothMaps = GoldenTolerance.absolute(1e-3)
+    static let smoothImages = GoldenTolerance.absolute(3e-4)
+}
+
+/// `code-var`: the official VAR, teacher-forced and sampling in every way it has.
+enum GoldenVAR {
+    static func check(_ fixture: GoldenFixture, _ report: inout GoldenReport) throws {
+        let parts = try CodeFixture(fixture)
+        let network = try parts.network("var")
+        report.uses("label")
+        try teacherForcing(parts, network, &report)
+        for name in ["argmax", "race", "icdf", "smooth"] {
+            let options = try CodeOptions(parts, name)
+            let draws = try parts.draws(name, name, &report)
+            let probe = CodeProbe()
+            let outcome = try CodeRun(parts, [network], options, draws, probe)
+            try outcome.compare(name, isSmooth: name == "smooth", &report)
+            if name == "argmax" { try inside(outcome, probe, network, &report) }
+            // What the library draws from a seed is what the published code draws.
+            if let seed = options.seed {
+                let seeded = try CodeRun(parts, [network], options, ScaleDraws(seed: seed), CodeProbe())
+                for (scale, tokens) in seeded.tokens.enumerated() {
+                    try report.compare("\(name).idx.\(scale)", integers: tokens)
+                }
+                if name == "smooth" {
+                    try report.compare(
+                        "smooth.f_hat.\(parts.schedule.count - 1)", seeded.states[parts.schedule.count - 1],
+                        CodeTolerance.smoothMaps)
+                }
+            }
+        }
+    }
+
+    /// Inputs and outputs of the blocks at each scale, and the caches after the last one.
+    private static func inside(
+        _ outcome: CodeRun, _ probe: CodeProbe, _ network: VAR, _ report: inout GoldenReport
+    ) throws {
+        let last = network.configuration.depth - 1
+        for scale in 0..<network.configuration.schedule.count {
+            try report.compare("argmax.x_in.\(scale)", probe.input(scale, "blocks.0"), CodeTolerance.maps)
+            try report.compare("argmax.x_out.\(scale)", probe.output(scale, "blocks.\(last)"), CodeTolerance.hidden)
+        }
+        guard let cache = outcome.caches[0] else { return report.fail("argmax.cache_k.block0", "no cache") }
+        try report.compare("argmax.cache_k.block0", CodeRun.byHead(cache.keys, network), CodeTolerance.hidden)
+        try report.compare("argmax.cache_v.block0", CodeRun.byHead(cache.values, network), CodeTolerance.hidden)
+    }
+
+    // MARK: tf: teacher forcing
+
+    private static func teacherForcing(_ parts: CodeFixture, _ network: VAR, _ report: inout GoldenReport) throws {
+        let fixture = parts.fixture
+        report.uses("tf.gt_idx")
+        let tokens = try parts.scales(fixture.integers("tf.gt_idx"))
+        let run = Run(pool: try WorkerPool(threads: 2), budget: nil)
+        let states = try parts.codes.states(tokens, run)
+        try report.compare("tf.f_hats_gt", states.flatMap(\.array), CodeTolerance.maps)
+        let codes = try parts.codes.teacherCodes(states, run)
+        try report.compare("tf.x_BLCv_wo_first_l", codes, CodeTolerance.maps)
+
+        let probe = CodeProbe()
+        let traced = Run(pool: nil, budget: nil, stack: AccelerationStack([probe]))
+        try traced.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: 1))
+        let logits = try network(codes, labels: parts.labels, traced)
+        try report.compare("tf.logits", logits, CodeTolerance.logits)
+        try report.compare("tf.block0_in", probe.input(0, "blocks.0"), CodeTolerance.maps)
+        for block in 0..<network.configuration.depth {
+            try report.compare("tf.block\(block)_out", probe.output(0, "blocks.\(block)"), CodeTolerance.hidden)
+        }
+        let null = network.configuration.nullClass
+        try report.compare(
+            "tf.logits_uncond", network(codes, labels: parts.labels.map { _ in null }, run), CodeTolerance.logits)
+        let losses = CodeLosses.crossEntropy(logits, try fixture.integers("tf.gt_idx"))
+        try report.compare("tf.ce_per_token", losses, CodeTolerance.losses)
+        try report.compare("tf.ce_train_loss", [losses.reduce(0, +) / Double(losses.count)], CodeTolerance.losses)
+    }
+}
+
+/// A model with its VQ-VAE, as a `code-*` fixture keeps them.
+struct CodeFixture {
+    let fixture: GoldenFixture
+    let schedule: ScaleSchedule
+    let autoencoder: VQVAE
+    let labels: [Int]
+    var codes: ScaleQuantizer { autoencoder.codes }
+
+    init(_ fixture: GoldenFixture) throws {
+        self.fixture = fixture
+        schedule = try ScaleSchedule(fixture.config.integers("patch_nums", in: 1...ScaleSchedule.maxSide))
+        let weights = try Self.weights(fixture, "vae")
+        guard let config = try fixture.config.optionalObject("vae") else { throw DiffError(.format, "no vae") }
+        autoencoder = try VQVAE(VQVAEConfiguration(config, weights), weights, schedule: schedule)
+        labels = fixture.has("label") ? try fixture.integers("label") : []
+    }
+
+    static func weights(_ fixture: GoldenFixture, _ part: String) throws -> Weights {
+        try Weights(TensorTable(FileBytes(path: "\(fixture.path)/weights.\(part).safetensors")))
+    }
+
+    /// The transformer `part`. Its sizes are read off the tensors, the options off the config.
+    func network(_ part: String) throws -> VAR {
+        let weights = try Self.weights(fixture, part)
+        guard let config = try fixture.config.optionalObject(part),
+            case .object(var members) = JSON.object(config.members)
+        else { throw DiffError(.format, "no \(part)") }
+        members["patch_nums"] = .array(schedule.sides.map { .integer($0) })
+        let full = try VARConfiguration(JSONObject(.object(members), source: part), weights)
+        // What the shapes alone tell must be the same.
+        members = members.filter { $0.key == "patch_nums" }
+        let inferred = try VARConfiguration(JSONObject(.object(members), source: part), weights)
+        guard full == inferred else { throw DiffError(.internal, "\(part): inferred \(inferred), configured \(full)") }
+        return try VAR(full, weights)
+    }
+
+    /// Tokens [batch, all] as one list per scale, samples one after the other.
+    func scales(_ flat: [Int]) -> [[Int]] {
+        let batch = flat.count / schedule.tokens
+        return (0..<schedule.count).map { scale in
+            (0..<batch).flatMap { sample in
+                let at = sample * schedule.tokens + schedule.offset(scale)
+                return flat[at..<at + schedule.length(scale)]
+            }
+        }
+    }
+
+    /// Recorded draws of the case `key`, whose kind is that of `mode`.
+    func draws(_ mode: String, _ key: String, _ report: inout GoldenReport) throws -> ScaleDraws {
+        func all(_ name: String) throws -> [Tensor] {
+            try (0..<schedule.count).map { scale in
+                report.uses("\(key).\(name).\(scale)")
+                return try fixture.tensor("\(key).\(name).\(scale)")
+            }
+        }
+        switch mode {
+        case "race": return ScaleDraws(times: try all("q"))
+        case "smooth": return ScaleDraws(times: try all("q"), mixtures: try all("e"))
+        case "icdf": return ScaleDraws(uniforms: try all("u"))
+        default: return ScaleDraws(seed: 1)
+        }
+    }
+}
+
+/// The sampling settings of one case.
+struct CodeOptions {
+    let sampler: NextScaleSampler
+    let seed: UInt64?
+
+    init(_ parts: CodeFixture, _ name: String) throws {
+        guard let all = try parts.fixture.config.optionalObject("sampling"), let c = try all.optionalObject(name) else {
+            throw DiffError(.format, "no sampling.\(name)")
+        }
+        let count = parts.schedule.count
+        var topK = [Int](repeating: name == "argmax" ? 1 : 0, count: count)
+        if c.has("top_k") {
+            if let one = try? c.integer("top_k", in: 0...1_000_000) {
+                topK = [Int](repeating: one, count: count)
+            } else {
+                topK = try c.integers("top_k", in: 0...1_000_000)
+            }
+        }
+        let temperature =
+            c.has("temp") ? try c.numbers("temp", in: 0.001...1000) : [Double](repeating: 1, count: count)
+        let topP = try c.number("top_p", in: 0...1, default: 0)
+        let steps = parts.schedule.sides.enumerated().map { scale, side in
+            ScaleStep(
+                side: side,
+                truncation: Truncation(topK: topK[scale], topP: topP, temperature: Float(temperature[scale])))
+        }
+        sampler = try NextScaleSampler(
+            steps, guidance: c.number("cfg", in: 0...1000), mixes: name == "smooth")
+        seed = c.has("g_seed") ? UInt64(try c.integer("g_seed", in: 0...Int(UInt32.max))) : nil
+    }
+}
