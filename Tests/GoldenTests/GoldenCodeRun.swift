@@ -48,8 +48,9 @@ struct CodeRun {
     private(set) var states: [Tensor] = []
     /// What each scale but the first saw.
     private(set) var views: [Tensor] = []
-    /// Caches of block 0 of each network when it had made `cachesAfter`, or its last scale.
-    private(set) var caches: [KeyValueCache?] = []
+    /// Caches of all blocks of each network, as its last scale left them.
+    private let caches: [[KeyValueCache?]]
+    private let isMixed: Bool
     let image: Tensor
 
     init(
@@ -66,7 +67,7 @@ struct CodeRun {
         let keeper = CacheKeeper(
             NextScaleNetworks(
                 networks, parts.codes, labels: parts.labels, isGuided: options.sampler.guidance != 0, choices: choices),
-            networks.count)
+            networks)
         var (logits, kept, tokens, states) = ([Tensor](), [[Int]](), [[Int]](), [Tensor]())
         let state = try options.sampler.sample(keeper, draws, run) { (progress) throws(DiffError) in
             logits.append(progress.logits)
@@ -77,12 +78,14 @@ struct CodeRun {
         (self.logits, self.kept, self.tokens, self.states) = (logits, kept, tokens, states)
         views = Array(keeper.inner.views.dropFirst())
         caches = keeper.caches
+        isMixed = options.sampler.mixes
         run.end()
         image = try parts.autoencoder.decode(state, run)
     }
 
     /// Compares with the keys of the case `name`; those that the fixture does not have are left out.
-    func compare(_ name: String, isSmooth: Bool = false, _ report: inout GoldenReport) throws {
+    func compare(_ name: String, _ report: inout GoldenReport) throws {
+        let isSmooth = isMixed
         let maps = isSmooth ? CodeTolerance.smoothMaps : CodeTolerance.maps
         for scale in 0..<parts.schedule.count {
             try report.compare("\(name).idx.\(scale)", integers: tokens[scale])
@@ -99,6 +102,15 @@ struct CodeRun {
         let images = isSmooth ? CodeTolerance.smoothImages : CodeTolerance.images
         try report.compare("\(name).img_raw", image, images)
         try report.compare("\(name).img", image.array.map { (min(max($0, -1), 1) + 1) / 2 }, images)
+    }
+
+    /// The keys or values that a key like `….cache_k.block0…` means.
+    func cache(_ key: String, network: Int) -> Tensor? {
+        guard let part = key.split(separator: ".").first(where: { $0.hasPrefix("block") }),
+            let block = Int(part.dropFirst(5)), caches[network].indices.contains(block)
+        else { return nil }
+        let cache = caches[network][block]
+        return key.contains("cache_k") ? cache?.keys : cache?.values
     }
 
     /// Views of the scales 1 ... `last` as rows, one after the other: what CoDe calls the token hub.
@@ -132,18 +144,20 @@ struct CodeRun {
     }
 }
 
-/// Holds on to the caches of block 0 that the networks would give back.
+/// Holds on to the caches that the networks would give back.
 private final class CacheKeeper: ScaleNetworks {
     let inner: NextScaleNetworks
-    private(set) var caches: [KeyValueCache?]
+    private(set) var caches: [[KeyValueCache?]]
 
-    init(_ inner: NextScaleNetworks, _ count: Int) {
-        (self.inner, caches) = (inner, Array(repeating: nil, count: count))
+    init(_ inner: NextScaleNetworks, _ networks: [VAR]) {
+        (self.inner, caches) = (inner, networks.map { Array(repeating: nil, count: $0.configuration.depth) })
     }
 
     func logits(scale: Int, network: Int, guided: Bool, _ run: Run) throws(DiffError) -> Tensor {
         let logits = try inner.logits(scale: scale, network: network, guided: guided, run)
-        caches[network] = inner.context(network)?.cache(ofBlock: 0)
+        for block in caches[network].indices {
+            caches[network][block] = inner.context(network)?.cache(ofBlock: block)
+        }
         return logits
     }
 

@@ -17,7 +17,7 @@ enum GoldenCollaboration {
         let (drafter, refiner) = (try parts.network("drafter"), try parts.network("refiner"))
         report.uses("label")
         for n in try fixture.config.integers("draft_steps", in: 1...1000) {
-            for mode in ["argmax", "race", "icdf"] where !fixture.keys("N\(n).\(mode).").isEmpty {
+            for mode in try parts.cases where !fixture.keys("N\(n).\(mode).").isEmpty {
                 try handOver(parts, drafter, refiner, n, mode, &report)
             }
         }
@@ -30,10 +30,10 @@ enum GoldenCollaboration {
         _ parts: CodeFixture, _ drafter: VAR, _ refiner: VAR, _ n: Int, _ mode: String, _ report: inout GoldenReport
     ) throws {
         let key = "N\(n).\(mode)"
-        let options = try CodeOptions(parts, mode)
+        let options = try CodeOptions(parts, mode, key)
         let probe = CodeProbe()
         let outcome = try CodeRun(
-            parts, [drafter, refiner], options, parts.draws(mode, key, &report), probe, draftScales: n)
+            parts, [drafter, refiner], options, parts.draws(key, &report), probe, draftScales: n)
         try outcome.compare(key, &report)
         try report.compare("\(key).draft_f_hat", outcome.states[n - 1], CodeTolerance.maps)
         try report.compare("\(key).token_hub", outcome.hub(through: n), CodeTolerance.maps)
@@ -43,15 +43,15 @@ enum GoldenCollaboration {
         }
         if parts.fixture.has("\(key).refine.x_in") {
             try report.compare("\(key).refine.x_in", probe.input(n, "blocks.0"), CodeTolerance.maps)
+        }
+        for cacheKey in parts.fixture.keys("\(key).refine.cache_") {
             // Later scales only add to a cache: its first tokens are those after the entry.
-            guard let cache = outcome.caches[1] else { return report.fail(key, "the refiner has no cache") }
-            let tokens = parts.schedule.offset(n + 1)
+            guard let cache = outcome.cache(cacheKey, network: 1) else {
+                report.fail(cacheKey, "the refiner has no cache")
+                continue
+            }
             try report.compare(
-                "\(key).refine.cache_k.block0.after_entry", CodeRun.byHead(cache.keys, refiner, tokens: tokens),
-                CodeTolerance.hidden)
-            try report.compare(
-                "\(key).refine.cache_v.block0.after_entry", CodeRun.byHead(cache.values, refiner, tokens: tokens),
-                CodeTolerance.hidden)
+                cacheKey, CodeRun.byHead(cache, refiner, tokens: parts.schedule.offset(n + 1)), CodeTolerance.hidden)
         }
         guard let seed = options.seed else { return }
         let seeded = try CodeRun(
@@ -63,7 +63,8 @@ enum GoldenCollaboration {
 
     /// A drafter that is its own refiner is the plain model, bit for bit, wherever it hands over to itself.
     private static func identity(_ parts: CodeFixture, _ drafter: VAR, _ report: inout GoldenReport) throws {
-        let options = try CodeOptions(parts, "race")
+        guard let name = try parts.cases.last else { return }
+        let options = try CodeOptions(parts, name, "")
         let plain = try CodeRun(parts, [drafter], options, ScaleDraws(seed: 5), CodeProbe())
         for n in 1..<parts.schedule.count {
             let pair = try CodeRun(

@@ -26,40 +26,44 @@ enum GoldenVAR {
         let network = try parts.network("var")
         report.uses("label")
         try teacherForcing(parts, network, &report)
-        for name in ["argmax", "race", "icdf", "smooth"] {
-            let options = try CodeOptions(parts, name)
-            let draws = try parts.draws(name, name, &report)
+        for name in try parts.cases {
+            let options = try CodeOptions(parts, name, name)
+            let draws = try parts.draws(name, &report)
             let probe = CodeProbe()
             let outcome = try CodeRun(parts, [network], options, draws, probe)
-            try outcome.compare(name, isSmooth: name == "smooth", &report)
-            if name == "argmax" { try inside(outcome, probe, network, &report) }
+            try outcome.compare(name, &report)
+            try inside(name, outcome, probe, network, &report)
             // What the library draws from a seed is what the published code draws.
             if let seed = options.seed {
                 let seeded = try CodeRun(parts, [network], options, ScaleDraws(seed: seed), CodeProbe())
                 for (scale, tokens) in seeded.tokens.enumerated() {
                     try report.compare("\(name).idx.\(scale)", integers: tokens)
                 }
-                if name == "smooth" {
-                    try report.compare(
-                        "smooth.f_hat.\(parts.schedule.count - 1)", seeded.states[parts.schedule.count - 1],
-                        CodeTolerance.smoothMaps)
+                if options.sampler.mixes {
+                    let last = parts.schedule.count - 1
+                    try report.compare("\(name).f_hat.\(last)", seeded.states[last], CodeTolerance.smoothMaps)
                 }
             }
         }
     }
 
-    /// Inputs and outputs of the blocks at each scale, and the caches after the last one.
+    /// Inputs and outputs of the blocks at each scale, and the caches after the last one, where the case `name` has them.
     private static func inside(
-        _ outcome: CodeRun, _ probe: CodeProbe, _ network: VAR, _ report: inout GoldenReport
+        _ name: String, _ outcome: CodeRun, _ probe: CodeProbe, _ network: VAR, _ report: inout GoldenReport
     ) throws {
+        let fixture = report.fixture
         let last = network.configuration.depth - 1
-        for scale in 0..<network.configuration.schedule.count {
-            try report.compare("argmax.x_in.\(scale)", probe.input(scale, "blocks.0"), CodeTolerance.maps)
-            try report.compare("argmax.x_out.\(scale)", probe.output(scale, "blocks.\(last)"), CodeTolerance.hidden)
+        for scale in 0..<network.configuration.schedule.count where fixture.has("\(name).x_in.\(scale)") {
+            try report.compare("\(name).x_in.\(scale)", probe.input(scale, "blocks.0"), CodeTolerance.maps)
+            try report.compare("\(name).x_out.\(scale)", probe.output(scale, "blocks.\(last)"), CodeTolerance.hidden)
         }
-        guard let cache = outcome.caches[0] else { return report.fail("argmax.cache_k.block0", "no cache") }
-        try report.compare("argmax.cache_k.block0", CodeRun.byHead(cache.keys, network), CodeTolerance.hidden)
-        try report.compare("argmax.cache_v.block0", CodeRun.byHead(cache.values, network), CodeTolerance.hidden)
+        for key in fixture.keys("\(name).cache_") {
+            guard let cache = outcome.cache(key, network: 0) else {
+                report.fail(key, "no cache")
+                continue
+            }
+            try report.compare(key, CodeRun.byHead(cache, network), CodeTolerance.hidden)
+        }
     }
 
     // MARK: tf: teacher forcing
@@ -79,9 +83,14 @@ enum GoldenVAR {
         try traced.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: 1))
         let logits = try network(codes, labels: parts.labels, traced)
         try report.compare("tf.logits", logits, CodeTolerance.logits)
-        try report.compare("tf.block0_in", probe.input(0, "blocks.0"), CodeTolerance.maps)
         for block in 0..<network.configuration.depth {
-            try report.compare("tf.block\(block)_out", probe.output(0, "blocks.\(block)"), CodeTolerance.hidden)
+            for (key, tensor) in [
+                ("tf.block\(block)_in", try probe.input(0, "blocks.\(block)")),
+                ("tf.block\(block)_out", try probe.output(0, "blocks.\(block)")),
+            ] where fixture.has(key) {
+                let isSum = block == 0 && key.hasSuffix("_in")
+                try report.compare(key, tensor, isSum ? CodeTolerance.maps : CodeTolerance.hidden)
+            }
         }
         let null = network.configuration.nullClass
         try report.compare(
@@ -121,10 +130,14 @@ struct CodeFixture {
         else { throw DiffError(.format, "no \(part)") }
         members["patch_nums"] = .array(schedule.sides.map { .integer($0) })
         let full = try VARConfiguration(JSONObject(.object(members), source: part), weights)
-        // What the shapes alone tell must be the same.
-        members = members.filter { $0.key == "patch_nums" }
-        let inferred = try VARConfiguration(JSONObject(.object(members), source: part), weights)
-        guard full == inferred else { throw DiffError(.internal, "\(part): inferred \(inferred), configured \(full)") }
+        // What the shapes alone tell must be the same. They tell the heads only where these are normalised.
+        if full.normalisesHeads {
+            members = members.filter { ["patch_nums", "norm_eps"].contains($0.key) }
+            let inferred = try VARConfiguration(JSONObject(.object(members), source: part), weights)
+            guard full == inferred else {
+                throw DiffError(.internal, "\(part): inferred \(inferred), configured \(full)")
+            }
+        }
         return try VAR(full, weights)
     }
 
@@ -139,20 +152,22 @@ struct CodeFixture {
         }
     }
 
-    /// Recorded draws of the case `key`, whose kind is that of `mode`.
-    func draws(_ mode: String, _ key: String, _ report: inout GoldenReport) throws -> ScaleDraws {
+    /// Names of the sampling cases in the config.
+    var cases: [String] {
+        get throws { try fixture.config.optionalObject("sampling")?.keys ?? [] }
+    }
+
+    /// Recorded draws of the case `key`: times, times and mixtures, or uniforms; a seed that does not matter when there are none.
+    func draws(_ key: String, _ report: inout GoldenReport) throws -> ScaleDraws {
         func all(_ name: String) throws -> [Tensor] {
             try (0..<schedule.count).map { scale in
                 report.uses("\(key).\(name).\(scale)")
                 return try fixture.tensor("\(key).\(name).\(scale)")
             }
         }
-        switch mode {
-        case "race": return ScaleDraws(times: try all("q"))
-        case "smooth": return ScaleDraws(times: try all("q"), mixtures: try all("e"))
-        case "icdf": return ScaleDraws(uniforms: try all("u"))
-        default: return ScaleDraws(seed: 1)
-        }
+        if fixture.has("\(key).u.0") { return ScaleDraws(uniforms: try all("u")) }
+        guard fixture.has("\(key).q.0") else { return ScaleDraws(seed: 1) }
+        return ScaleDraws(times: try all("q"), mixtures: fixture.has("\(key).e.0") ? try all("e") : [])
     }
 }
 
@@ -161,12 +176,14 @@ struct CodeOptions {
     let sampler: NextScaleSampler
     let seed: UInt64?
 
-    init(_ parts: CodeFixture, _ name: String) throws {
+    /// Those of the config's case `name`, whose records begin with `key`. Without recorded draws there is nothing to choose.
+    init(_ parts: CodeFixture, _ name: String, _ key: String) throws {
         guard let all = try parts.fixture.config.optionalObject("sampling"), let c = try all.optionalObject(name) else {
             throw DiffError(.format, "no sampling.\(name)")
         }
         let count = parts.schedule.count
-        var topK = [Int](repeating: name == "argmax" ? 1 : 0, count: count)
+        let isDrawn = parts.fixture.has("\(key).u.0") || parts.fixture.has("\(key).q.0")
+        var topK = [Int](repeating: isDrawn ? 0 : 1, count: count)
         if c.has("top_k") {
             if let one = try? c.integer("top_k", in: 0...1_000_000) {
                 topK = [Int](repeating: one, count: count)
@@ -183,7 +200,7 @@ struct CodeOptions {
                 truncation: Truncation(topK: topK[scale], topP: topP, temperature: Float(temperature[scale])))
         }
         sampler = try NextScaleSampler(
-            steps, guidance: c.number("cfg", in: 0...1000), mixes: name == "smooth")
+            steps, guidance: c.number("cfg", in: 0...1000), mixes: parts.fixture.has("\(key).e.0"))
         seed = c.has("g_seed") ? UInt64(try c.integer("g_seed", in: 0...Int(UInt32.max))) : nil
     }
 }

@@ -98,7 +98,7 @@ struct VQVAEFamily: ModelFamily {
         let config =
             checkpoint.config == nil
             ? try JSONObject(.object([:]), source: checkpoint.path) : try checkpoint.configuration
-        let configuration = try VQVAEConfiguration(config, weights)
+        let configuration = try VQVAEConfiguration(config.optionalObject("model") ?? config, weights)
         guard configuration.vocabulary == c.vocabulary, configuration.codeChannels == c.codeChannels else {
             throw DiffError(
                 .incompatible,

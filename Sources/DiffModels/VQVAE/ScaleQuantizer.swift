@@ -8,7 +8,8 @@ public import DiffTensor
 public struct ScaleQuantizer: Sendable {
     /// Codes [vocabulary, channels] in f32.
     private let codes: Tensor
-    private let norms: Tensor
+    /// What features are compared with, and the squared lengths of its rows: the codes, or their directions and no lengths.
+    private let searched, norms: Tensor
     /// [channels, vocabulary]: for mixtures of codes.
     private let mixing: WeightMatrix
     private let convolutions: BlendedConvolutions
@@ -20,6 +21,7 @@ public struct ScaleQuantizer: Sendable {
         codes = try w.tensor("embedding.weight", [c.vocabulary, c.codeChannels]).widened(budget: budget)
         norms = try Tensor(uninitialized: Shape(c.vocabulary), budget: budget)
         let transposed = try Tensor(uninitialized: Shape(c.codeChannels, c.vocabulary), budget: budget)
+        searched = c.comparesDirections ? try Tensor(uninitialized: codes.shape, budget: budget) : codes
         if let from = unsafe codes.floats, let squares = unsafe norms.floats, let to = unsafe transposed.floats {
             for code in Indices(below: c.vocabulary) {
                 var sum: Float = 0
@@ -28,7 +30,13 @@ public struct ScaleQuantizer: Sendable {
                     sum += value * value
                     unsafe to[channel &* c.vocabulary &+ code] = value
                 }
-                unsafe squares[code] = sum
+                unsafe squares[code] = c.comparesDirections ? 0 : sum
+                guard c.comparesDirections, let directions = unsafe searched.floats else { continue }
+                let length = max(sum.squareRoot(), 1e-12)
+                for channel in Indices(below: c.codeChannels) {
+                    let at = code &* c.codeChannels &+ channel
+                    unsafe directions[at] = from[at] / length
+                }
             }
         }
         mixing = try WeightMatrix(transposed)
@@ -39,7 +47,8 @@ public struct ScaleQuantizer: Sendable {
 
     /// The same codebook for other scales.
     init(_ other: ScaleQuantizer, _ schedule: ScaleSchedule) {
-        (codes, norms, mixing, convolutions) = (other.codes, other.norms, other.mixing, other.convolutions)
+        (codes, searched, norms) = (other.codes, other.searched, other.norms)
+        (mixing, convolutions) = (other.mixing, other.convolutions)
         self.schedule = schedule
     }
 
@@ -109,7 +118,7 @@ public struct ScaleQuantizer: Sendable {
         var tokens: [[Int]] = []
         var states: [Tensor] = []
         for scale in Indices(below: schedule.count) {
-            let found = try run.nearestRows(rows(view(rest, at: scale, run), run), in: codes, norms: norms)
+            let found = try run.nearestRows(rows(view(rest, at: scale, run), run), in: searched, norms: norms)
             let added = try contribution(map(found, scale: scale, run), scale: scale, run)
             rest = try run.combine(1, rest, -1, added)
             states.append(try states.last.map { (state) throws(DiffError) in try run.add(state, added) } ?? added)

@@ -18,6 +18,8 @@ public struct VQVAEConfiguration: Sendable, Equatable {
     public var blend: Float
     /// How many such convolutions there are: 1 for all scales, 0 for one each, else so many for ranges of scales.
     public var shares: Int
+    /// Whether the nearest code is the one of the nearest direction (`using_znorm`).
+    public var comparesDirections: Bool
     /// The scales that images are encoded in; nil when the config does not say.
     public var schedule: ScaleSchedule?
 
@@ -43,6 +45,7 @@ public struct VQVAEConfiguration: Sendable, Equatable {
         layersPerLevel = try c.integer("num_res_blocks", in: 1...64, default: max(1, layers))
         blend = Float(try c.number("quant_resi", in: -1...1, default: 0.5).magnitude)
         shares = try c.integer("share_quant_resi", in: 0...ScaleSchedule.maxScales, default: Self.shares(weights))
+        comparesDirections = try c.bool("using_znorm", default: false)
         if c.has("patch_nums") || c.has("v_patch_nums") {
             let key = c.has("patch_nums") ? "patch_nums" : "v_patch_nums"
             schedule = try ScaleSchedule(c.integers(key, in: 1...ScaleSchedule.maxSide))
@@ -53,9 +56,6 @@ public struct VQVAEConfiguration: Sendable, Equatable {
             throw DiffError(
                 .format,
                 "\(c.place): levels of \(levelChannels.prefix(8)) channels; 1 to 8 multiples of 32 are expected")
-        }
-        guard try !c.bool("using_znorm", default: false) else {
-            throw DiffError(.unsupported, "\(c.place): using_znorm is not supported; no released model has it")
         }
     }
 
