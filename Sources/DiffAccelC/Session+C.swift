@@ -108,7 +108,9 @@ private struct EventHost {
         }
         unsafe raw.network = Int32(clamping: event.network)
         if let preview = event.preview {
-            unsafe raw.preview = preview.storage.base.map { unsafe UnsafePointer($0.assumingMemoryBound(to: UInt8.self)) }
+            unsafe raw.preview = preview.storage.base.map {
+                unsafe UnsafePointer($0.assumingMemoryBound(to: UInt8.self))
+            }
             unsafe raw.preview_shape = (
                 Int64(preview.count), Int64(preview.height), Int64(preview.width), Int64(preview.channels)
             )

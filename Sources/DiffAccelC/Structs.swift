@@ -108,7 +108,9 @@ func initialise<T: VersionedStruct>(_ pointer: UnsafeMutablePointer<T>?, _ size:
     unsafe withUnsafeBytes(of: &value) { bytes in
         if let base = bytes.baseAddress { unsafe target.copyMemory(from: base, byteCount: min(Int(size), known)) }
     }
-    for offset in known..<max(known, Int(size)) { unsafe target.storeBytes(of: 0, toByteOffset: offset, as: UInt8.self) }
+    for offset in known..<max(known, Int(size)) {
+        unsafe target.storeBytes(of: 0, toByteOffset: offset, as: UInt8.self)
+    }
     return DA_OK
 }
 

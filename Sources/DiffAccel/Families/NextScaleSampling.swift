@@ -71,7 +71,7 @@ struct NextScaleSampling: FamilySampling {
             throw DiffError(
                 .incompatible, "the drafter has the scales \(a.schedule.sides), the refiner \(b.schedule.sides)")
         }
-        guard draftScales < a.schedule.count else {
+        guard draftScales >= 1, draftScales < a.schedule.count else {
             throw DiffError(
                 .incompatible,
                 "draft_scales must be 1...\(a.schedule.count - 1) for \(a.schedule.count) scales, found \(draftScales)")

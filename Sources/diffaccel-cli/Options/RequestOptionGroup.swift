@@ -29,7 +29,9 @@ struct RequestOptionGroup: ParsableArguments {
     @Option(help: "Seed of the noise, as in torch.manual_seed.")
     var seed: UInt64 = 0
 
-    @Option(help: "Models that work scale by scale: only so many likeliest codes, 0: all; one number or one for each scale.")
+    @Option(
+        help: "Models that work scale by scale: only so many likeliest codes, 0: all; one number or one for each scale."
+    )
     var topK: String?
 
     @Option(help: "Models that work scale by scale: of these, so much of the probability, 0: all.")
