@@ -30,6 +30,7 @@ public final class NextScaleNetworks: ScaleNetworks {
     /// What network `index` remembers now.
     public func context(_ index: Int) -> VARContext? { contexts.at(index) ?? nil }
 
+    /// Logits of `scale` by network `index`, which first reads what it has not seen yet.
     public func logits(scale: Int, network index: Int, guided: Bool, _ run: Run) throws(DiffError) -> Tensor {
         guard let network = networks.at(index), scale == 0 || scale < views.count else {
             throw DiffError(.internal, "scale \(scale) by network \(index) of \(networks.count)")
@@ -41,10 +42,12 @@ public final class NextScaleNetworks: ScaleNetworks {
         return try network.logits(guided ? z : z.rows(0, labels.count), context, run)
     }
 
+    /// The picture with these tokens as the map of `scale`.
     public func take(_ tokens: [Int], scale: Int, _ run: Run) throws(DiffError) -> Tensor {
         try take(map: codes.map(tokens, scale: scale, run), scale, run)
     }
 
+    /// The picture with mixtures of codes as the map of `scale`.
     public func take(mixing weights: Tensor, scale: Int, _ run: Run) throws(DiffError) -> Tensor {
         try take(map: codes.map(mixing: weights, scale: scale, run), scale, run)
     }

@@ -65,4 +65,23 @@ public struct ScaleSchedule: Sendable, Equatable {
                 keys: offset(scale &+ 1))
         }
     }
+
+    /// Which of `count` shared convolutions smooths `scale`: the one whose tick is nearest to scale / (scales - 1), the first of
+    /// equally near ones.
+    ///
+    /// Ties occur, also at the published ten scales, and are decided by the last bit: the ticks are computed as
+    /// `numpy.linspace` does.
+    public static func convolution(_ scale: Int, of scales: Int, among count: Int) -> Int {
+        guard count > 1 else { return 0 }
+        let n = Double(count)
+        let (first, last) = count == 4 ? (1 / 3 / n, 1 - 1 / 3 / n) : (1 / 2 / n, 1 - 1 / 2 / n)
+        let step = (last - first) / (n - 1)
+        let place = Double(scale) / Double(max(1, scales &- 1))
+        var (best, distance) = (0, Double.infinity)
+        for tick in Indices(below: count) {
+            let value = tick == count &- 1 ? last : Double(tick) * step + first
+            if (value - place).magnitude < distance { (best, distance) = (tick, (value - place).magnitude) }
+        }
+        return best
+    }
 }

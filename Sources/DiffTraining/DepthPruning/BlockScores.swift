@@ -43,9 +43,7 @@ public struct BlockScores: Sendable, Equatable {
 
     /// The positions below `depth` that are not among the `count` lowest `scores`; ties go to the lower position.
     public static func kept(removing count: Int, of scores: [Double], depth: Int) -> [Int] {
-        let order = scores.numbered.sorted {
-            $0.element == $1.element ? $0.offset < $1.offset : $0.element < $1.element
-        }
+        let order = scores.numbered.sorted { $0.element == $1.element ? $0.offset < $1.offset : $0.element < $1.element }
         let removed = Set(order.prefix(max(0, count)).map(\.offset))
         return Indices(below: depth).filter { !removed.contains($0) }
     }

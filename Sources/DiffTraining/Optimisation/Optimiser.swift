@@ -85,9 +85,7 @@ public final class Optimiser {
                 weightDecay: settings.weightDecay, step: steps, gradientScale: scale)
             for slot in slots.each {
                 var gradient = gradients[slot.node]
-                if gradient == nil {
-                    gradient = try zero.map { (z) throws(DiffError) in try z.rows(0, slot.parameter.shape.count) }
-                }
+                if gradient == nil { gradient = try zero.map { (z) throws(DiffError) in try z.rows(0, slot.parameter.shape.count) } }
                 guard let gradient else { continue }
                 try run.adamW(slot.parameter, m: slot.first, v: slot.second, gradient: gradient, step)
             }

@@ -16,8 +16,7 @@ public struct RowAdamW: Sendable, Equatable {
 
     /// The state of an earlier run. Throws `format` when its parts do not fit each other.
     public init(first: [Float], second: [Float], steps: Int) throws(DiffError) {
-        guard first.count == second.count, steps >= 0, first.allSatisfy(\.isFinite), second.allSatisfy({ $0 >= 0 })
-        else {
+        guard first.count == second.count, steps >= 0, first.allSatisfy(\.isFinite), second.allSatisfy({ $0 >= 0 }) else {
             throw DiffError(.format, "an optimiser's moments do not fit each other")
         }
         (self.first, self.second, self.steps) = (first, second, steps)
@@ -29,8 +28,7 @@ public struct RowAdamW: Sendable, Equatable {
         let (beta1, beta2) = (0.9, 0.999)
         let stepSize = Float(learningRate / (1 - pow(beta1, Double(steps))))
         let root = Float((1 - pow(beta2, Double(steps))).squareRoot())
-        for (index, raw) in gradient.numbered where index < values.count && index < first.count && index < second.count
-        {
+        for (index, raw) in gradient.numbered where index < values.count && index < first.count && index < second.count {
             let g = raw * scale
             let m = first[index] + (g - first[index]) * Float(1 - beta1)
             let v = second[index] * Float(beta2) + g * g * Float(1 - beta2)
