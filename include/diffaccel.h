@@ -289,6 +289,12 @@ typedef struct da_request {
                                    the model's own */
     const float *draws;         /* a number in 0 ..< 1 for each token f32 [label_count, tokens]; null: drawn from seed */
     size_t draws_count;
+    const float *image;         /* a picture of which a part is kept, f32 [label_count,3,H,W] in -1...1 with H and W those of the model's
+                                   images; null: none. Needs the VQ-VAE's encoder. The rest is drawn to fit it: in-painting, or
+                                   editing under another class */
+    size_t image_count;
+    const float *keeps;         /* not 0 where the picture is kept, f32 [label_count,H,W] */
+    size_t keeps_count;
     int32_t smooth;             /* 1: codes are mixed instead of drawn, for looks (`more_smooth`); 0 (default) */
     int32_t previews;           /* 1: events have a preview, which costs a decoding each; 0 (default) */
 } da_request;

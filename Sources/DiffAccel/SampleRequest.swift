@@ -97,9 +97,22 @@ public struct ScaleOptions: Sendable {
     public var mixes = false
     /// A number in 0 ..< 1 for each token, [samples, tokens of all scales]; nil: drawn from the seed.
     public var uniforms: Tensor?
+    /// A picture that samples keep a part of.
+    public var known: KnownPicture?
 
     /// The model's own settings.
     public init() {}
+}
+
+/// A picture of which a part is kept while the rest is drawn anew: in-painting, or editing under another class.
+public struct KnownPicture: Sendable {
+    /// Pixels in -1 ... 1, one picture for each sample, [samples, 3, H, W]. The model must have an encoder.
+    public var image: Tensor
+    /// Which pixels are kept: not 0 where they are, [samples, h, w], of any size; resized by nearest neighbours.
+    public var keeps: Tensor
+
+    /// Keeps `image` where `keeps` is not 0.
+    public init(image: Tensor, keeps: Tensor) { (self.image, self.keeps) = (image, keeps) }
 }
 
 /// What happened in a step, told while the run goes on.

@@ -59,7 +59,25 @@ private func scaleOptions(_ raw: da_request) throws(DiffError) -> ScaleOptions {
         throw DiffError(.shape, "draws_count is \(UInt(bitPattern: count)), more than any request needs")
     }
     options.uniforms = try unsafe floats(raw.draws, count, "draws", count)
+    options.known = try unsafe knownPicture(raw)
     return options
+}
+
+/// A picture of which a part is kept: square, as many as labels.
+private func knownPicture(_ raw: da_request) throws(DiffError) -> KnownPicture? {
+    let (samples, pixels) = unsafe (raw.label_count, raw.keeps_count)
+    guard unsafe raw.image != nil || raw.keeps != nil || raw.image_count != 0 || pixels != 0 else { return nil }
+    guard pixels > 0, pixels <= 1 << 32, samples > 0, let side = Checked.root(pixels / samples),
+        side &* side &* samples == pixels
+    else {
+        throw DiffError(.shape, "keeps_count is \(UInt(bitPattern: pixels)), expected \(samples) squares")
+    }
+    let image = try unsafe floats(raw.image, raw.image_count, "image", 3 &* pixels)
+    guard let image, let keeps = try unsafe floats(raw.keeps, pixels, "keeps", pixels) else {
+        throw DiffError(.invalidArgument, "image and keeps are given together or not at all")
+    }
+    return KnownPicture(
+        image: try image.reshaped(Shape(samples, 3, side, side)), keeps: try keeps.reshaped(Shape(samples, side, side)))
 }
 
 /// `count` numbers of `size` bytes each, at most 64: one for each scale.

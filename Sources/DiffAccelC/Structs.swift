@@ -59,8 +59,10 @@ func decode<T: VersionedStruct>(_ pointer: UnsafePointer<T>, _ type: T.Type = T.
             .invalidArgument,
             "\(T.typeName).struct_size is \(size), expected \(known); fill the struct with its _init function")
     }
-    for offset in known..<max(known, size) where unsafe raw.load(fromByteOffset: offset, as: UInt8.self) != 0 {
-        throw DiffError(.unsupported, "\(T.typeName) has a member at byte \(offset) that this version does not know")
+    for more in Indices(below: size &- known)
+    where unsafe raw.load(fromByteOffset: known &+ more, as: UInt8.self) != 0 {
+        throw DiffError(
+            .unsupported, "\(T.typeName) has a member at byte \(known &+ more) that this version does not know")
     }
     var value = T()
     value.setDefaults()
@@ -108,8 +110,8 @@ func initialise<T: VersionedStruct>(_ pointer: UnsafeMutablePointer<T>?, _ size:
     unsafe withUnsafeBytes(of: &value) { bytes in
         if let base = bytes.baseAddress { unsafe target.copyMemory(from: base, byteCount: min(Int(size), known)) }
     }
-    for offset in known..<max(known, Int(size)) {
-        unsafe target.storeBytes(of: 0, toByteOffset: offset, as: UInt8.self)
+    for more in Indices(below: Int(size) &- known) {
+        unsafe target.storeBytes(of: 0, toByteOffset: known &+ more, as: UInt8.self)
     }
     return DA_OK
 }

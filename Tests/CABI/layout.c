@@ -83,9 +83,13 @@ AT(da_request, temperature_count, 152);
 AT(da_request, top_p, 160);
 AT(da_request, draws, 168);
 AT(da_request, draws_count, 176);
-AT(da_request, smooth, 184);
-AT(da_request, previews, 188);
-SIZE(da_request, 192);
+AT(da_request, image, 184);
+AT(da_request, image_count, 192);
+AT(da_request, keeps, 200);
+AT(da_request, keeps_count, 208);
+AT(da_request, smooth, 216);
+AT(da_request, previews, 220);
+SIZE(da_request, 224);
 #endif
 
 _Static_assert(sizeof(da_model) == sizeof(void *), "handles have the size of pointers");

@@ -110,6 +110,36 @@ extension SampleResult {
         #expect(try !sameBits(pair.session().sample(mixed).state, pair.session().sample(plain).state))
     }
 
+    @Test func aKnownPictureIsKeptWhereTheMaskSaysSo() throws {
+        let pair = try Pair()
+        var numbers = Numbers(3)
+        let image = try numbers.tensor([2, 3, 4, 4])
+        func result(_ keeps: [Float], _ session: Session) throws -> SampleResult {
+            var asked = request()
+            asked.scales.known = KnownPicture(image: image, keeps: try Tensor(keeps + keeps, Shape(2, 4, 4)))
+            return try session.sample(asked)
+        }
+        let session = try pair.session()
+        let all = try result([Float](repeating: 1, count: 16), session).state
+        let none = try result([Float](repeating: 0, count: 16), session)
+        #expect(try none.tokens == session.sample(request()).tokens, "nothing known changes nothing")
+        let left = (0..<16).map { Float($0 % 4 < 2 ? 1 : 0) }
+        for session in [session, try pair.collaborating(2)] {
+            let part = try result(left, session).state
+            for index in part.indices where index % 4 < 2 { #expect(part[index] == all[index]) }
+            #expect(part != all)
+        }
+        // What is kept is the picture as the VQ-VAE encodes it.
+        var inputs = NamedInputs()
+        inputs.tensors = ["image": image]
+        let codes = try Model("\(pair.directory.path)/var/vae")
+        #expect(try sameBits(#require(codes.forward(inputs, wanted: ["state"])["state"]).array, all))
+        var wrong = request()
+        wrong.scales.known = KnownPicture(
+            image: try numbers.tensor([2, 3, 8, 8]), keeps: try numbers.tensor([2, 4, 4]))
+        #expect(failure { _ = try session.sample(wrong) }?.code == .shape)
+    }
+
     // MARK: CoDe
 
     @Test(arguments: [1, 2, 3])

@@ -66,7 +66,7 @@ struct CodeRun {
         let choices = options.sampler.networks(run)
         let keeper = CacheKeeper(
             NextScaleNetworks(
-                networks, parts.codes, labels: parts.labels, isGuided: options.sampler.guidance != 0, choices: choices),
+                networks, parts.codes, labels: parts.labels, isGuided: true, choices: choices),
             networks)
         var (logits, kept, tokens, states) = ([Tensor](), [[Int]](), [[Int]](), [Tensor]())
         let state = try options.sampler.sample(keeper, draws, run) { (progress) throws(DiffError) in

@@ -191,8 +191,14 @@ struct CodeOptions {
                 topK = try c.integers("top_k", in: 0...1_000_000)
             }
         }
-        let temperature =
-            c.has("temp") ? try c.numbers("temp", in: 0.001...1000) : [Double](repeating: 1, count: count)
+        var temperature = [Double](repeating: 1, count: count)
+        if c.has("temp") {
+            if let one = try? c.number("temp", in: 0.001...1000) {
+                temperature = [Double](repeating: one, count: count)
+            } else {
+                temperature = try c.numbers("temp", in: 0.001...1000)
+            }
+        }
         let topP = try c.number("top_p", in: 0...1, default: 0)
         let steps = parts.schedule.sides.enumerated().map { scale, side in
             ScaleStep(

@@ -12,6 +12,8 @@ struct NextScaleJob: SamplingJob {
     let decodes: Bool
     /// Whether each scale is decoded for the observer.
     let previews: Bool
+    /// A picture of which a part is kept.
+    let known: KnownPicture?
 
     private var codes: ScaleQuantizer { autoencoder.codes }
 
@@ -31,13 +33,24 @@ struct NextScaleJob: SamplingJob {
     var decoder: ImageDecoder? { decodes ? .codes(autoencoder) : nil }
     var stepsAreAlike: Bool { false }
 
-    func requireFinite(_ run: Run) throws(DiffError) { try draws.requireFinite(run) }
+    func requireFinite(_ run: Run) throws(DiffError) {
+        try draws.requireFinite(run)
+        if let known {
+            try run.requireFinite(known.image, "the known picture")
+            try run.requireFinite(known.keeps, "what is kept of the picture")
+        }
+    }
 
     func perform(
         _ run: Run, observe: (SamplingProgress) throws(DiffError) -> Void
     ) throws(DiffError) -> SamplingOutput {
+        let kept = try known.map { (picture) throws(DiffError) in
+            try KnownStates(picture, autoencoder, run.aside())
+        }
+        if known != nil { run.workspace.trim() }
         let pair = NextScaleNetworks(
-            networks, codes, labels: labels, isGuided: process.guidance != 0, choices: process.networks(run))
+            networks, codes, labels: labels, isGuided: process.guidance != 0, choices: process.networks(run),
+            known: kept)
         let schedule = codes.schedule
         var tokens = [Int](repeating: 0, count: labels.count &* schedule.tokens)
         let state = try process.sample(pair, draws, run) { (progress) throws(DiffError) in

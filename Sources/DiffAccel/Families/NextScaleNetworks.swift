@@ -2,6 +2,35 @@ public import DiffModels
 public import DiffSampling
 public import DiffTensor
 
+/// What a known picture looks like in code space after each scale, and where it is kept.
+public struct KnownStates {
+    /// [n, channels, S, S] each
+    public let states: [Tensor]
+    /// [n, S, S]: 1 where the picture is kept, else 0
+    public let keeps: Tensor
+
+    /// The states of `picture`. Throws `unsupported` when the VQ-VAE has no encoder, `shape`.
+    public init(_ picture: KnownPicture, _ autoencoder: VQVAE, _ run: Run) throws(DiffError) {
+        let codes = autoencoder.codes
+        states = try codes.encode(autoencoder.encode(picture.image, run), run).states
+        let (n, side, from) = (picture.image.shape[0], codes.schedule.finest, picture.keeps.shape)
+        guard from.rank == 3, from[0] == n, from.count > 0 else {
+            throw DiffError(.shape, "keeps: \(from), expected [\(n), h, w]")
+        }
+        keeps = try run.workspace.take(Shape(n, side, side))
+        guard let to = unsafe keeps.floats, let mask = unsafe picture.keeps.floats else { return }
+        for sample in Indices(below: n) {
+            for y in Indices(below: side) {
+                for x in Indices(below: side) {
+                    let (row, column) = (y &* from[1] / max(1, side), x &* from[2] / max(1, side))
+                    let value = unsafe mask[(sample &* from[1] &+ row) &* from[2] &+ column]
+                    unsafe to[(sample &* side &+ y) &* side &+ x] = value == 0 ? 0 : 1
+                }
+            }
+        }
+    }
+}
+
 /// The networks of one next-scale run, with what they remember, and the picture so far.
 ///
 /// A network that is called for the first time after others reads all earlier scales from the views of the picture in one pass.
@@ -11,6 +40,7 @@ public final class NextScaleNetworks: ScaleNetworks {
     private let codes: ScaleQuantizer
     private let labels: [Int]
     private let isGuided: Bool
+    private let known: KnownStates?
     /// The last scale each network makes; nil: none.
     private let lastScales: [Int?]
     private var contexts: [VARContext?]
@@ -20,9 +50,13 @@ public final class NextScaleNetworks: ScaleNetworks {
     public private(set) var views: [Tensor] = []
 
     /// The networks of a run in which `choices` says which one makes each scale, for samples of these labels, with unconditional
-    /// rows when it `isGuided`.
-    public init(_ networks: [VAR], _ codes: ScaleQuantizer, labels: [Int], isGuided: Bool, choices: [Int]) {
+    /// rows when it `isGuided`; a part of the picture may be `known`.
+    public init(
+        _ networks: [VAR], _ codes: ScaleQuantizer, labels: [Int], isGuided: Bool, choices: [Int],
+        known: KnownStates? = nil
+    ) {
         (self.networks, self.codes, self.labels, self.isGuided) = (networks, codes, labels, isGuided)
+        self.known = known
         lastScales = Indices(below: networks.count).map { network in choices.lastIndex(of: network) }
         contexts = Array(repeating: nil, count: networks.count)
     }
@@ -54,7 +88,8 @@ public final class NextScaleNetworks: ScaleNetworks {
 
     private func take(map: Tensor, _ scale: Int, _ run: Run) throws(DiffError) -> Tensor {
         let added = try codes.contribution(map, scale: scale, run)
-        let sum = if let state { try run.add(state, added) } else { added }
+        var sum = if let state { try run.add(state, added) } else { added }
+        if let known, let kept = known.states.at(scale) { sum = try run.chosen(kept, sum, where: known.keeps) }
         state = sum
         if scale &+ 1 < codes.schedule.count {
             if views.isEmpty { views.append(sum) }  // in place of what the first scale sees
@@ -90,7 +125,7 @@ public final class NextScaleNetworks: ScaleNetworks {
         for place in Indices(below: scale &+ 1) where place >= max(1, first) {
             guard let view = views.at(place) else { throw DiffError(.internal, "no view for scale \(place)") }
             let embedded = try network.embedded(codes.rows(view, run), at: schedule.offset(place), run)
-            for row in Indices(below: rows.count) where row % labels.count == 0 {
+            for row in Indices(below: rows.count) where row % max(1, labels.count) == 0 {
                 try run.storeTokens(embedded, in: x, row: row, at: schedule.offset(place) &- position)
             }
         }

@@ -114,7 +114,27 @@ struct NextScaleSampling: FamilySampling {
         let sampler = try NextScaleSampler(steps, guidance: request.guidance ?? guidance, mixes: options.mixes)
         return NextScaleJob(
             networks: [network] + (refiner.map { [$0] } ?? []), autoencoder: codes, process: sampler,
-            draws: try draws(request), labels: request.labels, decodes: request.decode, previews: request.previews)
+            draws: try draws(request), labels: request.labels, decodes: request.decode, previews: request.previews,
+            known: try known(request))
+    }
+
+    private func known(_ request: SampleRequest) throws(DiffError) -> KnownPicture? {
+        guard let picture = request.scales.known else { return nil }
+        let codes = try codes
+        guard codes.hasEncoder else {
+            throw DiffError(.unsupported, "a known picture needs the encoder, which this VQ-VAE was saved without")
+        }
+        let side = codes.codes.schedule.finest &* codes.configuration.factor
+        let expected = try Shape(request.labels.count, 3, side, side)
+        guard picture.image.shape == expected, picture.keeps.shape.rank == 3,
+            picture.keeps.shape[0] == request.labels.count, picture.keeps.shape.count > 0
+        else {
+            throw DiffError(
+                .shape,
+                "known picture \(picture.image.shape) with a mask \(picture.keeps.shape), expected \(expected) with "
+                    + "[\(request.labels.count), h, w]")
+        }
+        return picture
     }
 
     private func check(_ labels: [Int]) throws(DiffError) {

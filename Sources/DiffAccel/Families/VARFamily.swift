@@ -155,10 +155,11 @@ struct VQVAEFamily: ModelFamily {
         }
         let tokens = try inputs.integers("tokens")
         let schedule = codes.schedule
-        guard !tokens.isEmpty, tokens.count % schedule.tokens == 0 else {
+        let each = max(1, schedule.tokens)
+        guard !tokens.isEmpty, tokens.count % each == 0 else {
             throw DiffError(.shape, "\(tokens.count) tokens, expected a multiple of \(schedule.tokens)")
         }
-        let samples = tokens.count / schedule.tokens
+        let samples = tokens.count / each
         var parts: [[Int]] = []
         for scale in Indices(below: schedule.count) {
             var part: [Int] = []

@@ -29,7 +29,7 @@ public final class VAR: Sendable {
         }
         var layout = SiteLayout(family: "var")
         layout.shapesVary = true
-        classTable = try weights.tensor("class_emb.weight", [c.classes + 1, c.width])
+        classTable = try weights.tensor("class_emb.weight", [c.classes &+ 1, c.width])
         word = try Linear(weights.scope("word_embed"), c.codeChannels, c.width, of: .tokens)
         var blocks: [VARBlock] = []
         for index in Indices(below: c.depth) {
@@ -37,8 +37,8 @@ public final class VAR: Sendable {
         }
         sharedModulation =
             c.sharesModulation
-            ? try Linear(weights.scope("shared_ada_lin.1"), c.width, 6 * c.width, of: .vectors) : nil
-        headModulation = try Linear(weights.scope("head_nm.ada_lin.1"), c.width, 2 * c.width, of: .vectors)
+            ? try Linear(weights.scope("shared_ada_lin.1"), c.width, 6 &* c.width, of: .vectors) : nil
+        headModulation = try Linear(weights.scope("head_nm.ada_lin.1"), c.width, 2 &* c.width, of: .vectors)
         head = try Linear(weights.scope("head"), c.width, c.vocabulary, of: .tokens)
         let tables = try VARPositions(weights, c)
         // Buffers that follow from the schedule.
@@ -86,14 +86,14 @@ public final class VAR: Sendable {
     public func callAsFunction(_ codes: Tensor, labels: [Int], _ run: Run) throws(DiffError) -> Tensor {
         let schedule = configuration.schedule
         guard codes.shape.rank == 3, codes.shape[0] == labels.count,
-            let scales = schedule.scales(in: codes.shape[1] + 1)
+            let scales = schedule.scales(in: codes.shape[1] &+ 1)
         else {
             throw DiffError(
                 .shape,
                 "codes \(codes.shape) for \(labels.count) labels; expected [labels, n, "
                     + "\(configuration.codeChannels)] with 1 + n one of \(schedule.offsets.dropFirst())")
         }
-        let tokens = codes.shape[1] + 1
+        let tokens = codes.shape[1] &+ 1
         let context = VARContext(self, labels: labels, capacity: tokens)
         let x = try run.workspace.take(Shape(labels.count, tokens, configuration.width))
         try run.storeTokens(firstTokens(labels, run), in: x, at: 0)

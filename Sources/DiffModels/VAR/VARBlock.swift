@@ -19,7 +19,7 @@ final class VARBlock: Sendable {
         (heads, eps) = (c.heads, c.eps)
         let attention = w.scope("attn")
         qkv = Linear(
-            weight: try attention.packed("mat_qkv.weight", [3 * c.width, c.width]),
+            weight: try attention.packed("mat_qkv.weight", [3 &* c.width, c.width]),
             bias: try attention.concatenatedVectors(["q_bias", "zero_k_bias", "v_bias"], c.width))
         projection = try Linear(attention.scope("proj"), c.width, c.width, of: .tokens)
         fc1 = try Linear(w.scope("ffn.fc1"), c.width, c.mlpWidth, of: .tokens)
@@ -31,7 +31,7 @@ final class VARBlock: Sendable {
                 limit: 100, budget: w.options.budget)
         } else {
             // The published code divides by 4 in addition.
-            attentionScale = 0.25 / Float(c.width / c.heads).squareRoot()
+            attentionScale = 0.25 / Float(c.width / max(1, c.heads)).squareRoot()
             queryScales = nil
         }
     }
@@ -47,7 +47,7 @@ final class VARBlock: Sendable {
     func callAsFunction(_ x: Tensor, _ pass: VARPass, _ run: Run) throws(DiffError) -> Tensor {
         try run.at(site, x) { () throws(DiffError) in
             let m = pass.vectors
-            let kept = try run.tokens(x, pass.firstOutput, x.shape[1] - pass.firstOutput)
+            let kept = try run.tokens(x, pass.firstOutput, x.shape[1] &- pass.firstOutput)
             let attention = try run.at(attentionSite, x) { () throws(DiffError) in
                 let h = try run.normModulate(
                     x, shift: RowVectors(m, 4, of: 6), scale: RowVectors(m, 2, of: 6), eps: eps)
@@ -92,9 +92,9 @@ private enum VARModulation: Sendable {
     init(_ w: Weights, _ c: VARConfiguration) throws(DiffError) {
         if c.sharesModulation {
             let table = try w.tensor("ada_gss", [1, 1, 6, c.width]).widened(budget: w.options.budget)
-            self = .shared(try table.reshaped(Shape(6 * c.width)))
+            self = .shared(try table.reshaped(Shape(6 &* c.width)))
         } else {
-            self = .own(try Linear(w.scope("ada_lin.1"), c.width, 6 * c.width, of: .vectors))
+            self = .own(try Linear(w.scope("ada_lin.1"), c.width, 6 &* c.width, of: .vectors))
         }
     }
 

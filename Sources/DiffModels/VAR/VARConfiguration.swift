@@ -95,7 +95,7 @@ private struct VARShapes {
                 if level == counts.count { counts.append(0) }
                 if level < counts.count, level >= 0 { counts[level] &+= 1 }
             }
-            return counts.map { Int(Double($0).squareRoot()) }
+            return counts.map { Checked.root($0) ?? 0 }
         }
         let tokens = columns("pos_1LC")
         return [ScaleSchedule.sides256, ScaleSchedule.sides512].first { sides in

@@ -28,7 +28,7 @@ public final class VQVAE: Sendable {
         let sizes = AutoencoderConfiguration(
             latentChannels: configuration.codeChannels, firstChannels: configuration.firstChannels,
             levelChannels: configuration.levelChannels, layersPerBlock: configuration.layersPerLevel)
-        let blocks = configuration.levelChannels.count * (configuration.layersPerLevel + 1)  // 8 * 65 at most
+        let blocks = configuration.levelChannels.count &* (configuration.layersPerLevel &+ 1)  // 8 * 65 at most
         guard blocks <= weights.table.count else {
             throw DiffError(
                 .incompatible, "\(weights.table.path): \(weights.table.count) tensors cannot be \(blocks) blocks")

@@ -24,7 +24,7 @@ public struct VQVAEConfiguration: Sendable, Equatable {
     public var schedule: ScaleSchedule?
 
     /// Pixels per code of the finest scale, along a side.
-    public var factor: Int { 1 << (levelChannels.count - 1) }
+    public var factor: Int { 1 << min(16, levelChannels.count &- 1) }
 
     /// Reads a config; `weights` is the scope of the autoencoder's tensors. Throws `format`, `unsupported`.
     public init(_ c: JSONObject, _ weights: Weights) throws(DiffError) {

@@ -72,7 +72,8 @@ class Request(ctypes.Structure):
                 ("step_noise", POINTER(c_float)), ("step_noise_count", c_size_t), ("callback", EventCallback),
                 ("user", c_void_p), ("top_k", POINTER(c_int32)), ("top_k_count", c_size_t),
                 ("temperature", POINTER(c_double)), ("temperature_count", c_size_t), ("top_p", c_double),
-                ("draws", POINTER(c_float)), ("draws_count", c_size_t), ("smooth", c_int32), ("previews", c_int32)]
+                ("draws", POINTER(c_float)), ("draws_count", c_size_t), ("image", POINTER(c_float)),
+                ("image_count", c_size_t), ("keeps", POINTER(c_float)), ("keeps_count", c_size_t), ("smooth", c_int32), ("previews", c_int32)]
 
 
 # Handles are numbers and travel as void pointers; character buffers are written to, so they are no c_char_p.

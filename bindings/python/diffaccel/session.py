@@ -71,6 +71,8 @@ class Session(Handle):
         top_p: float | None = None,
         temperature: float | Sequence[float] | None = None,
         draws: Any = None,
+        image: Any = None,
+        keeps: Any = None,
         smooth: bool = False,
         previews: bool = False,
     ) -> Result:
@@ -89,7 +91,8 @@ class Session(Handle):
         guidance_channels: epsilon channels that are guided; -1 all; None the model's own.
         Models that work scale by scale (var) take no sampler, steps and noise, but: top_k and temperature, one number or one for
         each scale; top_p; draws, a number in 0...1 for each token [n, tokens] instead of the seed's; smooth, which mixes codes
-        for looks; previews, which gives events a picture of what the state would become. Guidance grows from 0 there.
+        for looks; image [n,3,H,W] in -1...1 and keeps [n,H,W], not 0 where the picture is kept while the rest is drawn to
+        fit it; previews, which gives events a picture of what the state would become. Guidance grows from 0 there.
         decode: turn latents into images when the model can. tile: decoder tile side in latents; 0 as memory asks; -1 none.
 
         Raises Cancelled, InvalidArgumentError, ShapeError, IncompatibleError, UnsupportedError, OverBudgetError,
@@ -162,8 +165,8 @@ class Session(Handle):
         self, sampler: str = "ddim", steps: int = 50, labels: Any = (), guidance: float | None = None, seed: int = 0,
         noise: Any = None, step_noise: Any = None, eta: float = 0.0, spacing: str = "even",
         guidance_channels: int | None = None, decode: bool = True, tile: int = 0, steps_offset: int = 0,
-        top_k: Any = None, top_p: float | None = None, temperature: Any = None, draws: Any = None, smooth: bool = False,
-        previews: bool = False,
+        top_k: Any = None, top_p: float | None = None, temperature: Any = None, draws: Any = None, image: Any = None,
+        keeps: Any = None, smooth: bool = False, previews: bool = False,
     ) -> tuple[_ffi.Request, list[np.ndarray]]:
         """The C request, and the arrays it points to, which must outlive its use."""
         request = _ffi.Request()
@@ -197,9 +200,12 @@ class Session(Handle):
             setattr(request, name, _arrays.pointer(array, element))
             setattr(request, f"{name}_count", array.size)
             arrays.append(array)
-        if draws is not None:
-            array = _arrays.floats(draws, "draws", None)
-            request.draws, request.draws_count = _arrays.pointer(array, _ffi.c_float), array.size
+        for name, value in (("draws", draws), ("image", image), ("keeps", keeps)):
+            if value is None:
+                continue
+            array = _arrays.floats(value, name, None)
+            setattr(request, name, _arrays.pointer(array, _ffi.c_float))
+            setattr(request, f"{name}_count", array.size)
             arrays.append(array)
         state = (indices.size, *self._model.input_shape)
         for name, value, shape in (("noise", noise, state), ("step_noise", step_noise, None)):

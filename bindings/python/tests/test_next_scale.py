@@ -126,6 +126,25 @@ def test_settings_per_scale(model):
         session.sample(labels=[1], noise=np.zeros((1, CHANNELS, 4, 4), np.float32))
 
 
+def test_a_known_picture_is_kept(model):
+    g = np.random.default_rng(4)
+    image = g.uniform(-1, 1, (1, 3, 4, 4)).astype(np.float32)
+    session = model.session()
+    asked = dict(labels=[2], image=image, seed=1)
+    whole = session.sample(keeps=np.ones((1, 4, 4)), **asked)
+    half = np.zeros((1, 4, 4), np.float32)
+    half[:, :, :2] = 1
+    part = session.sample(keeps=half, **asked)
+    np.testing.assert_array_equal(part.latents[..., :2], whole.latents[..., :2])
+    assert (part.latents[..., 2:] != whole.latents[..., 2:]).any()
+    free = session.sample(keeps=np.zeros((1, 4, 4)), **asked)
+    np.testing.assert_array_equal(free.tokens, session.sample(labels=[2], seed=1).tokens)
+    with pytest.raises(diffaccel.InvalidArgumentError):
+        session.sample(labels=[2], keeps=half)
+    with pytest.raises(diffaccel.ShapeError):
+        session.sample(labels=[2, 3], image=image, keeps=half)
+
+
 def test_code(folder, model):
     plain = model.session().sample(labels=[0, 3], seed=2)
     from_file = model.session(diffaccel.Plan.load(folder / "code.json")).sample(labels=[0, 3], seed=2)
