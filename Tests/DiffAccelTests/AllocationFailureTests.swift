@@ -45,6 +45,30 @@ import Testing
         }
     }
 
+    @Test func aRunScaleByScaleSurvivesEveryFailedAllocation() async {
+        await #expect(processExitsWith: .success) {
+            let directory = try ScratchDirectory()
+            let model = try Model(TinyVAR().write(directory))
+            var options = SessionOptions()
+            (options.threads, options.partner) = (2, model)
+            let session = try model.session(Plan([CollaborativePlan(draftScales: 2)]), options)
+            let asked = SampleRequest(labels: [0, 3])
+            let expected = try session.sample(asked).latents?.array ?? []
+            var at = Int64(0)
+            while at < 100_000 {
+                at += 1
+                ck_fault_set(at, 0)
+                let error = failure { _ = try session.sample(asked) }
+                ck_fault_set(0, 0)
+                guard let error else { break }
+                #expect(error.code == .outOfMemory, "allocation \(at): \(error)")
+                #expect(session.bytesHeld == 0, "allocation \(at)")
+            }
+            #expect(at > 20 && at < 100_000)
+            #expect(try sameBits(session.sample(asked).latents?.array ?? [], expected))
+        }
+    }
+
     @Test func loadingSurvivesEveryFailedAllocation() async {
         await #expect(processExitsWith: .success) {
             let tiny = try Tiny(decoder: TinyAutoencoder())

@@ -90,7 +90,8 @@ import Testing
     }
 
     @Test func loadingWithoutMemoryTakesNone() throws {
-        let checkpoint = try Checkpoint.open(path: TinyVAR().write(ScratchDirectory()))
+        let directory = try ScratchDirectory()
+        let checkpoint = try Checkpoint.open(path: TinyVAR().write(directory))
         let weights = checkpoint.weights(Weights.Options(dryRun: true))
         _ = try VAR(VARConfiguration(checkpoint.configuration, weights), weights)
     }

@@ -186,7 +186,6 @@ struct NextScaleSampling: FamilySampling {
 
     /// Those of all scales of one picture without guidance.
     func flopsPerCall() throws(DiffError) -> Double {
-        guard autoencoder != nil else { return 0 }
-        return try Rehearsal(job(previewRequest(steps: 0)), Plan(), threads: 1).flops
+        try Rehearsal(job(previewRequest(steps: 0)), Plan(), threads: 1).flops
     }
 }
