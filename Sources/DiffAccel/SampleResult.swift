@@ -32,7 +32,7 @@ public final class SampleResult: Sendable {
     /// 8-bit images; nil when not decoded.
     public var images: ImageBatch? { named("images")?.images }
 
-    private func named(_ name: String) -> ResultTensor? { tensors.first { $0.name == name } }
+    private func named(_ name: String) -> ResultTensor? { tensors.each.first { $0.name == name } }
 }
 
 /// 8-bit images [count, height, width, channels].

@@ -41,9 +41,23 @@ public struct TorchRandom: Sendable {
     }
 
     private mutating func twist() {
-        for i in 0..<624 {
-            let bits = (state[i] & 0x8000_0000) | (state[(i + 1) % 624] & 0x7fff_ffff)
-            state[i] = state[(i + 397) % 624] ^ (bits >> 1) ^ ((bits & 1) == 0 ? 0 : 0x9908_b0df)
+        // Whoever draws for every code of every token twists tens of thousands of times: no check, no division in the loops.
+        unsafe state.withUnsafeMutableBufferPointer { buffer in
+            guard buffer.count >= 624, let s = unsafe buffer.baseAddress else { return }
+            func mixed(_ i: Int, _ following: Int, _ far: Int) {
+                let bits = unsafe (s[i] & 0x8000_0000) | (s[following] & 0x7fff_ffff)
+                unsafe s[i] = s[far] ^ (bits >> 1) ^ ((bits & 1) &* 0x9908_b0df)
+            }
+            var i = 0
+            while i < 227 {
+                mixed(i, i &+ 1, i &+ 397)
+                i &+= 1
+            }
+            while i < 623 {
+                mixed(i, i &+ 1, i &- 227)
+                i &+= 1
+            }
+            mixed(623, 0, 396)
         }
         next = 0
     }
@@ -104,9 +118,9 @@ public struct TorchRandom: Sendable {
         _ out: UnsafeMutablePointer<Float>, count: Int, where mask: UnsafePointer<Float>? = nil
     ) {
         for i in Indices(below: count) {
-            let uniform = uniform53()
-            let isWanted = unsafe mask.map { unsafe $0[i] != -.infinity } ?? true
-            unsafe out[i] = isWanted ? Float(-log1p(-uniform)) : 1
+            let bits = next64() & 0x1f_ffff_ffff_ffff
+            let isWanted = if let mask = unsafe mask { unsafe mask[i] != -.infinity } else { true }
+            unsafe out[i] = isWanted ? Float(-log1p(-Double(bits) * 0x1p-53)) : 1
         }
     }
 

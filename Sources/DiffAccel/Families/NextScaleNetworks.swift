@@ -57,7 +57,9 @@ public final class NextScaleNetworks: ScaleNetworks {
     ) {
         (self.networks, self.codes, self.labels, self.isGuided) = (networks, codes, labels, isGuided)
         self.known = known
-        lastScales = Indices(below: networks.count).map { network in choices.lastIndex(of: network) }
+        var last: [Int?] = networks.map { _ in nil }
+        for (scale, network) in choices.numbered where last.indices.contains(network) { last[network] = scale }
+        lastScales = last
         contexts = Array(repeating: nil, count: networks.count)
     }
 

@@ -74,7 +74,8 @@ struct NextScaleSampling: FamilySampling {
         guard draftScales >= 1, draftScales < a.schedule.count else {
             throw DiffError(
                 .incompatible,
-                "draft_scales must be 1...\(a.schedule.count - 1) for \(a.schedule.count) scales, found \(draftScales)")
+                "draft_scales must be 1...\(a.schedule.count &- 1) for \(a.schedule.count) scales, found \(draftScales)"
+            )
         }
         return other
     }

@@ -127,7 +127,7 @@ struct VQVAEFamily: ModelFamily {
         var encoded: (tokens: [[Int]], states: [Tensor])?
         for name in wanted {
             if name == "features" {
-                outputs[name] = try autoencoder.encode(inputs.tensor("image"), run)
+                outputs.put(try autoencoder.encode(inputs.tensor("image"), run), for: name)
                 continue
             }
             guard Self.forwardNames.outputs.contains(name) else {
@@ -138,9 +138,9 @@ struct VQVAEFamily: ModelFamily {
             encoded = known
             guard let state = known.states.last else { throw DiffError(.internal, "no state") }
             switch name {
-            case "tokens": outputs[name] = try joined(known.tokens, samples: state.shape[0], run)
-            case "image": outputs[name] = try autoencoder.decode(state, run)
-            default: outputs[name] = state
+            case "tokens": outputs.put(try joined(known.tokens, samples: state.shape[0], run), for: name)
+            case "image": outputs.put(try autoencoder.decode(state, run), for: name)
+            default: outputs.put(state, for: name)
             }
         }
         return outputs

@@ -18,7 +18,7 @@ public final class CollaborativeDecoding: Acceleration {
         guard draftScales >= 1, draftScales < opening.steps else {
             throw DiffError(
                 .incompatible,
-                "draft_scales must be 1...\(opening.steps - 1) for \(opening.steps) scales, found \(draftScales)"
+                "draft_scales must be 1...\(opening.steps &- 1) for \(opening.steps) scales, found \(draftScales)"
             )
         }
         var interest = Interest()

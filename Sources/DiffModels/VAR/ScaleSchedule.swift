@@ -59,10 +59,11 @@ public struct ScaleSchedule: Sendable, Equatable {
     /// Who sees whom when the tokens of `scales` are the queries and those of `first` on give an output: every scale sees itself
     /// and all before it. Queries count from the first token of scale `first`.
     public func spans(_ scales: Range<Int>, from first: Int) -> [AttentionSpan] {
-        scales.filter { $0 >= first }.map { scale in
-            AttentionSpan(
-                first: offset(scale) &- offset(max(first, scales.lowerBound)), count: length(scale),
-                keys: offset(scale &+ 1))
+        let start = max(first, scales.lowerBound)
+        return Indices(below: scales.upperBound &- start).map { index in
+            let scale = start &+ index
+            return AttentionSpan(
+                first: offset(scale) &- offset(start), count: length(scale), keys: offset(scale &+ 1))
         }
     }
 

@@ -43,7 +43,7 @@ public struct VARConfiguration: Sendable, Equatable {
         codeChannels = try Self.integer(c, "z_channels", in: 1...1024, shapes.columns("word_embed.weight"))
         if c.has("mlp_ratio") {
             let ratio = try c.number("mlp_ratio", in: 0.001...1024)
-            mlpWidth = max(1, Int((Double(width) * ratio).rounded(.toNearestOrEven)))
+            mlpWidth = max(1, Checked.integer((Double(width) * ratio).rounded(.toNearestOrEven)) ?? 0)
         } else {
             mlpWidth = shapes.rows("blocks.0.ffn.fc1.weight") ?? 4 &* width
         }
@@ -55,7 +55,7 @@ public struct VARConfiguration: Sendable, Equatable {
             throw DiffError(.format, "\(c.place): no patch_nums, and the checkpoint's tensors do not tell them")
         }
         schedule = try ScaleSchedule(sides)
-        guard width % heads == 0, mlpWidth <= 1 << 22 else {
+        guard width % max(1, heads) == 0, mlpWidth <= 1 << 22 else {
             throw DiffError(.format, "\(c.place): a width of \(width) is not divisible into \(heads) heads")
         }
     }
@@ -93,13 +93,13 @@ private struct VARShapes {
             for level in levels.each {
                 guard level == counts.count || level == counts.count &- 1, level >= 0 else { return nil }
                 if level == counts.count { counts.append(0) }
-                if level < counts.count, level >= 0 { counts[level] &+= 1 }
+                if level >= 0, level < counts.count { counts[level] &+= 1 }
             }
             return counts.map { Checked.root($0) ?? 0 }
         }
         let tokens = columns("pos_1LC")
         return [ScaleSchedule.sides256, ScaleSchedule.sides512].first { sides in
-            sides.reduce(0) { $0 + $1 * $1 } == tokens
+            sides.each.reduce(0) { $0 &+ $1 &* $1 } == tokens
         }
     }
 }

@@ -73,7 +73,7 @@ public final class VQVAE: Sendable {
 
     private func encoder(for image: Tensor) throws(DiffError) -> AutoencoderEncoder {
         guard let encoder else { throw DiffError(.unsupported, "this VQ-VAE was saved without its encoder") }
-        let factor = configuration.factor
+        let factor = max(1, configuration.factor)
         guard image.shape.rank == 4, image.shape[1] == 3, image.shape[2] % factor == 0, image.shape[3] % factor == 0,
             image.shape.count > 0
         else {
