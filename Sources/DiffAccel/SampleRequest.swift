@@ -102,6 +102,11 @@ public struct ScaleOptions: Sendable {
 
     /// The model's own settings.
     public init() {}
+
+    /// Whether nothing is asked for.
+    var areDefault: Bool {
+        topK.isEmpty && topP == nil && temperature.isEmpty && !mixes && uniforms == nil && known == nil
+    }
 }
 
 /// A picture of which a part is kept while the rest is drawn anew: in-painting, or editing under another class.

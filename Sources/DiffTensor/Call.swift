@@ -71,6 +71,14 @@ public struct AttentionCall: Sendable {
         (self.gridHeight, self.gridWidth, self.prefix) = (gridHeight, gridWidth, prefix)
     }
 
+    /// Self-attention over a fused [batch, tokens, 3 * width] projection, each span of queries to the tokens it may see.
+    public init(
+        site: Site, qkv: Tensor, heads: Int, scale: Float, spans: [AttentionSpan]
+    ) throws(DiffError) {
+        try self.init(site: site, qkv: qkv, heads: heads)
+        (self.scale, self.spans) = (scale, spans)
+    }
+
     /// Self-attention of `queries` [batch, tokens, width] to the tokens of `cache`, each span to those it may see.
     public init(
         site: Site, queries: Tensor, cache: KeyValueCache, heads: Int, scale: Float, spans: [AttentionSpan],

@@ -43,7 +43,7 @@ public struct TorchRandom: Sendable {
     private mutating func twist() {
         // Whoever draws for every code of every token twists tens of thousands of times: no check, no division in the loops.
         unsafe state.withUnsafeMutableBufferPointer { buffer in
-            guard buffer.count >= 624, let s = unsafe buffer.baseAddress else { return }
+            guard buffer.count >= 624, let s = buffer.baseAddress else { return }
             func mixed(_ i: Int, _ following: Int, _ far: Int) {
                 let bits = unsafe (s[i] & 0x8000_0000) | (s[following] & 0x7fff_ffff)
                 unsafe s[i] = s[far] ^ (bits >> 1) ^ ((bits & 1) &* 0x9908_b0df)

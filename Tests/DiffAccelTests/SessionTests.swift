@@ -264,6 +264,8 @@ import Testing
         Mistake("step noise for too few steps", .shape) {
             $0.stepNoise = try Tensor([Float](repeating: 0, count: 1536), Shape([3, 2, 4, 8, 8]))
         },
+        Mistake("candidates of a model that has none", .unsupported) { $0.scales.topK = [5] },
+        Mistake("previews of latents", .unsupported) { $0.previews = true },
         Mistake("noise that is not finite", .notFinite) {
             $0.noise = try Tensor([Float](repeating: .nan, count: 512), Shape(2, 4, 8, 8))
         },

@@ -89,6 +89,54 @@ import Testing
         }
     }
 
+    /// Gradients of all trained tensors, recomputed or not, against a step of the loss along them.
+    @Test(arguments: [false, true], [false, true])
+    func gradientsPassThroughTheNetwork(_ shared: Bool, _ recomputes: Bool) throws {
+        var tiny = TinyVAR()
+        tiny.sharesModulation = shared
+        let directory = try ScratchDirectory()
+        let checkpoint = try Checkpoint.open(path: tiny.write(directory))
+        let parameters = Parameters { $0.hasSuffix(".weight") && !$0.hasPrefix("lvl") }
+        let learning = checkpoint.weights(Weights.Options(parameters: parameters))
+        let c = try VARConfiguration(checkpoint.configuration, checkpoint.weights())
+        let network = try VAR(c, learning)
+        let plain = try VAR(c, checkpoint.weights())
+        var numbers = Numbers(3)
+        let codes = try numbers.tensor([2, 29, 4])
+        let run = Run(pool: try WorkerPool(threads: 2), budget: nil)
+        let expected = try plain(codes, labels: [1, 4], run)
+        let r = try numbers.tensor(expected.shape.dims)
+        func loss() throws -> Double {
+            try zip(network(codes, labels: [1, 4], run).array, r.array).reduce(0) { $0 + Double($1.0) * Double($1.1) }
+        }
+        let gradients = try ParameterGradients(parameters, budget: nil)
+        let tape = Tape(gradients, recomputes: recomputes)
+        try run.recording(tape) { () throws(DiffError) in
+            let out = try network(codes, labels: [1, 4], run)
+            try tape.pass(r, to: out, run)
+            try tape.backward(run)
+        }
+        #expect(Difference(try network(codes, labels: [1, 4], run).array, expected.array).absolute < 1e-4)
+        let trained = parameters.trained
+        #expect(trained.count >= 10)
+        for (index, parameter) in trained.enumerated() {
+            let g = try #require(gradients[index]).array
+            let length = g.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+            guard length > 1e-6, let values = parameter.tensor.floats else { continue }
+            let step = 2e-3 / length
+            let before = parameter.tensor.array
+            func moved(_ sign: Double) throws -> Double {
+                for i in before.indices { values[i] = before[i] + Float(sign * step * Double(g[i])) }
+                defer { for i in before.indices { values[i] = before[i] } }
+                return try loss()
+            }
+            let slope = (try moved(1) - moved(-1)) / (2 * step)
+            #expect(
+                abs(slope - length * length) <= 0.03 * length * length + 0.02 * length,
+                "\(parameter.names): slope \(slope), expected \(length * length)")
+        }
+    }
+
     @Test func loadingWithoutMemoryTakesNone() throws {
         let directory = try ScratchDirectory()
         let checkpoint = try Checkpoint.open(path: TinyVAR().write(directory))

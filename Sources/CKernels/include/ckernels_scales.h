@@ -28,6 +28,13 @@ typedef struct {
 } ck_split_heads_args;
 void ck_split_heads(ck_pool *pool, const ck_split_heads_args *args);
 
+/* The same in place of [rows, 3, heads, head_dim]: queries and keys divided by their length, queries times scale[head], values
+ * as they are; and its backward: dx for the gradient g of the output. out must not alias qkv, dx may be g. */
+void ck_normalise_heads(ck_pool *pool, const float *qkv, const float *scale, float *out, int64_t rows, int64_t heads,
+                        int64_t head_dim);
+void ck_normalise_heads_backward(ck_pool *pool, const float *qkv, const float *scale, const float *g, float *dx, int64_t rows,
+                                 int64_t heads, int64_t head_dim);
+
 /* ---- codes and draws (draws.c) ---- */
 /* index[r] = the row of table [count, width] nearest to x[r, :]: the least |t|^2 - 2 x.t, the first of equal ones. `norms`
  * [count] are the |t|^2. */

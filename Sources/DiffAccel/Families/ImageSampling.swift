@@ -17,6 +17,11 @@ struct ImageSampling: FamilySampling {
     /// Checks `request` against the model. Throws `invalidArgument`, `shape`, `notFinite` or `unsupported`.
     @inline(never)
     func job(_ request: SampleRequest) throws(DiffError) -> any SamplingJob {
+        guard request.scales.areDefault, !request.previews else {
+            throw DiffError(
+                .unsupported,
+                "top_k, top_p, temperature, draws, known pictures and previews are for models that work scale by scale")
+        }
         let c = network.configuration
         let timesteps = try request.timestepSpacing(default: spacing)
         guard (1...SampleRequest.maxSteps).contains(timesteps.steps) else {

@@ -82,7 +82,8 @@ public final class VAR: Sendable {
     /// Teacher forcing: the logits of all tokens [batch, tokens, vocabulary], each scale seeing itself and those before it.
     ///
     /// `codes` [batch, tokens - 1, codeChannels] are what each scale but the first gets to see of the picture; they may end after
-    /// any scale. Labels are not dropped. Throws `shape` when a scale is cut, `invalidArgument` for a label outside the table.
+    /// any scale. Labels are not dropped. Gradients pass through all linear layers and the class table; levels, positions and the
+    /// scales of heads stay as they are. Throws `shape` when a scale is cut, `invalidArgument` for a label outside the table.
     public func callAsFunction(_ codes: Tensor, labels: [Int], _ run: Run) throws(DiffError) -> Tensor {
         let schedule = configuration.schedule
         guard codes.shape.rank == 3, codes.shape[0] == labels.count,
@@ -95,9 +96,8 @@ public final class VAR: Sendable {
         }
         let tokens = codes.shape[1] &+ 1
         let context = VARContext(self, labels: labels, capacity: tokens)
-        let x = try run.workspace.take(Shape(labels.count, tokens, configuration.width))
-        try run.storeTokens(firstTokens(labels, run), in: x, at: 0)
-        if tokens > 1 { try run.storeTokens(embedded(codes, at: 1, run), in: x, at: 1) }
+        var x = try firstTokens(labels, run)
+        if tokens > 1 { x = try run.joinedTokens(x, embedded(codes, at: 1, run)) }
         return try logits(context.advance(x, through: scales, wanting: 0, run), context, run)
     }
 }

@@ -46,27 +46,40 @@ final class VARBlock: Sendable {
     /// block that runs, else all.
     func callAsFunction(_ x: Tensor, _ pass: VARPass, _ run: Run) throws(DiffError) -> Tensor {
         try run.at(site, x) { () throws(DiffError) in
-            let m = pass.vectors
-            let kept = try run.tokens(x, pass.firstOutput, x.shape[1] &- pass.firstOutput)
-            let attention = try run.at(attentionSite, x) { () throws(DiffError) in
-                let h = try run.normModulate(
-                    x, shift: RowVectors(m, 4, of: 6), scale: RowVectors(m, 2, of: 6), eps: eps)
-                let queries = try run.splitHeads(
-                    qkv(h, run), heads: heads, scales: queryScales, into: pass.cache, at: pass.position)
-                let wanted = try run.tokens(queries, pass.firstOutput, kept.shape[1])
-                let call = try AttentionCall(
-                    site: attentionSite, queries: wanted, cache: pass.cache, heads: heads, scale: attentionScale,
-                    spans: pass.spans)
-                return try projection(run.attention(call), run)
-            }
-            let y = try run.addGated(kept, attention, gate: RowVectors(m, 0, of: 6))
-            let mlp = try run.at(mlpSite, y) { () throws(DiffError) in
-                let h = try run.normModulate(
-                    y, shift: RowVectors(m, 5, of: 6), scale: RowVectors(m, 3, of: 6), eps: eps)
-                return try fc2(fc1(h, run, .geluTanh), run)
-            }
-            return try run.addGated(y, mlp, gate: RowVectors(m, 1, of: 6))
+            guard run.startsSegments else { return try layers(x, pass, run) }
+            return try run.segment { () throws(DiffError) in try self.layers(x, pass, run) }
         }
+    }
+
+    private func layers(_ x: Tensor, _ pass: VARPass, _ run: Run) throws(DiffError) -> Tensor {
+        let m = pass.vectors
+        let kept = try run.tokens(x, pass.firstOutput, x.shape[1] &- pass.firstOutput)
+        let attention = try run.at(attentionSite, x) { () throws(DiffError) in
+            let h = try run.normModulate(x, shift: RowVectors(m, 4, of: 6), scale: RowVectors(m, 2, of: 6), eps: eps)
+            return try projection(run.attention(call(qkv(h, run), pass, kept.shape[1], run)), run)
+        }
+        let y = try run.addGated(kept, attention, gate: RowVectors(m, 0, of: 6))
+        let mlp = try run.at(mlpSite, y) { () throws(DiffError) in
+            let h = try run.normModulate(y, shift: RowVectors(m, 5, of: 6), scale: RowVectors(m, 3, of: 6), eps: eps)
+            return try fc2(fc1(h, run, .geluTanh), run)
+        }
+        return try run.addGated(y, mlp, gate: RowVectors(m, 1, of: 6))
+    }
+
+    /// The attention of the pass's last `count` tokens to all so far. While something is learned no cache is kept: all tokens are
+    /// there at once, and their projection stays whole.
+    private func call(_ qkv: Tensor, _ pass: VARPass, _ count: Int, _ run: Run) throws(DiffError) -> AttentionCall {
+        if run.tape != nil, pass.position == 0, pass.firstOutput == 0 {
+            let normalised =
+                if let queryScales { try run.normalisedHeads(qkv, heads: heads, scales: queryScales) } else { qkv }
+            return try AttentionCall(
+                site: attentionSite, qkv: normalised, heads: heads, scale: attentionScale, spans: pass.spans)
+        }
+        let cache = try pass.cache()
+        let queries = try run.splitHeads(qkv, heads: heads, scales: queryScales, into: cache, at: pass.position)
+        return try AttentionCall(
+            site: attentionSite, queries: run.tokens(queries, pass.firstOutput, count), cache: cache, heads: heads,
+            scale: attentionScale, spans: pass.spans)
     }
 }
 
@@ -74,7 +87,8 @@ final class VARBlock: Sendable {
 struct VARPass {
     /// [rows, 6 · width]
     let vectors: Tensor
-    let cache: KeyValueCache
+    /// The block's cache, made when it is first asked for.
+    let cache: () throws(DiffError) -> KeyValueCache
     /// Where the tokens stand in the sequence.
     let position: Int
     /// The first of them whose output is wanted.
@@ -92,7 +106,7 @@ private enum VARModulation: Sendable {
     init(_ w: Weights, _ c: VARConfiguration) throws(DiffError) {
         if c.sharesModulation {
             let table = try w.tensor("ada_gss", [1, 1, 6, c.width]).widened(budget: w.options.budget)
-            self = .shared(try table.reshaped(Shape(6 &* c.width)))
+            self = .shared(try table.reshaped(Shape(6 &* c.width)).detached)
         } else {
             self = .own(try Linear(w.scope("ada_lin.1"), c.width, 6 &* c.width, of: .vectors))
         }

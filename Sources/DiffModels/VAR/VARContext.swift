@@ -53,7 +53,8 @@ public final class VARContext {
             guard let block = network.blocks.at(index) else { continue }
             let isLast = order == indices.count &- 1
             let pass = VARPass(
-                vectors: try blockVectors(index, block, run), cache: try cache(index, run), position: position,
+                vectors: try blockVectors(index, block, run),
+                cache: { [self] () throws(DiffError) in try cache(index, run) }, position: position,
                 firstOutput: isLast ? first : 0, spans: isLast ? some : all)
             h = try block(h, pass, run)
         }

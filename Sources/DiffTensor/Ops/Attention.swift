@@ -76,7 +76,10 @@ extension Run {
     public func spannedAttention(
         _ q: AttentionRows, _ k: AttentionRows, _ v: AttentionRows, heads: Int, scale: Float, spans: [AttentionSpan]
     ) throws(DiffError) -> Tensor {
-        for tensor in [q.tensor, k.tensor, v.tensor] { try refuseTracked(tensor, "an attention in spans") }
+        let isLearned = tape != nil && (q.tensor.isTracked || k.tensor.isTracked || v.tensor.isTracked)
+        guard !isLearned || (k.reads(q.tensor) && v.reads(q.tensor) && q.isWhole && k.isWhole && v.isWhole) else {
+            throw DiffError(.unsupported, "no gradient passes through an attention in spans to a cache")
+        }
         let out = try workspace.take(Shape(q.batch, q.rows, q.width))
         var next = 0
         for span in spans.each {
@@ -89,7 +92,10 @@ extension Run {
                 at: span.first)
         }
         guard next == q.rows else { throw DiffError(.internal, "attention: spans of \(next) for \(q.rows) queries") }
-        return out
+        guard let tape, isLearned else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in
+            try run.spannedBackward(g, q, k, v, heads, scale, spans)
+        }
     }
 
     /// softmax(q kᵀ / √headDim) v for every head: the dense attention of the published models, without hooks.
@@ -144,6 +150,43 @@ extension Run {
         unsafe arguments.head_dim = Int64(headDim)
         unsafe arguments.scale = 1 / Float(headDim).squareRoot()
         return unsafe arguments
+    }
+
+    /// Span by span: queries belong to one, keys and values add up over those that see them.
+    private func spannedBackward(
+        _ g: Tensor, _ q: AttentionRows, _ k: AttentionRows, _ v: AttentionRows, _ heads: Int, _ scale: Float,
+        _ spans: [AttentionSpan]
+    ) throws(DiffError) {
+        let (gradient, part) = (try workspace.take(q.tensor.shape), try workspace.take(q.tensor.shape))
+        fillZero(gradient)
+        for span in spans.each {
+            let (queries, keys) = (try q.rows(span.first, span.count), try k.rows(0, span.keys))
+            let values = try v.rows(0, span.keys)
+            count(flops: 10 * Double(q.batch) * Double(span.count) * Double(span.keys) * Double(q.width))
+            let scratch = try scratch(
+                ck_attention_backward_scratch(
+                    Int32(threads), Int64(span.count), Int64(span.keys), Int64(q.width / max(1, heads))))
+            guard isLive, let sum = unsafe gradient.floats, let more = unsafe part.floats else { continue }
+            var arguments = unsafe ck_attention_backward_args()
+            unsafe arguments.forward = attentionArguments(queries, keys, values, heads)
+            unsafe arguments.forward.scale = scale
+            unsafe arguments.forward.out_batch = Int64(q.rows &* q.width)
+            unsafe arguments.g = g.floats.map { unsafe UnsafePointer($0 + span.first &* q.width) }
+            unsafe arguments.dq = sum + queries.start
+            unsafe arguments.dk = more + keys.start
+            unsafe arguments.dv = more + values.start
+            unsafe arguments.scratch = scratch?.base
+            unsafe ck_attention_backward(poolHandle, &arguments)
+            for sample in Indices(below: q.batch) {
+                for row in Indices(below: span.keys) {
+                    for rows in [keys, values] {
+                        let at = rows.start &+ sample &* rows.batchStride &+ row &* rows.rowStride
+                        unsafe ck_add(nil, sum + at, more + at, sum + at, Int64(q.width))
+                    }
+                }
+            }
+        }
+        try tape?.give(gradient, to: q.tensor, self)
     }
 
     private func attentionBackward(
