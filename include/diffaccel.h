@@ -326,7 +326,7 @@ int32_t da_session_close(da_session session);
  * the result and must not be written. Errors: DA_INVALID_ARGUMENT when there is no such tensor. */
 int32_t da_result_tensor(da_result result, const char *name, da_tensor *view);
 
-/* JSON: {"seconds", "threads", "isa", "sampler", "steps": [{"timestep", "seconds", "computed", "reused", "skipped", "flops"}],
+/* JSON: {"seconds", "threads", "isa", "sampler", "steps": [{"timestep", "network", "seconds", "computed", "reused", "skipped", "flops"}],
  * "totals", "memory", "tensors"}. */
 int32_t da_result_stats(da_result result, char *buf, size_t capacity, size_t *needed);
 

@@ -92,7 +92,8 @@ public struct SampleStatistics: Sendable {
     public var json: JSON {
         let rows = steps.map { step in
             JSON.object([
-                "timestep": .integer(step.timestep), "network": .integer(step.network), "seconds": .number(step.seconds), "flops": .number(step.flops),
+                "timestep": .integer(step.timestep), "network": .integer(step.network),
+                "seconds": .number(step.seconds), "flops": .number(step.flops),
                 "computed": .integer(step.sites.computed), "reused": .integer(step.sites.reused),
                 "skipped": .integer(step.sites.skipped),
             ])
