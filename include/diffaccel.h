@@ -30,7 +30,7 @@
  *   8. Same inputs, seed and thread count give the same bits on the same CPU.
  *      [DiffAccelTests/ReproducibilityTests: aSeedDecidesEveryBit; CABI/threads: test_shared_model]
  *   9. Functions and the leading members of structs never change once released; da_abi_version() says which exist.
- *      [CABI/layout; CABI/abi.sh]
+ *      [CABI/layout; CABI/abi.sh; CABI/misuse_structs: test_earlier_sizes]
  *  10. Whatever ends a training run - an error, a stop, the death of the process - the trainer stands after its last whole
  *      step, and a state file is the old one or the new one, whole. Going on gives the bits of a run that was never ended.
  *      [CABI/training_stops: test_every_step, test_outside; CABI/training_states: test_killed, test_full_disk;
@@ -139,7 +139,7 @@ typedef struct da_tensor {
 typedef struct da_model_options {
     uint32_t struct_size;
     int32_t widen;              /* 1: keep weights as f32 in memory; 0 (default): in the file's element type */
-    const char *family;         /* "dit", "autoencoder_kl"; null: the config decides */
+    const char *family;         /* "dit", "var", "autoencoder_kl", "vqvae"; null: the config decides */
     const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
     const char *conventions;    /* DiT: "official" (default) or "diffusers" (time frequencies over 127, norm_eps) */
     const char *decoder;        /* folder of the autoencoder that turns latents into pixels; null: the checkpoint's vae/ */
@@ -176,6 +176,10 @@ int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
 
 /* Evaluates the raw network once, without sampler or plan.
  *   dit:             "x" f32 [n,C,S,S], "t" f32 [n] (original timesteps), "y" i64 [n]   ->  "out" f32 [n,C or 2C,S,S]
+ *   var:             "x" f32 [n,t-1,C] (codes of the picture so far, for all scales after the first), "y" i64 [n]
+ *                    ->  "logits" f32 [n,t,V], t being all tokens up to some scale
+ *   vqvae:           "image" f32 [n,3,H,W], "tokens" i64 [n*L], or "state" f32 [n,C,h,w]
+ *                    ->  "image", "state", "tokens" f32 [n,L] (whole numbers), "features" (before the codes)
  *   autoencoder_kl:  "latents" f32 [n,C,h,w]  ->  "image" f32 [n,3,H,W];   "image" f32 [n,3,H,W]  ->  "moments" f32 [n,2C,h,w]
  * Inputs are read during the call. For each output the caller gives name, data and bytes; rank, shape, dtype and bytes are
  * set. With data null only these are set (a size query, nothing is computed). `options` may be null.
@@ -190,7 +194,11 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  *   {"method": "l2c", "threshold": 0.1, "logits": [[2 * depth numbers] * steps]}     learned router (score > threshold: compute)
  *   {"method": "l2c", "router": "file.json", "threshold": 0.1}                       the same, in a file beside the plan
  *   {"method": "l2c", "policy": "none" | "alternate" | "interval" | "random", ...}   baselines: "interval": k; "ratio", "seed"
- * ENTRY for depth pruning: {"method": "depth", "keep": [0, 2, 5, ...]}   the blocks that run, ascending */
+ * ENTRY for depth pruning: {"method": "depth", "keep": [0, 2, 5, ...]}   the blocks that run, ascending
+ * ENTRY for CoDe, of models that generate scale by scale:
+ *   {"method": "code", "refiner": "folder", "draft_scales": 8}     the session's model makes the first scales, the refiner the rest.
+ * In a plan file "refiner" names a folder beside the file, in a plan given as text any path; without it the session needs a
+ * partner. A refiner that does not fit (codes, classes, scales) is refused by da_session_create. */
 
 /* Reads a plan from a JSON file. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED. */
 int32_t da_plan_load(const char *path, da_plan *plan);
@@ -218,6 +226,7 @@ typedef struct da_session_options {
     uint32_t struct_size;
     int32_t threads;            /* 0: one per processor; else 1...256 */
     uint64_t memory_limit;      /* bytes for states, caches and workspace (weights excluded); 0: none */
+    da_model partner;           /* the second model of a plan that needs one, already open; null: the plan says where it is */
 } da_session_options;
 
 /* Fills *options with defaults. */
@@ -230,6 +239,7 @@ int32_t da_session_create(da_model model, da_plan plan, const da_session_options
 /* Stages of an event. */
 #define DA_STAGE_DENOISE 0
 #define DA_STAGE_DECODE 1
+#define DA_STAGE_SCALE 2 /* a scale of a model that generates scale by scale: timestep is its side */
 
 /* What a callback is told after each step. All pointers are valid during the call. */
 typedef struct da_event {
@@ -245,6 +255,10 @@ typedef struct da_event {
     double flops;               /* of this step (a multiply-add counts as 2) */
     const float *latents;       /* state after the step, f32 [shape]; null in other stages */
     int64_t shape[4];           /* n, C, H, W */
+    int32_t network;            /* 0: the session's model made the step; 1: the refiner of its plan */
+    int32_t reserved;           /* zero */
+    const uint8_t *preview;     /* u8 [preview_shape]: what the state would become; null when no previews are asked for */
+    int64_t preview_shape[4];   /* n, H, W, C */
 } da_event;
 
 /* Called on the thread that called da_session_sample, with no lock held. A non-zero return cancels the run. It must return
@@ -262,7 +276,8 @@ typedef struct da_request {
     uint64_t seed;              /* torch.manual_seed(seed) on the CPU; low 32 bits count */
     const int64_t *labels;      /* [label_count] class indices, one sample each */
     size_t label_count;         /* 1...4096 */
-    double guidance;            /* classifier-free guidance scale; 1 or less: none; NaN (default): the model's own */
+    double guidance;            /* classifier-free guidance scale; 1 or less: none; NaN (default): the model's own. Scale by scale:
+                                   (1 + t) c - t u, t growing from 0 at the first scale to this at the last; 0: none */
     int32_t guidance_channels;  /* epsilon channels that are guided; -1: all; 0 (default): the model's own */
     int32_t steps_offset;       /* "leading" only, else 0: added to every timestep */
     int32_t decode;             /* 1 (default): turn latents into images when the model can; 0: latents only */
@@ -274,6 +289,23 @@ typedef struct da_request {
     size_t step_noise_count;
     da_event_callback callback; /* may be null */
     void *user;
+    /* Models that generate scale by scale; others refuse what is not the default. steps, sampler, eta and spacing mean nothing there. */
+    const int32_t *top_k;       /* only so many likeliest codes, 0: all; one number or one for each scale; null: the model's own */
+    size_t top_k_count;
+    const double *temperature;  /* divides the logits that are left; one number or one for each scale; null: 1 */
+    size_t temperature_count;
+    double top_p;               /* of these, the unlikeliest with 1 - top_p of the probability are dropped; 0: none; NaN (default):
+                                   the model's own */
+    const float *draws;         /* a number in 0 ..< 1 for each token f32 [label_count, tokens]; null: drawn from seed */
+    size_t draws_count;
+    const float *image;         /* a picture of which a part is kept, f32 [label_count,3,H,W] in -1...1 with H and W those of the model's
+                                   images; null: none. Needs the VQ-VAE's encoder. The rest is drawn to fit it: in-painting, or
+                                   editing under another class */
+    size_t image_count;
+    const float *keeps;         /* not 0 where the picture is kept, f32 [label_count,H,W] */
+    size_t keeps_count;
+    int32_t smooth;             /* 1: codes are mixed instead of drawn, for looks (`more_smooth`); 0 (default) */
+    int32_t previews;           /* 1: events have a preview, which costs a decoding each; 0 (default) */
 } da_request;
 
 /* Fills *request with defaults. */
@@ -298,11 +330,12 @@ int32_t da_session_close(da_session session);
 /* ---- results ----------------------------------------------------------------------------------------------------- */
 
 /* A tensor of the result: "latents" f32 [n,C,H,W] (for pixel models the same as "pixels"), and when decoded "pixels" f32
- * [n,3,H,W] (nominally -1...1) and "images" u8 [n,H,W,3] (or 1 channel). `view` (its struct_size set) is filled; data belongs to
+ * [n,3,H,W] (nominally -1...1) and "images" u8 [n,H,W,3] (or 1 channel). Scale by scale also "tokens" i64 [n,L], the scales one
+ * after the other. `view` (its struct_size set) is filled; data belongs to
  * the result and must not be written. Errors: DA_INVALID_ARGUMENT when there is no such tensor. */
 int32_t da_result_tensor(da_result result, const char *name, da_tensor *view);
 
-/* JSON: {"seconds", "threads", "isa", "sampler", "steps": [{"timestep", "seconds", "computed", "reused", "skipped", "flops"}],
+/* JSON: {"seconds", "threads", "isa", "sampler", "steps": [{"timestep", "network", "seconds", "computed", "reused", "skipped", "flops"}],
  * "totals", "memory", "tensors"}. */
 int32_t da_result_stats(da_result result, char *buf, size_t capacity, size_t *needed);
 

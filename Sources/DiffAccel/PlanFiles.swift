@@ -15,6 +15,9 @@ extension Plan {
         try self.init(json, source: path) { (name) throws(DiffError) in
             try JSON(contentsOf: name, besides: path, limits: Self.jsonLimits)
         }
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        let folder = parts.dropLast().joined(separator: "/")
+        try locating(path) { () throws(DiffError) in try stand(in: folder.isEmpty && parts.count > 1 ? "/" : folder) }
     }
 
     /// Writes the plan as JSON to `path`, atomically. Throws `io`.

@@ -49,6 +49,11 @@ public struct SampleRequest: Sendable {
     public var stepNoise: Tensor?
     /// Whether latents are turned into images when the model can.
     public var decode = true
+    /// Whether events bring a picture of what the state would become; costs a decoding each. Only of models that work scale by
+    /// scale.
+    public var previews = false
+    /// Options of models that work scale by scale.
+    public var scales = ScaleOptions()
     /// How latents become pixels; no effect on models without decoder.
     public var tiling = Tiling.automatic
 
@@ -80,12 +85,48 @@ public struct SampleRequest: Sendable {
     }
 }
 
+/// How models that work scale by scale draw. Lists have one value for all scales, or one for each.
+public struct ScaleOptions: Sendable {
+    /// Only the so many likeliest codes (0: all); empty: the model's own.
+    public var topK: [Int] = []
+    /// Of these, the unlikeliest ones with 1 - topP of the probability are dropped (0: none); nil: the model's own.
+    public var topP: Double?
+    /// Divides the logits that are left; empty: 1.
+    public var temperature: [Double] = []
+    /// Mixes codes instead of drawing one (`more_smooth`): for looks, not for statistics.
+    public var mixes = false
+    /// A number in 0 ..< 1 for each token, [samples, tokens of all scales]; nil: drawn from the seed.
+    public var uniforms: Tensor?
+    /// A picture that samples keep a part of.
+    public var known: KnownPicture?
+
+    /// The model's own settings.
+    public init() {}
+
+    /// Whether nothing is asked for.
+    var areDefault: Bool {
+        topK.isEmpty && topP == nil && temperature.isEmpty && !mixes && uniforms == nil && known == nil
+    }
+}
+
+/// A picture of which a part is kept while the rest is drawn anew: in-painting, or editing under another class.
+public struct KnownPicture: Sendable {
+    /// Pixels in -1 ... 1, one picture for each sample, [samples, 3, H, W]. The model must have an encoder.
+    public var image: Tensor
+    /// Which pixels are kept: not 0 where they are, [samples, h, w], of any size; resized by nearest neighbours.
+    public var keeps: Tensor
+
+    /// Keeps `image` where `keeps` is not 0.
+    public init(image: Tensor, keeps: Tensor) { (self.image, self.keeps) = (image, keeps) }
+}
+
 /// What happened in a step, told while the run goes on.
 public struct SampleEvent: Sendable {
     /// What the run is doing.
     public enum Stage: Int32, Sendable {
         case denoise = 0
         case decode = 1
+        case scale = 2
     }
 
     /// What the run is doing.
@@ -100,6 +141,10 @@ public struct SampleEvent: Sendable {
     public let seconds: Double, flops: Double
     /// State after the step [n, C, h, w]; valid during the call.
     public let latents: Tensor?
+    /// Which of the session's networks ran.
+    public var network = 0
+    /// What the state would become as a picture, when the request asks for previews.
+    public var preview: ImageBatch?
 }
 
 /// How many attention and MLP outputs were computed, reused, and not needed.

@@ -3,26 +3,20 @@ import DiffTensor
 
 @c @implementation
 public func da_model_options_init(_ options: UnsafeMutablePointer<da_model_options>?, _ size: UInt32) -> Int32 {
-    boundary { () throws(DiffError) in try unsafe initialise(options, size, da_model_options()) }
+    boundary { () throws(DiffError) in try unsafe initialise(options, size) }
 }
 
 @c @implementation
 public func da_forward_options_init(_ options: UnsafeMutablePointer<da_forward_options>?, _ size: UInt32) -> Int32 {
-    boundary { () throws(DiffError) in try unsafe initialise(options, size, da_forward_options()) }
+    boundary { () throws(DiffError) in try unsafe initialise(options, size) }
 }
 
 @c @implementation
 public func da_session_options_init(_ options: UnsafeMutablePointer<da_session_options>?, _ size: UInt32) -> Int32 {
-    boundary { () throws(DiffError) in try unsafe initialise(options, size, da_session_options()) }
+    boundary { () throws(DiffError) in try unsafe initialise(options, size) }
 }
 
 @c @implementation
 public func da_request_init(_ request: UnsafeMutablePointer<da_request>?, _ size: UInt32) -> Int32 {
-    boundary { () throws(DiffError) in
-        var defaults = unsafe da_request()
-        unsafe defaults.steps = 50
-        unsafe defaults.guidance = .nan
-        unsafe defaults.decode = 1
-        return try unsafe initialise(request, size, defaults)
-    }
+    boundary { () throws(DiffError) in try unsafe initialise(request, size) }
 }

@@ -29,6 +29,8 @@ func sampleRequest(_ raw: da_request, to session: Session) throws(DiffError) -> 
     case -1: request.tiling = .never
     case let side: request.tiling = .side(Int(side))
     }
+    unsafe request.previews = try flag(raw.previews, "previews")
+    request.scales = try unsafe scaleOptions(raw)
     guard unsafe raw.noise != nil || raw.step_noise != nil || raw.noise_count != 0 || raw.step_noise_count != 0 else {
         return request
     }
@@ -37,6 +39,59 @@ func sampleRequest(_ raw: da_request, to session: Session) throws(DiffError) -> 
     let all = Checked.multiply(state.count, steps) ?? Int.max
     request.stepNoise = try unsafe floats(raw.step_noise, raw.step_noise_count, "step_noise", all)
     return request
+}
+
+/// The part of a request that models which work scale by scale read.
+private func scaleOptions(_ raw: da_request) throws(DiffError) -> ScaleOptions {
+    var options = ScaleOptions()
+    let (topK, topKCount) = unsafe (raw.top_k, raw.top_k_count)
+    options.topK = try unsafe list(topK.map { unsafe UnsafeRawPointer($0) }, topKCount, "top_k", 4) { (raw, offset) in
+        Int(unsafe raw.loadUnaligned(fromByteOffset: offset, as: Int32.self))
+    }
+    let (temperature, temperatureCount) = unsafe (raw.temperature, raw.temperature_count)
+    options.temperature = try unsafe list(
+        temperature.map { unsafe UnsafeRawPointer($0) }, temperatureCount, "temperature", 8
+    ) { (raw, offset) in unsafe raw.loadUnaligned(fromByteOffset: offset, as: Double.self) }
+    unsafe options.topP = raw.top_p.isNaN ? nil : raw.top_p
+    unsafe options.mixes = try flag(raw.smooth, "smooth")
+    let count = unsafe raw.draws_count
+    guard (0...1 << 32).contains(count) else {
+        throw DiffError(.shape, "draws_count is \(UInt(bitPattern: count)), more than any request needs")
+    }
+    options.uniforms = try unsafe floats(raw.draws, count, "draws", count)
+    options.known = try unsafe knownPicture(raw)
+    return options
+}
+
+/// A picture of which a part is kept: square, as many as labels.
+private func knownPicture(_ raw: da_request) throws(DiffError) -> KnownPicture? {
+    let (samples, pixels) = unsafe (raw.label_count, raw.keeps_count)
+    guard unsafe raw.image != nil || raw.keeps != nil || raw.image_count != 0 || pixels != 0 else { return nil }
+    guard pixels > 0, pixels <= 1 << 32, samples > 0, let side = Checked.root(pixels / samples),
+        side &* side &* samples == pixels
+    else {
+        throw DiffError(.shape, "keeps_count is \(UInt(bitPattern: pixels)), expected \(samples) squares")
+    }
+    let image = try unsafe floats(raw.image, raw.image_count, "image", 3 &* pixels)
+    guard let image, let keeps = try unsafe floats(raw.keeps, pixels, "keeps", pixels) else {
+        throw DiffError(.invalidArgument, "image and keeps are given together or not at all")
+    }
+    return KnownPicture(
+        image: try image.reshaped(Shape(samples, 3, side, side)), keeps: try keeps.reshaped(Shape(samples, side, side)))
+}
+
+/// `count` numbers of `size` bytes each, at most 64: one for each scale.
+private func list<T>(
+    _ pointer: UnsafeRawPointer?, _ count: Int, _ name: String, _ size: Int, _ load: (UnsafeRawPointer, Int) -> T
+) throws(DiffError) -> [T] {
+    guard let pointer = unsafe pointer else {
+        guard count == 0 else { throw DiffError(.invalidArgument, "\(name) is null but \(name)_count is \(count)") }
+        return []
+    }
+    guard (1...64).contains(count) else {
+        throw DiffError(.invalidArgument, "\(name)_count is \(UInt(bitPattern: count)), expected 1...64")
+    }
+    return Indices(below: count).map { unsafe load(pointer, $0 &* size) }
 }
 
 private func labels(_ pointer: UnsafePointer<Int64>?, _ count: Int) throws(DiffError) -> [Int] {

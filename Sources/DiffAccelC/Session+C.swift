@@ -14,8 +14,11 @@ public func da_session_create(
         unsafe target.pointee = nil
         let raw = try unsafe decode(options, or: da_session_options())
         var decoded = SessionOptions()
-        decoded.threads = try threadCount(raw.threads)
-        decoded.memoryLimit = byteLimit(raw.memory_limit)
+        decoded.threads = try unsafe threadCount(raw.threads)
+        decoded.memoryLimit = unsafe byteLimit(raw.memory_limit)
+        if unsafe raw.partner != nil {
+            decoded.partner = try unsafe HandleTable.object(raw.partner, .model, Model.self)
+        }
         let stack = try unsafe plan == nil ? Plan() : HandleTable.object(plan, .plan, PlanBox.self).plan
         let created = try unsafe HandleTable.object(model, .model, Model.self).session(stack, decoded)
         let handle = try HandleTable.insert(created, .session)
@@ -101,6 +104,15 @@ private struct EventHost {
             unsafe raw.latents = UnsafePointer(latents.floats)
             let s = latents.shape
             unsafe raw.shape = (Int64(s[0]), Int64(s[1]), Int64(s[2]), Int64(s[3]))
+        }
+        unsafe raw.network = Int32(clamping: event.network)
+        if let preview = event.preview {
+            unsafe raw.preview = preview.storage.base.map {
+                unsafe UnsafePointer($0.assumingMemoryBound(to: UInt8.self))
+            }
+            unsafe raw.preview_shape = (
+                Int64(preview.count), Int64(preview.height), Int64(preview.width), Int64(preview.channels)
+            )
         }
         return unsafe callback(user, &raw) == 0 ? .continue : .cancel
     }

@@ -6,32 +6,73 @@ protocol VersionedStruct {
     init()
     var struct_size: UInt32 { get set }
     static var typeName: String { get }
+    /// Sizes it had in earlier releases, before members were appended.
+    static var earlierSizes: [Int] { get }
+    /// Sets members of an empty struct to defaults that are not zero: what they mean where a host does not know them.
+    mutating func setDefaults()
 }
 
-extension da_model_options: VersionedStruct { static var typeName: String { "da_model_options" } }
-extension da_forward_options: VersionedStruct { static var typeName: String { "da_forward_options" } }
-extension da_session_options: VersionedStruct { static var typeName: String { "da_session_options" } }
-extension da_request: VersionedStruct { static var typeName: String { "da_request" } }
-extension da_trainer_options: VersionedStruct { static var typeName: String { "da_trainer_options" } }
-extension da_tensor: VersionedStruct { static var typeName: String { "da_tensor" } }
+extension VersionedStruct {
+    /// Whether a caller's struct may have `size` bytes: one it had, the one it has, or a longer one of the future.
+    static func accepts(_ size: Int) -> Bool {
+        size <= 65536 && (size >= MemoryLayout<Self>.stride || earlierSizes.contains(size))
+    }
+}
 
-/// The caller's struct at `pointer`, whatever its alignment: at least as long as the one this library was built with; what is
+extension da_model_options: VersionedStruct {
+    static var typeName: String { "da_model_options" }
+    static var earlierSizes: [Int] { [] }
+    mutating func setDefaults() {}
+}
+extension da_forward_options: VersionedStruct {
+    static var typeName: String { "da_forward_options" }
+    static var earlierSizes: [Int] { [] }
+    mutating func setDefaults() {}
+}
+extension da_session_options: VersionedStruct {
+    static var typeName: String { "da_session_options" }
+    static var earlierSizes: [Int] { [16] }
+    mutating func setDefaults() {}
+}
+extension da_request: VersionedStruct {
+    static var typeName: String { "da_request" }
+    static var earlierSizes: [Int] { [128] }
+    mutating func setDefaults() {
+        unsafe (steps, decode) = (50, 1)
+        unsafe (guidance, top_p) = (.nan, .nan)
+    }
+}
+extension da_trainer_options: VersionedStruct {
+    static var typeName: String { "da_trainer_options" }
+    static var earlierSizes: [Int] { [] }
+    mutating func setDefaults() {}
+}
+extension da_tensor: VersionedStruct {
+    static var typeName: String { "da_tensor" }
+    static var earlierSizes: [Int] { [] }
+    mutating func setDefaults() {}
+}
+
+/// The caller's struct at `pointer`, whatever its alignment. Members that it is too short for have their defaults; what is
 /// longer must be zero, so that an option this library does not know is refused rather than ignored.
 func decode<T: VersionedStruct>(_ pointer: UnsafePointer<T>, _ type: T.Type = T.self) throws(DiffError) -> T {
     let raw = unsafe UnsafeRawPointer(pointer)
     let size = Int(unsafe raw.loadUnaligned(as: UInt32.self))
     let known = MemoryLayout<T>.stride
-    guard size >= known, size <= 65536 else {
+    guard T.accepts(size) else {
         throw DiffError(
             .invalidArgument,
             "\(T.typeName).struct_size is \(size), expected \(known); fill the struct with its _init function")
     }
-    for offset in known..<size where unsafe raw.load(fromByteOffset: offset, as: UInt8.self) != 0 {
-        throw DiffError(.unsupported, "\(T.typeName) has a member at byte \(offset) that this version does not know")
+    for more in Indices(below: size &- known)
+    where unsafe raw.load(fromByteOffset: known &+ more, as: UInt8.self) != 0 {
+        throw DiffError(
+            .unsupported, "\(T.typeName) has a member at byte \(known &+ more) that this version does not know")
     }
     var value = T()
+    value.setDefaults()
     unsafe withUnsafeMutableBytes(of: &value) { bytes in
-        if let base = bytes.baseAddress { unsafe base.copyMemory(from: raw, byteCount: known) }
+        if let base = bytes.baseAddress { unsafe base.copyMemory(from: raw, byteCount: min(size, known)) }
     }
     return value
 }
@@ -61,21 +102,22 @@ func decode<T: VersionedStruct>(_ pointer: UnsafePointer<T>?, or fallback: T) th
     return try unsafe decode(pointer)
 }
 
-/// Writes `defaults` to the caller's struct of `size` bytes; what is longer than ours becomes zero.
-func initialise<T: VersionedStruct>(
-    _ pointer: UnsafeMutablePointer<T>?, _ size: UInt32, _ defaults: T
-) throws(DiffError) -> Int32 {
+/// Writes the defaults to the caller's struct of `size` bytes; what is longer than ours becomes zero.
+func initialise<T: VersionedStruct>(_ pointer: UnsafeMutablePointer<T>?, _ size: UInt32) throws(DiffError) -> Int32 {
     let target = try unsafe UnsafeMutableRawPointer(out(pointer, T.typeName))
     let known = MemoryLayout<T>.stride
-    guard Int(size) >= known, size <= 65536 else {
+    guard T.accepts(Int(size)) else {
         throw DiffError(.invalidArgument, "\(T.typeName) of \(size) bytes, expected \(known)")
     }
-    var value = defaults
+    var value = T()
+    value.setDefaults()
     value.struct_size = size
     unsafe withUnsafeBytes(of: &value) { bytes in
-        if let base = bytes.baseAddress { unsafe target.copyMemory(from: base, byteCount: known) }
+        if let base = bytes.baseAddress { unsafe target.copyMemory(from: base, byteCount: min(Int(size), known)) }
     }
-    for offset in known..<Int(size) { unsafe target.storeBytes(of: 0, toByteOffset: offset, as: UInt8.self) }
+    for more in Indices(below: Int(size) &- known) {
+        unsafe target.storeBytes(of: 0, toByteOffset: known &+ more, as: UInt8.self)
+    }
     return DA_OK
 }
 

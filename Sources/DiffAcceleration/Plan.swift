@@ -15,6 +15,12 @@ public protocol PlanEntry: Sendable {
     func makeAcceleration() -> any Acceleration
 }
 
+/// An entry that names things beside its plan file.
+public protocol LocatedPlanEntry: PlanEntry {
+    /// Takes the folder of the plan file. Throws `format` for a name that leads out of it.
+    mutating func stand(in folder: String) throws(DiffError)
+}
+
 /// A stack of methods written down as data: made, learned, saved, shown, and refused when it does not fit.
 public struct Plan: Sendable {
     /// Outermost first.
@@ -24,7 +30,7 @@ public struct Plan: Sendable {
     public init(_ entries: [any PlanEntry] = []) { self.entries = entries }
 
     /// Every method a plan can name. A new method is added here and nowhere else.
-    static let methods: [any PlanEntry.Type] = [DepthPlan.self, LayerCachePlan.self]
+    static let methods: [any PlanEntry.Type] = [CollaborativePlan.self, DepthPlan.self, LayerCachePlan.self]
 
     /// The names of all methods.
     public static var methodNames: [String] { methods.map { $0.method } }
@@ -65,6 +71,15 @@ public struct Plan: Sendable {
             throw object.error("method", "no method \"\(name)\"; known: \(methodNames.joined(separator: ", "))")
         }
         return try type.init(object, files: files)
+    }
+
+    /// Tells the entries in which folder their plan file is. Throws `format` for a name that leads out of it.
+    public mutating func stand(in folder: String) throws(DiffError) {
+        for (index, entry) in entries.numbered {
+            guard var located = entry as? any LocatedPlanEntry else { continue }
+            try located.stand(in: folder)
+            if entries.indices.contains(index) { entries[index] = located }
+        }
     }
 
     /// The plan as JSON.

@@ -13,23 +13,26 @@ public struct Interest: Sendable, Equatable {
     public var blocks = false
     /// Whether `evaluate` is asked.
     public var evaluations = false
+    /// Whether `network` is asked.
+    public var networks = false
 
     /// No interest: the baseline.
     public init() {}
 
     /// Whether the method asks for nothing: it is then left out of the run, which makes neutral settings equal the
     /// baseline bit for bit by construction.
-    public var isEmpty: Bool { modules.isEmpty && attention.isEmpty && !blocks && !evaluations }
+    public var isEmpty: Bool { modules.isEmpty && attention.isEmpty && !blocks && !evaluations && !networks }
 }
 
-/// A method of acceleration at work in one session: the answers to four questions that models and samplers ask.
+/// A method of acceleration at work in one session: the answers to five questions that models and samplers ask.
 ///
 /// | question | asked by | requirement |
 /// | --- | --- | --- |
 /// | which blocks run? | the model's block loop, once per call | ``blocks(_:_:)`` |
 /// | this module's output: compute, reuse or blend? | every module site | ``module(_:_:_:_:)`` |
 /// | which queries see which keys and values? | attention, before it is computed | ``attend(_:_:)`` |
-/// | which network runs now, how often, at what time? | the sampler, around a call | ``evaluate(_:_:_:)`` |
+/// | which network runs now? | the sampler, for every call ahead of the run | ``network(_:)`` |
+/// | how often, at what time? | the sampler, around a call | ``evaluate(_:_:_:)`` |
 ///
 /// Every requirement but ``begin(_:)`` has the neutral answer as its default. State belongs to the instance, is made by
 /// `begin` and is used by one thread. A kept tensor stays intact: contents of a tensor are never written twice.
@@ -43,7 +46,10 @@ public protocol Acceleration: AnyObject {
     func module(_ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute) throws(DiffError) -> Tensor
     /// Question 3. Rewrites who sees whom; the attention op computes the result.
     func attend(_ call: inout AttentionCall, _ run: Run) throws(DiffError)
-    /// Question 4. `next` is the evaluation inside: other methods, then the network.
+    /// Question 4. Depends on nothing but the call: samplers ask ahead, so that networks have room for what they will do and
+    /// give it back after their last call.
+    func network(_ call: Call) -> Int
+    /// Question 5. `next` is the evaluation inside: other methods, then the network.
     func evaluate(_ call: Call, _ run: Run, _ next: Evaluate) throws(DiffError) -> Tensor
     /// Drops kept tensors, so that their memory can serve something else.
     func release()
@@ -60,6 +66,8 @@ extension Acceleration {
     ) throws(DiffError) -> Tensor { try compute() }
     /// Leaves the attention as the model asked for it.
     public func attend(_ call: inout AttentionCall, _ run: Run) throws(DiffError) {}
+    /// The network that the sampler names.
+    public func network(_ call: Call) -> Int { call.network }
     /// Evaluates once.
     public func evaluate(_ call: Call, _ run: Run, _ next: Evaluate) throws(DiffError) -> Tensor {
         try next(call, run)

@@ -64,6 +64,12 @@ public final class AccelerationStack {
         }
     }
 
+    /// The choice of the first method that has one.
+    func network(_ call: Call) -> Int {
+        for layer in layers.each where layer.interest.networks { return layer.method.network(call) }
+        return call.network
+    }
+
     func evaluate(
         _ call: Call, _ run: Run, from level: Int = 0, _ network: Evaluate
     ) throws(DiffError) -> Tensor {

@@ -44,6 +44,16 @@ public enum Checked {
         return number
     }
 
+    /// The whole number whose square is `value`, or nil when there is none below 2^26.
+    public static func root(_ value: Int) -> Int? {
+        var (low, high) = (0, 1 << 26)
+        while low < high {
+            let middle = (low &+ high) >> 1
+            if middle &* middle < value { low = middle &+ 1 } else { high = middle }
+        }
+        return low &* low == value ? low : nil
+    }
+
     /// The integer that `value` is exactly, or nil (fractions, NaN, infinities, out of range).
     public static func integer(_ value: Double) -> Int? {
         guard value.isFinite, value.magnitude <= 9_007_199_254_740_992 else { return nil }

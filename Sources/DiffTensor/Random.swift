@@ -41,12 +41,23 @@ public struct TorchRandom: Sendable {
     }
 
     private mutating func twist() {
-        unsafe state.withUnsafeMutableBufferPointer { state in
-            guard state.count == 624 else { return }  // always is
-            for i in 0..<624 {
-                let bits = unsafe (state[i] & 0x8000_0000) | (state[(i + 1) % 624] & 0x7fff_ffff)
-                unsafe state[i] = state[(i + 397) % 624] ^ (bits >> 1) ^ ((bits & 1) == 0 ? 0 : 0x9908_b0df)
+        // Whoever draws for every code of every token twists tens of thousands of times: no check, no division in the loops.
+        unsafe state.withUnsafeMutableBufferPointer { buffer in
+            guard buffer.count >= 624, let s = buffer.baseAddress else { return }
+            func mixed(_ i: Int, _ following: Int, _ far: Int) {
+                let bits = unsafe (s[i] & 0x8000_0000) | (s[following] & 0x7fff_ffff)
+                unsafe s[i] = s[far] ^ (bits >> 1) ^ ((bits & 1) &* 0x9908_b0df)
             }
+            var i = 0
+            while i < 227 {
+                mixed(i, i &+ 1, i &+ 397)
+                i &+= 1
+            }
+            while i < 623 {
+                mixed(i, i &+ 1, i &- 227)
+                i &+= 1
+            }
+            mixed(623, 0, 396)
         }
         next = 0
     }
@@ -100,6 +111,18 @@ public struct TorchRandom: Sendable {
     }
 
     private mutating func uniform53() -> Double { Double(next64() & 0x1f_ffff_ffff_ffff) * 0x1p-53 }
+
+    /// `torch.Tensor.exponential_`: `count` values of rate 1. Where `mask` is given and -infinity, the value is drawn and left
+    /// as 1.
+    public mutating func exponential(
+        _ out: UnsafeMutablePointer<Float>, count: Int, where mask: UnsafePointer<Float>? = nil
+    ) {
+        for i in Indices(below: count) {
+            let bits = next64() & 0x1f_ffff_ffff_ffff
+            let isWanted = if let mask = unsafe mask { unsafe mask[i] != -.infinity } else { true }
+            unsafe out[i] = isWanted ? Float(-log1p(-Double(bits) * 0x1p-53)) : 1
+        }
+    }
 
     /// `torch.randperm(count)`: a permutation of 0 ..< count.
     ///

@@ -51,6 +51,15 @@ public final class Run {
         trace = Trace(calls: 1, sites: 0)
     }
 
+    /// A run on the same threads and the same memory, without methods and with statistics of its own: for work beside this one.
+    public func aside() -> Run { Run(beside: self) }
+
+    private init(beside other: Run) {
+        (pool, stack, cancel, isDry) = (other.pool, AccelerationStack(), other.cancel, other.isDry)
+        (threads, workspace) = (other.threads, other.workspace)
+        trace = Trace(calls: 1, sites: 0)
+    }
+
     var isLive: Bool { !isDry }
     var poolHandle: OpaquePointer? { unsafe pool?.pool }
 
@@ -69,6 +78,9 @@ public final class Run {
 
     /// Bytes of tensors that methods keep between calls.
     public var bytesHeld: Int { stack.bytesHeld }
+
+    /// Which of the session's networks the methods choose for `call`, asked before a run to make room, and by the sampler.
+    public func network(for call: Call) -> Int { stack.network(call) }
 
     /// The network call `call`, as the methods see fit; `network` evaluates the network once.
     public func evaluate(_ call: Call, _ network: Evaluate) throws(DiffError) -> Tensor {
@@ -107,12 +119,21 @@ public final class Run {
 
     /// Question 3, asked by attention: scaled dot-product attention with whatever the methods let each query see.
     public func attention(_ call: AttentionCall) throws(DiffError) -> Tensor {
-        guard stack.wantsAttention(call.site) else {
-            return try denseAttention(call.queries, call.keys, call.values, heads: call.heads)
-        }
+        guard stack.wantsAttention(call.site) else { return try plainAttention(call) }
         var call = call
         try stack.attend(&call, self)
-        return try denseAttention(call.queries, call.keys, call.values, heads: call.heads)
+        return try plainAttention(call)
+    }
+
+    private func plainAttention(_ call: AttentionCall) throws(DiffError) -> Tensor {
+        guard !call.spans.isEmpty || call.scale != nil else {
+            return try denseAttention(call.queries, call.keys, call.values, heads: call.heads)
+        }
+        let scale = call.scale ?? 1 / Float(call.queries.width / max(1, call.heads)).squareRoot()
+        let all = [AttentionSpan(first: 0, count: call.queries.rows, keys: call.keys.rows)]
+        return try spannedAttention(
+            call.queries, call.keys, call.values, heads: call.heads, scale: scale,
+            spans: call.spans.isEmpty ? all : call.spans)
     }
 
     /// Runs `body` with ops leaving their records on `tape`, which is empty afterwards: the backward pass belongs into `body`.

@@ -29,6 +29,8 @@ public struct SiteLayout: Sendable, Equatable {
     public private(set) var sites: [SiteInfo] = []
     /// Number of blocks in the network's block list.
     public private(set) var blockCount = 0
+    /// Whether outputs of a site have other shapes from call to call, so that none can be used again in a later one.
+    public var shapesVary = false
     private var byName: [String: Int] = [:]
 
     /// A layout without sites for a network of `family`.

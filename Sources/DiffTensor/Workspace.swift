@@ -10,7 +10,8 @@ public final class Workspace {
         let sizeClass: Int
     }
 
-    private let budget: MemoryBudget?
+    /// What blocks are charged to.
+    public let budget: MemoryBudget?
     private let isVirtual: Bool
     private var entries: [Entry] = []
     /// Bytes of the blocks held now.

@@ -36,7 +36,8 @@ SIZE(da_forward_options, 16);
 AT(da_session_options, struct_size, 0);
 AT(da_session_options, threads, 4);
 AT(da_session_options, memory_limit, 8);
-SIZE(da_session_options, 16);
+AT(da_session_options, partner, 16);
+SIZE(da_session_options, 24);
 
 AT(da_event, struct_size, 0);
 AT(da_event, stage, 4);
@@ -50,7 +51,11 @@ AT(da_event, seconds, 32);
 AT(da_event, flops, 40);
 AT(da_event, latents, 48);
 AT(da_event, shape, 56);
-SIZE(da_event, 88);
+AT(da_event, network, 88);
+AT(da_event, reserved, 92);
+AT(da_event, preview, 96);
+AT(da_event, preview_shape, 104);
+SIZE(da_event, 136);
 
 AT(da_request, struct_size, 0);
 AT(da_request, steps, 4);
@@ -71,7 +76,20 @@ AT(da_request, step_noise, 96);
 AT(da_request, step_noise_count, 104);
 AT(da_request, callback, 112);
 AT(da_request, user, 120);
-SIZE(da_request, 128);
+AT(da_request, top_k, 128);
+AT(da_request, top_k_count, 136);
+AT(da_request, temperature, 144);
+AT(da_request, temperature_count, 152);
+AT(da_request, top_p, 160);
+AT(da_request, draws, 168);
+AT(da_request, draws_count, 176);
+AT(da_request, image, 184);
+AT(da_request, image_count, 192);
+AT(da_request, keeps, 200);
+AT(da_request, keeps_count, 208);
+AT(da_request, smooth, 216);
+AT(da_request, previews, 220);
+SIZE(da_request, 224);
 
 AT(da_trainer_options, struct_size, 0);
 AT(da_trainer_options, threads, 4);
@@ -99,7 +117,7 @@ _Static_assert(DA_INVALID_ARGUMENT == -1 && DA_IO == -2 && DA_FORMAT == -3 && DA
                    DA_INCOMPATIBLE == -10 && DA_NOT_FINITE == -11 && DA_INTERNAL == -12,
                "errors are renumbered");
 _Static_assert(DA_F32 == 0 && DA_U8 == 16 && DA_I64 == 17 && DA_MAX_RANK == 8, "element types are renumbered");
-_Static_assert(DA_STAGE_DENOISE == 0 && DA_STAGE_DECODE == 1, "stages are renumbered");
+_Static_assert(DA_STAGE_DENOISE == 0 && DA_STAGE_DECODE == 1 && DA_STAGE_SCALE == 2, "stages are renumbered");
 _Static_assert(DA_LOG_NONE == 0 && DA_LOG_ERROR == 1 && DA_LOG_WARNING == 2 && DA_LOG_INFO == 3, "log levels are renumbered");
 
 int main(void) {
@@ -126,6 +144,8 @@ int main(void) {
     CHECK(request.struct_size == sizeof request && request.steps == 50 && request.guidance != request.guidance &&
               request.decode == 1 && request.tile == 0 && request.guidance_channels == 0,
           "request");
+    CHECK(request.top_p != request.top_p && !request.top_k && !request.draws && !request.smooth && !session.partner,
+          "members of the second release");
     CHECK(da_abi_version() >= 1, "interface number %d", da_abi_version());
     CHECK(strchr(da_version_string(), '.') != NULL, "version %s", da_version_string());
     return check_summary("layout");

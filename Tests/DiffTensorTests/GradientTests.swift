@@ -197,4 +197,36 @@ import Testing
         }
         #expect(tape == nil)
     }
+
+    @Test(arguments: [(1, 3), (2, 4), (3, 8)])
+    func normalisedHeads(_ heads: Int, _ dim: Int) throws {
+        var numbers = Numbers(UInt64(heads * 10 + dim))
+        let qkv = try numbers.tensor([2, 3, 3 * heads * dim])
+        let scales = try numbers.tensor([heads], around: 2)
+        try checkGradient("normalised heads", [qkv], step: 2e-3, tolerance: 8e-3) { (run, x) throws(DiffError) in
+            try run.normalisedHeads(x[0], heads: heads, scales: scales)
+        }
+    }
+
+    @Test func attentionInSpans() throws {
+        var numbers = Numbers(31)
+        let qkv = try numbers.tensor([2, 6, 3 * 8])
+        let spans = [
+            AttentionSpan(first: 0, count: 1, keys: 1), AttentionSpan(first: 1, count: 2, keys: 3),
+            AttentionSpan(first: 3, count: 3, keys: 6),
+        ]
+        try checkGradient("spans", [qkv]) { (run, x) throws(DiffError) in
+            let rows = (
+                try AttentionRows(x[0], part: 0, of: 3), try AttentionRows(x[0], part: 1, of: 3),
+                try AttentionRows(x[0], part: 2, of: 3)
+            )
+            return try run.spannedAttention(rows.0, rows.1, rows.2, heads: 2, scale: 0.8, spans: spans)
+        }
+    }
+
+    @Test func tokensThatAreJoined() throws {
+        var numbers = Numbers(32)
+        let inputs = [try numbers.tensor([2, 1, 5]), try numbers.tensor([2, 4, 5])]
+        try checkGradient("joined tokens", inputs) { (run, x) throws(DiffError) in try run.joinedTokens(x[0], x[1]) }
+    }
 }

@@ -8,6 +8,9 @@ struct GoldenCheck: Sendable {
 
     /// All families. A new one is added here, with a file of its own.
     static let all = [
+        GoldenCheck(prefix: "code-collab", run: GoldenCollaboration.check),
+        GoldenCheck(prefix: "code-var", run: GoldenVAR.check),
+        GoldenCheck(prefix: "code-vqvae", run: GoldenVQVAE.check),
         GoldenCheck(prefix: "l2c_dit", run: GoldenDiT.check),
         GoldenCheck(prefix: "l2c_dit_diffusers", run: GoldenDiTDiffusers.check),
         GoldenCheck(prefix: "l2c_dit_eps", run: GoldenDiTEps.check),

@@ -9,7 +9,7 @@ struct DiTFamily: ModelFamily {
     static let forwardNames = (inputs: ["t", "x", "y"], outputs: ["out"])
 
     let network: DiT
-    let sampling: ImageSampling
+    private let images: ImageSampling
     private let labels: [String]
 
     static func recognises(_ config: JSONObject) -> Bool {
@@ -38,7 +38,7 @@ struct DiTFamily: ModelFamily {
                     + "\(configuration.inChannels)")
         }
         let isDiffusers = configuration.conventions == .diffusers
-        sampling = ImageSampling(
+        images = ImageSampling(
             network: network, process: try Self.process(opened),
             guidance: try opened.config.number("cfg_scale", in: 0...1000, default: 4),
             guidanceChannels: try Self.guidanceChannels(opened, configuration),
@@ -80,7 +80,7 @@ struct DiTFamily: ModelFamily {
     }
 
     var layouts: [SiteLayout] { [network.layout] }
-    var imageSampling: ImageSampling? { sampling }
+    var sampling: (any FamilySampling)? { images }
 
     var description: [String: JSON] {
         let c = network.configuration
@@ -93,11 +93,11 @@ struct DiTFamily: ModelFamily {
                 "learn_sigma": .bool(c.outChannels == 2 * c.inChannels), "layout": .string(c.naming.rawValue),
                 "conventions": .string(c.conventions.rawValue),
             ]),
-            "guidance": .number(sampling.guidance),
-            "guidance_channels": .integer(sampling.guidanceChannels),
+            "guidance": .number(images.guidance),
+            "guidance_channels": .integer(images.guidanceChannels),
             "null_class": c.nullClass.map { .integer($0) } ?? .null,
             "labels": .array(labels.map { .string($0) }),
-            "decoder": .string(sampling.decoder?.name ?? "none"),
+            "decoder": .string(images.decoder?.name ?? "none"),
         ]
     }
 

@@ -38,7 +38,14 @@ protocol ModelFamily: Sendable {
     /// One raw evaluation of the network, without methods.
     func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor]
     /// A sampler for the family; nil when it cannot sample by itself.
-    var imageSampling: ImageSampling? { get }
+    var sampling: (any FamilySampling)? { get }
+    /// Whether its weights are those of `network`: a model may be its own partner.
+    func sharesWeights(with network: VAR) -> Bool
+}
+
+extension ModelFamily {
+    /// Other weights.
+    func sharesWeights(with network: VAR) -> Bool { false }
 }
 
 /// Inputs of a raw forward by name.
@@ -70,7 +77,7 @@ public struct NamedInputs: Sendable {
 
 /// The families the library knows. A new one is added here and nowhere else.
 enum Families {
-    static let all: [any ModelFamily.Type] = [DiTFamily.self, AutoencoderFamily.self]
+    static let all: [any ModelFamily.Type] = [DiTFamily.self, AutoencoderFamily.self, VARFamily.self, VQVAEFamily.self]
 
     static var names: [String] { all.map { $0.name } }
 

@@ -66,8 +66,9 @@ public final class DepthPruning: Acceleration {
         return interest
     }
 
-    /// Leaves out what is not kept.
+    /// Leaves out what is not kept of the model's own network.
     public func blocks(_ call: Call, _ plan: inout BlockPlan) {
+        guard call.network == 0 else { return }
         plan.indices = plan.indices.each.filter { mask.at($0) ?? false }
     }
 }

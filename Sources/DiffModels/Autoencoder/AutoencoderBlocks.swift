@@ -34,28 +34,63 @@ final class ResidualBlock: Sendable {
 final class PixelAttention: Sendable {
     let site: Site
     private let norm: GroupNorm
-    private let q, k, v, output: Linear
+    private let projections: Projections
+    private let output: Linear
+
+    /// Queries, keys and values: from layers of their own, or from one.
+    private enum Projections: Sendable {
+        case apart(q: Linear, k: Linear, v: Linear)
+        case fused(Linear)
+    }
 
     init(_ w: Weights, _ names: AutoencoderNames, _ channels: Int, groups: Int, site: Site) throws(DiffError) {
         self.site = site
         norm = try GroupNorm(w.scope(names.attentionNorm), channels, groups: groups)
-        var projections: [Linear] = []
-        for candidates in names.attentionProjections {
-            let scope = w.scope(candidates.first { w.has("\($0).weight") } ?? candidates[0])
-            let weight = try scope.packed("weight", [channels, channels], orShape: [channels, channels, 1, 1])
-            projections.append(try Linear(weight: weight, bias: scope.vector("bias", channels)))
+        var layers: [Linear] = []
+        let isFused = w.has("qkv.weight")
+        for (index, candidates) in names.attentionProjections.enumerated() where !isFused || index == 3 {
+            let name = candidates.first { w.has("\($0).weight") } ?? candidates[0]
+            layers.append(try Self.projection(w.scope(name), channels, channels))
         }
-        (q, k, v, output) = (projections[0], projections[1], projections[2], projections[3])
+        projections =
+            isFused
+            ? .fused(try Self.projection(w.scope("qkv"), channels, 3 * channels))
+            : .apart(q: layers[0], k: layers[1], v: layers[2])
+        output = layers[layers.count - 1]
+    }
+
+    private static func projection(_ w: Weights, _ inputs: Int, _ outputs: Int) throws(DiffError) -> Linear {
+        let weight = try w.packed("weight", [outputs, inputs], orShape: [outputs, inputs, 1, 1])
+        return try Linear(weight: weight, bias: w.vector("bias", outputs))
     }
 
     func callAsFunction(_ x: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         try run.at(site, x) { () throws(DiffError) in
             let (b, c, h, w) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
             let pixels = try run.transposed(norm(x, run).reshaped(Shape(b, c, h * w)))
-            let attended = try run.denseAttention(
-                AttentionRows(q(pixels, run)), AttentionRows(k(pixels, run)), AttentionRows(v(pixels, run)), heads: 1)
+            let (q, k, v) = try rows(pixels, run)
+            let attended = try run.denseAttention(q, k, v, heads: 1)
             let mixed = try run.transposed(output(attended, run))
             return try run.add(mixed.reshaped(x.shape), x)
+        }
+    }
+}
+
+extension PixelAttention {
+    private typealias Rows = (q: AttentionRows, k: AttentionRows, v: AttentionRows)
+
+    private func rows(_ pixels: Tensor, _ run: Run) throws(DiffError) -> Rows {
+        switch projections {
+        case .apart(let q, let k, let v):
+            return (
+                try AttentionRows(q(pixels, run)), try AttentionRows(k(pixels, run)), try AttentionRows(v(pixels, run))
+            )
+        case .fused(let layer):
+            let qkv = try layer(pixels, run)
+            return (
+                try AttentionRows(qkv, part: 0, of: 3), try AttentionRows(qkv, part: 1, of: 3),
+                try AttentionRows(qkv, part: 2, of: 3)
+            )
         }
     }
 }
@@ -87,10 +122,10 @@ final class MiddleBlock: Sendable {
     }
 }
 
-/// The residual blocks of one level, then a change of size.
+/// The residual blocks of one level, each with an attention behind it where the checkpoint has one, then a change of size.
 struct AutoencoderLevel: Sendable {
     let site: Site
-    private let blocks: [ResidualBlock]
+    private let blocks: [(residual: ResidualBlock, attention: PixelAttention?)]
     private let resampler: Convolution?
 
     init(
@@ -98,13 +133,19 @@ struct AutoencoderLevel: Sendable {
         resampler: (name: String, window: ConvolutionWindow)?, name: String, _ layout: inout SiteLayout
     ) throws(DiffError) {
         site = layout.add(name, .stage)
-        var blocks: [ResidualBlock] = []
+        var blocks: [(residual: ResidualBlock, attention: PixelAttention?)] = []
         for index in 0..<layers {
             let part = names.residual(index)
-            blocks.append(
-                try ResidualBlock(
-                    w.scope(part), names, index == 0 ? inputs : outputs, outputs, groups: groups,
-                    site: layout.add("\(name).\(part)", .resnet, in: site)))
+            let residual = try ResidualBlock(
+                w.scope(part), names, index == 0 ? inputs : outputs, outputs, groups: groups,
+                site: layout.add("\(name).\(part)", .resnet, in: site))
+            var attention: PixelAttention?
+            if names == .ldm, w.has("attn.\(index).norm.weight") {
+                attention = try PixelAttention(
+                    w.scope("attn.\(index)"), names, outputs, groups: groups,
+                    site: layout.add("\(name).attn.\(index)", .attention, in: site))
+            }
+            blocks.append((residual, attention))
         }
         self.blocks = blocks
         if let resampler {
@@ -118,7 +159,10 @@ struct AutoencoderLevel: Sendable {
     func callAsFunction(_ x: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         try run.at(site, x) { () throws(DiffError) in
             var h = x
-            for block in blocks { h = try block(h, run) }
+            for block in blocks.each {
+                h = try block.residual(h, run)
+                if let attention = block.attention { h = try attention(h, run) }
+            }
             return if let resampler { try resampler(h, run) } else { h }
         }
     }

@@ -23,9 +23,24 @@ public struct AutoencoderConfiguration: Sendable, Equatable {
     public var usesQuantConvolution: Bool
     /// Whether a 1 x 1 convolution precedes the decoder.
     public var usesPostQuantConvolution: Bool
+    /// Channels that the encoder makes for each latent channel: means and variances, or the latents themselves.
+    var momentsPerLatent = 2
+    /// Side of the two convolutions around the latents.
+    var quantKernel = 1
+    /// Channels of the encoder before its first level; nil: as many as in it.
+    var firstChannels: Int?
 
     /// Pixels per latent along a side.
     public var factor: Int { 1 << (levelChannels.count - 1) }
+
+    /// The two halves of a multi-scale VQ-VAE, whose latents are codes and not distributions.
+    init(latentChannels: Int, firstChannels: Int?, levelChannels: [Int], layersPerBlock: Int) {
+        (inChannels, outChannels, groups, scalingFactor, shiftFactor) = (3, 3, 32, 1, 0)
+        (self.latentChannels, self.levelChannels) = (latentChannels, levelChannels)
+        (self.layersPerBlock, self.firstChannels) = (layersPerBlock, firstChannels)
+        (usesQuantConvolution, usesPostQuantConvolution) = (true, true)
+        (momentsPerLatent, quantKernel) = (1, 3)
+    }
 
     /// Reads a diffusers config; every key has the Stable Diffusion f8 value as its default.
     public init(_ c: JSONObject) throws(DiffError) {

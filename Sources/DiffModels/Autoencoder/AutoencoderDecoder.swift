@@ -18,7 +18,8 @@ final class AutoencoderDecoder: Sendable {
         postQuant =
             c.usesPostQuantConvolution
             ? try Convolution(
-                root.scope("post_quant_conv"), c.latentChannels, c.latentChannels, kernel: 1, window: .init()) : nil
+                root.scope("post_quant_conv"), c.latentChannels, c.latentChannels, kernel: c.quantKernel,
+                window: .init(padding: c.quantKernel / 2)) : nil
         inputSite = layout.add("decoder.conv_in", .other)
         input = try Convolution(w.scope("conv_in"), c.latentChannels, widths[0], kernel: 3, window: .init(padding: 1))
         middle = try MiddleBlock(w, names, widths[0], groups: c.groups, prefix: "decoder", &layout)

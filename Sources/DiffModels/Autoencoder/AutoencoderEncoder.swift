@@ -14,14 +14,16 @@ final class AutoencoderEncoder: Sendable {
     ) throws(DiffError) {
         let w = root.scope("encoder")
         let widths = c.levelChannels
-        input = try Convolution(w.scope("conv_in"), c.inChannels, widths[0], kernel: 3, window: .init(padding: 1))
+        let first = c.firstChannels ?? widths[0]
+        input = try Convolution(w.scope("conv_in"), c.inChannels, first, kernel: 3, window: .init(padding: 1))
         var levels: [AutoencoderLevel] = []
         for level in widths.indices {
             let name = names.down(level)
             let last = level == widths.count - 1
             levels.append(
                 try AutoencoderLevel(
-                    w.scope(name), names, widths[max(0, level - 1)], widths[level], layers: c.layersPerBlock,
+                    w.scope(name), names, level == 0 ? first : widths[level - 1], widths[level],
+                    layers: c.layersPerBlock,
                     groups: c.groups, resampler: last ? nil : (names.downsampler, .halving), name: "encoder.\(name)",
                     &layout))
         }
@@ -29,23 +31,30 @@ final class AutoencoderEncoder: Sendable {
         let coarsest = widths[widths.count - 1]
         middle = try MiddleBlock(w, names, coarsest, groups: c.groups, prefix: "encoder", &layout)
         outputNorm = try GroupNorm(w.scope(names.lastNorm), coarsest, groups: c.groups)
-        let moments = 2 * c.latentChannels
+        let moments = c.momentsPerLatent * c.latentChannels
         output = try Convolution(w.scope("conv_out"), coarsest, moments, kernel: 3, window: .init(padding: 1))
         quant =
             c.usesQuantConvolution
-            ? try Convolution(root.scope("quant_conv"), moments, moments, kernel: 1, window: .init()) : nil
+            ? try Convolution(
+                root.scope("quant_conv"), moments, moments, kernel: c.quantKernel,
+                window: .init(padding: c.quantKernel / 2)) : nil
     }
 
     /// `image` is [batch, inChannels, h, w] in [-1, 1]; gives [batch, 2 * latentChannels, h / factor, w / factor]: means,
     /// then log-variances (not clamped).
     func callAsFunction(_ image: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        let h = try features(image, run)
+        return if let quant { try quant(h, run) } else { h }
+    }
+
+    /// The same before the last convolution.
+    func features(_ image: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         var h = try input(image, run)
         for level in levels.each {
             h = try level(h, run)
             run.workspace.trim()
         }
         h = try middle(h, run)
-        h = try output(outputNorm(h, run, .silu), run)
-        return if let quant { try quant(h, run) } else { h }
+        return try output(outputNorm(h, run, .silu), run)
     }
 }

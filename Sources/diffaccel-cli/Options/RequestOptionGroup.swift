@@ -29,6 +29,20 @@ struct RequestOptionGroup: ParsableArguments {
     @Option(help: "Seed of the noise, as in torch.manual_seed.")
     var seed: UInt64 = 0
 
+    @Option(
+        help: "Models that work scale by scale: only so many likeliest codes, 0: all; one number or one for each scale."
+    )
+    var topK: String?
+
+    @Option(help: "Models that work scale by scale: of these, so much of the probability, 0: all.")
+    var topP: Double?
+
+    @Option(help: "Models that work scale by scale: what logits are divided by; one number or one for each scale.")
+    var temperature: String?
+
+    @Flag(help: "Models that work scale by scale: mix codes instead of drawing them, for looks.")
+    var smooth = false
+
     @Option(help: "Samples computed together; 0: all of them.")
     var batch = 32
 
@@ -56,7 +70,26 @@ struct RequestOptionGroup: ParsableArguments {
         request.guidance = guidance
         request.spacing = spacing
         request.seed = seed
+        request.scales.topK = try Self.list(topK, "--top-k") { Int($0) }
+        request.scales.topP = topP
+        request.scales.temperature = try Self.list(temperature, "--temperature") { Double($0) }
+        request.scales.mixes = smooth
         return request
+    }
+
+    /// Numbers separated by commas; none for no text.
+    private static func list<T>(
+        _ text: String?, _ option: String, _ number: (String) -> T?
+    ) throws(DiffError) -> [T] {
+        guard let text else { return [] }
+        var values: [T] = []
+        for piece in text.split(separator: ",", omittingEmptySubsequences: false) {
+            guard let value = number(String(piece.trimmed)) else {
+                throw DiffError(.invalidArgument, "\(option): \"\(piece)\" is no number")
+            }
+            values.append(value)
+        }
+        return values
     }
 
     // A spacing that lists counts says itself how many steps there are, and 0 leaves it to do so.

@@ -11,6 +11,7 @@ enum Batches {
         guard size > 0, size < labels.count, labels.count <= SampleRequest.maxSamples, let input = facts.input else {
             return [request]
         }
+        guard facts.startsFromNoise else { return parts(request, size) }
         let noise = try Tensor(uninitialized: Shape([labels.count] + input), budget: nil)
         if let values = unsafe noise.floats {
             var generator = TorchRandom(seed: request.seed)
@@ -28,6 +29,16 @@ enum Batches {
         }
         return requests
     }
+
+    /// Batches of a model whose draws come one scale after the other for all samples: each has a seed of its own.
+    private static func parts(_ request: SampleRequest, _ size: Int) -> [SampleRequest] {
+        stride(from: 0, to: request.labels.count, by: size).map { start in
+            var part = request
+            part.labels = Array(request.labels[start..<min(start + size, request.labels.count)])
+            part.seed = request.seed &+ UInt64(start / size)
+            return part
+        }
+    }
 }
 
 /// What the batches of a request made, put together again.
@@ -39,7 +50,7 @@ struct Collected {
     /// Takes in the result of the next batch. Throws `unsupported` for images that are neither gray nor RGB.
     mutating func append(_ result: SampleResult) throws(DiffError) {
         if let images = result.images { pictures += try Picture.all(of: images) }
-        latents.append(result.latents)
+        if let state = result.latents { latents.append(state) }
         if statistics == nil { statistics = result.statistics } else { statistics?.add(result.statistics) }
     }
 

@@ -10,6 +10,8 @@ struct ModelFacts {
 
     /// Extents of one sample's state, [C, S, S].
     var input: [Int]? { description["input"]?.asArray?.compactMap(\.asInt) }
+    /// Whether samples start from noise; models that work scale by scale do not.
+    var startsFromNoise: Bool { description["family"]?.asText != "var" }
     /// Number of classes.
     var classes: Int { description["config"]?["num_classes"]?.asInt ?? 0 }
     /// Names of the classes; empty when the checkpoint has none.

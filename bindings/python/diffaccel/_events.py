@@ -14,31 +14,36 @@ from . import _ffi
 
 #: Seconds between two looks at pending signals.
 _POLL = 0.05
-_STAGES = {0: "denoise", 1: "decode"}
+_STAGES = {0: "denoise", 1: "decode", 2: "scale"}
 
 
 @dataclass(frozen=True)
 class Event:
     """What a callback is told after each step."""
 
-    stage: str  #: "denoise" or "decode"
+    stage: str  #: "denoise", "decode" or "scale"
     step: int  #: steps done in this stage, 1...steps
     steps: int
-    timestep: int  #: original timestep of the step just done; -1 outside denoising
+    timestep: int  #: original timestep of the step just done, side of the scale; -1 while decoding
     sites_computed: int
     sites_reused: int
     sites_skipped: int
     seconds: float  #: since the run began
     flops: float  #: of this step
     latents: np.ndarray | None  #: copy of the state, float32 [n, C, H, W]; None in other stages
+    network: int = 0  #: 0: the session's model made the step; 1: the refiner of its plan
+    preview: np.ndarray | None = None  #: copy of the picture so far, uint8 [n, H, W, C], when previews are asked for
 
 
 def _event(raw: _ffi.Event) -> Event:
     latents = None
     if raw.latents:
         latents = np.ctypeslib.as_array(raw.latents, tuple(raw.shape)).copy()
+    preview = None
+    if raw.preview:
+        preview = np.ctypeslib.as_array(raw.preview, tuple(raw.preview_shape)).copy()
     return Event(_STAGES.get(raw.stage, str(raw.stage)), raw.step, raw.steps, raw.timestep, raw.sites_computed,
-                 raw.sites_reused, raw.sites_skipped, raw.seconds, raw.flops, latents)
+                 raw.sites_reused, raw.sites_skipped, raw.seconds, raw.flops, latents, raw.network, preview)
 
 
 class Listener:

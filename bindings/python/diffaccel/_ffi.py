@@ -9,7 +9,7 @@ import ctypes
 import ctypes.util
 import os
 import threading
-from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any, Callable
 
@@ -45,7 +45,7 @@ class ForwardOptions(ctypes.Structure):
 class SessionOptions(ctypes.Structure):
     """da_session_options"""
 
-    _fields_ = [("struct_size", c_uint32), ("threads", c_int32), ("memory_limit", c_uint64)]
+    _fields_ = [("struct_size", c_uint32), ("threads", c_int32), ("memory_limit", c_uint64), ("partner", c_void_p)]
 
 
 class Event(ctypes.Structure):
@@ -54,7 +54,8 @@ class Event(ctypes.Structure):
     _fields_ = [("struct_size", c_uint32), ("stage", c_int32), ("step", c_int32), ("steps", c_int32),
                 ("timestep", c_int32), ("sites_computed", c_int32), ("sites_reused", c_int32),
                 ("sites_skipped", c_int32), ("seconds", c_double), ("flops", c_double),
-                ("latents", POINTER(c_float)), ("shape", c_int64 * 4)]
+                ("latents", POINTER(c_float)), ("shape", c_int64 * 4), ("network", c_int32), ("reserved", c_int32),
+                ("preview", POINTER(c_uint8)), ("preview_shape", c_int64 * 4)]
 
 
 EventCallback = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(Event))
@@ -69,7 +70,10 @@ class Request(ctypes.Structure):
                 ("guidance", c_double), ("guidance_channels", c_int32), ("steps_offset", c_int32),
                 ("decode", c_int32), ("tile", c_int32), ("noise", POINTER(c_float)), ("noise_count", c_size_t),
                 ("step_noise", POINTER(c_float)), ("step_noise_count", c_size_t), ("callback", EventCallback),
-                ("user", c_void_p)]
+                ("user", c_void_p), ("top_k", POINTER(c_int32)), ("top_k_count", c_size_t),
+                ("temperature", POINTER(c_double)), ("temperature_count", c_size_t), ("top_p", c_double),
+                ("draws", POINTER(c_float)), ("draws_count", c_size_t), ("image", POINTER(c_float)),
+                ("image_count", c_size_t), ("keeps", POINTER(c_float)), ("keeps_count", c_size_t), ("smooth", c_int32), ("previews", c_int32)]
 
 
 class TrainerOptions(ctypes.Structure):

@@ -3,8 +3,10 @@
     python -m diffaccel.convert DiT-XL-2-256x256.pt --out dit-xl
     python -m diffaccel.convert autoencoder_kl.pth --out dit-xl/vae
     python -m diffaccel.convert DDIM20_router.pt --out router.json
+    python -m diffaccel.convert var_d16.pth --out var-d16
+    python -m diffaccel.convert vae_ch160v4096z32.pth --out var-d16/vae
 
-A DiT or autoencoder becomes a folder with config.json and model.safetensors, an L2C router becomes a plan. Files are read
+A DiT, VAR or autoencoder becomes a folder with config.json and model.safetensors, an L2C router becomes a plan. Files are read
 with weights_only, so nothing in them is executed.
 """
 
@@ -46,8 +48,9 @@ def load(path: str | os.PathLike[str]) -> Any:
 
 
 def state_dict(content: Any) -> State:
-    """The tensors of a checkpoint: its "ema" when it has one, else "state_dict" or "model", else itself."""
-    for key in ("ema", "state_dict", "model"):
+    """The tensors of a checkpoint: its "ema" when it has one, else "state_dict" or "model", else itself;
+    those of a VAR training run are two levels down."""
+    for key in ("ema", "state_dict", "model", "trainer", "var_wo_ddp"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict):
@@ -136,6 +139,58 @@ def autoencoder_config(state: State, scaling_factor: float = 0.18215) -> dict[st
     }
 
 
+#: Scales of the published VAR models by their number of tokens.
+_SCHEDULES = {680: [1, 2, 3, 4, 5, 6, 8, 10, 13, 16], 2240: [1, 2, 3, 4, 6, 9, 13, 18, 24, 32]}
+#: Buffers of a VAR that follow from its scales, and statistics of its VQ-VAE.
+_VAR_BUFFERS = ("lvl_1L", "attn_bias_for_masking")
+
+
+def var_config(state: State) -> dict[str, Any]:
+    """Configuration of an official VAR state dict, from its shapes and its level buffer."""
+    width = state["word_embed.weight"].shape[0]
+    depth = _count(state, r"blocks\.(\d+)\.")
+    tokens = state["pos_1LC"].shape[1]
+    if "lvl_1L" in state:
+        levels = state["lvl_1L"].flatten().tolist()
+        sides = [math.isqrt(levels.count(level)) for level in range(max(levels) + 1)]
+    else:
+        sides = _SCHEDULES.get(tokens, [])
+    if sum(side * side for side in sides) != tokens:
+        raise ConversionError(f"the scales cannot be told from {tokens} tokens")
+    normalises = "blocks.0.attn.scale_mul_1H11" in state
+    model = {
+        "depth": depth,
+        "embed_dim": width,
+        "num_heads": state["blocks.0.attn.scale_mul_1H11"].shape[1] if normalises else max(1, width // 64),
+        "mlp_ratio": state["blocks.0.ffn.fc1.weight"].shape[0] / width,
+        "num_classes": state["class_emb.weight"].shape[0] - 1,
+        "vocab_size": state["head.weight"].shape[0],
+        "z_channels": state["word_embed.weight"].shape[1],
+        "shared_aln": "shared_ada_lin.1.weight" in state,
+        "attn_l2_norm": normalises,
+        "patch_nums": sides,
+    }
+    return {"family": "var", "model": model}
+
+
+def vqvae_config(state: State) -> dict[str, Any]:
+    """Configuration of a multi-scale VQ-VAE's state dict, from its shapes."""
+    levels = _count(state, r"decoder\.up\.(\d+)\.")
+    channels = [state[f"decoder.up.{index}.block.0.conv1.weight"].shape[0] for index in range(levels)]
+    base = state["encoder.conv_in.weight"].shape[0] if "encoder.conv_in.weight" in state else math.gcd(*channels)
+    shares = _count(state, r"quantize\.quant_resi\.qresi_ls\.(\d+)\.")
+    model = {
+        "vocab_size": state["quantize.embedding.weight"].shape[0],
+        "z_channels": state["quantize.embedding.weight"].shape[1],
+        "ch": base,
+        "ch_mult": [width // base for width in channels],
+        "num_res_blocks": _count(state, r"decoder\.up\.0\.block\.(\d+)\.") - 1,
+        "share_quant_resi": shares or int("quantize.quant_resi.qresi.weight" in state),
+        "quant_resi": 0.5,
+    }
+    return {"family": "vqvae", "model": model}
+
+
 def write_atomically(path: Path, write: Callable[[Any], None]) -> None:
     """Calls `write` with a file that takes its name only once it is complete."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -188,7 +243,7 @@ def convert(
     source: str | os.PathLike[str], out: str | os.PathLike[str], heads: int | None = None,
     threshold: float | None = None, dtype: str | None = None, scaling_factor: float = 0.18215,
 ) -> str:
-    """Converts `source` to `out` and returns what it was: "router", "dit" or "autoencoder_kl". Raises ConversionError."""
+    """Converts `source` to `out` and returns what it was: "router", "dit", "var", "vqvae" or "autoencoder_kl". Raises ConversionError."""
     content, out = load(source), Path(out)
     if router_rows(content) is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -198,11 +253,16 @@ def convert(
     try:
         if "x_embedder.proj.weight" in state:
             kind, config = "dit", dit_config(state, heads)
+        elif "pos_1LC" in state:
+            kind, config = "var", var_config(state)
+            state = {name: value for name, value in state.items() if name not in _VAR_BUFFERS}
+        elif "quantize.embedding.weight" in state:
+            kind, config = "vqvae", vqvae_config(state)
         elif "decoder.conv_in.weight" in state:
             state = {name: value for name, value in state.items() if not name.startswith("loss.")}
             kind, config = "autoencoder_kl", autoencoder_config(state, scaling_factor)
         else:
-            raise ConversionError(f"{source}: neither a DiT, nor a KL autoencoder, nor an L2C router")
+            raise ConversionError(f"{source}: neither a DiT, a VAR, a VQ-VAE, a KL autoencoder nor an L2C router")
     except KeyError as error:
         raise ConversionError(f"{source}: the tensor {error} is missing") from error
     out.mkdir(parents=True, exist_ok=True)

@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from .session import Session
 
 #: Inputs of a network that are integers; every other one is float32.
-_INTEGER_INPUTS = {"y"}
-#: Output of a forward by a telling input; "out" otherwise.
-_OUTPUTS = {"latents": "image", "image": "moments"}
+_INTEGER_INPUTS = {"y", "tokens"}
+#: Output of a forward by family and telling input; "out" otherwise.
+_OUTPUTS = {
+    "autoencoder_kl": {"latents": "image", "image": "moments"},
+    "vqvae": {"tokens": "image", "state": "image", "image": "tokens"},
+    "var": {"y": "logits"},
+}
 
 
 class Model(Handle):
@@ -28,7 +32,7 @@ class Model(Handle):
 
     path: folder with config.json and *.safetensors (official, diffusers or pipeline layout), or one .safetensors file
         together with `config`.
-    family: "dit" or "autoencoder_kl"; None lets the config decide.
+    family: "dit", "var", "autoencoder_kl" or "vqvae"; None lets the config decide.
     config: the configuration as a dict or JSON text, used instead of the checkpoint's config.json.
     decoder: folder of the autoencoder that turns latents into pixels; None means the checkpoint's own vae/.
     conventions: "official" or "diffusers" (how a DiT is evaluated); None means official.
@@ -106,6 +110,8 @@ class Model(Handle):
         """Evaluates the raw network once, without sampler or plan.
 
         dit: x [n,C,S,S], t [n] (original timesteps), y [n] (integers) -> [n,C or 2C,S,S]
+        var: x [n,t-1,C] (codes of the picture so far, for the scales after the first), y [n] -> logits [n,t,V]
+        vqvae: tokens [n*L] (integers) or state [n,C,h,w] -> image [n,3,H,W]; image -> tokens [n,L] (whole numbers)
         autoencoder_kl: latents [n,C,h,w] -> image [n,3,H,W]; image [n,3,H,W] -> moments [n,2C,h,w]
 
         Arrays of any strides and any real element type are converted; `y` must hold integers. `outputs` names what is
@@ -118,7 +124,7 @@ class Model(Handle):
             name: _arrays.integers(value, name) if name in _INTEGER_INPUTS else _arrays.floats(value, name)
             for name, value in inputs.items()
         }
-        default = next((out for key, out in _OUTPUTS.items() if key in inputs), "out")
+        default = next((out for key, out in _OUTPUTS.get(self.family, {}).items() if key in inputs), "out")
         names = [default] if outputs is None else [outputs] if isinstance(outputs, str) else list(outputs)
         options = _ffi.ForwardOptions()
         _ffi.check(_ffi.lib.da_forward_options_init, ctypes.byref(options), ctypes.sizeof(options))
@@ -136,15 +142,18 @@ class Model(Handle):
         _ffi.check(*run)
         return next(iter(results.values())) if len(results) == 1 else results
 
-    def session(self, plan: Plan | None = None, threads: int = 0, memory_limit: int = 0) -> Session:
+    def session(
+        self, plan: Plan | None = None, threads: int = 0, memory_limit: int = 0, partner: Model | None = None
+    ) -> Session:
         """A session that samples this model with `plan` (None: the plain model).
 
         threads: 0 means one per processor. memory_limit: bytes for states, caches and workspace; 0 is no limit.
+        partner: the second model of a plan that needs one (CoDe's refiner), already open; None: the plan says where it is.
         Raises IncompatibleError when the plan does not fit the model.
         """
         from .session import Session
 
-        return Session(self, plan, threads, memory_limit)
+        return Session(self, plan, threads, memory_limit, partner)
 
     def __repr__(self) -> str:
         if self.closed:

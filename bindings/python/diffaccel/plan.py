@@ -62,6 +62,7 @@ class Plan(Handle):
 
         Plan(l2c={"logits": array of [steps, 2 * depth], "threshold": 0.1})
         Plan(l2c={"router": "router.json"})            a released router file, or one written by diffaccel.convert
+        Plan(code={"refiner": "path", "draft_scales": 8})   CoDe; without "refiner" the session is given a partner
         Plan(l2c={"policy": "alternate"})              also "none", "interval" (with "interval"), "random" (with "ratio", "seed")
 
     Raises FileError and FormatError for router files, FormatError and UnsupportedError for settings.

@@ -75,6 +75,11 @@ class Result:
         return self.tensor("latents")
 
     @property
+    def tokens(self) -> np.ndarray | None:
+        """int64 [n, L]: the codes of all scales, one after the other; None of models that do not work scale by scale."""
+        return self._optional("tokens")
+
+    @property
     def pixels(self) -> np.ndarray | None:
         """float32 [n, C, H, W], nominally -1...1; None when nothing was decoded."""
         return self._optional("pixels")

@@ -26,7 +26,10 @@ class Session(Handle):
 
     _close_function = _ffi.lib.da_session_close
 
-    def __init__(self, model: Model, plan: Plan | None = None, threads: int = 0, memory_limit: int = 0) -> None:
+    def __init__(
+        self, model: Model, plan: Plan | None = None, threads: int = 0, memory_limit: int = 0,
+        partner: Model | None = None,
+    ) -> None:
         options = _ffi.SessionOptions()
         _ffi.check(_ffi.lib.da_session_options_init, ctypes.byref(options), ctypes.sizeof(options))
         options.threads = _arrays.integer(threads, "threads")
@@ -34,6 +37,10 @@ class Session(Handle):
         if plan is not None and plan.closed:
             # A null plan means "the plain model" to the library, which a closed one must not.
             raise error_for(_ffi.DA_INVALID_HANDLE, "the plan is closed")
+        if partner is not None:
+            if partner.closed:
+                raise error_for(_ffi.DA_INVALID_HANDLE, "the partner is closed")
+            options.partner = partner._handle
         handle = None if plan is None else plan._handle
         super().__init__(new_handle(_ffi.lib.da_session_create, model._handle, handle, ctypes.byref(options)))
         self._model, self._plan = model, plan
@@ -60,6 +67,14 @@ class Session(Handle):
         decode: bool = True,
         tile: int = 0,
         steps_offset: int = 0,
+        top_k: int | Sequence[int] | None = None,
+        top_p: float | None = None,
+        temperature: float | Sequence[float] | None = None,
+        draws: Any = None,
+        image: Any = None,
+        keeps: Any = None,
+        smooth: bool = False,
+        previews: bool = False,
     ) -> Result:
         """Draws one sample for each label and returns them as a Result. Ctrl-C stops the run.
 
@@ -74,6 +89,10 @@ class Session(Handle):
         eta: DDIM's noise, 0...1. spacing: "even", "leading" (diffusers, with steps_offset), "strided", or counts per
             section such as "10,15,25" (then steps must be their sum or 0).
         guidance_channels: epsilon channels that are guided; -1 all; None the model's own.
+        Models that work scale by scale (var) take no sampler, steps and noise, but: top_k and temperature, one number or one for
+        each scale; top_p; draws, a number in 0...1 for each token [n, tokens] instead of the seed's; smooth, which mixes codes
+        for looks; image [n,3,H,W] in -1...1 and keeps [n,H,W], not 0 where the picture is kept while the rest is drawn to
+        fit it; previews, which gives events a picture of what the state would become. Guidance grows from 0 there.
         decode: turn latents into images when the model can. tile: decoder tile side in latents; 0 as memory asks; -1 none.
 
         Raises Cancelled, InvalidArgumentError, ShapeError, IncompatibleError, UnsupportedError, OverBudgetError,
@@ -146,6 +165,8 @@ class Session(Handle):
         self, sampler: str = "ddim", steps: int = 50, labels: Any = (), guidance: float | None = None, seed: int = 0,
         noise: Any = None, step_noise: Any = None, eta: float = 0.0, spacing: str = "even",
         guidance_channels: int | None = None, decode: bool = True, tile: int = 0, steps_offset: int = 0,
+        top_k: Any = None, top_p: float | None = None, temperature: Any = None, draws: Any = None, image: Any = None,
+        keeps: Any = None, smooth: bool = False, previews: bool = False,
     ) -> tuple[_ffi.Request, list[np.ndarray]]:
         """The C request, and the arrays it points to, which must outlive its use."""
         request = _ffi.Request()
@@ -165,6 +186,27 @@ class Session(Handle):
         indices = self._label_indices(labels)
         request.labels, request.label_count = _arrays.pointer(indices, _ffi.c_int64), indices.size
         arrays = [indices]
+        request.smooth = _arrays.flag(smooth, "smooth")
+        request.previews = _arrays.flag(previews, "previews")
+        if top_p is not None:
+            request.top_p = float(top_p)
+        for name, value, kind, element in (("top_k", top_k, np.int32, _ffi.c_int32),
+                                           ("temperature", temperature, np.float64, _ffi.c_double)):
+            if value is None:
+                continue
+            array = np.ascontiguousarray(np.atleast_1d(np.asarray(value)), dtype=kind)
+            if array.ndim != 1 or not array.size:
+                raise ShapeError(f"{name}: expected a number or one for each scale, found shape {array.shape}")
+            setattr(request, name, _arrays.pointer(array, element))
+            setattr(request, f"{name}_count", array.size)
+            arrays.append(array)
+        for name, value in (("draws", draws), ("image", image), ("keeps", keeps)):
+            if value is None:
+                continue
+            array = _arrays.floats(value, name, None)
+            setattr(request, name, _arrays.pointer(array, _ffi.c_float))
+            setattr(request, f"{name}_count", array.size)
+            arrays.append(array)
         state = (indices.size, *self._model.input_shape)
         for name, value, shape in (("noise", noise, state), ("step_noise", step_noise, None)):
             if value is None:

@@ -14,7 +14,7 @@ HEADER = ROOT / "include" / "diffaccel.h"
 CODE = re.sub(r"/\*.*?\*/", " ", HEADER.read_text(), flags=re.S)
 HANDLES = {"da_model", "da_plan", "da_session", "da_result", "da_trainer"}
 SCALARS = {"int32_t": ctypes.c_int32, "uint32_t": ctypes.c_uint32, "int64_t": ctypes.c_int64,
-           "uint64_t": ctypes.c_uint64, "size_t": ctypes.c_size_t, "double": ctypes.c_double, "float": ctypes.c_float}
+           "uint64_t": ctypes.c_uint64, "uint8_t": ctypes.c_uint8, "size_t": ctypes.c_size_t, "double": ctypes.c_double, "float": ctypes.c_float}
 STRUCTS = {"da_tensor": _ffi.Tensor, "da_model_options": _ffi.ModelOptions, "da_forward_options": _ffi.ForwardOptions,
            "da_session_options": _ffi.SessionOptions, "da_event": _ffi.Event, "da_request": _ffi.Request,
            "da_trainer_options": _ffi.TrainerOptions, "da_training_event": _ffi.TrainingEvent}

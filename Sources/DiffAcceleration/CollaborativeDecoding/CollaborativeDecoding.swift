@@ -1,0 +1,31 @@
+public import DiffTensor
+
+/// Collaborative decoding at work: the first scales by the session's first network, the others by the second.
+///
+/// What passes from one to the other is the picture so far, nothing else; the second network reads the earlier scales from it
+/// in one pass. Source: CoDe (Chen et al. 2024, arXiv 2411.17787).
+public final class CollaborativeDecoding: Acceleration {
+    private let draftScales: Int
+
+    /// A hand-over after `draftScales` scales.
+    public init(draftScales: Int) { self.draftScales = draftScales }
+
+    /// Throws `incompatible` when the run has no second network, or no scale is left for one of the two.
+    public func begin(_ opening: Opening) throws(DiffError) -> Interest {
+        guard opening.layouts.count == 2 else {
+            throw DiffError(.incompatible, "collaborative decoding needs two networks, found \(opening.layouts.count)")
+        }
+        guard draftScales >= 1, draftScales < opening.steps else {
+            throw DiffError(
+                .incompatible,
+                "draft_scales must be 1...\(opening.steps &- 1) for \(opening.steps) scales, found \(draftScales)"
+            )
+        }
+        var interest = Interest()
+        interest.networks = true
+        return interest
+    }
+
+    /// The drafter's scales come first.
+    public func network(_ call: Call) -> Int { call.index < draftScales ? 0 : 1 }
+}

@@ -1,0 +1,70 @@
+public import DiffCheckpoint
+public import DiffTensor
+
+/// Collaborative decoding as data. JSON: `{"method": "code", "refiner": "name", "draft_scales": 8}`.
+///
+/// The session's model drafts the first scales; `refiner`, another model of the same family, codes and scales, makes the rest. In
+/// a plan file it names a folder beside the file; in a plan given as text, any path. A session can also be given the refiner
+/// already open.
+public struct CollaborativePlan: PlanEntry, LocatedPlanEntry, Equatable {
+    /// The name in plans.
+    public static let method = "code"
+    /// The number of the authors' main results.
+    public static let defaultDraftScales = 8
+
+    /// Where the refiner is; nil: the session's options hold it.
+    public var refiner: String?
+    /// How many scales the drafter makes.
+    public var draftScales: Int
+    /// The folder of the plan file that the refiner's name is relative to; nil: none, the name is a path of the caller.
+    public private(set) var folder: String?
+
+    /// An entry that hands over to `refiner` after `draftScales` scales.
+    public init(refiner: String? = nil, draftScales: Int = CollaborativePlan.defaultDraftScales) {
+        (self.refiner, self.draftScales) = (refiner, draftScales)
+    }
+
+    /// Reads the entry. Throws `format` naming the member.
+    public init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError) {
+        try json.allow(only: ["method", "refiner", "draft_scales", "comment"])
+        refiner = try json.optionalString("refiner")
+        draftScales = try json.integer("draft_scales", in: 1...1000, default: Self.defaultDraftScales)
+        if let refiner, refiner.isEmpty || refiner.utf8.count > 4096 {
+            throw json.error("refiner", "expected the name of a folder")
+        }
+    }
+
+    /// Takes the folder of its plan file. Throws `format` when the refiner is not a plain name in it.
+    public mutating func stand(in folder: String) throws(DiffError) {
+        guard let refiner else { return }
+        guard !refiner.contains("/"), refiner != ".", refiner != ".." else {
+            throw DiffError(
+                .format, "refiner: a plan file may name a folder beside it only, found \"\(refiner)\"")
+        }
+        self.folder = folder
+    }
+
+    /// The path of the refiner.
+    public var refinerPath: String? {
+        refiner.map { name in folder.map { $0.isEmpty ? name : "\($0)/\(name)" } ?? name }
+    }
+
+    /// The entry with its `method`.
+    public var json: JSON {
+        var members: [String: JSON] = ["method": .string(Self.method), "draft_scales": .integer(draftScales)]
+        if let refiner { members["refiner"] = .string(refiner) }
+        return .object(members)
+    }
+
+    /// Throws `incompatible` when the networks are not two of a family that generates scale by scale.
+    public func check(_ layouts: [SiteLayout]) throws(DiffError) {
+        guard layouts.count == 2, layouts.allSatisfy({ $0.family == "var" }) else {
+            let names = layouts.map(\.family).joined(separator: ", ")
+            throw DiffError(
+                .incompatible, "a drafter and a refiner that generate scale by scale are needed, found \(names)")
+        }
+    }
+
+    /// The method for one session.
+    public func makeAcceleration() -> any Acceleration { CollaborativeDecoding(draftScales: draftScales) }
+}

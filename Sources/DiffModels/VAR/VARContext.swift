@@ -1,0 +1,108 @@
+public import DiffTensor
+
+/// What a VAR remembers of one run: keys and values of the tokens so far, and the vectors that depend on the classes alone.
+///
+/// Those are computed once per class and block, not once per scale: the modulation layers are a third of a block's weights.
+/// Used by one thread.
+public final class VARContext {
+    private let network: VAR
+    /// A label for each row.
+    public let labels: [Int]
+    private let capacity: Int
+    private let unique: [Int]
+    /// Which of the unique labels each row has.
+    private let places: [Int]
+    /// Tokens of each row that were fed.
+    public private(set) var position = 0
+    private var caches: [KeyValueCache?]
+    private var vectors: [Tensor?]
+    private var condition, shared, head: Tensor?
+
+    /// A context for rows of these labels, with room for `capacity` tokens each. Memory is taken when it is needed.
+    public init(_ network: VAR, labels: [Int], capacity: Int) {
+        (self.network, self.labels, self.capacity) = (network, labels, capacity)
+        var order: [Int: Int] = [:]
+        var unique: [Int] = []
+        places = labels.map { label in
+            if let place = order[label] { return place }
+            order.put(unique.count, for: label)
+            unique.append(label)
+            return unique.count &- 1
+        }
+        self.unique = unique
+        caches = Array(repeating: nil, count: network.blocks.count)
+        vectors = Array(repeating: nil, count: network.blocks.count)
+    }
+
+    /// Runs the blocks over the tokens `x` [rows, n, width] that follow those fed before and end with scale `end - 1`. Gives the
+    /// outputs of the tokens of scale `wanted` and later ones, [rows, m, width].
+    ///
+    /// Several scales at once see what they would have seen one after the other. Tokens whose outputs are not wanted are keys
+    /// and values in the last block, and nothing else.
+    public func advance(_ x: Tensor, through end: Int, wanting wanted: Int, _ run: Run) throws(DiffError) -> Tensor {
+        let schedule = network.configuration.schedule
+        guard let start = schedule.scales(in: position), end > start, end <= schedule.count, wanted < end,
+            x.shape.rank == 3, x.shape[0] == labels.count, x.shape[1] == schedule.offset(end) &- position,
+            schedule.offset(end) <= capacity
+        else { throw DiffError(.internal, "tokens \(x.shape) after \(position) cannot end with scale \(end)") }
+        let first = max(0, schedule.offset(max(wanted, start)) &- position)
+        let (all, some) = (schedule.spans(start..<end, from: start), schedule.spans(start..<end, from: wanted))
+        var h = x
+        let indices = run.blocks(of: network.layout)
+        for (order, index) in indices.numbered {
+            guard let block = network.blocks.at(index) else { continue }
+            let isLast = order == indices.count &- 1
+            let pass = VARPass(
+                vectors: try blockVectors(index, block, run),
+                cache: { [self] () throws(DiffError) in try cache(index, run) }, position: position,
+                firstOutput: isLast ? first : 0, spans: isLast ? some : all)
+            h = try block(h, pass, run)
+        }
+        position = schedule.offset(end)
+        return h
+    }
+
+    /// Keys and values of block `index`, [rows, capacity, width] each; nil before the first pass.
+    public func cache(ofBlock index: Int) -> KeyValueCache? { caches.at(index) ?? nil }
+
+    private func cache(_ index: Int, _ run: Run) throws(DiffError) -> KeyValueCache {
+        if let known = cache(ofBlock: index) { return known }
+        let cache = try KeyValueCache(
+            batch: labels.count, capacity: capacity, width: network.configuration.width, run)
+        if index >= 0, index < caches.count { caches[index] = cache }
+        return cache
+    }
+
+    private func blockVectors(_ index: Int, _ block: VARBlock, _ run: Run) throws(DiffError) -> Tensor {
+        if let known = vectors.at(index) ?? nil { return known }
+        let made = try spread(block.vectors(conditions(run), shared: sharedVectors(run), run), run)
+        if index >= 0, index < vectors.count { vectors[index] = made }
+        return made
+    }
+
+    /// Scale and shift of the head's norm, [rows, 2 · width].
+    func headVectors(_ run: Run) throws(DiffError) -> Tensor {
+        if let head { return head }
+        let made = try spread(network.headModulation(conditions(run), run), run)
+        head = made
+        return made
+    }
+
+    private func conditions(_ run: Run) throws(DiffError) -> Tensor {
+        if let condition { return condition }
+        let made = try network.condition(unique, run)
+        condition = made
+        return made
+    }
+
+    private func sharedVectors(_ run: Run) throws(DiffError) -> Tensor? {
+        guard shared == nil, let layer = network.sharedModulation else { return shared }
+        shared = try layer(conditions(run), run)
+        return shared
+    }
+
+    /// One row for each label out of one for each class.
+    private func spread(_ x: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        unique.count == labels.count ? x : try run.embedding(x, places)
+    }
+}
