@@ -13,13 +13,17 @@ public struct Interest: Sendable, Equatable {
     public var blocks = false
     /// Whether `evaluate` is asked.
     public var evaluations = false
+    /// Whether `feed` is asked.
+    public var feeding = false
+    /// Whether masked decoding must decide the order of a block when it begins: `feed` is then told what a step will reveal.
+    public var fixedOrder = false
 
     /// No interest: the baseline.
     public init() {}
 
     /// Whether the method asks for nothing: it is then left out of the run, which makes neutral settings equal the
     /// baseline bit for bit by construction.
-    public var isEmpty: Bool { modules.isEmpty && attention.isEmpty && !blocks && !evaluations }
+    public var isEmpty: Bool { modules.isEmpty && attention.isEmpty && !blocks && !evaluations && !feeding }
 }
 
 /// A method of acceleration at work in one session: the answers to four questions that models and samplers ask.
@@ -29,6 +33,7 @@ public struct Interest: Sendable, Equatable {
 /// | which blocks run? | the model's block loop, once per call | ``blocks(_:_:)`` |
 /// | this module's output: compute, reuse or blend? | every module site | ``module(_:_:_:_:)`` |
 /// | which queries see which keys and values? | attention, before it is computed | ``attend(_:_:)`` |
+/// | which positions are fed at all? | masked decoding, before a call | ``feed(_:_:)`` |
 /// | which network runs now, how often, at what time? | the sampler, around a call | ``evaluate(_:_:_:)`` |
 ///
 /// Every requirement but ``begin(_:)`` has the neutral answer as its default. State belongs to the instance, is made by
@@ -43,6 +48,9 @@ public protocol Acceleration: AnyObject {
     func module(_ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute) throws(DiffError) -> Tensor
     /// Question 3. Rewrites who sees whom; the attention op computes the result.
     func attend(_ call: inout AttentionCall, _ run: Run) throws(DiffError)
+    /// Question 3, before the call: which places of a sample's canvas are fed. `fed` has one entry per place and holds all, or
+    /// what earlier methods left; asked once per sample and pass, in order.
+    func feed(_ round: UnmaskingRound, _ fed: inout [Bool]) throws(DiffError)
     /// Question 4. `next` is the evaluation inside: other methods, then the network.
     func evaluate(_ call: Call, _ run: Run, _ next: Evaluate) throws(DiffError) -> Tensor
     /// Drops kept tensors, so that their memory can serve something else.
@@ -60,6 +68,8 @@ extension Acceleration {
     ) throws(DiffError) -> Tensor { try compute() }
     /// Leaves the attention as the model asked for it.
     public func attend(_ call: inout AttentionCall, _ run: Run) throws(DiffError) {}
+    /// Feeds all.
+    public func feed(_ round: UnmaskingRound, _ fed: inout [Bool]) throws(DiffError) {}
     /// Evaluates once.
     public func evaluate(_ call: Call, _ run: Run, _ next: Evaluate) throws(DiffError) -> Tensor {
         try next(call, run)
