@@ -16,45 +16,47 @@ public struct Estimate: Sendable, Equatable {
     public let sites: SiteCounts
 
     init(
-        _ sampling: ImageSampling, _ job: ImageSampling.Job, _ request: SampleRequest, _ plan: Plan, threads: Int,
-        weights: Int
+        _ job: any SamplingJob, _ tile: Int?, _ plan: Plan, threads: Int, weights: Int
     ) throws(DiffError) {
-        let rehearsal = try Rehearsal(sampling, job, plan, threads: threads)
-        let baseline = try Rehearsal(sampling, job, Plan(), threads: threads)
-        let (decode, results) =
-            request.decode ? try Self.decodeBytes(sampling, job, tile: request.tileSide, threads) : (0, 0)
-        let latents = job.shape.count &* 4
+        let rehearsal = try Rehearsal(job, plan, threads: threads)
+        let baseline = try Rehearsal(job, Plan(), threads: threads)
+        var decoding = (workspace: 0, results: 0)
+        let latents = (job.latents?.count ?? 0) &* 4
+        if let decoder = job.decoder, let shape = job.latents {
+            decoding = try Self.decodeBytes(decoder, shape, tile: tile, threads)
+        }
         self.weights = weights
         cache = rehearsal.cacheBytes
         workspace = rehearsal.workspace.peakBytes &- rehearsal.cacheBytes
-        self.decode = decode
+        decode = decoding.workspace
         // The last state stays in the workspace while its copy is decoded.
-        peak = max(Checked.sum(rehearsal.workspace.peakBytes, latents), Checked.sum(latents, latents, decode, results))
+        peak = max(
+            Checked.sum(rehearsal.workspace.peakBytes, latents, rehearsal.resultBytes),
+            Checked.sum(latents, latents, decode, decoding.results, rehearsal.resultBytes))
         (flops, baselineFlops) = (rehearsal.flops, baseline.flops)
-        sites = rehearsal.counts(sampling.network.layout.sites(.attention, .mlp))
+        sites = rehearsal.sites
     }
 
     /// Workspace of decoding (the pixels included) and bytes of the results it makes.
     private static func decodeBytes(
-        _ sampling: ImageSampling, _ job: ImageSampling.Job, tile: Int?, _ threads: Int
+        _ decoder: ImageDecoder, _ latents: Shape, tile: Int?, _ threads: Int
     ) throws(DiffError) -> (workspace: Int, results: Int) {
-        guard let decoder = sampling.decoder else { return (0, 0) }
         let run = Run(dryOn: threads)
-        guard case .latents = decoder else { return (0, job.shape.count) }
-        let state = try Tensor(Storage(virtual: job.shape.count &* 4), job.shape)
+        if case .pixels = decoder { return (0, latents.count) }
+        let state = try Tensor(Storage(virtual: latents.count &* 4), latents)
         let pixels = try decoder.decode(state, tile: tile, run) { (_) throws(DiffError) in }
         return (run.workspace.peakBytes, pixels.shape.count &* 5)
     }
 
-    /// The tile side that keeps decoding within `limit` bytes: nil when whole images fit. Throws `overBudget` when not even
-    /// the smallest tiles do.
+    /// The tile side that keeps decoding of `shape` within `limit` bytes: nil when whole images fit. Throws `overBudget` when
+    /// not even the smallest tiles do.
     static func tile(
-        _ sampling: ImageSampling, _ job: ImageSampling.Job, threads: Int, within limit: Int
+        _ decoder: ImageDecoder, _ shape: Shape, threads: Int, within limit: Int
     ) throws(DiffError) -> Int? {
-        let latents = 8 &* job.shape.count
+        let latents = 8 &* shape.count
         var least = 0
-        for tile in [nil, 64, 32, 16, 8] where tile ?? 0 < max(job.shape[2], job.shape[3]) {
-            let bytes = try decodeBytes(sampling, job, tile: tile, threads)
+        for tile in [nil, 64, 32, 16, 8] where tile ?? 0 < max(shape[2], shape[3]) {
+            let bytes = try decodeBytes(decoder, shape, tile: tile, threads)
             least = Checked.sum(latents, bytes.workspace, bytes.results)
             if least <= limit { return tile }
         }

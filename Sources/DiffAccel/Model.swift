@@ -62,7 +62,7 @@ public final class Model: Sendable {
         members["bytes"] = .integer(bytes)
         members["blocks"] = .integer(layout.blockCount)
         members["sites"] = .array(layout.sites(.attention, .mlp).map { .string(layout.info($0).name) })
-        if let sampling = family.imageSampling, let flops = try? sampling.flopsPerCall() {
+        if let sampling = family.sampling, let flops = try? sampling.flopsPerCall() {
             members["flops"] = .number(flops)
         }
         return .object(members)
@@ -109,17 +109,5 @@ public final class Model: Sendable {
         -> Session
     {
         try Session(self, plan, options)
-    }
-}
-
-extension ImageSampling {
-    /// Floating-point operations of one network call for one sample.
-    func flopsPerCall() throws(DiffError) -> Double {
-        let run = Run(dryOn: 1)
-        try run.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: 1))
-        let c = network.configuration
-        let x = try run.workspace.take(Shape(1, c.inChannels, c.inputSize, c.inputSize))
-        _ = try network(x, t: run.filled(1, with: 0), y: [0], run)
-        return run.trace.flops[0]
     }
 }

@@ -7,8 +7,10 @@ public import DiffTensor
 public struct PlanPreview: Sendable {
     /// Names of the attention and MLP sites, in order.
     public let sites: [String]
-    /// Original timestep of each executed step, noisiest first.
+    /// Original timestep of each executed step, noisiest first; the side of each scale.
     public let timesteps: [Int]
+    /// Which of the session's networks runs in each step: 0 is the model itself.
+    public let networks: [Int]
     /// What happens at each step and site.
     public let grid: [[Trace.Outcome]]
     /// Floating-point operations of one sample with the plan and without.
@@ -35,7 +37,8 @@ public struct PlanPreview: Sendable {
         }
         return .object([
             "sites": .array(sites.map { .string($0) }), "timesteps": .array(timesteps.map { .integer($0) }),
-            "grid": .array(rows), "saved": .number(shareSaved), "flops": .number(flops),
+            "networks": .array(networks.map { .integer($0) }), "grid": .array(rows), "saved": .number(shareSaved),
+            "flops": .number(flops),
             "baseline_flops": .number(baselineFlops),
         ])
     }
@@ -44,21 +47,21 @@ public struct PlanPreview: Sendable {
 extension Model {
     /// What `plan` would do in `steps` steps. Throws `incompatible` when it does not fit, `invalidArgument`, `unsupported`.
     public func preview(_ plan: Plan, steps: Int) throws(DiffError) -> PlanPreview {
-        guard let sampling = family.imageSampling else {
+        guard let base = family.sampling else {
             throw DiffError(.unsupported, "\(familyName) models take no plans")
         }
-        try plan.check(family.layouts)
-        var request = SampleRequest(labels: [0])
-        request.steps = steps
-        request.guidance = 1
-        let job = try sampling.job(request)
-        let rehearsal = try Rehearsal(sampling, job, plan, threads: 1)
+        let sampling = try base.under(plan, SessionOptions())
+        try plan.check(sampling.layouts)
+        let job = try sampling.job(sampling.previewRequest(steps: steps))
+        let rehearsal = try Rehearsal(job, plan, threads: 1)
         let sites = layout.sites(.attention, .mlp)
-        let calls = job.sampler.calls
+        let grid = rehearsal.networks.numbered.map { call, network in
+            // The grid shows the model's own network.
+            sites.map { network == 0 ? rehearsal.trace.outcome($0, call: call) : .skipped }
+        }
         return PlanPreview(
-            sites: sites.map { layout.info($0).name },
-            timesteps: job.sampler.schedule.timesteps.reversed(),
-            grid: Indices(below: calls).map { call in sites.map { rehearsal.trace.outcome($0, call: call) } },
-            flops: rehearsal.flops, baselineFlops: try sampling.flopsPerCall() * Double(calls))
+            sites: sites.map { layout.info($0).name }, timesteps: job.timesteps, networks: rehearsal.networks,
+            grid: grid, flops: rehearsal.flops,
+            baselineFlops: try Rehearsal(job, Plan(), threads: 1).flops)
     }
 }

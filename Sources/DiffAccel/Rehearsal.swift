@@ -13,21 +13,30 @@ struct Rehearsal {
     let trace: Trace
     /// The most bytes that methods hold at once.
     let cacheBytes: Int
+    /// Attention and MLP outputs of all steps.
+    let sites: SiteCounts
+    /// Which of the session's networks runs in each step.
+    let networks: [Int]
+    /// Bytes of results that are no latents.
+    let resultBytes: Int
 
     /// Rehearses `job` under `plan` on `threads` threads. Throws whatever the real run would for reasons known in advance.
-    init(_ sampling: ImageSampling, _ job: ImageSampling.Job, _ plan: Plan, threads: Int) throws(DiffError) {
+    init(_ job: any SamplingJob, _ plan: Plan, threads: Int) throws(DiffError) {
         let run = Run(dryOn: threads, stack: plan.makeStack())
-        try run.begin(sampling.opening(job))
-        var cache = 0
-        _ = try sampling.sample(job, run) { (_) throws(DiffError) in cache = max(cache, run.bytesHeld) }
+        let opening = job.opening
+        try run.begin(opening)
+        let layouts = opening.layouts.map { $0.sites(.attention, .mlp) }
+        var (cache, counts, networks) = (0, SiteCounts(), [Int]())
+        let output = try job.perform(run) { (progress) throws(DiffError) in
+            cache = max(cache, run.bytesHeld)
+            counts += run.trace.counts(layouts.at(progress.network) ?? [], call: progress.step)
+            networks.append(progress.network)
+        }
+        resultBytes = output.others.each.reduce(0) { Checked.sum($0, $1.byteCount) }
         (workspace, trace, cacheBytes) = (run.workspace, run.trace, cache)
+        (sites, self.networks) = (counts, networks)
     }
 
     /// Floating-point operations of all calls (a multiply-add counts as 2).
     var flops: Double { trace.flops.reduce(0, +) }
-
-    /// Outcomes of all calls at `sites`.
-    func counts(_ sites: [Site]) -> SiteCounts {
-        Indices(below: trace.calls).reduce(into: SiteCounts()) { $0 += trace.counts(sites, call: $1) }
-    }
 }

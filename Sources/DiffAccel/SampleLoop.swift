@@ -2,69 +2,81 @@ import DiffModels
 import DiffSampling
 import DiffTensor
 
-/// One run of a session: denoising, then decoding, with bookkeeping around both.
+/// One run of a session: the job's steps, then decoding, with bookkeeping around both.
 struct SampleLoop {
-    let sampling: ImageSampling
-    let job: ImageSampling.Job
+    let job: any SamplingJob
     let run: Run
     let budget: MemoryBudget
-    let model: Model
     let plan: Plan
+    let weightBytes: Int
 
-    func perform(
-        decode: Bool, tile: Int?, _ observe: (SampleEvent) -> SampleDecision
-    ) throws(DiffError) -> SampleResult {
+    func perform(tile: Int?, _ observe: (SampleEvent) -> SampleDecision) throws(DiffError) -> SampleResult {
         let began = Machine.seconds
         var statistics = SampleStatistics()
         statistics.threads = run.threads
-        statistics.sampler = job.sampler.method == .ddpm ? "ddpm" : "ddim"
-        statistics.weightBytes = model.bytes
-        statistics.steps.reserveCapacity(job.sampler.calls)
-        try job.noise.requireFinite(run)
-        let state = try denoise(&statistics, began, observe)
-        try run.requireFinite(state, "the sampler's last state (weights or inputs)")
-        let latents = try owned(state)
-        var pixels: Tensor?
-        var images: ImageBatch?
-        if decode, let decoder = sampling.decoder {
-            let decodeBegan = Machine.seconds
-            let decoded = try decoder.decode(latents, tile: tile, run) { (done) throws(DiffError) in
-                let event = SampleEvent(
-                    stage: .decode, step: done, steps: job.shape[0], timestep: nil, sites: SiteCounts(),
-                    seconds: Machine.seconds - began, flops: 0, latents: nil)
-                if observe(event) == .cancel { throw .cancelled }
+        statistics.sampler = job.sampler
+        statistics.weightBytes = weightBytes
+        statistics.steps.reserveCapacity(job.opening.steps)
+        try job.requireFinite(run)
+        let output = try steps(&statistics, began, observe)
+        var tensors: [ResultTensor] = []
+        if let state = output.latents {
+            try run.requireFinite(state, "the sampler's last state (weights or inputs)")
+            let latents = try owned(state)
+            tensors.append(ResultTensor("latents", latents))
+            if let decoder = job.decoder {
+                tensors += try decode(latents, decoder, tile, &statistics, began, observe)
             }
-            images = try run.images(decoded, budget: budget)
-            pixels = decoded.storage === latents.storage ? latents : try owned(decoded)
-            statistics.decodeSeconds = Machine.seconds - decodeBegan
-            statistics.decoderTile = tile
         }
+        tensors += output.others
         statistics.workspaceBytes = run.workspace.peakBytes
         statistics.peakBytes = budget.peak
         statistics.seconds = Machine.seconds - began
-        return SampleResult(latents: latents, pixels: pixels, images: images, statistics: statistics)
+        return SampleResult(tensors, statistics)
     }
 
-    private func denoise(
+    /// `pixels` and `images` of `latents`.
+    private func decode(
+        _ latents: Tensor, _ decoder: ImageDecoder, _ tile: Int?, _ statistics: inout SampleStatistics,
+        _ began: Double, _ observe: (SampleEvent) -> SampleDecision
+    ) throws(DiffError) -> [ResultTensor] {
+        let decodeBegan = Machine.seconds
+        let decoded = try decoder.decode(latents, tile: tile, run) { (done) throws(DiffError) in
+            let event = SampleEvent(
+                stage: .decode, step: done, steps: latents.shape[0], timestep: nil, sites: SiteCounts(),
+                seconds: Machine.seconds - began, flops: 0, latents: nil)
+            if observe(event) == .cancel { throw .cancelled }
+        }
+        let images = try decoder.images(decoded, run, budget: budget)
+        let pixels = decoded.storage === latents.storage ? latents : try owned(decoded)
+        statistics.decodeSeconds = Machine.seconds - decodeBegan
+        statistics.decoderTile = tile
+        return [ResultTensor("pixels", pixels), try ResultTensor("images", images)]
+    }
+
+    private func steps(
         _ statistics: inout SampleStatistics, _ began: Double, _ observe: (SampleEvent) -> SampleDecision
-    ) throws(DiffError) -> Tensor {
-        try run.workspace.reserve(Rehearsal(sampling, job, plan, threads: run.threads).workspace)
-        try run.begin(sampling.opening(job))
-        let sites = sampling.network.layout.sites(.attention, .mlp)
+    ) throws(DiffError) -> SamplingOutput {
+        try run.workspace.reserve(Rehearsal(job, plan, threads: run.threads).workspace)
+        let opening = job.opening
+        try run.begin(opening)
+        let sites = opening.layouts.map { $0.sites(.attention, .mlp) }
         var stepBegan = began
         var warmAllocations = 0
-        let state = try sampling.sample(job, run) { (progress) throws(DiffError) in
+        let output = try job.perform(run) { (progress) throws(DiffError) in
             let now = Machine.seconds
-            let counts = run.trace.counts(sites, call: progress.step)
+            let counts = run.trace.counts(sites.at(progress.network) ?? [], call: progress.step)
             let flops = run.trace.flops.at(progress.step) ?? 0
             statistics.steps.append(
                 SampleStatistics.Step(
-                    timestep: progress.timestep, seconds: now - stepBegan, sites: counts, flops: flops))
+                    timestep: progress.timestep, network: progress.network, seconds: now - stepBegan, sites: counts,
+                    flops: flops))
             statistics.cacheBytes = max(statistics.cacheBytes, run.bytesHeld)
             if progress.step == 0 { warmAllocations = run.workspace.allocations }
             let event = SampleEvent(
-                stage: .denoise, step: progress.step &+ 1, steps: progress.steps, timestep: progress.timestep,
-                sites: counts, seconds: now - began, flops: flops, latents: progress.state)
+                stage: job.stage, step: progress.step &+ 1, steps: progress.steps, timestep: progress.timestep,
+                sites: counts, seconds: now - began, flops: flops, latents: progress.state, network: progress.network,
+                preview: progress.preview)
             let decision = observe(event)
             #if CANARY
             // Nothing where the step that follows was expected.
@@ -79,7 +91,7 @@ struct SampleLoop {
         statistics.allocationsAfterFirstStep = run.workspace.allocations &- warmAllocations
         // Caches and the step's workspace make room for the decoder.
         run.end()
-        let kept = state
+        let kept = output
         run.workspace.trim()
         return kept
     }
@@ -106,15 +118,5 @@ extension Trace {
             }
         }
         return counts
-    }
-}
-
-extension Run {
-    /// `x` [n, C, H, W] in -1 ... 1 as 8-bit images [n, H, W, C], rounded half to even.
-    func images(_ x: Tensor, budget: MemoryBudget?) throws(DiffError) -> ImageBatch {
-        let storage = try Storage(byteCount: x.shape.count, budget: budget)
-        try quantize(x, into: storage, scale: 127.5, offset: 127.5)
-        return ImageBatch(
-            count: x.shape[0], height: x.shape[2], width: x.shape[3], channels: x.shape[1], storage: storage)
     }
 }

@@ -86,6 +86,7 @@ public struct SampleEvent: Sendable {
     public enum Stage: Int32, Sendable {
         case denoise = 0
         case decode = 1
+        case scale = 2
     }
 
     /// What the run is doing.
@@ -100,6 +101,10 @@ public struct SampleEvent: Sendable {
     public let seconds: Double, flops: Double
     /// State after the step [n, C, h, w]; valid during the call.
     public let latents: Tensor?
+    /// Which of the session's networks ran.
+    public var network = 0
+    /// What the state would become as a picture, when the request asks for previews.
+    public var preview: ImageBatch?
 }
 
 /// How many attention and MLP outputs were computed, reused, and not needed.

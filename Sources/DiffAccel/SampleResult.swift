@@ -1,20 +1,38 @@
 public import DiffCheckpoint
 public import DiffTensor
 
-/// What a run made. Owns its tensors; immutable.
+/// What a run made: tensors by name. Owns them; immutable.
+///
+/// Images: `latents` [n, C, h, w] f32, the sampler's final state; when decoded `pixels` [n, channels, H, W] f32, nominally -1 ... 1
+/// (not clamped), and `images` [n, H, W, channels] u8. Families add others: see ``Model/forwardNames`` and the documentation of
+/// each.
 public final class SampleResult: Sendable {
-    /// The sampler's final state [n, C, h, w], f32.
-    public let latents: Tensor
-    /// Decoded pixels [n, channels, H, W], nominally -1 ... 1 (not clamped); nil when not decoded.
-    public let pixels: Tensor?
-    /// 8-bit images; nil when not decoded.
-    public let images: ImageBatch?
+    /// All tensors, in the order in which they were made.
+    public let tensors: [ResultTensor]
     /// What the run did and took.
     public let statistics: SampleStatistics
 
-    init(latents: Tensor, pixels: Tensor?, images: ImageBatch?, statistics: SampleStatistics) {
-        (self.latents, self.pixels, self.images, self.statistics) = (latents, pixels, images, statistics)
+    init(_ tensors: [ResultTensor], _ statistics: SampleStatistics) {
+        (self.tensors, self.statistics) = (tensors, statistics)
     }
+
+    /// The tensor called `name`. Throws `invalidArgument`, naming those there are.
+    public func tensor(_ name: String) throws(DiffError) -> ResultTensor {
+        guard let found = named(name) else {
+            let names = tensors.map(\.name).joined(separator: ", ")
+            throw DiffError(.invalidArgument, "the result has no tensor \"\(name)\"; it has \(names)")
+        }
+        return found
+    }
+
+    /// The sampler's final state [n, C, h, w], f32; nil when the family has none.
+    public var latents: Tensor? { named("latents")?.tensor }
+    /// Decoded pixels; nil when not decoded.
+    public var pixels: Tensor? { named("pixels")?.tensor }
+    /// 8-bit images; nil when not decoded.
+    public var images: ImageBatch? { named("images")?.images }
+
+    private func named(_ name: String) -> ResultTensor? { tensors.first { $0.name == name } }
 }
 
 /// 8-bit images [count, height, width, channels].
@@ -36,8 +54,10 @@ public struct ImageBatch: Sendable {
 public struct SampleStatistics: Sendable {
     /// One step.
     public struct Step: Sendable {
-        /// Original timestep, 0 ... 999 for the published models.
+        /// Original timestep, 0 ... 999 for the published models; the side of a scale.
         public var timestep: Int
+        /// Which of the session's networks ran.
+        public var network = 0
         /// Wall-clock seconds, callbacks excluded.
         public var seconds: Double
         /// Attention and MLP outputs.
@@ -52,7 +72,7 @@ public struct SampleStatistics: Sendable {
     public var seconds = 0.0, decodeSeconds = 0.0
     /// Threads of the session.
     public var threads = 1
-    /// `ddim` or `ddpm`.
+    /// `ddim`, `ddpm`, or what else the family calls its way of sampling.
     public var sampler = ""
     /// Bytes: the weights, the most held by methods, the workspace's peak, and the session's peak.
     public var weightBytes = 0, cacheBytes = 0, workspaceBytes = 0, peakBytes = 0

@@ -22,6 +22,7 @@ public final class Session: @unchecked Sendable {
     public let plan: Plan
     /// Threads of the pool.
     public let threads: Int
+    private let sampling: any FamilySampling
     private let cancelFlag = CancelFlag()
     private let busy = Atomic<Bool>(false)
     private let budget: MemoryBudget
@@ -30,13 +31,14 @@ public final class Session: @unchecked Sendable {
     /// A session of `model` under `plan`. Throws `incompatible` when they do not fit, `unsupported` when the family cannot
     /// sample, `invalidArgument`, `outOfMemory`.
     public init(_ model: Model, _ plan: Plan = Plan(), _ options: SessionOptions = SessionOptions()) throws(DiffError) {
-        guard model.family.imageSampling != nil else {
+        guard let family = model.family.sampling else {
             throw DiffError(.unsupported, "\(model.familyName) models cannot sample by themselves; use forward")
         }
         guard options.memoryLimit >= 0 else {
             throw DiffError(.invalidArgument, "a memory limit must not be negative, found \(options.memoryLimit)")
         }
-        try plan.check(model.family.layouts)
+        sampling = try family.under(plan, options)
+        try plan.check(sampling.layouts)
         threads = options.threads == 0 ? Machine.processors : options.threads
         budget = try MemoryBudget(limit: options.memoryLimit)
         run = Run(pool: try WorkerPool(threads: threads), budget: budget, stack: plan.makeStack(), cancel: cancelFlag)
@@ -57,35 +59,33 @@ public final class Session: @unchecked Sendable {
         _ request: SampleRequest, observe: (SampleEvent) -> SampleDecision = { _ in .continue }
     ) throws(DiffError) -> SampleResult {
         try exclusively { () throws(DiffError) in
-            guard let sampling = model.family.imageSampling else {
-                throw DiffError(.internal, "a session without sampler")
-            }
             let job = try sampling.job(request)
             cancelFlag.clear()
-            let full = try decodeTile(sampling, job, request)
+            let tile = try decodeTile(job, request)
             budget.resetPeak()
             defer { tidy() }
-            return try SampleLoop(sampling: sampling, job: job, run: run, budget: budget, model: model, plan: plan)
-                .perform(
-                    decode: request.decode, tile: full, observe)
+            return try SampleLoop(job: job, run: run, budget: budget, plan: plan, weightBytes: weightBytes)
+                .perform(tile: tile, observe)
         }
     }
 
     /// The shape of a request's state [n, C, S, S] and its number of steps: what its noise must have. Throws as
-    /// ``sample(_:observe:)`` does for a bad request.
+    /// ``sample(_:observe:)`` does for a bad request, and `unsupported` when the family takes no noise.
     public func noiseShape(_ request: SampleRequest) throws(DiffError) -> (state: Shape, steps: Int) {
-        guard let sampling = model.family.imageSampling else { throw DiffError(.internal, "a session without sampler") }
         var bare = request
         (bare.noise, bare.stepNoise) = (nil, nil)
-        let job = try sampling.job(bare)
-        return (job.shape, job.sampler.calls)
+        guard let noise = try sampling.job(bare).noise else {
+            throw DiffError(.unsupported, "\(model.familyName) models start from no noise")
+        }
+        return noise
     }
 
     /// What `request` would need, by a dry run of it. Throws as ``sample(_:observe:)`` does for a bad request.
     public func estimate(_ request: SampleRequest) throws(DiffError) -> Estimate {
-        guard let sampling = model.family.imageSampling else { throw DiffError(.internal, "a session without sampler") }
-        return try Estimate(sampling, sampling.job(request), request, plan, threads: threads, weights: model.bytes)
+        try Estimate(sampling.job(request), request.tileSide, plan, threads: threads, weights: weightBytes)
     }
+
+    private var weightBytes: Int { Checked.sum(model.bytes, sampling.partnerBytes) }
 
     /// Bytes of blocks and caches held for the next run.
     public var bytesHeld: Int { budget.used }
@@ -106,20 +106,18 @@ public final class Session: @unchecked Sendable {
 
     /// The side of the decoder's tiles: what the request says, or the largest that the memory limit allows.
     @inline(never)
-    private func decodeTile(
-        _ sampling: ImageSampling, _ job: ImageSampling.Job, _ request: SampleRequest
-    ) throws(DiffError) -> Int? {
+    private func decodeTile(_ job: any SamplingJob, _ request: SampleRequest) throws(DiffError) -> Int? {
         if let side = request.tileSide, !(8...4096).contains(side) {
             throw DiffError(.invalidArgument, "a decoder tile must be 8...4096 latents, found \(side)")
         }
-        guard request.decode, case .latents = sampling.decoder else { return nil }
+        guard let decoder = job.decoder, decoder.takesTiles, let latents = job.latents else { return nil }
         switch request.tiling {
         case .never: return nil
         case .side(let side):
-            return side < max(job.shape[2], job.shape[3]) ? side : nil
+            return side < max(latents[2], latents[3]) ? side : nil
         case .automatic:
             guard budget.limit > 0 else { return nil }
-            let tile = try Estimate.tile(sampling, job, threads: threads, within: budget.limit)
+            let tile = try Estimate.tile(decoder, latents, threads: threads, within: budget.limit)
             if let tile { Log.write(.warning, "decoding in tiles of \(tile) latents to stay within the memory limit") }
             return tile
         }

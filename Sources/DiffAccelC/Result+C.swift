@@ -20,31 +20,18 @@ public func da_result_tensor(
 
 /// The result's tensor called `name`, as the caller sees it.
 private func resultTensor(_ result: SampleResult, _ name: String) throws(DiffError) -> da_tensor {
+    let tensor = try result.tensor(name)
     var view = unsafe da_tensor()
-    switch name {
-    case "latents":
-        unsafe view.name = staticText("latents")
-        unsafe view.data = result.latents.raw
-        unsafe describe(&view, result.latents.shape, dtype: DA_F32, bytes: result.latents.byteCount)
-    case "pixels":
-        guard let pixels = result.pixels else { throw missing(name, result) }
-        unsafe view.name = staticText("pixels")
-        unsafe view.data = pixels.raw
-        unsafe describe(&view, pixels.shape, dtype: DA_F32, bytes: pixels.byteCount)
-    case "images":
-        guard let images = result.images else { throw missing(name, result) }
-        unsafe view.name = staticText("images")
-        unsafe view.data = images.storage.base
-        let shape = try Shape(images.count, images.height, images.width, images.channels)
-        unsafe describe(&view, shape, dtype: DA_U8, bytes: images.byteCount)
-    default: throw missing(name, result)
-    }
+    unsafe view.name = staticText(tensor.label)
+    unsafe view.data = tensor.raw
+    let dtype =
+        switch tensor.element {
+        case .float32: DA_F32
+        case .uint8: DA_U8
+        case .int64: DA_I64
+        }
+    unsafe describe(&view, tensor.shape, dtype: dtype, bytes: tensor.byteCount)
     return unsafe view
-}
-
-private func missing(_ name: String, _ result: SampleResult) -> DiffError {
-    let names = ["latents"] + (result.pixels == nil ? [] : ["pixels"]) + (result.images == nil ? [] : ["images"])
-    return DiffError(.invalidArgument, "the result has no tensor \"\(name)\"; it has \(names.joined(separator: ", "))")
 }
 
 @c @implementation

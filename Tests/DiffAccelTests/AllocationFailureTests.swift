@@ -10,7 +10,7 @@ import Testing
             let tiny = try Tiny(decoder: TinyAutoencoder())
             for plan in [Plan(), cached(.alternate)] {
                 let session = try tiny.session(plan, threads: 2)
-                let expected = try session.sample(request(steps: 3)).latents.array
+                let expected = try session.sample(request(steps: 3)).state
                 var (failed, at) = (0, Int64(0))
                 while true {
                     at += 1
@@ -21,11 +21,11 @@ import Testing
                     #expect(error.code == .outOfMemory, "allocation \(at): \(error)")
                     #expect(session.bytesHeld == 0, "allocation \(at)")
                     failed += 1
-                    if at % 7 == 1 { #expect(try sameBits(session.sample(request(steps: 3)).latents.array, expected)) }
+                    if at % 7 == 1 { #expect(try sameBits(session.sample(request(steps: 3)).state, expected)) }
                     if at > 100_000 { break }
                 }
                 #expect(failed > 10 && failed < 100_000)
-                #expect(try sameBits(session.sample(request(steps: 3)).latents.array, expected))
+                #expect(try sameBits(session.sample(request(steps: 3)).state, expected))
             }
         }
     }
@@ -34,14 +34,14 @@ import Testing
         await #expect(processExitsWith: .success) {
             let tiny = try Tiny()
             let session = try tiny.session(cached(.alternate))
-            let expected = try session.sample(request(steps: 3)).latents.array
+            let expected = try session.sample(request(steps: 3)).state
             for at in stride(from: Int64(1), to: 200, by: 3) {
                 ck_fault_set(at, 1)
                 let error = failure { _ = try session.sample(request(steps: 3)) }
                 ck_fault_set(0, 0)
                 if let error { #expect(error.code == .outOfMemory, "allocation \(at): \(error)") }
             }
-            #expect(try sameBits(session.sample(request(steps: 3)).latents.array, expected))
+            #expect(try sameBits(session.sample(request(steps: 3)).state, expected))
         }
     }
 

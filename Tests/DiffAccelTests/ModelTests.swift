@@ -9,7 +9,7 @@ import Testing
     private func bits(_ model: Model, _ request: SampleRequest = request()) throws -> [Float] {
         var options = SessionOptions()
         options.threads = 1
-        return try model.session(Plan(), options).sample(request).latents.array
+        return try model.session(Plan(), options).sample(request).state
     }
 
     // MARK: Where checkpoints are
@@ -84,7 +84,7 @@ import Testing
         var undecoded = request()
         undecoded.decode = false
         let latents = try model.session().sample(undecoded)
-        #expect(latents.images == nil && latents.pixels == nil && sameBits(latents.latents.array, result.latents.array))
+        #expect(latents.images == nil && latents.pixels == nil && sameBits(latents.state, result.state))
     }
 
     @Test func aDecoderForOtherLatentsIsRefused() throws {
@@ -104,7 +104,7 @@ import Testing
         let result = try Model(directory.path).session().sample(request())
         let images = try #require(result.images)
         #expect(images.width == 8 && images.channels == 3 && images.count == 2)
-        #expect(result.pixels.map { sameBits($0.array, result.latents.array) } == true)
+        #expect(result.pixels.map { sameBits($0.array, result.state) } == true)
     }
 
     @Test func thingsThatAreNoCheckpointAreNamed() throws {
@@ -152,21 +152,21 @@ import Testing
     @Test func aModelOutlivesItsSessionsAndTheReverse() throws {
         var tiny: Tiny? = try Tiny()
         let session = try #require(try tiny?.session())
-        let expected = try session.sample(request()).latents.array
+        let expected = try session.sample(request()).state
         tiny = nil
-        #expect(try sameBits(session.sample(request()).latents.array, expected))
+        #expect(try sameBits(session.sample(request()).state, expected))
     }
 
     @Test func sessionsOfOneModelRunAtOnce() throws {
         let tiny = try Tiny()
-        let expected = try tiny.session().sample(request(steps: 10)).latents.array
+        let expected = try tiny.session().sample(request(steps: 10)).state
         let model = tiny.model
         nonisolated(unsafe) var results: [[Float]] = Array(repeating: [], count: 4)
         let lock = NSLock()
         DispatchQueue.concurrentPerform(iterations: 4) { index in
             var options = SessionOptions()
             options.threads = 1 + index % 2
-            let bits = try? model.session(Plan(), options).sample(request(steps: 10)).latents.array
+            let bits = try? model.session(Plan(), options).sample(request(steps: 10)).state
             lock.withLock { results[index] = bits ?? [] }
         }
         for result in results { #expect(sameBits(result, expected)) }
@@ -241,7 +241,7 @@ import Testing
         #expect(loaded.json == plan.json)
         #expect(
             try sameBits(
-                tiny.session(loaded).sample(request()).latents.array, tiny.session(plan).sample(request()).latents.array
+                tiny.session(loaded).sample(request()).state, tiny.session(plan).sample(request()).state
             ))
         let router = try tiny.router(steps: 4)
         let rows = router.logits.map { JSON.array($0.map { .number(Double($0)) }) }

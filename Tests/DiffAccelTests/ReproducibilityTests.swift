@@ -12,7 +12,7 @@ import Testing
             logits: Array(repeating: Array(repeating: 5, count: tiny.sublayers), count: steps), threshold: 0.5)
         for policy in [CachePolicy.none, .interval(every: 1), .random(ratio: 0, seed: 3), .learned(everything)] {
             let result = try tiny.session(cached(policy)).sample(request)
-            #expect(sameBits(result.latents.array, plain.latents.array), "\(policy)")
+            #expect(sameBits(result.state, plain.state), "\(policy)")
             #expect(result.statistics.cacheBytes == 0 && result.statistics.sites.reused == 0)
             #expect(result.statistics.flops == plain.statistics.flops)
         }
@@ -22,7 +22,7 @@ import Testing
         let tiny = try Tiny()
         let plain = try tiny.session().sample(request())
         let fast = try tiny.session(cached(.alternate)).sample(request())
-        #expect(Difference(fast.latents.array, plain.latents.array).relative > 1e-4)
+        #expect(Difference(fast.state, plain.state).relative > 1e-4)
         #expect(fast.statistics.flops < plain.statistics.flops)
     }
 
@@ -32,25 +32,25 @@ import Testing
         var request = request()
         (request.sampler, request.eta) = (sampler, 0.5)
         let session = try tiny.session()
-        let first = try session.sample(request).latents.array
-        #expect(try sameBits(session.sample(request).latents.array, first), "the same session")
-        #expect(try sameBits(tiny.session().sample(request).latents.array, first), "another session")
+        let first = try session.sample(request).state
+        #expect(try sameBits(session.sample(request).state, first), "the same session")
+        #expect(try sameBits(tiny.session().sample(request).state, first), "another session")
         #expect(
-            try sameBits(Model(tiny.path).session(Plan(), .init()).sample(request).latents.array, first), "another load"
+            try sameBits(Model(tiny.path).session(Plan(), .init()).sample(request).state, first), "another load"
         )
         request.seed = 2
-        #expect(try !sameBits(session.sample(request).latents.array, first))
+        #expect(try !sameBits(session.sample(request).state, first))
     }
 
     @Test func noiseOfTheCallerIsTheNoiseOfTheSeed() throws {
         let tiny = try Tiny()
         var request = request([0, 3, 5])
-        let drawn = try tiny.session().sample(request).latents.array
+        let drawn = try tiny.session().sample(request).state
         var generator = TorchRandom(seed: request.seed)
         let run = Run(pool: nil, budget: nil)
         request.noise = try run.randomNormal(Shape(3, 4, 8, 8), &generator)
         request.seed = 999
-        #expect(try sameBits(tiny.session().sample(request).latents.array, drawn))
+        #expect(try sameBits(tiny.session().sample(request).state, drawn))
     }
 
     /// Sums are split by output element, never within one: threads change nothing. The promise is 1e-5; the bits are equal.
@@ -60,9 +60,9 @@ import Testing
             (dit.width, dit.heads) = (width, 4)
             let tiny = try Tiny(dit)
             for plan in [Plan(), cached(.alternate)] {
-                let one = try tiny.session(plan, threads: 1).sample(request()).latents.array
+                let one = try tiny.session(plan, threads: 1).sample(request()).state
                 for threads in [2, 3] {
-                    let many = try tiny.session(plan, threads: threads).sample(request()).latents.array
+                    let many = try tiny.session(plan, threads: threads).sample(request()).state
                     #expect(Difference(many, one).relative < 1e-5)
                     #expect(sameBits(many, one), "width \(width), \(threads) threads")
                 }
@@ -82,11 +82,11 @@ import Testing
             var all = request(labels, steps: 3, guidance: guidance)
             all.noise = noise
             let session = try tiny.session(plan, threads: 2)
-            let batch = try session.sample(all).latents
+            let batch = try #require(try session.sample(all).latents)
             for index in 0..<count {
                 var one = request([labels[index]], steps: 3, guidance: guidance)
                 one.noise = try noise.rows(index, 1)
-                let (a, b) = (try batch.rows(index, 1).array, try session.sample(one).latents.array)
+                let (a, b) = (try batch.rows(index, 1).array, try session.sample(one).state)
                 #expect(sameBits(a, b), "sample \(index) of \(count), guidance \(guidance): \(Difference(a, b))")
             }
         }
@@ -97,23 +97,23 @@ import Testing
         let plain = try tiny.session().sample(request(guidance: 1))
         for guidance in [0.0, 0.5] {
             let result = try tiny.session().sample(request(guidance: guidance))
-            #expect(sameBits(result.latents.array, plain.latents.array))
+            #expect(sameBits(result.state, plain.state))
             #expect(result.statistics.flops == plain.statistics.flops)
         }
         let guided = try tiny.session().sample(request(guidance: 1.5))
         #expect(guided.statistics.flops > 1.9 * plain.statistics.flops)
-        #expect(Difference(guided.latents.array, plain.latents.array).relative > 1e-4)
+        #expect(Difference(guided.state, plain.state).relative > 1e-4)
     }
 
     @Test func theNumberOfGuidedChannelsCounts() throws {
         let tiny = try Tiny()
         var request = request()
-        let three = try tiny.session().sample(request).latents.array
+        let three = try tiny.session().sample(request).state
         request.guidanceChannels = 3
-        #expect(try sameBits(tiny.session().sample(request).latents.array, three), "three is the official default")
+        #expect(try sameBits(tiny.session().sample(request).state, three), "three is the official default")
         request.guidanceChannels = SampleRequest.allChannels
-        let all = try tiny.session().sample(request).latents.array
+        let all = try tiny.session().sample(request).state
         request.guidanceChannels = 4
-        #expect(try sameBits(tiny.session().sample(request).latents.array, all) && !sameBits(all, three))
+        #expect(try sameBits(tiny.session().sample(request).state, all) && !sameBits(all, three))
     }
 }

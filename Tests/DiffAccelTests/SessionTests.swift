@@ -13,7 +13,7 @@ import Testing
         let tiny = try Tiny(decoder: TinyAutoencoder())
         let session = try tiny.session(caching ? cached(.alternate) : Plan())
         let fresh = try session.sample(request(steps: 5))
-        let bits = fresh.latents.array
+        let bits = fresh.state
         let events = 5 + 2
         for stop in 1...events {
             var seen = 0
@@ -25,7 +25,7 @@ import Testing
             }
             #expect(error?.code == .cancelled && seen == stop)
             #expect(
-                try sameBits(session.sample(request(steps: 5)).latents.array, bits), "after a stop at event \(stop)")
+                try sameBits(session.sample(request(steps: 5)).state, bits), "after a stop at event \(stop)")
         }
         for stop in 1...5 {
             var seen = 0
@@ -38,7 +38,7 @@ import Testing
             }
             #expect(error?.code == .cancelled && seen == stop, "stopped by the session itself at \(stop)")
         }
-        #expect(try sameBits(session.sample(request(steps: 5)).latents.array, bits))
+        #expect(try sameBits(session.sample(request(steps: 5)).state, bits))
     }
 
     @Test func anotherThreadCanStopARun() throws {
@@ -112,7 +112,7 @@ import Testing
         #expect(
             events.prefix(4).map(\.3) == result.statistics.steps.map { Optional($0.timestep) } && events[4].3 == nil)
         #expect(events.prefix(4).map(\.4) == result.statistics.steps.map(\.sites))
-        #expect(sameBits(last, result.latents.array))
+        #expect(sameBits(last, result.state))
     }
 
     @Test(arguments: [0, 1, 2])
@@ -164,12 +164,12 @@ import Testing
         let large = request(Array(repeating: 1, count: 16))
         let limit = try tiny.session().estimate(small).peak
         let session = try tiny.session(memoryLimit: limit)
-        let expected = try tiny.session().sample(small).latents.array
+        let expected = try tiny.session().sample(small).state
         for _ in 0..<3 {
             let error = failure { _ = try session.sample(large) }
             #expect(error?.code == .overBudget && error?.message.contains("\(limit)") == true)
             #expect(session.bytesHeld == 0)
-            #expect(try sameBits(session.sample(small).latents.array, expected))
+            #expect(try sameBits(session.sample(small).state, expected))
         }
     }
 

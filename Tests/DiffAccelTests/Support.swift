@@ -52,3 +52,8 @@ func failure(_ body: () throws -> Void) -> DiffError? {
     do { try body() } catch { return error as? DiffError ?? DiffError(.internal, "not a DiffError: \(error)") }
     return nil
 }
+
+extension SampleResult {
+    /// The values of the final latents; none when there are none.
+    var state: [Float] { latents?.array ?? [] }
+}

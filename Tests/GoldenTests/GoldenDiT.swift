@@ -116,9 +116,15 @@ enum GoldenDiT {
             }
             let (steps, result) = try sampled(model, Plan(), request)
             if name != "c_nocfg" { try report.compare("\(name).x_steps", steps, sampling) }
-            try report.compare("\(name).out", result.latents, sampling)
+            try report.compare("\(name).out", state(result), sampling)
         }
         report.uses("c.noise", "c.y")
+    }
+
+    /// The latents a run ended with.
+    static func state(_ result: SampleResult) throws -> Tensor {
+        guard let latents = result.latents else { throw DiffError(.internal, "a result without latents") }
+        return latents
     }
 
     /// States after every step, and the result, of a run of the library as a caller sees it.
@@ -171,8 +177,8 @@ enum GoldenDiT {
         let plan = Plan([LayerCachePlan(.learned(router))])
         let (steps, result) = try sampled(model, plan, request)
         try report.compare("\(name).x_steps", steps, sampling)
-        try report.compare("\(name).out", result.latents, sampling)
-        try report.compare("\(name).out_nocache", sampled(model, Plan(), request).result.latents, sampling)
+        try report.compare("\(name).out", state(result), sampling)
+        try report.compare("\(name).out_nocache", state(sampled(model, Plan(), request).result), sampling)
 
         // Which steps reuse, and how much, is written in the config.
         let cached = try settings.integers("cache_step_indices", in: 0...100_000)

@@ -50,6 +50,6 @@ enum GoldenDiTDiffusers {
         let (steps, result) = try GoldenDiT.sampled(model, Plan(), request)
         try report.compare("c.timesteps", integers: result.statistics.steps.map(\.timestep))
         try report.compare("c.x_steps", steps, loop)
-        try report.compare("c.out", result.latents, loop)
+        try report.compare("c.out", GoldenDiT.state(result), loop)
     }
 }

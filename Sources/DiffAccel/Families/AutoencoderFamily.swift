@@ -19,7 +19,7 @@ struct AutoencoderFamily: ModelFamily {
     }
 
     var layouts: [SiteLayout] { [autoencoder.layout] }
-    var imageSampling: ImageSampling? { nil }
+    var sampling: (any FamilySampling)? { nil }
 
     var description: [String: JSON] {
         let c = autoencoder.configuration

@@ -9,7 +9,7 @@ struct DiTFamily: ModelFamily {
     static let forwardNames = (inputs: ["t", "x", "y"], outputs: ["out"])
 
     let network: DiT
-    let sampling: ImageSampling
+    private let images: ImageSampling
     private let labels: [String]
 
     static func recognises(_ config: JSONObject) -> Bool {
@@ -39,7 +39,7 @@ struct DiTFamily: ModelFamily {
         }
         let isDiffusers = configuration.conventions == .diffusers
         let official = min(3, configuration.inChannels)
-        sampling = ImageSampling(
+        images = ImageSampling(
             network: network, process: try Self.process(opened),
             guidance: try opened.config.number("cfg_scale", in: 0...1000, default: 4),
             guidanceChannels: isDiffusers
@@ -77,7 +77,7 @@ struct DiTFamily: ModelFamily {
     }
 
     var layouts: [SiteLayout] { [network.layout] }
-    var imageSampling: ImageSampling? { sampling }
+    var sampling: (any FamilySampling)? { images }
 
     var description: [String: JSON] {
         let c = network.configuration
@@ -90,11 +90,11 @@ struct DiTFamily: ModelFamily {
                 "learn_sigma": .bool(c.outChannels == 2 * c.inChannels), "layout": .string(c.naming.rawValue),
                 "conventions": .string(c.conventions.rawValue),
             ]),
-            "guidance": .number(sampling.guidance),
-            "guidance_channels": .integer(sampling.guidanceChannels),
+            "guidance": .number(images.guidance),
+            "guidance_channels": .integer(images.guidanceChannels),
             "null_class": c.nullClass.map { .integer($0) } ?? .null,
             "labels": .array(labels.map { .string($0) }),
-            "decoder": .string(sampling.decoder?.name ?? "none"),
+            "decoder": .string(images.decoder?.name ?? "none"),
         ]
     }
 

@@ -52,4 +52,27 @@ enum ImageDecoder: Sendable {
         }
         return pixels
     }
+
+    /// Whether memory for decoding can be bounded by tiles.
+    var takesTiles: Bool {
+        switch self {
+        case .pixels: false
+        case .latents: true
+        }
+    }
+
+    /// `pixels` [n, C, H, W] in -1 ... 1 as 8-bit images [n, H, W, C], as the published code of the family rounds them.
+    func images(_ pixels: Tensor, _ run: Run, budget: MemoryBudget?) throws(DiffError) -> ImageBatch {
+        try run.images(pixels, budget: budget)
+    }
+}
+
+extension Run {
+    /// `x` [n, C, H, W] in -1 ... 1 as 8-bit images [n, H, W, C], rounded half to even.
+    func images(_ x: Tensor, budget: MemoryBudget?) throws(DiffError) -> ImageBatch {
+        let storage = try Storage(byteCount: x.shape.count, budget: budget)
+        try quantize(x, into: storage, scale: 127.5, offset: 127.5)
+        return ImageBatch(
+            count: x.shape[0], height: x.shape[2], width: x.shape[3], channels: x.shape[1], storage: storage)
+    }
 }

@@ -3,7 +3,7 @@ import DiffSampling
 import DiffTensor
 
 /// Sampling images from a class-conditional network: which sampler and guidance a request means, and the guided call.
-struct ImageSampling: Sendable {
+struct ImageSampling: FamilySampling {
     let network: DiT
     let process: DiffusionProcess
     /// The model's own guidance scale, guided epsilon channels and timestep spacing.
@@ -12,22 +12,11 @@ struct ImageSampling: Sendable {
     let spacing: String
     let decoder: ImageDecoder?
 
-    /// A request checked against the model: everything a run needs.
-    struct Job: Sendable {
-        let sampler: DiffusionSampler
-        let noise: NoiseSource
-        let labels: [Int]
-        /// Scale and guided channels; nil: the plain conditional prediction.
-        let guidance: (scale: Float, channels: Int)?
-        /// [n, C, S, S]
-        let shape: Shape
-        /// Samples per network call.
-        var networkBatch: Int { guidance == nil ? labels.count : 2 &* labels.count }
-    }
+    var layouts: [SiteLayout] { [network.layout] }
 
     /// Checks `request` against the model. Throws `invalidArgument`, `shape`, `notFinite` or `unsupported`.
     @inline(never)
-    func job(_ request: SampleRequest) throws(DiffError) -> Job {
+    func job(_ request: SampleRequest) throws(DiffError) -> any SamplingJob {
         let c = network.configuration
         let timesteps = try request.timestepSpacing(default: spacing)
         guard (1...SampleRequest.maxSteps).contains(timesteps.steps) else {
@@ -47,9 +36,9 @@ struct ImageSampling: Sendable {
         let noise = NoiseSource(
             seed: request.seed, start: try Self.given(request.noise, "noise", shape.dims),
             steps: try Self.given(request.stepNoise, "step_noise", stepDims))
-        return Job(
-            sampler: try DiffusionSampler(schedule, method), noise: noise, labels: request.labels,
-            guidance: try guidance(request), shape: shape)
+        return ImageJob(
+            network: network, process: try DiffusionSampler(schedule, method), source: noise, labels: request.labels,
+            guidance: try guidance(request), shape: shape, decoder: request.decode ? decoder : nil)
     }
 
     /// The caller's noise in the shape the sampler reads, checked.
@@ -93,31 +82,19 @@ struct ImageSampling: Sendable {
         return (Float(scale), channels)
     }
 
-    /// What methods are told before the run.
-    func opening(_ job: Job) -> Opening {
-        Opening(
-            layouts: [network.layout], calls: job.sampler.calls, steps: job.sampler.calls, rows: job.networkBatch)
+    func previewRequest(steps: Int) -> SampleRequest {
+        var request = SampleRequest(labels: [0])
+        (request.steps, request.guidance, request.decode) = (steps, 1, false)
+        return request
     }
 
-    /// The state after all steps, [n, C, S, S].
-    func sample(
-        _ job: Job, _ run: Run, observe: (DiffusionProgress) throws(DiffError) -> Void
-    ) throws(DiffError) -> Tensor {
-        let labels = guidedLabels(job)
-        return try job.sampler.sample(
-            job.shape, noise: job.noise, networkBatch: job.networkBatch, run, observe: observe
-        ) { (x, call, run) throws(DiffError) in
-            // Both halves start from the same state: with guidance the network's batch is [x; x], [y; null].
-            let input = job.guidance == nil ? x : try run.doubled(x)
-            let t = try run.filled(job.networkBatch, with: call.time)
-            let out = try network(input, t: t, y: labels, run)
-            guard let guidance = job.guidance else { return out }
-            return try run.guided(out, scale: guidance.scale, channels: guidance.channels)
-        }
-    }
-
-    private func guidedLabels(_ job: Job) -> [Int] {
-        guard job.guidance != nil, let null = network.configuration.nullClass else { return job.labels }
-        return job.labels + job.labels.map { _ in null }
+    /// Floating-point operations of one network call for one sample.
+    func flopsPerCall() throws(DiffError) -> Double {
+        let run = Run(dryOn: 1)
+        try run.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: 1))
+        let c = network.configuration
+        let x = try run.workspace.take(Shape(1, c.inChannels, c.inputSize, c.inputSize))
+        _ = try network(x, t: run.filled(1, with: 0), y: [0], run)
+        return run.trace.flops[0]
     }
 }

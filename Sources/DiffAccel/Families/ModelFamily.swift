@@ -38,7 +38,7 @@ protocol ModelFamily: Sendable {
     /// One raw evaluation of the network, without methods.
     func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor]
     /// A sampler for the family; nil when it cannot sample by itself.
-    var imageSampling: ImageSampling? { get }
+    var sampling: (any FamilySampling)? { get }
 }
 
 /// Inputs of a raw forward by name.

@@ -71,7 +71,7 @@ struct SampleCommand: ParsableCommand {
                     // The units of a stage, over all batches.
                     let done = index * event.steps + event.step
                     bar.show(
-                        done, of: requests.count * event.steps, event.stage == .denoise ? "sampling" : "decoding")
+                        done, of: requests.count * event.steps, event.stage == .decode ? "decoding" : "sampling")
                     return .continue
                 })
         }

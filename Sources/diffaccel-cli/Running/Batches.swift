@@ -39,7 +39,7 @@ struct Collected {
     /// Takes in the result of the next batch. Throws `unsupported` for images that are neither gray nor RGB.
     mutating func append(_ result: SampleResult) throws(DiffError) {
         if let images = result.images { pictures += try Picture.all(of: images) }
-        latents.append(result.latents)
+        if let state = result.latents { latents.append(state) }
         if statistics == nil { statistics = result.statistics } else { statistics?.add(result.statistics) }
     }
 

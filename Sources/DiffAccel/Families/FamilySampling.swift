@@ -1,0 +1,70 @@
+import DiffAcceleration
+import DiffTensor
+
+/// How a family samples: it checks a request and makes a job of it. One conformance per way of sampling.
+protocol FamilySampling: Sendable {
+    /// The sites of the networks a run uses, the one that plans act on first.
+    var layouts: [SiteLayout] { get }
+    /// Bytes of weights that a session needs beside its model's own.
+    var partnerBytes: Int { get }
+    /// Sampling as a session under `plan` does it: with the networks that the plan adds. Throws `incompatible` when they do
+    /// not fit, and what opening them throws.
+    func under(_ plan: Plan, _ options: SessionOptions) throws(DiffError) -> any FamilySampling
+    /// Checks `request` against the model. Throws `invalidArgument`, `shape`, `incompatible` or `unsupported`.
+    func job(_ request: SampleRequest) throws(DiffError) -> any SamplingJob
+    /// A request for one sample in `steps` steps, for previews.
+    func previewRequest(steps: Int) -> SampleRequest
+    /// Floating-point operations of one network call for one sample.
+    func flopsPerCall() throws(DiffError) -> Double
+}
+
+extension FamilySampling {
+    /// No other weights.
+    var partnerBytes: Int { 0 }
+    /// The same under every plan.
+    func under(_ plan: Plan, _ options: SessionOptions) throws(DiffError) -> any FamilySampling { self }
+}
+
+/// A request that was checked: one run of it, real or dry.
+protocol SamplingJob: Sendable {
+    /// What methods are told before the run.
+    var opening: Opening { get }
+    /// The sampler's name in statistics.
+    var sampler: String { get }
+    /// What its steps are reported as.
+    var stage: SampleEvent.Stage { get }
+    /// A number for each step in the order executed: the original timestep, the side of a scale.
+    var timesteps: [Int] { get }
+    /// Shape of the start noise, and how many steps add more; nil when the caller cannot give any.
+    var noise: (state: Shape, steps: Int)? { get }
+    /// Shape of the latents that a run ends with; nil when it makes something else.
+    var latents: Shape? { get }
+    /// What turns the latents into pixels, when they are to be and can be.
+    var decoder: ImageDecoder? { get }
+    /// Throws `notFinite` when tensors of the caller hold NaN or infinity.
+    func requireFinite(_ run: Run) throws(DiffError)
+    /// All steps, each told to `observe`. What it gives may live in the run's workspace; in a dry run it has no values.
+    func perform(_ run: Run, observe: (SamplingProgress) throws(DiffError) -> Void) throws(DiffError) -> SamplingOutput
+}
+
+/// What a job tells after each step.
+struct SamplingProgress {
+    /// Step just done (0 is the first), and how many there are.
+    let step: Int, steps: Int
+    /// The step's number of ``SamplingJob/timesteps``.
+    let timestep: Int
+    /// Which of the session's networks ran.
+    var network = 0
+    /// State after the step, valid during the call.
+    var state: Tensor?
+    /// Pictures of what the state would become, when the request asks for them.
+    var preview: ImageBatch?
+}
+
+/// What a job makes.
+struct SamplingOutput {
+    /// What is decoded, and given as `latents`.
+    var latents: Tensor?
+    /// Further tensors of the result, in blocks of their own.
+    var others: [ResultTensor] = []
+}

@@ -1,0 +1,57 @@
+import DiffModels
+import DiffSampling
+import DiffTensor
+
+/// A run of reverse diffusion: a request checked against a class-conditional network, and the guided call.
+struct ImageJob: SamplingJob {
+    let network: DiT
+    let process: DiffusionSampler
+    let source: NoiseSource
+    let labels: [Int]
+    /// Scale and guided channels; nil: the plain conditional prediction.
+    let guidance: (scale: Float, channels: Int)?
+    /// [n, C, S, S]
+    let shape: Shape
+    let decoder: ImageDecoder?
+
+    /// Samples per network call.
+    private var networkBatch: Int { guidance == nil ? labels.count : 2 &* labels.count }
+
+    var opening: Opening {
+        Opening(layouts: [network.layout], calls: process.calls, steps: process.calls, rows: networkBatch)
+    }
+    var sampler: String { process.method == .ddpm ? "ddpm" : "ddim" }
+    var stage: SampleEvent.Stage { .denoise }
+    var timesteps: [Int] { process.schedule.timesteps.reversed() }
+    var noise: (state: Shape, steps: Int)? { (shape, process.calls) }
+    var latents: Shape? { shape }
+
+    func requireFinite(_ run: Run) throws(DiffError) { try source.requireFinite(run) }
+
+    func perform(
+        _ run: Run, observe: (SamplingProgress) throws(DiffError) -> Void
+    ) throws(DiffError) -> SamplingOutput {
+        let labels = guidedLabels
+        let state = try process.sample(
+            shape, noise: source, networkBatch: networkBatch, run,
+            observe: { (progress) throws(DiffError) in
+                try observe(
+                    SamplingProgress(
+                        step: progress.step, steps: progress.steps, timestep: progress.timestep, state: progress.state))
+            }
+        ) { (x, call, run) throws(DiffError) in
+            // Both halves start from the same state: with guidance the network's batch is [x; x], [y; null].
+            let input = guidance == nil ? x : try run.doubled(x)
+            let t = try run.filled(networkBatch, with: call.time)
+            let out = try network(input, t: t, y: labels, run)
+            guard let guidance else { return out }
+            return try run.guided(out, scale: guidance.scale, channels: guidance.channels)
+        }
+        return SamplingOutput(latents: state)
+    }
+
+    private var guidedLabels: [Int] {
+        guard guidance != nil, let null = network.configuration.nullClass else { return labels }
+        return labels + labels.map { _ in null }
+    }
+}
