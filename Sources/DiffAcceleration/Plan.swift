@@ -24,7 +24,7 @@ public struct Plan: Sendable {
     public init(_ entries: [any PlanEntry] = []) { self.entries = entries }
 
     /// Every method a plan can name. A new method is added here and nowhere else.
-    static let methods: [any PlanEntry.Type] = [DepthPlan.self, LayerCachePlan.self]
+    static let methods: [any PlanEntry.Type] = [DepthPlan.self, KVCachePlan.self, LayerCachePlan.self]
 
     /// The names of all methods.
     public static var methodNames: [String] { methods.map { $0.method } }

@@ -26,6 +26,9 @@ public final class Workspace {
         self.isVirtual = isVirtual
     }
 
+    /// What the blocks are charged to.
+    public var memoryBudget: MemoryBudget? { budget }
+
     /// Set while a pass has fewer rows than the largest one: tensors then take the blocks that a pass of `capacity` rows would.
     /// Otherwise every number of rows would have blocks of its own, and all of them together many times the memory of one pass.
     private var stretch = (rows: 1, capacity: 1)

@@ -19,6 +19,7 @@ struct DiffAccelCommand: ParsableCommand {
         version: "diffaccel \(Library.version)",
         subcommands: [
             InfoCommand.self, SampleCommand.self, BenchCommand.self, PlanCommand.self, DemoCommand.self,
+            GenerateCommand.self, TokenizeCommand.self,
         ])
 
     static func main() {

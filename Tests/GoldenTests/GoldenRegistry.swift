@@ -8,6 +8,7 @@ struct GoldenCheck: Sendable {
 
     /// All families. A new one is added here, with a file of its own.
     static let all = [
+        GoldenCheck(prefix: "dkv", run: GoldenMasked.check),
         GoldenCheck(prefix: "l2c_dit", run: GoldenDiT.check),
         GoldenCheck(prefix: "l2c_dit_diffusers", run: GoldenDiTDiffusers.check),
         GoldenCheck(prefix: "l2c_dit_eps", run: GoldenDiTEps.check),
