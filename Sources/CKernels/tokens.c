@@ -53,7 +53,9 @@ static int descending(const void *a, const void *b) {
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-static size_t row_bytes(int64_t n) { return (size_t)ck_round_up(2 * n, 16) * sizeof(float) + (size_t)ck_round_up(n, 16) * sizeof(entry); }
+static size_t row_bytes(int64_t n) {
+    return (size_t)ck_round_up(2 * n, 16) * sizeof(float) + (size_t)ck_round_up(n, 16) * sizeof(entry);
+}
 
 /* Heapsort: qsort may allocate, and may end the process when it cannot. */
 static void sift(entry *e, int64_t root, int64_t count) {

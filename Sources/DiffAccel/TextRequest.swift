@@ -1,5 +1,4 @@
 import DiffSampling
-public import DiffTensor
 
 /// A request to a language model: prompts as tokens, and how their continuations are decoded. Use ``Model/tokenizer`` to make tokens of
 /// text.
@@ -31,6 +30,9 @@ public struct TextRequest: Sendable {
     public var forbidsMask = true
     /// Whether tokens that end a text are never chosen (`logits_eos_inf`), or only when nothing else is left to reveal.
     public var forbidsEnd = false, delaysEnd = false
+
+    /// More tokens than this, prompts and texts together, are refused.
+    public static var maxTokens: Int { MaskedCommon.maxPlaces }
 
     /// A request for continuations of these prompts.
     public init(prompts: [[Int]]) { self.prompts = prompts }

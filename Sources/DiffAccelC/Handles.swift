@@ -14,6 +14,7 @@ enum HandleTable {
         case plan = 0b100010
         case session = 0b100011
         case result = 0b100100
+        case tokenizer = 0b100111
 
         var name: String {
             switch self {
@@ -21,6 +22,7 @@ enum HandleTable {
             case .plan: "plan"
             case .session: "session"
             case .result: "result"
+            case .tokenizer: "tokenizer"
             }
         }
     }

@@ -68,7 +68,9 @@ import Testing
             (.prefix, false, nil), (.dual, false, nil), (.prefill, true, nil), (.pd, true, nil),
         ] as [(KVCachePlan.Variant, Bool, String?)] {
             let model = try model { $0.isDream = isDream }
-            let result = try generate(model, Plan([try KVCachePlan(variant, refresh: 4, window: 1)])) { $0.order = order }
+            let result = try generate(model, Plan([try KVCachePlan(variant, refresh: 4, window: 1)])) {
+                $0.order = order
+            }
             let fed = result.statistics.steps.reduce(0) { $0 + $1.fedRows }
             #expect(fed < 12 * 17, "\(variant) on \(isDream ? "Dream" : "LLaDA") fed \(fed)")
             #expect(result.tokens[0].allSatisfy { $0 >= 0 && $0 < 60 })

@@ -76,7 +76,8 @@ import Testing
     }
 
     @Test(arguments: [
-        #"{"method":"dkv","variant":"decode","refresh":8}"#, #"{"method":"dkv","variant":"greedy","refresh":2,"window":4}"#,
+        #"{"method":"dkv","variant":"decode","refresh":8}"#,
+        #"{"method":"dkv","variant":"greedy","refresh":2,"window":4}"#,
         #"{"method":"dkv","variant":"pd","refresh":4,"shift":"un_right"}"#, #"{"method":"dkv","variant":"prefill"}"#,
         #"{"method":"dkv","variant":"dual"}"#,
     ])

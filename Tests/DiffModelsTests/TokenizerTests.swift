@@ -19,7 +19,9 @@ import Testing
             let text = String(Unicode.Scalar(UInt32(scalar))!)
             entries.append("\"\(text == "\"" || text == "\\" ? "\\" + text : text)\":\(byte)")
         }
-        for (index, token) in ["he", "ll", "hell", "hello", "Ġhello"].enumerated() { entries.append("\"\(token)\":\(256 + index)") }
+        for (index, token) in ["he", "ll", "hell", "hello", "Ġhello"].enumerated() {
+            entries.append("\"\(token)\":\(256 + index)")
+        }
         return """
             {"model":{"type":"BPE","vocab":{\(entries.joined(separator: ","))\(vocabulary)},"merges":\(merges)\(extra)},
              "added_tokens":[\(added)],"pre_tokenizer":\(pre)}
@@ -66,7 +68,8 @@ import Testing
             (#"[a-c\]x]+|[^a-c]"#, "ab]xq", ["ab]x", "q"]),
             (#"a*?b"#, "aab", ["aab"]),
         ] {
-            let pre = #"{"type":"Sequence","pretokenizers":[{"type":"Split","behavior":"Isolated","pattern":{"Regex":\#(quoted(pattern))}},{"type":"ByteLevel","add_prefix_space":false,"use_regex":false}]}"#
+            let pre =
+                #"{"type":"Sequence","pretokenizers":[{"type":"Split","behavior":"Isolated","pattern":{"Regex":\#(quoted(pattern))}},{"type":"ByteLevel","add_prefix_space":false,"use_regex":false}]}"#
             let tokenizer = try tokenizer(json(pre: pre))
             #expect(try words(tokenizer, text) == want, "\(pattern)")
         }
@@ -97,16 +100,20 @@ import Testing
         #expect(throws: DiffError.self) { _ = try tokenizer(text) }
     }
 
-    @Test(arguments: ["(", ")", "[", "a{", "a{3,1}", "a{99999}", "*", "\\", "\\p{Greek}", "(?<x>a)", "(?=a)*", "[z-a]", "\\q"])
+    @Test(arguments: [
+        "(", ")", "[", "a{", "a{3,1}", "a{99999}", "*", "\\", "\\p{Greek}", "(?<x>a)", "(?=a)*", "[z-a]", "\\q",
+    ])
     func badPatternsAreRefused(_ pattern: String) {
-        let pre = #"{"type":"Sequence","pretokenizers":[{"type":"Split","behavior":"Isolated","pattern":{"Regex":\#(quoted(pattern))}},{"type":"ByteLevel"}]}"#
+        let pre =
+            #"{"type":"Sequence","pretokenizers":[{"type":"Split","behavior":"Isolated","pattern":{"Regex":\#(quoted(pattern))}},{"type":"ByteLevel"}]}"#
         #expect(throws: DiffError.self) { _ = try tokenizer(json(pre: pre)) }
     }
 
     /// What makes other engines run for years ends with a status.
     @Test func evilPatternsEnd() throws {
         for pattern in ["(a+)+b", "(a|aa)+$b", "(a*)*b", "(?:)*"] {
-            let pre = #"{"type":"Sequence","pretokenizers":[{"type":"Split","behavior":"Isolated","pattern":{"Regex":\#(quoted(pattern))}},{"type":"ByteLevel","add_prefix_space":false}]}"#
+            let pre =
+                #"{"type":"Sequence","pretokenizers":[{"type":"Split","behavior":"Isolated","pattern":{"Regex":\#(quoted(pattern))}},{"type":"ByteLevel","add_prefix_space":false}]}"#
             let tokenizer = try tokenizer(json(pre: pre))
             _ = try? tokenizer.encode(String(repeating: "a", count: 2000))
         }

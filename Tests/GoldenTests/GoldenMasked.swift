@@ -16,7 +16,8 @@ enum GoldenMasked {
 
     static func check(_ fixture: GoldenFixture, _ report: inout GoldenReport) throws {
         let configuration = try LanguageConfiguration(fixture.config.object("model"))
-        let checkpoint = try Checkpoint.open(path: fixture.path, config: .object(fixture.config.object("model").members))
+        let checkpoint = try Checkpoint.open(
+            path: fixture.path, config: .object(fixture.config.object("model").members))
         let model = try LanguageModel(configuration, checkpoint.weights())
         try forward(fixture, model, &report)
         for (index, settings) in try fixture.config.objects("runs").enumerated() {
@@ -71,7 +72,8 @@ struct GoldenMaskedRun {
         (batch, promptLength) = (shape[0], shape[1])
         let tokens = try fixture.integers("\(name).prompt")
         let padding =
-            fixture.has("\(name).attention_mask") ? try fixture.integers("\(name).attention_mask") : tokens.map { _ in 1 }
+            fixture.has("\(name).attention_mask")
+            ? try fixture.integers("\(name).attention_mask") : tokens.map { _ in 1 }
         let (rows, width) = (shape[0], shape[1])
         prompts = (0..<rows).map { row in
             MaskedPrompt(

@@ -19,7 +19,8 @@ struct LanguageSampling: FamilySampling {
         }
         guard (1...SampleRequest.maxSamples).contains(text.prompts.count) else {
             throw DiffError(
-                .invalidArgument, "a request needs 1...\(SampleRequest.maxSamples) prompts, found \(text.prompts.count)")
+                .invalidArgument, "a request needs 1...\(SampleRequest.maxSamples) prompts, found \(text.prompts.count)"
+            )
         }
         for (prompt, tokens) in text.prompts.numbered {
             for (position, token) in tokens.numbered where token < 0 || token >= c.vocabulary {
@@ -30,7 +31,8 @@ struct LanguageSampling: FamilySampling {
             if Checked.sum(tokens.count, text.length) > c.trainedLength {
                 Log.write(
                     .warning,
-                    "prompt \(prompt) and its text are longer than the \(c.trainedLength) tokens the model was made for")
+                    "prompt \(prompt) and its text are longer than the \(c.trainedLength) tokens the model was made for"
+                )
             }
         }
         guard text.seeds.isEmpty || text.seeds.count == text.prompts.count else {

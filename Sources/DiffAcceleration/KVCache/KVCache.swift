@@ -60,7 +60,8 @@ public final class KVCache: Acceleration {
                 state.finished = state.finishedAtStart
                 return
             }
-            let out = plan.variant == .prefill || (isRefresh && plan.variant == .pd) ? state.finishedAtStart : state.finished
+            let out =
+                plan.variant == .prefill || (isRefresh && plan.variant == .pd) ? state.finishedAtStart : state.finished
             if !isRefresh || plan.variant != .decode { keep(&fed) { !(out.at($0) ?? false) } }
             state.finished = finished(masked)
         }

@@ -40,7 +40,8 @@ struct BytePairModel: Sendable {
         for (rank, merge) in merges.numbered {
             let (left, right) = (Array(merge.0.utf8), Array(merge.1.utf8))
             guard let a = ids[left], let b = ids[right], let joined = ids[left + right] else {
-                throw DiffError(.format, "merge \(rank): \"\(merge.0)\" and \"\(merge.1)\" or both together are no tokens")
+                throw DiffError(
+                    .format, "merge \(rank): \"\(merge.0)\" and \"\(merge.1)\" or both together are no tokens")
             }
             // A pair that is there twice: the later entry counts, as in the published readers.
             table.put(Merge(rank: rank, token: joined), for: Self.key(a, b))
@@ -80,7 +81,9 @@ struct BytePairModel: Sendable {
                 pieces.append(Piece(token: token, bytes: 1))
                 unknownIsOpen = false
             } else if let tokens = fallback(byte) {
-                for (position, token) in tokens.numbered { pieces.append(Piece(token: token, bytes: position == 0 ? 1 : 0)) }
+                for (position, token) in tokens.numbered {
+                    pieces.append(Piece(token: token, bytes: position == 0 ? 1 : 0))
+                }
                 unknownIsOpen = false
             } else if let unknown {
                 if unknownIsOpen, fusesUnknown, let last = pieces.indices.last {
@@ -133,7 +136,8 @@ struct BytePairModel: Sendable {
             let left = entry.position
             // What was joined meanwhile no longer is what the entry speaks of.
             guard let a = pieces.at(left), a.token >= 0, let right = next.at(left), let b = pieces.at(right),
-                let merge = merges[Self.key(a.token, b.token)], merge.token == entry.token, pieces.indices.contains(left),
+                let merge = merges[Self.key(a.token, b.token)], merge.token == entry.token,
+                pieces.indices.contains(left),
                 pieces.indices.contains(right)
             else { continue }
             pieces[left] = Piece(token: merge.token, bytes: a.bytes &+ b.bytes)

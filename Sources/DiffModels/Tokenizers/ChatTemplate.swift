@@ -23,7 +23,8 @@ public enum ChatTemplate: String, Sendable, CaseIterable {
         case .llada:
             var text = "<|startoftext|>"
             for message in messages {
-                text += "<|start_header_id|>\(message.role)<|end_header_id|>\n\n\(Self.trimmed(message.content))<|eot_id|>"
+                text +=
+                    "<|start_header_id|>\(message.role)<|end_header_id|>\n\n\(Self.trimmed(message.content))<|eot_id|>"
             }
             return asksForAnswer ? text + "<|start_header_id|>assistant<|end_header_id|>\n\n" : text
         case .dream:

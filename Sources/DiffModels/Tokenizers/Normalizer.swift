@@ -1,6 +1,6 @@
-@_spi(_Unicode) import Swift
 import DiffCheckpoint
 import DiffTensor
+@_spi(_Unicode) import Swift
 
 /// What a tokenizer does to a text before it is cut: nothing, or composing characters (NFC).
 enum Normalizer: Sendable {
@@ -37,7 +37,9 @@ enum Normalizer: Sendable {
     /// `text` normalised. Compositions never reach across characters, so unchanged ones keep their places.
     func apply(_ text: ArraySlice<UInt32>) -> Text {
         // Below U+0300 nothing composes and nothing decomposes.
-        guard case .nfc = self, text.contains(where: { $0 >= 0x300 }) else { return Text(scalars: Array(text), origins: nil) }
+        guard case .nfc = self, text.contains(where: { $0 >= 0x300 }) else {
+            return Text(scalars: Array(text), origins: nil)
+        }
         var string = String.UnicodeScalarView()
         for value in text { if let scalar = Unicode.Scalar(value) { string.append(scalar) } }
         var out = Text(scalars: [], origins: [])

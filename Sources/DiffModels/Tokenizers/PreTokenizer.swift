@@ -45,7 +45,9 @@ struct PreTokenizer: Sendable {
         guard depth < 8, stages.count < 64 else { throw DiffError(.format, "\(json.place): too many stages") }
         switch try json.string("type") {
         case "Sequence":
-            for part in try json.objects("pretokenizers").each { try read(part, &stages, &isByteLevel, depth: depth &+ 1) }
+            for part in try json.objects("pretokenizers").each {
+                try read(part, &stages, &isByteLevel, depth: depth &+ 1)
+            }
         case "ByteLevel":
             isByteLevel = true
             if try json.bool("add_prefix_space", default: true) {

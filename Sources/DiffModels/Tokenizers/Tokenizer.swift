@@ -66,7 +66,8 @@ public final class Tokenizer: Sendable {
     public func encode(_ text: String, addsSpecial: Bool = false) throws(DiffError) -> [Token] {
         guard text.utf8.count <= Self.maxTextBytes else {
             throw DiffError(
-                .invalidArgument, "a text of \(text.utf8.count) bytes; at most \(Self.maxTextBytes) are encoded at once")
+                .invalidArgument, "a text of \(text.utf8.count) bytes; at most \(Self.maxTextBytes) are encoded at once"
+            )
         }
         var source = SourceText(text)
         var tokens: [Token] = []

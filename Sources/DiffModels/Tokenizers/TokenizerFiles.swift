@@ -36,7 +36,8 @@ extension Tokenizer {
         guard try model.string("type", default: "BPE") == "BPE" else {
             throw model.error("type", "only BPE is supported")
         }
-        for key in ["continuing_subword_prefix", "end_of_word_suffix"] where try !model.string(key, default: "").isEmpty {
+        for key in ["continuing_subword_prefix", "end_of_word_suffix"] where try !model.string(key, default: "").isEmpty
+        {
             throw DiffError(.unsupported, "\(model.place): \(key) must be empty")
         }
         guard try model.number("dropout", in: 0...1, default: 0) == 0 else {
@@ -67,7 +68,8 @@ extension Tokenizer {
         var merges: [(String, String)] = []
         for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: true).enumerated() {
             if number == 0, line.hasPrefix("#version") { continue }
-            merges.append(try Self.pair(String(line.last == "\r" ? line.dropLast() : line), "merges.txt: line \(number + 1)"))
+            merges.append(
+                try Self.pair(String(line.last == "\r" ? line.dropLast() : line), "merges.txt: line \(number + 1)"))
         }
         var entries: [AddedTokens.Entry] = []
         if let added = try config?.optionalObject("added_tokens_decoder") {

@@ -14,7 +14,9 @@ struct TokenReader {
     }
 
     /// Logits of `count` rows of `states` from `start` on; under guidance combined with those of the twins.
-    private func logits(_ states: Tensor, _ start: Int, _ count: Int, twins: Int, _ run: Run) throws(DiffError) -> Tensor {
+    private func logits(_ states: Tensor, _ start: Int, _ count: Int, twins: Int, _ run: Run) throws(DiffError)
+        -> Tensor
+    {
         let own = try network.logits(run.gatherRows(states, Array(start..<(start &+ count))), run)
         guard guidance > 0 else {
             run.forbid(forbidden, in: own)

@@ -26,7 +26,9 @@ struct GenerateCommand: ParsableCommand {
     @Flag(help: "The prompt is what a user says to an instruction-tuned model.")
     var chat = false
 
-    @Option(help: ArgumentHelp(NamedPlan.help + " dkv:VARIANT[:REFRESH[:WINDOW]] caches keys and values.", valueName: "plan"))
+    @Option(
+        help: ArgumentHelp(
+            NamedPlan.help + " dkv:VARIANT[:REFRESH[:WINDOW]] caches keys and values.", valueName: "plan"))
     var plan: String?
 
     @OptionGroup(title: "Decoding") var decoding: DecodingOptionGroup

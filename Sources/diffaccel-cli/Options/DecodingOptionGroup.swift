@@ -12,7 +12,9 @@ struct DecodingOptionGroup: ParsableArguments {
     @Option(help: "LLaDA: tokens of a block (default: all in one).")
     var block: Int?
 
-    @Option(help: "What is revealed first. LLaDA: low_confidence, random; Dream: entropy, maskgit_plus, topk_margin, origin.")
+    @Option(
+        help:
+            "What is revealed first. LLaDA: low_confidence, random; Dream: entropy, maskgit_plus, topk_margin, origin.")
     var order: String?
 
     @Option(help: "LLaDA: reveal everything of at least this probability.")

@@ -12,12 +12,14 @@ from diffaccel import _ffi, errors
 
 HEADER = ROOT / "include" / "diffaccel.h"
 CODE = re.sub(r"/\*.*?\*/", " ", HEADER.read_text(), flags=re.S)
-HANDLES = {"da_model", "da_plan", "da_session", "da_result"}
+HANDLES = {"da_model", "da_plan", "da_session", "da_result", "da_tokenizer"}
 SCALARS = {"int32_t": ctypes.c_int32, "uint32_t": ctypes.c_uint32, "int64_t": ctypes.c_int64,
            "uint64_t": ctypes.c_uint64, "size_t": ctypes.c_size_t, "double": ctypes.c_double, "float": ctypes.c_float}
 STRUCTS = {"da_tensor": _ffi.Tensor, "da_model_options": _ffi.ModelOptions, "da_forward_options": _ffi.ForwardOptions,
-           "da_session_options": _ffi.SessionOptions, "da_event": _ffi.Event, "da_request": _ffi.Request}
-CALLBACKS = {"da_event_callback": _ffi.EventCallback, "da_log_callback": _ffi.LogCallback}
+           "da_session_options": _ffi.SessionOptions, "da_event": _ffi.Event, "da_request": _ffi.Request,
+           "da_text_event": _ffi.TextEvent, "da_text_request": _ffi.TextRequest}
+CALLBACKS = {"da_event_callback": _ffi.EventCallback, "da_log_callback": _ffi.LogCallback,
+             "da_text_callback": _ffi.TextCallback}
 
 
 def declared():
@@ -76,7 +78,8 @@ def test_library_exports(name):
 def test_struct_members(name):
     body = re.search(rf"typedef struct {name} \{{(.*?)\}} {name};", CODE, flags=re.S).group(1)
     members = re.findall(r"(\w+)\s*(?:\[\w+\])?\s*;", body)
-    assert [field[0] for field in STRUCTS[name]._fields_] == members
+    # "pass" is a word of Python's.
+    assert [field[0].rstrip("_") for field in STRUCTS[name]._fields_] == members
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")

@@ -75,7 +75,11 @@ struct PatternParser {
         var node = node
         while true {
             let bounds: (Int, Int?)
-            if take("*") { bounds = (0, nil) } else if take("+") { bounds = (1, nil) } else if take("?") {
+            if take("*") {
+                bounds = (0, nil)
+            } else if take("+") {
+                bounds = (1, nil)
+            } else if take("?") {
                 bounds = (0, 1)
             } else if peek("{"), let counts = try counts() {
                 bounds = counts
