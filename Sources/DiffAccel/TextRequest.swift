@@ -1,4 +1,5 @@
 import DiffSampling
+import DiffTensor
 
 /// A request to a language model: prompts as tokens, and how their continuations are decoded. Use ``Model/tokenizer`` to make tokens of
 /// text.

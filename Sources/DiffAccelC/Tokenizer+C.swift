@@ -19,7 +19,7 @@ public func da_tokenizer_load(
 ) -> Int32 {
     boundary { () throws(DiffError) in
         try unsafe store(tokenizer) { () throws(DiffError) in
-            try Tokenizer(contentsOf: unsafe requiredText(path, "path"))
+            try unsafe Tokenizer(contentsOf: requiredText(path, "path"))
         }
     }
 }
@@ -115,7 +115,7 @@ private func bytes(
     guard count >= 0, count <= limit, unsafe pointer != nil || count == 0 else {
         throw DiffError(.invalidArgument, "\(name): 0...\(limit) bytes, found \(count), or a null pointer")
     }
-    return unsafe UnsafeRawBufferPointer(start: pointer, count: unsafe pointer == nil ? 0 : count)
+    return unsafe UnsafeRawBufferPointer(start: pointer, count: pointer == nil ? 0 : count)
 }
 
 /// `count` integers of the caller's, copied.

@@ -129,7 +129,7 @@ import Testing
 
     @Test func mistakesAreRefused() throws {
         let (llada, dream) = (try model(), try model { $0.isDream = true })
-        func refused(_ model: Model, _ plan: Plan = Plan(), _ change: (inout TextRequest) -> Void) {
+        func refused(_ model: Model, _ plan: Plan = Plan(), _ change: @escaping (inout TextRequest) -> Void) {
             #expect(throws: DiffError.self) { _ = try generate(model, plan, change) }
         }
         refused(llada) { $0.prompts = [] }

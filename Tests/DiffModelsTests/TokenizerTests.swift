@@ -105,7 +105,7 @@ import Testing
     ])
     func badPatternsAreRefused(_ pattern: String) {
         let pre =
-            #"{"type":"Sequence","pretokenizers":[{"type":"Split","behavior":"Isolated","pattern":{"Regex":\#(quoted(pattern))}},{"type":"ByteLevel"}]}"#
+            #"{"type":"Sequence","pretokenizers":[{"type":"Split","behavior":"Isolated","pattern":{"Regex":\#(quoted(pattern))}},{"type":"ByteLevel","add_prefix_space":false}]}"#
         #expect(throws: DiffError.self) { _ = try tokenizer(json(pre: pre)) }
     }
 

@@ -84,18 +84,9 @@ import Testing
                         Array(queries[pass].doubles[(row * width)..<((row + 1) * width)]), place - slots[slot].padding,
                         headDim, Double(base))
                     for head in 0..<heads {
-                        let seen = (slots[slot].padding..<slots[slot].length).map { $0 }
                         let at = head / group * headDim
-                        let scores = seen.map { p in
-                            (0..<headDim).reduce(0.0) { $0 + q[head * headDim + $1] * keys[slot][p]![at + $1] }
-                                / Double(headDim).squareRoot()
-                        }
-                        let weights = scores.map { exp($0 - scores.max()!) }
-                        let sum = weights.reduce(0, +)
-                        for d in 0..<headDim {
-                            expected.append(
-                                zip(seen, weights).reduce(0) { $0 + $1.1 * values[slot][$1.0]![at + d] } / sum)
-                        }
+                        let query = Array(q[(head * headDim)..<((head + 1) * headDim)])
+                        expected += attention(query, slots[slot], keys[slot], values[slot], at)
                     }
                     row += 1
                 }
@@ -116,6 +107,24 @@ import Testing
             }
             throw DiffError(.internal, "no pass")
         }
+    }
+
+    /// One head of one query over all places of a slot; its keys and values begin at `at`.
+    private func attention(
+        _ query: [Double], _ slot: KeyValueMemory.Slot, _ keys: [Int: [Double]], _ values: [Int: [Double]], _ at: Int
+    ) -> [Double] {
+        var weights: [Double] = []
+        for place in slot.padding..<slot.length {
+            var score = 0.0
+            for (d, q) in query.enumerated() { score += q * (keys[place]?[at + d] ?? 0) }
+            weights.append(exp(score / Double(query.count).squareRoot()))
+        }
+        let sum = weights.reduce(0, +)
+        var out = query.map { _ in 0.0 }
+        for (weight, place) in zip(weights, slot.padding..<slot.length) {
+            for d in out.indices { out[d] += weight / sum * (values[place]?[at + d] ?? 0) }
+        }
+        return out
     }
 
     private func turned(_ x: [Double], _ position: Int, _ headDim: Int, _ base: Double) -> [Double] {
@@ -163,7 +172,7 @@ import Testing
     func argmaxAndItsProbability(_ n: Int) throws {
         var numbers = Numbers(UInt64(n))
         let x = try numbers.tensor([1, 5, n], scale: 4)
-        let choice = try unsafe run.chooseTokens(x, noise: nil, temperature: 0)
+        let choice = try run.chooseTokens(x, noise: nil, temperature: 0)
         for row in 0..<5 {
             let values = Array(x.doubles[(row * n)..<((row + 1) * n)])
             let token = values.firstIndex(of: values.max()!)!
@@ -174,8 +183,8 @@ import Testing
 
     @Test func theLowestOfEqualsWins() throws {
         let x = try Tensor([1, 7, 7, 0, 7, -.infinity], Shape(1, 1, 6))
-        #expect(try unsafe run.chooseTokens(x, noise: nil, temperature: 0).tokens == [1])
-        let race = try unsafe run.raceTokens(
+        #expect(try run.chooseTokens(x, noise: nil, temperature: 0).tokens == [1])
+        let race = try run.raceTokens(
             x, noise: nil, temperature: 0, topP: 1, topK: 0, confidence: .margin)
         #expect(race.tokens == [1])
         #expect(race.confidences == [0])
@@ -184,9 +193,9 @@ import Testing
     @Test func whatIsNotFiniteIsAnError() throws {
         for bad in [Float.nan, .infinity] {
             let x = try Tensor([1, bad, 2], Shape(1, 1, 3))
-            #expect(throws: DiffError.self) { _ = try unsafe run.chooseTokens(x, noise: nil, temperature: 0) }
+            #expect(throws: DiffError.self) { _ = try run.chooseTokens(x, noise: nil, temperature: 0) }
             #expect(throws: DiffError.self) {
-                _ = try unsafe run.raceTokens(x, noise: nil, temperature: 1, topP: 0.9, topK: 2, confidence: .entropy)
+                _ = try run.raceTokens(x, noise: nil, temperature: 1, topP: 0.9, topK: 2, confidence: .entropy)
             }
         }
     }
@@ -219,7 +228,7 @@ import Testing
                 case .entropy: p.reduce(0) { $0 + ($1 > 0 ? $1 * log($1 + 1e-10) : 0) }
                 }
             let choice = try noise.withUnsafeBufferPointer {
-                try unsafe run.raceTokens(
+                try run.raceTokens(
                     x, noise: $0.baseAddress, temperature: Float(temperature), topP: Float(topP), topK: topK,
                     confidence: confidence)
             }

@@ -1,6 +1,6 @@
 import DiffCheckpoint
-import DiffModels
-import DiffTensor
+public import DiffModels
+public import DiffTensor
 
 /// LLaDA: LLaDA-8B, LLaDA-1.5, iLLaDA.
 struct LLaDAFamily: LanguageFamily {

@@ -162,14 +162,17 @@ public struct MaskedDecoding: Sendable {
         _ plan: PassPlan, _ rows: [Row], _ states: Tensor, _ network: MaskedNetwork, _ noise: inout DecodingNoise,
         _ run: Run
     ) throws(DiffError) -> [ChosenToken] {
+        let most = Checked.multiply(common.length, prompts.count) ?? .max
         switch rule {
         case .llada(let options):
-            return try TokenReader(network, guidance: options.guidance, forbidden: options.common.forbidden)
-                .gumbel(plan, states, temperature: options.temperature, &noise, run)
+            let reader = TokenReader(
+                network, guidance: options.guidance, forbidden: common.forbidden, isNoisy: options.temperature > 0,
+                most: most)
+            return try reader.gumbel(plan, states, temperature: options.temperature, &noise, run)
         case .dream(let options):
-            let sources = plan.sources(rows)
-            return try TokenReader(network, guidance: 0, forbidden: options.common.forbidden)
-                .race(plan, sources, states, options, &noise, run)
+            let reader = TokenReader(
+                network, guidance: 0, forbidden: common.forbidden, isNoisy: options.temperature > 0, most: most)
+            return try reader.race(plan, plan.sources(rows), states, options, &noise, run)
         }
     }
 }

@@ -5,12 +5,13 @@ struct TokenReader {
     private let network: MaskedNetwork
     private let guidance: Double
     private let forbidden: [Int]
-
     /// Rows that go through the head together; with noise fewer, since noise takes as much again.
-    private static let rows = 64, noisyRows = 16
+    private let rows: Int
 
-    init(_ network: MaskedNetwork, guidance: Double, forbidden: [Int]) {
+    /// A reader for at most `most` rows in one pass.
+    init(_ network: MaskedNetwork, guidance: Double, forbidden: [Int], isNoisy: Bool, most: Int) {
         (self.network, self.guidance, self.forbidden) = (network, guidance, forbidden)
+        rows = max(1, min(isNoisy ? 16 : 64, most))
     }
 
     /// Logits of `count` rows of `states` from `start` on; under guidance combined with those of the twins.
@@ -31,13 +32,14 @@ struct TokenReader {
         return guided
     }
 
+    /// Calls `body` with the start and the count of each few of `total` rows; all take the blocks of a full few.
     private func withChunks(
-        _ total: Int, _ size: Int, _ body: (Int, Int) throws(DiffError) -> Void
+        _ total: Int, _ run: Run, _ body: (Int, Int) throws(DiffError) -> Void
     ) throws(DiffError) {
         var start = 0
         while start < total {
-            let count = min(size, total &- start)
-            try body(start, count)
+            let count = min(rows, total &- start)
+            try run.workspace.stretched(count, to: rows) { () throws(DiffError) in try body(start, count) }
             start &+= count
         }
     }
@@ -49,7 +51,7 @@ struct TokenReader {
         let total = plan.candidates
         var chosen: [ChosenToken] = []
         guard temperature > 0 else {
-            try withChunks(total, Self.rows) { (start, count) throws(DiffError) in
+            try withChunks(total, run) { (start, count) throws(DiffError) in
                 let logits = try logits(states, start, count, twins: total, run)
                 append(try unsafe run.chooseTokens(logits, noise: nil, temperature: 0), to: &chosen)
             }
@@ -65,9 +67,9 @@ struct TokenReader {
         }
         let vocabulary = network.vocabulary
         var next = 0
-        try withChunks(total, Self.noisyRows) { (start, count) throws(DiffError) in
+        try withChunks(total, run) { (start, count) throws(DiffError) in
             let logits = try logits(states, start, count, twins: total, run)
-            let block = try run.workspace.block(count &* vocabulary &* 8)
+            let block = try run.workspace.block(rows &* vocabulary &* 8)
             let values = unsafe block.base?.assumingMemoryBound(to: Double.self)
             var row = 0
             while let draw = draws.at(next), row < count {
@@ -102,11 +104,11 @@ struct TokenReader {
         let vocabulary = network.vocabulary
         let isNoisy = options.temperature > 0
         var chosen: [ChosenToken] = []
-        try withChunks(sources.count, isNoisy ? Self.noisyRows : Self.rows) { (start, count) throws(DiffError) in
+        try withChunks(sources.count, run) { (start, count) throws(DiffError) in
             let logits = try network.logits(
                 run.gatherRows(states, Array(sources.dropFirst(start).prefix(count))), run)
             run.forbid(forbidden, in: logits)
-            let block = isNoisy ? try run.workspace.block(count &* vocabulary &* 4) : nil
+            let block = isNoisy ? try run.workspace.block(rows &* vocabulary &* 4) : nil
             let values = unsafe block?.base?.assumingMemoryBound(to: Float.self)
             if let values = unsafe values, !run.isDry {
                 for row in Indices(below: count) {

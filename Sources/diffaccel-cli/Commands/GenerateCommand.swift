@@ -90,7 +90,8 @@ struct GenerateCommand: ParsableCommand {
 
     private func write(_ result: SampleResult, _ model: Model, _ plan: NamedPlan) throws(DiffError) {
         let statistics = result.statistics
-        let tokenizer: Tokenizer? = tokens.isEmpty ? try model.tokenizer : try? model.tokenizer
+        var tokenizer = try? model.tokenizer
+        if tokens.isEmpty { tokenizer = try model.tokenizer }
         let texts = result.tokens.map { tokens in
             tokenizer.map { $0.decode(model.textTokens(tokens)) }
                 ?? tokens.map(String.init).joined(separator: ",")
