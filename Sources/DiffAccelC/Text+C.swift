@@ -122,8 +122,8 @@ private struct TextHost {
                     unsafe raw.struct_size = UInt32(MemoryLayout<da_text_event>.stride)
                     unsafe (raw.pass, raw.passes) = (Int32(clamping: event.step), Int32(clamping: event.steps))
                     unsafe raw.prompt = Int32(clamping: text.prompt)
-                    unsafe (raw.canvas, raw.canvas_count) = unsafe (canvas.baseAddress, canvas.count)
-                    unsafe (raw.revealed, raw.revealed_count) = unsafe (revealed.baseAddress, revealed.count)
+                    unsafe (raw.canvas, raw.canvas_count) = (canvas.baseAddress, canvas.count)
+                    unsafe (raw.revealed, raw.revealed_count) = (revealed.baseAddress, revealed.count)
                     unsafe (raw.fed, raw.seconds) = (Int64(text.fed), event.seconds)
                     return unsafe callback(user, &raw) == 0
                 }

@@ -1,6 +1,6 @@
 import DiffCheckpoint
 public import DiffModels
-public import DiffTensor
+import DiffTensor
 
 /// LLaDA: LLaDA-8B, LLaDA-1.5, iLLaDA.
 struct LLaDAFamily: LanguageFamily {
