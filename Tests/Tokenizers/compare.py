@@ -52,7 +52,7 @@ def line(rng):
             parts.append(rng.choice(["<|endoftext|>", "<|mask|>", "<|im_start|>", "<tool>", "<|end", "  <|pad|>  "]))
         if rng.random() < 0.8:
             parts.append(" ")
-    return "".join(parts)
+    return "".join(parts).replace("\0", "")  # JSON with NULs is not read
 
 
 def trained(name, lines):

@@ -58,9 +58,11 @@ struct ScalarSet: Sendable {
         return false
     }
 
+    /// What `\w` means: letters (numerals that are letters too), marks, digits, connectors, and the two joiners.
     private static func isWord(_ scalar: UInt32) -> Bool {
         let bits = category(scalar)
-        return bits & (letters | marks) != 0 || bits & (names["Nd"] ?? 0) != 0 || bits & (names["Pc"] ?? 0) != 0
+        return bits & (letters | marks | digits | connectors) != 0 || scalar == 0x200c || scalar == 0x200d
+            || Unicode.Scalar(scalar)?.properties.isAlphabetic ?? false
     }
 
     /// The scalars that differ from `scalar` in case only, by simple mappings.
@@ -97,6 +99,7 @@ struct ScalarSet: Sendable {
         "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn",
     ]
     private static let letters: UInt32 = 0b11111, marks: UInt32 = 0b111 << 5
+    private static let digits: UInt32 = 1 << 8, connectors: UInt32 = 1 << 11
 
     /// Bits of a category by its one or two letters.
     static let names: [String: UInt32] = {
