@@ -20,10 +20,10 @@ SIZES = dict(d_model=4096, n_heads=32, n_kv_heads=32, mlp_hidden_size=12288, voc
 SMALL = dict(d_model=512, n_heads=8, n_kv_heads=8, mlp_hidden_size=1536, vocab_size=8192, embedding_size=8192)
 PLANS = {
     "plain": None,
-    "decode, refresh 8": {"method": "dkv", "variant": "decode", "refresh": 8},
-    "greedy, refresh 2, window 4": {"method": "dkv", "variant": "greedy", "refresh": 2, "window": 4},
-    "prefix": {"method": "dkv", "variant": "prefix"},
-    "dual": {"method": "dkv", "variant": "dual"},
+    "decode, refresh 8": {"variant": "decode", "refresh": 8},
+    "greedy, refresh 2, window 4": {"variant": "greedy", "refresh": 2, "window": 4},
+    "prefix": {"variant": "prefix"},
+    "dual": {"variant": "dual"},
 }
 
 
@@ -83,7 +83,7 @@ def main():
     for turn in range(options.repeat):
         for plan in (list(PLANS) if turn % 2 == 0 else list(reversed(PLANS))):
             entry = PLANS[plan]
-            session = model.session(plan=diffaccel.Plan(entry) if entry else None, threads=options.threads)
+            session = model.session(plan=diffaccel.Plan(dkv=entry) if entry else None, threads=options.threads)
             order = "random" if plan.startswith("greedy") else "low_confidence"
             result = session.generate(prompt, order=order, **request)
             stats = result.stats

@@ -331,8 +331,8 @@ int32_t da_chat_render(const char *family, const char *messages, size_t length, 
 /* What a callback is told of one text after each pass. All pointers are valid during the call. */
 typedef struct da_text_event {
     uint32_t struct_size;
-    int32_t pass;               /* passes done over the batch, 1...passes */
-    int32_t passes;             /* how many there will be at most */
+    int32_t step;               /* passes done over the batch, 1...steps */
+    int32_t steps;              /* how many there will be at most */
     int32_t prompt;             /* number of the text */
     const int64_t *canvas;      /* [canvas_count] prompt and text, masks included */
     size_t canvas_count;

@@ -120,7 +120,7 @@ private struct TextHost {
                 unsafe revealed.withUnsafeBufferPointer { revealed in
                     var raw = unsafe da_text_event()
                     unsafe raw.struct_size = UInt32(MemoryLayout<da_text_event>.stride)
-                    unsafe (raw.pass, raw.passes) = (Int32(clamping: event.step), Int32(clamping: event.steps))
+                    unsafe (raw.step, raw.steps) = (Int32(clamping: event.step), Int32(clamping: event.steps))
                     unsafe raw.prompt = Int32(clamping: text.prompt)
                     unsafe (raw.canvas, raw.canvas_count) = (canvas.baseAddress, canvas.count)
                     unsafe (raw.revealed, raw.revealed_count) = (revealed.baseAddress, revealed.count)

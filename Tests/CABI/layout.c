@@ -74,8 +74,8 @@ AT(da_request, user, 120);
 SIZE(da_request, 128);
 
 AT(da_text_event, struct_size, 0);
-AT(da_text_event, pass, 4);
-AT(da_text_event, passes, 8);
+AT(da_text_event, step, 4);
+AT(da_text_event, steps, 8);
 AT(da_text_event, prompt, 12);
 AT(da_text_event, canvas, 16);
 AT(da_text_event, canvas_count, 24);

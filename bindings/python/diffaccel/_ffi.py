@@ -75,7 +75,7 @@ class Request(ctypes.Structure):
 class TextEvent(ctypes.Structure):
     """da_text_event"""
 
-    _fields_ = [("struct_size", c_uint32), ("pass_", c_int32), ("passes", c_int32), ("prompt", c_int32),
+    _fields_ = [("struct_size", c_uint32), ("step", c_int32), ("steps", c_int32), ("prompt", c_int32),
                 ("canvas", POINTER(c_int64)), ("canvas_count", c_size_t), ("revealed", POINTER(c_int64)),
                 ("revealed_count", c_size_t), ("fed", c_int64), ("seconds", c_double)]
 

@@ -138,7 +138,7 @@ class TextListener:
             count = raw.revealed_count
             revealed = np.ctypeslib.as_array(raw.revealed, (count,)).copy() if count else np.empty(0, np.int64)
             return int(bool(self._callback(
-                TextEvent(raw.pass_, raw.passes, raw.prompt, canvas, revealed, raw.fed, raw.seconds))))
+                TextEvent(raw.step, raw.steps, raw.prompt, canvas, revealed, raw.fed, raw.seconds))))
         except BaseException as failure:  # noqa: BLE001 - raised again by `raise_failure`
             self.failure = failure
             return 1

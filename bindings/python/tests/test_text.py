@@ -84,10 +84,10 @@ def test_generate(llada):
 
 def test_caches_feed_less(llada):
     plain = llada.session().generate("hello", length=16)
-    cached = llada.session(plan=diffaccel.Plan({"method": "dkv", "variant": "decode", "refresh": 8})).generate("hello", length=16)
+    cached = llada.session(plan=diffaccel.Plan(dkv={"variant": "decode", "refresh": 8})).generate("hello", length=16)
     fed = [sum(step["fed"] for step in result.stats["steps"]) for result in (plain, cached)]
     assert fed[1] < fed[0]
-    neutral = llada.session(plan=diffaccel.Plan({"method": "dkv", "variant": "decode", "refresh": 1})).generate("hello", length=16)
+    neutral = llada.session(plan=diffaccel.Plan(dkv={"variant": "decode", "refresh": 1})).generate("hello", length=16)
     assert (neutral.tokens == plain.tokens).all()
 
 
