@@ -84,6 +84,7 @@ typedef struct da_plan_handle *da_plan;
 typedef struct da_session_handle *da_session;
 typedef struct da_result_handle *da_result;
 typedef struct da_trainer_handle *da_trainer;
+typedef struct da_tokenizer_handle *da_tokenizer;
 
 /* The library's version, "major.minor.patch". Static; never null. */
 const char *da_version_string(void);
@@ -434,6 +435,90 @@ int32_t da_trainer_export(da_trainer trainer, const char *folder);
 
 /* Releases the handle; a run that is going on ends normally. */
 int32_t da_trainer_close(da_trainer trainer);
+
+/* ---- text ----------------------------------------------------------------------------------------------------------- */
+
+/* The tokenizer in a model's folder (tokenizer.json, or vocab.json with merges.txt). Errors: DA_UNSUPPORTED when the model is no
+ * language model or has none; what reading it gave. Immutable; may be used by several threads at once. */
+int32_t da_model_tokenizer(da_model model, da_tokenizer *tokenizer);
+
+/* A tokenizer.json by its path: byte-level byte-pair encoding. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED. */
+int32_t da_tokenizer_load(const char *path, da_tokenizer *tokenizer);
+
+/* Tokens of `length` bytes of UTF-8 at `text` (what is no UTF-8 counts as U+FFFD). add_special 1: with what the tokenizer puts
+ * around a text; 0 for chats. *needed is the number of tokens; with less capacity DA_MORE, and nothing is written. `tokens` has
+ * room for capacity ids; `offsets`, null or room for twice as many, gets the first byte of each token and the one behind its last.
+ * Errors: DA_INVALID_ARGUMENT (more than 64 MiB), DA_UNSUPPORTED (the tokenizer's pattern takes too long). */
+int32_t da_tokenizer_encode(da_tokenizer tokenizer, const char *text, size_t length, int32_t add_special, int64_t *tokens,
+                            int64_t *offsets, size_t capacity, size_t *needed);
+
+/* The text of `count` tokens into buf, with a final NUL; the text may hold NULs of its own, and is *needed - 1 bytes long.
+ * skip_special 1: without special tokens. Numbers that are no tokens stand for nothing. */
+int32_t da_tokenizer_decode(da_tokenizer tokenizer, const int64_t *tokens, size_t count, int32_t skip_special, char *buf,
+                            size_t capacity, size_t *needed);
+
+int32_t da_tokenizer_close(da_tokenizer tokenizer);
+
+/* A conversation as instruction-tuned models of `family` ("llada", "dream") were trained to read it. `messages` is JSON of `length`
+ * bytes: [{"role": "user", "content": "..."}, ...]. ask 1: opens the assistant's turn. Encode the text with add_special 0. */
+int32_t da_chat_render(const char *family, const char *messages, size_t length, int32_t ask, char *buf, size_t capacity,
+                       size_t *needed);
+
+/* What a callback is told of one text after each pass. All pointers are valid during the call. */
+typedef struct da_text_event {
+    uint32_t struct_size;
+    int32_t step;               /* passes done over the batch, 1...steps */
+    int32_t steps;              /* how many there will be at most */
+    int32_t prompt;             /* number of the text */
+    const int64_t *canvas;      /* [canvas_count] prompt and text, masks included */
+    size_t canvas_count;
+    const int64_t *revealed;    /* [revealed_count] places of the canvas written in this pass, in the order of revelation */
+    size_t revealed_count;
+    int64_t fed;                /* places of this text that were fed to the network */
+    double seconds;             /* since the run began */
+} da_text_event;
+
+/* Called once per text and pass, as da_event_callback. */
+typedef int32_t (*da_text_callback)(void *user, const da_text_event *event);
+
+/* Continuations of prompts by a masked diffusion language model. Pointers are read during the call only. */
+typedef struct da_text_request {
+    uint32_t struct_size;
+    int32_t length;             /* tokens to generate for each prompt; default 128 */
+    int32_t steps;              /* passes; 0 (default): one per token */
+    int32_t block_length;       /* LLaDA: tokens of a block; 0 (default): all in one */
+    const int64_t *tokens;      /* [sum of lengths] the prompts' tokens, one after the other */
+    const size_t *lengths;      /* [prompt_count] tokens of each prompt */
+    size_t prompt_count;        /* 1...4096 */
+    const char *order;          /* LLaDA: "low_confidence" (default), "random"; Dream: "entropy" (default), "maskgit_plus", "topk_margin",
+                                   "origin"; null: the default */
+    double temperature;         /* of the tokens; 0 (default): the most probable */
+    double guidance;            /* LLaDA: away from a masked prompt; 0 (default): none */
+    double threshold;           /* LLaDA: reveal everything of at least this probability; 0 (default): by steps */
+    double order_temperature;   /* Dream: randomness of the order; default 0 */
+    double top_p;               /* Dream: nucleus; default 1: all */
+    double eps;                 /* Dream: last time of the schedule; default 0.001 */
+    int32_t top_k;              /* Dream: largest candidates; 0 (default): all */
+    int32_t flags;              /* DA_TEXT_*, added; default 0 */
+    uint64_t seed;              /* torch.manual_seed(seed): one stream of draws for the batch */
+    const uint64_t *seeds;      /* [prompt_count] or null: a seed per prompt, each then draws as if it were alone */
+    da_text_callback callback;  /* may be null */
+    void *user;
+} da_text_request;
+
+#define DA_TEXT_ALLOW_MASK 1    /* the mask token may be chosen, as in the published code */
+#define DA_TEXT_NO_END 2        /* tokens that end a text are never chosen */
+#define DA_TEXT_END_LAST 4      /* LLaDA: ... or only when nothing else is left to reveal */
+
+/* Fills *request with defaults. */
+int32_t da_text_request_init(da_text_request *request, uint32_t size);
+
+/* Generates. As da_session_sample; the result has "tokens" i64 [prompts, length]. */
+int32_t da_session_generate(da_session session, const da_text_request *request, da_result *result);
+
+/* As da_session_estimate. */
+int32_t da_session_generate_estimate(da_session session, const da_text_request *request, char *buf, size_t capacity,
+                                     size_t *needed);
 
 /* ---- random numbers ------------------------------------------------------------------------------------------------ */
 

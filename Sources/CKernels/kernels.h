@@ -4,6 +4,7 @@
 #define CK_KERNELS_INTERNAL_H
 
 #include "include/ckernels.h"
+#include "include/ckernels_language.h"
 #include "include/ckernels_learning.h"
 
 #include <string.h>
@@ -33,6 +34,8 @@ typedef struct {
     float decay, beta1_rest, beta2, beta2_rest, step_size, root, eps, gradient_scale;
 } ck_adamw_factors;
 
+struct ck_gemm_args;
+
 typedef struct ck_kernels {
     int32_t isa;
     int32_t gemm_rows; /* rows of one register tile */
@@ -50,6 +53,8 @@ typedef struct ck_kernels {
     void (*pack_block_columns)(const float *a, int64_t lda, int64_t m, int64_t k, float *to); /* a is [k,m] */
     /* Columns [j0, j1) of a linear layer of few rows. */
     void (*linear_rows)(const ck_linear_args *args, int64_t j0, int64_t j1);
+    /* A product of few rows with CK_B_PACKED, the bits of the other ways; `panel` and `pack` are not used. */
+    void (*few_rows)(const struct ck_gemm_args *args);
 
     void (*activation)(int32_t act, const float *x, float *out, int64_t n);
     void (*softmax_row)(const float *x, float *out, int64_t n);
@@ -79,6 +84,15 @@ typedef struct ck_kernels {
     /* row = p*(row - sum(p*row))*scale, with p the weights of a softmax before their division by 1/inverse. */
     void (*softmax_backward)(const float *p, float *row, int64_t n, float inverse, float scale);
     void (*adamw)(const ck_adamw_args *args, const ck_adamw_factors *factors, int64_t from, int64_t to);
+
+    void (*rms_norm_row)(const float *x, const float *weight, float *out, int64_t n, float eps);
+    void (*swiglu_row)(const float *gate, const float *up, float *out, int64_t n);
+    /* x1 cos - x2 sin and x2 cos + x1 sin for the halves of n elements each; out may be x. */
+    void (*rotate)(const float *x, const float *cosines, const float *sines, float *out, int64_t n);
+    /* The largest element, the lowest of equals; its index, or -1 when an element is NaN or plus infinity or none is finite. */
+    int64_t (*best)(const float *x, int64_t n, float *value);
+    /* The sum of exp(x - best), best being the largest. */
+    double (*exp_sum)(const float *x, int64_t n, float best);
 } ck_kernels;
 
 extern const ck_kernels ck_kernels_base;
@@ -107,7 +121,7 @@ enum {
 
 /* c[m,n] = act(a[m,k] b + bias). Columns are taken in panels of at most `panel`, a multiple of CK_STRIP; `pack` holds
  * one, ck_gemm_pack_floats(panel, k), and is not needed for packed f32. `first` is a multiple of CK_STRIP. */
-typedef struct {
+typedef struct ck_gemm_args {
     const float *a;
     int64_t lda;
     const void *b;

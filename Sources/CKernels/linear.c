@@ -7,9 +7,11 @@ enum {
     MIN_PANEL = 32,          /* a multiple of every strip width */
     MIN_ROWS = 24,           /* rows per task */
     MIN_ROWS_PACKING = 48,   /* fewer do not repay packing or widening the weights again */
+    FEW_ROWS = 24,           /* at most so many rows take the weights as they stream by */
     SMALL_WORK = 96 * 1024,  /* multiply-adds that are not worth waking a thread for */
     TASKS_PER_THREAD = 3,    /* so that threads finish together when one is interrupted */
     BLOCKS_PER_THREAD = 6,   /* likewise */
+    FEW_PANEL = 128,         /* columns: eight of the widest registers */
     STREAM_WORK = 64 * 1024, /* weights per task of the streaming kernel */
 };
 
@@ -18,6 +20,7 @@ typedef struct {
     const ck_kernels *kernels;
     int64_t panel, rows, panels, row_blocks;
     int32_t blocks; /* by ck_gemm_block */
+    int32_t few;    /* by few_rows */
     size_t scratch_floats;
 } plan;
 
@@ -52,7 +55,8 @@ static void panel_task(void *context, int64_t index, int32_t thread) {
         .act = a->act,
         .pack = (float *)a->scratch + (size_t)thread * p->scratch_floats,
     };
-    if (p->blocks) ck_gemm_block(p->kernels, &gemm);
+    if (p->few) p->kernels->few_rows(&gemm);
+    else if (p->blocks) ck_gemm_block(p->kernels, &gemm);
     else ck_gemm(p->kernels, &gemm);
 }
 
@@ -67,6 +71,19 @@ static int32_t cut_into_blocks(plan *p, int32_t threads) {
     p->rows = ck_round_up(ck_ceil_div(a->m, row_blocks), p->kernels->gemm_rows);
     p->row_blocks = ck_ceil_div(a->m, p->rows);
     p->panel = ck_round_up(ck_ceil_div(a->n, panels), MIN_PANEL);
+    p->panels = ck_ceil_div(a->n, p->panel);
+    return 1;
+}
+
+/* Few rows: panels of columns, each as many weights as repay handing it to another thread. */
+static int32_t cut_for_few(plan *p, int32_t threads) {
+    const ck_linear_args *a = p->args;
+    if (a->layout != CK_PACKED || a->k <= 0 || a->m > FEW_ROWS || ck_gemm_current() != CK_GEMM_OWN) return 0;
+    p->rows = a->m;
+    p->row_blocks = 1;
+    int64_t least = ck_max(FEW_PANEL, ck_round_up(ck_ceil_div(STREAM_WORK, a->k), FEW_PANEL));
+    int64_t even = ck_round_up(ck_ceil_div(a->n, (int64_t)threads * BLOCKS_PER_THREAD), FEW_PANEL);
+    p->panel = threads > 1 && a->m * a->n * a->k > SMALL_WORK ? ck_max(least, even) : ck_round_up(a->n, FEW_PANEL);
     p->panels = ck_ceil_div(a->n, p->panel);
     return 1;
 }
@@ -100,8 +117,9 @@ void ck_linear(ck_pool *pool, const ck_linear_args *args) {
         return;
     }
     p.scratch_floats = scratch_floats(args->k, args->dtype, args->layout);
-    p.blocks = cut_into_blocks(&p, ck_pool_threads(pool));
-    if (!p.blocks) cut(&p, ck_pool_threads(pool));
+    p.few = cut_for_few(&p, ck_pool_threads(pool));
+    p.blocks = !p.few && cut_into_blocks(&p, ck_pool_threads(pool));
+    if (!p.few && !p.blocks) cut(&p, ck_pool_threads(pool));
     ck_run(pool, p.panels * p.row_blocks, panel_task, &p);
 }
 

@@ -74,6 +74,7 @@ public final class Model: Sendable {
     /// Evaluates the raw network once, without sampler or plan.
     ///
     /// DiT: `x` [n, C, S, S], `t` [n], integers `y` [n] give `out`. Autoencoder: `latents` give `image`, `image` gives `moments`.
+    /// Language models: integers `tokens` [n] give `logits` [1, n, vocabulary].
     /// Throws `invalidArgument` for missing or unknown names, `shape`, and memory errors.
     public func forward(
         _ inputs: NamedInputs, wanted: [String]? = nil, threads: Int = 0, memoryLimit: Int = 0

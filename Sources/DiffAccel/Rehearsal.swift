@@ -28,7 +28,7 @@ struct Rehearsal {
         let layouts = opening.layouts.map { $0.sites(.attention, .mlp) }
         var (cache, counts, networks) = (0, SiteCounts(), [Int]())
         let output = try job.perform(run) { (progress) throws(DiffError) in
-            cache = max(cache, run.bytesHeld)
+            cache = max(cache, Checked.sum(run.bytesHeld, progress.heldBytes))
             counts += run.trace.counts(layouts.at(progress.network) ?? [], call: progress.step)
             networks.append(progress.network)
         }

@@ -70,13 +70,13 @@ struct SampleLoop {
             statistics.steps.append(
                 SampleStatistics.Step(
                     timestep: progress.timestep, network: progress.network, seconds: now - stepBegan, sites: counts,
-                    flops: flops))
-            statistics.cacheBytes = max(statistics.cacheBytes, run.bytesHeld)
+                    flops: flops, fedRows: progress.text?.fedRows ?? 0, headRows: progress.text?.headRows ?? 0))
+            statistics.cacheBytes = max(statistics.cacheBytes, Checked.sum(run.bytesHeld, progress.heldBytes))
             if progress.step == 0 { warmAllocations = run.workspace.allocations }
             let event = SampleEvent(
                 stage: job.stage, step: progress.step &+ 1, steps: progress.steps, timestep: progress.timestep,
                 sites: counts, seconds: now - began, flops: flops, latents: progress.state, network: progress.network,
-                preview: progress.preview)
+                preview: progress.preview, text: progress.text)
             let decision = observe(event)
             #if CANARY
             // Nothing where the step that follows was expected.

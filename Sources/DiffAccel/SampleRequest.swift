@@ -47,6 +47,8 @@ public struct SampleRequest: Sendable {
     public var noise: Tensor?
     /// Noise of every step, [steps, labels, C, S, S]; nil: drawn from the seed.
     public var stepNoise: Tensor?
+    /// What a language model is to continue; other models have no use for it.
+    public var text: TextRequest?
     /// Whether latents are turned into images when the model can.
     public var decode = true
     /// Whether events bring a picture of what the state would become; costs a decoding each. Only of models that work scale by
@@ -127,6 +129,7 @@ public struct SampleEvent: Sendable {
         case denoise = 0
         case decode = 1
         case scale = 2
+        case unmask = 3
     }
 
     /// What the run is doing.
@@ -145,6 +148,8 @@ public struct SampleEvent: Sendable {
     public var network = 0
     /// What the state would become as a picture, when the request asks for previews.
     public var preview: ImageBatch?
+    /// What a language model's pass revealed.
+    public var text: TextEvent?
 }
 
 /// How many attention and MLP outputs were computed, reused, and not needed.

@@ -31,6 +31,12 @@ public final class SampleResult: Sendable {
     public var pixels: Tensor? { named("pixels")?.tensor }
     /// 8-bit images; nil when not decoded.
     public var images: ImageBatch? { named("images")?.images }
+    /// The tokens that a language model generated, one list per prompt; empty for others.
+    public var tokens: [[Int]] {
+        guard let found = named("tokens"), found.shape.rank == 2 else { return [] }
+        let (all, length) = (found.integers, found.shape[1])
+        return Indices(below: found.shape[0]).map { Array(all.dropFirst($0 &* length).prefix(length)) }
+    }
 
     private func named(_ name: String) -> ResultTensor? { tensors.each.first { $0.name == name } }
 }
@@ -64,6 +70,8 @@ public struct SampleStatistics: Sendable {
         public var sites: SiteCounts
         /// Floating-point operations (a multiply-add counts as 2).
         public var flops: Double
+        /// Language models: rows fed to the network, and rows that went through its head.
+        public var fedRows = 0, headRows = 0
     }
 
     /// Every step in the order executed.
@@ -91,12 +99,17 @@ public struct SampleStatistics: Sendable {
     /// The statistics as JSON, in the form that the C header describes.
     public var json: JSON {
         let rows = steps.map { step in
-            JSON.object([
+            var members: [String: JSON] = [
                 "timestep": .integer(step.timestep), "network": .integer(step.network),
                 "seconds": .number(step.seconds), "flops": .number(step.flops),
                 "computed": .integer(step.sites.computed), "reused": .integer(step.sites.reused),
                 "skipped": .integer(step.sites.skipped),
-            ])
+            ]
+            if step.fedRows > 0 {
+                members["fed"] = .integer(step.fedRows)
+                members["head"] = .integer(step.headRows)
+            }
+            return JSON.object(members)
         }
         return .object([
             "seconds": .number(seconds), "decode_seconds": .number(decodeSeconds), "threads": .integer(threads),

@@ -16,6 +16,7 @@ enum HandleTable {
         case session = 0b100011
         case result = 0b100100
         case trainer = 0b100101
+        case tokenizer = 0b100111
 
         /// Whether what it stands for can be told to stop from a signal handler.
         var isCancellable: Bool { self == .session || self == .trainer }
@@ -27,6 +28,7 @@ enum HandleTable {
             case .session: "session"
             case .result: "result"
             case .trainer: "trainer"
+            case .tokenizer: "tokenizer"
             }
         }
     }

@@ -30,7 +30,9 @@ public struct Plan: Sendable {
     public init(_ entries: [any PlanEntry] = []) { self.entries = entries }
 
     /// Every method a plan can name. A new method is added here and nowhere else.
-    static let methods: [any PlanEntry.Type] = [CollaborativePlan.self, DepthPlan.self, LayerCachePlan.self]
+    static let methods: [any PlanEntry.Type] = [
+        CollaborativePlan.self, DepthPlan.self, KVCachePlan.self, LayerCachePlan.self,
+    ]
 
     /// The names of all methods.
     public static var methodNames: [String] { methods.map { $0.method } }

@@ -92,12 +92,28 @@ public final class Checkpoint: Sendable {
         return try Self.json(name, in: directory)
     }
 
-    private static func json(_ name: String, in directory: Directory) throws(DiffError) -> JSON? {
+    /// The JSON file `name` of the directory within other bounds, or nil when it is not there: vocabularies are larger than configs.
+    public func json(_ name: String, limits: JSON.Limits) throws(DiffError) -> JSON? {
+        guard let directory else { return nil }
+        return try Self.json(name, in: directory, limits)
+    }
+
+    /// The text file `name` of the directory, at most `limit` bytes, or nil when it is not there.
+    public func text(_ name: String, limit: Int) throws(DiffError) -> String? {
+        guard let directory, try directory.contains(name) else { return nil }
+        return try unsafe directory.open(name).contents(limit: limit).withBytes { (text) throws(DiffError) in
+            unsafe String(decoding: text, as: UTF8.self)
+        }
+    }
+
+    private static func json(
+        _ name: String, in directory: Directory, _ limits: JSON.Limits = JSON.Limits()
+    ) throws(DiffError) -> JSON? {
         guard try directory.contains(name) else { return nil }
         let file = try directory.open(name)
-        let text = try file.contents(limit: Limits.configBytes)
+        let text = try file.contents(limit: limits.bytes)
         return try unsafe text.withBytes { (text) throws(DiffError) in
-            try unsafe JSON(parsing: text, source: file.path)
+            try unsafe JSON(parsing: text, limits: limits, source: file.path)
         }
     }
 

@@ -15,13 +15,19 @@ public struct Interest: Sendable, Equatable {
     public var evaluations = false
     /// Whether `network` is asked.
     public var networks = false
+    /// Whether `feed` is asked.
+    public var feeding = false
+    /// Whether masked decoding must decide the order of a block when it begins: `feed` is then told what a step will reveal.
+    public var fixedOrder = false
 
     /// No interest: the baseline.
     public init() {}
 
     /// Whether the method asks for nothing: it is then left out of the run, which makes neutral settings equal the
     /// baseline bit for bit by construction.
-    public var isEmpty: Bool { modules.isEmpty && attention.isEmpty && !blocks && !evaluations && !networks }
+    public var isEmpty: Bool {
+        modules.isEmpty && attention.isEmpty && !blocks && !evaluations && !networks && !feeding
+    }
 }
 
 /// A method of acceleration at work in one session: the answers to five questions that models and samplers ask.
@@ -31,6 +37,7 @@ public struct Interest: Sendable, Equatable {
 /// | which blocks run? | the model's block loop, once per call | ``blocks(_:_:)`` |
 /// | this module's output: compute, reuse or blend? | every module site | ``module(_:_:_:_:)`` |
 /// | which queries see which keys and values? | attention, before it is computed | ``attend(_:_:)`` |
+/// | which positions are fed at all? | masked decoding, before a call | ``feed(_:_:)`` |
 /// | which network runs now? | the sampler, for every call ahead of the run | ``network(_:)`` |
 /// | how often, at what time? | the sampler, around a call | ``evaluate(_:_:_:)`` |
 ///
@@ -46,6 +53,9 @@ public protocol Acceleration: AnyObject {
     func module(_ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute) throws(DiffError) -> Tensor
     /// Question 3. Rewrites who sees whom; the attention op computes the result.
     func attend(_ call: inout AttentionCall, _ run: Run) throws(DiffError)
+    /// Question 3, before the call: which places of a sample's canvas are fed. `fed` has one entry per place and holds all, or
+    /// what earlier methods left; asked once per sample and pass, in order.
+    func feed(_ round: UnmaskingRound, _ fed: inout [Bool]) throws(DiffError)
     /// Question 4. Depends on nothing but the call: samplers ask ahead, so that networks have room for what they will do and
     /// give it back after their last call.
     func network(_ call: Call) -> Int
@@ -68,6 +78,8 @@ extension Acceleration {
     public func attend(_ call: inout AttentionCall, _ run: Run) throws(DiffError) {}
     /// The network that the sampler names.
     public func network(_ call: Call) -> Int { call.network }
+    /// Feeds all.
+    public func feed(_ round: UnmaskingRound, _ fed: inout [Bool]) throws(DiffError) {}
     /// Evaluates once.
     public func evaluate(_ call: Call, _ run: Run, _ next: Evaluate) throws(DiffError) -> Tensor {
         try next(call, run)

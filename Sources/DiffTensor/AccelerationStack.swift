@@ -43,6 +43,12 @@ public final class AccelerationStack {
     func wantsModule(_ site: Site) -> Bool { modules.contains(site) }
     func wantsAttention(_ site: Site) -> Bool { attention.contains(site) }
 
+    var wantsFixedOrder: Bool { layers.each.contains { $0.interest.fixedOrder } }
+
+    func feed(_ round: UnmaskingRound, _ fed: inout [Bool]) throws(DiffError) {
+        for layer in layers.each where layer.interest.feeding { try layer.method.feed(round, &fed) }
+    }
+
     func blocks(_ call: Call, _ plan: inout BlockPlan) {
         for layer in layers.each where layer.interest.blocks { layer.method.blocks(call, &plan) }
     }

@@ -136,6 +136,19 @@ public final class Run {
             spans: call.spans.isEmpty ? all : call.spans)
     }
 
+    /// Whether a method asks masked decoding to decide the order of a block when it begins.
+    public var wantsFixedOrder: Bool { stack.wantsFixedOrder }
+
+    /// Question 3, asked by masked decoding before a pass: per place of a sample's canvas, whether it is fed.
+    public func fed(_ round: UnmaskingRound) throws(DiffError) -> [Bool] {
+        var fed = [Bool](repeating: true, count: round.isMasked.count)
+        try stack.feed(round, &fed)
+        guard fed.count == round.isMasked.count else {
+            throw DiffError(.internal, "a rule for \(round.isMasked.count) places gave \(fed.count)")
+        }
+        return fed
+    }
+
     /// Runs `body` with ops leaving their records on `tape`, which is empty afterwards: the backward pass belongs into `body`.
     public func recording<T>(_ tape: Tape, _ body: () throws(DiffError) -> T) throws(DiffError) -> T {
         let outer = self.tape

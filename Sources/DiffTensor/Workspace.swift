@@ -27,9 +27,32 @@ public final class Workspace {
         self.isVirtual = isVirtual
     }
 
+    /// What the blocks are charged to.
+    public var memoryBudget: MemoryBudget? { budget }
+
+    /// Set while a pass has fewer rows than the largest one: tensors then take the blocks that a pass of `capacity` rows would.
+    /// Otherwise every number of rows would have blocks of its own, and all of them together many times the memory of one pass.
+    private var stretch = (rows: 1, capacity: 1)
+
+    /// Runs `body`, whose tensors have sizes proportional to `rows`, in the blocks of a pass of `capacity` rows.
+    public func stretched<T>(
+        _ rows: Int, to capacity: Int, _ body: () throws(DiffError) -> T
+    ) throws(DiffError) -> T {
+        let outer = stretch
+        stretch = rows > 0 && capacity > rows ? (rows, capacity) : (1, 1)
+        defer { stretch = outer }
+        return try body()
+    }
+
     /// An uninitialised f32 tensor. Throws `outOfMemory` or `overBudget`.
     public func take(_ shape: Shape) throws(DiffError) -> Tensor {
-        try Tensor(block(shape.count &* 4), shape)
+        let bytes = shape.count &* 4
+        guard stretch.capacity > stretch.rows else { return try Tensor(block(bytes), shape) }
+        // Not proportional to the rows, or too large to say: as asked.
+        guard bytes % max(1, stretch.rows) == 0,
+            let wanted = Checked.multiply(bytes / max(1, stretch.rows), stretch.capacity)
+        else { return try Tensor(block(bytes), shape) }
+        return try Tensor(block(wanted), shape)
     }
 
     /// A block of at least `bytes`. Throws `outOfMemory` or `overBudget`.

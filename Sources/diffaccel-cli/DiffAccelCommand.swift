@@ -19,8 +19,8 @@ struct DiffAccelCommand: ParsableCommand {
             """,
         version: "diffaccel \(Library.version)",
         subcommands: [
-            InfoCommand.self, SampleCommand.self, BenchCommand.self, PlanCommand.self, LearnCommand.self,
-            DemoCommand.self,
+            InfoCommand.self, SampleCommand.self, GenerateCommand.self, BenchCommand.self, PlanCommand.self,
+            LearnCommand.self, DemoCommand.self, TokenizeCommand.self,
         ])
 
     static func main() {

@@ -108,6 +108,40 @@ AT(da_training_event, confidences, 56);
 AT(da_training_event, confidence_count, 64);
 AT(da_training_event, json, 72);
 SIZE(da_training_event, 80);
+
+AT(da_text_event, struct_size, 0);
+AT(da_text_event, step, 4);
+AT(da_text_event, steps, 8);
+AT(da_text_event, prompt, 12);
+AT(da_text_event, canvas, 16);
+AT(da_text_event, canvas_count, 24);
+AT(da_text_event, revealed, 32);
+AT(da_text_event, revealed_count, 40);
+AT(da_text_event, fed, 48);
+AT(da_text_event, seconds, 56);
+SIZE(da_text_event, 64);
+
+AT(da_text_request, struct_size, 0);
+AT(da_text_request, length, 4);
+AT(da_text_request, steps, 8);
+AT(da_text_request, block_length, 12);
+AT(da_text_request, tokens, 16);
+AT(da_text_request, lengths, 24);
+AT(da_text_request, prompt_count, 32);
+AT(da_text_request, order, 40);
+AT(da_text_request, temperature, 48);
+AT(da_text_request, guidance, 56);
+AT(da_text_request, threshold, 64);
+AT(da_text_request, order_temperature, 72);
+AT(da_text_request, top_p, 80);
+AT(da_text_request, eps, 88);
+AT(da_text_request, top_k, 96);
+AT(da_text_request, flags, 100);
+AT(da_text_request, seed, 104);
+AT(da_text_request, seeds, 112);
+AT(da_text_request, callback, 120);
+AT(da_text_request, user, 128);
+SIZE(da_text_request, 136);
 #endif
 
 _Static_assert(sizeof(da_model) == sizeof(void *) && sizeof(da_trainer) == sizeof(void *), "handles have the size of pointers");

@@ -99,6 +99,29 @@ extension Kernels {
             }
         }
 
+        /// Few rows take packed weights as they stream by, with the bits of the other ways: `linear` compares.
+        @Test(arguments: [f32, f16, bf16]) func fewRowsHaveTheBitsOfMany(type: Int32) {
+            var random = Numbers(23)
+            for (n, k) in [(1, 5), (15, 256), (16, 257), (17, 300), (129, 513), (260, 70)] {
+                let (w, exact) = weights(random.floats(n * k), type)
+                for m in [1, 2, 3, 4, 6, 7, 12, 13, 24, 25] {
+                    let x = random.floats(m * k)
+                    let bias = m % 2 == 0 ? nil : random.floats(n)
+                    let want = product(x, exact, bias, m, n, k)
+                    for threads: Int32 in [1, 3] {
+                        withPool(threads) { pool in
+                            onEachISA { isa in
+                                let y = linear(
+                                    pool, threads: threads, x: x, w: w, type: type, bias: bias, m: m, n: n, k: k,
+                                    rows: Int32(CK_ROWS_OF_MATRIX))
+                                #expect(worstError(y.values, want) <= 1e-5, "\(isaName(isa)) \(m)x\(n)x\(k)")
+                            }
+                        }
+                    }
+                }
+            }
+        }
+
         @Test(arguments: [f32, f16, bf16]) func smallShapes(type: Int32) {
             var random = Numbers(21)
             for m in [0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 13, 17, 25] {

@@ -11,6 +11,7 @@ struct GoldenCheck: Sendable {
         GoldenCheck(prefix: "code-collab", run: GoldenCollaboration.check),
         GoldenCheck(prefix: "code-var", run: GoldenVAR.check),
         GoldenCheck(prefix: "code-vqvae", run: GoldenVQVAE.check),
+        GoldenCheck(prefix: "dkv", run: GoldenMasked.check),
         GoldenCheck(prefix: "l2c_dit", run: GoldenDiT.check),
         GoldenCheck(prefix: "l2c_dit_diffusers", run: GoldenDiTDiffusers.check),
         GoldenCheck(prefix: "l2c_dit_eps", run: GoldenDiTEps.check),

@@ -10,6 +10,8 @@
 #include "gemm.inl"
 #include "block.inl"
 #include "pack.inl"
+#include "few.inl"
+#include "language.inl"
 #include "backward.inl"
 #include "optimiser.inl"
 
@@ -25,6 +27,7 @@ const ck_kernels CK_TABLE = {
     .pack_block_columns = pack_block_columns,
     .gemm_block = gemm_block,
     .linear_rows = linear_rows,
+    .few_rows = few_rows,
     .activation = activation,
     .softmax_row = softmax_row,
     .softmax_weights = softmax_weights,
@@ -44,4 +47,9 @@ const ck_kernels CK_TABLE = {
     .mix_backward = mix_backward,
     .softmax_backward = softmax_backward,
     .adamw = adamw,
+    .rms_norm_row = rms_norm_row,
+    .swiglu_row = swiglu_row,
+    .rotate = rotate,
+    .best = best_of,
+    .exp_sum = exp_sum,
 };

@@ -66,6 +66,10 @@ struct SamplingProgress {
     var state: Tensor?
     /// Pictures of what the state would become, when the request asks for them.
     var preview: ImageBatch?
+    /// What a language model's pass revealed.
+    var text: TextEvent?
+    /// Bytes that the network keeps from one call to the next.
+    var heldBytes = 0
 }
 
 /// What a job makes.

@@ -27,6 +27,7 @@ struct NamedPlan {
 
     /// Reads what `text` names. Throws `io`, `format`, `unsupported`, `invalidArgument`.
     static func read(_ text: String) throws(DiffError) -> NamedPlan {
+        if text.hasPrefix("dkv:") { return try cache(text) }
         if let policy = try policy(text) {
             let name = String(text.map { $0 == ":" ? "-" : $0 })
             return NamedPlan(name: name, plan: Plan([LayerCachePlan(policy)]))
@@ -34,6 +35,23 @@ struct NamedPlan {
         let file = text.split(separator: "/").last ?? ""
         let name = file.hasSuffix(".json") ? file.dropLast(5) : file
         return NamedPlan(name: String(name), plan: try Plan(contentsOf: text))
+    }
+
+    /// Caching of keys and values, written dkv:VARIANT[:REFRESH[:WINDOW]].
+    private static func cache(_ text: String) throws(DiffError) -> NamedPlan {
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false).dropFirst().map(String.init)
+        let numbers = parts.dropFirst().map { Int($0) }
+        guard let variant = parts.first.flatMap(KVCachePlan.Variant.init(rawValue:)), numbers.count <= 2,
+            !numbers.contains(nil)
+        else {
+            let known = KVCachePlan.Variant.allCases.map(\.rawValue).joined(separator: ", ")
+            throw DiffError(
+                .invalidArgument, "\"\(text)\" is no plan: write dkv:VARIANT[:REFRESH[:WINDOW]] with one of \(known)")
+        }
+        let values = numbers.compactMap(\.self)
+        let entry = try KVCachePlan(
+            variant, refresh: values.first ?? 8, window: values.count > 1 ? values[1] : 0)
+        return NamedPlan(name: String(text.map { $0 == ":" ? "-" : $0 }), plan: Plan([entry]))
     }
 
     /// The rule that `text` writes out; nil when it looks like a file.

@@ -36,8 +36,9 @@ from .errors import (
 from .model import Model
 from .plan import Plan
 from .random import rand, randn, randperm
-from .result import Result
+from .result import Result, TextResult
 from .session import Session
+from .text import TextEvent, Tokenizer, render_chat
 from .trainer import Trainer, TrainingEvent
 
 #: Version of the library in use, "major.minor.patch".
@@ -46,8 +47,8 @@ __version__ = _ffi.lib.da_version_string().decode("ascii")
 __all__ = [
     "BusyError", "Cancelled", "DiffAccelError", "Event", "FileError", "FormatError", "IncompatibleError",
     "InternalError", "InvalidArgumentError", "InvalidHandleError", "Model", "NotFiniteError", "OutOfMemoryError",
-    "OverBudgetError", "Plan", "Result", "Session", "ShapeError", "Trainer", "TrainingEvent", "UnsupportedError", "describe", "learn", "rand", "randn",
-    "randperm", "set_log",
+    "OverBudgetError", "Plan", "Result", "Session", "ShapeError", "TextEvent", "TextResult", "Tokenizer", "Trainer",
+    "TrainingEvent", "UnsupportedError", "describe", "learn", "rand", "randn", "randperm", "render_chat", "set_log",
 ]
 
 

@@ -92,6 +92,29 @@ class TrainingEvent(ctypes.Structure):
 
 TrainingCallback = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(TrainingEvent))
 
+
+class TextEvent(ctypes.Structure):
+    """da_text_event"""
+
+    _fields_ = [("struct_size", c_uint32), ("step", c_int32), ("steps", c_int32), ("prompt", c_int32),
+                ("canvas", POINTER(c_int64)), ("canvas_count", c_size_t), ("revealed", POINTER(c_int64)),
+                ("revealed_count", c_size_t), ("fed", c_int64), ("seconds", c_double)]
+
+
+TextCallback = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(TextEvent))
+
+
+class TextRequest(ctypes.Structure):
+    """da_text_request"""
+
+    _fields_ = [("struct_size", c_uint32), ("length", c_int32), ("steps", c_int32), ("block_length", c_int32),
+                ("tokens", POINTER(c_int64)), ("lengths", POINTER(c_size_t)), ("prompt_count", c_size_t),
+                ("order", c_char_p), ("temperature", c_double), ("guidance", c_double), ("threshold", c_double),
+                ("order_temperature", c_double), ("top_p", c_double), ("eps", c_double), ("top_k", c_int32),
+                ("flags", c_int32), ("seed", c_uint64), ("seeds", POINTER(c_uint64)), ("callback", TextCallback),
+                ("user", c_void_p)]
+
+
 # Handles are numbers and travel as void pointers; character buffers are written to, so they are no c_char_p.
 _HANDLE, _BUFFER = c_void_p, c_void_p
 _TEXT = [_BUFFER, c_size_t, POINTER(c_size_t)]
@@ -140,6 +163,16 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "da_trainer_plan": (c_int32, [_HANDLE, POINTER(_HANDLE)]),
     "da_trainer_export": (c_int32, [_HANDLE, c_char_p]),
     "da_trainer_close": (c_int32, [_HANDLE]),
+    "da_model_tokenizer": (c_int32, [_HANDLE, POINTER(_HANDLE)]),
+    "da_tokenizer_load": (c_int32, [c_char_p, POINTER(_HANDLE)]),
+    "da_tokenizer_encode": (c_int32, [_HANDLE, c_char_p, c_size_t, c_int32, POINTER(c_int64), POINTER(c_int64), c_size_t,
+                                      POINTER(c_size_t)]),
+    "da_tokenizer_decode": (c_int32, [_HANDLE, POINTER(c_int64), c_size_t, c_int32, *_TEXT]),
+    "da_tokenizer_close": (c_int32, [_HANDLE]),
+    "da_chat_render": (c_int32, [c_char_p, c_char_p, c_size_t, c_int32, *_TEXT]),
+    "da_text_request_init": (c_int32, [POINTER(TextRequest), c_uint32]),
+    "da_session_generate": (c_int32, [_HANDLE, POINTER(TextRequest), POINTER(_HANDLE)]),
+    "da_session_generate_estimate": (c_int32, [_HANDLE, POINTER(TextRequest), *_TEXT]),
     "da_random_normal": (c_int32, [c_uint64, c_size_t, POINTER(c_float)]),
     "da_random_uniform": (c_int32, [c_uint64, c_size_t, POINTER(c_float)]),
     "da_random_permutation": (c_int32, [c_uint64, c_size_t, POINTER(c_int64)]),

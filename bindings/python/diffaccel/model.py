@@ -12,6 +12,7 @@ import numpy as np
 from . import _arrays, _ffi
 from ._handle import Handle, new_handle
 from .errors import InvalidArgumentError
+from .text import Tokenizer
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -71,6 +72,7 @@ class Model(Handle):
         super().__init__(new_handle(_ffi.lib.da_model_open, _ffi.encode_path(path), ctypes.byref(options)))
         self._path = os.fspath(path)
         self._description: dict[str, Any] | None = None
+        self._tokenizer: Tokenizer | None = None
 
     @property
     def description(self) -> dict[str, Any]:
@@ -93,6 +95,18 @@ class Model(Handle):
     def parameters(self) -> int:
         """Number of parameters."""
         return self._facts()["parameters"]
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of a language model. Raises UnsupportedError when there is none."""
+        if self._tokenizer is None or self._tokenizer.closed:
+            self._tokenizer = Tokenizer(_handle=new_handle(_ffi.lib.da_model_tokenizer, self._handle))
+        return self._tokenizer
+
+    @property
+    def end_tokens(self) -> list[int]:
+        """Tokens that end a text; empty when the model is no language model."""
+        return self._facts().get("end_tokens") or []
 
     @property
     def labels(self) -> list[str]:

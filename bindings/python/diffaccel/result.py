@@ -112,3 +112,31 @@ class Result:
             return "<diffaccel.Result closed>"
         stats = self.stats
         return f"<diffaccel.Result: {len(self.latents)} samples, {len(stats['steps'])} steps, {stats['seconds']:.2f} s>"
+
+
+class TextResult(Result):
+    """The outcome of `Session.generate`."""
+
+    def __init__(self, handle: int, model: Any) -> None:
+        super().__init__(handle)
+        self._model = model
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """int64 [prompts, length]: what was generated."""
+        return self.tensor("tokens")
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts, up to the first token that ends one. Raises UnsupportedError when the model has no tokenizer."""
+        tokenizer, ends = self._model.tokenizer, set(self._model.end_tokens)
+        texts = []
+        for row in self.tokens.tolist():
+            stop = next((place for place, token in enumerate(row) if token in ends), len(row))
+            texts.append(tokenizer.decode(row[:stop]))
+        return texts
+
+    @property
+    def text(self) -> str:
+        """The text of the first prompt."""
+        return self.texts[0]

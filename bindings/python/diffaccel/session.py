@@ -9,12 +9,14 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from . import _arrays, _ffi
+from . import text as texts
 from ._events import Event, Listener, run_interruptibly
 from ._handle import Handle, new_handle
 from .errors import Cancelled, InvalidArgumentError, ShapeError, error_for
 from .model import Model
 from .plan import Plan
-from .result import Result
+from .result import Result, TextResult
+from .text import TextEvent
 
 
 class Session(Handle):
@@ -123,6 +125,52 @@ class Session(Handle):
         if status != _ffi.DA_OK or result is None:
             raise error_for(status, text)
         return result
+
+    def generate(
+        self, prompt: Any, *, callback: Callable[[TextEvent], Any] | None = None, **options: Any
+    ) -> TextResult:
+        """Continues texts with a masked diffusion language model (LLaDA, Dream). Ctrl-C stops the run.
+
+        prompt: a string or token ids, or a list of such: a batch of any lengths. chat: the strings are what a user says to
+            an instruction-tuned model.
+        length: tokens to generate (128). steps: passes; 0 is one per token. block_length: LLaDA's blocks; 0 is one.
+        order: LLaDA "low_confidence" or "random"; Dream "entropy", "maskgit_plus", "topk_margin" or "origin".
+        temperature, guidance and threshold (LLaDA), order_temperature, top_p, top_k and eps (Dream): as published.
+        seed: one stream of draws for the batch, as torch draws it; seeds: one per prompt, each then draws as if alone.
+        allow_mask: the mask may be chosen, as in the published code. no_end, end_last: no end of text, or only last.
+        callback: called with a TextEvent for each text after each pass; a true return value stops the run.
+        """
+        raw, kept = texts.request(lambda: self._model.tokenizer, self._model.family, prompt, **options)
+        listener = texts.TextListener(callback)
+        raw.callback = listener.function
+        target = ctypes.c_void_p()
+
+        def work() -> tuple[int, str]:
+            return _ffi.call(_ffi.lib.da_session_generate, self._handle, ctypes.byref(raw), ctypes.byref(target))
+
+        try:
+            status, message = run_interruptibly(work, self._cancel_quietly)
+        except BaseException:
+            if target.value:
+                _ffi.release(_ffi.lib.da_result_close, target.value)
+            raise
+        finally:
+            del kept
+        result = TextResult(target.value, self._model) if target.value else None
+        listener.raise_failure()
+        if status == _ffi.DA_CANCELLED:
+            raise Cancelled("the run was stopped")
+        if status != _ffi.DA_OK or result is None:
+            raise error_for(status, message)
+        return result
+
+    def estimate_generate(self, prompt: Any, **options: Any) -> dict[str, Any]:
+        """What `generate` with these arguments would need, as `estimate`."""
+        options.pop("callback", None)
+        raw, kept = texts.request(lambda: self._model.tokenizer, self._model.family, prompt, **options)
+        answer = _ffi.text_of(_ffi.lib.da_session_generate_estimate, self._handle, ctypes.byref(raw))
+        del kept
+        return json.loads(answer)
 
     def estimate(self, **request: Any) -> dict[str, Any]:
         """What `sample` with these arguments would need: bytes (weights, cache, workspace, decode, peak), flops, sites.

@@ -1,0 +1,62 @@
+/* Rows of language models: one task per block of rows. */
+#include "kernels.h"
+
+typedef struct {
+    const ck_kernels *kernels;
+    const float *x, *weight;
+    float *out;
+    int64_t rows, width, chunk;
+    float eps;
+} job;
+
+static void norm_task(void *context, int64_t index, int32_t thread) {
+    const job *j = context;
+    (void)thread;
+    int64_t from = index * j->chunk, to = ck_min(from + j->chunk, j->rows);
+    for (int64_t r = from; r < to; r++)
+        j->kernels->rms_norm_row(j->x + r * j->width, j->weight, j->out + r * j->width, j->width, j->eps);
+}
+
+static void swiglu_task(void *context, int64_t index, int32_t thread) {
+    const job *j = context;
+    (void)thread;
+    int64_t from = index * j->chunk, to = ck_min(from + j->chunk, j->rows);
+    for (int64_t r = from; r < to; r++) {
+        const float *gate = j->x + 2 * r * j->width;
+        j->kernels->swiglu_row(gate, gate + j->width, j->out + r * j->width, j->width);
+    }
+}
+
+static void run(ck_pool *pool, job *j, int64_t elements, ck_task task) {
+    if (j->width <= 0 || j->rows <= 0) return;
+    j->kernels = ck_active();
+    j->chunk = ck_max(1, elements / j->width);
+    ck_run(pool, ck_ceil_div(j->rows, j->chunk), task, j);
+}
+
+void ck_rms_norm(ck_pool *pool, const float *x, const float *weight, float *out, int64_t rows, int64_t width, float eps) {
+    job j = {.x = x, .weight = weight, .out = out, .rows = rows, .width = width, .eps = eps};
+    run(pool, &j, CK_CHUNK, norm_task);
+}
+
+void ck_swiglu(ck_pool *pool, const float *x, float *out, int64_t rows, int64_t width) {
+    job j = {.x = x, .out = out, .rows = rows, .width = width};
+    run(pool, &j, CK_CHUNK_MATH, swiglu_task);
+}
+
+void ck_gather_rows(const float *x, const int64_t *index, float *out, int64_t n, int64_t width) {
+    for (int64_t i = 0; i < n; i++) memcpy(out + i * width, x + index[i] * width, (size_t)width * sizeof *out);
+}
+
+void ck_packed_rows(int32_t dtype, const void *packed, int64_t n, int64_t k, const int64_t *index, float *out, int64_t count) {
+    const ck_kernels *kernels = ck_active();
+    int64_t depth = ck_gemm_depth(k), padded = ck_round_up(n, CK_STRIP);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t strip = index[i] / CK_STRIP * CK_STRIP, column = index[i] % CK_STRIP;
+        for (int64_t p = 0; p < k; p += depth) {
+            int64_t deep = ck_min(depth, k - p), at = p * padded + strip * deep + column;
+            for (int64_t q = 0; q < deep; q++)
+                kernels->to_f32(dtype, ck_at(packed, dtype, at + q * CK_STRIP), out + i * k + p + q, 1);
+        }
+    }
+}

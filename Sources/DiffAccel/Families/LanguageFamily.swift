@@ -1,0 +1,122 @@
+import DiffCheckpoint
+public import DiffModels
+import DiffTensor
+
+/// LLaDA: LLaDA-8B, LLaDA-1.5, iLLaDA.
+struct LLaDAFamily: LanguageFamily {
+    static let name = LanguageConfiguration.Family.llada.rawValue
+    let core: LanguageCore
+    init(_ opened: Opened) throws(DiffError) { core = try LanguageCore(opened, .llada) }
+}
+
+/// Dream: Dream-7B, DiffuCoder, Dream-Coder.
+struct DreamFamily: LanguageFamily {
+    static let name = LanguageConfiguration.Family.dream.rawValue
+    let core: LanguageCore
+    init(_ opened: Opened) throws(DiffError) { core = try LanguageCore(opened, .dream) }
+}
+
+/// Masked diffusion language models: what both families have in common.
+protocol LanguageFamily: ModelFamily {
+    var core: LanguageCore { get }
+}
+
+/// A network, its tokenizer and its way of decoding.
+struct LanguageCore: Sendable {
+    let network: LanguageModel
+    /// The tokenizer of the model's folder: none, or why it cannot be used. A model can do without.
+    let tokenizer: Result<Tokenizer?, DiffError>
+
+    init(_ opened: Opened, _ family: LanguageConfiguration.Family) throws(DiffError) {
+        let configuration = try LanguageConfiguration(opened.architecture)
+        guard configuration.family == family else {
+            throw DiffError(.incompatible, "the config is that of a \(configuration.family.rawValue) model")
+        }
+        network = try LanguageModel(configuration, opened.weights)
+        do throws(DiffError) {
+            tokenizer = .success(try Tokenizer(in: opened.checkpoint))
+        } catch {
+            guard error.code != .outOfMemory else { throw error }
+            Log.write(.warning, "the tokenizer cannot be used: \(error.message)")
+            tokenizer = .failure(error)
+        }
+    }
+}
+
+extension LanguageFamily {
+    static var forwardNames: (inputs: [String], outputs: [String]) { (["tokens"], ["logits"]) }
+
+    static func recognises(_ config: JSONObject) -> Bool {
+        guard case .string(let type)? = config.value("model_type") else { return false }
+        return type.lowercased() == name
+    }
+
+    var layouts: [SiteLayout] { [core.network.layout] }
+    var sampling: (any FamilySampling)? { LanguageSampling(network: core.network) }
+
+    var description: [String: JSON] {
+        let c = core.network.configuration
+        var vocabulary: JSON = .null
+        if case .success(let tokenizer?) = core.tokenizer { vocabulary = .integer(tokenizer.vocabulary) }
+        return [
+            "input": .string("tokens"),
+            "config": .object([
+                "layers": .integer(c.layers), "width": .integer(c.width), "heads": .integer(c.heads),
+                "kv_heads": .integer(c.kvHeads), "head_dim": .integer(c.headDim), "mlp": .integer(c.mlpWidth),
+                "vocabulary": .integer(c.vocabulary), "tied": .bool(c.isTied),
+            ]),
+            "mask_token": c.maskToken.map { .integer($0) } ?? .null,
+            "end_tokens": .array(c.endTokens.map { .integer($0) }),
+            "trained_length": .integer(c.trainedLength),
+            "tokenizer": vocabulary,
+        ]
+    }
+
+    /// `tokens` [n] of one text give `logits` [1, n, vocabulary].
+    func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {
+        guard wanted.allSatisfy({ $0 == "logits" }) else {
+            throw DiffError(
+                .invalidArgument, "no output \"\(wanted.first { $0 != "logits" } ?? "")\"; this model has logits")
+        }
+        let tokens = try inputs.integers("tokens")
+        guard !tokens.isEmpty else { throw DiffError(.shape, "the input \"tokens\" is empty") }
+        let places = Array(0..<tokens.count)
+        let memory = try core.network.memory([KeyValueMemory.Slot(length: tokens.count)], run)
+        let feeding = Feeding([try FedSample(slot: 0, places: places, tokens: tokens, wanted: places)])
+        let states = try core.network.states(feeding, memory, run)
+        return ["logits": try core.network.logits(states, run)]
+    }
+}
+
+extension Model {
+    private var language: LanguageCore? { (family as? any LanguageFamily)?.core }
+
+    /// The tokenizer in the model's folder. Throws `unsupported` when the model is no language model or has none there, and what
+    /// reading it threw.
+    public var tokenizer: Tokenizer {
+        get throws(DiffError) {
+            guard let language else { throw DiffError(.unsupported, "a \(familyName) model has no tokenizer") }
+            switch language.tokenizer {
+            case .success(let tokenizer?): return tokenizer
+            case .success(nil):
+                throw DiffError(.unsupported, "\(path): no tokenizer.json, and no vocab.json with merges.txt")
+            case .failure(let error): throw error
+            }
+        }
+    }
+
+    /// How the model's instruction-tuned versions write conversations; nil when it is no language model.
+    public var chatTemplate: ChatTemplate? { ChatTemplate(rawValue: familyName) }
+
+    /// Tokens that end a text; empty when the model is no language model.
+    public var endTokens: [Int] { language?.network.configuration.endTokens ?? [] }
+
+    /// The mask token; nil when there is none.
+    public var maskToken: Int? { language?.network.configuration.maskToken }
+
+    /// `tokens` up to the first that ends a text.
+    public func textTokens(_ tokens: [Int]) -> [Int] {
+        let ends = endTokens
+        return Array(tokens.prefix { !ends.contains($0) })
+    }
+}

@@ -1,0 +1,69 @@
+import DiffSampling
+import DiffTensor
+
+/// A request to a language model: prompts as tokens, and how their continuations are decoded. Use ``Model/tokenizer`` to make tokens of
+/// text.
+public struct TextRequest: Sendable {
+    /// Tokens of each prompt; the prompts may differ in length.
+    public var prompts: [[Int]]
+    /// Tokens to generate for each prompt.
+    public var length = 128
+    /// Passes over the whole text; nil: one per token.
+    public var steps: Int?
+    /// LLaDA: tokens of a block; nil: all in one.
+    public var blockLength: Int?
+    /// Which places are revealed first. LLaDA: `low_confidence` (default) or `random`. Dream: `entropy` (default), `maskgit_plus`,
+    /// `topk_margin` or `origin`.
+    public var order: String?
+    /// Temperature of the tokens; 0: the most probable.
+    public var temperature = 0.0
+    /// LLaDA: guidance away from a masked prompt; 0: none.
+    public var guidance = 0.0
+    /// LLaDA: reveals all places of at least this probability in every pass, and at least one; `steps` is then not used.
+    public var threshold: Double?
+    /// Dream: randomness of the order, nucleus (1: off), candidates (0: all), last time of the schedule.
+    public var orderTemperature = 0.0, topP = 1.0, topK = 0, eps = 1e-3
+    /// As `torch.manual_seed(seed)`: one stream of draws for the batch, as the published code has it.
+    public var seed: UInt64 = 0
+    /// A seed for each prompt instead: each then draws as if it were alone.
+    public var seeds: [UInt64] = []
+    /// Whether the mask token may never be chosen. The published code allows it, and then leaves masks in the text.
+    public var forbidsMask = true
+    /// Whether tokens that end a text are never chosen (`logits_eos_inf`), or only when nothing else is left to reveal.
+    public var forbidsEnd = false, delaysEnd = false
+
+    /// More tokens than this, prompts and texts together, are refused.
+    public static var maxTokens: Int { MaskedCommon.maxPlaces }
+
+    /// A request for continuations of these prompts.
+    public init(prompts: [[Int]]) { self.prompts = prompts }
+}
+
+/// What a pass over a batch of texts revealed.
+public struct TextEvent: Sendable {
+    /// One text that took part.
+    public struct Text: Sendable {
+        /// Number of the prompt.
+        public let prompt: Int
+        /// Tokens of the prompt and of the text, masks included.
+        public let canvas: [Int]
+        /// Places of the canvas written in this pass, in the order of revelation.
+        public let revealed: [Int]
+        /// Places fed to the network in this pass.
+        public let fed: Int
+    }
+
+    /// The texts that took part.
+    public let texts: [Text]
+    /// Rows fed to the network and rows that went through its head.
+    public let fedRows: Int, headRows: Int
+
+    init(_ progress: MaskedProgress) {
+        texts = progress.samples.each.map { sample in
+            Text(
+                prompt: sample.sample, canvas: sample.canvas, revealed: sample.revealed,
+                fed: sample.fed.each.reduce(0) { $0 &+ ($1 ? 1 : 0) })
+        }
+        (fedRows, headRows) = (progress.fedRows, progress.headRows)
+    }
+}

@@ -1,0 +1,97 @@
+public import DiffCheckpoint
+public import DiffTensor
+
+/// Caching of keys and values as data. JSON: `{"method": "dkv", "variant": "decode", "refresh": 8}`.
+///
+/// | variant | feeds, apart from refreshing steps | other members |
+/// | --- | --- | --- |
+/// | `decode` | what is masked and what was revealed a step ago | `refresh`; Dream: `shift` |
+/// | `greedy` | what was and will be revealed and a window around it (LLaDA, random order) | `refresh`, `window` |
+/// | `prefill` | all but the prompt, which is never refreshed (Dream) | |
+/// | `pd` | as `decode`, but the prompt is never refreshed (Dream) | `refresh`, `shift` |
+/// | `prefix` | from the block on to the end (Fast-dLLM on LLaDA) | |
+/// | `dual` | the block (Fast-dLLM on LLaDA) | |
+public struct KVCachePlan: PlanEntry, Equatable {
+    /// The name in plans.
+    public static let method = "dkv"
+
+    /// The published rules.
+    public enum Variant: String, Sendable, CaseIterable {
+        case decode, greedy, prefill, pd, prefix, dual
+    }
+
+    /// When a place of Dream, whose results decide the next one, counts as finished.
+    public enum Shift: String, Sendable, CaseIterable {
+        /// When the next place is decided.
+        case un
+        /// When both are.
+        case unRight = "un_right"
+    }
+
+    /// Which rule.
+    public let variant: Variant
+    /// Every so many steps all is fed again; 1: always, which is plain decoding.
+    public let refresh: Int
+    /// Places added around each place that will be revealed (`greedy`).
+    public let window: Int
+    /// When a place counts as finished (`decode` and `pd` on Dream).
+    public let shift: Shift
+
+    /// An entry of these settings. Throws `invalidArgument`.
+    public init(_ variant: Variant, refresh: Int = 8, window: Int = 0, shift: Shift = .un) throws(DiffError) {
+        guard (1...1_000_000).contains(refresh), (0...1_000_000).contains(window) else {
+            throw DiffError(
+                .invalidArgument, "refresh must be 1 or more and window 0 or more, found \(refresh) and \(window)")
+        }
+        (self.variant, self.refresh, self.window, self.shift) = (variant, refresh, window, shift)
+    }
+
+    /// Members that a variant has beside `method`, `variant` and `comment`.
+    private static func members(_ variant: Variant) -> [String] {
+        switch variant {
+        case .decode, .pd: ["refresh", "shift"]
+        case .greedy: ["refresh", "window"]
+        case .prefill, .prefix, .dual: []
+        }
+    }
+
+    /// Reads the entry. Throws `format` naming the member.
+    public init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError) {
+        let name = try json.string("variant", oneOf: Variant.allCases.map(\.rawValue))
+        let variant = Variant(rawValue: name) ?? .decode
+        try json.allow(only: ["method", "variant", "comment"] + Self.members(variant))
+        let shift = try json.string("shift", oneOf: Shift.allCases.map(\.rawValue), default: Shift.un.rawValue)
+        try self.init(
+            variant, refresh: json.integer("refresh", in: 1...1_000_000, default: 8),
+            window: json.integer("window", in: 0...1_000_000, default: 0), shift: Shift(rawValue: shift) ?? .un)
+    }
+
+    /// The entry with its `method`; reading it gives an equal entry.
+    public var json: JSON {
+        var members: [String: JSON] = ["method": .string(Self.method), "variant": .string(variant.rawValue)]
+        let known = Self.members(variant)
+        if known.contains("refresh") { members["refresh"] = .integer(refresh) }
+        if known.contains("window") { members["window"] = .integer(window) }
+        if known.contains("shift") { members["shift"] = .string(shift.rawValue) }
+        return .object(members)
+    }
+
+    /// Throws `incompatible` when the model decodes no masked text, or when the rule is the other family's.
+    public func check(_ layouts: [SiteLayout]) throws(DiffError) {
+        let families: [String] =
+            switch variant {
+            case .decode: ["llada", "dream"]
+            case .greedy, .prefix, .dual: ["llada"]
+            case .prefill, .pd: ["dream"]
+            }
+        for layout in layouts.each where !families.contains(layout.family) {
+            throw DiffError(
+                .incompatible,
+                "the variant \"\(variant.rawValue)\" is for \(families.joined(separator: " and ")); this is a "
+                    + "\(layout.family) model")
+        }
+    }
+
+    /// The cache for one session.
+    public func makeAcceleration() -> any Acceleration { KVCache(self) }
+}

@@ -1,0 +1,44 @@
+import DiffCheckpoint
+import DiffTensor
+
+extension LanguageConfiguration {
+    /// Reads the config of `DreamModel`, the layout of Qwen2.5. Defaults are those of the published class, which differ from the
+    /// published models.
+    init(dream c: JSONObject) throws(DiffError) {
+        family = .dream
+        width = try c.integer("hidden_size", in: 2...Limits.width, default: 4096)
+        layers = try c.integer("num_hidden_layers", in: 1...Limits.layers, default: 32)
+        heads = try c.integer("num_attention_heads", in: 1...Limits.heads, default: 32)
+        kvHeads = try c.integer("num_key_value_heads", in: 1...Limits.heads, default: heads)
+        headDim = try Self.headDim(width, heads, c)
+        mlpWidth = try c.integer("intermediate_size", in: 1...Self.maxMLPWidth, default: 22016)
+        vocabulary = try c.integer("vocab_size", in: 1...Limits.vocabulary, default: 151936)
+        rotaryBase = Float(try c.number("rope_theta", in: 1...1e12, default: 10000))
+        eps = Float(try c.number("rms_norm_eps", in: 0...1, default: 1e-6))
+        isTied = try c.bool("tie_word_embeddings", default: false)
+        hasProjectionBias = true
+        maskToken = try c.optionalInteger("mask_token_id", in: 0...Limits.vocabulary)
+        // <|endoftext|> from the config; <|im_end|> of the published vocabulary ends a turn.
+        let end = try c.optionalInteger("eos_token_id", in: 0...Limits.vocabulary)
+        endTokens = [end, end == Self.publishedEnd ? Self.publishedEndOfTurn : nil].compactMap(\.self)
+        trainedLength = try c.integer("max_position_embeddings", in: 1...1 << 24, default: 32768)
+        guard try c.string("hidden_act", default: "silu") == "silu" else {
+            throw DiffError(.unsupported, "\(c.place): hidden_act must be \"silu\"")
+        }
+        guard !c.has("rope_scaling") else { throw DiffError(.unsupported, "\(c.place): rope_scaling must be null") }
+        guard try !c.bool("use_sliding_window", default: false) else {
+            throw DiffError(.unsupported, "\(c.place): use_sliding_window must be false")
+        }
+    }
+
+    private static let publishedEnd = 151643, publishedEndOfTurn = 151645
+}
+
+extension LanguageNames {
+    /// Names of the published Dream checkpoints.
+    static let dream = LanguageNames(
+        embedding: "model.embed_tokens", blocks: "model.layers", finalNorm: "model.norm", head: "lm_head",
+        attentionNorm: "input_layernorm", queries: "self_attn.q_proj", keys: "self_attn.k_proj",
+        values: "self_attn.v_proj", attentionOut: "self_attn.o_proj", mlpNorm: "post_attention_layernorm",
+        gate: "mlp.gate_proj", up: "mlp.up_proj", down: "mlp.down_proj")
+}

@@ -1,0 +1,30 @@
+/// GPT-2's alphabet of bytes: each byte as a visible character, so that vocabularies are texts.
+enum ByteAlphabet {
+    /// The scalar of each byte.
+    static let scalars: [UInt32] = {
+        var scalars = [UInt32](repeating: 0, count: 256)
+        var next: UInt32 = 256
+        for byte in UInt32(0)..<256 {
+            let isVisible = (33...126).contains(byte) || (161...172).contains(byte) || (174...255).contains(byte)
+            scalars[Int(byte & 255)] = isVisible ? byte : next
+            if !isVisible { next &+= 1 }
+        }
+        return scalars
+    }()
+
+    private static let bytes: [UInt32: UInt8] = {
+        var bytes: [UInt32: UInt8] = [:]
+        for (byte, scalar) in scalars.enumerated() { bytes[scalar] = UInt8(truncatingIfNeeded: byte) }
+        return bytes
+    }()
+
+    /// The bytes that a token of a vocabulary stands for; its own UTF-8 when it is not in the alphabet.
+    static func decoded(_ token: String) -> [UInt8] {
+        var out: [UInt8] = []
+        for scalar in token.unicodeScalars {
+            guard let byte = bytes[scalar.value] else { return Array(token.utf8) }
+            out.append(byte)
+        }
+        return out
+    }
+}

@@ -1,0 +1,193 @@
+import DiffTensor
+
+/// Byte-pair encoding: a vocabulary and the order in which neighbours are joined.
+struct BytePairModel: Sendable {
+    /// A pair's place in that order, and what the two become.
+    private struct Merge: Sendable {
+        let rank: Int, token: Int
+    }
+
+    /// What a vocabulary may be: far above the largest published.
+    static let maxTokens = 2_000_000
+
+    private let ids: [[UInt8]: Int]
+    private let merges: [UInt64: Merge]
+    /// Token of each single byte, through the byte alphabet; nil: none.
+    private let byteTokens: [Int?]
+    /// Tokens for bytes that have none: `<0x41>`.
+    private let fallback: [Int?]
+    private let unknown: Int?
+    private let fusesUnknown: Bool
+    private let takesWholeWords: Bool
+
+    /// `vocabulary` holds ids by token; `merges` pairs of tokens in order. Throws `format` for ids outside 0..<2^31 and for a merge
+    /// whose parts or result the vocabulary lacks.
+    init(
+        vocabulary: [(token: String, id: Int)], merges: [(String, String)], unknown: String?, fusesUnknown: Bool,
+        fallsBackToBytes: Bool, takesWholeWords: Bool
+    ) throws(DiffError) {
+        guard vocabulary.count <= Self.maxTokens, merges.count <= Self.maxTokens else {
+            throw DiffError(.format, "a vocabulary of \(vocabulary.count) tokens and \(merges.count) merges")
+        }
+        var ids: [[UInt8]: Int] = [:]
+        for entry in vocabulary.each {
+            guard entry.id >= 0, entry.id < 1 << 31 else {
+                throw DiffError(.format, "the token \"\(entry.token)\" has the id \(entry.id)")
+            }
+            ids.put(entry.id, for: Array(entry.token.utf8))
+        }
+        var table: [UInt64: Merge] = [:]
+        for (rank, merge) in merges.numbered {
+            let (left, right) = (Array(merge.0.utf8), Array(merge.1.utf8))
+            guard let a = ids[left], let b = ids[right], let joined = ids[left + right] else {
+                throw DiffError(
+                    .format, "merge \(rank): \"\(merge.0)\" and \"\(merge.1)\" or both together are no tokens")
+            }
+            // A pair that is there twice: the later entry counts, as in the published readers.
+            table.put(Merge(rank: rank, token: joined), for: Self.key(a, b))
+        }
+        byteTokens = ByteAlphabet.scalars.map { scalar in
+            Unicode.Scalar(scalar).flatMap { ids[Array(String($0).utf8)] }
+        }
+        let hex = Array("0123456789ABCDEF".utf8)
+        fallback = Indices(below: 256).map { byte in
+            guard fallsBackToBytes, let high = hex.at(byte >> 4), let low = hex.at(byte & 15) else { return nil }
+            return ids[Array("<0x".utf8) + [high, low] + Array(">".utf8)]
+        }
+        self.unknown = unknown.flatMap { ids[Array($0.utf8)] }
+        if let unknown, self.unknown == nil { throw DiffError(.format, "the unknown token \"\(unknown)\" is no token") }
+        (self.ids, self.merges) = (ids, table)
+        (self.fusesUnknown, self.takesWholeWords) = (fusesUnknown, takesWholeWords)
+    }
+
+    private static func key(_ a: Int, _ b: Int) -> UInt64 {
+        UInt64(truncatingIfNeeded: a) << 32 | UInt64(truncatingIfNeeded: b)
+    }
+
+    /// A token of a word and how many of the word's bytes it stands for.
+    struct Piece: Equatable {
+        var token: Int
+        var bytes: Int
+    }
+
+    /// The tokens of one word, given as bytes.
+    func encode(_ word: ArraySlice<UInt8>) -> [Piece] {
+        if takesWholeWords, let token = ids[Self.name(word)] { return [Piece(token: token, bytes: word.count)] }
+        var pieces: [Piece] = []
+        pieces.reserveCapacity(word.count)
+        var unknownIsOpen = false
+        for byte in word {
+            if let token = byteTokens.at(Int(byte)) ?? nil {
+                pieces.append(Piece(token: token, bytes: 1))
+                unknownIsOpen = false
+            } else if let tokens = fallback(byte) {
+                for (position, token) in tokens.numbered {
+                    pieces.append(Piece(token: token, bytes: position == 0 ? 1 : 0))
+                }
+                unknownIsOpen = false
+            } else if let unknown {
+                if unknownIsOpen, fusesUnknown, let last = pieces.indices.last {
+                    pieces[last].bytes &+= 1
+                } else {
+                    pieces.append(Piece(token: unknown, bytes: 1))
+                }
+                unknownIsOpen = true
+            }
+        }
+        return pieces.count < 2 ? pieces : joined(pieces)
+    }
+
+    /// A word in the letters of the byte alphabet, as UTF-8.
+    private static func name(_ word: ArraySlice<UInt8>) -> [UInt8] {
+        var name: [UInt8] = []
+        for byte in word {
+            guard let scalar = ByteAlphabet.scalars.at(Int(byte)).flatMap({ Unicode.Scalar($0) }) else { continue }
+            name.append(contentsOf: String(scalar).utf8)
+        }
+        return name
+    }
+
+    /// The tokens of the bytes of the letter that stands for `byte`; nil unless all are there.
+    private func fallback(_ byte: UInt8) -> [Int]? {
+        guard let scalar = ByteAlphabet.scalars.at(Int(byte)).flatMap({ Unicode.Scalar($0) }) else { return nil }
+        var tokens: [Int] = []
+        for letter in String(scalar).utf8 {
+            guard let token = fallback.at(Int(letter)) ?? nil else { return nil }
+            tokens.append(token)
+        }
+        return tokens
+    }
+
+    /// Joins neighbours, the earliest merge first and the leftmost of equals; time n log n, since a word may be a whole file.
+    private func joined(_ pieces: [Piece]) -> [Piece] {
+        var pieces = pieces
+        let count = pieces.count
+        var next = Indices(below: count).map { $0 &+ 1 }
+        var previous = Indices(below: count).map { $0 &- 1 }
+        var heap = MergeHeap()
+        func push(_ left: Int, _ heap: inout MergeHeap) {
+            guard let right = next.at(left), let a = pieces.at(left), let b = pieces.at(right),
+                let merge = merges[Self.key(a.token, b.token)]
+            else { return }
+            heap.push(MergeHeap.Entry(rank: merge.rank, position: left, token: merge.token))
+        }
+        for left in Indices(below: count &- 1) { push(left, &heap) }
+        while let entry = heap.pop() {
+            let left = entry.position
+            // What was joined meanwhile no longer is what the entry speaks of.
+            guard let a = pieces.at(left), a.token >= 0, let right = next.at(left), let b = pieces.at(right),
+                let merge = merges[Self.key(a.token, b.token)], merge.token == entry.token,
+                pieces.indices.contains(left),
+                pieces.indices.contains(right)
+            else { continue }
+            pieces[left] = Piece(token: merge.token, bytes: a.bytes &+ b.bytes)
+            pieces[right] = Piece(token: -1, bytes: 0)
+            let after = next.at(right) ?? count
+            if next.indices.contains(left) { next[left] = after }
+            if previous.indices.contains(after) { previous[after] = left }
+            if let before = previous.at(left), before >= 0 { push(before, &heap) }
+            push(left, &heap)
+        }
+        return pieces.filter { $0.token >= 0 }
+    }
+}
+
+/// Pairs that may be joined, the next one on top.
+private struct MergeHeap {
+    struct Entry {
+        let rank: Int, position: Int, token: Int
+
+        func precedes(_ other: Entry) -> Bool {
+            rank != other.rank ? rank < other.rank : position < other.position
+        }
+    }
+
+    private var entries: [Entry] = []
+
+    mutating func push(_ entry: Entry) {
+        entries.append(entry)
+        var child = entries.count &- 1
+        while child > 0 {
+            let parent = (child &- 1) / 2
+            guard let a = entries.at(child), let b = entries.at(parent), a.precedes(b) else { return }
+            entries.swapAt(child, parent)
+            child = parent
+        }
+    }
+
+    mutating func pop() -> Entry? {
+        guard let top = entries.first, let last = entries.popLast() else { return nil }
+        guard !entries.isEmpty else { return top }
+        entries[0] = last
+        var parent = 0
+        while true {
+            var least = parent
+            for child in [2 &* parent &+ 1, 2 &* parent &+ 2] {
+                if let a = entries.at(child), let b = entries.at(least), a.precedes(b) { least = child }
+            }
+            guard least != parent else { return top }
+            entries.swapAt(least, parent)
+            parent = least
+        }
+    }
+}

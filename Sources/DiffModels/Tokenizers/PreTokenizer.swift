@@ -1,0 +1,144 @@
+import DiffCheckpoint
+import DiffTensor
+
+/// What cuts a text into words before the byte pairs are joined.
+struct PreTokenizer: Sendable {
+    /// What becomes of the matches of a pattern.
+    enum Behavior: String, Sendable, CaseIterable {
+        case removed = "Removed"
+        case isolated = "Isolated"
+        case mergedWithPrevious = "MergedWithPrevious"
+        case mergedWithNext = "MergedWithNext"
+        case contiguous = "Contiguous"
+    }
+
+    /// One stage; later ones cut the pieces of earlier ones.
+    enum Stage: Sendable {
+        case split(PatternProgram, Behavior, inverts: Bool)
+        /// A space in front of a text that has none.
+        case prefixSpace
+    }
+
+    /// GPT-2's expression, which the byte level uses by itself.
+    static let gpt2 = #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
+    /// Qwen2's, which Dream uses.
+    static let qwen2 =
+        #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+
+    let stages: [Stage]
+
+    init(_ stages: [Stage]) { self.stages = stages }
+
+    /// Reads the `pre_tokenizer` of a tokenizer file. Throws `unsupported` for kinds that byte-level vocabularies do not use.
+    init(_ json: JSONObject) throws(DiffError) {
+        var (stages, isByteLevel): ([Stage], Bool) = ([], false)
+        try Self.read(json, &stages, &isByteLevel, depth: 0)
+        guard isByteLevel else {
+            throw DiffError(.unsupported, "\(json.place): no ByteLevel stage; only byte-level vocabularies are read")
+        }
+        self.stages = stages
+    }
+
+    private static func read(
+        _ json: JSONObject, _ stages: inout [Stage], _ isByteLevel: inout Bool, depth: Int
+    ) throws(DiffError) {
+        guard depth < 8, stages.count < 64 else { throw DiffError(.format, "\(json.place): too many stages") }
+        switch try json.string("type") {
+        case "Sequence":
+            for part in try json.objects("pretokenizers").each {
+                try read(part, &stages, &isByteLevel, depth: depth &+ 1)
+            }
+        case "ByteLevel":
+            isByteLevel = true
+            if try json.bool("add_prefix_space", default: true) {
+                // Behind a Split every word would get one, which no published vocabulary does.
+                guard stages.isEmpty else {
+                    throw DiffError(.unsupported, "\(json.place): add_prefix_space behind another stage")
+                }
+                stages.append(.prefixSpace)
+            }
+            if try json.bool("use_regex", default: true) {
+                stages.append(.split(try PatternParser.program(gpt2), .isolated, inverts: false))
+            }
+        case "Split":
+            guard !isByteLevel else { throw DiffError(.unsupported, "\(json.place): a Split behind the byte level") }
+            let behaviors = Behavior.allCases.map(\.rawValue)
+            let name = try json.string("behavior", oneOf: behaviors)
+            let inverts = try json.bool("invert", default: false)
+            let program = try Self.pattern(json.object("pattern"))
+            stages.append(.split(program, Behavior(rawValue: name) ?? .isolated, inverts: inverts))
+        case "Digits":
+            let individual = try json.bool("individual_digits", default: false)
+            let program = try PatternParser.program(individual ? #"\p{N}"# : #"\p{N}+"#)
+            stages.append(.split(program, .isolated, inverts: false))
+        case let other: throw DiffError(.unsupported, "\(json.place): a pre-tokenizer of type \"\(other)\"")
+        }
+    }
+
+    private static func pattern(_ json: JSONObject) throws(DiffError) -> PatternProgram {
+        if let pattern = try json.optionalString("Regex") {
+            return try locating(json.place) { () throws(DiffError) in try PatternParser.program(pattern) }
+        }
+        // A plain text: every character stands for itself.
+        let text = try json.string("String")
+        let sets = text.unicodeScalars.map { ScalarSet($0.value, foldsCase: false) }
+        return PatternProgram(instructions: sets.indices.map { .set($0) } + [.match], sets: sets)
+    }
+
+    /// The words of `text` as ranges of it, in order. `prefixed`: whether a space is to be put in front of the first.
+    func words(_ text: [UInt32]) throws(DiffError) -> [Range<Int>] {
+        var words = [0..<text.count]
+        for stage in stages.each {
+            guard case .split(let program, let behavior, let inverts) = stage else { continue }
+            var next: [Range<Int>] = []
+            for word in words.each {
+                let piece = Array(text[word])
+                for part in try Self.split(piece, program, behavior, inverts).each {
+                    next.append((part.lowerBound &+ word.lowerBound)..<(part.upperBound &+ word.lowerBound))
+                }
+            }
+            words = next
+        }
+        return words.filter { !$0.isEmpty }
+    }
+
+    /// Whether a text gets a space in front.
+    var prefixesSpace: Bool {
+        stages.each.contains { if case .prefixSpace = $0 { true } else { false } }
+    }
+
+    private static func split(
+        _ text: [UInt32], _ program: PatternProgram, _ behavior: Behavior, _ inverts: Bool
+    ) throws(DiffError) -> [Range<Int>] {
+        // Matches and what lies between them, in order.
+        var parts: [(range: Range<Int>, isMatch: Bool)] = []
+        var open = 0
+        for match in try program.matches(in: text).each {
+            if open < match.lowerBound { parts.append((open..<match.lowerBound, inverts)) }
+            parts.append((match, !inverts))
+            open = match.upperBound
+        }
+        if open < text.count { parts.append((open..<text.count, inverts)) }
+        var out: [Range<Int>] = []
+        var last: Bool?
+        for part in parts.each {
+            defer { last = part.isMatch }
+            let joins: Bool
+            switch behavior {
+            case .isolated: joins = false
+            case .removed:
+                if part.isMatch { continue }
+                joins = false
+            case .contiguous: joins = last == part.isMatch
+            case .mergedWithPrevious: joins = part.isMatch && last == false
+            case .mergedWithNext: joins = !part.isMatch && last == true
+            }
+            if joins, let previous = out.popLast() {
+                out.append(previous.lowerBound..<part.range.upperBound)
+            } else {
+                out.append(part.range)
+            }
+        }
+        return out
+    }
+}

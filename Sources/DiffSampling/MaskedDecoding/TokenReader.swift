@@ -1,0 +1,132 @@
+import DiffTensor
+
+/// Reads tokens out of states, a few rows at a time: logits of all rows at once would be the largest tensor by far.
+struct TokenReader {
+    private let network: MaskedNetwork
+    private let guidance: Double
+    private let forbidden: [Int]
+    /// Rows that go through the head together; with noise fewer, since noise takes as much again.
+    private let rows: Int
+
+    /// A reader for at most `most` rows in one pass.
+    init(_ network: MaskedNetwork, guidance: Double, forbidden: [Int], isNoisy: Bool, most: Int) {
+        (self.network, self.guidance, self.forbidden) = (network, guidance, forbidden)
+        rows = max(1, min(isNoisy ? 16 : 64, most))
+    }
+
+    /// Logits of `count` rows of `states` from `start` on; under guidance combined with those of the twins.
+    private func logits(_ states: Tensor, _ start: Int, _ count: Int, twins: Int, _ run: Run) throws(DiffError)
+        -> Tensor
+    {
+        let own = try network.logits(run.gatherRows(states, Array(start..<(start &+ count))), run)
+        guard guidance > 0 else {
+            run.forbid(forbidden, in: own)
+            return own
+        }
+        let twin = try network.logits(
+            run.gatherRows(states, Array((twins &+ start)..<(twins &+ start &+ count))), run)
+        // Lu + (s + 1)(L - Lu), rounded after each operation as torch does.
+        let difference = try run.combine(1, own, -1, twin)
+        let guided = try run.combine(1, twin, Float(guidance + 1), difference)
+        run.forbid(forbidden, in: guided)
+        return guided
+    }
+
+    /// Calls `body` with the start and the count of each few of `total` rows; all take the blocks of a full few.
+    private func withChunks(
+        _ total: Int, _ run: Run, _ body: (Int, Int) throws(DiffError) -> Void
+    ) throws(DiffError) {
+        var start = 0
+        while start < total {
+            let count = min(rows, total &- start)
+            try run.workspace.stretched(count, to: rows) { () throws(DiffError) in try body(start, count) }
+            start &+= count
+        }
+    }
+
+    /// LLaDA: noise is drawn for every fed place in ascending order, and used where a place is decided.
+    func gumbel(
+        _ plan: PassPlan, _ states: Tensor, temperature: Double, _ noise: inout DecodingNoise, _ run: Run
+    ) throws(DiffError) -> [ChosenToken] {
+        let total = plan.candidates
+        var chosen: [ChosenToken] = []
+        guard temperature > 0 else {
+            try withChunks(total, run) { (start, count) throws(DiffError) in
+                let logits = try logits(states, start, count, twins: total, run)
+                append(try unsafe run.chooseTokens(logits, noise: nil, temperature: 0), to: &chosen)
+            }
+            return chosen
+        }
+        // Which candidate, if any, each fed place is, in the order of the draws.
+        var draws: [(sample: Int, isUsed: Bool)] = []
+        for share in plan.shares.each {
+            let candidates = Set(share.candidates)
+            for (place, isFed) in share.fed.numbered where isFed {
+                draws.append((share.row, candidates.contains(place)))
+            }
+        }
+        let vocabulary = network.vocabulary
+        var next = 0
+        try withChunks(total, run) { (start, count) throws(DiffError) in
+            let logits = try logits(states, start, count, twins: total, run)
+            let block = try run.workspace.block(rows &* vocabulary &* 8)
+            let values = unsafe block.base?.assumingMemoryBound(to: Double.self)
+            var row = 0
+            while let draw = draws.at(next), row < count {
+                let target = unsafe draw.isUsed ? values.map { unsafe $0 + row &* vocabulary } : nil
+                if !run.isDry { try unsafe noise.gumbel(draw.sample, vocabulary, into: target) }
+                if draw.isUsed { row &+= 1 }
+                next &+= 1
+            }
+            let choice = try unsafe run.chooseTokens(
+                logits, noise: UnsafePointer(values), temperature: temperature)
+            append(choice, to: &chosen)
+        }
+        while let draw = draws.at(next) {
+            if !run.isDry { try unsafe noise.gumbel(draw.sample, vocabulary, into: nil) }
+            next &+= 1
+        }
+        return chosen
+    }
+
+    /// Dream: `sources` says which row of the states decides each candidate; noise is drawn per candidate.
+    func race(
+        _ plan: PassPlan, _ sources: [Int], _ states: Tensor, _ options: DreamOptions, _ noise: inout DecodingNoise,
+        _ run: Run
+    ) throws(DiffError) -> [ChosenToken] {
+        let confidence: TokenConfidence =
+            switch options.algorithm {
+            case .margin: .margin
+            case .entropy: .entropy
+            default: .probability
+            }
+        let samples = plan.shares.flatMap { share in share.candidates.map { _ in share.row } }
+        let vocabulary = network.vocabulary
+        let isNoisy = options.temperature > 0
+        var chosen: [ChosenToken] = []
+        try withChunks(sources.count, run) { (start, count) throws(DiffError) in
+            let logits = try network.logits(
+                run.gatherRows(states, Array(sources.dropFirst(start).prefix(count))), run)
+            run.forbid(forbidden, in: logits)
+            let block = isNoisy ? try run.workspace.block(rows &* vocabulary &* 4) : nil
+            let values = unsafe block?.base?.assumingMemoryBound(to: Float.self)
+            if let values = unsafe values, !run.isDry {
+                for row in Indices(below: count) {
+                    try unsafe noise.exponential(
+                        samples.at(start &+ row) ?? 0, vocabulary, into: values + row &* vocabulary)
+                }
+            }
+            let choice = try unsafe run.raceTokens(
+                logits, noise: UnsafePointer(values), temperature: Float(options.temperature),
+                topP: Float(options.topP), topK: options.topK, confidence: confidence)
+            append(choice, to: &chosen)
+        }
+        return chosen
+    }
+
+    private func append(_ choice: TokenChoice, to chosen: inout [ChosenToken]) {
+        for (token, confidence) in zip(choice.tokens, choice.confidences) {
+            chosen.append(ChosenToken(token: token, confidence: confidence))
+        }
+    }
+}

@@ -1,0 +1,159 @@
+import DiffAccel
+import TestSupport
+import Testing
+
+@Suite struct TextTests {
+    private let directory: ScratchDirectory
+
+    init() throws { directory = try ScratchDirectory() }
+
+    private func model(_ change: (inout TinyLanguageModel) -> Void = { _ in }) throws -> Model {
+        var tiny = TinyLanguageModel()
+        change(&tiny)
+        return try Model(tiny.write(to: directory, as: "m\(tiny.isDream)\(tiny.isTied)\(tiny.kvHeads)\(tiny.seed)"))
+    }
+
+    private func generate(
+        _ model: Model, _ plan: Plan = Plan(), threads: Int = 1, _ change: (inout TextRequest) -> Void
+    ) throws -> SampleResult {
+        var request = SampleRequest()
+        var text = TextRequest(prompts: [[3, 4, 5, 6, 7]])
+        text.length = 12
+        change(&text)
+        request.text = text
+        var options = SessionOptions()
+        options.threads = threads
+        return try model.session(plan, options).sample(request)
+    }
+
+    /// A batch of prompts of different lengths is its prompts run singly: tokens are equal whatever stands beside them.
+    @Test(arguments: [false, true], [0, 0.8])
+    func aBatchIsItsPrompts(_ isDream: Bool, _ temperature: Double) throws {
+        let model = try model { $0.isDream = isDream }
+        let prompts = [[3, 4, 5, 6, 7, 8, 9], [10], [], [11, 12, 13]]
+        let plans = [Plan(), Plan([try KVCachePlan(.decode, refresh: 3)])]
+        for plan in plans {
+            let batch = try generate(model, plan, threads: 2) {
+                ($0.prompts, $0.temperature, $0.seeds) = (prompts, temperature, [1, 2, 3, 4])
+                if isDream { ($0.topP, $0.topK) = (0.9, 20) }
+            }
+            for (index, prompt) in prompts.enumerated() {
+                let single = try generate(model, plan) {
+                    ($0.prompts, $0.temperature, $0.seeds) = ([prompt], temperature, [UInt64(index + 1)])
+                    if isDream { ($0.topP, $0.topK) = (0.9, 20) }
+                }
+                #expect(batch.tokens[index] == single.tokens[0], "prompt \(index)")
+            }
+        }
+    }
+
+    /// A cache that refreshes in every step is plain decoding.
+    @Test func neutralIsPlain() throws {
+        for isDream in [false, true] {
+            let model = try model { $0.isDream = isDream }
+            let plain = try generate(model) { $0.steps = 12 }
+            let neutral = try generate(model, Plan([try KVCachePlan(.decode, refresh: 1)])) { $0.steps = 12 }
+            #expect(plain.tokens == neutral.tokens)
+            #expect(plain.statistics.steps.map(\.fedRows) == neutral.statistics.steps.map(\.fedRows))
+        }
+        let model = try model()
+        let plain = try generate(model) { $0.order = "random" }
+        let neutral = try generate(model, Plan([try KVCachePlan(.greedy, refresh: 1)])) { $0.order = "random" }
+        #expect(plain.tokens == neutral.tokens)
+    }
+
+    @Test func everyVariantRunsAndFeedsLess() throws {
+        for (variant, isDream, order) in [
+            (KVCachePlan.Variant.decode, false, nil), (.decode, true, nil), (.greedy, false, "random"),
+            (.prefix, false, nil), (.dual, false, nil), (.prefill, true, nil), (.pd, true, nil),
+        ] as [(KVCachePlan.Variant, Bool, String?)] {
+            let model = try model { $0.isDream = isDream }
+            let result = try generate(model, Plan([try KVCachePlan(variant, refresh: 4, window: 1)])) {
+                $0.order = order
+            }
+            let fed = result.statistics.steps.reduce(0) { $0 + $1.fedRows }
+            #expect(fed < 12 * 17, "\(variant) on \(isDream ? "Dream" : "LLaDA") fed \(fed)")
+            #expect(result.tokens[0].allSatisfy { $0 >= 0 && $0 < 60 })
+            #expect(result.statistics.allocationsAfterFirstStep == 0, "\(variant)")
+        }
+    }
+
+    @Test func estimatesHoldAndSessionsRepeat() throws {
+        for isDream in [false, true] {
+            let model = try model { $0.isDream = isDream }
+            var request = SampleRequest()
+            var text = TextRequest(prompts: [[1, 2, 3], [4]])
+            (text.length, text.temperature) = (9, 0.5)
+            request.text = text
+            let session = try model.session(Plan([try KVCachePlan(.decode, refresh: 4)]))
+            let estimate = try session.estimate(request)
+            let first = try session.sample(request)
+            #expect(first.statistics.peakBytes <= estimate.peak)
+            #expect(estimate.cache > 0 && first.statistics.cacheBytes == estimate.cache)
+            #expect(try session.sample(request).tokens == first.tokens)
+            var options = SessionOptions()
+            options.memoryLimit = estimate.peak / 2
+            let small = try model.session(Plan(), options)
+            #expect(throws: DiffError.self) { _ = try small.sample(request) }
+        }
+    }
+
+    @Test func eventsTellWhatAppears() throws {
+        let model = try model()
+        var request = SampleRequest()
+        var text = TextRequest(prompts: [[3, 4]])
+        (text.length, text.steps, text.blockLength) = (8, 4, 4)
+        request.text = text
+        var seen: [Int] = []
+        let result = try model.session().sample(request) { event in
+            for text in event.text?.texts ?? [] {
+                seen += text.revealed
+                #expect(text.canvas.count == 10)
+            }
+            return .continue
+        }
+        #expect(seen.sorted() == Array(2..<10))
+        #expect(Set(seen.prefix(4)) == Set(2..<6), "blocks come from left to right")
+        #expect(result.tokens[0].count == 8)
+        #expect(throws: DiffError.cancelled) {
+            _ = try model.session().sample(request) { $0.step == 2 ? .cancel : .continue }
+        }
+    }
+
+    @Test func aTiedHeadAndSharedKeysWork() throws {
+        for kvHeads in [1, 2, 4] {
+            let model = try model { ($0.isTied, $0.kvHeads) = (true, kvHeads) }
+            #expect(try generate(model) { _ in }.tokens[0].count == 12)
+        }
+    }
+
+    @Test func mistakesAreRefused() throws {
+        let (llada, dream) = (try model(), try model { $0.isDream = true })
+        func refused(_ model: Model, _ plan: Plan = Plan(), _ change: @escaping (inout TextRequest) -> Void) {
+            #expect(throws: DiffError.self) { _ = try generate(model, plan, change) }
+        }
+        refused(llada) { $0.prompts = [] }
+        refused(llada) { $0.prompts = [[61]] }
+        refused(llada) { $0.prompts = [[-1]] }
+        refused(llada) { $0.length = 0 }
+        refused(llada) { $0.length = 1 << 30 }
+        refused(llada) { $0.blockLength = 5 }
+        refused(llada) { ($0.blockLength, $0.steps) = (4, 4) }
+        refused(llada) { $0.steps = 0 }
+        refused(llada) { $0.order = "entropy" }
+        refused(llada) { $0.temperature = -1 }
+        refused(llada) { $0.temperature = .nan }
+        refused(llada) { $0.threshold = 0 }
+        refused(llada) { $0.topK = 3 }
+        refused(llada) { $0.seeds = [1, 2] }
+        refused(dream) { $0.order = "random" }
+        refused(dream) { $0.blockLength = 4 }
+        refused(dream) { $0.topP = 0 }
+        refused(dream) { $0.eps = 1 }
+        // The greedy order is drawn before a block; confidences are known only after.
+        let greedy = Plan([try KVCachePlan(.greedy, refresh: 2)])
+        refused(llada, greedy) { _ in }
+        #expect(throws: DiffError.self) { _ = try llada.session().sample(SampleRequest(labels: [1])) }
+        #expect(throws: DiffError.self) { _ = try llada.tokenizer }
+    }
+}

@@ -1,0 +1,117 @@
+import DiffAcceleration
+import DiffCheckpoint
+import DiffTensor
+import Testing
+
+/// The worked example of the method's description: eight places, a prompt of two, one token a step in the order 4, 2, 7, 3, 6, 5.
+@Suite struct KVCacheTests {
+    private let order = [4, 2, 7, 3, 6, 5]
+
+    private func layout(_ family: String) -> SiteLayout {
+        var layout = SiteLayout(family: family)
+        _ = layout.add("block", .block)
+        return layout
+    }
+
+    private func fed(_ plan: KVCachePlan, predictsNext: Bool) throws -> [[Int]] {
+        let cache = plan.makeAcceleration()
+        _ = try cache.begin(Opening(layouts: [layout("llada")], calls: 6, steps: 6, rows: 1))
+        var masked = Array(repeating: true, count: 8)
+        (masked[0], masked[1]) = (false, false)
+        var result: [[Int]] = []
+        for step in 0..<6 {
+            var fed = Array(repeating: true, count: 8)
+            try cache.feed(
+                UnmaskingRound(
+                    sample: 0, step: step, stepInBlock: step, block: 2..<8, isMasked: masked,
+                    revealed: step > 0 ? [order[step - 1]] : [], revealing: [order[step]], predictsNext: predictsNext),
+                &fed)
+            result.append(fed.indices.filter { fed[$0] })
+            masked[order[step]] = false
+        }
+        return result
+    }
+
+    private let all = Array(0..<8)
+
+    @Test func decodeOnLLaDA() throws {
+        let fed = try fed(KVCachePlan(.decode, refresh: 4), predictsNext: false)
+        #expect(fed == [all, all, [2, 3, 5, 6, 7], [3, 5, 6, 7], all, [5, 6]])
+    }
+
+    @Test func greedyWithoutAndWithWindow() throws {
+        #expect(
+            try fed(KVCachePlan(.greedy, refresh: 4), predictsNext: false)
+                == [all, [2, 4], [2, 7], [3, 7], all, [5, 6]])
+        #expect(try fed(KVCachePlan(.greedy, refresh: 4, window: 2), predictsNext: false)[1] == [2, 3, 4, 5])
+    }
+
+    @Test func decodePrefillAndPDOnDream() throws {
+        let prompt = Array(1..<8)
+        #expect(
+            try fed(KVCachePlan(.decode, refresh: 4), predictsNext: true)
+                == [all, prompt, [1, 2, 4, 5, 6], [2, 4, 5, 6], all, [4, 5]])
+        #expect(
+            try fed(KVCachePlan(.pd, refresh: 4), predictsNext: true)
+                == [all, prompt, [1, 2, 4, 5, 6], [2, 4, 5, 6], prompt, [4, 5]])
+        #expect(
+            try fed(KVCachePlan(.prefill), predictsNext: true) == [all, prompt, prompt, prompt, prompt, prompt])
+    }
+
+    @Test func fastVariants() throws {
+        #expect(try fed(KVCachePlan(.prefix), predictsNext: false)[1...].allSatisfy { $0 == Array(2..<8) })
+        #expect(try fed(KVCachePlan(.dual), predictsNext: false)[0] == all)
+    }
+
+    @Test func aRefreshInEveryStepAsksForNothing() throws {
+        for variant in [KVCachePlan.Variant.decode, .greedy] {
+            let cache = try KVCachePlan(variant, refresh: 1).makeAcceleration()
+            #expect(try cache.begin(Opening(layouts: [layout("llada")], calls: 1, steps: 1, rows: 1)).isEmpty)
+        }
+        // These never refresh the prompt, or not by steps.
+        for variant in [KVCachePlan.Variant.pd, .prefill, .prefix, .dual] {
+            let cache = try KVCachePlan(variant, refresh: 1).makeAcceleration()
+            #expect(try !cache.begin(Opening(layouts: [layout("dream")], calls: 1, steps: 1, rows: 1)).isEmpty)
+        }
+    }
+
+    @Test(arguments: [
+        #"{"method":"dkv","variant":"decode","refresh":8}"#,
+        #"{"method":"dkv","variant":"greedy","refresh":2,"window":4}"#,
+        #"{"method":"dkv","variant":"pd","refresh":4,"shift":"un_right"}"#, #"{"method":"dkv","variant":"prefill"}"#,
+        #"{"method":"dkv","variant":"dual"}"#,
+    ])
+    func plansAreReadAndWritten(_ text: String) throws {
+        let plan = try Plan(JSON(parsing: text, source: "test"), source: "test")
+        let again = try Plan(plan.json, source: "again")
+        #expect((plan.entries.first as? KVCachePlan) == (again.entries.first as? KVCachePlan))
+    }
+
+    @Test(arguments: [
+        #"{"method":"dkv"}"#, #"{"method":"dkv","variant":"all"}"#, #"{"method":"dkv","variant":"decode","refresh":0}"#,
+        #"{"method":"dkv","variant":"prefill","refresh":4}"#, #"{"method":"dkv","variant":"decode","window":4}"#,
+        #"{"method":"dkv","variant":"decode","shift":"right"}"#,
+    ])
+    func badPlansAreRefused(_ text: String) throws {
+        #expect(throws: DiffError.self) { _ = try Plan(JSON(parsing: text, source: "test"), source: "test") }
+    }
+
+    @Test func plansAreCheckedAgainstTheFamily() throws {
+        for (variant, families) in [
+            (KVCachePlan.Variant.decode, ["llada", "dream"]), (.greedy, ["llada"]), (.prefix, ["llada"]),
+            (.dual, ["llada"]), (.prefill, ["dream"]), (.pd, ["dream"]),
+        ] {
+            for family in ["llada", "dream", "dit"] {
+                let plan = Plan([try KVCachePlan(variant)])
+                if families.contains(family) {
+                    try plan.check([layout(family)])
+                } else {
+                    #expect(throws: DiffError.self) { try plan.check([layout(family)]) }
+                }
+            }
+        }
+        // Layer caching has nothing to keep in a language model.
+        let both = Plan([try KVCachePlan(.decode), LayerCachePlan(.alternate)])
+        #expect(throws: DiffError.self) { try both.check([layout("llada")]) }
+    }
+}

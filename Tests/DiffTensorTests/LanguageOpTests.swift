@@ -1,0 +1,239 @@
+import DiffTensor
+import Foundation
+import TestSupport
+import Testing
+
+@Suite struct LanguageOpTests {
+    @Test(arguments: awkwardSizes + [64, 200, 1030])
+    func rmsNormSubtractsNoMean(_ width: Int) throws {
+        var numbers = Numbers(UInt64(width))
+        let (x, w) = (try numbers.tensor([1, 3, width], around: 0.5), try numbers.tensor([width]))
+        var expected: [Double] = []
+        for row in 0..<3 {
+            let values = x.doubles[(row * width)..<((row + 1) * width)]
+            let mean = values.reduce(0) { $0 + $1 * $1 } / Double(width)
+            for (i, value) in values.enumerated() { expected.append(w.doubles[i] * value / (mean + 1e-5).squareRoot()) }
+        }
+        try check("rms norm", expected, [1, 3, width], tolerance: 2e-6) { try $0.rmsNorm(x, weight: w, eps: 1e-5) }
+    }
+
+    @Test(arguments: awkwardSizes)
+    func swiGLUGatesItsSecondHalf(_ width: Int) throws {
+        var numbers = Numbers(UInt64(width))
+        let x = try numbers.tensor([1, 3, 2 * width], scale: 5)
+        let values = x.doubles
+        var expected: [Double] = []
+        for row in 0..<3 {
+            for i in 0..<width {
+                let (gate, up) = (values[2 * row * width + i], values[(2 * row + 1) * width + i])
+                expected.append(gate / (1 + exp(-gate)) * up)
+            }
+        }
+        try check("swiglu", expected, [1, 3, width], tolerance: 2e-6) { try $0.swiGLU(x) }
+    }
+
+    /// Embeddings out of packed weights are those of the table.
+    @Test(arguments: [3, 16, 17, 600])
+    func packedRowsAreTheTable(_ width: Int) throws {
+        var numbers = Numbers(4)
+        let table = try numbers.tensor([37, width])
+        let (plain, packed) = (try WeightMatrix(table), try WeightMatrix(table).packed(budget: nil))
+        let run = Run(pool: nil, budget: nil)
+        let tokens = [0, 36, 5, 5, 17]
+        let a = try run.embedding(plain, tokens).array
+        #expect(try sameBits(a, run.embedding(packed, tokens).array))
+        #expect(sameBits(a, tokens.flatMap { Array(table.array[($0 * width)..<(($0 + 1) * width)]) }))
+        refuses(.invalidArgument) { _ = try $0.embedding(packed, [37]) }
+        refuses(.invalidArgument) { _ = try $0.embedding(plain, [-1]) }
+    }
+
+    /// Two samples of different lengths, one padded, fed in two passes of ragged rows; heads that share keys; against sums in
+    /// double precision over the latest keys and values.
+    @Test(arguments: [2, 8, 18, 34], [1, 2, 4])
+    func attentionReadsTheWholeMemory(_ headDim: Int, _ group: Int) throws {
+        let kvHeads = 2
+        let heads = kvHeads * group
+        let slots = [KeyValueMemory.Slot(length: 21), .init(length: 35, padding: 3)]
+        var numbers = Numbers(UInt64(headDim))
+        let passes = [[Array(0..<21), Array(3..<35)], [[0, 7, 20], [3, 4, 5, 30]]]
+        let queries = try passes.map { try numbers.tensor([1, $0.flatMap(\.self).count, heads * headDim], scale: 2) }
+        let projections = try passes.map { try numbers.tensor([1, $0.flatMap(\.self).count, 2 * kvHeads * headDim]) }
+        let base: Float = 10_000
+        // The reference: keys and values by slot and place, kept from pass to pass.
+        var keys: [[Int: [Double]]] = [[:], [:]]
+        var values = keys
+        var expected: [Double] = []
+        for (pass, feed) in passes.enumerated() {
+            var row = 0
+            for (slot, places) in feed.enumerated() {
+                for place in places {
+                    let width = kvHeads * headDim
+                    let kv = Array(projections[pass].doubles[(row * 2 * width)..<((row + 1) * 2 * width)])
+                    let position = place - slots[slot].padding
+                    keys[slot][place] = turned(Array(kv[..<width]), position, headDim, Double(base))
+                    values[slot][place] = Array(kv[width...])
+                    row += 1
+                }
+            }
+            guard pass == 1 else { continue }
+            row = 0
+            for (slot, places) in feed.enumerated() {
+                for place in places {
+                    let width = heads * headDim
+                    let q = turned(
+                        Array(queries[pass].doubles[(row * width)..<((row + 1) * width)]), place - slots[slot].padding,
+                        headDim, Double(base))
+                    for head in 0..<heads {
+                        let at = head / group * headDim
+                        let query = Array(q[(head * headDim)..<((head + 1) * headDim)])
+                        expected += attention(query, slots[slot], keys[slot], values[slot], at)
+                    }
+                    row += 1
+                }
+            }
+        }
+        try check("memory attention", expected, [1, 7, heads * headDim], tolerance: 5e-6) { run in
+            let memory = try KeyValueMemory(
+                slots, layers: 1, kvHeads: kvHeads, headDim: headDim, rotaryBase: base, run)
+            for (pass, feed) in passes.enumerated() {
+                let samples = try feed.enumerated().map { slot, places in
+                    try FedSample(slot: slot, places: places, tokens: places, wanted: [])
+                }
+                let rows = try MemoryRows(Feeding(samples), memory)
+                try run.store(projections[pass], rows, layer: 0)
+                let q = try run.copy(queries[pass])
+                let out = try run.attention(q, rows, layer: 0, heads: heads)
+                if pass == 1 { return out }
+            }
+            throw DiffError(.internal, "no pass")
+        }
+    }
+
+    /// One head of one query over all places of a slot; its keys and values begin at `at`.
+    private func attention(
+        _ query: [Double], _ slot: KeyValueMemory.Slot, _ keys: [Int: [Double]], _ values: [Int: [Double]], _ at: Int
+    ) -> [Double] {
+        var weights: [Double] = []
+        for place in slot.padding..<slot.length {
+            var score = 0.0
+            for (d, q) in query.enumerated() { score += q * (keys[place]?[at + d] ?? 0) }
+            weights.append(exp(score / Double(query.count).squareRoot()))
+        }
+        let sum = weights.reduce(0, +)
+        var out = query.map { _ in 0.0 }
+        for (weight, place) in zip(weights, slot.padding..<slot.length) {
+            for d in out.indices { out[d] += weight / sum * (values[place]?[at + d] ?? 0) }
+        }
+        return out
+    }
+
+    private func turned(_ x: [Double], _ position: Int, _ headDim: Int, _ base: Double) -> [Double] {
+        var out = x
+        let half = headDim / 2
+        for start in stride(from: 0, to: x.count, by: headDim) {
+            for j in 0..<half {
+                let angle = Double(position) * pow(base, -2 * Double(j) / Double(headDim))
+                let (a, b) = (x[start + j], x[start + half + j])
+                out[start + j] = a * cos(angle) - b * sin(angle)
+                out[start + half + j] = b * cos(angle) + a * sin(angle)
+            }
+        }
+        return out
+    }
+
+    @Test func mistakesAreRefused() throws {
+        var numbers = Numbers(1)
+        let (x, w) = (try numbers.tensor([1, 2, 5]), try numbers.tensor([4]))
+        refuses(.shape) { _ = try $0.rmsNorm(x, weight: w, eps: 1e-5) }
+        refuses(.shape) { _ = try $0.swiGLU(x) }
+        refuses(.internal) { _ = try $0.gatherRows(x, [2]) }
+        refuses(.shape) { run in
+            _ = try KeyValueMemory([.init(length: 4)], layers: 1, kvHeads: 1, headDim: 3, rotaryBase: 1e4, run)
+        }
+        refuses(.internal) { run in
+            let memory = try KeyValueMemory([.init(length: 4)], layers: 1, kvHeads: 1, headDim: 2, rotaryBase: 1e4, run)
+            _ = try MemoryRows(Feeding([FedSample(slot: 0, places: [4], tokens: [0], wanted: [])]), memory)
+        }
+        #expect(throws: DiffError.self) { _ = try FedSample(slot: 0, places: [1, 1], tokens: [0, 0], wanted: []) }
+        #expect(throws: DiffError.self) { _ = try FedSample(slot: 0, places: [1], tokens: [0], wanted: [1]) }
+    }
+}
+
+@Suite struct TokenChoiceTests {
+    private let run = Run(pool: nil, budget: nil)
+
+    private func softmax(_ x: [Double]) -> [Double] {
+        let highest = x.max() ?? 0
+        let e = x.map { exp($0 - highest) }
+        return e.map { $0 / e.reduce(0, +) }
+    }
+
+    @Test(arguments: awkwardSizes + [700])
+    func argmaxAndItsProbability(_ n: Int) throws {
+        var numbers = Numbers(UInt64(n))
+        let x = try numbers.tensor([1, 5, n], scale: 4)
+        let choice = try run.chooseTokens(x, noise: nil, temperature: 0)
+        for row in 0..<5 {
+            let values = Array(x.doubles[(row * n)..<((row + 1) * n)])
+            let token = values.firstIndex(of: values.max()!)!
+            #expect(choice.tokens[row] == token)
+            #expect(abs(choice.confidences[row] - softmax(values)[token]) < 1e-6)
+        }
+    }
+
+    @Test func theLowestOfEqualsWins() throws {
+        let x = try Tensor([1, 7, 7, 0, 7, -.infinity], Shape(1, 1, 6))
+        #expect(try run.chooseTokens(x, noise: nil, temperature: 0).tokens == [1])
+        let race = try run.raceTokens(
+            x, noise: nil, temperature: 0, topP: 1, topK: 0, confidence: .margin)
+        #expect(race.tokens == [1])
+        #expect(race.confidences == [0])
+    }
+
+    @Test func whatIsNotFiniteIsAnError() throws {
+        for bad in [Float.nan, .infinity] {
+            let x = try Tensor([1, bad, 2], Shape(1, 1, 3))
+            #expect(throws: DiffError.self) { _ = try run.chooseTokens(x, noise: nil, temperature: 0) }
+            #expect(throws: DiffError.self) {
+                _ = try run.raceTokens(x, noise: nil, temperature: 1, topP: 0.9, topK: 2, confidence: .entropy)
+            }
+        }
+    }
+
+    /// Against a plain sort: temperature, nucleus and candidates in every combination.
+    @Test(arguments: [1, 2, 9, 40, 500], TokenConfidence.allCases)
+    func cutsAreThoseOfASort(_ n: Int, _ confidence: TokenConfidence) throws {
+        var numbers = Numbers(UInt64(n))
+        for (temperature, topP, topK) in withEvery([0, 0.7, 2], [1, 0.9, 0.3], [0, 1, 3, 1000]) {
+            let x = try numbers.tensor([1, 1, n], scale: 6)
+            let noise = numbers.floats(n).map { abs($0) + 0.01 }
+            var logits = x.doubles.map { temperature > 0 ? $0 / temperature : $0 }
+            let order = logits.indices.sorted { logits[$0] > logits[$1] }
+            if topP < 1 {
+                let p = softmax(logits)
+                var sum = 0.0
+                for index in order {
+                    if sum > topP { logits[index] = -.infinity }
+                    sum += p[index]
+                }
+            }
+            if topK > 0 { for index in order.dropFirst(topK) { logits[index] = -.infinity } }
+            let p = softmax(logits)
+            let token = p.indices.max { p[$0] / Double(noise[$0]) < p[$1] / Double(noise[$1]) }!
+            let sorted = p.sorted(by: >)
+            let want =
+                switch confidence {
+                case .probability: p[token]
+                case .margin: sorted[0] - (sorted.count > 1 ? sorted[1] : 0)
+                case .entropy: p.reduce(0) { $0 + ($1 > 0 ? $1 * log($1 + 1e-10) : 0) }
+                }
+            let choice = try noise.withUnsafeBufferPointer {
+                try run.raceTokens(
+                    x, noise: $0.baseAddress, temperature: Float(temperature), topP: Float(topP), topK: topK,
+                    confidence: confidence)
+            }
+            #expect(choice.tokens == [token], "\(n) \(temperature) \(topP) \(topK)")
+            #expect(abs(choice.confidences[0] - want) < 1e-5, "\(n) \(temperature) \(topP) \(topK)")
+        }
+    }
+}

@@ -1,0 +1,128 @@
+"""Language models through the package: tokens, texts, batches, caches, events, interruption."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+
+import diffaccel
+
+VOCABULARY, MASK, WIDTH = 300, 299, 32
+
+
+def byte_alphabet():
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [b for b in range(256) if b not in visible]
+    letters = {b: chr(b) for b in visible} | {b: chr(256 + i) for i, b in enumerate(hidden)}
+    return [letters[b] for b in range(256)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny LLaDA with a tokenizer over bytes."""
+    path = tmp_path_factory.mktemp("llada")
+    rng = np.random.default_rng(1)
+    shapes = {"model.transformer.wte.weight": (VOCABULARY, WIDTH), "model.transformer.ln_f.weight": (WIDTH,),
+              "model.transformer.ff_out.weight": (VOCABULARY, WIDTH)}
+    for i in range(2):
+        prefix = f"model.transformer.blocks.{i}."
+        for name in ("attn_norm", "ff_norm"):
+            shapes[prefix + name + ".weight"] = (WIDTH,)
+        for name, rows in (("q_proj", WIDTH), ("k_proj", 16), ("v_proj", 16), ("attn_out", WIDTH), ("ff_proj", 48), ("up_proj", 48)):
+            shapes[prefix + name + ".weight"] = (rows, WIDTH)
+        shapes[prefix + "ff_out.weight"] = (WIDTH, 48)
+    header, blobs, at = {}, [], 0
+    for name, shape in shapes.items():
+        values = rng.standard_normal(shape).astype("<f4") * (0.4 if len(shape) > 1 else 0.1) + (len(shape) == 1)
+        blob = values.astype("<f4").tobytes()
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [at, at + len(blob)]}
+        blobs.append(blob)
+        at += len(blob)
+    text = json.dumps(header).encode()
+    (path / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+    (path / "config.json").write_text(json.dumps({
+        "model_type": "llada", "d_model": WIDTH, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "mlp_hidden_size": 48,
+        "vocab_size": VOCABULARY, "embedding_size": VOCABULARY, "rope_theta": 500000.0, "weight_tying": False,
+        "mask_token_id": MASK, "eos_token_id": 298, "max_sequence_length": 512}))
+    vocabulary = {letter: byte for byte, letter in enumerate(byte_alphabet())} | {"he": 256, "ll": 257, "hell": 258, "hello": 259}
+    (path / "tokenizer.json").write_text(json.dumps({
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": ["h e", "l l", "he ll", "hell o"]},
+        "added_tokens": [{"id": 298, "content": "<|end|>", "special": True}],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def llada(folder):
+    return diffaccel.Model(folder)
+
+
+def test_tokens_and_back(llada):
+    tokenizer = llada.tokenizer
+    tokens, places = tokenizer.encode("hello é<|end|>", offsets=True)
+    assert tokens.tolist() == [259, 32, 0xC3, 0xA9, 298]
+    assert places.tolist() == [[0, 5], [5, 6], [6, 8], [6, 8], [8, 15]]
+    assert tokenizer.decode(tokens) == "hello é"
+    assert tokenizer.decode(tokens, skip_special=False) == "hello é<|end|>"
+    assert tokenizer.decode([]) == "" and tokenizer.encode("").size == 0
+    text = "a\0b \N{SNOWMAN} " * 1000
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_generate(llada):
+    session = llada.session()
+    seen = []
+    result = session.generate("hello", length=12, callback=lambda event: seen.append(event) and None)
+    assert result.tokens.shape == (1, 12)
+    assert (result.tokens != MASK).all() and isinstance(result.text, str)
+    assert len(seen) == 12 and sorted(int(p) for e in seen for p in e.revealed) == list(range(1, 13))
+    assert result.stats["steps"][0]["fed"] == 13
+    again = session.generate(llada.tokenizer.encode("hello"), length=12)
+    assert (again.tokens == result.tokens).all()
+
+
+def test_caches_feed_less(llada):
+    plain = llada.session().generate("hello", length=16)
+    cached = llada.session(plan=diffaccel.Plan(dkv={"variant": "decode", "refresh": 8})).generate("hello", length=16)
+    fed = [sum(step["fed"] for step in result.stats["steps"]) for result in (plain, cached)]
+    assert fed[1] < fed[0]
+    neutral = llada.session(plan=diffaccel.Plan(dkv={"variant": "decode", "refresh": 1})).generate("hello", length=16)
+    assert (neutral.tokens == plain.tokens).all()
+
+
+def test_a_batch_is_its_prompts(llada):
+    prompts = ["hello", "h", "some more"]
+    batch = llada.session().generate(prompts, length=8, temperature=0.7, seeds=[1, 2, 3])
+    for i, prompt in enumerate(prompts):
+        single = llada.session().generate(prompt, length=8, temperature=0.7, seeds=[i + 1])
+        assert (single.tokens[0] == batch.tokens[i]).all()
+    assert len(batch.texts) == 3
+
+
+def test_stops_and_mistakes(llada, folder):
+    session = llada.session()
+    with pytest.raises(diffaccel.Cancelled):
+        session.generate("hello", length=8, callback=lambda event: event.step == 2)
+    with pytest.raises(ZeroDivisionError):
+        session.generate("hello", length=8, callback=lambda event: 1 / 0)
+    for options in ({"length": 0}, {"block_length": 3}, {"order": "entropy"}, {"temperature": -1}, {"seeds": [1, 2]}):
+        with pytest.raises(diffaccel.DiffAccelError):
+            session.generate("hello", **({"length": 8} | options))
+    with pytest.raises(diffaccel.DiffAccelError):
+        session.generate([[VOCABULARY]], length=4)
+    with pytest.raises(diffaccel.DiffAccelError):
+        session.sample(labels=[1])
+    assert session.estimate_generate("hello", length=8)["bytes"]["cache"] > 0
+    bad = folder / "bad.json"
+    bad.write_text('{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}}')
+    with pytest.raises(diffaccel.FormatError):
+        diffaccel.Tokenizer(bad)
+
+
+def test_chats():
+    text = diffaccel.render_chat("llada", [{"role": "user", "content": " Hi "}])
+    assert text == ("<|startoftext|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
+                    "<|start_header_id|>assistant<|end_header_id|>\n\n")
+    with pytest.raises(diffaccel.InvalidArgumentError):
+        diffaccel.render_chat("gpt", [])
