@@ -152,7 +152,7 @@ TASK(race_task) {
     }
     j->index[row] = found;
 }
-void ck_race_rows(ck_pool *pool, const float *x, const float *q, int64_t *index, int64_t rows, int64_t width) {
+void ck_race_codes(ck_pool *pool, const float *x, const float *q, int64_t *index, int64_t rows, int64_t width) {
     job j = {.x = x, .y = q, .index = index, .width = width};
     ck_run(worthwhile(pool, rows * width), rows, race_task, &j);
 }
@@ -186,8 +186,8 @@ TASK(gumbel_task) {
     float best = largest(out, j->width), sum = sum_of_weights(out, j->width, best);
     for (int64_t i = 0; i < j->width; i++) out[i] = out[i] == -INFINITY ? 0 : expf(out[i] - best) / sum;
 }
-void ck_gumbel_rows(ck_pool *pool, const float *x, const float *e, float *out, int64_t rows, int64_t width, float sharpness,
-                    float tau) {
+void ck_gumbel_codes(ck_pool *pool, const float *x, const float *e, float *out, int64_t rows, int64_t width, float sharpness,
+                     float tau) {
     job j = {.x = x, .y = e, .out = out, .width = width, .sharpness = sharpness, .tau = tau};
     ck_run(worthwhile(pool, rows * width), rows, gumbel_task, &j);
 }

@@ -3,15 +3,15 @@ import DiffAccel
 import DiffCheckpoint
 import DiffTensor
 
-extension da_text_request: VersionedStruct { static var typeName: String { "da_text_request" } }
+extension da_text_request: VersionedStruct {
+    static var typeName: String { "da_text_request" }
+    static var earlierSizes: [Int] { [] }
+    mutating func setDefaults() { unsafe (length, top_p, eps) = (128, 1, 1e-3) }
+}
 
 @c @implementation
 public func da_text_request_init(_ request: UnsafeMutablePointer<da_text_request>?, _ size: UInt32) -> Int32 {
-    boundary { () throws(DiffError) in
-        var defaults = unsafe da_text_request()
-        unsafe (defaults.length, defaults.top_p, defaults.eps) = (128, 1, 1e-3)
-        return try unsafe initialise(request, size, defaults)
-    }
+    boundary { () throws(DiffError) in try unsafe initialise(request, size) }
 }
 
 @c @implementation

@@ -5,7 +5,7 @@ import DiffTensor
 
 @c @implementation
 public func da_trainer_options_init(_ options: UnsafeMutablePointer<da_trainer_options>?, _ size: UInt32) -> Int32 {
-    boundary { () throws(DiffError) in try unsafe initialise(options, size, da_trainer_options()) }
+    boundary { () throws(DiffError) in try unsafe initialise(options, size) }
 }
 
 @c @implementation

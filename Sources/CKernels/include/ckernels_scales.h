@@ -48,11 +48,11 @@ void ck_truncate_rows(ck_pool *pool, float *x, int64_t rows, int64_t width, int6
                       int64_t *kept, void *scratch);
 size_t ck_truncate_scratch(int32_t threads, int64_t width);
 /* index[r] = argmax of p/q with p = softmax(x[r, :]) (the first of equal ones); q [rows, width] is read where x is not -inf. */
-void ck_race_rows(ck_pool *pool, const float *x, const float *q, int64_t *index, int64_t rows, int64_t width);
+void ck_race_codes(ck_pool *pool, const float *x, const float *q, int64_t *index, int64_t rows, int64_t width);
 /* index[r] = the first entry at which the running sum of softmax(x[r, :]) passes u[r]; the last one left when none does. */
 void ck_inverse_rows(ck_pool *pool, const float *x, const float *u, int64_t *index, int64_t rows, int64_t width);
 /* out = softmax((sharpness x - ln e) / tau) row by row; 0 where x is -inf, e is not read there. out may be e. */
-void ck_gumbel_rows(ck_pool *pool, const float *x, const float *e, float *out, int64_t rows, int64_t width, float sharpness,
+void ck_gumbel_codes(ck_pool *pool, const float *x, const float *e, float *out, int64_t rows, int64_t width, float sharpness,
                     float tau);
 /* out = floor(255 (min(max(x, -1), 1) + 1) / 2): what a cast of a picture to bytes leaves. out may be x. */
 void ck_floor_levels(ck_pool *pool, const float *x, float *out, int64_t n);

@@ -125,7 +125,8 @@ extension Run {
         }
         count(flops: 4 * Double(q.batch) * Double(q.rows) * Double(k.rows) * Double(q.width))
         let scratch = try scratch(
-            ck_attention_scratch(Int32(clamping: threads), Int64(q.rows), Int64(k.rows), Int64(q.width / max(1, heads))))
+            ck_attention_scratch(Int32(clamping: threads), Int64(q.rows), Int64(k.rows), Int64(q.width / max(1, heads)))
+        )
         guard isLive else { return }
         var arguments = unsafe attentionArguments(q, k, v, heads)
         unsafe arguments.out = out.floats.map { unsafe $0 + row &* q.width }

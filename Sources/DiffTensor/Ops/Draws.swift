@@ -39,7 +39,7 @@ extension Run {
             throw DiffError(.shape, "draws \(times.shape) for logits \(logits.shape)")
         }
         return unsafe indices(logits.shape.rows) { index in
-            unsafe ck_race_rows(
+            unsafe ck_race_codes(
                 poolHandle, logits.floats, times.floats, index, Int64(logits.shape.rows), Int64(logits.shape.last))
         }
     }
@@ -66,7 +66,7 @@ extension Run {
         let out = try workspace.take(logits.shape)
         count(flops: 8 * Double(logits.shape.count))
         if isLive {
-            unsafe ck_gumbel_rows(
+            unsafe ck_gumbel_codes(
                 poolHandle, logits.floats, times.floats, out.floats, Int64(logits.shape.rows),
                 Int64(logits.shape.last), sharpness, tau)
         }
