@@ -29,6 +29,12 @@ public struct ResultTensor: Sendable {
     /// The name, such as `latents`.
     public var name: String { label.description }
 
+    /// The name as C reads it; valid for ever.
+    @inline(never)
+    public var cName: UnsafePointer<CChar> {
+        unsafe UnsafeRawPointer(label.utf8Start).assumingMemoryBound(to: CChar.self)
+    }
+
     /// Bytes of all elements.
     public var byteCount: Int { shape.count &* element.size }
 

@@ -17,6 +17,7 @@ public final class SampleResult: Sendable {
     }
 
     /// The tensor called `name`. Throws `invalidArgument`, naming those there are.
+    @inline(never)
     public func tensor(_ name: String) throws(DiffError) -> ResultTensor {
         guard let found = named(name) else {
             let names = tensors.map(\.name).joined(separator: ", ")

@@ -22,7 +22,7 @@ public func da_result_tensor(
 private func resultTensor(_ result: SampleResult, _ name: String) throws(DiffError) -> da_tensor {
     let tensor = try result.tensor(name)
     var view = unsafe da_tensor()
-    unsafe view.name = staticText(tensor.label)
+    unsafe view.name = tensor.cName
     unsafe view.data = tensor.raw
     let dtype =
         switch tensor.element {
