@@ -180,7 +180,7 @@ import Testing
         // The plan and the child are the same network.
         let planned = try course.tiny.model.session(pruned.plan()).sample(request(steps: 4))
         let alone = try child.session().sample(request(steps: 4))
-        #expect(sameBits(planned.latents.array, alone.latents.array))
+        #expect(sameBits(planned.latents?.array ?? [], alone.latents?.array ?? [1]))
 
         var options = TrainerOptions()
         options.threads = 1
@@ -195,7 +195,7 @@ import Testing
         try tuned.run()
         let out = "\(course.tiny.directory.path)/tuned"
         try tuned.export(checkpoint: out)
-        #expect(try Model(out).session().sample(request(steps: 4)).latents.array.allSatisfy(\.isFinite))
+        #expect(try Model(out).session().sample(request(steps: 4)).latents?.array.allSatisfy(\.isFinite) == true)
         #expect(failure { _ = try tuned.plan() }?.code == .unsupported)
         #expect(failure { try router.export(checkpoint: out) }?.code == .unsupported)
     }
@@ -206,7 +206,7 @@ import Testing
         try trainer.run()
         let planned = try course.tiny.model.session(trainer.plan()).sample(request())
         let plain = try course.tiny.session().sample(request())
-        #expect(sameBits(planned.latents.array, plain.latents.array))
+        #expect(sameBits(planned.latents?.array ?? [], plain.latents?.array ?? [1]))
     }
 
     @Test func aRouterThatReusesNothingFollowsThePlainTrajectory() throws {
