@@ -36,7 +36,9 @@ public final class SampleResult: Sendable {
     public var tokens: [[Int]] {
         guard let found = named("tokens"), found.shape.rank == 2 else { return [] }
         let (all, length) = (found.integers, found.shape[1])
-        return Indices(below: found.shape[0]).map { Array(all.dropFirst($0 &* length).prefix(length)) }
+        return Indices(below: found.shape[0]).map { row in
+            Indices(below: length).map { all.at(row &* length &+ $0) ?? 0 }
+        }
     }
 
     private func named(_ name: String) -> ResultTensor? { tensors.each.first { $0.name == name } }

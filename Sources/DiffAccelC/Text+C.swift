@@ -100,7 +100,7 @@ private func prompts(_ raw: da_text_request) throws(DiffError) -> [[Int]] {
     let tokens = try unsafe integers(raw.tokens, total, TextRequest.maxTokens, "tokens")
     var (prompts, first): ([[Int]], Int) = ([], 0)
     for size in sizes.each {
-        prompts.append(Array(tokens.dropFirst(first).prefix(size)))
+        prompts.append(Indices(below: size).map { tokens.at(first &+ $0) ?? 0 })
         first &+= size
     }
     return prompts
@@ -114,7 +114,7 @@ private struct TextHost {
 
     func tell(_ event: SampleEvent) -> SampleDecision {
         guard let callback = unsafe callback else { return .continue }
-        for text in event.text?.texts ?? [] {
+        for text in (event.text?.texts ?? []).each {
             let (canvas, revealed) = (text.canvas.map { Int64($0) }, text.revealed.map { Int64($0) })
             let goesOn = unsafe canvas.withUnsafeBufferPointer { canvas in
                 unsafe revealed.withUnsafeBufferPointer { revealed in

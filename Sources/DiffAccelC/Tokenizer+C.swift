@@ -40,11 +40,14 @@ public func da_tokenizer_encode(
             unsafe String(decoding: source, as: UTF8.self), addsSpecial: flag(add_special, "add_special"))
         if let needed = unsafe needed { unsafe needed.pointee = encoded.count }
         guard encoded.count <= capacity else { return DA_MORE }
-        for (index, token) in encoded.numbered {
-            if let tokens = unsafe tokens { unsafe tokens[index] = Int64(token.id) }
-            if let offsets = unsafe offsets {
-                unsafe offsets[2 &* index] = Int64(token.bytes.lowerBound)
-                unsafe offsets[2 &* index &+ 1] = Int64(token.bytes.upperBound)
+        unsafe encoded.withUnsafeBufferPointer { encoded in
+            for index in Indices(below: encoded.count) {
+                let token = unsafe encoded[index]
+                if let tokens = unsafe tokens { unsafe tokens[index] = Int64(token.id) }
+                if let offsets = unsafe offsets {
+                    unsafe offsets[2 &* index] = Int64(token.bytes.lowerBound)
+                    unsafe offsets[2 &* index &+ 1] = Int64(token.bytes.upperBound)
+                }
             }
         }
         return DA_OK

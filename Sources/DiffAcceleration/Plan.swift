@@ -80,7 +80,7 @@ public struct Plan: Sendable {
         for (index, entry) in entries.numbered {
             guard var located = entry as? any LocatedPlanEntry else { continue }
             try located.stand(in: folder)
-            if entries.indices.contains(index) { entries[index] = located }
+            entries.put(located, at: index)
         }
     }
 

@@ -100,6 +100,6 @@ struct ImageSampling: FamilySampling {
         let c = network.configuration
         let x = try run.workspace.take(Shape(1, c.inChannels, c.inputSize, c.inputSize))
         _ = try network(x, t: run.filled(1, with: 0), y: [0], run)
-        return run.trace.flops[0]
+        return run.trace.flops.first ?? 0
     }
 }

@@ -117,6 +117,11 @@ extension Model {
     /// `tokens` up to the first that ends a text.
     public func textTokens(_ tokens: [Int]) -> [Int] {
         let ends = endTokens
-        return Array(tokens.prefix { !ends.contains($0) })
+        var text: [Int] = []
+        for token in tokens.each {
+            if ends.contains(token) { break }
+            text.append(token)
+        }
+        return text
     }
 }

@@ -145,7 +145,12 @@ struct LanguageJob: SamplingJob {
             try observe(told)
         }
         var output = SamplingOutput()
-        let tokens = canvases.flatMap { $0.suffix(length) }
+        var tokens: [Int] = []
+        for canvas in canvases.each {
+            for place in Indices(below: length) {
+                if let token = canvas.at(canvas.count &- length &+ place) { tokens.append(token) }
+            }
+        }
         output.others = [
             try ResultTensor(
                 "tokens", tokens, Shape(canvases.count, length), budget: run.isDry ? nil : run.workspace.memoryBudget)

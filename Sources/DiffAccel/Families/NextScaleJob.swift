@@ -57,7 +57,7 @@ struct NextScaleJob: SamplingJob {
             let (length, offset) = (schedule.length(progress.scale), schedule.offset(progress.scale))
             for (index, token) in progress.tokens.numbered {
                 let place = index / max(1, length) &* schedule.tokens &+ offset &+ index % max(1, length)
-                if tokens.indices.contains(place) { tokens[place] = token }
+                tokens.put(token, at: place)
             }
             try observe(
                 SamplingProgress(

@@ -58,7 +58,7 @@ public final class NextScaleNetworks: ScaleNetworks {
         (self.networks, self.codes, self.labels, self.isGuided) = (networks, codes, labels, isGuided)
         self.known = known
         var last: [Int?] = networks.map { _ in nil }
-        for (scale, network) in choices.numbered where last.indices.contains(network) { last[network] = scale }
+        for (scale, network) in choices.numbered { last.put(scale, at: network) }
         lastScales = last
         contexts = Array(repeating: nil, count: networks.count)
     }
@@ -97,9 +97,7 @@ public final class NextScaleNetworks: ScaleNetworks {
             if views.isEmpty { views.append(sum) }  // in place of what the first scale sees
             views.append(try codes.view(sum, at: scale &+ 1, run))
         }
-        for (index, last) in lastScales.numbered where last ?? -1 <= scale && contexts.indices.contains(index) {
-            contexts[index] = nil
-        }
+        for (index, last) in lastScales.numbered where last ?? -1 <= scale { contexts.put(nil, at: index) }
         return sum
     }
 
@@ -108,7 +106,7 @@ public final class NextScaleNetworks: ScaleNetworks {
         let rows = isGuided ? labels + labels.map { _ in null } : labels
         let last = (lastScales.at(index) ?? nil) ?? codes.schedule.count &- 1
         let context = VARContext(network, labels: rows, capacity: codes.schedule.offset(last &+ 1))
-        if contexts.indices.contains(index) { contexts[index] = context }
+        contexts.put(context, at: index)
         return context
     }
 

@@ -184,7 +184,7 @@ struct VQVAEFamily: ModelFamily {
             let length = max(1, schedule.length(scale))
             for (index, token) in part.numbered {
                 let place = index / length &* schedule.tokens &+ schedule.offset(scale) &+ index % length
-                if values.indices.contains(place) { values[place] = Float(token) }
+                values.put(Float(token), at: place)
             }
         }
         return try run.tensor(values, Shape(samples, schedule.tokens))

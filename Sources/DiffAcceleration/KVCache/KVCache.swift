@@ -68,7 +68,7 @@ public final class KVCache: Acceleration {
     }
 
     private func keep(_ fed: inout [Bool], _ condition: (Int) -> Bool) {
-        for place in fed.indices where !condition(place) { fed[place] = false }
+        for place in Indices(below: fed.count) where !condition(place) { fed.put(false, at: place) }
     }
 
     // MARK: Dream

@@ -1,3 +1,5 @@
+import DiffTensor
+
 /// GPT-2's alphabet of bytes: each byte as a visible character, so that vocabularies are texts.
 enum ByteAlphabet {
     /// The scalar of each byte.
@@ -14,7 +16,7 @@ enum ByteAlphabet {
 
     private static let bytes: [UInt32: UInt8] = {
         var bytes: [UInt32: UInt8] = [:]
-        for (byte, scalar) in scalars.enumerated() { bytes[scalar] = UInt8(truncatingIfNeeded: byte) }
+        for (byte, scalar) in scalars.numbered { bytes.put(UInt8(truncatingIfNeeded: byte), for: scalar) }
         return bytes
     }()
 

@@ -86,8 +86,8 @@ struct BytePairModel: Sendable {
                 }
                 unknownIsOpen = false
             } else if let unknown {
-                if unknownIsOpen, fusesUnknown, let last = pieces.indices.last {
-                    pieces[last].bytes &+= 1
+                if unknownIsOpen, fusesUnknown, !pieces.isEmpty {
+                    pieces.update(at: pieces.count &- 1) { $0.bytes &+= 1 }
                 } else {
                     pieces.append(Piece(token: unknown, bytes: 1))
                 }
@@ -136,15 +136,13 @@ struct BytePairModel: Sendable {
             let left = entry.position
             // What was joined meanwhile no longer is what the entry speaks of.
             guard let a = pieces.at(left), a.token >= 0, let right = next.at(left), let b = pieces.at(right),
-                let merge = merges[Self.key(a.token, b.token)], merge.token == entry.token,
-                pieces.indices.contains(left),
-                pieces.indices.contains(right)
+                let merge = merges[Self.key(a.token, b.token)], merge.token == entry.token
             else { continue }
-            pieces[left] = Piece(token: merge.token, bytes: a.bytes &+ b.bytes)
-            pieces[right] = Piece(token: -1, bytes: 0)
+            pieces.put(Piece(token: merge.token, bytes: a.bytes &+ b.bytes), at: left)
+            pieces.put(Piece(token: -1, bytes: 0), at: right)
             let after = next.at(right) ?? count
-            if next.indices.contains(left) { next[left] = after }
-            if previous.indices.contains(after) { previous[after] = left }
+            next.put(after, at: left)
+            previous.put(left, at: after)
             if let before = previous.at(left), before >= 0 { push(before, &heap) }
             push(left, &heap)
         }
@@ -178,7 +176,7 @@ private struct MergeHeap {
     mutating func pop() -> Entry? {
         guard let top = entries.first, let last = entries.popLast() else { return nil }
         guard !entries.isEmpty else { return top }
-        entries[0] = last
+        entries.put(last, at: 0)
         var parent = 0
         while true {
             var least = parent

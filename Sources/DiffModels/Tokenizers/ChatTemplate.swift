@@ -1,3 +1,5 @@
+import DiffTensor
+
 /// How a conversation is written for the instruction-tuned models.
 public enum ChatTemplate: String, Sendable, CaseIterable {
     /// LLaDA-8B-Instruct and LLaDA-1.5.
@@ -22,7 +24,7 @@ public enum ChatTemplate: String, Sendable, CaseIterable {
         switch self {
         case .llada:
             var text = "<|startoftext|>"
-            for message in messages {
+            for message in messages.each {
                 text +=
                     "<|start_header_id|>\(message.role)<|end_header_id|>\n\n\(Self.trimmed(message.content))<|eot_id|>"
             }
@@ -31,7 +33,7 @@ public enum ChatTemplate: String, Sendable, CaseIterable {
             var text = ""
             // The published template puts this in front of conversations that bring no system text.
             if messages.first?.role != "system" { text += "<|im_start|>system\n\(Self.dreamSystem)<|im_end|>\n" }
-            for message in messages { text += "<|im_start|>\(message.role)\n\(message.content)<|im_end|>\n" }
+            for message in messages.each { text += "<|im_start|>\(message.role)\n\(message.content)<|im_end|>\n" }
             return asksForAnswer ? text + "<|im_start|>assistant\n" : text
         }
     }

@@ -69,7 +69,7 @@ extension Tokenizer {
         for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: true).enumerated() {
             if number == 0, line.hasPrefix("#version") { continue }
             merges.append(
-                try Self.pair(String(line.last == "\r" ? line.dropLast() : line), "merges.txt: line \(number + 1)"))
+                try Self.pair(String(line.last == "\r" ? line.dropLast() : line), "merges.txt: line \(number &+ 1)"))
         }
         var entries: [AddedTokens.Entry] = []
         if let added = try config?.optionalObject("added_tokens_decoder") {

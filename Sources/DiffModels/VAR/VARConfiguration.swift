@@ -93,7 +93,7 @@ private struct VARShapes {
             for level in levels.each {
                 guard level == counts.count || level == counts.count &- 1, level >= 0 else { return nil }
                 if level == counts.count { counts.append(0) }
-                if level >= 0, level < counts.count { counts[level] &+= 1 }
+                counts.update(at: level) { $0 &+= 1 }
             }
             return counts.map { Checked.root($0) ?? 0 }
         }

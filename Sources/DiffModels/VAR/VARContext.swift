@@ -69,14 +69,14 @@ public final class VARContext {
         if let known = cache(ofBlock: index) { return known }
         let cache = try KeyValueCache(
             batch: labels.count, capacity: capacity, width: network.configuration.width, run)
-        if index >= 0, index < caches.count { caches[index] = cache }
+        caches.put(cache, at: index)
         return cache
     }
 
     private func blockVectors(_ index: Int, _ block: VARBlock, _ run: Run) throws(DiffError) -> Tensor {
         if let known = vectors.at(index) ?? nil { return known }
         let made = try spread(block.vectors(conditions(run), shared: sharedVectors(run), run), run)
-        if index >= 0, index < vectors.count { vectors[index] = made }
+        vectors.put(made, at: index)
         return made
     }
 

@@ -60,7 +60,8 @@ struct DreamRow: DecodingRow {
         if options.algorithm == .origin {
             chosen = Array(candidates.indices)
         } else {
-            let count = share.map { Int(max(0, Float(candidates.count) * $0)) } ?? candidates.count
+            let wanted = share.map { max(0, Float(candidates.count) * $0).rounded(.down) }
+            let count = wanted.flatMap { Int(exactly: $0) } ?? candidates.count
             if count > 0 {
                 if options.algorithmTemperature > 0 {
                     chosen = try drawn(count, candidates, values, &noise)

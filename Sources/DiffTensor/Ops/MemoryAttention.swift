@@ -53,7 +53,7 @@ extension Run {
     /// `projection` is [1, rows, 2 · kvHeads · headDim]: keys, then values.
     public func store(_ projection: Tensor, _ rows: MemoryRows, layer: Int) throws(DiffError) {
         let memory = rows.memory
-        guard projection.shape.rows == rows.count, projection.shape.last == 2 * memory.kvHeads * memory.headDim else {
+        guard projection.shape.rows == rows.count, projection.shape.last == 2 &* memory.kvHeads &* memory.headDim else {
             throw DiffError(.shape, "keys and values \(projection.shape) of \(rows.count) rows")
         }
         turn(rows, layer, queries: nil, heads: memory.kvHeads, projection)
@@ -64,8 +64,8 @@ extension Run {
     public func attention(_ queries: Tensor, _ rows: MemoryRows, layer: Int, heads: Int) throws(DiffError) -> Tensor {
         try refuseTracked(queries, "an attention over a memory")
         let memory = rows.memory
-        guard heads > 0, heads % memory.kvHeads == 0, queries.shape.rows == rows.count,
-            queries.shape.last == heads * memory.headDim
+        guard heads > 0, heads % max(1, memory.kvHeads) == 0, queries.shape.rows == rows.count,
+            queries.shape.last == heads &* memory.headDim
         else { throw DiffError(.shape, "queries \(queries.shape) of \(rows.count) rows and \(heads) heads") }
         turn(rows, layer, queries: queries, heads: heads, nil)
         let out = try workspace.take(queries.shape)

@@ -271,8 +271,8 @@ struct PatternParser {
                 try append(.match)
                 try emit(body)
             }
-            for jump in jumps.each where instructions.indices.contains(jump) {
-                instructions[jump] = .split(jump &+ 1, instructions.count, prefersSecond: mode == .lazy)
+            for jump in jumps.each {
+                instructions.put(.split(jump &+ 1, instructions.count, prefersSecond: mode == .lazy), at: jump)
             }
         }
     }
@@ -285,7 +285,7 @@ struct PatternParser {
         try append(.match)
         try emit(body)
         try append(.match)
-        if instructions.indices.contains(start) { instructions[start] = head(instructions.count) }
+        instructions.put(head(instructions.count), at: start)
     }
 
     private mutating func star(_ body: Node, _ mode: Mode) throws(DiffError) {
@@ -293,9 +293,7 @@ struct PatternParser {
         try append(.match)
         try emit(body)
         try append(.jump(start, mustAdvance: true))
-        if instructions.indices.contains(start) {
-            instructions[start] = .split(start &+ 1, instructions.count, prefersSecond: mode == .lazy)
-        }
+        instructions.put(.split(start &+ 1, instructions.count, prefersSecond: mode == .lazy), at: start)
     }
 
     private mutating func emit(_ branches: [Node]) throws(DiffError) {
@@ -310,12 +308,10 @@ struct PatternParser {
             try emit(branch)
             ends.append(instructions.count)
             try append(.match)
-            if instructions.indices.contains(start) {
-                instructions[start] = .split(start &+ 1, instructions.count, prefersSecond: false)
-            }
+            instructions.put(.split(start &+ 1, instructions.count, prefersSecond: false), at: start)
         }
-        for end in ends.each where instructions.indices.contains(end) {
-            instructions[end] = .jump(instructions.count, mustAdvance: false)
+        for end in ends.each {
+            instructions.put(.jump(instructions.count, mustAdvance: false), at: end)
         }
     }
 }

@@ -38,7 +38,7 @@ struct ScalarSet: Sendable {
     private func decides(_ scalar: UInt32) -> Bool {
         var found = includes(scalar)
         if !found, foldsCase {
-            found = Self.variants(scalar).contains { $0 != scalar && includes($0) }
+            found = Self.variants(scalar).each.contains { $0 != scalar && includes($0) }
         }
         return found != isNegated
     }
