@@ -62,7 +62,7 @@ def main():
     for line in found:
         print(line, file=sys.stderr)
     # That this check can fail: a test, a file and a proof that are not there.
-    for before, after in [("test_handles", "test_hands"), ("CABI/files", "CABI/piles"), (" *      [CABI/layout; CABI/abi.sh]\n", "")]:
+    for before, after in [("test_handles", "test_hands"), ("CABI/files", "CABI/piles"), (" *      [CABI/layout; CABI/abi.sh; CABI/misuse_structs: test_earlier_sizes]\n", "")]:
         if before not in header or not list(problems(header.replace(before, after))):
             print(f"not noticed: {before!r} replaced by {after!r}", file=sys.stderr)
             found.append(before)

@@ -158,7 +158,7 @@ public struct PruningSettings: Sendable, Equatable {
     /// Which tensors of the network learn, by name.
     public func learns(_ name: String) -> Bool {
         switch update {
-        case .lora: name.contains(".lora_")
+        case .lora: name.holds(".lora_")
         case .full: name != "pos_embed"
         case .gates: false
         }

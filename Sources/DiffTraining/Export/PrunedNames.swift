@@ -16,7 +16,7 @@ struct PrunedNames {
 
     /// The new name of `name`; nil for tensors of removed blocks, and for gates and low-rank updates of a learning run.
     func renamed(_ name: String) -> String? {
-        if name.hasPrefix("gumbel_gates") || name.contains(".lora_") { return nil }
+        if name.hasPrefix("gumbel_gates") || name.holds(".lora_") { return nil }
         guard let (block, tail) = split(name) else { return name }
         guard let block, let index = newIndex[block] else { return nil }
         return "\(prefix)\(index)\(tail)"

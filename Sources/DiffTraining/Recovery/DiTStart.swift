@@ -34,8 +34,8 @@ struct DiTStart {
     private static func kind(_ name: String, _ shape: Shape) -> Kind {
         let zero = ["adaLN_modulation", "final_layer.linear", "norm1.linear", "proj_out"]
         let normal = ["embedding_table", "t_embedder", "timestep_embedder"]
-        if zero.contains(where: { name.contains($0) }) { return .zero }
+        if zero.contains(where: { name.holds($0) }) { return .zero }
         if shape.rank < 2 { return .zero }
-        return normal.contains(where: { name.contains($0) }) ? .normal : .xavier
+        return normal.contains(where: { name.holds($0) }) ? .normal : .xavier
     }
 }
