@@ -132,7 +132,7 @@ public struct MaskedDecoding: Sendable {
                 guard var row = rows.at(index) else { continue }
                 let fed = try run.fed(row.round(run.wantsFixedOrder, &noise))
                 plan.add(index, fed, try row.candidates(fed, &noise))
-                rows[index] = row
+                rows.put(row, at: index)
             }
             let feeding = try plan.feeding(rows, twins: guidance > 0 ? prompts.count : 0)
             let call = Call(time: 0, index: pass, count: passes, step: pass)
@@ -144,7 +144,7 @@ public struct MaskedDecoding: Sendable {
                 let own = chosen[min(first, chosen.count)..<min(first &+ share.candidates.count, chosen.count)]
                 try row.reveal(share.candidates, share.fed, own, &noise)
                 first &+= share.candidates.count
-                rows[share.row] = row
+                rows.put(row, at: share.row)
                 samples.append(
                     MaskedProgress.Sample(
                         sample: share.row, step: row.canvas.step, canvas: row.canvas.tokens,

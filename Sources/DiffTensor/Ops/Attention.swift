@@ -26,7 +26,7 @@ public struct AttentionRows: Sendable {
         width = tensor.shape[2] / parts
         start = part &* width
         rowStride = tensor.shape[2]
-        batchStride = rows * rowStride
+        batchStride = rows &* rowStride
     }
 
     /// Rows `first ..< first + count` of every sample of these. Throws `shape`.
@@ -166,7 +166,7 @@ extension Run {
             count(flops: 10 * Double(q.batch) * Double(span.count) * Double(span.keys) * Double(q.width))
             let scratch = try scratch(
                 ck_attention_backward_scratch(
-                    Int32(threads), Int64(span.count), Int64(span.keys), Int64(q.width / max(1, heads))))
+                    Int32(clamping: threads), Int64(span.count), Int64(span.keys), Int64(q.width / max(1, heads))))
             guard isLive, let sum = unsafe gradient.floats, let more = unsafe part.floats else { continue }
             var arguments = unsafe ck_attention_backward_args()
             unsafe arguments.forward = attentionArguments(queries, keys, values, heads)

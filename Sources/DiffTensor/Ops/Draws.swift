@@ -23,7 +23,7 @@ extension Run {
     ) throws(DiffError) -> (logits: Tensor, kept: [Int]) {
         let out = try copy(logits)
         let (rows, width) = (logits.shape.rows, logits.shape.last)
-        let scratch = try scratch(ck_truncate_scratch(Int32(threads), Int64(width)))
+        let scratch = try scratch(ck_truncate_scratch(Int32(clamping: threads), Int64(width)))
         let kept = unsafe indices(rows) { kept in
             unsafe ck_truncate_rows(
                 poolHandle, out.floats, Int64(rows), Int64(width), Int64(truncation.topK), truncation.topP,

@@ -71,7 +71,7 @@ extension Run {
         let out = try workspace.take(queries.shape)
         // The scratch of the largest pass: passes of every size then share one block.
         let (most, longest) = (Int64(memory.longest), Int64(memory.longest))
-        let scratch = try scratch(ck_memory_attention_scratch(Int32(threads), most, longest))
+        let scratch = try scratch(ck_memory_attention_scratch(Int32(clamping: threads), most, longest))
         var pairs = 0.0
         for span in rows.spans.each { pairs += Double(span.count) * Double(memory.slots.at(span.slot)?.length ?? 0) }
         count(flops: 4 * pairs * Double(queries.shape.last))

@@ -61,7 +61,7 @@ extension Run {
         count(flops: 8 * Double(logits.shape.count))
         var tokens = [Int64](repeating: 0, count: rows)
         var confidences = [Float](repeating: 0, count: rows)
-        let scratch = try scratch(ck_race_rows_scratch(Int32(threads), Int64(n)))
+        let scratch = try scratch(ck_race_rows_scratch(Int32(clamping: threads), Int64(n)))
         guard isLive, rows > 0, n < Int(Int32.max) else {
             return TokenChoice(tokens: tokens.map { Int($0) }, confidences: confidences.map { Double($0) })
         }
