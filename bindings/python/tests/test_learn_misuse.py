@@ -132,7 +132,7 @@ def test_data_that_are_not_finite(tiny_path, value):
 
 def test_losses_that_are_not_numbers(tiny_path, tmp_path):
     """Numbers that only the arithmetic makes infinite: such steps are left out, and many of them end the run."""
-    events, data = [], (STATES * np.float32(1e30), LABELS)
+    events, data = [], (STATES * np.float32(1e36), LABELS)
     with pytest.raises(diffaccel.NotFiniteError, match="in a row") as caught:
         learn.finetune(tiny_path, data, steps=200, batch=2, averaged=False, callback=events.append,
                        log=tmp_path / "log", log_every=1)
