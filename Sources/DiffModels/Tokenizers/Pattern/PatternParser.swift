@@ -5,12 +5,14 @@ import DiffTensor
 struct PatternParser {
     private let text: [UInt32]
     private var position = 0
-    private var depth = 0
+    private var depth = 0, emitted = 0
     private var instructions: [PatternInstruction] = []
     private var sets: [ScalarSet] = []
 
     /// Bounds on a pattern out of a file.
     private static let maxLength = 10_000, maxDepth = 32, maxInstructions = 20_000, maxRepeat = 1000
+    /// Repetitions of a repetition, and nodes turned into instructions: empty ones make none, however often they are repeated.
+    private static let maxStacked = 4, maxEmitted = 1_000_000
 
     /// The program of `pattern`. Throws `format` for a bad one, `unsupported` for one that needs more.
     static func program(_ pattern: String) throws(DiffError) -> PatternProgram {
@@ -72,7 +74,7 @@ struct PatternParser {
     }
 
     private mutating func repeated(_ node: Node) throws(DiffError) -> Node {
-        var node = node
+        var (node, stacked) = (node, 0)
         while true {
             let bounds: (Int, Int?)
             if take("*") {
@@ -86,6 +88,8 @@ struct PatternParser {
             } else {
                 return node
             }
+            stacked &+= 1
+            guard stacked <= Self.maxStacked else { throw failure("too many repetitions of one another") }
             switch node {
             case .look, .start, .end: throw failure("a repeated assertion")
             default: break
@@ -249,6 +253,8 @@ struct PatternParser {
     }
 
     private mutating func emit(_ node: Node) throws(DiffError) {
+        emitted &+= 1
+        guard emitted <= Self.maxEmitted else { throw failure("a pattern that is too large") }
         switch node {
         case .set(let set): try append(.set(index(set)))
         case .sequence(let nodes): for node in nodes.each { try emit(node) }
