@@ -1,11 +1,12 @@
 """Half the depth of Models/fashion-dit: which blocks to keep, learned and by every rule, and what fine-tuning makes of each.
 
 Every choice is fine-tuned for the same number of steps with the same draws; beside them stand a network of that depth trained from nothing
-for the same time, the learned choice taught by the full network (masked distillation), and a router on top of the pruned network.
+for the same time, the learned choice taught by the full network (masked distillation), one choice trained five times as long with a
+teacher, and a router on top of it: the pair that `--install` copies into Models.
 
     python Benchmarks/fashion_pruning.py --seed 1
 
-An interrupted run goes on where it stopped; checkpoints and verdicts are in --out. `--install` copies the pruned model and its plans into Models.
+An interrupted run goes on where it stopped; checkpoints and verdicts are in --out.
 """
 
 import json
@@ -24,7 +25,10 @@ RULES = ["pairs", "similarity", "change", "sensitivity", "random", "index"]
 GROUPS = [[1, 2]] * 6
 NAMES = {"learned": "learned (TinyFusion 1:2)", "pairs": "first and last of pairs (BK-SDM)", "similarity": "block influence (ShortGPT)",
          "change": "least change (after Flux-lite)", "sensitivity": "sensitivity", "random": "random", "index": "the first six",
-         "scratch": "from nothing, for the same time", "distilled": "learned, masked distillation"}
+         "scratch": "from nothing, for the same time", "distilled": "learned, masked distillation",
+         "change-long": "least change, five times the steps, with a teacher"}
+#: Trained longer; the best of them is what `--install` copies.
+LONG = ["change-long"]
 
 
 def pruned(options, choice, gallery):
@@ -51,12 +55,15 @@ def pruned(options, choice, gallery):
 
 def tuned(options, name, gallery):
     """The folder of the fine-tuned checkpoint."""
-    choice = {"distilled": "learned", "scratch": "pairs"}.get(name, name)
+    choice = {"distilled": "learned", "scratch": "pairs"}.get(name, name.removesuffix("-long"))
     source, facts = pruned(options, choice, gallery)
     folder = options.out / f"tuned-{name}"
     settings = dict(learning_rate=[options.rate, options.rate / 10], average_decay=0.995, batch=64, seed=options.seed, steps=options.tune_steps)
     if name == "distilled":
         settings |= dict(distillation="masked", teacher=str(quality.FOLDER), groups=GROUPS, feature_weight=[0.01, 0])
+    if name in LONG:
+        settings |= dict(learning_rate=[1e-3, 1e-5], average_decay=0.998, steps=5 * options.tune_steps, distillation="logits",
+                         teacher=str(quality.FOLDER))
     if name == "scratch":
         # The time that learning the choice took goes into more steps; the rate is the one that the full model was trained with.
         learned_seconds = pruned(options, "learned", gallery)[1]["seconds"]
@@ -75,14 +82,14 @@ def tuned(options, name, gallery):
 
 def on_top(options, folder, gallery):
     """A router for the pruned network."""
-    path = options.out / "router-on-pruned.json"
+    path = options.out / f"router-on-{folder.name}.json"
     if not path.exists():
         trainer = diffaccel.learn.router(
             folder, quality.training_data(options), sampling_steps=STEPS, steps=800, batch=8, l1=1e-4, learning_rate=0.1, trajectory="own",
             guidance=3.0, guidance_channels=1, seed=options.seed, threads=options.threads)
         trainer.plan().save(path)
-        gallery.remember("learning/router-on-pruned", lambda: {"removed": trainer.describe()["removed"]})
-    return diffaccel.Plan.load(path)
+        gallery.remember(f"learning/router-on-{folder.name}", lambda: {"removed": trainer.describe()["removed"]})
+    return diffaccel.Plan.load(path), path
 
 
 def grid(options, models):
@@ -99,20 +106,20 @@ def grid(options, models):
 
 def main():
     parser = quality.arguments(__doc__)
-    parser.add_argument("--gate-steps", type=int, default=500)
-    parser.add_argument("--tune-steps", type=int, default=500)
+    parser.add_argument("--gate-steps", type=int, default=400)
+    parser.add_argument("--tune-steps", type=int, default=400)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--install", action="store_true")
     options = parser.parse_args()
     gallery = quality.Gallery(options, "pruning")
     full = diffaccel.Model(quality.FOLDER)
-    names = ["learned", *RULES, "distilled", "scratch"]
+    names = ["learned", *RULES, "distilled", "scratch", *LONG]
     folders = {name: tuned(options, name, gallery) for name in names}
-    best = "distilled"
-    router = on_top(options, folders[best][0], gallery)
+    best = min(LONG, key=lambda name: gallery.verdict(name, diffaccel.Model(folders[name][0]), None, STEPS)["frechet"])
+    router, router_path = on_top(options, folders[best][0], gallery)
     half = diffaccel.Model(folders[best][0])
     full_router = diffaccel.Plan.load(options.out / f"router-{STEPS}-own.json")
-    timed = gallery.remember("speeds", lambda: quality.speeds(
+    timed = gallery.remember(f"speeds/{best}", lambda: quality.speeds(
         {"full": (full, None, STEPS), "full + router": (full, full_router, STEPS), "half": (half, None, STEPS),
          "half + router": (half, router, STEPS)}, options))
     plain = gallery.verdict("full", full, None, STEPS)
@@ -122,8 +129,8 @@ def main():
         kept = "" if name == "scratch" else ", ".join(map(str, facts["keep"]))
         rows.append([NAMES[name], kept, f"{timed['half']['speedup']:.2f}", f"{training['loss']:.4f}",
                      f"{verdict['frechet']:.2f}", f"{100 * verdict['recognised']:.1f} %"])
-    stacked = gallery.verdict("half + router", half, router, STEPS)
-    rows.append(["the distilled one with a router of its own", "", f"{timed['half + router']['speedup']:.2f}", "",
+    stacked = gallery.verdict(f"{best} + router", half, router, STEPS)
+    rows.append(["the same with a router of its own", "", f"{timed['half + router']['speedup']:.2f}", "",
                  f"{stacked['frechet']:.2f}", f"{100 * stacked['recognised']:.1f} %"])
     print("\n" + common.table(["", "blocks kept", "speed-up", "loss", "Fréchet distance", "recognised"], rows), flush=True)
     print(f"\nspeed-ups: {json.dumps(timed, indent=1)}")
@@ -134,7 +141,7 @@ def main():
         target.mkdir(exist_ok=True)
         for file in ("config.json", "model.safetensors"):
             shutil.copy(folders[best][0] / file, target / file)
-        shutil.copy(options.out / "router-on-pruned.json", target / "plan-ddim20.json")
+        shutil.copy(router_path, target / "plan-ddim20.json")
         (quality.FOLDER / "keep-half.json").write_text(json.dumps({"methods": [{"method": "depth", "keep": folders["learned"][1]["keep"]}]}) + "\n")
 
 
