@@ -104,21 +104,12 @@ class Session(Handle):
         request, arrays = self._request(**given)
         listener = Listener(callback, progress)
         request.callback = listener.function
-        target = ctypes.c_void_p()
-
-        def work() -> tuple[int, str]:
-            return _ffi.call(_ffi.lib.da_session_sample, self._handle, ctypes.byref(request), ctypes.byref(target))
-
         try:
-            status, text = run_interruptibly(work, self._cancel_quietly)
-        except BaseException:
-            if target.value:
-                _ffi.release(_ffi.lib.da_result_close, target.value)
-            raise
+            status, text, handle = self._perform(_ffi.lib.da_session_sample, request)
         finally:
             listener.close()
             del arrays  # until here they had to stay: the request points into them
-        result = Result(target.value) if target.value else None
+        result = Result(handle) if handle else None
         listener.raise_failure()
         if status == _ffi.DA_CANCELLED:
             raise Cancelled("the run was stopped")
@@ -143,20 +134,11 @@ class Session(Handle):
         raw, kept = texts.request(lambda: self._model.tokenizer, self._model.family, prompt, **options)
         listener = texts.TextListener(callback)
         raw.callback = listener.function
-        target = ctypes.c_void_p()
-
-        def work() -> tuple[int, str]:
-            return _ffi.call(_ffi.lib.da_session_generate, self._handle, ctypes.byref(raw), ctypes.byref(target))
-
         try:
-            status, message = run_interruptibly(work, self._cancel_quietly)
-        except BaseException:
-            if target.value:
-                _ffi.release(_ffi.lib.da_result_close, target.value)
-            raise
+            status, message, handle = self._perform(_ffi.lib.da_session_generate, raw)
         finally:
             del kept
-        result = TextResult(target.value, self._model) if target.value else None
+        result = TextResult(handle, self._model) if handle else None
         listener.raise_failure()
         if status == _ffi.DA_CANCELLED:
             raise Cancelled("the run was stopped")
@@ -187,6 +169,21 @@ class Session(Handle):
     def cancel(self) -> None:
         """Stops the run that is going on, if any. From any thread; returns at once."""
         _ffi.check(_ffi.lib.da_session_cancel, self._handle)
+
+    def _perform(self, function: Any, request: Any) -> tuple[int, str, int]:
+        """Status, error text and result handle (0: none) of a call that lasts; an interruption leaves no result behind."""
+        target = ctypes.c_void_p()
+
+        def work() -> tuple[int, str]:
+            return _ffi.call(function, self._handle, ctypes.byref(request), ctypes.byref(target))
+
+        try:
+            status, text = run_interruptibly(work, self._cancel_quietly)
+        except BaseException:
+            if target.value:
+                _ffi.release(_ffi.lib.da_result_close, target.value)
+            raise
+        return status, text, target.value or 0
 
     def _cancel_quietly(self) -> None:
         # Not through `check`: an interruption must not be replaced by the error of a session closed meanwhile.
