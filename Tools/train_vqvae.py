@@ -4,20 +4,16 @@ Loss: squared error of the picture, commitment and codebook terms as published (
 that nothing chose for a while are moved to features of the current batch.  Resumable; limited by --steps or --minutes.
 """
 
-import argparse
-import math
-import time
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 
-from checkpoints import write_atomically, write_json, write_model
+from checkpoints import write_model
 from fashion_data import DEFAULT_DATA, load_split, to_unit_range
+from training import Training, arguments, begin
 from var_model import VQVAE
 
 SIDES = [1, 2, 3, 4, 6, 8]
-CONFIG = {"vocab_size": 512, "z_channels": 16, "ch": 32, "ch_mult": [1, 2, 2], "num_res_blocks": 1,
+CONFIG = {"vocab_size": 512, "z_channels": 16, "ch": 32, "ch_mult": [1, 1, 2], "num_res_blocks": 1,
           "quant_resi": 0.5, "share_quant_resi": 4, "using_znorm": False}
 
 
@@ -52,58 +48,25 @@ def revive(model, usage, f):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = arguments(__doc__, "Models/fashion-var/vae", steps=6000, batch=64, lr=1e-3)
     p.add_argument("--data", default=DEFAULT_DATA)
-    p.add_argument("--out", default="Models/fashion-var/vae")
-    p.add_argument("--state", default=".cache/fashion-var/vqvae.pt")
-    p.add_argument("--steps", type=int, default=6000)
-    p.add_argument("--minutes", type=float, default=math.inf)
-    p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--batch", type=int, default=64)
-    p.add_argument("--lr", type=float, default=1e-3)
-    p.add_argument("--seed", type=int, default=1)
     options = p.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    begin(options)
     images, _ = load_split("train", options.data)
     model = VQVAE(CONFIG, SIDES)
     torch.nn.init.normal_(model.quantize.embedding.weight, std=0.5)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=options.lr, betas=(0.9, 0.95), weight_decay=0.01)
-    step, seconds = 0, 0.0
-    if Path(options.state).exists():
-        saved = torch.load(options.state)
-        model.load_state_dict(saved["model"]), optimiser.load_state_dict(saved["optimiser"])
-        step, seconds = saved["step"], saved["seconds"]
-    usage, clock, kept = torch.zeros(CONFIG["vocab_size"]), time.monotonic(), time.monotonic()
+    training = Training(options, model, [{"params": list(model.parameters()), "weight_decay": 0.01}], clip=1.0, warmup=100)
+    usage = torch.zeros(CONFIG["vocab_size"])
 
-    def save():
-        state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "seconds": seconds}
-        write_atomically(options.state, lambda path: torch.save(state, path))
-        write_model(options.out, {"family": "vqvae", "patch_nums": SIDES, "model": CONFIG}, model.state_dict())
-        write_json(Path(options.state).with_suffix(".json"), {**vars(options), "step": step, "minutes": seconds / 60})
-
-    while max(step / options.steps, seconds / 60 / options.minutes) < 1:
-        progress = max(step / options.steps, seconds / 60 / options.minutes)
-        for group in optimiser.param_groups:
-            group["lr"] = options.lr * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * progress))
-        g = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
-        x = pictures(images[torch.randint(len(images), (options.batch,), generator=g)])
+    def loss_of_step(generator):
+        x = pictures(images[torch.randint(len(images), (options.batch,), generator=generator)])
         picture, codes, f = losses(model, x, usage)
-        optimiser.zero_grad(set_to_none=True)
-        (picture + codes).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        step += 1
-        if step % 100 == 0 and progress < 0.7:
+        if training.step % 100 == 99 and training.progress < 0.7:
             revive(model, usage, f)
-        now = time.monotonic()
-        seconds, clock = seconds + now - clock, now
-        if step % 50 == 0:
-            print(f"step {step}  picture {float(picture.detach()):.4f}  codes {float(codes.detach()):.4f}  {seconds / 60:.1f} min", flush=True)
-        if now - kept > 300:
-            kept = now
-            save()
-    save()
+        return picture + codes, {"picture": picture.detach(), "codes": codes.detach()}
+
+    training.run(loss_of_step, lambda weights: write_model(
+        options.out, {"family": "vqvae", "patch_nums": SIDES, "model": CONFIG}, weights))
 
 
 if __name__ == "__main__":
