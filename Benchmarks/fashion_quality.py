@@ -53,22 +53,25 @@ class Gallery:
         self.verdicts = json.loads(self.path.read_text()) if self.path.exists() else {}
 
     def verdict(self, name, model, plan, steps):
-        """Recognised share, Fréchet distance and differences from the plain run of the same name before "/"."""
-        if name not in self.verdicts:
+        """Recognised share and Fréchet distance of a diffusion model's pictures."""
+        def draw(session, labels, seed):
+            return session.sample(labels=labels, steps=steps, seed=seed).images[..., 0]
+
+        return self.judged(name, lambda: model.session(plan=plan, threads=self.options.threads), draw)
+
+    def judged(self, name, open_session, draw):
+        """Recognised share and Fréchet distance of what `draw(session, labels, seed)` gives: bytes [n,28,28]."""
+        def make():
             if self.judge is None:
                 self.judge = Judge(self.options)
             labels = np.repeat(np.arange(CLASSES), 10)
-            pictures = []
-            with model.session(plan=plan, threads=self.options.threads) as session:
-                for start in range(0, self.options.pictures, len(labels)):
-                    pictures.append(session.sample(labels=labels, steps=steps, seed=start).images[..., 0])
-            images = np.concatenate(pictures)
-            asked = np.tile(labels, len(pictures))
-            found = self.judge.verdict(to_unit_range(torch.from_numpy(images)), torch.from_numpy(asked))
-            self.verdicts[name] = {"recognised": found["accuracy"], "frechet": found["frechet"]}
-            self.save()
-            print(f"{name}: {self.verdicts[name]}", flush=True)
-        return self.verdicts[name]
+            with open_session() as session:
+                pictures = [draw(session, labels, seed) for seed in range(0, self.options.pictures, len(labels))]
+            asked = torch.from_numpy(np.tile(labels, len(pictures)))
+            found = self.judge.verdict(to_unit_range(torch.from_numpy(np.concatenate(pictures))), asked)
+            return {"recognised": found["accuracy"], "frechet": found["frechet"]}
+
+        return self.remember(name, make)
 
     def remember(self, name, make):
         """What `make` gives, once."""
@@ -88,14 +91,20 @@ def speeds(contenders, options):
     labels = np.repeat(np.arange(CLASSES), 5)
     sessions = {name: (model.session(plan=plan, threads=options.threads), steps)
                 for name, (model, plan, steps) in contenders.items()}
-    seconds = {name: [] for name in sessions}
-    for turn in range(options.rounds + 1):
-        for name, (session, steps) in sessions.items():
+    return turns({name: lambda seed, session=session, steps=steps: session.sample(labels=labels, steps=steps, seed=seed)
+                  for name, (session, steps) in sessions.items()}, options.rounds)
+
+
+def turns(runs, rounds):
+    """Median seconds of each {name: run(turn)}, and the median ratio to the first one's; one unmeasured round first."""
+    seconds = {name: [] for name in runs}
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
             start = time.perf_counter()
-            session.sample(labels=labels, steps=steps, seed=turn)
+            run(turn)
             if turn:
                 seconds[name].append(time.perf_counter() - start)
-    first = next(iter(sessions))
+    first = next(iter(runs))
     return {name: {"seconds": statistics.median(values),
                    "speedup": statistics.median(a / b for a, b in zip(seconds[first], values))}
             for name, values in seconds.items()}

@@ -7,7 +7,6 @@ Peak memory is that of a process that makes three steps.
 """
 
 import json
-import pathlib
 import subprocess
 import sys
 
