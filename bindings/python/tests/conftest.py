@@ -162,3 +162,17 @@ def run_python(tmp_path):
         return done
 
     return run
+
+
+@pytest.fixture(scope="module")
+def data():
+    """What trainers learn from: states and labels."""
+    from learning_cases import patterns
+
+    return patterns()
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """Path of a network that is deeper than the tiny one."""
+    return write_dit(tmp_path_factory.mktemp("models") / "teacher", seed=5, depth=6)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
-from test_learn import patterns, write_data
+from learning_cases import patterns, write_data
 
 import diffaccel
 

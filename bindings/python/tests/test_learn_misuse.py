@@ -9,7 +9,7 @@ import pickle
 import numpy as np
 import pytest
 from conftest import write_autoencoder, write_dit
-from test_learn import SMALL, patterns
+from learning_cases import SMALL, patterns
 
 import diffaccel
 from diffaccel import learn

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT, TINY, write_dit
-from test_learn import patterns
+from learning_cases import patterns
 
 import diffaccel
 from diffaccel import learn, plots

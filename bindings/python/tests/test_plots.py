@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import PACKAGE
-from test_learn import SMALL, patterns
+from learning_cases import SMALL, patterns
 
 import diffaccel
 from diffaccel import learn, plots
