@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from checkpoints import write_model
 from fashion_data import DEFAULT_DATA, LABELS, load_split
-from training import Training, arguments, begin, split_decay
+from training import Training, adam, arguments, begin
 from train_vqvae import CONFIG, SIDES, pictures
 from var_model import VAR, VQVAE
 
@@ -78,7 +78,7 @@ def main():
     if options.start:
         network, config = load_var(options.start)
     teacher = load_var(options.teacher)[0].eval().requires_grad_(False) if options.teacher else None
-    training = Training(options, network, split_decay(network, 0.05), clip=2.0, warmup=200, floor=0.02, ema=options.ema)
+    training = Training(options, network, [adam(network, options.lr, 0.05)], clip=2.0, warmup=200, floor=0.02, ema=options.ema)
 
     def loss_of_step(generator):
         pick = torch.randint(len(images), (options.batch,), generator=generator)

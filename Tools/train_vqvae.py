@@ -55,7 +55,8 @@ def main():
     images, _ = load_split("train", options.data)
     model = VQVAE(CONFIG, SIDES)
     torch.nn.init.normal_(model.quantize.embedding.weight, std=0.5)
-    training = Training(options, model, [{"params": list(model.parameters()), "weight_decay": 0.01}], clip=1.0, warmup=100)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=options.lr, betas=(0.9, 0.95), weight_decay=0.01)
+    training = Training(options, model, [optimiser], clip=1.0, warmup=100)
     usage = torch.zeros(CONFIG["vocab_size"])
 
     def loss_of_step(generator):

@@ -35,24 +35,28 @@ def begin(options):
     options.state = options.state or f".cache/training/{options.out.strip('/').replace('/', '-')}.pt"
 
 
-def split_decay(network, decay):
-    """Parameter groups: matrices are decayed, vectors are not."""
+def adam(network, lr, decay=0.0):
+    """AdamW; matrices are decayed, vectors are not."""
     matrices = [p for p in network.parameters() if p.dim() == 2]
     others = [p for p in network.parameters() if p.dim() != 2]
-    return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95))
 
 
 class Training:
     """Network, optimiser, averaged weights (with `ema` > 0) and the two clocks; saved and restored as one."""
 
-    def __init__(self, options, network, groups, clip, warmup, betas=(0.9, 0.95), floor=0.0, ema=0.0):
+    def __init__(self, options, network, optimisers, clip, warmup, floor=0.0, ema=0.0):
         self.options, self.network, self.clip, self.warmup, self.floor, self.ema = options, network, clip, warmup, floor, ema
-        self.optimiser = torch.optim.AdamW(groups, lr=options.lr, betas=betas)
+        self.optimisers = optimisers
+        self.groups = [(group, group["lr"]) for optimiser in optimisers for group in optimiser.param_groups]
         self.average = {name: value.detach().clone() for name, value in network.state_dict().items()} if ema else None
         self.step, self.seconds = 0, 0.0
         if Path(options.state).exists():
             saved = torch.load(options.state)
-            network.load_state_dict(saved["network"]), self.optimiser.load_state_dict(saved["optimiser"])
+            network.load_state_dict(saved["network"])
+            for optimiser, state in zip(optimisers, saved["optimisers"]):
+                optimiser.load_state_dict(state)
             self.average, self.step, self.seconds = saved["average"], saved["step"], saved["seconds"]
 
     @property
@@ -72,8 +76,8 @@ class Training:
         """`loss_of_step(generator)` gives the loss and a dict of figures to print; `write(weights)` the model folder."""
         clock, kept = time.monotonic(), time.monotonic()
         while self.progress < 1:
-            for group in self.optimiser.param_groups:
-                group["lr"] = self.learning_rate()
+            for group, rate in self.groups:
+                group["lr"] = rate * self.rate_factor()
             loss, figures = loss_of_step(self.generator())
             self.update(loss)
             now = time.monotonic()
@@ -87,15 +91,16 @@ class Training:
         self.save(write)
         print(f"finished: {self.step} steps, {self.seconds / 60:.1f} min", flush=True)
 
-    def learning_rate(self):
+    def rate_factor(self):
         warm = min(1.0, (self.step + 1) / self.warmup)
-        return self.options.lr * warm * max(self.floor, 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress))))
+        return warm * max(self.floor, 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress))))
 
     def update(self, loss):
-        self.optimiser.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self.step += 1
         if self.average:
             decay = min(self.ema, (1 + self.step) / (10 + self.step))
@@ -105,7 +110,7 @@ class Training:
                     value.lerp_(current[name], 1 - decay)
 
     def save(self, write):
-        whole = {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(), "average": self.average,
+        whole = {"network": self.network.state_dict(), "optimisers": [o.state_dict() for o in self.optimisers], "average": self.average,
                  "step": self.step, "seconds": self.seconds}
         write_atomically(self.options.state, lambda path: torch.save(whole, path))
         write(self.weights)

@@ -240,7 +240,9 @@ import Testing
         ])
         options.decoder = "\(path)/vae"
         let bare = try Model("\(path)/model.safetensors", options)
-        #expect(try bare.session().sample(scaleRequest()).scaleTokens == Model(path).session().sample(scaleRequest()).scaleTokens)
+        #expect(
+            try bare.session().sample(scaleRequest()).scaleTokens
+                == Model(path).session().sample(scaleRequest()).scaleTokens)
     }
 
     @Test func picturesBecomeTokensAndPicturesAgain() throws {
