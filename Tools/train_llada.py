@@ -13,13 +13,13 @@ from bible_text import END, MASK, splits, train_tokenizer
 from checkpoints import write_atomically, write_json
 from llada_model import LLaDA, masked_loss
 from pathlib import Path
-from muon import Muon
+from muon import with_adam
 from training import Training, arguments, begin
 
-VOCABULARY = 2048
+VOCABULARY = 1024
 CONFIG = {
-    "model_type": "llada", "architectures": ["LLaDAModelLM"], "d_model": 192, "n_layers": 6, "n_heads": 6, "n_kv_heads": 6,
-    "mlp_hidden_size": 512, "vocab_size": VOCABULARY, "embedding_size": VOCABULARY, "max_sequence_length": 256,
+    "model_type": "llada", "architectures": ["LLaDAModelLM"], "d_model": 128, "n_layers": 6, "n_heads": 4, "n_kv_heads": 4,
+    "mlp_hidden_size": 384, "vocab_size": VOCABULARY, "embedding_size": VOCABULARY, "max_sequence_length": 256,
     "rope_theta": 10000.0, "rms_norm_eps": 1e-5, "weight_tying": True, "include_bias": False, "include_qkv_bias": False,
     "activation_type": "silu", "block_type": "llama", "layer_norm_type": "rms",
     "eos_token_id": VOCABULARY - 2, "pad_token_id": VOCABULARY - 2, "mask_token_id": VOCABULARY - 1,
@@ -50,15 +50,6 @@ def write(folder, state):
     write_json(Path(folder) / "config.json", CONFIG)
 
 
-def optimisers(network, lr):
-    """Muon for the blocks' matrices (steps of AdamW's size), AdamW for everything else: a third of the steps that AdamW alone takes."""
-    matrices = [p for p in network.model.transformer.blocks.parameters() if p.dim() == 2]
-    chosen = {id(p) for p in matrices}
-    others = [p for p in network.parameters() if id(p) not in chosen]
-    return [Muon(matrices, lr=lr, weight_decay=0.1),
-            torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.95), weight_decay=0.0)]
-
-
 def main():
     p = arguments(__doc__, "Models/tiny-llada", steps=20000, batch=16, lr=2e-3)
     p.add_argument("--length", type=int, default=128, help="tokens of a window")
@@ -73,7 +64,8 @@ def main():
     print(f"{len(stream):,} tokens, {len(data):,} windows", flush=True)
     network = LLaDA(CONFIG)
     print(f"{sum(p.numel() for p in network.parameters()):,} parameters", flush=True)
-    training = Training(options, network, optimisers(network, options.lr), clip=1.0, warmup=100, floor=0.02, ema=options.ema)
+    training = Training(options, network, with_adam(network, network.model.transformer.blocks, options.lr, 0.1), clip=1.0,
+                        warmup=100, floor=0.02, ema=options.ema)
 
     def loss_of_step(generator):
         tokens = data[torch.randint(len(data), (options.batch,), generator=generator)]

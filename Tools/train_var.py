@@ -1,7 +1,7 @@
 """Train a VAR of fashion-var on the tokens of its VQ-VAE: the drafter, the refiner, or either specialised for CoDe.
 
-  python Tools/train_var.py --out Models/fashion-var --depth 6 --width 192 --heads 3
-  python Tools/train_var.py --out Models/fashion-var/refiner --depth 3 --width 128 --heads 2
+  python Tools/train_var.py --out Models/fashion-var --depth 6 --width 128 --heads 4
+  python Tools/train_var.py --out Models/fashion-var/refiner --depth 3 --width 96 --heads 3
   python Tools/train_var.py --out specialised/drafter --from Models/fashion-var --draft-scales 4
   python Tools/train_var.py --out specialised/refiner --from Models/fashion-var/refiner --draft-scales 4 \\
       --teacher Models/fashion-var
@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 
 from checkpoints import write_model
 from fashion_data import DEFAULT_DATA, LABELS, load_split
-from training import Training, adam, arguments, begin
+from muon import with_adam
+from training import Training, arguments, begin
 from train_vqvae import CONFIG, SIDES, pictures
 from var_model import VAR, VQVAE
 
@@ -54,8 +55,8 @@ def main():
     p.add_argument("--data", default=DEFAULT_DATA)
     p.add_argument("--codes", default="Models/fashion-var/vae")
     p.add_argument("--depth", type=int, default=6)
-    p.add_argument("--width", type=int, default=192)
-    p.add_argument("--heads", type=int, default=3)
+    p.add_argument("--width", type=int, default=128)
+    p.add_argument("--heads", type=int, default=4)
     p.add_argument("--from", dest="start", help="folder of a trained model to go on from")
     p.add_argument("--teacher", help="folder of the model whose distribution is learned on the refined scales")
     p.add_argument("--draft-scales", type=int, default=0, help="N of CoDe; 0: all scales count")
@@ -78,7 +79,8 @@ def main():
     if options.start:
         network, config = load_var(options.start)
     teacher = load_var(options.teacher)[0].eval().requires_grad_(False) if options.teacher else None
-    training = Training(options, network, [adam(network, options.lr, 0.05)], clip=2.0, warmup=200, floor=0.02, ema=options.ema)
+    training = Training(options, network, with_adam(network, network.blocks, options.lr, 0.05), clip=2.0, warmup=100, floor=0.02,
+                        ema=options.ema)
 
     def loss_of_step(generator):
         pick = torch.randint(len(images), (options.batch,), generator=generator)

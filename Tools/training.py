@@ -35,14 +35,6 @@ def begin(options):
     options.state = options.state or f".cache/training/{options.out.strip('/').replace('/', '-')}.pt"
 
 
-def adam(network, lr, decay=0.0):
-    """AdamW; matrices are decayed, vectors are not."""
-    matrices = [p for p in network.parameters() if p.dim() == 2]
-    others = [p for p in network.parameters() if p.dim() != 2]
-    groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95))
-
-
 class Training:
     """Network, optimiser, averaged weights (with `ema` > 0) and the two clocks; saved and restored as one."""
 

@@ -177,6 +177,7 @@ def test_two_trainers_at_once(tiny_path, data, tmp_path):
 
 INTERRUPTED = """
 import signal, sys, time
+import numpy as np
 import diffaccel
 signal.signal(signal.SIGINT, signal.default_int_handler)
 model, state, settings, what = sys.argv[1], sys.argv[2], eval(sys.argv[3]), sys.argv[4]
