@@ -10,6 +10,7 @@ With --draft-scales N a drafter learns cross-entropy on its first N scales only,
 distribution on the others (the roles of the CoDe paper).  Resumable; limited by --steps or --minutes.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from checkpoints import write_model
+from checkpoints import write_atomically, write_model
 from fashion_data import DEFAULT_DATA, LABELS, load_split
 from muon import with_adam
 from training import Training, arguments, begin
@@ -50,6 +51,15 @@ def tokenise(codes, images, batch=500):
     return torch.cat(parts)
 
 
+def kept_tokens(codes, images, options):
+    """`tokenise`, once for each VQ-VAE and number of pictures: it takes minutes, and every network of the pair wants it."""
+    digest = hashlib.sha256((Path(options.codes) / "model.safetensors").read_bytes()).hexdigest()[:12]
+    path = Path(options.state).with_name(f"tokens-{len(images)}-{digest}.pt")
+    if not path.exists():
+        write_atomically(path, lambda partial: torch.save(tokenise(codes, images), partial))
+    return torch.load(path)
+
+
 def main():
     p = arguments(__doc__, "Models/fashion-var", steps=8000, batch=64, lr=1e-3)
     p.add_argument("--data", default=DEFAULT_DATA)
@@ -69,7 +79,7 @@ def main():
     if options.pictures:
         images, labels = images[: options.pictures], labels[: options.pictures]
     codes = load_codes(options.codes)
-    tokens = tokenise(codes, images)
+    tokens = kept_tokens(codes, images, options)
     counts = [side * side for side in SIDES]
     drafted = sum(counts[: options.draft_scales])
     config = {"depth": options.depth, "embed_dim": options.width, "num_heads": options.heads, "num_classes": len(LABELS),
