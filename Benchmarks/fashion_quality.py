@@ -52,10 +52,10 @@ class Gallery:
         self.path = options.out / f"{name}.json"
         self.verdicts = json.loads(self.path.read_text()) if self.path.exists() else {}
 
-    def verdict(self, name, model, plan, steps):
+    def verdict(self, name, model, plan, steps, sampler="ddim"):
         """Recognised share and Fréchet distance of a diffusion model's pictures."""
         def draw(session, labels, seed):
-            return session.sample(labels=labels, steps=steps, seed=seed).images[..., 0]
+            return session.sample(sampler, labels=labels, steps=steps, seed=seed).images[..., 0]
 
         return self.judged(name, lambda: model.session(plan=plan, threads=self.options.threads), draw)
 
@@ -86,12 +86,12 @@ class Gallery:
         self.path.write_text(json.dumps(self.verdicts, indent=1) + "\n")
 
 
-def speeds(contenders, options):
+def speeds(contenders, options, sampler="ddim"):
     """Seconds for 50 pictures of each {name: (model, plan, steps)} in turns, and the median ratio to the first one's."""
     labels = np.repeat(np.arange(CLASSES), 5)
     sessions = {name: (model.session(plan=plan, threads=options.threads), steps)
                 for name, (model, plan, steps) in contenders.items()}
-    return turns({name: lambda seed, session=session, steps=steps: session.sample(labels=labels, steps=steps, seed=seed)
+    return turns({name: lambda seed, session=session, steps=steps: session.sample(sampler, labels=labels, steps=steps, seed=seed)
                   for name, (session, steps) in sessions.items()}, options.rounds)
 
 

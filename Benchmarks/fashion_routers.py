@@ -5,6 +5,7 @@ the full run, fewer DDIM steps, every-second-step reuse, a random router of equa
 steps: two cached steps after a full one, and room for a quarter of the kept outputs.
 
     python Benchmarks/fashion_routers.py --steps 20 50 --seed 1
+    python Benchmarks/fashion_routers.py --steps 50 --sampler ddpm --seed 1     # the same routers, where every step counts more
 
 An interrupted run goes on where it stopped; plans and verdicts are in --out. `--install` copies the routers into the model's folder.
 """
@@ -52,7 +53,7 @@ def contenders(options, steps, model, gallery):
         "full": (None, steps),
         "learned, own trajectory": (own, steps),
         "learned, as published": (data, steps),
-        f"{fewer} DDIM steps": (None, fewer),
+        f"{fewer} {options.sampler.upper()} steps": (None, fewer),
         "random router of equal ratio": (diffaccel.Plan(l2c={**entry, "policy": "random", "seed": 7}), steps),
         "every second step": (diffaccel.Plan(l2c={"policy": "alternate"}), steps),
         "interval 3": (diffaccel.Plan(l2c={"policy": "interval", "interval": 3}), steps),
@@ -68,14 +69,15 @@ def contenders(options, steps, model, gallery):
 def experiment(options, steps, model, gallery):
     found = contenders(options, steps, model, gallery)
     full = quality.operations(model, steps)
-    timed = gallery.remember(f"speeds/{steps}", lambda: quality.speeds(
-        {name: (model, plan, count) for name, (plan, count) in found.items()}, options))
+    series = str(steps) if options.sampler == "ddim" else f"{options.sampler} {steps}"
+    timed = gallery.remember(f"speeds/{series}", lambda: quality.speeds(
+        {name: (model, plan, count) for name, (plan, count) in found.items()}, options, options.sampler))
     rows = []
     for name, (plan, count) in found.items():
-        verdict = gallery.verdict(f"{steps}/{name}", model, plan, count)
+        verdict = gallery.verdict(f"{series}/{name}", model, plan, count, options.sampler)
         rows.append([name, f"{timed[name]['speedup']:.2f}", f"{quality.ideal(model, plan, count, full):.2f}",
                      f"{verdict['frechet']:.2f}", f"{100 * verdict['recognised']:.1f} %"])
-    print(f"\n### {steps} DDIM steps\n\n" + common.table(
+    print(f"\n### {steps} {options.sampler.upper()} steps\n\n" + common.table(
         ["", "speed-up", "ratio of operations", "Fréchet distance", "recognised"], rows) + "\n", flush=True)
     return rows
 
@@ -83,6 +85,7 @@ def experiment(options, steps, model, gallery):
 def main():
     parser = quality.arguments(__doc__)
     parser.add_argument("--steps", type=int, nargs="+", default=[20, 50], choices=list(LESSONS))
+    parser.add_argument("--sampler", default="ddim", choices=["ddim", "ddpm"])
     parser.add_argument("--install", action="store_true", help="copy the routers of the own trajectory into the model's folder")
     options = parser.parse_args()
     gallery = quality.Gallery(options, "routers")
