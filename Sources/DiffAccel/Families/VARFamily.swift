@@ -112,7 +112,8 @@ struct VQVAEFamily: ModelFamily {
     static func decoder(_ opened: Opened, for c: VARConfiguration) throws(DiffError) -> VQVAE? {
         guard let checkpoint = try checkpoint(opened) else { return nil }
         return try VQVAE(
-            configuration(checkpoint, for: c), Weights(checkpoint.tensors, options: opened.loading), schedule: c.schedule)
+            configuration(checkpoint, for: c), Weights(checkpoint.tensors, options: opened.loading),
+            schedule: c.schedule)
     }
 
     var layouts: [SiteLayout] { [autoencoder.layout] }

@@ -35,7 +35,8 @@ enum Courses {
         guard family == trained else {
             throw DiffError(
                 .unsupported,
-                "\(path): a model of the family \"\(family)\"; \"\(settings.method.rawValue)\" trains \"\(trained)\" only")
+                "\(path): a model of the family \"\(family)\"; \"\(settings.method.rawValue)\" trains \"\(trained)\" only"
+            )
         }
         return settings.method == .specialise ? try VARCourse(material) : try DiTCourse(material)
     }

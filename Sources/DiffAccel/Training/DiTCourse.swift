@@ -95,7 +95,8 @@ struct DiTCourse: Course {
                 to: learning.decision, folder: folder,
                 note: ["by": .string("tinyfusion"), "steps": .integer(learning.done)])
         case let ranking as BlockRanking:
-            try export.prune(to: ranking.decision, folder: folder, note: ["by": .string(ranking.settings.rule.rawValue)])
+            try export.prune(
+                to: ranking.decision, folder: folder, note: ["by": .string(ranking.settings.rule.rawValue)])
         case let learning as RecoveryLearning:
             try export.write(
                 material.exported(learning.optimiser), as: material.settings.exportType, folder: folder)

@@ -60,7 +60,9 @@ struct TrainerSettings {
         case .specialise: known += SpecialisationSettings.names + ["teacher", "vae", "dtype", "averaged"]
         }
         try json.allow(only: known)
-        data = try json.optionalObject("data").map { (object) throws(DiffError) in try DataSettings(object, method.kinds) }
+        data = try json.optionalObject("data").map { (object) throws(DiffError) in
+            try DataSettings(object, method.kinds)
+        }
         statePath = try json.optionalString("state")
         saveEvery = try json.integer("save_every", in: 1...1_000_000, default: 100)
         resumes = try json.bool("resume", default: false)

@@ -69,7 +69,8 @@ extension Run {
                 run.count(flops: Double(g.shape.count))
                 if run.isLive {
                     unsafe ck_column_sums(
-                        run.poolHandle, g.floats, Int64(samples), each, each, sum.accumulates ? 1 : 0, sum.tensor.floats)
+                        run.poolHandle, g.floats, Int64(samples), each, each, sum.accumulates ? 1 : 0, sum.tensor.floats
+                    )
                 }
             }
             try run.tape?.pass(g, to: x, run)

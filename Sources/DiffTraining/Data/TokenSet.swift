@@ -24,7 +24,8 @@ public final class TokenSet: Sendable {
         let all = encoder.codes.schedule.tokens
         guard tokens.shape.rank == 2, tokens.shape[1] == all else {
             throw DiffError(
-                .shape, "\(tokens.path): tokens \(tokens.shape), expected [N, \(all)]: those of scales "
+                .shape,
+                "\(tokens.path): tokens \(tokens.shape), expected [N, \(all)]: those of scales "
                     + "\(encoder.codes.schedule.sides)")
         }
         guard ArrayFile.integral.contains(tokens.type) else {
@@ -39,7 +40,8 @@ public final class TokenSet: Sendable {
         pictures: ArrayFile, labels: ArrayFile, encoder: ScaleEncoder, classes: Int
     ) throws(DiffError) {
         let one = encoder.picture
-        guard pictures.shape.rank == 4, pictures.rowCount == one.count, pictures.shape.dims.dropFirst().elementsEqual(one.dims)
+        guard pictures.shape.rank == 4, pictures.rowCount == one.count,
+            pictures.shape.dims.dropFirst().elementsEqual(one.dims)
         else {
             throw DiffError(
                 .shape, "\(pictures.path): pictures \(pictures.shape), expected [N, 3, \(one[1]), \(one[2])]")

@@ -100,7 +100,8 @@ public final class Optimiser {
         if !skips {
             steps &+= 1
             var step = AdamWStep(
-                learningRate: learningRate, beta1: settings.beta1, beta2: settings.beta2, eps: settings.eps, step: steps,
+                learningRate: learningRate, beta1: settings.beta1, beta2: settings.beta2, eps: settings.eps,
+                step: steps,
                 gradientScale: scale)
             for slot in slots.each {
                 step.weightDecay = slot.decays ? settings.weightDecay : 0

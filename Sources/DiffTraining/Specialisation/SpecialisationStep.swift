@@ -66,7 +66,8 @@ public final class SpecialisationStep {
             let logits = try student(views, labels: labels, from: first, run)
             let gradient = try run.workspace.take(logits.shape)
             let terms = try loss.evaluate(
-                student: logits.detached, teacher: wanted, codes: targets(tokens, labels.count), writingTo: gradient, run)
+                student: logits.detached, teacher: wanted, codes: targets(tokens, labels.count), writingTo: gradient,
+                run)
             try tape.pass(gradient, to: logits, run)
             try tape.backward(run)
             return terms
