@@ -345,10 +345,12 @@ int32_t da_result_close(da_result result);
 /* ---- learning ------------------------------------------------------------------------------------------------------- */
 
 /* What is learned is said by settings, a JSON object. Members of all methods:
- *   "method": "router" (Learning-to-Cache), "prune" (depth pruning) or "finetune" (weights)
+ *   "method": "router" (Learning-to-Cache), "prune" (depth pruning) or "finetune" (weights), all of DiT models; "specialise" (weights of a VAR,
+ *     for its part of CoDe)
  *   "data": {"path": "file.safetensors"} with tensors "latents" and "labels", or {"latents": "x.npy", "labels": "y.npy"}; latents
  *     [N,C,h,w], or [N,2,C,h,w] with mirrored twins, F32, F16, BF16, F64 or U8 (0...255 means -1...1), times "factor" (1); labels
- *     integers [N]. Read from disk batch by batch.
+ *     integers [N]. Of specialise: "tokens" instead, integers [N, tokens of all scales], coarse to fine, or "images" [N,3,H,W] as the VQ-VAE
+ *     takes them (types as above), encoded anew each time. Read from disk batch by batch.
  *   "steps", "batch", "seed" (0...2^63-1), "label_dropout" (0.1), "recompute" (false: blocks keep their activations)
  *   "state": file the state is written to (atomically) every "save_every" (100) steps, at the end, and when stopped; "resume": true
  *     goes on from it when it is there
@@ -363,7 +365,12 @@ int32_t da_result_close(da_result result);
  * finetune: "learning_rate" ([2e-4, 1e-4], half a cosine), "warmup" (0), "weight_decay" (0), "clip" (1), "average_decay" (0.9999), "start":
  *   "checkpoint" or "scratch"; "distillation": "none", "logits" or "masked" with "teacher": path, "distillation_weight" (0.9),
  *   "ground_weight" (0.1), "feature_weight" ([0.01, 0]), "masking": "published", "paper" or "none", "sigmas" (2), "layer_map":
- *   [[student, teacher], ...] or "groups"; "dtype": "f32", "f16", "bf16" or "stored" and "averaged" (true) of exports */
+ *   [[student, teacher], ...] or "groups"; "dtype": "f32", "f16", "bf16" or "stored" and "averaged" (true) of exports
+ * specialise: "role": "drafter" (cross-entropy of the first scales' tokens, seeing those scales alone) or "refiner" (divergence from the
+ *   distribution of "teacher": path of another VAR, on the other scales) and "draft_scales", both needed; of a refiner "alpha" (1: share of
+ *   the divergence, cross-entropy is the rest; a teacher is needed above 0) and "temperature" (1); "label_smoothing" (0), "learning_rate"
+ *   ([1e-4, 1e-5], half a cosine), "warmup" (a fiftieth of the steps), "weight_decay" (0.05, of matrices), "clip" (2), "average_decay" (0.999);
+ *   "vae": path of the VQ-VAE where neither model nor teacher has one in a folder vae; "dtype" and "averaged" as above */
 
 /* Options of da_trainer_create. */
 typedef struct da_trainer_options {
@@ -393,7 +400,7 @@ typedef struct da_training_event {
 /* Called on the thread that called da_trainer_run, with no lock held. A non-zero return stops the run. Must return normally. */
 typedef int32_t (*da_training_callback)(void *user, const da_training_event *event);
 
-/* A trainer of the checkpoint at `path` (as for da_model_open; DiT only) with `length` bytes of settings. `model_options` and `options`
+/* A trainer of the checkpoint at `path` (as for da_model_open; DiT, or VAR to specialise) with `length` bytes of settings. `model_options` and `options`
  * may be null. Errors: DA_INVALID_ARGUMENT and DA_FORMAT naming the setting, DA_SHAPE, DA_IO, DA_INCOMPATIBLE (a state of another training),
  * DA_UNSUPPORTED, DA_NO_MEMORY, DA_OVER_BUDGET. */
 int32_t da_trainer_create(const char *path, const char *settings, size_t length, const da_model_options *model_options,
@@ -417,8 +424,8 @@ int32_t da_trainer_cancel(da_trainer trainer);
 int32_t da_trainer_describe(da_trainer trainer, char *buf, size_t capacity, size_t *needed);
 
 /* JSON with what was learned so far, measured on `batches` (1...100000) batches without chance: a router's "error" (mean squared difference
- * from the plain network) and "removed"; "loss" of the decided blocks and "loss_all_blocks"; "loss" of weights. Every
- * call computes, also a size query; the text is shorter than 512 bytes. */
+ * from the plain network) and "removed"; "loss" of the decided blocks and "loss_all_blocks"; "loss" of weights, with its terms "ce" and
+ * "kl" when they are specialised. Every call computes, also a size query; the text is shorter than 512 bytes. */
 int32_t da_trainer_evaluate(da_trainer trainer, int32_t batches, char *buf, size_t capacity, size_t *needed);
 
 /* Writes everything that the next steps depend on to `path`, atomically; reads it back. A state of other settings is
@@ -426,11 +433,11 @@ int32_t da_trainer_evaluate(da_trainer trainer, int32_t batches, char *buf, size
 int32_t da_trainer_save(da_trainer trainer, const char *path);
 int32_t da_trainer_restore(da_trainer trainer, const char *path);
 
-/* What was learned as a plan: a router, or the blocks to keep. Errors: DA_UNSUPPORTED for finetune. */
+/* What was learned as a plan: a router, or the blocks to keep. Errors: DA_UNSUPPORTED for finetune and specialise. */
 int32_t da_trainer_plan(da_trainer trainer, da_plan *plan);
 
 /* Writes a checkpoint folder in the layout of the original one, made if it is not there: pruned, with the original weights, or with
- * the trained weights. Errors: DA_UNSUPPORTED for a router, DA_NOT_FINITE, DA_IO. */
+ * the trained weights (of a VAR with its folder vae, if it has one). Errors: DA_UNSUPPORTED for a router, DA_NOT_FINITE, DA_IO. */
 int32_t da_trainer_export(da_trainer trainer, const char *folder);
 
 /* Releases the handle; a run that is going on ends normally. */

@@ -52,7 +52,8 @@ typedef struct {
     const ck_kernels *kernels;
     const float *qkv, *scale, *g;
     float *out;
-    int64_t heads, head_dim;
+    int64_t rows, heads, head_dim;
+    int32_t accumulate;
 } whole;
 
 static void normalise_task(void *context, int64_t row, int32_t thread) {
@@ -97,4 +98,25 @@ void ck_normalise_heads_backward(ck_pool *pool, const float *qkv, const float *s
                                  int64_t heads, int64_t head_dim) {
     whole w = {.qkv = qkv, .scale = scale, .g = g, .out = dx, .heads = heads, .head_dim = head_dim};
     ck_run(rows * heads * head_dim >= 16384 ? pool : NULL, rows, normalise_backward_task, &w);
+}
+
+/* One task a head, all rows in order: the sum does not depend on the number of threads. */
+static void scale_task(void *context, int64_t head, int32_t thread) {
+    const whole *w = context;
+    (void)thread;
+    int64_t n = w->head_dim, stride = 3 * w->heads * n;
+    double sum = 0;
+    for (int64_t row = 0; row < w->rows; row++) {
+        const float *q = w->qkv + row * stride + head * n, *g = w->g + row * stride + head * n;
+        double squares = 0, product = 0;
+        for (int64_t i = 0; i < n; i++) squares += (double)q[i] * q[i], product += (double)q[i] * g[i];
+        float length = sqrtf((float)squares);
+        sum += product / (length > 1e-12f ? length : 1e-12f);
+    }
+    w->out[head] = (w->accumulate ? w->out[head] : 0) + (float)sum;
+}
+void ck_head_scales_backward(ck_pool *pool, const float *qkv, const float *g, float *out, int64_t rows, int64_t heads,
+                             int64_t head_dim, int32_t accumulate) {
+    whole w = {.qkv = qkv, .g = g, .out = out, .rows = rows, .heads = heads, .head_dim = head_dim, .accumulate = accumulate};
+    ck_run(rows * heads * head_dim >= 16384 ? pool : NULL, heads, scale_task, &w);
 }

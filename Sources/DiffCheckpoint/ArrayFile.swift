@@ -89,14 +89,25 @@ public final class ArrayFile: Sendable {
         DiffError(.unsupported, "\(path): \(type.rawValue) elements cannot be states (F32, F16, BF16, F64, U8 can)")
     }
 
-    /// All elements as integers. Throws `unsupported` when they are none, `shape` for more than ``Limits/arrayElements``.
-    public func integers() throws(DiffError) -> [Int] {
-        guard shape.count <= Limits.arrayElements, let bytes = type.bytes(count: shape.count) else {
-            throw DiffError(.shape, "\(path): \(shape.count) integers are too many")
-        }
-        let block = try file.block(at: start, count: bytes, budget: nil)
+    /// Types whose elements are integers.
+    public static let integral: [ElementType] = [.bool, .u8, .i8, .u16, .i16, .u32, .i32, .u64, .i64]
+
+    /// Elements `first ..< first + count` as integers. Throws `io`, `unsupported` when they are none, `internal` outside of the array.
+    public func integers(from first: Int, count: Int) throws(DiffError) -> [Int] {
+        guard first >= 0, count >= 0, let end = Checked.add(first, count), end <= shape.count,
+            let skipped = type.bytes(count: first), let bytes = type.bytes(count: count)
+        else { throw DiffError(.internal, "\(path): elements \(first)...+\(count) of \(shape.count)") }
+        let block = try file.block(at: start &+ skipped, count: bytes, budget: nil)
         return try unsafe block.withBytes { (bytes) throws(DiffError) in
             try unsafe TensorTable.integers(bytes, type, path)
         }
+    }
+
+    /// All elements as integers. Throws `unsupported` when they are none, `shape` for more than ``Limits/arrayElements``.
+    public func integers() throws(DiffError) -> [Int] {
+        guard shape.count <= Limits.arrayElements else {
+            throw DiffError(.shape, "\(path): \(shape.count) integers are too many")
+        }
+        return try integers(from: 0, count: shape.count)
     }
 }

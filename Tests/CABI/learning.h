@@ -162,16 +162,21 @@ SHARED const char *settings_of(const struct lesson *lesson, int steps, const cha
     return text;
 }
 
-/* Creates a trainer and gives the status; no trainer exactly when it failed. */
-SHARED int32_t try_trainer(const char *settings, int32_t threads, uint64_t limit, da_trainer *made) {
+/* Creates a trainer of `model` and gives the status; no trainer exactly when it failed. */
+SHARED int32_t try_trainer_of(const char *model, const char *settings, int32_t threads, uint64_t limit, da_trainer *made) {
     da_trainer_options options;
     STATUS(DA_OK, da_trainer_options_init(&options, sizeof options));
     options.threads = threads;
     options.memory_limit = limit;
     *made = (void *)made;
-    int32_t status = da_trainer_create(tiny_checkpoint(), settings, strlen(settings), NULL, &options, made);
+    int32_t status = da_trainer_create(model, settings, strlen(settings), NULL, &options, made);
     CHECK((status == DA_OK) == (*made != NULL), "status %s and trainer %p", da_status_name(status), (void *)*made);
     return status;
+}
+
+/* The same of the tiny model. */
+SHARED int32_t try_trainer(const char *settings, int32_t threads, uint64_t limit, da_trainer *made) {
+    return try_trainer_of(tiny_checkpoint(), settings, threads, limit, made);
 }
 
 SHARED da_trainer new_trainer(const struct lesson *lesson, int steps, const char *more) {

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <sys/resource.h>
 
-#include "learning.h"
+#include "refusals.h"
 
 #define ROUTER   "{\"method\":\"router\",\"sampling_steps\":4"
 #define GATES    "{\"method\":\"prune\",\"update\":\"gates\""
@@ -15,30 +15,7 @@
 #define DATA     ",\"data\":{\"path\":\"@data.safetensors\"}" SMALL "}"
 #define TEACHER  FINETUNE ",\"teacher\":\"@teacher\",\"distillation\":"
 
-/* A text with each @name standing for a path in the folder; names end at a quotation mark. */
-static const char *filled(const char *text) {
-    static char out[TEXT];
-    size_t used = 0;
-    for (const char *c = text; *c && used < sizeof out - 200; c++) {
-        if (*c != '@') {
-            out[used++] = *c;
-            continue;
-        }
-        char name[64];
-        size_t length = strcspn(c + 1, "\"");
-        snprintf(name, sizeof name, "%.*s", (int)length, c + 1);
-        used += (size_t)sprintf(out + used, "%s", !strcmp(name, "teacher") ? tiny_checkpoint() : in_place(name));
-        c += length;
-    }
-    out[used] = 0;
-    return out;
-}
-
-struct bad {
-    const char *settings;
-    int32_t status;
-    const char *part; /* of the text */
-};
+static const char *filled(const char *text) { return filled_for(tiny_checkpoint(), text); }
 
 static const struct bad cases[] = {
     {"[]", DA_FORMAT, "expected an object"},
@@ -180,19 +157,7 @@ static void write_files(void) {
 }
 
 static void test_settings(void) {
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        da_trainer made = NULL;
-        const char *settings = filled(cases[i].settings);
-        int32_t status = try_trainer(settings, 1, 0, &made);
-        CHECK(status == cases[i].status && strstr(da_last_error(), cases[i].part), "%s gives %s: %s, expected %s with \"%s\"",
-              cases[i].settings, da_status_name(status), da_last_error(), da_status_name(cases[i].status), cases[i].part);
-        if (made) da_trainer_close(made);
-        size_t needed = 0;
-        int32_t estimated = da_trainer_estimate(tiny_checkpoint(), settings, strlen(settings), NULL, NULL, NULL, 0, &needed);
-        /* What an estimate does not look at is the state. */
-        CHECK(estimated == status || (estimated == DA_MORE && strstr(settings, "\"state\"")), "%s: estimate %s, create %s",
-              cases[i].settings, da_status_name(estimated), da_status_name(status));
-    }
+    refuse_all(tiny_checkpoint(), tiny_checkpoint(), cases, sizeof cases / sizeof *cases);
     same_state(bystander, bystander_state, "after bad settings");
 }
 

@@ -2,84 +2,17 @@
 #include "tiny_checkpoint.h"
 
 #include <limits.h>
-#include <math.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
+
+#include "tensor_table.h"
 
 struct sizes {
     int width, depth, heads, side, patch;
 };
 
-/* Tensor table of a safetensors file under construction: the header's text, and where the data stand. */
-struct table {
-    char *header;
-    size_t length, capacity;
-    uint64_t offset;
-    FILE *data;
-    uint64_t random;
-    int failed;
-};
-
-static void append(struct table *table, const char *format, ...) {
-    char text[512];
-    va_list arguments;
-    va_start(arguments, format);
-    int count = vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    if (count < 0 || (size_t)count >= sizeof text) {
-        table->failed = 1;
-        return;
-    }
-    if (table->length + (size_t)count + 1 > table->capacity) {
-        table->capacity = 2 * table->capacity + sizeof text;
-        char *larger = realloc(table->header, table->capacity);
-        if (!larger) {
-            table->failed = 1;
-            return;
-        }
-        table->header = larger;
-    }
-    memcpy(table->header + table->length, text, (size_t)count + 1);
-    table->length += (size_t)count;
-}
-
-/* Uniform in -1...1, the same on every machine. */
-static float draw(struct table *table) {
-    table->random ^= table->random << 13;
-    table->random ^= table->random >> 7;
-    table->random ^= table->random << 17;
-    return (float)(int32_t)(table->random >> 32) / 2147483648.0f;
-}
-
-static void tensor(struct table *table, const char *name, const char *shape, size_t count, float scale) {
-    append(table, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%llu,%llu]}", table->length > 1 ? "," : "",
-           name, shape, (unsigned long long)table->offset, (unsigned long long)(table->offset + 4 * count));
-    table->offset += 4 * count;
-    for (size_t i = 0; i < count; i++) {
-        float value = draw(table) * scale;
-        if (fwrite(&value, sizeof value, 1, table->data) != 1) table->failed = 1;
-    }
-}
-
-/* A weight [out, in] scaled to keep magnitudes, and its bias. */
-static void linear(struct table *table, const char *name, int out, int in) {
-    char full[128], shape[64];
-    snprintf(full, sizeof full, "%s.weight", name);
-    snprintf(shape, sizeof shape, "%d,%d", out, in);
-    tensor(table, full, shape, (size_t)out * (size_t)in, 1.2f / sqrtf((float)in));
-    snprintf(full, sizeof full, "%s.bias", name);
-    snprintf(shape, sizeof shape, "%d", out);
-    tensor(table, full, shape, (size_t)out, 0.05f);
-}
-
 static void weights(struct table *table, struct sizes s) {
     char name[128], shape[64];
     int w = s.width, grid = s.side / s.patch, area = s.patch * s.patch;
-    append(table, "{");
     snprintf(shape, sizeof shape, "1,%d,%d", grid * grid, w);
     tensor(table, "pos_embed", shape, (size_t)(grid * grid * w), 0.5f);
     snprintf(shape, sizeof shape, "%d,%d,%d,%d", w, TINY_CHANNELS, s.patch, s.patch);
@@ -105,24 +38,13 @@ static void weights(struct table *table, struct sizes s) {
         }
     linear(table, "final_layer.adaLN_modulation.1", 2 * w, w);
     linear(table, "final_layer.linear", 2 * TINY_CHANNELS * area, w);
-    append(table, "}");
-    while (table->length % 8 && !table->failed) append(table, " ");
 }
 
 static int write_weights(const char *path, struct sizes s) {
     struct table table = {.data = tmpfile(), .random = 0x9e3779b97f4a7c15u};
-    FILE *file = fopen(path, "wb");
-    if (!table.data || !file) return -1;
+    if (!table.data) return -1;
     weights(&table, s);
-    uint64_t length = table.length;
-    if (fwrite(&length, 8, 1, file) != 1 || fwrite(table.header, 1, table.length, file) != table.length) table.failed = 1;
-    rewind(table.data);
-    char block[65536];
-    for (size_t count; (count = fread(block, 1, sizeof block, table.data)) > 0;)
-        if (fwrite(block, 1, count, file) != count) table.failed = 1;
-    fclose(table.data);
-    free(table.header);
-    return fclose(file) || table.failed ? -1 : 0;
+    return write_table(path, &table);
 }
 
 static int write_config(const char *path, struct sizes s) {

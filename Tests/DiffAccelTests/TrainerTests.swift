@@ -22,16 +22,7 @@ import Testing
             let folder = tiny.directory
             try folder.write(["latents": Tensor(latents, shape)], as: "x.safetensors")
             // Labels are integers in files; an f32 tensor must be refused, so they go to a NumPy file.
-            var bytes = Array("\u{93}NUMPY".unicodeScalars.map { UInt8($0.value) }) + [1, 0]
-            let head = "{'descr': '<i8', 'fortran_order': False, 'shape': (\(samples),)}"
-            bytes += [UInt8(head.utf8.count), 0] + Array(head.utf8)
-            for label in labels {
-                let bits = UInt64(bitPattern: Int64(label))
-                for shift in 0..<8 { bytes.append(UInt8(truncatingIfNeeded: bits >> UInt64(8 * shift))) }
-            }
-            let file = try AtomicFile(path: folder.file("y.npy"))
-            try bytes.withUnsafeBytes { try file.write($0) }
-            try file.commit()
+            try folder.write(integers: labels.map { Int($0) }, [samples], as: "y.npy")
             data = .object([
                 "latents": .string("\(folder.path)/x.safetensors"), "labels": .string("\(folder.path)/y.npy"),
             ])

@@ -169,26 +169,3 @@ private final class CacheKeeper: ScaleNetworks {
         try inner.take(mixing: weights, scale: scale, run)
     }
 }
-
-/// Losses of the published training, in double precision.
-enum CodeLosses {
-    /// log softmax of the rows of `logits` divided by `temperature`.
-    static func logProbabilities(_ logits: [Float], _ width: Int, temperature: Double = 1) -> [[Double]] {
-        stride(from: 0, to: logits.count, by: width).map { start in
-            let row = logits[start..<start + width].map { Double($0) / temperature }
-            let largest = row.max() ?? 0
-            let sum = row.reduce(0) { $0 + exponential($1 - largest) }
-            return row.map { $0 - largest - logarithm(sum) }
-        }
-    }
-
-    /// Cross-entropy of each token.
-    static func crossEntropy(_ logits: Tensor, _ targets: [Int]) -> [Double] {
-        zip(logProbabilities(logits.array, logits.shape.last), targets).map { -$0[$1] }
-    }
-
-    /// KL(teacher ‖ student) of each row.
-    static func divergence(_ teacher: [[Double]], _ student: [[Double]]) -> [Double] {
-        zip(teacher, student).map { zip($0, $1).reduce(0) { $0 + exponential($1.0) * ($1.0 - $1.1) } }
-    }
-}

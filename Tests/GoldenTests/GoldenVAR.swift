@@ -95,7 +95,11 @@ enum GoldenVAR {
         let null = network.configuration.nullClass
         try report.compare(
             "tf.logits_uncond", network(codes, labels: parts.labels.map { _ in null }, run), CodeTolerance.logits)
-        let losses = CodeLosses.crossEntropy(logits, try fixture.integers("tf.gt_idx"))
+        let losses = try run.tokenCosts(
+            of: logits, teacher: nil, targets: fixture.integers("tf.gt_idx"),
+            TokenCosting(temperature: 1, smoothing: 0, divergenceWeight: 0, entropyWeight: 1),
+            writingTo: run.workspace.take(logits.shape)
+        ).entropies
         try report.compare("tf.ce_per_token", losses, CodeTolerance.losses)
         try report.compare("tf.ce_train_loss", [losses.reduce(0, +) / Double(losses.count)], CodeTolerance.losses)
     }
@@ -118,13 +122,14 @@ struct CodeFixture {
         labels = fixture.has("label") ? try fixture.integers("label") : []
     }
 
-    static func weights(_ fixture: GoldenFixture, _ part: String) throws -> Weights {
-        try Weights(TensorTable(FileBytes(path: "\(fixture.path)/weights.\(part).safetensors")))
+    static func weights(_ fixture: GoldenFixture, _ part: String, learning: Parameters? = nil) throws -> Weights {
+        let table = try TensorTable(FileBytes(path: "\(fixture.path)/weights.\(part).safetensors"))
+        return Weights(table, options: Weights.Options(parameters: learning))
     }
 
-    /// The transformer `part`. Its sizes are read off the tensors, the options off the config.
-    func network(_ part: String) throws -> VAR {
-        let weights = try Self.weights(fixture, part)
+    /// The transformer `part`, for learning when there are parameters. Its sizes are read off the tensors, the options off the config.
+    func network(_ part: String, learning: Parameters? = nil) throws -> VAR {
+        let weights = try Self.weights(fixture, part, learning: learning)
         guard let config = try fixture.config.optionalObject(part),
             case .object(var members) = JSON.object(config.members)
         else { throw DiffError(.format, "no \(part)") }

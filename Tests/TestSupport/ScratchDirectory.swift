@@ -32,4 +32,22 @@ public final class ScratchDirectory {
     public func write(_ tensors: [String: Tensor], as name: String) throws {
         try SafetensorsWriter.write(tensors, to: file(name))
     }
+
+    /// Writes `values` as the NumPy file `name` of these extents, elements of eight bytes. Gives its path.
+    @discardableResult
+    public func write(integers values: [Int], _ dims: [Int], as name: String) throws -> String {
+        var bytes = Array("\u{93}NUMPY".unicodeScalars.map { UInt8($0.value) }) + [1, 0]
+        let extents = dims.map { "\($0)," }.joined()
+        let head = "{'descr': '<i8', 'fortran_order': False, 'shape': (\(extents))}"
+        bytes += [UInt8(head.utf8.count), 0] + Array(head.utf8)
+        for value in values {
+            let bits = UInt64(bitPattern: Int64(value))
+            for shift in 0..<8 { bytes.append(UInt8(truncatingIfNeeded: bits >> UInt64(8 * shift))) }
+        }
+        let path = try self.file(name)
+        let file = try AtomicFile(path: path)
+        try bytes.withUnsafeBytes { try file.write($0) }
+        try file.commit()
+        return path
+    }
 }

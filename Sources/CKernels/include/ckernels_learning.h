@@ -83,6 +83,22 @@ void ck_patchify_backward(ck_pool *pool, const float *g, float *out, int64_t bat
 void ck_unpatchify_backward(ck_pool *pool, const float *g, float *out, int64_t batch, int64_t channels, int64_t grid_h,
                             int64_t grid_w, int64_t p);
 
+/* ---- losses of tokens (token_loss.c) ---- */
+/* For each row of logits [rows, width], width at least 1: entropy[r] = -sum of target ln softmax(s), the target being 1 -
+ * smoothing at targets[r] (in range) plus smoothing / width everywhere; divergence[r] = T^2 KL(softmax(t / T) || softmax(s /
+ * T)), 0 where there is no teacher. The gradient of divergence_weight divergence + entropy_weight entropy of each row is
+ * written to `gradient`. */
+typedef struct {
+    const float *student;
+    const float *teacher; /* or null */
+    const int64_t *targets;
+    int64_t rows, width;
+    double temperature, smoothing, divergence_weight, entropy_weight;
+    float *gradient;
+    double *divergence, *entropy;
+} ck_token_loss_args;
+void ck_token_loss(ck_pool *pool, const ck_token_loss_args *args);
+
 /* ---- optimisation (optimiser.c) ---- */
 /* torch.optim.AdamW, one step numbered `step` (1-based): with g' = gradient_scale g: p -= lr wd p; m = b1 m + (1-b1) g'; v = b2
  * v + (1-b2) g'^2; p -= lr/(1-b1^step) m / (sqrt(v)/sqrt(1-b2^step) + eps); operation order and rounding as torch's

@@ -34,6 +34,9 @@ void ck_normalise_heads(ck_pool *pool, const float *qkv, const float *scale, flo
                         int64_t head_dim);
 void ck_normalise_heads_backward(ck_pool *pool, const float *qkv, const float *scale, const float *g, float *dx, int64_t rows,
                                  int64_t heads, int64_t head_dim);
+/* The gradient of `scale` there: out[head] = (accumulate ? out[head] : 0) + the sum over rows of g . q / |q|, in double. */
+void ck_head_scales_backward(ck_pool *pool, const float *qkv, const float *g, float *out, int64_t rows, int64_t heads,
+                             int64_t head_dim, int32_t accumulate);
 
 /* ---- codes and draws (draws.c) ---- */
 /* index[r] = the row of table [count, width] nearest to x[r, :]: the least |t|^2 - 2 x.t, the first of equal ones. `norms`

@@ -82,30 +82,38 @@ struct VQVAEFamily: ModelFamily {
         autoencoder = try VQVAE(VQVAEConfiguration(opened.architecture, weights), weights)
     }
 
-    /// The VQ-VAE that the options name, or the one in the checkpoint's `vae` folder, for the scales of `c`; nil when there is
-    /// neither.
-    static func decoder(_ opened: Opened, for c: VARConfiguration) throws(DiffError) -> VQVAE? {
-        let checkpoint: Checkpoint
+    /// The VQ-VAE that the options name, or the one in the checkpoint's `vae` folder; nil when there is neither.
+    static func checkpoint(_ opened: Opened) throws(DiffError) -> Checkpoint? {
         if let path = opened.options.decoder {
-            checkpoint = try Checkpoint.open(path: path, followingLinks: opened.options.followLinks)
-        } else if try opened.checkpoint.hasSubdirectory("vae") {
-            checkpoint = try opened.checkpoint.subdirectory("vae")
-        } else {
-            return nil
+            return try Checkpoint.open(path: path, followingLinks: opened.options.followLinks)
         }
-        let weights = Weights(checkpoint.tensors, options: opened.loading)
+        return try opened.checkpoint.hasSubdirectory("vae") ? try opened.checkpoint.subdirectory("vae") : nil
+    }
+
+    /// Sizes of the VQ-VAE in `checkpoint`. Throws `incompatible` when its codes are not those of `c`.
+    static func configuration(
+        _ checkpoint: Checkpoint, for c: VARConfiguration
+    ) throws(DiffError) -> VQVAEConfiguration {
         // The published file comes without a config: its shapes tell everything.
         let config =
             checkpoint.config == nil
             ? try JSONObject(.object([:]), source: checkpoint.path) : try checkpoint.configuration
-        let configuration = try VQVAEConfiguration(config.optionalObject("model") ?? config, weights)
+        let configuration = try VQVAEConfiguration(config.optionalObject("model") ?? config, checkpoint.weights())
         guard configuration.vocabulary == c.vocabulary, configuration.codeChannels == c.codeChannels else {
             throw DiffError(
                 .incompatible,
                 "the VQ-VAE has \(configuration.vocabulary) codes of \(configuration.codeChannels) channels, the model "
                     + "\(c.vocabulary) of \(c.codeChannels)")
         }
-        return try VQVAE(configuration, weights, schedule: c.schedule)
+        return configuration
+    }
+
+    /// The VQ-VAE of ``checkpoint(_:)``, for the scales of `c`.
+    static func decoder(_ opened: Opened, for c: VARConfiguration) throws(DiffError) -> VQVAE? {
+        guard let checkpoint = try checkpoint(opened) else { return nil }
+        return try VQVAE(
+            configuration(checkpoint, for: c), Weights(checkpoint.tensors, options: opened.loading),
+            schedule: c.schedule)
     }
 
     var layouts: [SiteLayout] { [autoencoder.layout] }

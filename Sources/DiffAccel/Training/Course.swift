@@ -1,92 +1,99 @@
-import DiffAcceleration
 import DiffCheckpoint
 import DiffModels
-import DiffSampling
 import DiffTensor
 import DiffTraining
 
-/// The parts of a training: the checkpoint, the network loaded for learning, and the procedure.
-struct Course {
-    let checkpoint: Checkpoint
-    let configuration: DiTConfiguration
-    let parameters: Parameters
-    let procedure: any LearningProcedure
+/// A training of a model of some family: what learns, and what it gives. One conformance per family.
+protocol Course {
+    /// Tensors of the network that learns.
+    var parameters: Parameters { get }
+    /// How it learns.
+    var procedure: any LearningProcedure { get }
     /// Bytes of weights that are not noted in `parameters`: a teacher's, or those of a network that does not learn.
-    let otherWeights: Int
+    var otherWeights: Int { get }
     /// Bytes of the largest of them, which is in memory twice while it is put in order.
-    let loading: Int
+    var loading: Int { get }
 
-    /// Opens the checkpoint at `path` and sets up the procedure. With `resources` of a rehearsal nothing is read but descriptions.
+    /// Opens the networks and sets up the procedure. With resources of a rehearsal nothing is read but descriptions.
+    init(_ material: CourseMaterial) throws(DiffError)
+
+    /// What was learned as a plan. Throws `unsupported` when it is none.
+    func plan() throws(DiffError) -> Plan
+    /// Writes a checkpoint folder. Throws `unsupported` when what was learned is none, `notFinite`, `io`.
+    func export(to folder: String) throws(DiffError)
+}
+
+/// The trainings the library knows, by method. A new one is added here and nowhere else.
+enum Courses {
+    /// The training of the checkpoint at `path`. Throws `unsupported` when its family has no such method.
+    static func open(
+        _ path: String, _ model: ModelOptions, _ settings: TrainerSettings, _ resources: LearningResources
+    ) throws(DiffError) -> any Course {
+        let material = try CourseMaterial(path, model, settings, resources)
+        let family = try Families.choose(material.opened.config, model).name
+        let trained = settings.method == .specialise ? VARFamily.name : DiTFamily.name
+        guard family == trained else {
+            throw DiffError(
+                .unsupported,
+                "\(path): a model of the family \"\(family)\"; \"\(settings.method.rawValue)\" trains \"\(trained)\" only"
+            )
+        }
+        return settings.method == .specialise ? try VARCourse(material) : try DiTCourse(material)
+    }
+}
+
+/// What a course is made of: the checkpoint, the settings, and what there is to work with.
+struct CourseMaterial {
+    let opened: Opened
+    let settings: TrainerSettings
+    let resources: LearningResources
+    private let model: ModelOptions
+    private let budget: MemoryBudget
+
     init(
         _ path: String, _ model: ModelOptions, _ settings: TrainerSettings, _ resources: LearningResources
     ) throws(DiffError) {
-        let budget: MemoryBudget = if let given = resources.budget { given } else { try MemoryBudget() }
-        let opened = try Model.opened(path, model, budget)
-        guard try Families.choose(opened.config, model).name == DiTFamily.name else {
-            throw DiffError(.unsupported, "\(path): only DiT models can be trained")
-        }
-        let c = try DiTConfiguration(opened.architecture, conventions: model.conventions)
-        let process = try DiTFamily.process(opened)
-        let data = try settings.data.map { (data) throws(DiffError) in try data.open(classes: c.classRows) }
-        (checkpoint, configuration) = (opened.checkpoint, c)
+        budget = if let given = resources.budget { given } else { try MemoryBudget() }
+        opened = try Model.opened(path, model, budget)
+        (self.model, self.settings, self.resources) = (model, settings, resources)
+    }
 
-        /// The network of a checkpoint, for learning when there are parameters.
-        func load(
-            _ source: Checkpoint, _ c: DiTConfiguration, _ parameters: Parameters?, lora: LoRAOptions? = nil
-        ) throws(DiffError) -> DiT {
-            let options = Weights.Options(
+    /// The tensors of `checkpoint`: for learning when there are parameters, else for inference.
+    func weights(_ checkpoint: Checkpoint, _ parameters: Parameters?, lora: LoRAOptions? = nil) -> Weights {
+        checkpoint.weights(
+            Weights.Options(
                 budget: resources.budget, dryRun: resources.rehearsalThreads != nil, pool: resources.pool,
-                parameters: parameters, lora: lora)
-            let weights = source.weights(options)
-            weights.markUsed(prefix: "gumbel_gates.")
-            return try DiT(c, weights)
-        }
-        func required() throws(DiffError) -> LatentSet {
-            guard let data else { throw settings.json.error("data", "training needs data") }
-            return data
-        }
-        switch settings.method {
-        case .router:
-            var defaults = RouterSettings()
-            defaults.guidanceChannels = try DiTFamily.guidanceChannels(opened, c)
-            let own = try RouterSettings(settings.json, default: defaults)
-            parameters = Parameters()
-            procedure = try RouterLearning(load(checkpoint, c, parameters), process, data: data, own, resources)
-            (otherWeights, loading) = (0, 0)
-        case .prune where settings.learnsGates:
-            let own = try PruningSettings(settings.json, depth: c.depth)
-            parameters = Parameters { own.learns($0) }
-            let network = try load(checkpoint, c, parameters, lora: own.lora)
-            procedure = try PruningLearning(network, parameters, process, data: required(), own, resources)
-            (otherWeights, loading) = (0, 0)
-        case .prune:
-            let own = try RankingSettings(settings.json, depth: c.depth)
-            parameters = Parameters()
-            procedure = try BlockRanking(load(checkpoint, c, nil), process, data: data, own, resources)
-            (otherWeights, loading) = (checkpoint.tensors.byteCount, Self.largest(checkpoint))
-        case .finetune:
-            let own = try RecoverySettings(settings.json)
-            parameters = Parameters { $0 != "pos_embed" }
-            let student = try load(checkpoint, c, parameters)
-            var teacher: DiT?
-            var (bytes, most) = (0, 0)
-            if own.distillation != .none {
-                guard let path = settings.teacher else {
-                    throw settings.json.error("teacher", "distillation needs one")
-                }
-                let source = try Model.opened(path, model, budget)
-                teacher = try load(
-                    source.checkpoint, DiTConfiguration(source.architecture, conventions: model.conventions), nil)
-                (bytes, most) = (source.checkpoint.tensors.byteCount, Self.largest(source.checkpoint))
-            }
-            procedure = try RecoveryLearning(
-                student, parameters, teacher: teacher, process, data: required(), own, resources)
-            (otherWeights, loading) = (bytes, most)
+                parameters: parameters, lora: lora))
+    }
+
+    /// The settings' teacher, opened with the options of the model, or with its own config. Throws `format` when there is none.
+    func teacher(ownConfig: Bool = false) throws(DiffError) -> Opened {
+        guard let path = settings.teacher else { throw settings.json.error("teacher", "distillation needs one") }
+        var options = model
+        if ownConfig { options.config = nil }
+        return try Model.opened(path, options, budget)
+    }
+
+    /// The settings' data. Throws `format` when there are none.
+    func data() throws(DiffError) -> DataSettings {
+        guard let data = settings.data else { throw settings.json.error("data", "training needs data") }
+        return data
+    }
+
+    /// What trained parameters are exported as: averages or last values.
+    func exported(_ optimiser: Optimiser) -> [(names: [String], tensor: Tensor)] {
+        optimiser.slots.map { slot in
+            (names: slot.names, tensor: settings.exportsAverage ? slot.average ?? slot.parameter : slot.parameter)
         }
     }
 
-    /// Bytes of the largest tensor of `checkpoint`.
-    private static func largest(_ checkpoint: Checkpoint) -> Int {
-        checkpoint.tensors.names.each.reduce(0) { max($0, checkpoint.tensors.info($1)?.byteCount ?? 0) }
+    /// The error for a plan of a training whose result are weights.
+    var hasNoPlan: DiffError {
+        DiffError(.unsupported, "what \"\(settings.method.rawValue)\" learns are weights: export a checkpoint")
     }
+}
+
+extension Checkpoint {
+    /// Bytes of the largest tensor.
+    var largestBytes: Int { tensors.names.each.reduce(0) { max($0, tensors.info($1)?.byteCount ?? 0) } }
 }

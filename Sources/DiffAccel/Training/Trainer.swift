@@ -5,7 +5,8 @@ public import DiffTensor
 import DiffTraining
 import Synchronization
 
-/// Learns an acceleration, or weights, of a checkpoint: a Learning-to-Cache router, which blocks to keep, or the weights of a network.
+/// Learns an acceleration, or weights, of a checkpoint: a Learning-to-Cache router, which blocks to keep, the weights of a network, or a
+/// network's part of collaborative decoding.
 ///
 /// The settings say what (see <doc:Learning>). A trainer is used by one thread at a time; a second one gets `busy`, and only ``cancel()``
 /// may be called at any time. Whatever ends a run, the trainer stands after the last whole step and can go on.
@@ -16,7 +17,7 @@ public final class Trainer: @unchecked Sendable {
     /// Threads of the pool.
     public let threads: Int
     private let settings: TrainerSettings
-    private let course: Course
+    private let course: any Course
     private let budget: MemoryBudget
     private let cancelFlag: CancelFlag
     private let busy = Atomic<Bool>(false)
@@ -24,7 +25,7 @@ public final class Trainer: @unchecked Sendable {
     /// A trainer of the checkpoint at `path` with `settings`.
     ///
     /// Throws `invalidArgument` and `format` for bad settings, naming the member, `shape` and `io` for data that do not fit,
-    /// `incompatible` for a saved state of another training, `unsupported` for other families, memory errors.
+    /// `incompatible` for a saved state of another training, `unsupported` for a family that has no such method, memory errors.
     public init(
         _ path: String, _ settings: JSON, _ model: ModelOptions = ModelOptions(),
         _ options: TrainerOptions = TrainerOptions()
@@ -37,7 +38,7 @@ public final class Trainer: @unchecked Sendable {
         let cancel = CancelFlag()
         threads = options.threads == 0 ? Machine.processors : options.threads
         let resources = LearningResources(pool: try WorkerPool(threads: threads), budget: budget, cancel: cancel)
-        let course = try Course(path, model, settings, resources)
+        let course = try Courses.open(path, model, settings, resources)
         (self.path, self.settings, self.course, self.budget, cancelFlag) = (path, settings, course, budget, cancel)
         guard let state = settings.statePath, try !Directory.isAbsent(state) else { return }
         guard settings.resumes else {
@@ -47,7 +48,7 @@ public final class Trainer: @unchecked Sendable {
         try course.procedure.restore(LearningState(contentsOf: state))
     }
 
-    /// `router`, `prune` or `finetune`.
+    /// `router`, `prune`, `finetune` or `specialise`.
     public var method: String { settings.method.rawValue }
     /// Steps made.
     public var step: Int { course.procedure.done }
@@ -109,8 +110,8 @@ public final class Trainer: @unchecked Sendable {
 
     /// What was learned so far, measured on `batches` batches of the data without chance: the same draws whenever it is asked.
     ///
-    /// Router: `error` and `removed`. Pruning: `loss` of the decided blocks and `loss_all_blocks`. Weights: `loss`. Throws as
-    /// ``run(_:observe:)``, `invalidArgument` unless `batches` is 1...100000, `unsupported` without data.
+    /// Router: `error` and `removed`. Pruning: `loss` of the decided blocks and `loss_all_blocks`. Weights: `loss`; of a drafter `ce`
+    /// too, of a refiner `ce` and `kl`. Throws as ``run(_:observe:)``, `invalidArgument` unless `batches` is 1...100000, `unsupported` without data.
     public func evaluate(batches: Int = 8) throws(DiffError) -> JSON {
         guard (1...100_000).contains(batches) else {
             throw DiffError(.invalidArgument, "batches must be 1...100000, found \(batches)")
@@ -139,45 +140,13 @@ public final class Trainer: @unchecked Sendable {
 
     /// What was learned as a plan: a router, or the blocks to keep. Throws `unsupported` for weights, `busy`.
     public func plan() throws(DiffError) -> Plan {
-        try exclusively { () throws(DiffError) in
-            switch course.procedure {
-            case let learning as RouterLearning:
-                var router = try learning.router()
-                if let limit = settings.cacheLimit {
-                    router = try router.limited(toBytes: limit, of: course.configuration)
-                }
-                return Plan([LayerCachePlan(.learned(router))])
-            case let learning as PruningLearning: return Plan([try DepthPlan(keep: learning.decision)])
-            case let ranking as BlockRanking: return Plan([try DepthPlan(keep: ranking.decision)])
-            default: throw DiffError(.unsupported, "what \"\(method)\" learns are weights: export a checkpoint")
-            }
-        }
+        try exclusively { () throws(DiffError) in try course.plan() }
     }
 
-    /// Writes a checkpoint folder: the pruned network with its original weights, or the trained weights. Throws `unsupported` for a
-    /// router, `notFinite` when weights are, `io`, `busy`.
+    /// Writes a checkpoint folder: the pruned network with its original weights, or the trained weights; with a VAR the VQ-VAE that it
+    /// has in its folder. Throws `unsupported` for a router, `notFinite` when weights are, `io`, `busy`.
     public func export(checkpoint folder: String) throws(DiffError) {
-        try exclusively { () throws(DiffError) in
-            let export = CheckpointExport(course.checkpoint, course.configuration)
-            switch course.procedure {
-            case let learning as PruningLearning:
-                try export.prune(
-                    to: learning.decision, folder: folder,
-                    note: ["by": .string("tinyfusion"), "steps": .integer(learning.done)])
-            case let ranking as BlockRanking:
-                try export.prune(
-                    to: ranking.decision, folder: folder, note: ["by": .string(ranking.settings.rule.rawValue)])
-            case let learning as RecoveryLearning:
-                let learned = learning.optimiser.slots.map { slot in
-                    (
-                        names: slot.names,
-                        tensor: settings.exportsAverage ? slot.average ?? slot.parameter : slot.parameter
-                    )
-                }
-                try export.write(learned, as: settings.exportType, folder: folder)
-            default: throw DiffError(.unsupported, "what \"\(method)\" learns is a plan, no checkpoint")
-            }
-        }
+        try exclusively { () throws(DiffError) in try course.export(to: folder) }
     }
 
     private func exclusively<T>(_ body: () throws(DiffError) -> T) throws(DiffError) -> T {

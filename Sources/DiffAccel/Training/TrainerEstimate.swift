@@ -4,7 +4,7 @@ import DiffTraining
 
 /// The memory of a training, learned from a dry run of a step.
 public struct TrainerEstimate: Sendable, Equatable {
-    /// Bytes: weights in memory (a teacher's included); gradients, moments, averages and data as stored; activations of a
+    /// Bytes: weights in memory (a teacher's and a VQ-VAE's included); gradients, moments, averages and data as stored; activations of a
     /// step, or what it takes to put the largest weight in order when that is more.
     public let weights: Int, learning: Int, workspace: Int
     /// What the trainer's memory limit must allow.
@@ -31,7 +31,7 @@ extension Trainer {
     ) throws(DiffError) -> TrainerEstimate {
         let settings = try TrainerSettings(settings)
         let resources = LearningResources(rehearsingOn: threads == 0 ? Machine.processors : threads)
-        let course = try Course(path, model, settings, resources)
+        let course = try Courses.open(path, model, settings, resources)
         _ = try course.procedure.step()
         var (weights, trained, largest) = (0, 0, 0)
         for parameter in course.parameters.all.each {
@@ -42,7 +42,7 @@ extension Trainer {
             largest = max(largest, count)
         }
         // Gradient and two moments of each; averages where all weights have one; a gradient of zeros for those that got none.
-        let copies = settings.method == .finetune ? 4 : 3
+        let copies = settings.method.learnsWeights ? 4 : 3
         let learning = Checked.sum(
             trained == 0 ? 0 : Checked.sum(trained &* 4 &* copies, largest &* 4), course.procedure.heldBytes)
         return TrainerEstimate(

@@ -15,6 +15,13 @@ struct TrainerSettings {
         case prune
         /// The weights.
         case finetune
+        /// The weights of a next-scale model, for its part of collaborative decoding.
+        case specialise
+
+        /// Whether the result are weights, of which averages are kept.
+        var learnsWeights: Bool { self == .finetune || self == .specialise }
+        /// What it learns from.
+        var kinds: [DataSettings.Kind] { self == .specialise ? [.tokens, .images] : [.latents] }
     }
 
     let method: Method
@@ -25,8 +32,10 @@ struct TrainerSettings {
     let saveEvery: Int
     /// Whether a state that is there already is gone on from.
     let resumes: Bool
-    /// Of `finetune`: the checkpoint of the teacher.
+    /// Of methods that learn weights: the checkpoint of the teacher.
     let teacher: String?
+    /// Of `specialise`: the VQ-VAE, when the model has none.
+    let vae: String?
     /// Of exports: element type of weights, averaged weights or the last ones, and the most bytes of kept outputs per network row.
     let exportType: DType?
     let exportsAverage: Bool
@@ -48,42 +57,20 @@ struct TrainerSettings {
         case .router: known += RouterSettings.names + ["cache_limit"]
         case .prune: known += json.has("rule") ? RankingSettings.names : PruningSettings.names
         case .finetune: known += RecoverySettings.names + ["teacher", "dtype", "averaged"]
+        case .specialise: known += SpecialisationSettings.names + ["teacher", "vae", "dtype", "averaged"]
         }
         try json.allow(only: known)
-        data = try json.optionalObject("data").map { (object) throws(DiffError) in try DataSettings(object) }
+        data = try json.optionalObject("data").map { (object) throws(DiffError) in
+            try DataSettings(object, method.kinds)
+        }
         statePath = try json.optionalString("state")
         saveEvery = try json.integer("save_every", in: 1...1_000_000, default: 100)
         resumes = try json.bool("resume", default: false)
-        teacher = method == .finetune ? try json.optionalString("teacher") : nil
+        teacher = method.learnsWeights ? try json.optionalString("teacher") : nil
+        vae = method == .specialise ? try json.optionalString("vae") : nil
         let type = try json.optionalString("dtype", oneOf: ["f32", "f16", "bf16", "stored"]) ?? "f32"
         exportType = DType.allCases.each.first { $0.name == type.uppercased() }
         exportsAverage = try json.bool("averaged", default: true)
         cacheLimit = try json.optionalInteger("cache_limit", in: 0...Int.max)
-    }
-}
-
-/// Where training data come from: `{"path": "train.safetensors"}` with tensors `latents` and `labels`, or
-/// `{"latents": "x.npy", "labels": "y.npy"}`; `factor` multiplies latents.
-struct DataSettings {
-    let latents, labels: String
-    let factor: Double
-
-    init(_ json: JSONObject) throws(DiffError) {
-        try json.allow(only: ["path", "latents", "labels", "factor"])
-        if let path = try json.optionalString("path") {
-            for name in ["latents", "labels"] where json.has(name) {
-                throw json.error(name, "the file \"path\" has both")
-            }
-            (latents, labels) = (path, path)
-        } else {
-            (latents, labels) = (try json.string("latents"), try json.string("labels"))
-        }
-        factor = try json.number("factor", in: -1e6...1e6, default: 1)
-    }
-
-    func open(classes: Int) throws(DiffError) -> LatentSet {
-        try LatentSet(
-            states: ArrayFile(path: latents, tensor: "latents"), labels: ArrayFile(path: labels, tensor: "labels"),
-            factor: factor, classes: classes)
     }
 }

@@ -56,6 +56,15 @@ public struct ScaleSchedule: Sendable, Equatable {
     /// How many scales the first `tokens` tokens are; nil when a scale is cut.
     public func scales(in tokens: Int) -> Int? { offsets.firstIndex(of: tokens) }
 
+    /// The scale of each of the `count` tokens from number `position` on.
+    public func levels(_ position: Int, _ count: Int) -> [Int] {
+        var scale = 0
+        return Indices(below: count).map { index in
+            while scale < self.count &- 1, offset(scale &+ 1) <= position &+ index { scale &+= 1 }
+            return scale
+        }
+    }
+
     /// Who sees whom when the tokens of `scales` are the queries and those of `first` on give an output: every scale sees itself
     /// and all before it. Queries count from the first token of scale `first`.
     public func spans(_ scales: Range<Int>, from first: Int) -> [AttentionSpan] {

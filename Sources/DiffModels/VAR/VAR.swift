@@ -13,8 +13,7 @@ public final class VAR: Sendable {
     public let layout: SiteLayout
     let blocks: [VARBlock]
     private let classTable: Tensor
-    /// Level and position vectors [tokens, width]; those of the first token with `pos_start` [1, width].
-    private let positions, firstPosition: Tensor
+    private let positions: VARPositions
     private let word, head: Linear
     let sharedModulation: Linear?
     let headModulation: Linear
@@ -40,12 +39,11 @@ public final class VAR: Sendable {
             ? try Linear(weights.scope("shared_ada_lin.1"), c.width, 6 &* c.width, of: .vectors) : nil
         headModulation = try Linear(weights.scope("head_nm.ada_lin.1"), c.width, 2 &* c.width, of: .vectors)
         head = try Linear(weights.scope("head"), c.width, c.vocabulary, of: .tokens)
-        let tables = try VARPositions(weights, c)
+        let positions = try VARPositions(weights, c)
         // Buffers that follow from the schedule.
         for name in ["lvl_1L", "attn_bias_for_masking"] { weights.markUsed(prefix: name) }
         try weights.finish()
-        // After the check of the weights: a config that does not fit its tensors must not make us compute tables.
-        (positions, firstPosition) = try tables.sums(budget: weights.options.budget)
+        self.positions = try positions.prepared()
         (self.configuration, self.layout, self.blocks) = (c, layout, blocks)
     }
 
@@ -53,7 +51,7 @@ public final class VAR: Sendable {
     /// outside the table.
     public func firstTokens(_ labels: [Int], _ run: Run) throws(DiffError) -> Tensor {
         let rows = try run.embedding(classTable, labels)
-        return try run.addTable(rows.reshaped(Shape(labels.count, 1, configuration.width)), firstPosition)
+        return try run.addTable(rows.reshaped(Shape(labels.count, 1, configuration.width)), positions.first(run))
     }
 
     /// Tokens from number `position` of the sequence on, out of the codes of the picture so far [batch, tokens, codeChannels].
@@ -63,7 +61,7 @@ public final class VAR: Sendable {
             throw DiffError(
                 .shape, "codes \(codes.shape), expected [batch, tokens, \(configuration.codeChannels)] after the first")
         }
-        return try run.addTable(word(codes, run), positions.rows(position, count))
+        return try run.addTable(word(codes, run), positions.table(position, count, run))
     }
 
     /// Rows `labels` of the class table after SiLU: what modulations are made of.
@@ -79,15 +77,18 @@ public final class VAR: Sendable {
         return try head(h, run)
     }
 
-    /// Teacher forcing: the logits of all tokens [batch, tokens, vocabulary], each scale seeing itself and those before it.
+    /// Teacher forcing: the logits of the tokens of scale `first` and later ones [batch, tokens, vocabulary], each scale seeing
+    /// itself and those before it.
     ///
     /// `codes` [batch, tokens - 1, codeChannels] are what each scale but the first gets to see of the picture; they may end after
-    /// any scale. Labels are not dropped. Gradients pass through all linear layers and the class table; levels, positions and the
-    /// scales of heads stay as they are. Throws `shape` when a scale is cut, `invalidArgument` for a label outside the table.
-    public func callAsFunction(_ codes: Tensor, labels: [Int], _ run: Run) throws(DiffError) -> Tensor {
+    /// any scale. Labels are not dropped. Gradients pass to every parameter (the keys' bias is a buffer of zeros, and none). Throws
+    /// `shape` when a scale is cut or there is none from `first` on, `invalidArgument` for a label outside the table.
+    public func callAsFunction(
+        _ codes: Tensor, labels: [Int], from first: Int = 0, _ run: Run
+    ) throws(DiffError) -> Tensor {
         let schedule = configuration.schedule
-        guard codes.shape.rank == 3, codes.shape[0] == labels.count,
-            let scales = schedule.scales(in: codes.shape[1] &+ 1)
+        guard codes.shape.rank == 3, codes.shape[0] == labels.count, first >= 0,
+            let scales = schedule.scales(in: codes.shape[1] &+ 1), first < scales
         else {
             throw DiffError(
                 .shape,
@@ -95,43 +96,12 @@ public final class VAR: Sendable {
                     + "\(configuration.codeChannels)] with 1 + n one of \(schedule.offsets.dropFirst())")
         }
         let tokens = codes.shape[1] &+ 1
-        let context = VARContext(self, labels: labels, capacity: tokens)
+        let context = VARContext(self, labels: labels, capacity: tokens, remembers: false)
         var x = try firstTokens(labels, run)
         if tokens > 1 { x = try run.joinedTokens(x, embedded(codes, at: 1, run)) }
-        return try logits(context.advance(x, through: scales, wanting: 0, run), context, run)
-    }
-}
-
-/// Level and position embeddings as the checkpoint has them.
-private struct VARPositions {
-    let start, absolute, levels: Tensor
-    let schedule: ScaleSchedule
-    let width: Int
-
-    init(_ w: Weights, _ c: VARConfiguration) throws(DiffError) {
-        start = try w.tensor("pos_start", [1, 1, c.width])
-        absolute = try w.tensor("pos_1LC", [1, c.schedule.tokens, c.width])
-        levels = try w.tensor("lvl_embed.weight", [c.schedule.count, c.width])
-        (schedule, width) = (c.schedule, c.width)
-    }
-
-    /// level + position for every token, and the first of them with the start's own vector.
-    func sums(budget: MemoryBudget?) throws(DiffError) -> (all: Tensor, first: Tensor) {
-        let out = try Tensor(uninitialized: Shape(schedule.tokens, width), budget: budget)
-        let first = try Tensor(uninitialized: Shape(1, width), budget: budget)
-        let (start, absolute) = (try start.widened(budget: nil), try absolute.widened(budget: nil))
-        let levels = try levels.widened(budget: nil)
-        guard let to = unsafe out.floats, let p = unsafe absolute.floats, let l = unsafe levels.floats,
-            let s = unsafe start.floats, let f = unsafe first.floats
-        else { return (out, first) }
-        for scale in Indices(below: schedule.count) {
-            for token in Indices(below: schedule.length(scale)) {
-                let at = (schedule.offset(scale) &+ token) &* width
-                for i in Indices(below: width) { unsafe to[at &+ i] = l[scale &* width &+ i] + p[at &+ i] }
-            }
-        }
-        for i in Indices(below: width) { unsafe f[i] = s[i] + to[i] }
-        return (out, first)
+        let z = try context.advance(x, through: scales, wanting: 0, run)
+        let start = schedule.offset(first)
+        return try logits(run.tokens(z, start, tokens &- start), context, run)
     }
 }
 

@@ -7,9 +7,10 @@ final class VARBlock: Sendable {
     let site, attentionSite, mlpSite: Site
     private let heads: Int
     private let eps, attentionScale: Float
-    /// exp(min(stored, ln 100)) per head; nil: heads are not normalised.
-    private let queryScales: Tensor?
-    private let qkv, projection, fc1, fc2: Linear
+    /// Nil: heads are not normalised.
+    private let queryScales: VARQueryScales?
+    private let qkv: VARProjection
+    private let projection, fc1, fc2: Linear
     private let modulation: VARModulation
 
     init(_ w: Weights, _ c: VARConfiguration, _ layout: inout SiteLayout) throws(DiffError) {
@@ -18,17 +19,14 @@ final class VARBlock: Sendable {
         mlpSite = layout.add("\(w.path).ffn", .mlp, in: site)
         (heads, eps) = (c.heads, c.eps)
         let attention = w.scope("attn")
-        qkv = Linear(
-            weight: try attention.packed("mat_qkv.weight", [3 &* c.width, c.width]),
-            bias: try attention.concatenatedVectors(["q_bias", "zero_k_bias", "v_bias"], c.width))
+        qkv = try VARProjection(attention, width: c.width)
         projection = try Linear(attention.scope("proj"), c.width, c.width, of: .tokens)
         fc1 = try Linear(w.scope("ffn.fc1"), c.width, c.mlpWidth, of: .tokens)
         fc2 = try Linear(w.scope("ffn.fc2"), c.mlpWidth, c.width, of: .tokens)
         modulation = try VARModulation(w, c)
         if c.normalisesHeads {
             attentionScale = 1
-            queryScales = try attention.tensor("scale_mul_1H11", [1, c.heads, 1, 1]).clampedExponentials(
-                limit: 100, budget: w.options.budget)
+            queryScales = try VARQueryScales(attention, heads: c.heads)
         } else {
             // The published code divides by 4 in addition.
             attentionScale = 0.25 / Float(c.width / max(1, c.heads)).squareRoot()
@@ -66,17 +64,16 @@ final class VARBlock: Sendable {
         return try run.addGated(y, mlp, gate: RowVectors(m, 1, of: 6))
     }
 
-    /// The attention of the pass's last `count` tokens to all so far. While something is learned no cache is kept: all tokens are
-    /// there at once, and their projection stays whole.
+    /// The attention of the pass's last `count` tokens to all so far. In a pass without a cache all tokens are there at once, and
+    /// their projection stays whole.
     private func call(_ qkv: Tensor, _ pass: VARPass, _ count: Int, _ run: Run) throws(DiffError) -> AttentionCall {
-        if run.tape != nil, pass.position == 0, pass.firstOutput == 0 {
-            let normalised =
-                if let queryScales { try run.normalisedHeads(qkv, heads: heads, scales: queryScales) } else { qkv }
+        let scales = try queryScales.map { (scales) throws(DiffError) in try scales(run) }
+        guard let cache = try pass.cache() else {
+            let normalised = if let scales { try run.normalisedHeads(qkv, heads: heads, scales: scales) } else { qkv }
             return try AttentionCall(
                 site: attentionSite, qkv: normalised, heads: heads, scale: attentionScale, spans: pass.spans)
         }
-        let cache = try pass.cache()
-        let queries = try run.splitHeads(qkv, heads: heads, scales: queryScales, into: cache, at: pass.position)
+        let queries = try run.splitHeads(qkv, heads: heads, scales: scales, into: cache, at: pass.position)
         return try AttentionCall(
             site: attentionSite, queries: run.tokens(queries, pass.firstOutput, count), cache: cache, heads: heads,
             scale: attentionScale, spans: pass.spans)
@@ -87,48 +84,12 @@ final class VARBlock: Sendable {
 struct VARPass {
     /// [rows, 6 · width]
     let vectors: Tensor
-    /// The block's cache, made when it is first asked for.
-    let cache: () throws(DiffError) -> KeyValueCache
+    /// The block's cache, made when it is first asked for; nil in teacher forcing, whose passes begin at the first token and want
+    /// all outputs.
+    let cache: () throws(DiffError) -> KeyValueCache?
     /// Where the tokens stand in the sequence.
     let position: Int
     /// The first of them whose output is wanted.
     let firstOutput: Int
     let spans: [AttentionSpan]
-}
-
-/// Where a block's six vectors come from.
-private enum VARModulation: Sendable {
-    /// A layer of the block's own.
-    case own(Linear)
-    /// One layer of the network, plus vectors of the block's own [6 · width].
-    case shared(Tensor)
-
-    init(_ w: Weights, _ c: VARConfiguration) throws(DiffError) {
-        if c.sharesModulation {
-            let table = try w.tensor("ada_gss", [1, 1, 6, c.width]).widened(budget: w.options.budget)
-            self = .shared(try table.reshaped(Shape(6 &* c.width)).detached)
-        } else {
-            self = .own(try Linear(w.scope("ada_lin.1"), c.width, 6 &* c.width, of: .vectors))
-        }
-    }
-
-    func callAsFunction(_ condition: Tensor, _ shared: Tensor?, _ run: Run) throws(DiffError) -> Tensor {
-        switch self {
-        case .own(let layer): return try layer(condition, run)
-        case .shared(let table):
-            guard let shared else { throw DiffError(.internal, "a shared modulation without its layer") }
-            return try run.addTable(shared, table)
-        }
-    }
-}
-
-extension Tensor {
-    /// exp(min(x, ln limit)) of every element, in a block of its own.
-    fileprivate func clampedExponentials(limit: Double, budget: MemoryBudget?) throws(DiffError) -> Tensor {
-        let wide = try widened(budget: budget)
-        let bound = Float(limit).logarithm
-        let values = wide.array.map { min($0, bound).exponential }
-        guard values.count == shape.count else { return wide }
-        return try Tensor(values, Shape(shape.count), budget: budget)
-    }
 }

@@ -9,6 +9,7 @@ public final class VARContext {
     /// A label for each row.
     public let labels: [Int]
     private let capacity: Int
+    private let remembers: Bool
     private let unique: [Int]
     /// Which of the unique labels each row has.
     private let places: [Int]
@@ -19,8 +20,13 @@ public final class VARContext {
     private var condition, shared, head: Tensor?
 
     /// A context for rows of these labels, with room for `capacity` tokens each. Memory is taken when it is needed.
-    public init(_ network: VAR, labels: [Int], capacity: Int) {
-        (self.network, self.labels, self.capacity) = (network, labels, capacity)
+    public convenience init(_ network: VAR, labels: [Int], capacity: Int) {
+        self.init(network, labels: labels, capacity: capacity, remembers: true)
+    }
+
+    /// A context that, unless it `remembers`, is good for one pass over all tokens: no keys and values are kept.
+    init(_ network: VAR, labels: [Int], capacity: Int, remembers: Bool) {
+        (self.network, self.labels, self.capacity, self.remembers) = (network, labels, capacity, remembers)
         var order: [Int: Int] = [:]
         var unique: [Int] = []
         places = labels.map { label in
@@ -42,6 +48,7 @@ public final class VARContext {
     public func advance(_ x: Tensor, through end: Int, wanting wanted: Int, _ run: Run) throws(DiffError) -> Tensor {
         let schedule = network.configuration.schedule
         guard let start = schedule.scales(in: position), end > start, end <= schedule.count, wanted < end,
+            remembers || (position == 0 && wanted == 0),
             x.shape.rank == 3, x.shape[0] == labels.count, x.shape[1] == schedule.offset(end) &- position,
             schedule.offset(end) <= capacity
         else { throw DiffError(.internal, "tokens \(x.shape) after \(position) cannot end with scale \(end)") }
@@ -54,7 +61,7 @@ public final class VARContext {
             let isLast = order == indices.count &- 1
             let pass = VARPass(
                 vectors: try blockVectors(index, block, run),
-                cache: { [self] () throws(DiffError) in try cache(index, run) }, position: position,
+                cache: { [self] () throws(DiffError) in remembers ? try cache(index, run) : nil }, position: position,
                 firstOutput: isLast ? first : 0, spans: isLast ? some : all)
             h = try block(h, pass, run)
         }

@@ -18,21 +18,9 @@ public final class VQVAE: Sendable {
     public init(
         _ configuration: VQVAEConfiguration, _ weights: Weights, schedule: ScaleSchedule? = nil
     ) throws(DiffError) {
-        guard let scales = schedule ?? configuration.schedule else {
-            throw DiffError(.format, "\(weights.table.path): the config of a VQ-VAE needs patch_nums")
-        }
-        if let own = configuration.schedule, let schedule, own != schedule {
-            throw DiffError(
-                .incompatible, "the VQ-VAE works in scales \(own.sides), the model in \(schedule.sides)")
-        }
-        let sizes = AutoencoderConfiguration(
-            latentChannels: configuration.codeChannels, firstChannels: configuration.firstChannels,
-            levelChannels: configuration.levelChannels, layersPerBlock: configuration.layersPerLevel)
-        let blocks = configuration.levelChannels.count &* (configuration.layersPerLevel &+ 1)  // 8 * 65 at most
-        guard blocks <= weights.table.count else {
-            throw DiffError(
-                .incompatible, "\(weights.table.path): \(weights.table.count) tensors cannot be \(blocks) blocks")
-        }
+        let scales = try configuration.scales(wanted: schedule, weights)
+        try configuration.checkBlocks(weights)
+        let sizes = configuration.autoencoder
         var layout = SiteLayout(family: "vqvae")
         decoder = try AutoencoderDecoder(weights, .ldm, sizes, &layout)
         if weights.has("encoder.conv_in.weight") {
@@ -71,8 +59,10 @@ public final class VQVAE: Sendable {
         try encoder(for: image).features(image, run)
     }
 
+    static let hasNoEncoder = DiffError(.unsupported, "this VQ-VAE was saved without its encoder")
+
     private func encoder(for image: Tensor) throws(DiffError) -> AutoencoderEncoder {
-        guard let encoder else { throw DiffError(.unsupported, "this VQ-VAE was saved without its encoder") }
+        guard let encoder else { throw Self.hasNoEncoder }
         let factor = max(1, configuration.factor)
         guard image.shape.rank == 4, image.shape[1] == 3, image.shape[2] % factor == 0, image.shape[3] % factor == 0,
             image.shape.count > 0

@@ -77,3 +77,31 @@ public struct VQVAEConfiguration: Sendable, Equatable {
         return count == 0 ? 4 : count
     }
 }
+
+extension VQVAEConfiguration {
+    /// Sizes of the decoder and the encoder.
+    var autoencoder: AutoencoderConfiguration {
+        AutoencoderConfiguration(
+            latentChannels: codeChannels, firstChannels: firstChannels, levelChannels: levelChannels,
+            layersPerBlock: layersPerLevel)
+    }
+
+    /// The scales to work in: those that a model wants, or the config's. Throws `format` when there are none, `incompatible` when
+    /// they differ.
+    func scales(wanted: ScaleSchedule?, _ weights: Weights) throws(DiffError) -> ScaleSchedule {
+        guard let scales = wanted ?? schedule else {
+            throw DiffError(.format, "\(weights.table.path): the config of a VQ-VAE needs patch_nums")
+        }
+        guard let own = schedule, own != scales else { return scales }
+        throw DiffError(.incompatible, "the VQ-VAE works in scales \(own.sides), the model in \(scales.sides)")
+    }
+
+    /// Throws `incompatible` when there are fewer tensors than blocks: a config that claims more must not make us build them first.
+    func checkBlocks(_ weights: Weights) throws(DiffError) {
+        let blocks = levelChannels.count &* (layersPerLevel &+ 1)  // 8 * 65 at most
+        guard blocks <= weights.table.count else {
+            throw DiffError(
+                .incompatible, "\(weights.table.path): \(weights.table.count) tensors cannot be \(blocks) blocks")
+        }
+    }
+}

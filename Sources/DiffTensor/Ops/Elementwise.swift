@@ -49,7 +49,8 @@ extension Run {
         }
     }
 
-    /// x + table, the table repeated for every sample: position embeddings. `table` has the elements of one sample.
+    /// x + table, the table repeated for every sample: position embeddings. `table` has the elements of one sample; its gradient
+    /// is the sum over the samples.
     public func addTable(_ x: Tensor, _ table: Tensor) throws(DiffError) -> Tensor {
         let samples = x.shape[0]
         guard samples > 0, x.shape.count / samples == table.shape.count else {
@@ -61,9 +62,19 @@ extension Run {
             unsafe ck_add_rows(
                 poolHandle, x.floats, table.floats, out.floats, Int64(samples), Int64(table.shape.count))
         }
-        try refuseTracked(table, "a table of positions")
-        guard let tape, x.isTracked else { return out }
-        return tape.record(out) { (g, run) throws(DiffError) in try run.tape?.pass(g, to: x, run) }
+        guard let tape, x.isTracked || table.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in
+            if let sum = try run.tape?.target(for: table, run) {
+                let each = Int64(table.shape.count)
+                run.count(flops: Double(g.shape.count))
+                if run.isLive {
+                    unsafe ck_column_sums(
+                        run.poolHandle, g.floats, Int64(samples), each, each, sum.accumulates ? 1 : 0, sum.tensor.floats
+                    )
+                }
+            }
+            try run.tape?.pass(g, to: x, run)
+        }
     }
 
     /// alpha x + beta y, each product and the sum rounded (as torch does): the arithmetic of samplers.

@@ -49,18 +49,23 @@ extension Run {
     /// Tokens `start ..< start + count` of every sample of [batch, tokens, width].
     public func tokens(_ x: Tensor, _ start: Int, _ count: Int) throws(DiffError) -> Tensor {
         if start == 0, x.shape.rank == 3, count == x.shape[1] { return x }
-        try refuseTracked(x, "a choice of tokens")
         guard x.shape.rank == 3, start >= 0, count >= 0, count <= x.shape[1], start <= x.shape[1] &- count else {
             throw DiffError(.shape, "tokens \(start)...+\(count) of a \(x.shape) tensor")
         }
         let out = try workspace.take(Shape(x.shape[0], count, x.shape[2]))
-        guard isLive, let from = unsafe x.floats, let to = unsafe out.floats else { return out }
-        let width = x.shape[2]
-        for sample in Indices(below: x.shape[0]) {
-            unsafe (to + sample &* count &* width).update(
-                from: from + (sample &* x.shape[1] &+ start) &* width, count: count &* width)
+        if isLive, let from = unsafe x.floats, let to = unsafe out.floats {
+            let width = x.shape[2]
+            for sample in Indices(below: x.shape[0]) {
+                unsafe (to + sample &* count &* width).update(
+                    from: from + (sample &* x.shape[1] &+ start) &* width, count: count &* width)
+            }
         }
-        return out
+        guard let tape, x.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in
+            let dx = try run.zeros(x.shape)
+            try run.storeTokens(g, in: dx, at: start)
+            try run.tape?.give(dx, to: x, run)
+        }
     }
 
     /// Writes the tokens of `x` [batch, n, width] into those from `position` on of `out` [batch or more, tokens, width], samples
@@ -76,49 +81,6 @@ extension Run {
         for sample in Indices(below: x.shape[0]) {
             unsafe (to + ((row &+ sample) &* out.shape[1] &+ position) &* width).update(
                 from: from + sample &* count &* width, count: count &* width)
-        }
-    }
-}
-
-extension Run {
-    /// A fused projection [batch, tokens, 3 · width] with queries and keys divided by their length head by head, and the queries
-    /// multiplied by the head's number in `scales`: for learning, where the projection stays whole. Throws `shape`.
-    public func normalisedHeads(_ qkv: Tensor, heads: Int, scales: Tensor) throws(DiffError) -> Tensor {
-        let width = qkv.shape.last / 3
-        guard qkv.shape.rank == 3, 3 &* width == qkv.shape[2], heads > 0, width % heads == 0,
-            scales.shape.count == heads
-        else { throw DiffError(.shape, "\(heads) heads of \(qkv.shape) with \(scales.shape.count) scales") }
-        let (rows, each) = (Int64(qkv.shape.rows), Int64(width / heads))
-        let out = try workspace.take(qkv.shape)
-        count(flops: 4 * Double(qkv.shape.count))
-        if isLive {
-            unsafe ck_normalise_heads(poolHandle, qkv.floats, scales.floats, out.floats, rows, Int64(heads), each)
-        }
-        guard let tape, qkv.isTracked else { return out }
-        return tape.record(out) { (g, run) throws(DiffError) in
-            let dx = try run.workspace.take(qkv.shape)
-            run.count(flops: 6 * Double(qkv.shape.count))
-            if run.isLive {
-                unsafe ck_normalise_heads_backward(
-                    run.poolHandle, qkv.floats, scales.floats, g.floats, dx.floats, rows, Int64(heads), each)
-            }
-            try run.tape?.give(dx, to: qkv, run)
-        }
-    }
-
-    /// The tokens of `a` [batch, n, width], then those of `b` [batch, m, width].
-    public func joinedTokens(_ a: Tensor, _ b: Tensor) throws(DiffError) -> Tensor {
-        guard a.shape.rank == 3, b.shape.rank == 3, a.shape[0] == b.shape[0], a.shape[2] == b.shape[2] else {
-            throw DiffError(.shape, "tokens \(a.shape) before \(b.shape)")
-        }
-        let (first, second) = (a.shape[1], b.shape[1])
-        let out = try workspace.take(Shape(a.shape[0], first &+ second, a.shape[2]))
-        try storeTokens(a.detached, in: out, at: 0)
-        try storeTokens(b.detached, in: out, at: first)
-        guard let tape, a.isTracked || b.isTracked else { return out }
-        return tape.record(out) { (g, run) throws(DiffError) in
-            if a.isTracked { try run.tape?.pass(run.tokens(g, 0, first), to: a, run) }
-            if b.isTracked { try run.tape?.pass(run.tokens(g, first, second), to: b, run) }
         }
     }
 }

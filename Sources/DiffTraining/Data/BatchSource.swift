@@ -1,6 +1,7 @@
 public import DiffTensor
 
-/// The batches of a run of learning: every epoch is a permutation of the samples, cut into batches; what is left over is dropped.
+/// The batches of a run of learning from states: every epoch is a permutation of the samples, cut into batches; what is left over is
+/// dropped.
 ///
 /// Which samples a step gets depends on the seed and the step's number alone. With fewer samples than a batch has, samples are drawn.
 public final class BatchSource {
@@ -9,13 +10,13 @@ public final class BatchSource {
     /// Samples of a batch.
     public let size: Int
     private let seed: UInt64
-    @exclusivity(unchecked) private var epoch = -1
-    @exclusivity(unchecked) private var order: [Int64] = []
+    private let order: BatchOrder
     private let scratch: Storage?
 
     /// Batches of `size` samples of `data`. Throws memory errors.
     public init(_ data: LatentSet, size: Int, seed: UInt64, budget: MemoryBudget?) throws(DiffError) {
         (self.data, self.size, self.seed) = (data, size, seed)
+        order = BatchOrder(count: data.count, size: size, seed: seed)
         scratch = try data.scratch(budget: budget)
     }
 
@@ -23,24 +24,7 @@ public final class BatchSource {
     var heldBytes: Int { scratch?.byteCount ?? 0 }
 
     /// The samples of `step`: positions in the data.
-    public func indices(_ step: Int) -> [Int] {
-        let batches = size > 0 ? data.count / size : 0
-        guard batches > 0 else {
-            var draws = StepDraws(seed: seed, step: step, purpose: 1)
-            return draws.indices(size, below: data.count)
-        }
-        let wanted = step / batches
-        if unsafe wanted != epoch {
-            unsafe order = Array(repeating: 0, count: max(0, data.count))
-            var draws = TorchRandom(seed: seed &+ UInt64(truncatingIfNeeded: wanted) &* 0x9e37_79b9)
-            unsafe order.withUnsafeMutableBufferPointer { places in
-                if let base = places.baseAddress { unsafe draws.permutation(base, count: places.count) }
-            }
-            unsafe epoch = wanted
-        }
-        let first = (step % batches) &* size
-        return Indices(below: size).map { unsafe Int(order.at(first &+ $0) ?? 0) }
-    }
+    public func indices(_ step: Int) -> [Int] { order.indices(step) }
 
     /// States [size, C, h, w] and labels of `step`. Throws what ``LatentSet/read(_:variants:into:scratch:)`` does.
     public func batch(_ step: Int, _ run: Run) throws(DiffError) -> (x0: Tensor, labels: [Int]) {

@@ -29,17 +29,11 @@ public final class LatentSet: Sendable {
         sample = try Shape(states.shape[rank &- 3], states.shape[rank &- 2], states.shape[rank &- 1])
         count = states.rows
         guard sample.count > 0 else { throw DiffError(.shape, "\(states.path): empty states \(states.shape)") }
-        guard labels.shape.count == count else {
-            throw DiffError(.shape, "\(labels.path): \(labels.shape.count) labels for \(count) samples")
-        }
+        try labels.checkLabels(of: count)
         guard factor.isFinite, factor != 0 else {
             throw DiffError(.invalidArgument, "states cannot be multiplied by \(factor)")
         }
-        self.labels = try labels.integers()
-        for (position, label) in self.labels.numbered where label < 0 || label >= classes {
-            throw DiffError(
-                .invalidArgument, "\(labels.path): label \(label) at position \(position) is outside 0..<\(classes)")
-        }
+        self.labels = try labels.labels(of: count, classes: classes)
         (self.states, self.factor) = (states, Float(factor))
     }
 

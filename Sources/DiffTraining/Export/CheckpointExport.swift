@@ -1,46 +1,30 @@
 public import DiffCheckpoint
-public import DiffModels
 public import DiffTensor
 
-/// Writes checkpoints that are ordinary ones of their family: pruned to some blocks, or with trained weights.
+/// Writes checkpoints that are ordinary ones of their family.
 public struct CheckpointExport: Sendable {
     /// The checkpoint that was learned from.
     public let checkpoint: Checkpoint
-    /// Sizes and layout of its network.
-    public let configuration: DiTConfiguration
+    /// Name of the file of weights.
+    let file: String
+    /// Of which tensor the named one is a copy in this layout, nil for none.
+    let original: @Sendable (String) -> String?
+    /// Tensors that follow from others and are left out.
+    let derived: [String]
 
-    /// Exports of `checkpoint`, a DiT of `configuration`.
-    public init(_ checkpoint: Checkpoint, _ configuration: DiTConfiguration) {
-        (self.checkpoint, self.configuration) = (checkpoint, configuration)
-    }
-
-    /// Writes a folder with the blocks `keep` of the original weights, in the original element types, and a config of that depth.
-    /// Throws `invalidArgument` unless `keep` ascends within the depth, `io`.
-    public func prune(to keep: [Int], folder: String, note: [String: JSON] = [:]) throws(DiffError) {
-        guard !keep.isEmpty, Indices(below: configuration.depth).filter({ keep.each.contains($0) }) == keep
-        else { throw DiffError(.invalidArgument, "blocks \(keep) cannot be kept of \(configuration.depth)") }
-        let names = PrunedNames(configuration.naming, keep: keep)
-        var sources: [String: String] = [:]
-        var contents: [String: (dtype: DType, shape: Shape)] = [:]
-        for name in checkpoint.tensors.names.each {
-            guard let entry = checkpoint.tensors.info(name), let type = entry.type.weight, let new = names.renamed(name)
-            else { continue }
-            sources.put(name, for: new)
-            contents.put((type, entry.shape), for: new)
-        }
-        var note = note
-        note.put(.array(keep.map { .integer($0) }), for: "keep")
-        note.put(.integer(configuration.depth), for: "depth")
-        let config = try config(depth: keep.count, ["pruned_from": .object(note)])
-        try write(contents, config, folder) { (name) throws(DiffError) in
-            try checkpoint.tensors.load(sources[name] ?? name)
-        }
+    /// Exports of `checkpoint` under its own names, weights going to `file`, without the tensors `derived`.
+    public init(
+        _ checkpoint: Checkpoint, file: String = "model.safetensors", derived: [String] = [],
+        original: @escaping @Sendable (String) -> String? = { _ in nil }
+    ) {
+        (self.checkpoint, self.file, self.derived, self.original) = (checkpoint, file, derived, original)
     }
 
     /// Writes a folder with the weights `learned` (f32, by name in the checkpoint; tensors computed as one have several names) and
-    /// all others from the checkpoint, as `type` (nil: as the checkpoint has them). Throws `notFinite` for weights that are none, `io`.
+    /// all others from the checkpoint, as `type` (nil: as the checkpoint has them), and the config `members` if there is
+    /// one. Throws `notFinite` for weights that are none, `io`.
     public func write(
-        _ learned: [(names: [String], tensor: Tensor)], as type: DType?, folder: String, note: [String: JSON] = [:]
+        _ learned: [(names: [String], tensor: Tensor)], as type: DType?, folder: String, config members: [String: JSON]?
     ) throws(DiffError) {
         var tensors: [String: Tensor] = [:]
         for (names, tensor) in learned {
@@ -49,17 +33,15 @@ public struct CheckpointExport: Sendable {
                 tensors.put(names.count == 1 ? tensor : try tensor.rows(index &* rows, rows), for: name)
             }
         }
-        let copies = PrunedNames(configuration.naming, keep: [])
-        func source(_ name: String) -> Tensor? { tensors[name] ?? copies.inFirstBlock(name).flatMap { tensors[$0] } }
+        func source(_ name: String) -> Tensor? { tensors[name] ?? original(name).flatMap { tensors[$0] } }
         var contents: [String: (dtype: DType, shape: Shape)] = [:]
-        for name in checkpoint.tensors.names.each {
+        for name in checkpoint.tensors.names.each where !derived.contains(name) {
             guard let entry = checkpoint.tensors.info(name), let stored = entry.type.weight else { continue }
             contents.put((type ?? stored, entry.shape), for: name)
         }
-        let config = try config(depth: configuration.depth, note)
         let run = Run(pool: nil, budget: nil)
         let kinds = contents
-        try write(contents, config, folder) { (name) throws(DiffError) in
+        try write(contents, members, folder) { (name) throws(DiffError) in
             guard let wanted = kinds[name] else { throw DiffError(.internal, "no tensor \"\(name)\"") }
             let tensor: Tensor
             if let learned = source(name) {
@@ -74,28 +56,23 @@ public struct CheckpointExport: Sendable {
         }
     }
 
-    /// The checkpoint's config with another depth and `notes` at its top.
-    private func config(depth: Int, _ notes: [String: JSON]) throws(DiffError) -> JSON {
-        var members = try checkpoint.configuration.members
-        let key = configuration.naming == .official ? "depth" : "num_layers"
-        if case .object(var model) = members["model"] {
-            model.put(.integer(depth), for: key)
-            members.put(.object(model), for: "model")
-        } else {
-            members.put(.integer(depth), for: key)
-        }
-        for name in Array(notes.keys).each { members.put(notes[name] ?? .null, for: name) }
-        return .object(members)
+    /// Writes the part `name` of the checkpoint, a folder in its folder, into `folder`, as it is; nothing when there is none. Throws `io`,
+    /// `format`.
+    public func copy(part name: String, into folder: String) throws(DiffError) {
+        guard try checkpoint.hasSubdirectory(name) else { return }
+        let part = try checkpoint.subdirectory(name)
+        let members = part.config == nil ? nil : try part.configuration.members
+        try CheckpointExport(part).write([], as: nil, folder: "\(folder)/\(name)", config: members)
     }
 
-    private func write(
-        _ contents: [String: (dtype: DType, shape: Shape)], _ config: JSON, _ folder: String,
+    func write(
+        _ contents: [String: (dtype: DType, shape: Shape)], _ members: [String: JSON]?, _ folder: String,
         load: (String) throws(DiffError) -> Tensor
     ) throws(DiffError) {
         try Directory.make(folder)
-        let file = configuration.naming == .official ? "model" : "diffusion_pytorch_model"
-        try SafetensorsWriter.write(
-            contents, metadata: ["format": "pt"], to: "\(folder)/\(file).safetensors", load: load)
-        try AtomicFile.write(config.serialized(pretty: true), to: "\(folder)/config.json")
+        try SafetensorsWriter.write(contents, metadata: ["format": "pt"], to: "\(folder)/\(file)", load: load)
+        if let members {
+            try AtomicFile.write(JSON.object(members).serialized(pretty: true), to: "\(folder)/config.json")
+        }
     }
 }

@@ -26,6 +26,8 @@ public final class Optimiser {
         /// The moving average, where one is kept.
         public let average: Tensor?
         let node: Int
+        /// Whether weight decay acts on it.
+        let decays: Bool
     }
 
     /// All parameters.
@@ -36,10 +38,10 @@ public final class Optimiser {
     private let zero: Tensor?
 
     /// An optimiser of the trained ones of `parameters`, its state charged to `budget`. `averages` tells by name whose average is
-    /// kept; an average starts as a copy. With `isVirtual` there is no memory.
+    /// kept, `decays` by name and shape on which weight decay acts; an average starts as a copy. With `isVirtual` there is no memory.
     public init(
         _ parameters: Parameters, _ settings: Settings, budget: MemoryBudget?, isVirtual: Bool = false,
-        averages: (String) -> Bool
+        averages: (String) -> Bool, decays: (String, Shape) -> Bool = { _, _ in true }
     ) throws(DiffError) {
         var slots: [Slot] = []
         var largest = 0
@@ -60,12 +62,16 @@ public final class Optimiser {
             slots.append(
                 Slot(
                     names: parameter.names, parameter: parameter.tensor.detached, first: try room(shape),
-                    second: try room(shape), average: average, node: node))
+                    second: try room(shape), average: average, node: node,
+                    decays: parameter.names.each.contains { decays($0, shape) }))
             largest = max(largest, shape.count)
         }
         zero = largest > 0 ? try room(Shape(largest)) : nil
         (self.slots, self.settings) = (slots, settings)
     }
+
+    /// Numbers that learn.
+    public var count: Int { slots.each.reduce(0) { Checked.sum($0, $1.parameter.shape.count) } }
 
     /// One step. `others` are squared norms of gradients outside these parameters that are clipped together with them. Gives the norm
     /// of all gradients and the factor they were scaled by. With `skips` (the loss was not a number) only the averages move.
@@ -93,10 +99,12 @@ public final class Optimiser {
         let scale = settings.clip.map { Float(min(1, $0 / (norm + 1e-6))) } ?? 1
         if !skips {
             steps &+= 1
-            let step = AdamWStep(
+            var step = AdamWStep(
                 learningRate: learningRate, beta1: settings.beta1, beta2: settings.beta2, eps: settings.eps,
-                weightDecay: settings.weightDecay, step: steps, gradientScale: scale)
+                step: steps,
+                gradientScale: scale)
             for slot in slots.each {
+                step.weightDecay = slot.decays ? settings.weightDecay : 0
                 let nothing = try zero?.rows(0, slot.parameter.shape.count)
                 guard let gradient = gradients[slot.node] ?? nothing else { continue }
                 try run.adamW(slot.parameter, m: slot.first, v: slot.second, gradient: gradient, step)

@@ -18,4 +18,10 @@ public enum Schedule: Sendable, Equatable {
             return last + 0.5 * (first - last) * (1 + cos(Double.pi * Double(step) / Double(max(1, steps))))
         }
     }
+
+    /// The value at `step` after `warmup` steps in which it rises from 0 in equal parts.
+    func value(_ step: Int, of steps: Int, warmup: Int) -> Double {
+        let value = value(step, of: steps)
+        return step < warmup ? value * Double(step &+ 1) / Double(warmup) : value
+    }
 }

@@ -90,10 +90,8 @@ public final class RecoveryLearning: LearningProcedure {
 
     /// What was learned is in the weights.
     public var summary: [String: JSON] {
-        ["learning_rate": .number(settings.rate(max(0, done &- 1))), "parameters": .integer(trained)]
+        ["learning_rate": .number(settings.rate(max(0, done &- 1))), "parameters": .integer(optimiser.count)]
     }
-
-    private var trained: Int { optimiser.slots.each.reduce(0) { Checked.sum($0, $1.parameter.shape.count) } }
 
     /// `loss`: the ordinary loss with the weights as they are now.
     public func evaluate(_ count: Int) throws(DiffError) -> [String: JSON] {

@@ -124,8 +124,7 @@ public struct RecoverySettings: Sendable, Equatable {
 
     /// The learning rate of `step`.
     func rate(_ step: Int) -> Double {
-        let rate = Schedule.cosine(learningRate.first, learningRate.last).value(step, of: steps)
-        return step < warmup ? rate * Double(step &+ 1) / Double(warmup) : rate
+        Schedule.cosine(learningRate.first, learningRate.last).value(step, of: steps, warmup: warmup)
     }
 
     /// What a resumed run must have in common with the one it goes on from.

@@ -12,11 +12,13 @@ struct LearnCommand: ParsableCommand {
               diffaccel learn prune Models/fashion-dit --data train.safetensors --pattern 1:2 --out pruned
               diffaccel learn finetune pruned --data train.safetensors --distillation masked \
                 --teacher Models/fashion-dit --groups 1:2x6 --out tuned
+              diffaccel learn specialise var-d16 --role refiner --draft-scales 8 --teacher var-d30 \
+                --tokens tokens.npy --labels labels.npy --out refiner
 
             The first Ctrl-C stops after the step at hand and keeps the state; the same command with --resume goes on, bit for \
             bit as if it had never stopped. The second one ends the program at once.
             """,
-        subcommands: [Router.self, Prune.self, Finetune.self])
+        subcommands: [Router.self, Prune.self, Finetune.self, Specialise.self])
 
     /// `diffaccel learn router`: Learning-to-Cache.
     struct Router: ParsableCommand {

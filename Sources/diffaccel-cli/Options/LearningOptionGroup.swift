@@ -3,13 +3,21 @@ import DiffAccel
 
 /// What all ways of learning share: data, length, where the state goes, how to tell about progress.
 struct LearningOptionGroup: ParsableArguments {
-    @Option(help: "Safetensors file with the tensors latents and labels.")
+    @Option(
+        help:
+            "Safetensors file with the tensors latents and labels; to specialise, tokens or images instead of latents.")
     var data: String?
 
     @Option(help: "Instead of --data: .npy file of states [N,C,h,w], or [N,2,C,h,w] with mirrored twins.")
     var latents: String?
 
-    @Option(help: "With --latents: .npy file of N class indices.")
+    @Option(help: "To specialise, instead of --data: .npy file of the codes of all scales [N,tokens].")
+    var tokens: String?
+
+    @Option(help: "To specialise, instead of --data: .npy file of pictures [N,3,H,W] that the VQ-VAE encodes.")
+    var images: String?
+
+    @Option(help: "With --latents, --tokens or --images: .npy file of N class indices.")
     var labels: String?
 
     @Option(help: "Factor of the states, such as 0.18215 for raw Stable Diffusion latents.")
@@ -55,10 +63,12 @@ struct LearningOptionGroup: ParsableArguments {
     var json = false
 
     func validate() throws {
-        guard data == nil || (latents == nil && labels == nil) else {
+        let states = [latents, tokens, images].compactMap(\.self)
+        guard data == nil || (states.isEmpty && labels == nil) else {
             throw ValidationError("--data names one file, --latents and --labels two: choose.")
         }
-        guard (latents == nil) == (labels == nil) else { throw ValidationError("--latents and --labels go together.") }
+        guard states.count <= 1 else { throw ValidationError("Give one of --latents, --tokens and --images.") }
+        guard states.isEmpty == (labels == nil) else { throw ValidationError("--latents and --labels go together.") }
         guard factor == nil || data != nil || latents != nil else { throw ValidationError("--factor needs data.") }
         guard logEvery >= 1 else { throw ValidationError("--log-every must be at least 1.") }
         guard (0...100_000).contains(evaluate) else { throw ValidationError("--evaluate must be 0...100000.") }
@@ -72,6 +82,8 @@ struct LearningOptionGroup: ParsableArguments {
         var source: [String: JSON] = [:]
         source["path"] = data.map { .string($0) }
         source["latents"] = latents.map { .string($0) }
+        source["tokens"] = tokens.map { .string($0) }
+        source["images"] = images.map { .string($0) }
         source["labels"] = labels.map { .string($0) }
         source["factor"] = factor.map { .number($0) }
         if !source.isEmpty { members["data"] = .object(source) }

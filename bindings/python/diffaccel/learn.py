@@ -1,4 +1,4 @@
-"""Learning accelerations: routers that skip layers, pruning that removes them, training that recovers.
+"""Learning accelerations: routers that skip layers, pruning that removes them, training that recovers or specialises.
 
     import diffaccel
 
@@ -10,10 +10,14 @@
     diffaccel.learn.finetune("model-half", data=(latents, labels), steps=1000, distillation="masked", teacher="model",
                              groups=[[1, 2]] * 6).export("model-half-tuned")
 
+    diffaccel.learn.specialise("var-d16", data=(tokens, labels), role="refiner", draft_scales=8, teacher="var-d30",
+                               steps=3000).export("refiner")
+
 All settings are those of include/diffaccel.h, as keywords; None is the default. `data` is a safetensors file with `latents` and
 `labels`, a pair of `.npy` files or arrays, or a dict {"latents", "labels", "factor"} or {"path", "factor"}: latents [N,C,h,w], or
-[N,2,C,h,w] with mirrored twins, labels N integers. Arrays are written to a temporary file that the trainer reads batch by batch and
-that has no name any more when the trainer is there.
+[N,2,C,h,w] with mirrored twins, labels N integers. `specialise` takes "tokens" (integers [N, tokens of all scales]) or "images"
+([N,3,H,W], floating-point numbers in -1...1 or bytes) in place of "latents". Arrays are written to a temporary file that the trainer
+reads batch by batch and that has no name any more when the trainer is there.
 
 When a run ends early - Ctrl-C, an exception of the callback, any error of the library - the exception's `trainer` is the trainer,
 which stands after its last whole step: `save` it, look at it, or go on with `run`.
@@ -34,30 +38,41 @@ from .model import Model
 from .plan import Plan
 from .trainer import Trainer, TrainingEvent
 
-__all__ = ["Trainer", "TrainingEvent", "estimate", "finetune", "prune", "router", "sweep", "trainer"]
+__all__ = ["Trainer", "TrainingEvent", "estimate", "finetune", "prune", "router", "specialise", "sweep", "trainer"]
 
 _RUN = ("progress", "callback", "log", "log_every")
 _MAKE = ("threads", "memory_limit", "conventions", "config")
 
 
+#: Shapes of what is learned from, by the number of axes.
+_SHAPES = {"labels": {1: "N integers"}, "tokens": {2: "[N, tokens]"}, "images": {4: "[N,3,H,W]"},
+           "latents": {4: "[N,C,h,w]", 5: "[N,2,C,h,w]"}}
+
+
 def _array(name: str, value: Any) -> np.ndarray:
-    """`value` as an array that the library reads: labels int64, states of a type that data files may have."""
+    """`value` as an array that the library reads: integers as int64, states of a type that data files may have."""
     array = np.asarray(value)
-    if name == "labels":
+    if name in ("labels", "tokens"):
         if array.dtype.kind not in "iu":
-            raise TypeError(f"labels must be integers, not {array.dtype}")
-        if array.ndim != 1:
-            raise ShapeError(f"labels: expected N integers, found shape {array.shape}")
+            raise TypeError(f"{name} must be integers, not {array.dtype}")
+    elif array.dtype != np.uint8 and array.dtype.kind != "f":
+        raise TypeError(f"{name} must be floating-point numbers or bytes, not {array.dtype}")
+    if array.ndim not in _SHAPES[name]:
+        raise ShapeError(f"{name}: expected {' or '.join(_SHAPES[name].values())}, found shape {array.shape}")
+    if name == "labels":
         return array.astype(np.int64)
-    if array.dtype != np.uint8 and array.dtype.kind != "f":
-        raise TypeError(f"latents must be floating-point numbers or bytes, not {array.dtype}")
-    if array.ndim not in (4, 5):
-        raise ShapeError(f"latents: expected [N,C,h,w] or [N,2,C,h,w], found shape {array.shape}")
-    return array if array.dtype in (np.uint8, np.float16) else array.astype(np.float32, copy=False)
+    return array if array.dtype == np.float16 or array.dtype.kind in "iu" else array.astype(np.float32, copy=False)
+
+
+def _kind(method: str, value: Any) -> str:
+    """What the first one of a pair is: files of a specialisation hold codes, arrays what their number of axes says."""
+    if method != "specialise":
+        return "latents"
+    return "tokens" if isinstance(value, (str, os.PathLike)) or np.ndim(value) != 4 else "images"
 
 
 @contextmanager
-def _source(data: Any) -> Iterator[dict[str, Any] | None]:
+def _source(method: str, data: Any) -> Iterator[dict[str, Any] | None]:
     """`data` as the settings have it. Files that were written for arrays exist inside the block only: the library keeps them open."""
     if data is None:
         yield None
@@ -66,9 +81,9 @@ def _source(data: Any) -> Iterator[dict[str, Any] | None]:
     else:
         if not isinstance(data, Mapping):
             if not isinstance(data, (list, tuple)) or len(data) != 2:
-                raise TypeError("data must be a path, a pair (latents, labels), or a dict")
-            data = dict(zip(("latents", "labels"), data))
-        arrays = {name: _array(name, data[name]) for name in ("latents", "labels")
+                raise TypeError("data must be a path, a pair (states, labels), or a dict")
+            data = dict(zip((_kind(method, data[0]), "labels"), data))
+        arrays = {name: _array(name, data[name]) for name in _SHAPES
                   if name in data and not isinstance(data[name], (str, os.PathLike))}
         with tempfile.TemporaryDirectory(prefix="diffaccel-") as folder:
             files = {name: Path(folder) / f"{name}.npy" for name in arrays}
@@ -91,10 +106,10 @@ def _split(settings: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def trainer(model: str | os.PathLike[str], method: str, data: Any = None, **settings: Any) -> Trainer:
-    """A trainer that has made no step yet. `method` is "router", "prune" or "finetune"; `threads`, `memory_limit`, `conventions` and `config`
+    """A trainer that has made no step yet. `method` is "router", "prune", "finetune" or "specialise"; `threads`, `memory_limit`, `conventions` and `config`
     are as for `Trainer`, everything else is a setting."""
     options = _split(settings, _MAKE)
-    with _source(data) as source:
+    with _source(method, data) as source:
         return Trainer(model, _settings(method, source, settings), **options)
 
 
@@ -104,7 +119,7 @@ def estimate(model: str | os.PathLike[str], method: str, data: Any = None, **set
     options.pop("memory_limit", None)
     # A state that is there already is no matter for an estimate.
     _split(settings, ("state", "resume", "save_every"))
-    with _source(data) as source:
+    with _source(method, data) as source:
         return Trainer.estimate(model, _settings(method, source, settings), **options)
 
 
@@ -160,6 +175,25 @@ def finetune(
     dtype and averaged of exports.
     """
     return _learn("finetune", model, data, {"steps": steps, "progress": progress, "callback": callback, **settings})
+
+
+def specialise(
+    model: str | os.PathLike[str], data: Any, *, role: str, draft_scales: int, steps: int = 3000, progress: bool = False,
+    callback: Callable[[TrainingEvent], Any] | None = None, **settings: Any,
+) -> Trainer:
+    """Fine-tunes a VAR for its part of collaborative decoding, where a drafter makes the first `draft_scales` scales and a refiner
+    the others; `.export(folder)` writes it.
+
+    role: "drafter" learns the codes of the first scales, which are all it sees; "refiner" learns the distribution of `teacher`, the
+    folder of another VAR, on the other scales. data: (tokens, labels), (images, labels), a safetensors file with such tensors, or a
+    dict; pictures are encoded by the VQ-VAE anew each time.
+    settings: of a refiner alpha (1: share of the divergence, the rest is cross-entropy) and temperature (1); label_smoothing,
+    learning_rate, warmup, weight_decay, clip, average_decay, batch, seed, label_dropout, recompute; vae (folder of the VQ-VAE where
+    neither model nor teacher has one); dtype and averaged of exports; state, save_every, resume; log and log_every as in
+    `Trainer.run`; threads, memory_limit.
+    """
+    return _learn("specialise", model, data, {
+        "role": role, "draft_scales": draft_scales, "steps": steps, "progress": progress, "callback": callback, **settings})
 
 
 def sweep(

@@ -109,7 +109,8 @@ def _request(path: Any, settings: Mapping[str, Any], threads: int, memory_limit:
 
 
 class Trainer(Handle):
-    """Learns an acceleration or weights of one DiT checkpoint. `diffaccel.learn.router`, `prune` and `finetune` make and run one.
+    """Learns an acceleration or weights of one DiT or VAR checkpoint. `diffaccel.learn.router`, `prune`, `finetune` and `specialise` make
+    and run one.
 
     path: as for `Model`. settings: the dict that include/diffaccel.h describes under "learning".
     memory_limit: bytes for weights, gradients, moments, averages and activations; 0 is no limit.
@@ -186,7 +187,8 @@ class Trainer(Handle):
     def evaluate(self, batches: int = 8) -> dict[str, float]:
         """What was learned so far, measured on `batches` batches without chance: the same draws whenever it is asked.
 
-        Router: "error" and "removed". Pruning: "loss" of the decided blocks, "loss_all_blocks". Weights: "loss". Ctrl-C stops it.
+        Router: "error" and "removed". Pruning: "loss" of the decided blocks, "loss_all_blocks". Weights: "loss"; specialised ones "ce" and,
+        of a refiner, "kl" too. Ctrl-C stops it.
         Raises as `run` does, UnsupportedError without data.
         """
         count = _arrays.integer(batches, "batches")

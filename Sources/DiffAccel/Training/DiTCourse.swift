@@ -1,0 +1,108 @@
+import DiffAcceleration
+import DiffCheckpoint
+import DiffModels
+import DiffSampling
+import DiffTensor
+import DiffTraining
+
+/// Trainings of a DiT: routers, which blocks to keep, weights.
+struct DiTCourse: Course {
+    let parameters: Parameters
+    let procedure: any LearningProcedure
+    let otherWeights: Int
+    let loading: Int
+    private let material: CourseMaterial
+    private let configuration: DiTConfiguration
+
+    init(_ material: CourseMaterial) throws(DiffError) {
+        let (opened, settings, resources) = (material.opened, material.settings, material.resources)
+        let checkpoint = opened.checkpoint
+        let c = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
+        let process = try DiTFamily.process(opened)
+        let data = try settings.data.map { (data) throws(DiffError) in try data.latents(classes: c.classRows) }
+        (self.material, configuration) = (material, c)
+
+        /// The network of a checkpoint, for learning when there are parameters.
+        func load(
+            _ source: Checkpoint, _ c: DiTConfiguration, _ parameters: Parameters?, lora: LoRAOptions? = nil
+        ) throws(DiffError) -> DiT {
+            let weights = material.weights(source, parameters, lora: lora)
+            weights.markUsed(prefix: "gumbel_gates.")
+            return try DiT(c, weights)
+        }
+        func required() throws(DiffError) -> LatentSet {
+            guard let data else { throw settings.json.error("data", "training needs data") }
+            return data
+        }
+        switch settings.method {
+        case .router:
+            var defaults = RouterSettings()
+            defaults.guidanceChannels = try DiTFamily.guidanceChannels(opened, c)
+            let own = try RouterSettings(settings.json, default: defaults)
+            parameters = Parameters()
+            procedure = try RouterLearning(load(checkpoint, c, parameters), process, data: data, own, resources)
+            (otherWeights, loading) = (0, 0)
+        case .prune where settings.learnsGates:
+            let own = try PruningSettings(settings.json, depth: c.depth)
+            parameters = Parameters { own.learns($0) }
+            let network = try load(checkpoint, c, parameters, lora: own.lora)
+            procedure = try PruningLearning(network, parameters, process, data: required(), own, resources)
+            (otherWeights, loading) = (0, 0)
+        case .prune:
+            let own = try RankingSettings(settings.json, depth: c.depth)
+            parameters = Parameters()
+            procedure = try BlockRanking(load(checkpoint, c, nil), process, data: data, own, resources)
+            (otherWeights, loading) = (checkpoint.tensors.byteCount, checkpoint.largestBytes)
+        case .finetune:
+            let own = try RecoverySettings(settings.json)
+            parameters = Parameters { $0 != "pos_embed" }
+            let student = try load(checkpoint, c, parameters)
+            var teacher: DiT?
+            var (bytes, most) = (0, 0)
+            if own.distillation != .none {
+                let source = try material.teacher()
+                teacher = try load(
+                    source.checkpoint,
+                    DiTConfiguration(source.architecture, conventions: opened.options.conventions), nil)
+                (bytes, most) = (source.checkpoint.tensors.byteCount, source.checkpoint.largestBytes)
+            }
+            procedure = try RecoveryLearning(
+                student, parameters, teacher: teacher, process, data: required(), own, resources)
+            (otherWeights, loading) = (bytes, most)
+        case .specialise: throw DiffError(.internal, "a DiT has no scales")
+        }
+    }
+
+    func plan() throws(DiffError) -> Plan {
+        switch procedure {
+        case let learning as RouterLearning:
+            var router = try learning.router()
+            if let limit = material.settings.cacheLimit {
+                router = try router.limited(toBytes: limit, of: configuration)
+            }
+            return Plan([LayerCachePlan(.learned(router))])
+        case let learning as PruningLearning: return Plan([try DepthPlan(keep: learning.decision)])
+        case let ranking as BlockRanking: return Plan([try DepthPlan(keep: ranking.decision)])
+        default: throw material.hasNoPlan
+        }
+    }
+
+    func export(to folder: String) throws(DiffError) {
+        let export = DiTExport(material.opened.checkpoint, configuration)
+        switch procedure {
+        case let learning as PruningLearning:
+            try export.prune(
+                to: learning.decision, folder: folder,
+                note: ["by": .string("tinyfusion"), "steps": .integer(learning.done)])
+        case let ranking as BlockRanking:
+            try export.prune(
+                to: ranking.decision, folder: folder, note: ["by": .string(ranking.settings.rule.rawValue)])
+        case let learning as RecoveryLearning:
+            try export.write(
+                material.exported(learning.optimiser), as: material.settings.exportType, folder: folder)
+        default:
+            throw DiffError(
+                .unsupported, "what \"\(material.settings.method.rawValue)\" learns is a plan, no checkpoint")
+        }
+    }
+}
