@@ -3,7 +3,8 @@ import CKernels
 /// The weights of a linear layer, [outputs, inputs], in the order in which a kernel reads them.
 ///
 /// Row-major weights serve everything. Packed ones serve products with matrices only, and save packing them anew in
-/// every call; the results are the same, bit for bit. Immutable.
+/// every call; the results are the same, bit for bit. Quantised ones are packed whole numbers of one byte, each of which counts as
+/// itself times the scale of its output. Immutable.
 public struct WeightMatrix: Sendable {
     /// Length of the results.
     public let outputs: Int
@@ -12,6 +13,8 @@ public struct WeightMatrix: Sendable {
     /// Whether the elements are in the order of the matrix kernels.
     public let isPacked: Bool
     let elements: Tensor
+    /// [outputs] of quantised elements, else nil.
+    let scales: Tensor?
 
     /// Row-major weights of shape [outputs, inputs] in any element type; the inputs may have several axes, as those of a convolution
     /// over patches. Throws `shape` for a vector or when there are no outputs to count inputs by.
@@ -21,12 +24,12 @@ public struct WeightMatrix: Sendable {
             throw DiffError(.shape, "a weight matrix of shape \(shape)")
         }
         (outputs, inputs) = (shape[0], shape.rank == 2 ? shape[1] : shape.count / shape[0])
-        isPacked = false
+        (isPacked, scales) = (false, nil)
         elements = shape.rank == 2 ? tensor : try tensor.reshaped(Shape(outputs, inputs))
     }
 
-    private init(_ outputs: Int, _ inputs: Int, packed elements: Tensor) {
-        (self.outputs, self.inputs, self.elements) = (outputs, inputs, elements)
+    private init(_ outputs: Int, _ inputs: Int, packed elements: Tensor, scales: Tensor? = nil) {
+        (self.outputs, self.inputs, self.elements, self.scales) = (outputs, inputs, elements, scales)
         isPacked = true
     }
 
@@ -40,15 +43,35 @@ public struct WeightMatrix: Sendable {
     /// gains nothing: packed already, or products are left to OpenBLAS. Throws `outOfMemory` or `overBudget`.
     public func packed(budget: MemoryBudget?, pool: WorkerPool? = nil) throws(DiffError) -> WeightMatrix {
         guard !isPacked, Self.packs, elements.shape.count > 0 else { return self }
-        let shape = try Shape(Int(ck_packed_count(Int64(outputs), Int64(inputs))))
-        let isVirtual = unsafe elements.raw == nil
-        let bytes = shape.count &* dtype.size
-        let block = isVirtual ? Storage(virtual: bytes) : try Storage(byteCount: bytes, budget: budget)
-        let packed = try Tensor(block, shape, dtype)
+        let packed = try block(Shape(Int(ck_packed_count(Int64(outputs), Int64(inputs)))), dtype, budget)
         if let from = unsafe elements.raw, let to = unsafe packed.raw {
             unsafe ck_pack_matrix(pool?.pool, dtype.rawValue, from, Int64(outputs), Int64(inputs), to)
         }
         return WeightMatrix(outputs, inputs, packed: packed)
+    }
+
+    /// These weights packed as whole numbers in -127...127 with a scale for each output, the largest magnitude of its weights over
+    /// 127, so that a weight changes by half a scale at most. NaN or infinity among the weights of an output make NaN of it, as they
+    /// would unquantised. Gives itself when there are no elements. Throws `internal` when packed already, `outOfMemory`, `overBudget`.
+    public func quantised(budget: MemoryBudget?, pool: WorkerPool? = nil) throws(DiffError) -> WeightMatrix {
+        guard !isPacked else { throw DiffError(.internal, "packed weights cannot be quantised") }
+        guard elements.shape.count > 0 else { return self }
+        let packed = try block(Shape(Int(ck_packed_count(Int64(outputs), Int64(inputs)))), .int8, budget)
+        let scales = try block(Shape(outputs), .f32, budget)
+        if let from = unsafe elements.raw, let to = unsafe packed.raw {
+            unsafe ck_quantise_matrix(
+                pool?.pool, dtype.rawValue, from, Int64(outputs), Int64(inputs),
+                to.assumingMemoryBound(to: Int8.self), scales.floats)
+        }
+        return WeightMatrix(outputs, inputs, packed: packed, scales: scales)
+    }
+
+    /// An unwritten tensor, without memory when the elements have none.
+    private func block(_ shape: Shape, _ type: DType, _ budget: MemoryBudget?) throws(DiffError) -> Tensor {
+        let isVirtual = unsafe elements.raw == nil
+        let bytes = shape.count &* type.size  // below 2^51 by Shape's bound
+        return try Tensor(
+            isVirtual ? Storage(virtual: bytes) : Storage(byteCount: bytes, budget: budget), shape, type)
     }
 
     /// The weights of the outputs `start ..< start + count`, sharing memory. Throws `internal` when packed.

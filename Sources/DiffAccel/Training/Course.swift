@@ -20,6 +20,9 @@ struct Course {
     init(
         _ path: String, _ model: ModelOptions, _ settings: TrainerSettings, _ resources: LearningResources
     ) throws(DiffError) {
+        guard model.weights != .int8 else {
+            throw DiffError(.unsupported, "\(path): int8 weights are for inference; learning keeps weights in f32")
+        }
         let budget: MemoryBudget = if let given = resources.budget { given } else { try MemoryBudget() }
         let opened = try Model.opened(path, model, budget)
         guard try Families.choose(opened.config, model).name == DiTFamily.name else {
