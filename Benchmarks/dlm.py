@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Diffusion language models: plain decoding and every cache on random weights of LLaDA-8B's sizes, beside torch, OpenVINO and llama.cpp.
+"""Diffusion language models: plain decoding and every cache on random weights of LLaDA-8B's sizes, beside torch and OpenVINO.
 
-The library makes whole generations, in bf16 and in int8 weights; the others make plain passes over the same canvas, for as many rows as
-the library's plain passes want on average, and their seconds count times the number of passes. All have the same weights (in bf16;
-torch in whichever of bf16 and f32 is faster here, OpenVINO in f32) and threads, and take turns. Random weights say nothing about texts;
-they say what a pass costs. A second table has passes of few rows, which are bound by reading the weights: bytes a second of the matrices
-against what a loop reads (native/roofline.c) before and after each.
+The library makes whole generations, in bf16 and in int8 weights. The others make plain passes over the same canvas, for as many rows
+as the library's plain passes want on average; their seconds count times the number of passes. All have the same weights (torch in
+whichever of bf16 and f32 is faster here, OpenVINO in f32) and threads, and take turns. Random weights say nothing about texts; they
+say what a pass costs. A second table has passes of few rows, which are bound by reading the weights: bytes a second of the matrices
+against what a loop reads (native/roofline.c) before each of them.
 
-    python Benchmarks/dlm.py --layers 2 --repeat 3 --threads 2 --json out/dlm.json      17 GB of memory; half an hour
-    python Benchmarks/dlm.py --small                                                    a try, in a minute
+    python Benchmarks/dlm.py --layers 2 --repeat 3 --threads 2 --json out/dlm.json      15 GB of memory; half an hour
+    python Benchmarks/dlm.py --small --prompt 60 --length 32 --block 8 --steps 16       a try, in a minute
 """
 
 import functools
-import importlib.util
+import importlib
 import statistics
 import time
 
@@ -71,18 +71,14 @@ def others(options, folder, sizes, tokens, rows):
     found = {}
     if "torch" in options.only or "openvino" in options.only:
         torch_run = contenders.torch_eager(folder, sizes, options.layers, options.threads, tokens, rows)
-        print("torch, one pass:", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in torch_run.trials.items()), flush=True)
+        trials = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in torch_run.trials.items())
+        print(f"torch, one pass: {trials}", flush=True)
         if "openvino" in options.only:
             wide = torch_run if torch_run.name == "f32" else contenders.torch_eager(
                 folder, sizes, options.layers, options.threads, tokens, rows, ["f32"])
             found["OpenVINO f32, plain"] = contenders.openvino(wide.network, options.threads, tokens, rows)
         if "torch" in options.only:
             found[f"torch {torch_run.name}, plain"] = torch_run
-    if "llama.cpp" in options.only:
-        if importlib.util.find_spec("llama_cpp"):
-            found["llama.cpp bf16, plain"] = contenders.llama_cpp(folder, sizes, options.layers, options.threads, len(tokens))
-        else:
-            print("llama.cpp: llama-cpp-python is not installed, left out")
     return found
 
 
@@ -109,8 +105,10 @@ def side_by_side(options, models, runs, tokens, rows, prompt):
 
 def few_rows(options, models, runs, sizes):
     """Seconds of passes over few rows by (contender, rows), and the rates at which the machine read beside them."""
-    contenders = {f"DiffAccel {TYPES[weights]}": functools.partial(
-        lambda model, tokens, rows: model.forward("logits", tokens=tokens, threads=options.threads), model) for weights, model in models.items()}
+    def forward(model, tokens, rows):
+        return model.forward("logits", tokens=tokens, threads=options.threads)[0][rows]
+
+    contenders = {f"DiffAccel {TYPES[weights]}": functools.partial(forward, model) for weights, model in models.items()}
     contenders.update({name.removesuffix(", plain"): run for name, run in runs.items() if name.startswith("torch")})
     roofline, array = native.Roofline(options.threads), np.zeros(1 << 27, np.float32)
     found, reads = {}, []
@@ -144,7 +142,8 @@ def report(options, sizes, figures, apart):
                      f"{apart[name]:.1e}" if name in apart else ""])
     text = common.table(["", "seconds", "runs", "tokens/s", "rows fed", "ideal", "times as fast as plain bf16", "GFLOP/s",
                          "ms per layer and pass", "difference of logits"], rows)
-    ratios = {f"{name} / {other}": common.paired_ratio([run["seconds"] for run in figures[name]], [run["seconds"] for run in figures[other]])
+    seconds = {name: [run["seconds"] for run in own] for name, own in figures.items()}
+    ratios = {f"{name} / {other}": common.paired_ratio(seconds[name], seconds[other])
               for name in figures if not name.startswith("DiffAccel") for other in figures if other.startswith("DiffAccel")}
     return text + "\n\n" + "\n".join(f"- {name} = **{value:.2f}**" for name, value in ratios.items()), ratios
 
@@ -172,28 +171,27 @@ def main():
     parser.add_argument("--block", type=int, default=32)
     parser.add_argument("--steps", type=int, default=64)
     parser.add_argument("--passes", type=int, default=2, help="of each other contender in a round")
-    parser.add_argument("--only", nargs="*", choices=["torch", "openvino", "llama.cpp"], default=["torch", "openvino", "llama.cpp"],
+    parser.add_argument("--only", nargs="*", choices=["torch", "openvino"], default=["torch", "openvino"],
                         help="other contenders (none: the library alone)")
     options = parser.parse_args()
     sizes = language_model.SMALL if options.small else language_model.SIZES
     name = f"llada-{'small' if options.small else '8b'}-{options.layers}"
     folder = language_model.write(common.CACHE / name, sizes, options.layers)
-    modules = [importlib.import_module(module) for module, wish in (("torch", "torch"), ("openvino", "openvino"), ("llama_cpp", "llama.cpp"))
-               if wish in options.only and importlib.util.find_spec(module)]
-    facts = common.machine(np, *modules)
+    facts = common.machine(np, *map(importlib.import_module, options.only))
     models = {}
     for weights in TYPES:
         began = time.time()
         models[weights] = diffaccel.Model(folder, weights=weights)
-        print(f"{name}, {TYPES[weights]}: opened in {time.time() - began:.1f} s, {models[weights].description['bytes'] / 1e9:.2f} GB")
+        size = models[weights].description["bytes"] / 1e9
+        print(f"{name}, {TYPES[weights]}: opened in {time.time() - began:.1f} s, {size:.2f} GB", flush=True)
     prompt = np.random.default_rng(1).integers(0, sizes["vocab_size"] - 200, options.prompt)
     first = generation(models["stored"], "plain", prompt, options)
     tokens = np.concatenate([prompt, np.full(options.length, sizes["embedding_size"] - 128)])
     rows = options.prompt + np.arange(max(1, round(first["head"] / options.steps)))
     runs = others(options, folder, sizes, tokens, rows)
     apart = differences(models["stored"], runs, tokens, rows)
-    apart[ours_name("int8", "plain")] = differences(models["stored"], {"int8": lambda t, r: models["int8"].forward("logits", tokens=t)[0][r]},
-                                                    tokens, rows)["int8"]
+    int8 = {ours_name("int8", "plain"): lambda tokens, rows: models["int8"].forward("logits", tokens=tokens)[0][rows]}
+    apart.update(differences(models["stored"], int8, tokens, rows))
     figures = side_by_side(options, models, runs, tokens, rows, prompt)
     text, ratios = report(options, sizes, figures, apart)
     found, reads = few_rows(options, models, runs, sizes)

@@ -1,7 +1,7 @@
 """A LLaDA of any size with random bf16 weights: the checkpoint, and the same network in torch.
 
-The torch network does what the library does in a plain pass: keys and values of all places in every block, everything else of the last
-block and the head for the wanted rows only, which changes no result. Without that a model of few layers would flatter the library.
+The torch network does what the library does in a plain pass: keys and values of all places in every block, everything else of the
+last block and the head for the wanted rows only, which changes no result. Otherwise a model of few layers would flatter the library.
 """
 
 import json

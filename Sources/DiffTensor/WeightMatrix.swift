@@ -13,8 +13,6 @@ public struct WeightMatrix: Sendable {
     /// Whether the elements are in the order of the matrix kernels.
     public let isPacked: Bool
     let elements: Tensor
-    /// [outputs] of quantised elements, else nil.
-    let scales: Tensor?
 
     /// Row-major weights of shape [outputs, inputs] in any element type; the inputs may have several axes, as those of a convolution
     /// over patches. Throws `shape` for a vector or when there are no outputs to count inputs by.
@@ -24,12 +22,12 @@ public struct WeightMatrix: Sendable {
             throw DiffError(.shape, "a weight matrix of shape \(shape)")
         }
         (outputs, inputs) = (shape[0], shape.rank == 2 ? shape[1] : shape.count / shape[0])
-        (isPacked, scales) = (false, nil)
+        isPacked = false
         elements = shape.rank == 2 ? tensor : try tensor.reshaped(Shape(outputs, inputs))
     }
 
-    private init(_ outputs: Int, _ inputs: Int, packed elements: Tensor, scales: Tensor? = nil) {
-        (self.outputs, self.inputs, self.elements, self.scales) = (outputs, inputs, elements, scales)
+    private init(_ outputs: Int, _ inputs: Int, packed elements: Tensor) {
+        (self.outputs, self.inputs, self.elements) = (outputs, inputs, elements)
         isPacked = true
     }
 
@@ -39,11 +37,17 @@ public struct WeightMatrix: Sendable {
     /// The element type.
     public var dtype: DType { elements.dtype }
 
+    /// [outputs] of quantised elements, behind them in their block, whose strips fill whole lines; else nil, as in a dry run.
+    var scales: UnsafeMutablePointer<Float>? {
+        guard dtype == .int8, let first = unsafe elements.raw else { return nil }
+        return unsafe (first + elements.shape.count).assumingMemoryBound(to: Float.self)
+    }
+
     /// These weights packed into a block of their own, charged to `budget`, on the threads of `pool`. Gives itself where packing
     /// gains nothing: packed already, or products are left to OpenBLAS. Throws `outOfMemory` or `overBudget`.
     public func packed(budget: MemoryBudget?, pool: WorkerPool? = nil) throws(DiffError) -> WeightMatrix {
         guard !isPacked, Self.packs, elements.shape.count > 0 else { return self }
-        let packed = try block(Shape(Int(ck_packed_count(Int64(outputs), Int64(inputs)))), dtype, budget)
+        let packed = try packedElements(dtype, budget)
         if let from = unsafe elements.raw, let to = unsafe packed.raw {
             unsafe ck_pack_matrix(pool?.pool, dtype.rawValue, from, Int64(outputs), Int64(inputs), to)
         }
@@ -56,20 +60,21 @@ public struct WeightMatrix: Sendable {
     public func quantised(budget: MemoryBudget?, pool: WorkerPool? = nil) throws(DiffError) -> WeightMatrix {
         guard !isPacked else { throw DiffError(.internal, "packed weights cannot be quantised") }
         guard elements.shape.count > 0 else { return self }
-        let packed = try block(Shape(Int(ck_packed_count(Int64(outputs), Int64(inputs)))), .int8, budget)
-        let scales = try block(Shape(outputs), .f32, budget)
-        if let from = unsafe elements.raw, let to = unsafe packed.raw {
+        let made = WeightMatrix(outputs, inputs, packed: try packedElements(.int8, budget))
+        if let from = unsafe elements.raw, let to = unsafe made.elements.raw {
             unsafe ck_quantise_matrix(
                 pool?.pool, dtype.rawValue, from, Int64(outputs), Int64(inputs),
-                to.assumingMemoryBound(to: Int8.self), scales.floats)
+                to.assumingMemoryBound(to: Int8.self), made.scales)
         }
-        return WeightMatrix(outputs, inputs, packed: packed, scales: scales)
+        return made
     }
 
-    /// An unwritten tensor, without memory when the elements have none.
-    private func block(_ shape: Shape, _ type: DType, _ budget: MemoryBudget?) throws(DiffError) -> Tensor {
+    /// Room for these weights packed as `type`, with that for scales; without memory when the elements have none.
+    private func packedElements(_ type: DType, _ budget: MemoryBudget?) throws(DiffError) -> Tensor {
+        let shape = try Shape(Int(ck_packed_count(Int64(outputs), Int64(inputs))))
         let isVirtual = unsafe elements.raw == nil
-        let bytes = shape.count &* type.size  // below 2^51 by Shape's bound
+        // Below 2^52 by Shape's bound.
+        let bytes = shape.count &* type.size &+ (type == .int8 ? outputs &* DType.f32.size : 0)
         return try Tensor(
             isVirtual ? Storage(virtual: bytes) : Storage(byteCount: bytes, budget: budget), shape, type)
     }

@@ -39,6 +39,26 @@ import Testing
         }
     }
 
+    /// An int8 model is the model of the rounded weights, computed in f32; only the order of scaling and adding differs.
+    @Test func logitsAreThoseOfRoundedWeights() throws {
+        let tiny = TinyLanguageModel()
+        var tensors = try tiny.tensors()
+        for (name, tensor) in tensors where tensor.shape.rank == 2 && !name.contains("wte") {
+            let (values, width) = (tensor.array, tensor.shape[1])
+            let rounded = values.indices.map { index in
+                let start = index / width * width
+                let scale = (values[start..<start + width].map(abs).max() ?? 0) / 127
+                return (values[index] / scale).rounded(.toNearestOrEven) * scale
+            }
+            tensors[name] = try Tensor(rounded, tensor.shape)
+        }
+        try directory.write(tiny.config, as: "rounded/config.json")
+        try directory.write(tensors, as: "rounded/model.safetensors")
+        let tokens = Array(0...60)
+        let int8 = try logits(Model(language(false), options(.int8)), tokens)
+        #expect(try Difference(int8, logits(Model("\(directory.path)/rounded"), tokens)).relative < 2e-5)
+    }
+
     @Test(arguments: [false, true])
     func aBatchIsItsPrompts(_ isDream: Bool) throws {
         let model = try Model(language(isDream), options(.int8))

@@ -56,12 +56,11 @@ extension Run {
         guard isLive else { return out }
         let wide = tokens.each.map { Int64($0) }
         let (type, elements, width) = (table.dtype.rawValue, table.elements, Int64(table.inputs))
-        let scales = table.scales
         unsafe wide.withUnsafeBufferPointer { wide in
             guard let first = wide.baseAddress else { return }
             if table.isPacked {
                 unsafe ck_packed_rows(
-                    type, elements.raw, scales?.floats, Int64(table.outputs), width, first, out.floats,
+                    type, elements.raw, table.scales, Int64(table.outputs), width, first, out.floats,
                     Int64(wide.count))
             } else {
                 unsafe ck_embedding(elements.raw, type, first, out.floats, Int64(wide.count), width)
