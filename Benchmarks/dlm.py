@@ -1,23 +1,29 @@
 #!/usr/bin/env python3
-"""Diffusion language models: plain decoding and every cache on random weights of LLaDA-8B's sizes, with as many layers as fit.
+"""Diffusion language models: plain decoding and every cache on random weights of LLaDA-8B's sizes, beside torch and OpenVINO.
 
-Per contender: seconds, rows fed, the ideal speed-up (ratio of operations of all passes, as the library counts them) and the measured
-one. Random weights say nothing about texts; they say what a pass costs.
+The library makes whole generations, in bf16 and in int8 weights. The others make plain passes over the same canvas, for as many rows
+as the library's plain passes want on average; their seconds count times the number of passes. All have the same weights (torch in
+whichever of bf16 and f32 is faster here, OpenVINO in f32) and threads, and take turns. Random weights say nothing about texts; they
+say what a pass costs. A second table has passes of few rows, which are bound by reading the weights: bytes a second of the matrices
+against what a loop reads (native/roofline.c) before each of them.
+
+    python Benchmarks/dlm.py --layers 2 --repeat 3 --threads 2 --json out/dlm.json      15 GB of memory; half an hour
+    python Benchmarks/dlm.py --small --prompt 60 --length 32 --block 8 --steps 16       a try, in a minute
 """
 
-import json
+import functools
+import importlib
 import statistics
-import struct
 import time
 
 import numpy as np
 
 import common
+import language_model
+import native
 
 import diffaccel  # noqa: E402 - found through common
 
-SIZES = dict(d_model=4096, n_heads=32, n_kv_heads=32, mlp_hidden_size=12288, vocab_size=126464, embedding_size=126464)
-SMALL = dict(d_model=512, n_heads=8, n_kv_heads=8, mlp_hidden_size=1536, vocab_size=8192, embedding_size=8192)
 PLANS = {
     "plain": None,
     "decode, refresh 8": {"variant": "decode", "refresh": 8},
@@ -25,84 +31,177 @@ PLANS = {
     "prefix": {"variant": "prefix"},
     "dual": {"variant": "dual"},
 }
+TYPES = {"stored": "bf16", "int8": "int8"}
+#: Which plans run with which weights.
+OURS = [("stored", plan) for plan in PLANS] + [("int8", "plain"), ("int8", "dual")]
+FEW = (1, 8, 24)
 
 
-def write(folder, sizes, layers, seed=0):
-    """A LLaDA of random bf16 weights, written once."""
-    if (folder / "config.json").exists():
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    d, kv = sizes["d_model"], sizes["n_kv_heads"] * sizes["d_model"] // sizes["n_heads"]
-    mlp, vocabulary = sizes["mlp_hidden_size"], sizes["embedding_size"]
-    shapes = {"model.transformer.wte.weight": (vocabulary, d), "model.transformer.ln_f.weight": (d,),
-              "model.transformer.ff_out.weight": (vocabulary, d)}
-    for i in range(layers):
-        p = f"model.transformer.blocks.{i}."
-        for name, shape in (("attn_norm", (d,)), ("ff_norm", (d,)), ("q_proj", (d, d)), ("k_proj", (kv, d)), ("v_proj", (kv, d)),
-                            ("attn_out", (d, d)), ("ff_proj", (mlp, d)), ("up_proj", (mlp, d)), ("ff_out", (d, mlp))):
-            shapes[f"{p}{name}.weight"] = shape
-    header, at = {}, 0
-    for name, shape in shapes.items():
-        size = 2 * int(np.prod(shape))
-        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [at, at + size]}
-        at += size
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    rng = np.random.default_rng(seed)
-    with open(folder / "model.safetensors", "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for name, shape in shapes.items():
-            scale = 1.0 / np.sqrt(shape[-1]) if len(shape) > 1 else 0.1
-            for start in range(0, int(np.prod(shape)), 1 << 24):
-                count = min(1 << 24, int(np.prod(shape)) - start)
-                values = rng.standard_normal(count, np.float32) * scale + (len(shape) == 1)
-                file.write((values.view(np.uint32) >> 16).astype("<u2").tobytes())
-    config = dict(sizes, model_type="llada", n_layers=layers, rope_theta=500000.0, rms_norm_eps=1e-5, weight_tying=False,
-                  mask_token_id=vocabulary - 128, max_sequence_length=4096)
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
+def ours_name(weights, plan):
+    return f"DiffAccel {TYPES[weights]}, {plan}"
+
+
+def generation(model, plan, prompt, options):
+    """Runs a generation; gives what the report needs of its statistics."""
+    entry = PLANS[plan]
+    session = model.session(plan=diffaccel.Plan(dkv=entry) if entry else None, threads=options.threads)
+    result = session.generate(prompt, order="random" if plan.startswith("greedy") else "low_confidence", length=options.length,
+                              steps=options.steps, block_length=options.block)
+    stats = result.stats
+    session.close()
+    return {"seconds": stats["seconds"], "flops": stats["totals"]["flops"], "memory": stats["memory"],
+            "fed": sum(step["fed"] for step in stats["steps"]), "head": sum(step["head"] for step in stats["steps"])}
+
+
+def passes(run, tokens, rows, count):
+    """Seconds of one plain pass of another contender, the choice of tokens and their confidences included."""
+    import torch
+
+    began = time.perf_counter()
+    for _ in range(count):
+        logits = torch.from_numpy(run(tokens, rows))
+        torch.softmax(logits, -1).max(-1)
+    return (time.perf_counter() - began) / count
+
+
+def others(options, folder, sizes, tokens, rows):
+    """The other contenders by name."""
+    import language_contenders as contenders
+
+    found = {}
+    if "torch" in options.only or "openvino" in options.only:
+        torch_run = contenders.torch_eager(folder, sizes, options.layers, options.threads, tokens, rows)
+        trials = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in torch_run.trials.items())
+        print(f"torch, one pass: {trials}", flush=True)
+        if "openvino" in options.only:
+            wide = torch_run if torch_run.name == "f32" else contenders.torch_eager(
+                folder, sizes, options.layers, options.threads, tokens, rows, ["f32"])
+            found["OpenVINO f32, plain"] = contenders.openvino(wide.network, options.threads, tokens, rows)
+        if "torch" in options.only:
+            found[f"torch {torch_run.name}, plain"] = torch_run
+    return found
+
+
+def differences(model, runs, tokens, rows):
+    """Of each contender's logits from the library's, relative to the largest."""
+    wanted = model.forward("logits", tokens=tokens)[0][rows]
+    return {name: float(np.abs(run(tokens, rows) - wanted).max() / np.abs(wanted).max()) for name, run in runs.items()}
+
+
+def side_by_side(options, models, runs, tokens, rows, prompt):
+    """Figures of all contenders by name, one list entry a round."""
+    names = {ours_name(*key): key for key in OURS if key[0] in models}
+    figures = {name: [] for name in [*names, *runs]}
+    for turn in range(options.repeat):
+        for name in (list(figures) if turn % 2 == 0 else list(reversed(figures))):
+            if name in names:
+                weights, plan = names[name]
+                figures[name].append(generation(models[weights], plan, prompt, options))
+            else:
+                seconds = passes(runs[name], tokens, rows, options.passes)
+                figures[name].append({"seconds": seconds * options.steps})
+    return figures
+
+
+def few_rows(options, models, runs, sizes):
+    """Seconds of passes over few rows by (contender, rows), and the rates at which the machine read beside them."""
+    def forward(model, tokens, rows):
+        return model.forward("logits", tokens=tokens, threads=options.threads)[0][rows]
+
+    contenders = {f"DiffAccel {TYPES[weights]}": functools.partial(forward, model) for weights, model in models.items()}
+    contenders.update({name.removesuffix(", plain"): run for name, run in runs.items() if name.startswith("torch")})
+    roofline, array = native.Roofline(options.threads), np.zeros(1 << 27, np.float32)
+    found, reads = {}, []
+    for _ in range(max(5, options.repeat)):
+        for count in FEW:
+            tokens, rows = np.arange(1, count + 1), np.arange(count)
+            for name, run in contenders.items():
+                reads.append(roofline.read(array))
+                began = time.perf_counter()
+                run(tokens, rows)
+                found.setdefault((name, count), []).append(time.perf_counter() - began)
+    return found, reads
+
+
+def report(options, sizes, figures, apart):
+    """The first table, and the ratios below it."""
+    plain = figures[ours_name("stored", "plain")]
+    block, head = language_model.matrix_elements(sizes)
+    canvas = options.prompt + options.length
+    layer = 2.0 * block * canvas + 4.0 * canvas * canvas * sizes["d_model"]  # operations of a whole block in a plain pass
+    rows = []
+    for name, own in figures.items():
+        seconds = statistics.median(run["seconds"] for run in own)
+        ratio = common.paired_ratio([run["seconds"] for run in plain], [run["seconds"] for run in own])
+        flops = own[0].get("flops", plain[0]["flops"])
+        ideal = plain[0]["flops"] / flops
+        whole = name.endswith("plain")
+        rows.append([name, f"{seconds:.2f}", common.spread([run["seconds"] for run in own]), f"{options.length / seconds:.2f}",
+                     own[0].get("fed", plain[0]["fed"]), f"{ideal:.2f}", f"{ratio:.2f}", f"{flops / seconds / 1e9:.0f}",
+                     f"{1e3 * layer * seconds / flops:.1f}" if whole else "",
+                     f"{apart[name]:.1e}" if name in apart else ""])
+    text = common.table(["", "seconds", "runs", "tokens/s", "rows fed", "ideal", "times as fast as plain bf16", "GFLOP/s",
+                         "ms per layer and pass", "difference of logits"], rows)
+    seconds = {name: [run["seconds"] for run in own] for name, own in figures.items()}
+    ratios = {f"{name} / {other}": common.paired_ratio(seconds[name], seconds[other])
+              for name in figures if not name.startswith("DiffAccel") for other in figures if other.startswith("DiffAccel")}
+    return text + "\n\n" + "\n".join(f"- {name} = **{value:.2f}**" for name, value in ratios.items()), ratios
+
+
+def few_report(found, reads, sizes, options):
+    block, head = language_model.matrix_elements(sizes)
+    elements, read = block * options.layers + head, statistics.median(reads)
+    rows = []
+    for (name, count), seconds in found.items():
+        size = 1 if "int8" in name else 2 if "bf16" in name else 4
+        rate = elements * size / statistics.median(seconds)
+        rows.append([name, count, f"{1e3 * statistics.median(seconds):.2f}", common.spread([1e3 * s for s in seconds]),
+                     f"{rate / 1e9:.1f}", f"{100 * rate / read:.0f} %"])
+    return (f"Passes of few rows, all of them through the head. The loop read {common.spread([r / 1e9 for r in reads])} GB/s, "
+            f"median {read / 1e9:.1f}.\n\n"
+            + common.table(["", "rows", "ms", "runs", "GB/s of matrices", "of what the loop reads"], rows))
 
 
 def main():
     parser = common.arguments(__doc__.splitlines()[0], size=None, repeat=3)
-    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--small", action="store_true", help="sizes that run in seconds")
     parser.add_argument("--prompt", type=int, default=500)
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--block", type=int, default=32)
     parser.add_argument("--steps", type=int, default=64)
+    parser.add_argument("--passes", type=int, default=2, help="of each other contender in a round")
+    parser.add_argument("--only", nargs="*", choices=["torch", "openvino"], default=["torch", "openvino"],
+                        help="other contenders (none: the library alone)")
     options = parser.parse_args()
-    sizes = SMALL if options.small else SIZES
+    sizes = language_model.SMALL if options.small else language_model.SIZES
     name = f"llada-{'small' if options.small else '8b'}-{options.layers}"
-    began = time.time()
-    model = diffaccel.Model(write(common.CACHE / name, sizes, options.layers))
-    print(f"{name}: opened in {time.time() - began:.1f} s, {model.description['bytes'] / 1e9:.2f} GB in memory")
+    folder = language_model.write(common.CACHE / name, sizes, options.layers)
+    facts = common.machine(np, *map(importlib.import_module, options.only))
+    models = {}
+    for weights in TYPES:
+        began = time.time()
+        models[weights] = diffaccel.Model(folder, weights=weights)
+        size = models[weights].description["bytes"] / 1e9
+        print(f"{name}, {TYPES[weights]}: opened in {time.time() - began:.1f} s, {size:.2f} GB", flush=True)
     prompt = np.random.default_rng(1).integers(0, sizes["vocab_size"] - 200, options.prompt)
-    request = dict(length=options.length, steps=options.steps, block_length=options.block)
-    runs = {plan: [] for plan in PLANS}
-    for turn in range(options.repeat):
-        for plan in (list(PLANS) if turn % 2 == 0 else list(reversed(PLANS))):
-            entry = PLANS[plan]
-            session = model.session(plan=diffaccel.Plan(dkv=entry) if entry else None, threads=options.threads)
-            order = "random" if plan.startswith("greedy") else "low_confidence"
-            result = session.generate(prompt, order=order, **request)
-            stats = result.stats
-            runs[plan].append({"seconds": stats["seconds"], "flops": stats["totals"]["flops"],
-                               "fed": sum(step["fed"] for step in stats["steps"]), "memory": stats["memory"]})
-            session.close()
-    plain = runs["plain"]
-    print(f"\nprompt {options.prompt}, generates {options.length} in {options.steps} passes, blocks of {options.block}, "
-          f"{options.threads} threads, {common.cpu()}\n")
-    print("| plan | seconds | tokens/s | rows fed | ideal | measured | of ideal | GFLOP/s |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for plan, own in runs.items():
-        seconds = statistics.median(run["seconds"] for run in own)
-        ideal = plain[0]["flops"] / own[0]["flops"]
-        measured = statistics.median(a["seconds"] / b["seconds"] for a, b in zip(plain, own))
-        print(f"| {plan} | {seconds:.2f} | {options.length / seconds:.2f} | {own[0]['fed']} | {ideal:.2f}x | {measured:.2f}x | "
-              f"{100 * measured / ideal:.0f} % | {own[0]['flops'] / seconds / 1e9:.0f} |")
-    if options.json:
-        options.json.write_text(json.dumps({"options": {k: str(v) for k, v in vars(options).items()}, "runs": runs}, indent=1))
+    first = generation(models["stored"], "plain", prompt, options)
+    tokens = np.concatenate([prompt, np.full(options.length, sizes["embedding_size"] - 128)])
+    rows = options.prompt + np.arange(max(1, round(first["head"] / options.steps)))
+    runs = others(options, folder, sizes, tokens, rows)
+    apart = differences(models["stored"], runs, tokens, rows)
+    int8 = {ours_name("int8", "plain"): lambda tokens, rows: models["int8"].forward("logits", tokens=tokens)[0][rows]}
+    apart.update(differences(models["stored"], int8, tokens, rows))
+    figures = side_by_side(options, models, runs, tokens, rows, prompt)
+    text, ratios = report(options, sizes, figures, apart)
+    found, reads = few_rows(options, models, runs, sizes)
+    introduction = (f"Prompt of {options.prompt}, {options.length} tokens in {options.steps} passes, blocks of {options.block}, "
+                    f"{options.layers} layers, {options.threads} threads; {len(rows)} rows of a pass of the others are wanted.\n\n")
+    common.finish(f"A diffusion language model of LLaDA's {'layout' if options.small else 'sizes'}", facts,
+                  introduction + text + "\n\n" + few_report(found, reads, sizes, options),
+                  {"runs": figures, "ratios": ratios, "differences": apart, "read": reads,
+                   "few": [{"contender": name, "rows": count, "seconds": seconds} for (name, count), seconds in found.items()]},
+                  options.json)
 
 
 if __name__ == "__main__":

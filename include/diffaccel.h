@@ -139,7 +139,7 @@ typedef struct da_tensor {
 /* Options of da_model_open. Strings may be null and are copied. */
 typedef struct da_model_options {
     uint32_t struct_size;
-    int32_t widen;              /* 1: keep weights as f32 in memory; 0 (default): in the file's element type */
+    int32_t widen;              /* 1: the same as weights "f32"; 0 (default) */
     const char *family;         /* "dit", "var", "autoencoder_kl", "vqvae"; null: the config decides */
     const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
     const char *conventions;    /* DiT: "official" (default) or "diffusers" (time frequencies over 127, norm_eps) */
@@ -147,6 +147,9 @@ typedef struct da_model_options {
     uint64_t memory_limit;      /* bytes for the weights, the largest twice while it is put in order; 0: none */
     int32_t follow_links;       /* 1: symbolic links inside the folder are followed, as download caches have them; 0: refused */
     int32_t reserved;           /* zero */
+    const char *weights;        /* what weights are in memory: "stored" (default: the file's element type), "f32", or "int8": matrices of
+                                   linear layers over tokens (heads too) as whole numbers in -127...127 with an f32 scale for each
+                                   output, the largest magnitude / 127; all else as stored. Not for learning: DA_UNSUPPORTED */
 } da_model_options;
 
 /* Fills *options with defaults. DA_INVALID_ARGUMENT when options is null or `size` is no size of this struct. */
@@ -159,7 +162,7 @@ int32_t da_model_options_init(da_model_options *options, uint32_t size);
  * shape. */
 int32_t da_model_open(const char *path, const da_model_options *options, da_model *model);
 
-/* JSON about the model: {"family", "parameters", "bytes", "input", "config", "sites", "labels", "decoder", "flops"}. */
+/* JSON about the model: {"family", "parameters", "bytes", "weights", "input", "config", "sites", "labels", "decoder", "flops"}. */
 int32_t da_model_describe(da_model model, char *buf, size_t capacity, size_t *needed);
 
 /* Releases the handle; sessions of the model go on. */

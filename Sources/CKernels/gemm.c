@@ -51,6 +51,7 @@ void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *g) {
                 .k = deep,
                 .accumulate = p > 0 || g->accumulate,
                 .act = last ? g->act : CK_ACT_NONE,
+                .scale = last && g->scale ? g->scale + j : NULL,
                 .bias = last && g->bias ? g->bias + j : NULL,
             };
             kernels->gemm_panel(&panel);
@@ -84,6 +85,7 @@ void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *g) {
                 .k = deep,
                 .accumulate = p > 0 || g->accumulate,
                 .act = last ? g->act : CK_ACT_NONE,
+                .scale = last && g->scale ? g->scale + j : NULL,
                 .bias = last && g->bias ? g->bias + j : NULL,
             };
             kernels->gemm_block(&block);

@@ -12,7 +12,7 @@
 /* Columns of one packed strip, on every instruction set. A macro, as the preprocessor asks for it. */
 #define CK_STRIP 16
 
-/* c[m,n] = act((accumulate ? c : 0) + a[m,k] * packed + bias) */
+/* c[m,n] = act(((accumulate ? c : 0) + a[m,k] * packed) * scale + bias) */
 typedef struct {
     const float *a;
     int64_t lda;
@@ -21,7 +21,7 @@ typedef struct {
     int64_t ldc;
     int64_t m, n, k;
     int32_t accumulate, act;
-    const float *bias; /* or null */
+    const float *scale, *bias; /* or null */
 } ck_panel_args;
 
 /* What the rows of a layer norm add to the gradients of its vectors. */
@@ -46,6 +46,10 @@ typedef struct ck_kernels {
     /* Packed strips: strip s holds columns [s*CK_STRIP, (s+1)*CK_STRIP) of a k x n matrix, k rows of CK_STRIP floats. */
     void (*pack_rows)(int32_t dtype, const void *b, int64_t ldb, int64_t n, int64_t k, float *packed); /* b is [n,k] */
     void (*pack_cols)(const float *b, int64_t ldb, int64_t n, int64_t k, float *packed);               /* b is [k,n] */
+    /* Of k lines of one strip: the bits of each column's largest magnitude, no less than what is there; whole numbers,
+     * line/divisor. */
+    void (*strip_largest)(const float *lines, int64_t k, int32_t *largest);
+    void (*strip_quantised)(const float *lines, int64_t k, const float *divisors, int8_t *to);
     void (*gemm_panel)(const ck_panel_args *args);
     /* The same with `a` packed in groups of gemm_rows rows, one line of gemm_rows values per k. */
     void (*gemm_block)(const ck_panel_args *args);
@@ -119,7 +123,7 @@ enum {
     CK_B_PACKED, /* by ck_pack_matrix in `dtype`; `b` is its beginning, `ldb` its n, `first` the first column wanted */
 };
 
-/* c[m,n] = act(a[m,k] b + bias). Columns are taken in panels of at most `panel`, a multiple of CK_STRIP; `pack` holds
+/* c[m,n] = act(a[m,k] b scale + bias). Columns are taken in panels of at most `panel`, a multiple of CK_STRIP; `pack` holds
  * one, ck_gemm_pack_floats(panel, k), and is not needed for packed f32. `first` is a multiple of CK_STRIP. */
 typedef struct ck_gemm_args {
     const float *a;
@@ -130,9 +134,9 @@ typedef struct ck_gemm_args {
     float *c;
     int64_t ldc;
     int64_t m, n, k, panel;
-    const float *bias;
+    const float *scale, *bias; /* of the columns, or null; the scale for CK_I8 */
     int32_t act;
-    int32_t accumulate; /* add to what c holds */
+    int32_t accumulate; /* add to what c holds; not with a scale */
     int32_t a_columns;  /* ck_gemm_block only: a is [k,m] */
     float *pack;
 } ck_gemm_args;
@@ -151,7 +155,7 @@ static inline int64_t ck_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t ck_max(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t ck_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static inline int64_t ck_round_up(int64_t a, int64_t b) { return ck_ceil_div(a, b) * b; }
-static inline int64_t ck_type_size(int32_t dtype) { return dtype == CK_F32 ? 4 : 2; }
+static inline int64_t ck_type_size(int32_t dtype) { return dtype == CK_F32 ? 4 : dtype == CK_I8 ? 1 : 2; }
 static inline const void *ck_at(const void *base, int32_t dtype, int64_t element) {
     return (const char *)base + element * ck_type_size(dtype);
 }

@@ -48,7 +48,8 @@ void ck_gather_rows(const float *x, const int64_t *index, float *out, int64_t n,
     for (int64_t i = 0; i < n; i++) memcpy(out + i * width, x + index[i] * width, (size_t)width * sizeof *out);
 }
 
-void ck_packed_rows(int32_t dtype, const void *packed, int64_t n, int64_t k, const int64_t *index, float *out, int64_t count) {
+void ck_packed_rows(int32_t dtype, const void *packed, const float *scales, int64_t n, int64_t k, const int64_t *index,
+                    float *out, int64_t count) {
     const ck_kernels *kernels = ck_active();
     int64_t depth = ck_gemm_depth(k), padded = ck_round_up(n, CK_STRIP);
     for (int64_t i = 0; i < count; i++) {
@@ -58,5 +59,6 @@ void ck_packed_rows(int32_t dtype, const void *packed, int64_t n, int64_t k, con
             for (int64_t q = 0; q < deep; q++)
                 kernels->to_f32(dtype, ck_at(packed, dtype, at + q * CK_STRIP), out + i * k + p + q, 1);
         }
+        if (scales) kernels->scale_row(out + i * k, k, scales[index[i]]);
     }
 }

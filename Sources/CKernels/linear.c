@@ -51,6 +51,7 @@ static void panel_task(void *context, int64_t index, int32_t thread) {
         .n = ck_min(p->panel, a->n - column),
         .k = a->k,
         .panel = p->panel,
+        .scale = a->scales ? a->scales + column : NULL,
         .bias = a->bias ? a->bias + column : NULL,
         .act = a->act,
         .pack = (float *)a->scratch + (size_t)thread * p->scratch_floats,

@@ -11,6 +11,7 @@ public final class Model: Sendable {
     let family: any ModelFamily
     private let budget: MemoryBudget
     private let parameters: Int
+    private let weights: WeightType
 
     /// Opens the checkpoint at `path`: a folder with `config.json` and safetensors, or one safetensors file with a config in
     /// the options.
@@ -26,7 +27,7 @@ public final class Model: Sendable {
         familyName = type.name
         let tensors = opened.checkpoint.tensors
         parameters = tensors.names.each.reduce(0) { Checked.sum($0, tensors.info($1)?.shape.count ?? 0) }
-        (self.path, self.budget) = (path, budget)
+        (self.path, self.budget, weights) = (path, budget, options.weights)
         Log.write(.info, "opened \(path): \(type.name), \(budget.used) bytes in \(Machine.seconds - began) s")
     }
 
@@ -60,6 +61,7 @@ public final class Model: Sendable {
         members["family"] = .string(familyName)
         members["parameters"] = .integer(parameters)
         members["bytes"] = .integer(bytes)
+        members["weights"] = .string(weights.rawValue)
         members["blocks"] = .integer(layout.blockCount)
         members["sites"] = .array(layout.sites(.attention, .mlp).map { .string(layout.info($0).name) })
         if let sampling = family.sampling, let flops = try? sampling.flopsPerCall() {

@@ -11,11 +11,11 @@ public struct ModelOptions: Sendable {
     public var conventions: DiTConventions = .official
     /// Folder of the autoencoder that turns latents into pixels; nil: the checkpoint's `vae` folder, if it has one.
     public var decoder: String?
-    /// Keep weights as f32 in memory instead of the file's element type.
-    public var widen = false
+    /// What weights are kept as in memory.
+    public var weights = WeightType.stored
     /// Follow symbolic links inside the checkpoint's folder, as download caches have them.
     public var followLinks = false
-    /// Bytes the weights may take, the largest of them counted twice: it is packed while its file's form is still there.
+    /// Bytes the weights may take, and the largest of them once more as the file has it: it is packed while that is still there.
     /// 0: no limit.
     public var memoryLimit = 0
 

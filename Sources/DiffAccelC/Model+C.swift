@@ -22,7 +22,7 @@ public func da_model_open(
 func modelOptions(_ pointer: UnsafePointer<da_model_options>?) throws(DiffError) -> ModelOptions {
     let raw = try unsafe decode(pointer, or: da_model_options())
     var options = ModelOptions()
-    unsafe options.widen = try flag(raw.widen, "widen")
+    unsafe options.weights = try weightType(raw.weights, widen: flag(raw.widen, "widen"))
     unsafe options.followLinks = try flag(raw.follow_links, "follow_links")
     unsafe options.family = try text(raw.family, "family")
     unsafe options.decoder = try text(raw.decoder, "decoder")
@@ -38,6 +38,18 @@ func modelOptions(_ pointer: UnsafePointer<da_model_options>?) throws(DiffError)
     }
     guard unsafe raw.reserved == 0 else { throw DiffError(.unsupported, "da_model_options.reserved must be zero") }
     return options
+}
+
+/// The type that `name` gives; `widen` is an earlier way to ask for f32.
+private func weightType(_ name: UnsafePointer<CChar>?, widen: Bool) throws(DiffError) -> WeightType {
+    guard let name = try unsafe text(name, "weights") else { return widen ? .f32 : .stored }
+    guard let type = WeightType(rawValue: name) else {
+        throw DiffError(.invalidArgument, "weights must be stored, f32 or int8, found \"\(name)\"")
+    }
+    guard !widen || type == .f32 else {
+        throw DiffError(.invalidArgument, "weights are \(name), but widen asks for f32")
+    }
+    return type
 }
 
 @c @implementation

@@ -21,7 +21,7 @@ extension VersionedStruct {
 
 extension da_model_options: VersionedStruct {
     static var typeName: String { "da_model_options" }
-    static var earlierSizes: [Int] { [] }
+    static var earlierSizes: [Int] { [56] }
     mutating func setDefaults() {}
 }
 extension da_forward_options: VersionedStruct {

@@ -10,8 +10,8 @@ public struct Weights: Sendable {
     public struct Options: Sendable {
         /// Charged with every weight.
         public var budget: MemoryBudget?
-        /// Whether all weights are widened to f32 when loaded.
-        public var upcast: Bool
+        /// What weights are kept as.
+        public var type: WeightType
         /// Whether to hand out tensors without memory only, to learn what loading would take.
         public var dryRun: Bool
         /// The threads that weights are put in order on; nil: the calling thread alone.
@@ -23,12 +23,14 @@ public struct Weights: Sendable {
 
         /// By default weights stay in the file's element type and are charged to nobody.
         public init(
-            budget: MemoryBudget? = nil, upcast: Bool = false, dryRun: Bool = false, pool: WorkerPool? = nil,
+            budget: MemoryBudget? = nil, type: WeightType = .stored, dryRun: Bool = false, pool: WorkerPool? = nil,
             parameters: Parameters? = nil, lora: LoRAOptions? = nil
         ) {
-            (self.budget, self.upcast, self.dryRun, self.pool) = (budget, upcast, dryRun, pool)
+            (self.budget, self.type, self.dryRun, self.pool) = (budget, type, dryRun, pool)
             (self.parameters, self.lora) = (parameters, lora)
         }
+
+        var widens: Bool { type == .f32 }
     }
 
     /// The tensors looked up.
@@ -75,9 +77,9 @@ public struct Weights: Sendable {
 
     // MARK: Look-up
 
-    /// The tensor `name`, which must have `shape`, in the file's element type (f32 with `upcast`).
+    /// The tensor `name`, which must have `shape`, in the file's element type (f32 with ``WeightType/f32``).
     public func tensor(_ name: String, _ shape: Shape) throws(DiffError) -> Tensor {
-        try load(name, accepting: [shape], widening: options.upcast)
+        try load(name, accepting: [shape], widening: options.widens)
     }
 
     /// The same with the extents of the shape.
@@ -93,7 +95,7 @@ public struct Weights: Sendable {
         guard shape.count == alternative.count else {
             throw DiffError(.internal, "\(full(name)): \(shape) and \(alternative) differ in size")
         }
-        return try load(name, accepting: [shape, alternative], widening: options.upcast)
+        return try load(name, accepting: [shape, alternative], widening: options.widens)
     }
 
     /// The vector `name` of `count` elements, always in f32.
@@ -109,7 +111,7 @@ public struct Weights: Sendable {
     /// For projections stored apart that are computed as one (`to_q`, `to_k`, `to_v`). The element type is that of
     /// the file when all parts share it, else f32.
     public func concatenated(_ names: [String], _ dims: [Int]) throws(DiffError) -> Tensor {
-        try stacked(names, dims, widening: options.upcast)
+        try stacked(names, dims, widening: options.widens)
     }
 
     /// The vectors `names` of `count` elements each, one after the other, in f32.

@@ -6,7 +6,7 @@ extension Weights {
     /// whose elements are in the same order), of which all but the first are inputs.
     ///
     /// They pass through one block that all layers share, so that a model takes its packed weights and room for its
-    /// largest layer, no more.
+    /// largest layer, no more. With ``WeightType/int8`` they are quantised on the way.
     public func packed(
         _ name: String, _ dims: [Int], orShape other: [Int]? = nil
     ) throws(DiffError) -> WeightMatrix {
@@ -16,7 +16,7 @@ extension Weights {
             return try WeightMatrix(load(name, accepting: shapes, widening: true))
         }
         return try packing([name]) { (block) throws(DiffError) in
-            try load(name, accepting: shapes, widening: options.upcast, into: block)
+            try load(name, accepting: shapes, widening: options.widens, into: block)
         }
     }
 
@@ -24,7 +24,7 @@ extension Weights {
     public func packed(concatenating names: [String], _ dims: [Int]) throws(DiffError) -> WeightMatrix {
         if options.parameters != nil { return try WeightMatrix(stacked(names, dims, widening: true)) }
         return try packing(names) { (block) throws(DiffError) in
-            try stacked(names, dims, widening: options.upcast, into: block)
+            try stacked(names, dims, widening: options.widens, into: block)
         }
     }
 
@@ -33,11 +33,18 @@ extension Weights {
     private func packing(
         _ names: [String], _ load: (Storage?) throws(DiffError) -> Tensor
     ) throws(DiffError) -> WeightMatrix {
-        guard WeightMatrix.packs, !options.dryRun, let bytes = roomBytes(names) else {
-            return try WeightMatrix(load(nil)).packed(budget: options.budget, pool: options.pool)
+        let quantises = options.type == .int8
+        func packed(_ tensor: Tensor) throws(DiffError) -> WeightMatrix {
+            let matrix = try WeightMatrix(tensor)
+            return quantises
+                ? try matrix.quantised(budget: options.budget, pool: options.pool)
+                : try matrix.packed(budget: options.budget, pool: options.pool)
+        }
+        guard WeightMatrix.packs || quantises, !options.dryRun, let bytes = roomBytes(names) else {
+            return try packed(load(nil))
         }
         return try staging.withRoom(bytes, budget: options.budget) { (block) throws(DiffError) in
-            try WeightMatrix(load(block)).packed(budget: options.budget, pool: options.pool)
+            try packed(load(block))
         }
     }
 
@@ -53,7 +60,7 @@ extension Weights {
             (stored, widened) = (storedSum, wideSum)
             types.insert(entry.type)
         }
-        let widens = types.count > 1 || (options.upcast && !types.contains(.f32))
+        let widens = types.count > 1 || (options.widens && !types.contains(.f32))
         if names.count == 1 { return widens ? nil : stored }  // a widened tensor has a block of its own
         return widens ? widened : stored
     }

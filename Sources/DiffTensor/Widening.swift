@@ -1,7 +1,7 @@
 import CKernels
 
 extension Tensor {
-    /// This tensor in f32: itself when it already is, otherwise a widened copy charged to `budget`.
+    /// This tensor in f32: itself when it already is, otherwise a widened copy charged to `budget`. Throws memory errors.
     public func widened(budget: MemoryBudget?) throws(DiffError) -> Tensor {
         guard dtype != .f32 else { return self }
         guard let source = unsafe raw else {
@@ -13,10 +13,12 @@ extension Tensor {
     }
 
     /// This f32 tensor in a narrower type, rounded to nearest with ties to even, charged to `budget`: for writing files. Itself for
-    /// f32. Throws `internal` for a tensor that is narrow already, and memory errors.
+    /// f32. Throws `internal` for a tensor that is narrow already and for `int8`, and memory errors.
     public func narrowed(to type: DType, budget: MemoryBudget?) throws(DiffError) -> Tensor {
         guard type != .f32 else { return self }
-        guard dtype == .f32 else { throw DiffError(.internal, "a tensor that is narrow already") }
+        guard dtype == .f32, type != .int8 else {
+            throw DiffError(.internal, "no \(type.name) elements of \(dtype.name) ones")
+        }
         let block = try Storage(byteCount: shape.count &* type.size, budget: budget)
         if let from = unsafe floats, let to = unsafe block.base?.assumingMemoryBound(to: UInt16.self) {
             for index in Indices(below: shape.count) {

@@ -26,7 +26,8 @@ AT(da_model_options, decoder, 32);
 AT(da_model_options, memory_limit, 40);
 AT(da_model_options, follow_links, 48);
 AT(da_model_options, reserved, 52);
-SIZE(da_model_options, 56);
+AT(da_model_options, weights, 56);
+SIZE(da_model_options, 64);
 
 AT(da_forward_options, struct_size, 0);
 AT(da_forward_options, threads, 4);
@@ -178,7 +179,8 @@ int main(void) {
     CHECK(request.struct_size == sizeof request && request.steps == 50 && request.guidance != request.guidance &&
               request.decode == 1 && request.tile == 0 && request.guidance_channels == 0,
           "request");
-    CHECK(request.top_p != request.top_p && !request.top_k && !request.draws && !request.smooth && !session.partner,
+    CHECK(request.top_p != request.top_p && !request.top_k && !request.draws && !request.smooth && !session.partner &&
+              !model.weights,
           "members of the second release");
     CHECK(da_abi_version() >= 1, "interface number %d", da_abi_version());
     CHECK(strchr(da_version_string(), '.') != NULL, "version %s", da_version_string());

@@ -96,6 +96,7 @@ static void test_options(void) {
         OPENTEXT(config)
         OPENTEXT(conventions)
         OPENTEXT(decoder)
+        OPENTEXT(weights)
         opened = (void *)&opened;
         status = da_model_open(texts[i], NULL, &opened);
         CHECK(status < 0 && status > DA_INTERNAL && !opened, "opening \"%s\" gives %s", texts[i], da_status_name(status));

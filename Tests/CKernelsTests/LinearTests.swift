@@ -51,8 +51,9 @@ private func linear(
     let offset = bias.map { Floats($0, offset: 1) }
     var args = ck_linear_args(
         x: input.p, ldx: Int64(ldx), w: w, dtype: type, bias: offset.map { UnsafePointer($0.p) }, y: out.p,
-        ldy: Int64(ldy), m: Int64(m), n: Int64(n), k: Int64(k), act: act, scratch: scratch.p, rows: rows, layout: layout
-    )
+        ldy: Int64(ldy), m: Int64(m), n: Int64(n), k: Int64(k), act: act, scratch: scratch.p, rows: rows,
+        layout: layout,
+        scales: nil)
     ck_linear(pool, &args)
     // The gap between rows is not ours.
     for r in 0..<m { for i in n..<ldy { #expect(out.p[r * ldy + i].bitPattern == 0xA5A5_A5A5) } }

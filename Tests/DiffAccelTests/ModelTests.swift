@@ -136,12 +136,12 @@ import Testing
         try directory.write(narrow, as: "model.safetensors")
         let model = try Model(directory.path)
         var options = ModelOptions()
-        options.widen = true
+        options.weights = .f32
         let wide = try Model(directory.path, options)
         #expect(Double(model.bytes) < 0.6 * Double(wide.bytes))
         // The same values; the order of sums may differ between the kernels.
         #expect(try Difference(bits(model), bits(wide)).relative < 1e-4)
-        options.widen = false
+        options.weights = .stored
         // Weights are packed while their row-major form is still there: the largest one, 4 · 24 · 24 halves, needs room.
         options.memoryLimit = model.bytes + 2 * 4 * 24 * 24
         #expect(try Model(directory.path, options).bytes == model.bytes)

@@ -51,7 +51,7 @@ extension All {
             #expect(hh.dtype == .f16 && hh.byteCount == 8)
             #expect(try hh.widened(budget: nil).array == [1, -2, 1, -2])
             #expect(try block.concatenatedVectors(["q.bias", "k.bias"], 2).array == [9, 10, 1, -2])
-            let upcast = Weights(table, options: Weights.Options(upcast: true)).scope("blocks.0")
+            let upcast = Weights(table, options: Weights.Options(type: .f32)).scope("blocks.0")
             #expect(try upcast.concatenated(["h.weight", "h.weight"], [1, 2]).array == [1, -2, 1, -2])
             #expect(try upcast.tensor("v.weight", [2, 2]).array == [1, 2, 0, 0])
         }

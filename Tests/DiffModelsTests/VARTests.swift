@@ -177,7 +177,7 @@ import Testing
         let checkpoint = try Checkpoint.open(path: path)
         let c = try VARConfiguration(checkpoint.configuration, checkpoint.weights())
         let (narrow, wide) = (
-            try VAR(c, checkpoint.weights()), try VAR(c, checkpoint.weights(Weights.Options(upcast: true)))
+            try VAR(c, checkpoint.weights()), try VAR(c, checkpoint.weights(Weights.Options(type: .f32)))
         )
         let codes = try numbers.tensor([2, 29, 4])
         let run = Run(pool: nil, budget: nil)

@@ -43,6 +43,12 @@ import Testing
         let a = try run.embedding(plain, tokens).array
         #expect(try sameBits(a, run.embedding(packed, tokens).array))
         #expect(sameBits(a, tokens.flatMap { Array(table.array[($0 * width)..<(($0 + 1) * width)]) }))
+        // Quantised ones are near it: half of 1/127 of the row's largest.
+        let near = try run.embedding(WeightMatrix(table).quantised(budget: nil), tokens).array
+        for (row, values) in stride(from: 0, to: a.count, by: width).map({ ($0, a[$0..<$0 + width]) }) {
+            let bound = (values.map(abs).max() ?? 0) / 127 * 0.50001
+            #expect(zip(values, near[row...]).allSatisfy { abs($0 - $1) <= bound })
+        }
         refuses(.invalidArgument) { _ = try $0.embedding(packed, [37]) }
         refuses(.invalidArgument) { _ = try $0.embedding(plain, [-1]) }
     }

@@ -53,7 +53,7 @@ import Testing
         }
     }
 
-    @Test(arguments: DType.allCases)
+    @Test(arguments: [DType.f32, .f16, .bf16])
     func embeddingsAreRowsOfTheTable(_ type: DType) throws {
         var numbers = Numbers(3)
         let table = try type == .f32 ? numbers.tensor([5, 7]) : numbers.narrow([5, 7], type)

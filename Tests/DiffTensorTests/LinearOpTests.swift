@@ -65,7 +65,7 @@ func reference(_ activation: Activation, _ u: Double) -> Double {
     }
 
     /// Packing moves weights and changes no result.
-    @Test(arguments: DType.allCases) func packedWeightsGiveTheSameBits(_ type: DType) throws {
+    @Test(arguments: [DType.f32, .f16, .bf16]) func packedWeightsGiveTheSameBits(_ type: DType) throws {
         var numbers = Numbers(8)
         for (rows, (k, n)) in withEvery([1, 5, 49], withEvery([3, 33, 400], [1, 17, 200])) {
             let x = try numbers.tensor([1, rows, k])
@@ -76,6 +76,43 @@ func reference(_ activation: Activation, _ u: Double) -> Double {
             let plain = try run.linear(x, w, bias: nil).doubles
             #expect(try run.linear(x, packed, bias: nil).doubles == plain, "\(rows) x \(k) x \(n)")
         }
+    }
+
+    /// Quantised weights count as whole multiples of their scales, at most half a scale from what they were.
+    @Test(arguments: [DType.f32, .f16, .bf16], [1, 5, 49])
+    func quantisedWeightsAreNear(_ type: DType, _ rows: Int) throws {
+        var numbers = Numbers(9)
+        for (k, n) in withEvery([3, 33, 400], [1, 17, 200]) {
+            let x = try numbers.tensor([1, rows, k])
+            let w = try type == .f32 ? numbers.tensor([n, k]) : numbers.narrow([n, k], type)
+            let quantised = try WeightMatrix(w).quantised(budget: nil)
+            #expect(quantised.isPacked && quantised.outputs == n && quantised.dtype == .int8)
+            let wide = try w.widened(budget: nil).doubles
+            var near: [Double] = []
+            for row in stride(from: 0, to: n * k, by: k) {
+                let scale = Double(Float(wide[row..<row + k].map(abs).max() ?? 0) / 127)
+                near += wide[row..<row + k].map {
+                    Double((Float($0) / Float(scale)).rounded(.toNearestOrEven)) * scale
+                }
+            }
+            try check(
+                "linear \(rows) x \(k) x \(n)", reference(x, near, nil, n: n, .none), [1, rows, n], tolerance: 3e-6
+            ) { try $0.linear(x, quantised, bias: nil) }
+        }
+    }
+
+    @Test func quantisingIsChargedAndRefusedWhereItMeansNothing() throws {
+        var numbers = Numbers(10)
+        let w = try WeightMatrix(numbers.tensor([17, 100]))
+        let budget = try MemoryBudget()
+        let quantised = try w.quantised(budget: budget)
+        #expect(budget.used == 32 * 100 + 17 * 4)  // whole strips of 16 outputs, and the scales
+        #expect(throws: DiffError.self) { _ = try quantised.quantised(budget: nil) }
+        let small = try MemoryBudget(limit: 3200)
+        #expect(throws: DiffError.self) { _ = try w.quantised(budget: small) }
+        #expect(small.used == 0)
+        #expect(try WeightMatrix(Tensor([], Shape(0, 3))).quantised(budget: nil).outputs == 0)
+        refuses(.internal) { _ in _ = try numbers.tensor([4]).narrowed(to: .int8, budget: nil) }
     }
 
     @Test func mistakesAreRefused() throws {

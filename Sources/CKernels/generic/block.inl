@@ -80,6 +80,7 @@ static void gemm_block(const ck_panel_args *g) {
                 .ldc = g->ldc,
                 .columns = ck_min(TILE_COLUMNS, g->n - j),
                 .accumulate = g->accumulate,
+                .scale = g->scale ? g->scale + j : NULL,
                 .bias = g->bias ? g->bias + j : NULL,
             };
             int64_t until = ck_min(ahead + share, left);

@@ -1,4 +1,4 @@
-/* float16 and bfloat16 to and from float32. Where there are no instructions, integer arithmetic that vectorises and
+/* float16, bfloat16 and int8 to float32, and the first two back. Where there are no instructions, integer arithmetic that vectorises and
  * gives the same bits, NaN payloads included. */
 
 INLINE uint32_t bits_of(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
@@ -34,6 +34,11 @@ INLINE uint16_t float_to_brain(float x) {
 /* The same for one register; `dtype` is a constant wherever these are inlined. */
 INLINE vf v_load_as(int32_t dtype, const void *p, int64_t i) {
     if (dtype == CK_F32) return v_load((const float *)p + i);
+    if (dtype == CK_I8) {
+        vb b;
+        memcpy(&b, (const int8_t *)p + i, sizeof b);
+        return __builtin_convertvector(b, vf);
+    }
     vh h;
     memcpy(&h, (const uint16_t *)p + i, sizeof h);
     if (dtype == CK_BF16) return (vf)(__builtin_convertvector(h, vu) << 16);
@@ -52,6 +57,7 @@ INLINE vf v_load_as(int32_t dtype, const void *p, int64_t i) {
 
 INLINE float load_as(int32_t dtype, const void *p, int64_t i) {
     if (dtype == CK_F32) return ((const float *)p)[i];
+    if (dtype == CK_I8) return ((const int8_t *)p)[i];
     uint16_t h = ((const uint16_t *)p)[i];
     return dtype == CK_BF16 ? float_of((uint32_t)h << 16) : half_to_float(h);
 }
@@ -71,6 +77,7 @@ INLINE void widen(int32_t dtype, const void *src, float *dst, int64_t n) {
 static void to_f32(int32_t dtype, const void *src, float *dst, int64_t n) {
     if (dtype == CK_F32) memcpy(dst, src, (size_t)n * 4);
     else if (dtype == CK_F16) widen(CK_F16, src, dst, n);
+    else if (dtype == CK_I8) widen(CK_I8, src, dst, n);
     else widen(CK_BF16, src, dst, n);
 }
 

@@ -1,8 +1,6 @@
 /* Products of few rows with packed weights, which are widened on their way into the registers: bound by reading the weights, so
  * several strips are under way at once, whose chains of multiply-adds hide each other's latency. Every element is the chain of
  * gemm.inl, block of k by block of k, so its bits are those of the other ways. */
-#define STRIP_REGISTERS (CK_STRIP / LANES)
-
 typedef struct {
     const float *a; int64_t lda;
     const void *packed; /* the strips of one block of k */
@@ -11,7 +9,7 @@ typedef struct {
     float *c; int64_t ldc;
     int64_t columns; /* from the first register on */
     int32_t accumulate;
-    const float *bias; /* for the last block of k, or null */
+    const float *scale, *bias; /* for the last block of k, or null */
 } few_args;
 
 INLINE void few_tile(int32_t dtype, const int rows, const int registers, const few_args *t) {
@@ -49,10 +47,12 @@ INLINE void few_tile(int32_t dtype, const int rows, const int registers, const f
             vf sum = s[r][q];
             if (left >= LANES) {
                 if (t->accumulate) sum += v_load(to);
+                if (t->scale) sum = v_scaled(sum, v_load(t->scale + first));
                 if (t->bias) sum += v_load(t->bias + first);
                 v_store(to, sum);
             } else if (left > 0) {
                 if (t->accumulate) sum += v_load_part(to, left);
+                if (t->scale) sum = v_scaled(sum, v_load_part(t->scale + first, left));
                 if (t->bias) sum += v_load_part(t->bias + first, left);
                 v_store_part(to, sum, left);
             }
@@ -103,6 +103,7 @@ INLINE void few_rows_as(int32_t dtype, const ck_gemm_args *g) {
             registers = g->m == 1 && left >= FEW_ONE ? FEW_ONE : g->m <= 3 && left >= FEW_SOME ? FEW_SOME : FEW_MANY;
             t.from = (g->first + j) / LANES;
             t.columns = g->n - j;
+            t.scale = last && g->scale ? g->scale + j : NULL;
             t.bias = last && g->bias ? g->bias + j : NULL;
             for (int64_t i = 0; i < g->m; i += CK_TILE_ROWS) {
                 t.a = g->a + i * g->lda + p;
@@ -118,5 +119,6 @@ INLINE void few_rows_as(int32_t dtype, const ck_gemm_args *g) {
 static void few_rows(const ck_gemm_args *g) {
     if (g->dtype == CK_F32) few_rows_as(CK_F32, g);
     else if (g->dtype == CK_F16) few_rows_as(CK_F16, g);
+    else if (g->dtype == CK_I8) few_rows_as(CK_I8, g);
     else few_rows_as(CK_BF16, g);
 }

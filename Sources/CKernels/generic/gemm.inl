@@ -13,8 +13,18 @@ typedef struct {
     float *c; int64_t ldc;
     int64_t columns;
     int32_t accumulate;
-    const float *bias; /* for the last stretch of k, or null */
+    const float *scale, *bias; /* for the last stretch of k, or null */
 } tile_args;
+
+/* A rounded product: joined with the addition behind it here and not there, an element's bits would depend on its place in a tile. */
+INLINE vf v_scaled(vf sum, vf scale) {
+#pragma clang fp contract(off)
+    return sum * scale;
+}
+INLINE float scaled(float sum, float scale) {
+#pragma clang fp contract(off)
+    return sum * scale;
+}
 
 INLINE void tile(const int rows, const int packed, const tile_args *t) {
 #pragma clang fp contract(fast)
@@ -43,6 +53,10 @@ INLINE void tile(const int rows, const int packed, const tile_args *t) {
                 s[r][0] += v_load(to);
                 s[r][1] += v_load(to + LANES);
             }
+            if (t->scale) {
+                s[r][0] = v_scaled(s[r][0], v_load(t->scale));
+                s[r][1] = v_scaled(s[r][1], v_load(t->scale + LANES));
+            }
             if (t->bias) {
                 s[r][0] += bias0;
                 s[r][1] += bias1;
@@ -58,6 +72,7 @@ INLINE void tile(const int rows, const int packed, const tile_args *t) {
         v_store(line + LANES, s[r][1]);
         for (int64_t j = 0; j < t->columns; j++) {
             float value = t->accumulate ? line[j] + to[j] : line[j];
+            if (t->scale) value = scaled(value, t->scale[j]);
             to[j] = t->bias ? value + t->bias[j] : value;
         }
     }
@@ -114,6 +129,7 @@ static void gemm_panel(const ck_panel_args *g) {
                 .ldc = g->ldc,
                 .columns = ck_min(TILE_COLUMNS, g->n - j),
                 .accumulate = g->accumulate,
+                .scale = g->scale ? g->scale + j : NULL,
                 .bias = g->bias ? g->bias + j : NULL,
             };
             tiles[rows](&t);

@@ -10,6 +10,7 @@
 #include "gemm.inl"
 #include "block.inl"
 #include "pack.inl"
+#include "quantise.inl"
 #include "few.inl"
 #include "language.inl"
 #include "backward.inl"
@@ -22,6 +23,8 @@ const ck_kernels CK_TABLE = {
     .from_f32 = from_f32,
     .pack_rows = pack_rows,
     .pack_cols = pack_cols,
+    .strip_largest = strip_largest,
+    .strip_quantised = strip_quantised,
     .gemm_panel = gemm_panel,
     .pack_block = pack_block,
     .pack_block_columns = pack_block_columns,

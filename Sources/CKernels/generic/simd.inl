@@ -3,12 +3,14 @@
  * an element's result does not depend on where in the array it lies. */
 #define INLINE static inline __attribute__((always_inline))
 #define LANES CK_LANES
+#define STRIP_REGISTERS (CK_STRIP / LANES)
 
 typedef float vf __attribute__((ext_vector_type(LANES)));
 typedef int32_t vi __attribute__((ext_vector_type(LANES)));
 typedef uint32_t vu __attribute__((ext_vector_type(LANES)));
 typedef double vd __attribute__((ext_vector_type(LANES / 2))); /* as wide as vf */
 typedef uint16_t vh __attribute__((ext_vector_type(LANES)));
+typedef int8_t vb __attribute__((ext_vector_type(LANES)));
 typedef float f4 __attribute__((ext_vector_type(4)));
 typedef uint32_t u4 __attribute__((ext_vector_type(4)));
 typedef uint16_t h4 __attribute__((ext_vector_type(4)));

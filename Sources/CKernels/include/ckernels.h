@@ -73,7 +73,8 @@ int32_t ck_gemm_select(int32_t backend); /* 1 when done, 0 when unavailable; not
 
 /* ---- element types --------------------------------------------------------------------------------------------- */
 
-enum { CK_F32 = 0, CK_F16 = 1, CK_BF16 = 2 };
+/* CK_I8 is for packed weights only: whole numbers, each standing for itself times the scale of its column. */
+enum { CK_F32 = 0, CK_F16 = 1, CK_BF16 = 2, CK_I8 = 3 };
 void ck_to_f32(ck_pool *pool, int32_t dtype, const void *src, float *dst, int64_t n);
 void ck_from_f32(ck_pool *pool, int32_t dtype, const float *src, void *dst, int64_t n); /* rounds to nearest even */
 
@@ -91,10 +92,16 @@ enum { CK_ROW_MAJOR = 0, CK_PACKED = 1 };
 int64_t ck_packed_count(int64_t n, int64_t k);
 void ck_pack_matrix(ck_pool *pool, int32_t dtype, const void *w, int64_t n, int64_t k, void *packed);
 
-/* y[m,n] = act(x[m,k] w[n,k]^T + bias[n]), with w in `dtype` and bias f32 or null. Vectors stream the weights
- * once and take them row-major; for matrices, weights that are not packed f32 are packed or widened panel by panel into
- * `scratch` (ck_linear_scratch bytes; may be null when that is 0). Packing changes no bits. Within each of the two ways a
- * row's bits depend on neither the other rows nor the number of threads. y must not alias x. */
+/* The same as CK_I8: ck_packed_count(n, k) bytes and scales [n]. scales[j] is the largest magnitude of row j over 127, at least
+ * the smallest normal number, 0 for a row of zeros; elements are w/scale rounded to nearest, ties to even, so that |w -
+ * element*scale| is at most half a scale (and the rounding of the division). A row with NaN or infinity has zeros and a scale
+ * of NaN. */
+void ck_quantise_matrix(ck_pool *pool, int32_t dtype, const void *w, int64_t n, int64_t k, int8_t *packed, float *scales);
+
+/* y[m,n] = act(x[m,k] w[n,k]^T + bias[n]), with w in `dtype` and bias f32 or null; with CK_I8 act(scales[n] x w^T + bias).
+ * Vectors stream the weights once and take them row-major; for matrices, weights that are not packed f32 are packed or widened
+ * panel by panel into `scratch` (ck_linear_scratch bytes; may be null when that is 0). Packing changes no bits. Within each of
+ * the two ways a row's bits depend on neither the other rows nor the number of threads. y must not alias x. */
 typedef struct {
     const float *x;
     int64_t ldx;
@@ -106,8 +113,9 @@ typedef struct {
     int64_t m, n, k;
     int32_t act;
     void *scratch;
-    int32_t rows;   /* CK_ROWS_* */
-    int32_t layout; /* CK_ROW_MAJOR, or CK_PACKED with CK_ROWS_OF_MATRIX */
+    int32_t rows;        /* CK_ROWS_* */
+    int32_t layout;      /* CK_ROW_MAJOR, or CK_PACKED with CK_ROWS_OF_MATRIX */
+    const float *scales; /* CK_I8: [n]; else null */
 } ck_linear_args;
 void ck_linear(ck_pool *pool, const ck_linear_args *args);
 size_t ck_linear_scratch(int32_t threads, int64_t k, int32_t dtype, int32_t rows, int32_t layout);

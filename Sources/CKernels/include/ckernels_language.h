@@ -18,7 +18,8 @@ void ck_swiglu(ck_pool *pool, const float *x, float *out, int64_t rows, int64_t 
 /* Row `index[i]` of x to row i of out. */
 void ck_gather_rows(const float *x, const int64_t *index, float *out, int64_t n, int64_t width);
 /* The same from a matrix [n,k] packed by ck_pack_matrix in `dtype`, as f32: embeddings that are also a head. */
-void ck_packed_rows(int32_t dtype, const void *packed, int64_t n, int64_t k, const int64_t *index, float *out, int64_t count);
+void ck_packed_rows(int32_t dtype, const void *packed, const float *scales, int64_t n, int64_t k, const int64_t *index, float *out,
+                    int64_t count);
 
 /* ---- rotary positions and the memory of keys and values (memory.c) ----------------------------------------------- */
 

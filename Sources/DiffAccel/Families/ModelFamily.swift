@@ -17,7 +17,7 @@ struct Opened {
     /// The tensors, to be loaded under the options.
     var weights: Weights { Weights(checkpoint.tensors, options: loading) }
     /// How tensors of this checkpoint and its parts are loaded.
-    var loading: Weights.Options { Weights.Options(budget: budget, upcast: options.widen, pool: pool) }
+    var loading: Weights.Options { Weights.Options(budget: budget, type: options.weights, pool: pool) }
 }
 
 /// What the surfaces need of a family of models: one conformance per family.

@@ -60,7 +60,8 @@ extension Run {
             guard let first = wide.baseAddress else { return }
             if table.isPacked {
                 unsafe ck_packed_rows(
-                    type, elements.raw, Int64(table.outputs), width, first, out.floats, Int64(wide.count))
+                    type, elements.raw, table.scales, Int64(table.outputs), width, first, out.floats,
+                    Int64(wide.count))
             } else {
                 unsafe ck_embedding(elements.raw, type, first, out.floats, Int64(wide.count), width)
             }

@@ -58,6 +58,7 @@ extension Run {
         unsafe arguments.scratch = scratch?.base
         unsafe arguments.rows = rows
         unsafe arguments.layout = layout
+        unsafe arguments.scales = UnsafePointer(weight.scales)
         unsafe ck_linear(poolHandle, &arguments)
         return out
     }

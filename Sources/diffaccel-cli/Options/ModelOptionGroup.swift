@@ -1,8 +1,10 @@
 public import ArgumentParser
 import DiffAccel
+public import DiffCheckpoint
 public import DiffModels
 
 extension DiTConventions: ExpressibleByArgument {}
+extension WeightType: ExpressibleByArgument {}
 
 /// How a checkpoint is opened.
 struct ModelOptionGroup: ParsableArguments {
@@ -12,8 +14,8 @@ struct ModelOptionGroup: ParsableArguments {
     @Option(help: "Whose published code a DiT follows: official or diffusers.")
     var conventions = DiTConventions.official
 
-    @Flag(help: "Keep weights as float32 in memory instead of the file's type.")
-    var widen = false
+    @Option(help: "What weights are in memory: stored (the file's type), f32 or int8 (a scale for each output).")
+    var weights = WeightType.stored
 
     @Flag(help: "Follow symbolic links inside the model's folder, as download caches have them.")
     var followLinks = false
@@ -23,7 +25,7 @@ struct ModelOptionGroup: ParsableArguments {
         var options = ModelOptions()
         options.decoder = decoder
         options.conventions = conventions
-        options.widen = widen
+        options.weights = weights
         options.followLinks = followLinks
         return try Model(path, options)
     }

@@ -73,6 +73,7 @@ void input_model_options(struct input *input, union model_options *made) {
     o->memory_limit = (uint64_t)input_integer(input, 0);
     o->follow_links = (int32_t)input_integer(input, 0);
     o->reserved = (int32_t)input_integer(input, 0);
+    o->weights = input_text(input, input_byte(input) & 1 ? "int8" : NULL);
     size_of(input, made->bytes, sizeof *o);
 }
 

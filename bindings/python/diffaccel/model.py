@@ -38,7 +38,9 @@ class Model(Handle):
     decoder: folder of the autoencoder that turns latents into pixels; None means the checkpoint's own vae/.
     conventions: "official" or "diffusers" (how a DiT is evaluated); None means official.
     follow_links: follow symbolic links inside the folder, as download caches have them.
-    widen: keep the weights as float32 in memory instead of in the file's element type.
+    weights: what the weights are in memory: "stored" (the default: the file's element type), "f32", or "int8": matrices of linear
+        layers over tokens as whole numbers with a scale for each output, all else as stored.
+    widen: the same as weights="f32".
     memory_limit: bytes the weights may take, the largest counted twice while it is put in order; 0 is no limit.
 
     Raises FileError, FormatError, UnsupportedError, OutOfMemoryError, OverBudgetError, InvalidArgumentError.
@@ -56,6 +58,7 @@ class Model(Handle):
         *,
         follow_links: bool = False,
         widen: bool = False,
+        weights: str | None = None,
         memory_limit: int = 0,
     ) -> None:
         options = _ffi.ModelOptions()
@@ -68,6 +71,7 @@ class Model(Handle):
         options.decoder = None if decoder is None else _ffi.encode_path(decoder)
         options.follow_links = _arrays.flag(follow_links, "follow_links")
         options.widen = _arrays.flag(widen, "widen")
+        options.weights = _ffi.encode_text(weights, "weights")
         options.memory_limit = _arrays.unsigned(memory_limit, "memory_limit")
         super().__init__(new_handle(_ffi.lib.da_model_open, _ffi.encode_path(path), ctypes.byref(options)))
         self._path = os.fspath(path)
@@ -76,7 +80,7 @@ class Model(Handle):
 
     @property
     def description(self) -> dict[str, Any]:
-        """Facts about the model: family, parameters, bytes, input, config, sites, labels, decoder, flops, ..."""
+        """Facts about the model: family, parameters, bytes, weights, input, config, sites, labels, decoder, flops, ..."""
         text = _ffi.text_of(_ffi.lib.da_model_describe, self._handle)
         return json.loads(text)
 
