@@ -94,6 +94,18 @@ def test_half_precision_weights(tmp_path, tiny):
             np.testing.assert_allclose(model.forward(**inputs()), reference(rounded, **inputs()), atol=3e-5, rtol=1e-4)
 
 
+def test_weight_types(tmp_path, tiny):
+    folder = write_dit(tmp_path / "typed")
+    with diffaccel.Model(folder, weights="int8") as model:
+        assert model.description["weights"] == "int8" and tiny.description["weights"] == "stored"
+        assert model.description["bytes"] < 0.7 * tiny.description["bytes"]
+        near, exact = model.forward(**inputs()), tiny.forward(**inputs())
+        assert 0 < np.abs(near - exact).max() < 0.1 * np.abs(exact).max()
+        assert np.array_equal(near, model.forward(threads=1, **inputs()))
+    with diffaccel.Model(folder, weights="f32", widen=True) as model:
+        assert np.array_equal(model.forward(**inputs()), tiny.forward(**inputs()))
+
+
 def test_outputs_by_name(tiny):
     assert np.array_equal(tiny.forward(outputs="out", **inputs()), tiny.forward(**inputs()))
     with pytest.raises(diffaccel.InvalidArgumentError):
@@ -164,7 +176,8 @@ def test_missing_input(tiny):
     (dict(config="{"), diffaccel.FormatError), (dict(conventions="mine"), diffaccel.InvalidArgumentError),
     (dict(decoder="no/such/folder"), diffaccel.FileError), (dict(memory_limit=1000), diffaccel.OverBudgetError),
     (dict(path="a\0b"), ValueError), (dict(family=3), TypeError), (dict(widen=2), TypeError), (dict(path=3), TypeError),
-    (dict(config={"depth": float("nan")}), ValueError),
+    (dict(config={"depth": float("nan")}), ValueError), (dict(weights="int4"), diffaccel.InvalidArgumentError),
+    (dict(weights=8), TypeError), (dict(weights="int8", widen=True), diffaccel.InvalidArgumentError),
 ])
 def test_open_refuses(tiny_path, keywords, error):
     with pytest.raises(error):
