@@ -18,16 +18,9 @@ enum ImageDecoder: Sendable {
         }
     }
 
-    /// The autoencoder that the options name, or the one in the checkpoint's `vae` folder; nil when there is neither.
+    /// The autoencoder of a model of latents; nil when there is none.
     static func autoencoder(_ opened: Opened) throws(DiffError) -> ImageDecoder? {
-        let checkpoint: Checkpoint
-        if let path = opened.options.decoder {
-            checkpoint = try Checkpoint.open(path: path, followingLinks: opened.options.followLinks)
-        } else if try opened.checkpoint.hasSubdirectory("vae") {
-            checkpoint = try opened.checkpoint.subdirectory("vae")
-        } else {
-            return nil
-        }
+        guard let checkpoint = try opened.autoencoder() else { return nil }
         let configuration = try AutoencoderConfiguration(checkpoint.configuration)
         return .latents(try Autoencoder(configuration, Weights(checkpoint.tensors, options: opened.loading)))
     }

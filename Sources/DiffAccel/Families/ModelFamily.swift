@@ -18,6 +18,12 @@ struct Opened {
     var weights: Weights { Weights(checkpoint.tensors, options: loading) }
     /// How tensors of this checkpoint and its parts are loaded.
     var loading: Weights.Options { Weights.Options(budget: budget, type: options.weights, pool: pool) }
+
+    /// The autoencoder that the options name, or the one in the checkpoint's `vae` folder; nil when there is neither.
+    func autoencoder() throws(DiffError) -> Checkpoint? {
+        if let path = options.decoder { return try Checkpoint.open(path: path, followingLinks: options.followLinks) }
+        return try checkpoint.hasSubdirectory("vae") ? try checkpoint.subdirectory("vae") : nil
+    }
 }
 
 /// What the surfaces need of a family of models: one conformance per family.

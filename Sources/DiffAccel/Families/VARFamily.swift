@@ -82,14 +82,6 @@ struct VQVAEFamily: ModelFamily {
         autoencoder = try VQVAE(VQVAEConfiguration(opened.architecture, weights), weights)
     }
 
-    /// The VQ-VAE that the options name, or the one in the checkpoint's `vae` folder; nil when there is neither.
-    static func checkpoint(_ opened: Opened) throws(DiffError) -> Checkpoint? {
-        if let path = opened.options.decoder {
-            return try Checkpoint.open(path: path, followingLinks: opened.options.followLinks)
-        }
-        return try opened.checkpoint.hasSubdirectory("vae") ? try opened.checkpoint.subdirectory("vae") : nil
-    }
-
     /// Sizes of the VQ-VAE in `checkpoint`. Throws `incompatible` when its codes are not those of `c`.
     static func configuration(
         _ checkpoint: Checkpoint, for c: VARConfiguration
@@ -108,9 +100,9 @@ struct VQVAEFamily: ModelFamily {
         return configuration
     }
 
-    /// The VQ-VAE of ``checkpoint(_:)``, for the scales of `c`.
+    /// The VQ-VAE of a model, for the scales of `c`; nil when there is none.
     static func decoder(_ opened: Opened, for c: VARConfiguration) throws(DiffError) -> VQVAE? {
-        guard let checkpoint = try checkpoint(opened) else { return nil }
+        guard let checkpoint = try opened.autoencoder() else { return nil }
         return try VQVAE(
             configuration(checkpoint, for: c), Weights(checkpoint.tensors, options: opened.loading),
             schedule: c.schedule)

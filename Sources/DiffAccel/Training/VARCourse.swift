@@ -53,7 +53,7 @@ struct VARCourse: Course {
             return try Checkpoint.open(path: path, followingLinks: sources.first?.options.followLinks ?? false)
         }
         for source in sources.each {
-            if let part = try VQVAEFamily.checkpoint(source) { return part }
+            if let part = try source.autoencoder() { return part }
         }
         throw settings.json.error("vae", "neither model nor teacher has a VQ-VAE in a folder vae: name one")
     }
