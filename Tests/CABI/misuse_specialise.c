@@ -96,7 +96,7 @@ static void test_numbers(void) {
         for (size_t n = 0; n < sizeof numbers / sizeof *numbers; n++) {
             char settings[1024];
             snprintf(settings, sizeof settings,
-                     "{\"method\":\"specialise\",\"role\":\"refiner\"%s%s,\"%s\":%s" BY
+                     "{\"method\":\"specialise\",\"role\":\"refiner\",\"vae\":\"@model/vae\"%s%s,\"%s\":%s" BY
                      ",\"data\":{\"tokens\":\"@x.npy\",\"labels\":\"@y.npy\"}}",
                      strcmp(names[i], "draft_scales") ? ",\"draft_scales\":1" : "",
                      strcmp(names[i], "batch") ? ",\"batch\":1" : "", names[i], numbers[n]);
@@ -166,7 +166,7 @@ static void test_stops(void) {
             STATUS(DA_OK, da_trainer_close(trainer));
             STATUS(DA_OK, da_trainer_close(next));
         }
-        da_trainer other = trainer_of(path, settings[!i], 0);
+        da_trainer other = trainer_of(model, settings[!i], 0);
         STATUS(DA_INCOMPATIBLE, da_trainer_restore(other, in_place("state")));
         STATUS(DA_OK, da_trainer_close(other));
         da_plan plan = (void *)&plan;
@@ -186,10 +186,14 @@ static void test_stops(void) {
 static void test_memory(void) {
     const char *settings = filled_for(model, REFINE BY DATA);
     char text[512];
-    STATUS(DA_OK, da_trainer_estimate(bare, settings, strlen(settings), NULL, NULL, text, sizeof text, NULL));
+    da_trainer_options options;
+    STATUS(DA_OK, da_trainer_options_init(&options, sizeof options));
+    options.threads = 1;
+    STATUS(DA_OK, da_trainer_estimate(bare, settings, strlen(settings), NULL, &options, text, sizeof text, NULL));
     const char *peak = strstr(text, "\"peak\":");
     uint64_t bytes = peak ? strtoull(peak + 7, NULL, 10) : 0;
-    da_trainer trainer = trainer_of(bare, REFINE BY DATA, bytes + bytes / 10);
+    da_trainer trainer = NULL;
+    STATUS(DA_OK, try_trainer_of(bare, settings, 1, bytes + bytes / 10, &trainer));
     STATUS(DA_OK, da_trainer_run(trainer, 0, NULL, NULL));
     STATUS(DA_OK, da_trainer_close(trainer));
     for (uint64_t part = 1; part < 8; part++) {

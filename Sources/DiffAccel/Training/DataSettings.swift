@@ -23,14 +23,15 @@ struct DataSettings {
     /// Reads `json`; one of `kinds` is expected. A file that holds several of them gives the first. Throws `format`, and `io` when there
     /// are several kinds and the file cannot be looked into.
     init(_ json: JSONObject, _ kinds: [Kind]) throws(DiffError) {
-        let names = kinds.map(\.rawValue)
         let first = kinds.first ?? .latents
-        let scales = first == .latents ? ["factor"] : []
-        try json.allow(only: ["path", "labels"] + names + scales)
+        var names = ["labels"]
+        for kind in kinds.each { names.append(kind.rawValue) }
+        var known = names
+        known.append("path")
+        if first == .latents { known.append("factor") }
+        try json.allow(only: known)
         if let path = try json.optionalString("path") {
-            for name in (names + ["labels"]).each where json.has(name) {
-                throw json.error(name, "the file \"path\" has both")
-            }
+            for name in names.each where json.has(name) { throw json.error(name, "the file \"path\" has both") }
             (states, labels) = (path, path)
             kind = kinds.count > 1 ? try Self.kind(in: path, kinds) ?? first : first
         } else {

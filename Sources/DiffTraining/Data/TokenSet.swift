@@ -40,9 +40,7 @@ public final class TokenSet: Sendable {
         pictures: ArrayFile, labels: ArrayFile, encoder: ScaleEncoder, classes: Int
     ) throws(DiffError) {
         let one = encoder.picture
-        guard pictures.shape.rank == 4, pictures.rowCount == one.count,
-            pictures.shape.dims.dropFirst().elementsEqual(one.dims)
-        else {
+        guard pictures.shape == (try one.withRows(pictures.rows)) else {
             throw DiffError(
                 .shape, "\(pictures.path): pictures \(pictures.shape), expected [N, 3, \(one[1]), \(one[2])]")
         }
@@ -69,7 +67,11 @@ public final class TokenSet: Sendable {
         var scales: [[Int]] = Indices(below: schedule.count).map { _ in [] }
         for index in indices.each {
             let sample = isEncoded ? try encoded(index, run) : try stored(index, run)
-            for (scale, tokens) in sample.numbered { scales.update(at: scale) { $0 += tokens } }
+            for (scale, tokens) in sample.numbered {
+                scales.update(at: scale) { all in
+                    for token in tokens.each { all.append(token) }
+                }
+            }
         }
         return scales
     }

@@ -51,7 +51,7 @@ public final class SpecialisationLearning: LearningProcedure {
     /// and the scales of heads, as in VAR's training.
     public static func decays(_ name: String, _ shape: Shape) -> Bool {
         let tables = ["pos_1LC", "pos_start", "lvl_embed", "ada_gss", "scale_mul"]
-        return shape.rank > 1 && !name.hasSuffix("bias") && !tables.contains { name.holds($0) }
+        return shape.rank > 1 && !name.hasSuffix("bias") && !tables.each.contains { name.holds($0) }
     }
 
     /// Steps of a whole run.

@@ -170,9 +170,9 @@ def test_estimates_hold(folder, data):
     (dict(nonsense=1), diffaccel.FormatError, "nonsense"),
 ])
 def test_bad_settings(folder, data, changes, error, text):
-    model, settings = role_of(folder, "drafter", **changes)
+    model, settings = role_of(folder, "drafter")
     with pytest.raises(error, match=text):
-        learn.specialise(model, data, **settings)
+        learn.specialise(model, data, **{**settings, **changes})
 
 
 def test_bad_data(folder, data, tiny_path):
@@ -192,7 +192,7 @@ def test_bad_data(folder, data, tiny_path):
     with pytest.raises(diffaccel.UnsupportedError, match="dit"):
         learn.specialise(tiny_path, data, **settings)
     with pytest.raises(diffaccel.UnsupportedError, match="var"):
-        learn.router(model, data)
+        learn.router(model)
 
 
 def test_command_line(folder, data, tmp_path):
