@@ -55,7 +55,7 @@ def reconstructed(options):
         first = seed // 10
         chosen = np.concatenate([rows[label][first : first + 10] for label in range(CLASSES)])
         tokens = vae.forward(image=pictures(images[torch.from_numpy(chosen)]).contiguous().numpy())
-        image = vae.forward(tokens=tokens)
+        image = vae.forward(tokens=tokens.astype(np.int64))
         return grey(np.clip(np.rint((np.moveaxis(image, 1, -1) + 1) * 127.5), 0, 255).astype(np.uint8))
 
     return draw

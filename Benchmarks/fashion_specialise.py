@@ -12,6 +12,7 @@ import time
 import numpy as np
 import torch
 
+import common  # noqa: F401 - says where the package is
 import diffaccel
 from fashion_code import FOLDER
 from fashion_data import load_split

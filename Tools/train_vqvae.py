@@ -67,7 +67,7 @@ def main():
         return picture + codes, {"picture": picture.detach(), "codes": codes.detach()}
 
     training.run(loss_of_step, lambda weights: write_model(
-        options.out, {"family": "vqvae", "patch_nums": SIDES, "model": CONFIG}, weights))
+        options.out, {"family": "vqvae", "model": {**CONFIG, "patch_nums": SIDES}}, weights))
 
 
 if __name__ == "__main__":
