@@ -44,6 +44,7 @@ def main():
     parser.add_argument("--prompt", type=int, default=64, help="tokens")
     parser.add_argument("--length", type=int, default=64, help="tokens generated")
     parser.add_argument("--block", type=int, default=16)
+    parser.add_argument("--temperature", type=float, default=0.0, help="above 0 a cache draws other numbers: texts agree less for it")
     parser.add_argument("--timed", type=int, default=8, help="texts timed in each round")
     options = parser.parse_args()
     facts = common.machine(np, torch)
@@ -58,7 +59,8 @@ def main():
     model = diffaccel.Model(FOLDER)
     sessions, runs = {}, {name: {"tokens": [], "fed": 0, "flops": 0.0, "seconds": []} for name in contenders()}
     for name, (plan, own) in contenders().items():
-        request = dict(length=options.length, steps=options.length, block_length=options.block, order="low_confidence")
+        request = dict(length=options.length, steps=options.length, block_length=options.block, order="low_confidence",
+                       temperature=options.temperature)
         request.update({key: value for key, value in own.items() if key != "halve"})
         if "halve" in own:
             request["steps"] //= 2
@@ -98,7 +100,7 @@ def main():
     rows.append(["the real continuation", "", "", f"{nats:.3f}", f"{independent:.3f}", "", "", ""])
     header = ["", "tokens as plain", "texts as plain", "own bound", "trigram", "tokens/s", "speed-up", "of operations"]
     title = (f"tiny-llada: {len(data)} texts, prompts of {options.prompt} tokens, {options.length} generated in blocks of "
-             f"{options.block}, {options.threads} threads")
+             f"{options.block}, temperature {options.temperature:g}, {options.threads} threads")
     print(f"prompt: ...{tokenizer.decode(data[0, :options.prompt].tolist())[-120:]!r}")
     for name in ("plain", "decode, refresh 8", "dual"):
         print(f"{name}: {figures[name]['text']!r}")
