@@ -45,6 +45,7 @@ def learned(options, role, source, **settings):
     events = []
     trainer.run(callback=events.append, progress=True, log=options.out / f"specialised-{options.draft_scales}-{role}.jsonl")
     minutes = (time.monotonic() - began) / 60
+    folder.parent.mkdir(parents=True, exist_ok=True)
     trainer.export(folder)
     print(f"{role}: {len(events)} steps in {minutes:.1f} min, before {before}, after {trainer.evaluate(8)}", flush=True)
 

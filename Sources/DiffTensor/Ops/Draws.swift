@@ -105,7 +105,7 @@ extension Run {
     }
 
     private func indices(_ rows: Int, _ fill: (UnsafeMutablePointer<Int64>?) -> Void) -> [Int] {
-        var found = [Int64](repeating: 0, count: rows)
+        var found = [Int64](repeating: 0, count: max(0, rows))
         if isLive { unsafe found.withUnsafeMutableBufferPointer { unsafe fill($0.baseAddress) } }
         return found.each.map { Int($0) }
     }

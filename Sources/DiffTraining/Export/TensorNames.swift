@@ -7,6 +7,7 @@ extension String {
     /// Whether `part` stands somewhere in this name.
     ///
     /// Not `contains`: with a text for its argument that is the regular expressions' module, two megabytes of the library.
+    @inline(never)
     func holds(_ part: String) -> Bool {
         let (name, wanted) = (Array(utf8), Array(part.utf8))
         for start in Starts(below: name.count &- wanted.count &+ 1) {
