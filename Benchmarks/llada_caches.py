@@ -33,8 +33,8 @@ def contenders():
         found[name] = ({"variant": "greedy", "refresh": refresh, "window": window}, {"order": "random"})
     found["prefix"] = ({"variant": "prefix"}, {})
     found["dual"] = ({"variant": "dual"}, {})
-    found["plain, threshold 0.9"] = (None, {"threshold": 0.9})
-    found["dual, threshold 0.9"] = ({"variant": "dual"}, {"threshold": 0.9})
+    found["plain, threshold 0.5"] = (None, {"threshold": 0.5})
+    found["dual, threshold 0.5"] = ({"variant": "dual"}, {"threshold": 0.5})
     return found
 
 

@@ -1,0 +1,108 @@
+"""The trained pair and the trained language model of the repository, through the package and the command line."""
+
+import json
+import os
+import pty
+import subprocess
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+import diffaccel
+
+PROGRAM = Path(os.environ.get("DIFFACCEL_CLI", ROOT / ".build" / "release" / "diffaccel-cli"))
+PAIR, LANGUAGE = ROOT / "Models" / "fashion-var", ROOT / "Models" / "tiny-llada"
+needs_program = pytest.mark.skipif(not PROGRAM.is_file(), reason="the command line is not built")
+
+
+@pytest.fixture(scope="module")
+def drafter():
+    return diffaccel.Model(PAIR)
+
+
+@pytest.fixture(scope="module")
+def llada():
+    return diffaccel.Model(LANGUAGE)
+
+
+def test_pair_draws_what_is_asked_for(drafter):
+    """Mean pictures of some classes by the pair: trousers are a narrow column, bags wide, sneakers low."""
+    plan = diffaccel.Plan.load(PAIR / "code.json")
+    names = ["Trouser", "Bag", "Sneaker"]
+    labels = [name for name in names for _ in range(8)]
+    result = drafter.session(plan=plan, threads=2).sample(labels=labels, seed=3)
+    means = result.images[..., 0].reshape(3, 8, 32, 32).astype(float).mean(1)
+    trouser, bag, sneaker = means
+    assert trouser[:, 10:22].sum() > 0.75 * trouser.sum()
+    assert bag.mean(0)[6:26].min() > 40, "nearly as wide as the picture"
+    assert sneaker[16:].sum() > 1.4 * sneaker[:16].sum()
+
+
+@pytest.mark.parametrize("split", [1, 3, 5])
+def test_specialised_pair_collaborates(drafter, split):
+    """The specialised networks are ordinary ones: their own split and any other, with either partner."""
+    folder = PAIR / "specialised-4"
+    drafts, refiner = diffaccel.Model(folder / "drafter"), diffaccel.Model(folder / "refiner")
+    plan = diffaccel.Plan(code={"draft_scales": split})
+    own = drafts.session(plan=plan, partner=refiner).sample(labels=[1, 8], seed=1)
+    mixed = drafter.session(plan=plan, partner=refiner).sample(labels=[1, 8], seed=1)
+    counts = np.cumsum([1, 4, 9, 16, 36, 64])
+    assert own.images.shape == mixed.images.shape == (2, 32, 32, 3)
+    assert own.tensor("tokens").size == 2 * counts[-1]
+
+
+@needs_program
+def test_pair_on_the_command_line(tmp_path):
+    done = subprocess.run([PROGRAM, "sample", PAIR, "--labels", "0,9", "--plan", PAIR / "code.json", "--out", tmp_path / "grid.png",
+                           "--json"], capture_output=True, text=True, timeout=120, check=True)
+    assert json.loads(done.stdout) and (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_language_model_knows_its_book(llada):
+    """What is certain in the book is certain to the model: greedy continuations of a few beginnings use its words."""
+    session = llada.session(threads=2)
+    text = session.generate("And the LORD spake unto", length=4, block_length=4).text
+    assert text.startswith(" Moses"), text
+    assert session.generate("Jesus answered and said unto", length=2).text.split()[0].strip(",") in {"him", "them", "her", "the"}
+
+
+def test_caches_change_little(llada):
+    prompt = "And it came to pass, when the king heard"
+    plain = llada.session(threads=2).generate(prompt, length=32, block_length=16)
+    for plan in ({"variant": "decode", "refresh": 4}, {"variant": "prefix"}, {"variant": "dual"}):
+        cached = llada.session(plan=diffaccel.Plan(dkv=plan), threads=2).generate(prompt, length=32, block_length=16)
+        fed = [sum(step["fed"] for step in result.stats["steps"]) for result in (plain, cached)]
+        assert fed[1] < 0.85 * fed[0], plan
+        assert cached.text.strip(), plan
+
+
+@needs_program
+def test_live_view_in_a_terminal():
+    """Places fill up on the second screen while the text goes to standard output; without a terminal nothing is drawn."""
+    command = [PROGRAM, "generate", LANGUAGE, "--prompt", "In the beginning God", "--length", "16", "--live"]
+    leader, follower = pty.openpty()
+    shown = bytearray()
+
+    def watch():
+        try:
+            while part := os.read(leader, 65536):
+                shown.extend(part)
+        except OSError:
+            pass  # the other end is closed
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=follower, timeout=120, check=True)
+    os.close(follower)
+    watcher.join()
+    os.close(leader)
+    screens = shown.decode().split("\x1b[H\x1b[J")
+    assert screens[0].startswith("\x1b[?1049h") and "\x1b[?1049l" in screens[-1]
+    masks = [screen.count("░") for screen in screens[1:]]
+    assert masks == sorted(masks, reverse=True) and masks[0] == 15 and masks[-1] == 0, masks
+    assert all("pass" in screen for screen in screens[1:])
+    quiet = subprocess.run(command, capture_output=True, timeout=120, check=True)
+    assert quiet.stdout == done.stdout and b"\x1b" not in quiet.stderr
