@@ -110,7 +110,7 @@ def few_rows(options, models, runs, sizes):
 
     contenders = {f"DiffAccel {TYPES[weights]}": functools.partial(forward, model) for weights, model in models.items()}
     contenders.update({name.removesuffix(", plain"): run for name, run in runs.items() if name.startswith("torch")})
-    roofline, array = native.Roofline(options.threads), np.zeros(1 << 27, np.float32)
+    roofline, array = native.Roofline(options.threads), np.ones(1 << 27, np.float32)
     found, reads = {}, []
     for _ in range(max(5, options.repeat)):
         for count in FEW:
