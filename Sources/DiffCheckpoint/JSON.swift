@@ -82,17 +82,22 @@ public enum JSON: Sendable, Equatable {
             throw DiffError(.format, "\(source): empty where JSON was expected")
         }
         var error = json_error_t()
-        let flags = Int(JSON_REJECT_DUPLICATES | JSON_DECODE_ANY)
         let bytes = unsafe start.assumingMemoryBound(to: CChar.self)
-        guard let root = unsafe json_loadb(bytes, text.count, flags, &error) else {
+        guard
+            let root = unsafe json_load_padded(
+                bytes, text.count, scan.padding, Int(JSON_REJECT_DUPLICATES), &error)
+        else {
             // The parser has a text for everything but a refused allocation.
             guard error.line >= 0 else { throw DiffError(.outOfMemory, "\(source): no memory for reading JSON") }
             let what = unsafe withUnsafeBytes(of: error.text) { unsafe String(untilNUL: $0) }
-            let place = "line \(error.line), column \(error.column)"
+            let place = "line \(error.line &- 1), column \(error.column)"
             throw DiffError(.format, "\(source): bad JSON at \(place): \(what)")
         }
         defer { unsafe json_decref(root) }
-        self = try unsafe Self.converted(root, depth: 0, source: source)
+        guard unsafe json_array_size(root) == 2, let value = unsafe json_array_get(root, 1) else {
+            throw DiffError(.format, "\(source): bad JSON: one value expected")
+        }
+        self = try unsafe Self.converted(value, depth: 0, source: source)
     }
 
     // Recursion ends at `Limits.jsonDepth`: the scan has bounded the nesting, and the guard here does again.

@@ -65,6 +65,13 @@ struct JSONScan {
         }
     }
 
+    /// Letters that make the parser's buffer large enough for every string (of up to 64 KiB): see `json_load_padded`.
+    var padding: Int {
+        var padding = 512
+        while padding < 65536, padding < longestString { padding &+= padding }
+        return padding
+    }
+
     private static func continuesNumber(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "e"), UInt8(ascii: "E"): true

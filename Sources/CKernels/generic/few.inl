@@ -12,6 +12,28 @@ typedef struct {
     const float *scale, *bias; /* for the last block of k, or null */
 } few_args;
 
+/* What is done with the sums of a tile: once for all tiles, which are many and long. */
+static __attribute__((noinline)) void few_finish(const vf *sums, int rows, int registers, const few_args *t) {
+    for (int r = 0; r < rows; r++) {
+        for (int q = 0; q < registers; q++) {
+            int64_t first = q * LANES, left = t->columns - first;
+            float *to = t->c + r * t->ldc + first;
+            vf sum = sums[r * registers + q];
+            if (left >= LANES) {
+                if (t->accumulate) sum += v_load(to);
+                if (t->scale) sum = v_scaled(sum, v_load(t->scale + first));
+                if (t->bias) sum += v_load(t->bias + first);
+                v_store(to, sum);
+            } else if (left > 0) {
+                if (t->accumulate) sum += v_load_part(to, left);
+                if (t->scale) sum = v_scaled(sum, v_load_part(t->scale + first, left));
+                if (t->bias) sum += v_load_part(t->bias + first, left);
+                v_store_part(to, sum, left);
+            }
+        }
+    }
+}
+
 INLINE void few_tile(int32_t dtype, const int rows, const int registers, const few_args *t) {
 #pragma clang fp contract(fast)
     const int64_t deep = t->deep, lda = t->lda;
@@ -38,26 +60,12 @@ INLINE void few_tile(int32_t dtype, const int rows, const int registers, const f
             for (int q = 0; q < registers; q++) s[r][q] += x * u[q];
         }
     }
+    vf sums[CK_TILE_ROWS * 8];
 #pragma unroll
-    for (int r = 0; r < rows; r++) {
+    for (int r = 0; r < rows; r++)
 #pragma unroll
-        for (int q = 0; q < registers; q++) {
-            int64_t first = q * LANES, left = t->columns - first;
-            float *to = t->c + r * t->ldc + first;
-            vf sum = s[r][q];
-            if (left >= LANES) {
-                if (t->accumulate) sum += v_load(to);
-                if (t->scale) sum = v_scaled(sum, v_load(t->scale + first));
-                if (t->bias) sum += v_load(t->bias + first);
-                v_store(to, sum);
-            } else if (left > 0) {
-                if (t->accumulate) sum += v_load_part(to, left);
-                if (t->scale) sum = v_scaled(sum, v_load_part(t->scale + first, left));
-                if (t->bias) sum += v_load_part(t->bias + first, left);
-                v_store_part(to, sum, left);
-            }
-        }
-    }
+        for (int q = 0; q < registers; q++) sums[r * registers + q] = s[r][q];
+    few_finish(sums, rows, registers, t);
 }
 
 /* Registers side by side by the number of rows: about a dozen sums in all. */
