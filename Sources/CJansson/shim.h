@@ -15,13 +15,13 @@ static inline size_t padded_read(void *buffer, size_t capacity, void *context) {
     padded_text *t = (padded_text *)context;
     char *to = (char *)buffer;
     size_t start = t->padding + 5, end = start + t->length, done = 0;
-    while (done < capacity && t->at < end + 2) {
+    while (done < capacity && t->at < end + 1) {
         size_t at = t->at, count = 1;
         if (at >= start && at < end) {
             count = end - at < capacity - done ? end - at : capacity - done;
             memcpy(to + done, t->text + (at - start), count);
         } else if (at >= start) {
-            to[done] = "\n]"[at - end];
+            to[done] = ']';
         } else if (at >= t->padding + 2) {
             to[done] = "\",\n"[at - t->padding - 2];
         } else {
