@@ -108,7 +108,7 @@ import Testing
         let scene = try Scene(shared: shared)
         var settings = SpecialisationSettings(role, draftScales: 2)
         (settings.divergenceShare, settings.temperature, settings.labelSmoothing) = (0.7, 1.5, 0.1)
-        settings.recomputes = recomputes
+        settings.training.recomputes = recomputes
         let step = try scene.step(settings)
         _ = try scene.terms(step)
         let trained = scene.parameters.trained

@@ -65,6 +65,19 @@ public struct CheckpointExport: Sendable {
         try CheckpointExport(part).write([], as: nil, folder: "\(folder)/\(name)", config: members)
     }
 
+    /// The checkpoint's config with `value` for the architecture's `key`, in its `model` where it has one, and `notes` at its top.
+    func config(_ key: String, _ value: JSON, notes: [String: JSON] = [:]) throws(DiffError) -> [String: JSON] {
+        var members = try checkpoint.configuration.members
+        if case .object(var model) = members["model"] {
+            model.put(value, for: key)
+            members.put(.object(model), for: "model")
+        } else {
+            members.put(value, for: key)
+        }
+        for name in Array(notes.keys).each { members.put(notes[name] ?? .null, for: name) }
+        return members
+    }
+
     func write(
         _ contents: [String: (dtype: DType, shape: Shape)], _ members: [String: JSON]?, _ folder: String,
         load: (String) throws(DiffError) -> Tensor

@@ -50,15 +50,7 @@ public struct DiTExport: Sendable {
 
     /// The checkpoint's config with another depth and `notes` at its top.
     private func config(depth: Int, _ notes: [String: JSON]) throws(DiffError) -> [String: JSON] {
-        var members = try export.checkpoint.configuration.members
         let key = configuration.naming == .official ? "depth" : "num_layers"
-        if case .object(var model) = members["model"] {
-            model.put(.integer(depth), for: key)
-            members.put(.object(model), for: "model")
-        } else {
-            members.put(.integer(depth), for: key)
-        }
-        for name in Array(notes.keys).each { members.put(notes[name] ?? .null, for: name) }
-        return members
+        return try export.config(key, .integer(depth), notes: notes)
     }
 }

@@ -19,18 +19,12 @@ public struct VARExport: Sendable {
     public func write(
         _ learned: [(names: [String], tensor: Tensor)], as type: DType?, folder: String, notes: [String: JSON]
     ) throws(DiffError) {
-        var members = try export.checkpoint.configuration.members
         // What the buffers told of the scales.
         let sides = JSON.array(configuration.schedule.sides.map { .integer($0) })
-        if case .object(var model) = members["model"] {
-            model.put(sides, for: "patch_nums")
-            members.put(.object(model), for: "model")
-        } else {
-            members.put(sides, for: "patch_nums")
-        }
-        members.put(.string("var"), for: "family")
-        for name in Array(notes.keys).each { members.put(notes[name] ?? .null, for: name) }
-        try export.write(learned, as: type, folder: folder, config: members)
+        var notes = notes
+        notes.put(.string("var"), for: "family")
+        try export.write(
+            learned, as: type, folder: folder, config: export.config("patch_nums", sides, notes: notes))
         try export.copy(part: "vae", into: folder)
     }
 }

@@ -12,17 +12,13 @@ public final class RecoveryLearning: LearningProcedure {
 
     /// How it trains.
     public let settings: RecoverySettings
-    /// Steps made.
-    public private(set) var done = 0
-    /// Weights, moments and averages.
-    public let optimiser: Optimiser
 
     private let student: DiT
     private let passes: RecoveryStep
     private let run, teacherRun: Run
     private let batches: BatchSource
     private let resources: LearningResources
-    private var guardian = LossGuard()
+    private let updates: WeightUpdates
 
     /// A run of training of `student`, loaded for learning with `parameters`. `teacher` is needed unless there is no distillation. Throws
     /// `invalidArgument`, `incompatible` when teacher and student do not fit, `shape`, memory errors.
@@ -33,24 +29,26 @@ public final class RecoveryLearning: LearningProcedure {
         (self.student, self.settings, self.resources) = (student, settings, resources)
         let c = student.configuration
         try data.check(Shape(c.inChannels, c.inputSize, c.inputSize))
-        batches = try BatchSource(data, size: settings.batch, seed: settings.seed, budget: resources.budget)
-        if settings.start == .scratch { try DiTStart(seed: settings.seed).initialise(parameters, resources) }
-        var rules = Optimiser.Settings(clip: settings.clip, averageDecay: settings.averageDecay)
-        rules.weightDecay = settings.weightDecay
-        optimiser = try Optimiser(
-            parameters, rules, budget: resources.budget, isVirtual: resources.isVirtual, averages: { _ in true })
+        batches = try BatchSource(
+            data, size: settings.training.batch, seed: settings.training.seed, budget: resources.budget)
+        if settings.start == .scratch { try DiTStart(seed: settings.training.seed).initialise(parameters, resources) }
+        updates = try WeightUpdates(parameters, settings.training, resources)
         let ground = try DiffusionLoss(process)
         let loss = DistillationLoss(
             ground, distillationWeight: settings.distillationWeight, groundWeight: settings.groundWeight)
         passes = try RecoveryStep(
             student, parameters, teacher: teacher, settings.method, loss, budget: resources.budget,
-            recomputes: settings.recomputes, isVirtual: resources.isVirtual)
-        run = try resources.run(passes.stack, student.layout, rows: settings.batch)
-        teacherRun = try resources.run(passes.teacherStack, (teacher ?? student).layout, rows: settings.batch)
+            recomputes: settings.training.recomputes, isVirtual: resources.isVirtual)
+        run = try resources.run(passes.stack, student.layout, rows: settings.training.batch)
+        teacherRun = try resources.run(passes.teacherStack, (teacher ?? student).layout, rows: settings.training.batch)
     }
 
     /// Steps of a whole run.
-    public var steps: Int { settings.steps }
+    public var steps: Int { settings.training.steps }
+    /// Steps made.
+    public var done: Int { updates.done }
+    /// Weights, moments and averages.
+    public var optimiser: Optimiser { updates.optimiser }
     /// Bytes of both workspaces at their peaks.
     public var workspaceBytes: Int { Checked.sum(run.workspace.peakBytes, teacherRun.workspace.peakBytes) }
     /// Bytes of stored data.
@@ -58,10 +56,10 @@ public final class RecoveryLearning: LearningProcedure {
 
     /// One step.
     public func step() throws(DiffError) -> LearningReport {
-        var draws = StepDraws(seed: settings.seed, step: done)
+        var draws = StepDraws(seed: settings.training.seed, step: done)
         let (x0, clean) = try batches.batch(done, run)
-        let labels = draws.dropping(clean, settings.labelDropout, null: student.configuration.nullClass)
-        let t = draws.indices(settings.batch, below: passes.ordinaryLoss.schedule.count)
+        let labels = draws.dropping(clean, settings.training.labelDropout, null: student.configuration.nullClass)
+        let t = draws.indices(settings.training.batch, below: passes.ordinaryLoss.schedule.count)
         let noise = try draws.normal(x0.shape, run)
         let weight = Schedule.linear(settings.featureWeight.first, settings.featureWeight.last).value(done, of: steps)
         // With outputs alone the published code shows the teacher the labels that the student was not shown.
@@ -69,14 +67,7 @@ public final class RecoveryLearning: LearningProcedure {
             x0: x0, labels: labels, teacherLabels: settings.distillation == .logits ? clean : labels, t: t,
             noise: noise,
             featureWeight: weight, run, teacher: teacherRun)
-        let rate = settings.rate(done)
-        let norm = try optimiser.norm(passes.gradients, run)
-        let admitted = try guardian.admits(outcome.loss, gradientNorm: norm)
-        _ = try optimiser.step(passes.gradients, learningRate: rate, norm: norm, skips: !admitted, run)
-        done &+= 1
-        return LearningReport(
-            step: done, steps: steps, loss: outcome.loss, gradientNorm: norm, learningRate: rate,
-            terms: terms(outcome))
+        return try updates.make(passes.gradients, loss: outcome.loss, terms: terms(outcome), run)
     }
 
     private func terms(_ outcome: RecoveryStep.Outcome) -> [LearningReport.Term] {
@@ -89,28 +80,21 @@ public final class RecoveryLearning: LearningProcedure {
     }
 
     /// What was learned is in the weights.
-    public var summary: [String: JSON] {
-        ["learning_rate": .number(settings.rate(max(0, done &- 1))), "parameters": .integer(optimiser.count)]
-    }
+    public var summary: [String: JSON] { updates.summary }
 
     /// `loss`: the ordinary loss with the weights as they are now.
     public func evaluate(_ count: Int) throws(DiffError) -> [String: JSON] {
         let evaluation = Evaluation(
-            network: student, loss: passes.ordinaryLoss, batches: batches, seed: settings.seed, resources: resources)
+            network: student, loss: passes.ordinaryLoss, batches: batches, seed: settings.training.seed,
+            resources: resources)
         return ["loss": .number(try evaluation.mean(count))]
     }
 
     /// Everything the next steps depend on.
-    public func save() throws(DiffError) -> LearningState {
-        var state = LearningState(method: Self.method, step: done, settings: settings.fingerprint)
-        optimiser.save(in: &state)
-        return state
-    }
+    public func save() -> LearningState { updates.save(Self.method, settings.fingerprint) }
 
     /// Goes on from a saved state.
     public func restore(_ state: LearningState) throws(DiffError) {
-        try state.check(Self.method, settings.fingerprint, steps: steps)
-        try optimiser.restore(state)
-        done = state.step
+        try updates.restore(state, Self.method, settings.fingerprint)
     }
 }

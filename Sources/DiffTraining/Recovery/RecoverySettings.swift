@@ -20,24 +20,8 @@ public struct RecoverySettings: Sendable, Equatable {
         case scratch
     }
 
-    /// Steps of training.
-    public var steps = 100_000
-    /// AdamW's learning rate at the first step and after the last, half a cosine between, after `warmup` steps of a rising one.
-    public var learningRate = PruningSettings.Ends(2e-4, 1e-4)
-    /// Steps over which the learning rate rises from 0.
-    public var warmup = 0
-    /// Decoupled weight decay.
-    public var weightDecay = 0.0
-    /// The norm that gradients are scaled down to together.
-    public var clip = 1.0
-    /// Decay of the moving average of all weights.
-    public var averageDecay = 0.9999
-    /// Samples of a step.
-    public var batch = 256
-    /// Where random numbers come from.
-    public var seed: UInt64 = 0
-    /// Share of the labels replaced by the null class.
-    public var labelDropout = 0.1
+    /// Length, optimiser, batches and draws.
+    public var training = WeightTraining(steps: 100_000, learningRate: .init(2e-4, 1e-4), batch: 256)
     /// Where weights come from.
     public var start = Start.checkpoint
     /// What a teacher adds.
@@ -50,23 +34,13 @@ public struct RecoverySettings: Sendable, Equatable {
     public var feature = FeatureLoss()
     /// Of `masked`: (student block, teacher block).
     public var layerMap: [RecoveryMethod.LayerPair] = []
-    /// Blocks are computed again in the backward pass instead of keeping their activations.
-    public var recomputes = false
 
     /// The defaults.
     public init() {}
 
     /// Reads `json`. The pairs of `masked` come from `layer_map`, or from the `groups` that the student was pruned by. Throws `format`.
     public init(_ json: JSONObject) throws(DiffError) {
-        steps = try json.integer("steps", in: 1...100_000_000, default: steps)
-        learningRate = try PruningSettings.ends(json, "learning_rate", 0...1000, learningRate)
-        warmup = try json.integer("warmup", in: 0...100_000_000, default: warmup)
-        weightDecay = try json.number("weight_decay", in: 0...1000, default: weightDecay)
-        clip = try json.number("clip", in: 1e-12...1e12, default: clip)
-        averageDecay = try json.number("average_decay", in: 0...1, default: averageDecay)
-        batch = try json.integer("batch", in: 1...65_536, default: batch)
-        seed = try json.seed()
-        labelDropout = try json.number("label_dropout", in: 0...1, default: labelDropout)
+        training = try training.reading(json)
         let from = try json.optionalString("start", oneOf: Start.allCases.map(\.rawValue))
         start = from.flatMap(Start.init) ?? start
         let name = try json.optionalString("distillation", oneOf: Distillation.allCases.map(\.rawValue))
@@ -78,18 +52,15 @@ public struct RecoverySettings: Sendable, Equatable {
         feature = FeatureLoss(
             sigmas: try json.number("sigmas", in: 0...1e6, default: 2),
             masking: masking.flatMap(FeatureLoss.Masking.init) ?? .published)
-        recomputes = try json.bool("recompute", default: recomputes)
         if distillation == .masked { layerMap = try Self.layerMap(json) }
     }
 
     /// Names that ``init(_:)`` reads.
-    public static let names = [
-        "steps", "learning_rate", "warmup", "weight_decay", "clip", "average_decay", "batch", "seed", "label_dropout",
-        "start",
-        "distillation", "distillation_weight", "ground_weight", "feature_weight", "masking", "sigmas", "layer_map",
-        "groups",
-        "recompute",
-    ]
+    public static let names =
+        WeightTraining.names + [
+            "start", "distillation", "distillation_weight", "ground_weight", "feature_weight", "masking", "sigmas",
+            "layer_map", "groups",
+        ]
 
     private static func layerMap(_ json: JSONObject) throws(DiffError) -> [RecoveryMethod.LayerPair] {
         let name = json.has("layer_map") ? "layer_map" : "groups"
@@ -122,17 +93,9 @@ public struct RecoverySettings: Sendable, Equatable {
         }
     }
 
-    /// The learning rate of `step`.
-    func rate(_ step: Int) -> Double {
-        Schedule.cosine(learningRate.first, learningRate.last).value(step, of: steps, warmup: warmup)
-    }
-
     /// What a resumed run must have in common with the one it goes on from.
     public var fingerprint: JSON {
-        .object([
-            "steps": .integer(steps), "learning_rate": learningRate.json, "warmup": .integer(warmup),
-            "weight_decay": .number(weightDecay), "clip": .number(clip), "average_decay": .number(averageDecay),
-            "batch": .integer(batch), "seed": .string(String(seed)), "label_dropout": .number(labelDropout),
+        training.fingerprint(and: [
             "start": .string(start.rawValue), "distillation": .string(distillation.rawValue),
             "distillation_weight": .number(distillationWeight), "ground_weight": .number(groundWeight),
             "feature_weight": featureWeight.json, "sigmas": .number(feature.sigmas),

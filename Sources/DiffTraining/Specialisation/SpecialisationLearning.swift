@@ -13,16 +13,12 @@ public final class SpecialisationLearning: LearningProcedure {
 
     /// How it trains.
     public let settings: SpecialisationSettings
-    /// Steps made.
-    public private(set) var done = 0
-    /// Weights, moments and averages.
-    public let optimiser: Optimiser
 
     private let passes: SpecialisationStep
     private let nullClass: Int
     private let run, teacherRun: Run
     private let batches: TokenBatches
-    private var guardian = LossGuard()
+    private let updates: WeightUpdates
 
     /// A run of training of `student`, loaded for learning with `parameters`, on `data` of the codebook in `encoder`. `teacher` is needed
     /// when ``SpecialisationSettings/needsTeacher``. Throws `invalidArgument`, `incompatible` when the parts do not fit each other,
@@ -33,16 +29,13 @@ public final class SpecialisationLearning: LearningProcedure {
     ) throws(DiffError) {
         self.settings = settings
         nullClass = student.configuration.nullClass
-        var rules = Optimiser.Settings(clip: settings.clip, averageDecay: settings.averageDecay)
-        (rules.beta2, rules.weightDecay) = (0.95, settings.weightDecay)
-        optimiser = try Optimiser(
-            parameters, rules, budget: resources.budget, isVirtual: resources.isVirtual, averages: { _ in true },
-            decays: Self.decays)
+        updates = try WeightUpdates(parameters, settings.training, resources, beta2: 0.95, decays: Self.decays)
         passes = try SpecialisationStep(
             student, parameters, teacher: teacher, encoder.codes, settings, budget: resources.budget,
             isVirtual: resources.isVirtual)
-        batches = try TokenBatches(data, encoder, size: settings.batch, seed: settings.seed, resources)
-        run = try resources.run(AccelerationStack(), student.layout, rows: settings.batch)
+        batches = try TokenBatches(
+            data, encoder, size: settings.training.batch, seed: settings.training.seed, resources)
+        run = try resources.run(AccelerationStack(), student.layout, rows: settings.training.batch)
         // What the teacher needed for a moment, the student can use after it.
         teacherRun = run.aside()
     }
@@ -55,7 +48,11 @@ public final class SpecialisationLearning: LearningProcedure {
     }
 
     /// Steps of a whole run.
-    public var steps: Int { settings.steps }
+    public var steps: Int { settings.training.steps }
+    /// Steps made.
+    public var done: Int { updates.done }
+    /// Weights, moments and averages.
+    public var optimiser: Optimiser { updates.optimiser }
     /// Bytes of both workspaces at their peaks.
     public var workspaceBytes: Int { Checked.sum(run.workspace.peakBytes, batches.workspaceBytes) }
     /// Nothing is held beside them.
@@ -63,26 +60,21 @@ public final class SpecialisationLearning: LearningProcedure {
 
     /// One step.
     public func step() throws(DiffError) -> LearningReport {
-        var draws = StepDraws(seed: settings.seed, step: done)
+        var draws = StepDraws(seed: settings.training.seed, step: done)
         let (codes, clean) = try batches.batch(done)
-        let labels = draws.dropping(clean, settings.labelDropout, null: nullClass)
+        let labels = draws.dropping(clean, settings.training.labelDropout, null: nullClass)
         let terms = try passes(codes, labels: labels, run, teacher: teacherRun)
-        let rate = settings.rate(done)
-        let norm = try optimiser.norm(passes.gradients, run)
-        let admitted = try guardian.admits(terms.loss, gradientNorm: norm)
-        _ = try optimiser.step(passes.gradients, learningRate: rate, norm: norm, skips: !admitted, run)
-        done &+= 1
-        return LearningReport(
-            step: done, steps: steps, loss: terms.loss, gradientNorm: norm, learningRate: rate,
-            terms: terms.figures.map { LearningReport.Term(name: $0.name, value: $0.value) })
+        return try updates.make(
+            passes.gradients, loss: terms.loss,
+            terms: terms.figures.map { LearningReport.Term(name: $0.name, value: $0.value) }, run)
     }
 
     /// What was learned is in the weights.
     public var summary: [String: JSON] {
-        [
-            "role": .string(settings.role.rawValue), "draft_scales": .integer(settings.draftScales),
-            "learning_rate": .number(settings.rate(max(0, done &- 1))), "parameters": .integer(optimiser.count),
-        ]
+        var summary = updates.summary
+        summary.put(.string(settings.role.rawValue), for: "role")
+        summary.put(.integer(settings.draftScales), for: "draft_scales")
+        return summary
     }
 
     /// `loss`: with true labels and the weights as they are now; its terms `ce` and, of a refiner, `kl`.
@@ -98,17 +90,11 @@ public final class SpecialisationLearning: LearningProcedure {
     }
 
     /// Everything the next steps depend on.
-    public func save() throws(DiffError) -> LearningState {
-        var state = LearningState(method: Self.method, step: done, settings: settings.fingerprint)
-        optimiser.save(in: &state)
-        return state
-    }
+    public func save() -> LearningState { updates.save(Self.method, settings.fingerprint) }
 
     /// Goes on from a saved state.
     public func restore(_ state: LearningState) throws(DiffError) {
-        try state.check(Self.method, settings.fingerprint, steps: steps)
-        try optimiser.restore(state)
-        done = state.step
+        try updates.restore(state, Self.method, settings.fingerprint)
     }
 }
 

@@ -16,30 +16,18 @@ public struct SpecialisationSettings: Sendable, Equatable {
     public var role: Role
     /// N: scales that the drafter draws.
     public var draftScales: Int
-    /// Steps of training.
-    public var steps = 3000
-    /// AdamW's learning rate at the first step and after the last, half a cosine between, after `warmup` steps of a rising one.
-    public var learningRate = PruningSettings.Ends(1e-4, 1e-5)
-    /// Steps over which the learning rate rises from 0; by default a fiftieth of all.
-    public var warmup = 60
-    /// Decoupled weight decay of matrices; tables, vectors and biases have none.
-    public var weightDecay = 0.05
-    /// The norm that gradients are scaled down to together.
-    public var clip = 2.0
-    /// Decay of the moving average of all weights.
-    public var averageDecay = 0.999
-    /// Samples of a step.
-    public var batch = 64
-    /// Where random numbers come from.
-    public var seed: UInt64 = 0
-    /// Share of the labels replaced by the null class.
-    public var labelDropout = 0.1
+    /// Length, optimiser, batches and draws. Weight decay acts on matrices alone; the warm-up is a fiftieth of the steps.
+    public var training = Self.training
     /// Of a refiner: α and T of ``TokenLoss``.
     public var divergenceShare = 1.0, temperature = 1.0
     /// Share of a code's weight in the cross-entropy that is spread over all codes.
     public var labelSmoothing = 0.0
-    /// Blocks are computed again in the backward pass instead of keeping their activations.
-    public var recomputes = false
+
+    private static var training: WeightTraining {
+        var training = WeightTraining(steps: 3000, learningRate: .init(1e-4, 1e-5), batch: 64)
+        (training.warmup, training.weightDecay, training.clip, training.averageDecay) = (60, 0.05, 2, 0.999)
+        return training
+    }
 
     /// The defaults of a role.
     public init(_ role: Role, draftScales: Int) { (self.role, self.draftScales) = (role, draftScales) }
@@ -49,15 +37,8 @@ public struct SpecialisationSettings: Sendable, Equatable {
         let name = try json.string("role", oneOf: Role.allCases.map(\.rawValue))
         role = Role(rawValue: name) ?? .drafter
         draftScales = try json.integer("draft_scales", in: 1...64)
-        steps = try json.integer("steps", in: 1...100_000_000, default: steps)
-        learningRate = try PruningSettings.ends(json, "learning_rate", 0...1000, learningRate)
-        warmup = try json.integer("warmup", in: 0...100_000_000, default: steps / 50)
-        weightDecay = try json.number("weight_decay", in: 0...1000, default: weightDecay)
-        clip = try json.number("clip", in: 1e-12...1e12, default: clip)
-        averageDecay = try json.number("average_decay", in: 0...1, default: averageDecay)
-        batch = try json.integer("batch", in: 1...65_536, default: batch)
-        seed = try json.seed()
-        labelDropout = try json.number("label_dropout", in: 0...1, default: labelDropout)
+        training = try training.reading(json)
+        if !json.has("warmup") { training.warmup = training.steps / 50 }
         if role == .refiner {
             divergenceShare = try json.number("alpha", in: 0...1, default: divergenceShare)
             temperature = try json.number("temperature", in: 1e-3...1000, default: temperature)
@@ -67,14 +48,11 @@ public struct SpecialisationSettings: Sendable, Equatable {
             }
         }
         labelSmoothing = try json.number("label_smoothing", in: 0...1, default: labelSmoothing)
-        recomputes = try json.bool("recompute", default: recomputes)
     }
 
     /// Names that ``init(_:)`` reads.
-    public static let names = [
-        "role", "draft_scales", "steps", "learning_rate", "warmup", "weight_decay", "clip", "average_decay", "batch",
-        "seed", "label_dropout", "alpha", "temperature", "label_smoothing", "recompute",
-    ]
+    public static let names =
+        WeightTraining.names + ["role", "draft_scales", "alpha", "temperature", "label_smoothing"]
 
     /// Whether there is something to learn from a teacher.
     public var needsTeacher: Bool { role == .refiner && divergenceShare > 0 }
@@ -86,18 +64,10 @@ public struct SpecialisationSettings: Sendable, Equatable {
             smoothing: labelSmoothing)
     }
 
-    /// The learning rate of `step`.
-    func rate(_ step: Int) -> Double {
-        Schedule.cosine(learningRate.first, learningRate.last).value(step, of: steps, warmup: warmup)
-    }
-
     /// What a resumed run must have in common with the one it goes on from.
     public var fingerprint: JSON {
-        .object([
-            "role": .string(role.rawValue), "draft_scales": .integer(draftScales), "steps": .integer(steps),
-            "learning_rate": learningRate.json, "warmup": .integer(warmup), "weight_decay": .number(weightDecay),
-            "clip": .number(clip), "average_decay": .number(averageDecay), "batch": .integer(batch),
-            "seed": .string(String(seed)), "label_dropout": .number(labelDropout), "alpha": .number(divergenceShare),
+        training.fingerprint(and: [
+            "role": .string(role.rawValue), "draft_scales": .integer(draftScales), "alpha": .number(divergenceShare),
             "temperature": .number(temperature), "label_smoothing": .number(labelSmoothing),
         ])
     }

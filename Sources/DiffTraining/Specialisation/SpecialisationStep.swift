@@ -49,7 +49,7 @@ public final class SpecialisationStep {
         case .drafter: (first, fed) = (0, settings.draftScales)
         case .refiner: (first, fed) = (settings.draftScales, c.schedule.count)
         }
-        recomputes = settings.recomputes
+        recomputes = settings.training.recomputes
         gradients = try ParameterGradients(parameters, budget: budget, isVirtual: isVirtual)
     }
 

@@ -1,0 +1,72 @@
+import ArgumentParser
+import DiffAccel
+
+/// A subcommand of `diffaccel learn`: it says what is its own, the rest is common.
+protocol LessonCommand: ParsableCommand {
+    /// The method in the settings of a trainer.
+    static var method: String { get }
+    /// How the outputs are named when none is given.
+    static var outputs: String { get }
+    var lesson: LessonOptionGroup { get }
+    /// Settings of the method; nil where an option was not given.
+    var own: [String: JSON?] { get }
+    /// The plan file and the checkpoint folder to write.
+    var plan: String? { get }
+    var folder: String? { get }
+}
+
+extension LessonCommand {
+    var plan: String? { nil }
+    var folder: String? { nil }
+
+    /// Throws unless something is to be written, or nothing is to be learned.
+    func requireOutput() throws {
+        guard plan != nil || folder != nil || lesson.learning.estimate else {
+            throw ValidationError("\(Self.outputs) is missing.")
+        }
+    }
+
+    func validate() throws { try requireOutput() }
+
+    func run() throws {
+        try Lesson(
+            model: lesson.model, method: Self.method, options: lesson.learning, resources: lesson.resources, own: own,
+            plan: plan, folder: folder
+        ).run()
+    }
+}
+
+/// What every subcommand takes: the model, how to learn, what with.
+struct LessonOptionGroup: ParsableArguments {
+    @Argument(help: "Folder of the model.")
+    var model: String
+
+    @OptionGroup(title: "Learning") var learning: LearningOptionGroup
+    @OptionGroup(title: "Resources") var resources: TrainerOptionGroup
+}
+
+/// What trainings of all weights take.
+struct WeightsOptionGroup: ParsableArguments {
+    @Option(help: "Folder for the trained checkpoint.")
+    var out: String?
+
+    @Option(help: "Folder of the teacher: the model whose outputs or distribution are learned.")
+    var teacher: String?
+
+    @Option(
+        help:
+            "AdamW's learning rate, constant (default: half a cosine, from 2e-4 to 1e-4; to specialise from 1e-4 to 1e-5)."
+    )
+    var learningRate: Double?
+
+    @Option(help: "Type of the exported weights: f32, f16, bf16 or stored (default: f32).")
+    var dtype: String?
+
+    /// The settings of the options that were given.
+    var settings: [String: JSON?] {
+        [
+            "teacher": teacher.map { .string($0) }, "learning_rate": learningRate.map { .number($0) },
+            "dtype": dtype.map { .string($0) },
+        ]
+    }
+}
