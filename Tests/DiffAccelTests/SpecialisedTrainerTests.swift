@@ -75,11 +75,7 @@ import Testing
         let pair = try Pair()
         let (role, more) = prepared(variant, pair)
         let whole = try pair.trainer(role, more)
-        var events: [TrainingEvent] = []
-        try whole.run { event in
-            events.append(event)
-            return .continue
-        }
+        let events = try whole.events()
         #expect(events.count == 6 && events.allSatisfy { $0.loss.isFinite && $0.gradientNorm > 0 })
         #expect(
             events[0].terms.keys.sorted()
@@ -90,17 +86,9 @@ import Testing
         try first.save(to: state)
         let second = try pair.trainer(role, more)
         try second.restore(from: state)
-        var rest: [Double] = []
-        try second.run { event in
-            rest.append(event.loss)
-            return .continue
-        }
+        let rest = try second.events().map(\.loss)
         #expect(rest == events.dropFirst(2).map(\.loss))
-        let (a, b) = ("\(pair.directory.path)/a.safetensors", "\(pair.directory.path)/b.safetensors")
-        try whole.save(to: a)
-        try second.save(to: b)
-        #expect(
-            try FileBytes(path: a).contents(limit: 1 << 24).array == FileBytes(path: b).contents(limit: 1 << 24).array)
+        try expectSameStates(whole, second, in: pair.directory)
         #expect(try whole.evaluate(batches: 2) == second.evaluate(batches: 2))
     }
 
@@ -108,21 +96,7 @@ import Testing
     func theEstimateIsTheMeasuredPeak(variant: Int) throws {
         let pair = try Pair()
         let (role, more) = prepared(variant, pair)
-        let estimate = try Trainer.estimate(pair.path(role), pair.settings(role, more), threads: 1)
-        let trainer = try pair.trainer(role, more)
-        try trainer.run()
-        guard case .object(let members) = try trainer.describe(), case .object(let bytes)? = members["bytes"],
-            let peak = bytes["peak"]?.asDouble
-        else { return #expect(Bool(false), "no bytes") }
-        #expect(
-            peak <= Double(estimate.peak) * 1.1 && peak >= Double(estimate.peak) * 0.8,
-            "\(role) \(more): \(peak), \(estimate)")
-        var options = TrainerOptions()
-        options.memoryLimit = Int(peak / 4)
-        let error = failure {
-            try Trainer(pair.path(role), pair.settings(role, more), ModelOptions(), options).run()
-        }
-        #expect(error?.code == .overBudget)
+        try expectEstimate(pair.path(role), pair.settings(role, more), "\(role) \(more)")
     }
 
     @Test func lossesFall() throws {

@@ -73,11 +73,7 @@ import Testing
         let (method, more) = Self.variants[variant]
         let course = try Course()
         let whole = try course.trainer(method, more)
-        var losses: [Double] = []
-        try whole.run { event in
-            losses.append(event.loss)
-            return .continue
-        }
+        let losses = try whole.events().map(\.loss)
         #expect(losses.count == 6 && losses.allSatisfy(\.isFinite))
 
         let state = try course.tiny.directory.file("state.safetensors")
@@ -87,11 +83,7 @@ import Testing
         let second = try course.trainer(method, more)
         try second.restore(from: state)
         #expect(second.step == 2)
-        var rest: [Double] = []
-        try second.run { event in
-            rest.append(event.loss)
-            return .continue
-        }
+        let rest = try second.events().map(\.loss)
         #expect(rest == Array(losses.dropFirst(2)), "\(method) \(more)")
         // Memory is that of the run, the rest is what was learned.
         func learned(_ trainer: Trainer) throws -> JSON {
@@ -100,32 +92,14 @@ import Testing
             return .object(members)
         }
         #expect(try learned(second) == learned(whole))
-        let (a, b) = ("\(course.tiny.directory.path)/a.safetensors", "\(course.tiny.directory.path)/b.safetensors")
-        try whole.save(to: a)
-        try second.save(to: b)
-        #expect(
-            try FileBytes(path: a).contents(limit: 1 << 24).array == FileBytes(path: b).contents(limit: 1 << 24).array)
+        try expectSameStates(whole, second, in: course.tiny.directory)
     }
 
     @Test(arguments: variants.indices)
     func theEstimateIsTheMeasuredPeak(variant: Int) throws {
         let (method, more) = Self.variants[variant]
         let course = try Course()
-        let estimate = try Trainer.estimate(course.tiny.path, course.settings(method, more), threads: 1)
-        let trainer = try course.trainer(method, more)
-        try trainer.run()
-        guard case .object(let members) = try trainer.describe(), case .object(let bytes)? = members["bytes"],
-            let peak = bytes["peak"]?.asDouble
-        else { return #expect(Bool(false), "no bytes") }
-        #expect(
-            peak <= Double(estimate.peak) * 1.1 && peak >= Double(estimate.peak) * 0.8,
-            "\(method) \(more): \(peak), \(estimate)")
-        var options = TrainerOptions()
-        options.memoryLimit = Int(peak / 4)
-        let error = failure {
-            try Trainer(course.tiny.path, course.settings(method, more), ModelOptions(), options).run()
-        }
-        #expect(error?.code == .overBudget)
+        try expectEstimate(course.tiny.path, course.settings(method, more), "\(method) \(more)")
     }
 
     @Test func statesAreWrittenAndResumedByThemselves() throws {
