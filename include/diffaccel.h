@@ -34,7 +34,7 @@
  *  10. Whatever ends a training run - an error, a stop, the death of the process - the trainer stands after its last whole
  *      step, and a state file is the old one or the new one, whole. Going on gives the bits of a run that was never ended.
  *      [CABI/training_stops: test_every_step, test_outside; CABI/training_states: test_killed, test_full_disk;
- *      CABI/misuse_training: test_data_at_work; CABI/failing_training: settle]
+ *      CABI/misuse_trainers: test_data_at_work; CABI/failing_training: settle]
  *
  * Conventions
  *   - Every function that can fail returns a status: 0 is success, negative values are errors, positive ones are

@@ -94,5 +94,6 @@ struct JSONScan {
         let perMember = 96 + 48 + 112 + 48
         return textBytes &+ values &* perValue &+ max(0, strings &- members) &* perString &+ members &* perMember
             &+ arrays &* perArray &+ objects &* perObject &+ 2 &* stringBytes &+ 3 &* longestString
+            &+ 4 &* padding
     }
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import ctypes
 import threading
 from dataclasses import dataclass
 from typing import Any, Callable
