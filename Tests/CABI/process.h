@@ -3,7 +3,10 @@
 #define PROCESS_H
 
 #include <dirent.h>
+#include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct held {
@@ -32,6 +35,13 @@ static inline struct held process_held(void) {
     held.files = process_entries("/proc/self/fd");
     held.threads = process_entries("/proc/self/task");
     return held;
+}
+
+/* Bytes that the allocator has handed out. Chunks parked in a thread's cache count among them, and how many are parked is up to
+ * the scheduler: run.sh turns these caches off (GLIBC_TUNABLES). Without that, and under a sanitizer, there is no count: 0. */
+static inline long long process_allocated(void) {
+    const char *tunables = getenv("GLIBC_TUNABLES");
+    return tunables && strstr(tunables, "tcache_count=0") ? (long long)mallinfo2().uordblks : 0;
 }
 
 /* A joined thread's entry may outlive it for a moment: waits until there are `count` threads, or about a second. */
