@@ -4,8 +4,8 @@
 /* What the parser is fed: a list of a string of `padding` letters, on a line of its own, and the text.
  *
  * The parser collects each string in one buffer that grows, and takes no notice when growing is refused: the byte at hand is lost,
- * and if it follows a backslash an assertion ends the process. The first string makes the buffer large enough for all others; what it
- * loses is of no account. Its closing quote is never such a byte when `padding` is a power of two. */
+ * and if it follows a backslash an assertion ends the process. The first string makes the buffer large enough for all that follows; what
+ * it loses is of no account. Its closing quote is never such a byte unless `padding` is two less than a power of two. */
 typedef struct {
     const char *text;
     size_t length, padding, at;

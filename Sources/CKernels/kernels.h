@@ -57,8 +57,10 @@ typedef struct ck_kernels {
     void (*pack_block_columns)(const float *a, int64_t lda, int64_t m, int64_t k, float *to); /* a is [k,m] */
     /* Columns [j0, j1) of a linear layer of few rows. */
     void (*linear_rows)(const ck_linear_args *args, int64_t j0, int64_t j1);
-    /* A product of few rows with CK_B_PACKED, the bits of the other ways; `panel` and `pack` are not used. */
+    /* A product of some rows with CK_B_PACKED, the bits of the other ways: `a` holds, for each block of k, what few_pack made
+     * of it; `lda`, `panel` and `pack` are not used. */
     void (*few_rows)(const struct ck_gemm_args *args);
+    void (*few_pack)(const float *a, int64_t lda, int64_t m, int64_t k, float *to);
 
     void (*activation)(int32_t act, const float *x, float *out, int64_t n);
     void (*softmax_row)(const float *x, float *out, int64_t n);

@@ -7,11 +7,13 @@ enum {
     MIN_PANEL = 32,          /* a multiple of every strip width */
     MIN_ROWS = 24,           /* rows per task */
     MIN_ROWS_PACKING = 48,   /* fewer do not repay packing or widening the weights again */
-    FEW_ROWS = 24,           /* at most so many rows take the weights as they stream by */
+    STREAMED = 1024 * 1024,  /* weights that do not stay in a cache from one use to the next, */
+    STREAMED_ROWS = 72,      /* which at most so many rows take as they come; a multiple of every tile */
+    WIDENED_ROWS = 12,       /* narrower weights that do stay repay a panel of f32 for more than these */
+    READING_ROWS = 3,        /* so few rows only wait for f32 weights, whatever the order */
     SMALL_WORK = 96 * 1024,  /* multiply-adds that are not worth waking a thread for */
     TASKS_PER_THREAD = 3,    /* so that threads finish together when one is interrupted */
     BLOCKS_PER_THREAD = 6,   /* likewise */
-    FEW_PANEL = 128,         /* columns: eight of the widest registers */
     STREAM_WORK = 64 * 1024, /* weights per task of the streaming kernel */
 };
 
@@ -19,8 +21,8 @@ typedef struct {
     const ck_linear_args *args;
     const ck_kernels *kernels;
     int64_t panel, rows, panels, row_blocks;
-    int32_t blocks; /* by ck_gemm_block */
-    int32_t few;    /* by few_rows */
+    int32_t blocks;   /* by ck_gemm_block */
+    int64_t few_rows; /* by few_rows: all rows in whole tiles */
     size_t scratch_floats;
 } plan;
 
@@ -29,6 +31,39 @@ static void rows_task(void *context, int64_t index, int32_t thread) {
     (void)thread;
     int64_t from = index * p->panel;
     p->kernels->linear_rows(p->args, from, ck_min(from + p->panel, p->args->n));
+}
+
+/* Both halves of a product of few rows: the rows side by side, block of k by block of k, then the panels of columns. */
+static void few_pack_task(void *context, int64_t index, int32_t thread) {
+    const plan *p = context;
+    const ck_linear_args *a = p->args;
+    (void)thread;
+    int64_t depth = ck_gemm_depth(a->k), from = index * depth;
+    p->kernels->few_pack(a->x + from, a->ldx, a->m, ck_min(depth, a->k - from), (float *)a->scratch + from * p->few_rows);
+}
+
+static void few_task(void *context, int64_t index, int32_t thread) {
+    const plan *p = context;
+    const ck_linear_args *a = p->args;
+    (void)thread;
+    int64_t column = index * p->panel;
+    ck_gemm_args gemm = {
+        .a = a->scratch,
+        .b = a->w,
+        .ldb = a->n,
+        .first = column,
+        .dtype = a->dtype,
+        .form = CK_B_PACKED,
+        .c = a->y + column,
+        .ldc = a->ldy,
+        .m = a->m,
+        .n = ck_min(p->panel, a->n - column),
+        .k = a->k,
+        .scale = a->scales ? a->scales + column : NULL,
+        .bias = a->bias ? a->bias + column : NULL,
+        .act = a->act,
+    };
+    p->kernels->few_rows(&gemm);
 }
 
 static void panel_task(void *context, int64_t index, int32_t thread) {
@@ -56,8 +91,7 @@ static void panel_task(void *context, int64_t index, int32_t thread) {
         .act = a->act,
         .pack = (float *)a->scratch + (size_t)thread * p->scratch_floats,
     };
-    if (p->few) p->kernels->few_rows(&gemm);
-    else if (p->blocks) ck_gemm_block(p->kernels, &gemm);
+    if (p->blocks) ck_gemm_block(p->kernels, &gemm);
     else ck_gemm(p->kernels, &gemm);
 }
 
@@ -76,17 +110,21 @@ static int32_t cut_into_blocks(plan *p, int32_t threads) {
     return 1;
 }
 
+/* Whether few_rows is the fastest: weights come from memory, or widening them would not be repaid. */
+static int32_t takes_few(const ck_linear_args *a) {
+    if (a->layout != CK_PACKED || a->k <= 0 || a->m > STREAMED_ROWS || ck_gemm_current() != CK_GEMM_OWN) return 0;
+    if (a->dtype != CK_F32 && a->m <= WIDENED_ROWS) return 1;
+    return a->m > READING_ROWS && a->n * a->k >= STREAMED;
+}
+
 /* Few rows: panels of columns, each as many weights as repay handing it to another thread. */
-static int32_t cut_for_few(plan *p, int32_t threads) {
+static void cut_for_few(plan *p, int32_t threads) {
     const ck_linear_args *a = p->args;
-    if (a->layout != CK_PACKED || a->k <= 0 || a->m > FEW_ROWS || ck_gemm_current() != CK_GEMM_OWN) return 0;
-    p->rows = a->m;
-    p->row_blocks = 1;
-    int64_t least = ck_max(FEW_PANEL, ck_round_up(ck_ceil_div(STREAM_WORK, a->k), FEW_PANEL));
-    int64_t even = ck_round_up(ck_ceil_div(a->n, (int64_t)threads * BLOCKS_PER_THREAD), FEW_PANEL);
-    p->panel = threads > 1 && a->m * a->n * a->k > SMALL_WORK ? ck_max(least, even) : ck_round_up(a->n, FEW_PANEL);
+    p->few_rows = ck_round_up(a->m, p->kernels->gemm_rows);
+    int64_t least = ck_round_up(ck_ceil_div(STREAM_WORK, a->k * a->m), MIN_PANEL);
+    int64_t even = ck_round_up(ck_ceil_div(a->n, (int64_t)threads * BLOCKS_PER_THREAD), MIN_PANEL);
+    p->panel = threads > 1 && a->m * a->n * a->k > SMALL_WORK ? ck_max(least, even) : a->n;
     p->panels = ck_ceil_div(a->n, p->panel);
-    return 1;
 }
 
 /* Both cuts may depend on the number of threads: an element's bits do not depend on the tile it falls into. */
@@ -118,13 +156,20 @@ void ck_linear(ck_pool *pool, const ck_linear_args *args) {
         return;
     }
     p.scratch_floats = scratch_floats(args->k, args->dtype, args->layout);
-    p.few = cut_for_few(&p, ck_pool_threads(pool));
-    p.blocks = !p.few && cut_into_blocks(&p, ck_pool_threads(pool));
-    if (!p.few && !p.blocks) cut(&p, ck_pool_threads(pool));
+    if (takes_few(args)) {
+        cut_for_few(&p, ck_pool_threads(pool));
+        ck_run(args->m * args->k > CK_CHUNK ? pool : NULL, ck_ceil_div(args->k, ck_gemm_depth(args->k)), few_pack_task, &p);
+        ck_run(pool, p.panels, few_task, &p);
+        return;
+    }
+    p.blocks = cut_into_blocks(&p, ck_pool_threads(pool));
+    if (!p.blocks) cut(&p, ck_pool_threads(pool));
     ck_run(pool, p.panels * p.row_blocks, panel_task, &p);
 }
 
 size_t ck_linear_scratch(int32_t threads, int64_t k, int32_t dtype, int32_t rows, int32_t layout) {
     if (rows == CK_ROWS_ARE_VECTORS) return 0;
-    return (size_t)ck_max(threads, 1) * scratch_floats(k, dtype, layout) * sizeof(float);
+    size_t floats = (size_t)ck_max(threads, 1) * scratch_floats(k, dtype, layout);
+    size_t few = layout == CK_PACKED ? (size_t)(ck_max(k, 0) * STREAMED_ROWS) : 0;
+    return (floats > few ? floats : few) * sizeof(float);
 }

@@ -86,11 +86,6 @@ static int64_t tile_rows(int64_t rows, int64_t keys) {
     return ck_max(1, ck_min(rows, most));
 }
 
-static void product(const ck_kernels *kernels, const ck_gemm_args *gemm) {
-    if (gemm->m <= 3) kernels->few_rows(gemm);
-    else ck_gemm(kernels, gemm);
-}
-
 static void attention_task(void *context, int64_t index, int32_t thread) {
     const attention_plan *p = context;
     const ck_memory_attention_args *a = p->args;
@@ -115,7 +110,7 @@ static void attention_task(void *context, int64_t index, int32_t thread) {
         .k = a->head_dim,
         .panel = ck_round_up(s->length, CK_STRIP),
     };
-    product(p->kernels, &gemm);
+    ck_gemm(p->kernels, &gemm);
     float inverse[MAX_TILE];
     for (int64_t r = 0; r < rows; r++) {
         float *row = scores + r * s->length;
@@ -127,7 +122,7 @@ static void attention_task(void *context, int64_t index, int32_t thread) {
     gemm.b = s->values + kv_head * ck_memory_values_count(s->length, a->head_dim, 1), gemm.ldb = a->head_dim;
     gemm.c = out, gemm.ldc = width;
     gemm.n = a->head_dim, gemm.k = s->length, gemm.panel = ck_round_up(a->head_dim, CK_STRIP);
-    product(p->kernels, &gemm);
+    ck_gemm(p->kernels, &gemm);
     for (int64_t r = 0; r < rows; r++) p->kernels->scale_row(out + r * width, a->head_dim, inverse[r]);
 }
 

@@ -15,14 +15,15 @@ struct JSONScan {
     private var members = 0
     private var strings = 0
     private var stringBytes = 0
-    private var longestString = 0
+    /// Bytes of the longest string or number, its closing quote included.
+    private var longest = 0
     private let textBytes: Int
 
     /// Scans `text`, which need not be JSON at all.
     init(_ text: UnsafeRawBufferPointer) {
         textBytes = text.count
         var level = 0
-        var string = 0
+        var (string, word) = (0, 0)
         var (inString, escaped) = (false, false)
         // The last two bytes outside strings, to see `-0` followed by something that is not part of a number.
         var (before, last): (UInt8, UInt8) = (0, 0)
@@ -37,7 +38,7 @@ struct JSONScan {
                 } else if byte == UInt8(ascii: "\"") {
                     inString = false
                     stringBytes &+= string
-                    longestString = max(longestString, string)
+                    longest = max(longest, string)
                 }
                 continue
             }
@@ -45,6 +46,8 @@ struct JSONScan {
                 hasNegativeZero = true
             }
             (before, last) = (last, byte)
+            word = Self.continuesNumber(byte) ? word &+ 1 : 0
+            longest = max(longest, word)
             switch byte {
             case UInt8(ascii: "\""):
                 (inString, string) = (true, 0)
@@ -61,16 +64,12 @@ struct JSONScan {
         }
         if inString {
             stringBytes &+= string
-            longestString = max(longestString, string)
+            longest = max(longest, string)
         }
     }
 
-    /// Letters that make the parser's buffer large enough for every string (of up to 64 KiB): see `json_load_padded`.
-    var padding: Int {
-        var padding = 512
-        while padding < 65536, padding < longestString { padding &+= padding }
-        return padding
-    }
+    /// Letters that make the parser's buffer large enough for everything in the text: see `json_load_padded`.
+    var padding: Int { (longest &+ 511) / 512 &* 512 &+ 512 }
 
     private static func continuesNumber(_ byte: UInt8) -> Bool {
         switch byte {
@@ -93,7 +92,6 @@ struct JSONScan {
         // string, so a colon that follows no name (in a text that will be refused) cannot lower the bound.
         let perMember = 96 + 48 + 112 + 48
         return textBytes &+ values &* perValue &+ max(0, strings &- members) &* perString &+ members &* perMember
-            &+ arrays &* perArray &+ objects &* perObject &+ 2 &* stringBytes &+ 3 &* longestString
-            &+ 4 &* padding
+            &+ arrays &* perArray &+ objects &* perObject &+ 2 &* stringBytes &+ 4 &* padding
     }
 }

@@ -79,8 +79,31 @@ static int use(void) {
 
 static void settle(void) {}
 
+/* A text whose strings outgrow the parser's buffer: no refused growth may end the process, as it does where a byte behind a
+ * backslash is lost. */
+static void long_strings(void) {
+    enum { LENGTH = 300000 };
+    static char text[LENGTH + 64];
+    int length = sprintf(text, "{\"method\":\"");
+    memset(text + length, '\\', LENGTH);
+    strcpy(text + length + LENGTH, "\"}");
+    int told = 0;
+    for (int lasting = 0; lasting < 2; lasting++)
+        for (int64_t number = 1; number < 200; number++) {
+            da_plan plan = NULL;
+            fail_any(number, lasting);
+            int32_t status = da_plan_parse(text, strlen(text), &plan);
+            fail_any(0, 0);
+            CHECK(!plan && (status == DA_UNSUPPORTED || status == DA_FORMAT || status == DA_NO_MEMORY),
+                  "block %lld refused: %s: %s", (long long)number, da_status_name(status), da_last_error());
+            told += status == DA_NO_MEMORY;
+        }
+    CHECK(told > 20, "only %d of the refused blocks are told of", told);
+}
+
 /* Usage: failing [step for blocks of any size] */
 int main(int count, char **arguments) {
     fail_everything(1, count > 1 ? atoi(arguments[1]) : 1);
+    long_strings();
     return check_summary("failing");
 }

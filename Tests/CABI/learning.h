@@ -3,21 +3,7 @@
 #ifndef LEARNING_H
 #define LEARNING_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include <dirent.h>
-#include <limits.h>
-#include <stdint.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "check.h"
-
-/* Each program uses some of these. */
-#ifndef SHARED
-#define SHARED __attribute__((unused)) static
-#endif
+#include "tiny_var.h"
 
 enum { SAMPLES = 10, BATCH = 3, STEPS = 6, TEXT = 8192 };
 
@@ -50,70 +36,12 @@ static const struct lesson lessons[] = {
     {"weights from nothing", "\"method\":\"finetune\",\"start\":\"scratch\",\"recompute\":true", 0, 0, 1, STEPS},
     {"a teacher's outputs", "\"method\":\"finetune\",\"distillation\":\"logits\"", 1, 0, 1, STEPS},
     {"a teacher's blocks", "\"method\":\"finetune\",\"distillation\":\"masked\",\"layer_map\":[[0,0],[2,2]]", 1, 0, 1, STEPS},
+    {"a drafter", "\"method\":\"specialise\",\"role\":\"drafter\",\"draft_scales\":2,\"recompute\":true", 0, 0, 1, STEPS},
+    {"a refiner", "\"method\":\"specialise\",\"role\":\"refiner\",\"draft_scales\":1,\"label_dropout\":0.2", 1, 0, 1, STEPS},
 };
 enum { LESSONS = sizeof lessons / sizeof *lessons };
 
-/* ---- a folder of our own ---- */
-
-static char learning_place[64];
-static pid_t learning_owner;
-
-SHARED void remove_tree(const char *path) {
-    DIR *stream = opendir(path);
-    for (struct dirent *entry; stream && (entry = readdir(stream));) {
-        char full[PATH_MAX];
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
-        snprintf(full, sizeof full, "%s/%s", path, entry->d_name);
-        if (unlink(full)) remove_tree(full);
-    }
-    if (stream) closedir(stream);
-    rmdir(path);
-}
-
-SHARED void learning_remove(void) {
-    if (getpid() == learning_owner) remove_tree(learning_place);
-}
-
-/* The path of `name` in the folder; valid for the next eight calls. */
-SHARED const char *in_place(const char *name) {
-    static char paths[8][192];
-    static int next;
-    if (!learning_place[0]) {
-        /* In memory where that is possible: every state and every export is flushed to its device. */
-        strcpy(learning_place,
-               access("/dev/shm", W_OK) ? "/tmp/diffaccel-learning-XXXXXX" : "/dev/shm/diffaccel-learning-XXXXXX");
-        CHECK(mkdtemp(learning_place) != NULL, "no folder");
-        learning_owner = getpid();
-        atexit(learning_remove);
-    }
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", learning_place, name);
-    return path;
-}
-
 /* ---- data ---- */
-
-/* A file of a head and elements. */
-SHARED const char *write_data(const char *name, const void *head, size_t length, const void *data, size_t bytes) {
-    const char *path = in_place(name);
-    FILE *file = fopen(path, "wb");
-    CHECK(file && fwrite(head, 1, length, file) == length && fwrite(data, 1, bytes, file) == bytes && !fclose(file), "no %s",
-          path);
-    return path;
-}
-
-/* An array in NumPy's format: a head of 128 bytes, then the elements. */
-SHARED const char *write_npy(const char *name, const char *type, const char *shape, const void *data, size_t bytes) {
-    char head[128];
-    memset(head, ' ', sizeof head);
-    memcpy(head, "\x93NUMPY\x01\x00\x76\x00", 10);
-    char text[119];
-    int count = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", type, shape);
-    CHECK(count > 0 && count < 118, "a head of %d bytes", count);
-    memcpy(head + 10, text, (size_t)count);
-    head[127] = '\n';
-    return write_data(name, head, sizeof head, data, bytes);
-}
 
 /* `count` samples as a safetensors file of f32 states and i64 labels. */
 SHARED const char *write_samples(const char *name, const float *states, const int64_t *labels, int count) {
@@ -150,15 +78,41 @@ SHARED const char *learning_data(void) {
     return path;
 }
 
+/* Tokens and labels for the VAR, as members of the settings' data. */
+SHARED const char *token_data(void) {
+    static char members[512];
+    static int64_t tokens[SAMPLES * VAR_TOKENS], labels[SAMPLES];
+    if (members[0]) return members;
+    for (int i = 0; i < SAMPLES * VAR_TOKENS; i++) tokens[i] = i * 7 % VAR_CODES;
+    for (int i = 0; i < SAMPLES; i++) labels[i] = i % (VAR_CLASSES + 1);
+    const char *first = write_npy("tokens.npy", "<i8", "(10, 14)", tokens, sizeof tokens);
+    const char *second = write_npy("token-labels.npy", "<i8", "(10,)", labels, sizeof labels);
+    snprintf(members, sizeof members, "\"tokens\":\"%s\",\"labels\":\"%s\"", first, second);
+    return members;
+}
+
 /* ---- trainers ---- */
+
+/* Whether the lesson is one of the tiny VAR, learned from tokens. */
+SHARED int of_tokens(const struct lesson *lesson) { return strstr(lesson->settings, "specialise") != NULL; }
+
+/* What the lesson is about. */
+SHARED const char *model_of(const struct lesson *lesson) {
+    static char var[192];
+    if (!of_tokens(lesson)) return tiny_checkpoint();
+    if (!var[0]) strcpy(var, write_var("tiny-var", 16, 3, VAR_CODES, 1));
+    return var;
+}
 
 /* The settings of `lesson` with the data above and `more` members (such as ",\"state\":...") at their end. */
 SHARED const char *settings_of(const struct lesson *lesson, int steps, const char *more) {
     static char text[TEXT];
-    char teacher[256] = "";
-    if (lesson->teacher) snprintf(teacher, sizeof teacher, ",\"teacher\":\"%s\"", tiny_checkpoint());
-    snprintf(text, sizeof text, "{%s%s,\"data\":{\"path\":\"%s\"},\"steps\":%d,\"batch\":%d,\"seed\":5%s}", lesson->settings,
-             teacher, learning_data(), steps, BATCH, more);
+    char teacher[256] = "", data[512];
+    if (lesson->teacher) snprintf(teacher, sizeof teacher, ",\"teacher\":\"%s\"", model_of(lesson));
+    if (of_tokens(lesson)) snprintf(data, sizeof data, "%s", token_data());
+    else snprintf(data, sizeof data, "\"path\":\"%s\"", learning_data());
+    snprintf(text, sizeof text, "{%s%s,\"data\":{%s},\"steps\":%d,\"batch\":%d,\"seed\":5%s}", lesson->settings, teacher, data,
+             steps, BATCH, more);
     return text;
 }
 
@@ -174,14 +128,17 @@ SHARED int32_t try_trainer_of(const char *model, const char *settings, int32_t t
     return status;
 }
 
-/* The same of the tiny model. */
+/* The same of the tiny DiT, and of a lesson's model. */
 SHARED int32_t try_trainer(const char *settings, int32_t threads, uint64_t limit, da_trainer *made) {
     return try_trainer_of(tiny_checkpoint(), settings, threads, limit, made);
+}
+SHARED int32_t try_lesson(const struct lesson *lesson, int steps, int32_t threads, uint64_t limit, da_trainer *made) {
+    return try_trainer_of(model_of(lesson), settings_of(lesson, steps, ""), threads, limit, made);
 }
 
 SHARED da_trainer new_trainer(const struct lesson *lesson, int steps, const char *more) {
     da_trainer made = NULL;
-    int32_t status = try_trainer(settings_of(lesson, steps, more), 2, 0, &made);
+    int32_t status = try_trainer_of(model_of(lesson), settings_of(lesson, steps, more), 2, 0, &made);
     CHECK(status == DA_OK, "%s: %s: %s", lesson->name, da_status_name(status), da_last_error());
     return made;
 }

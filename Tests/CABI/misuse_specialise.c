@@ -4,7 +4,6 @@
 #include <math.h>
 
 #include "refusals.h"
-#include "tiny_var.h"
 
 #define DRAFT  "{\"method\":\"specialise\",\"role\":\"drafter\",\"draft_scales\":2"
 #define REFINE "{\"method\":\"specialise\",\"role\":\"refiner\",\"draft_scales\":1"

@@ -2,7 +2,7 @@
 #ifndef TINY_VAR_H
 #define TINY_VAR_H
 
-#include "learning.h"
+#include "learning_files.h"
 #include "tensor_table.h"
 
 enum { VAR_TOKENS = 14, VAR_CODES = 16, VAR_CHANNELS = 4, VAR_CLASSES = 5 };

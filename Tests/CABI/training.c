@@ -45,6 +45,21 @@ static void samples(da_model own, da_plan plan, const char *what) {
     STATUS(DA_OK, da_session_close(session));
 }
 
+/* Draws a token map from `own`, a VAR. */
+static void draws(da_model own, const char *what) {
+    da_session session = check_session(own, NULL, 2);
+    int64_t label = 2;
+    da_request request;
+    STATUS(DA_OK, da_request_init(&request, sizeof request));
+    request.labels = &label;
+    request.label_count = 1;
+    da_result result = NULL;
+    int32_t status = da_session_sample(session, &request, &result);
+    CHECK(status == DA_OK, "%s: %s", what, da_last_error());
+    if (result) STATUS(DA_OK, da_result_close(result));
+    STATUS(DA_OK, da_session_close(session));
+}
+
 static void plan_of(const struct lesson *lesson, da_trainer trainer) {
     da_plan plan = (void *)&plan;
     if (!lesson->plan) {
@@ -90,13 +105,13 @@ static void export_of(const struct lesson *lesson, da_trainer trainer) {
         STATUS(DA_OK, da_trainer_export(trainer, folder));
         da_model own = NULL;
         STATUS(DA_OK, da_model_open(folder, NULL, &own));
-        samples(own, NULL, lesson->name);
+        if (of_tokens(lesson)) draws(own, lesson->name);
+        else samples(own, NULL, lesson->name);
         STATUS(DA_OK, da_model_close(own));
     }
     /* What was exported can be learned from. */
-    char settings[256];
-    snprintf(settings, sizeof settings, "{\"method\":\"finetune\",\"data\":{\"path\":\"%s\"},\"steps\":1,\"batch\":1}",
-             learning_data());
+    static const struct lesson weights = {"weights again", "\"method\":\"finetune\"", 0, 0, 1, 1};
+    const char *settings = settings_of(of_tokens(lesson) ? lesson : &weights, 1, "");
     da_trainer next = NULL;
     STATUS(DA_OK, da_trainer_create(folder, settings, strlen(settings), NULL, NULL, &next));
     STATUS(DA_OK, da_trainer_run(next, 0, NULL, NULL));

@@ -20,7 +20,7 @@ static uint64_t estimated(const struct lesson *lesson, int threads) {
     STATUS(DA_OK, da_trainer_options_init(&options, sizeof options));
     options.threads = threads;
     const char *settings = settings_of(lesson, STEPS, "");
-    STATUS(DA_OK, da_trainer_estimate(tiny_checkpoint(), settings, strlen(settings), NULL, &options, text, sizeof text, NULL));
+    STATUS(DA_OK, da_trainer_estimate(model_of(lesson), settings, strlen(settings), NULL, &options, text, sizeof text, NULL));
     uint64_t peak = number_of(text, "peak");
     CHECK(peak == number_of(text, "weights") + number_of(text, "learning") + number_of(text, "workspace"), "%s", text);
     return peak;
@@ -30,7 +30,7 @@ static uint64_t estimated(const struct lesson *lesson, int threads) {
 static int32_t whole_use(const struct lesson *lesson, int threads, uint64_t limit, double *peak) {
     da_trainer trainer = NULL;
     char text[512];
-    int32_t status = try_trainer(settings_of(lesson, STEPS, ""), threads, limit, &trainer);
+    int32_t status = try_lesson(lesson, STEPS, threads, limit, &trainer);
     if (status != DA_OK) return status;
     status = da_trainer_run(trainer, 0, NULL, NULL);
     if (status == DA_OK && peak) *peak = described(trainer, "peak");
@@ -147,7 +147,7 @@ static void one_life(int round) {
     CHECK(state.size > 0, "no state");
     free(state.data);
     CHECK(try_trainer("{\"method\":\"router\",\"period\":1}", 1, 0, &refused) < 0, "a period of 1 is accepted");
-    CHECK(try_trainer(settings_of(lesson, 2, ""), 1, 1000, &refused) == DA_OVER_BUDGET, "1000 bytes are enough");
+    CHECK(try_lesson(lesson, 2, 1, 1000, &refused) == DA_OVER_BUDGET, "1000 bytes are enough");
     CHECK(da_trainer_restore(trainer, learning_data()) == DA_FORMAT, "data are a state");
     if (lesson->plan) {
         da_plan plan = NULL;

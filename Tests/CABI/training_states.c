@@ -28,10 +28,10 @@ static void learn_until_killed(const struct lesson *lesson, const char *more) {
 }
 
 static void test_killed(void) {
-    const int which[] = {0, 2, 4, 12};
+    const int which[] = {0, 2, 4, 12, 17};
     told = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(told != MAP_FAILED, "no shared memory");
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         const struct lesson *lesson = &lessons[which[i]];
         char more[512];
         const char *path = in_place("state");
@@ -98,8 +98,8 @@ static void limit_files(rlim_t bytes) {
 
 static void test_full_disk(void) {
     signal(SIGXFSZ, SIG_IGN);
-    const int which[] = {0, 5, 12};
-    for (int i = 0; i < 3; i++) {
+    const int which[] = {0, 5, 12, 16};
+    for (int i = 0; i < 4; i++) {
         const struct lesson *lesson = &lessons[which[i]];
         struct bytes states[STEPS + 1];
         char more[512], path[192];

@@ -125,8 +125,8 @@ static void test_long_measures(void) {
 }
 
 static void test_side_by_side(void) {
-    enum { TOGETHER = 4 };
-    const int which[TOGETHER] = {0, 2, 4, 15};
+    enum { TOGETHER = 5 };
+    const int which[TOGETHER] = {0, 2, 4, 15, 17};
     struct bytes expected[TOGETHER];
     for (int i = 0; i < TOGETHER; i++) {
         da_trainer alone = new_trainer(&lessons[which[i]], 30, "");

@@ -1,24 +1,28 @@
-/* Products of few rows with packed weights, which are widened on their way into the registers: bound by reading the weights, so
- * several strips are under way at once, whose chains of multiply-adds hide each other's latency. Every element is the chain of
- * gemm.inl, block of k by block of k, so its bits are those of the other ways. */
+/* Products of some rows with packed weights, which are widened on their way into the registers: reading the weights takes as long
+ * as multiplying them, so the next strip is fetched while the rows pass by this one. Every element is the chain of gemm.inl, block
+ * of k by block of k, so its bits are those of the other ways. */
 typedef struct {
-    const float *a; int64_t lda;
+    const float *a;     /* rows side by side */
     const void *packed; /* the strips of one block of k */
     int64_t deep;       /* lines of a strip */
     int64_t from, last; /* registers across all strips: the first one wanted, the last one there is */
+    const char *next;   /* what is fetched meanwhile, */
+    int64_t share;      /* so many bytes of it per line */
     float *c; int64_t ldc;
     int64_t columns; /* from the first register on */
     int32_t accumulate;
     const float *scale, *bias; /* for the last block of k, or null */
 } few_args;
 
+enum { FEW_REGISTERS = TILE_COLUMNS / LANES };
+
 /* What is done with the sums of a tile: once for all tiles, which are many and long. */
-static __attribute__((noinline)) void few_finish(const vf *sums, int rows, int registers, const few_args *t) {
+static __attribute__((noinline)) void few_finish(const vf *sums, int rows, const few_args *t) {
     for (int r = 0; r < rows; r++) {
-        for (int q = 0; q < registers; q++) {
+        for (int q = 0; q < FEW_REGISTERS; q++) {
             int64_t first = q * LANES, left = t->columns - first;
             float *to = t->c + r * t->ldc + first;
-            vf sum = sums[r * registers + q];
+            vf sum = sums[r * FEW_REGISTERS + q];
             if (left >= LANES) {
                 if (t->accumulate) sum += v_load(to);
                 if (t->scale) sum = v_scaled(sum, v_load(t->scale + first));
@@ -34,52 +38,44 @@ static __attribute__((noinline)) void few_finish(const vf *sums, int rows, int r
     }
 }
 
-INLINE void few_tile(int32_t dtype, const int rows, const int registers, const few_args *t) {
+INLINE void few_tile(int32_t dtype, const int rows, const few_args *t) {
 #pragma clang fp contract(fast)
-    const int64_t deep = t->deep, lda = t->lda;
+    const int64_t deep = t->deep, share = t->share;
     const float *a = t->a;
-    int64_t at[8];
-    vf s[CK_TILE_ROWS][8];
+    const char *next = t->next;
+    int64_t at[FEW_REGISTERS];
+    vf s[CK_TILE_ROWS][FEW_REGISTERS];
 #pragma unroll
-    for (int q = 0; q < registers; q++) {
+    for (int q = 0; q < FEW_REGISTERS; q++) {
         int64_t index = ck_min(t->from + q, t->last);
         at[q] = index / STRIP_REGISTERS * CK_STRIP * deep + index % STRIP_REGISTERS * LANES;
     }
 #pragma unroll
     for (int r = 0; r < rows; r++)
 #pragma unroll
-        for (int q = 0; q < registers; q++) s[r][q] = v_splat(0);
+        for (int q = 0; q < FEW_REGISTERS; q++) s[r][q] = v_splat(0);
     for (int64_t p = 0; p < deep; p++) {
-        vf u[8];
+        vf u[FEW_REGISTERS];
+        __builtin_prefetch(next + p * share);
 #pragma unroll
-        for (int q = 0; q < registers; q++) u[q] = v_load_as(dtype, t->packed, at[q] + p * CK_STRIP);
+        for (int q = 0; q < FEW_REGISTERS; q++) u[q] = v_load_as(dtype, t->packed, at[q] + p * CK_STRIP);
 #pragma unroll
         for (int r = 0; r < rows; r++) {
-            vf x = v_splat(a[r * lda + p]);
+            vf x = v_splat(a[p * CK_TILE_ROWS + r]);
 #pragma unroll
-            for (int q = 0; q < registers; q++) s[r][q] += x * u[q];
+            for (int q = 0; q < FEW_REGISTERS; q++) s[r][q] += x * u[q];
         }
     }
-    vf sums[CK_TILE_ROWS * 8];
+    vf sums[CK_TILE_ROWS * FEW_REGISTERS];
 #pragma unroll
     for (int r = 0; r < rows; r++)
 #pragma unroll
-        for (int q = 0; q < registers; q++) sums[r * registers + q] = s[r][q];
-    few_finish(sums, rows, registers, t);
+        for (int q = 0; q < FEW_REGISTERS; q++) sums[r * FEW_REGISTERS + q] = s[r][q];
+    few_finish(sums, rows, t);
 }
 
-/* Registers side by side by the number of rows: about a dozen sums in all. */
-enum { FEW_ONE = 8, FEW_SOME = 4, FEW_MANY = 2 };
-
-#define FEW_CASE(ROWS) case ROWS: few_tile(dtype, ROWS, FEW_MANY, t); break;
-INLINE void few_rows_tile(int32_t dtype, int64_t rows, int64_t registers, const few_args *t) {
-    if (registers == FEW_ONE) return few_tile(dtype, 1, FEW_ONE, t);
-    if (registers == FEW_SOME) {
-        if (rows == 1) few_tile(dtype, 1, FEW_SOME, t);
-        else if (rows == 2) few_tile(dtype, 2, FEW_SOME, t);
-        else few_tile(dtype, 3, FEW_SOME, t);
-        return;
-    }
+#define FEW_CASE(ROWS) case ROWS: few_tile(dtype, ROWS, t); break;
+INLINE void few_rows_tile(int32_t dtype, int64_t rows, const few_args *t) {
     switch (rows) {
         FEW_CASE(1) FEW_CASE(2) FEW_CASE(3) FEW_CASE(4) FEW_CASE(5) FEW_CASE(6)
 #if CK_TILE_ROWS >= 8
@@ -93,30 +89,41 @@ INLINE void few_rows_tile(int32_t dtype, int64_t rows, int64_t registers, const 
 }
 #undef FEW_CASE
 
+/* Rows are shared out evenly among as few tiles as hold them: a tile of few rows leaves multipliers idle. */
+static void few_pack(const float *a, int64_t lda, int64_t m, int64_t k, float *to) {
+    int64_t tiles = ck_ceil_div(m, CK_TILE_ROWS);
+    for (int64_t i = 0, rows; tiles > 0; i += rows, tiles--, to += CK_TILE_ROWS * k) {
+        rows = ck_ceil_div(m - i, tiles);
+        pack_block(a + i * lda, lda, rows, k, to);
+    }
+}
+
 INLINE void few_rows_as(int32_t dtype, const ck_gemm_args *g) {
-    int64_t depth = ck_gemm_depth(g->k), padded = ck_round_up(g->ldb, CK_STRIP);
+    int64_t depth = ck_gemm_depth(g->k), padded = ck_round_up(g->ldb, CK_STRIP), tiles = ck_ceil_div(g->m, CK_TILE_ROWS);
     for (int64_t p = 0; p < g->k; p += depth) {
         int64_t deep = ck_min(depth, g->k - p);
         int32_t last = p + deep >= g->k;
         few_args t = {
-            .lda = g->lda,
             .packed = ck_at(g->b, dtype, p * padded),
             .deep = deep,
             .last = padded / LANES - 1,
+            .share = ck_ceil_div(TILE_COLUMNS * ck_type_size(dtype), tiles),
             .ldc = g->ldc,
             .accumulate = p > 0 || g->accumulate,
         };
-        for (int64_t j = 0, registers; j < g->n; j += registers * LANES) {
-            int64_t left = ck_ceil_div(g->n - j, LANES);
-            registers = g->m == 1 && left >= FEW_ONE ? FEW_ONE : g->m <= 3 && left >= FEW_SOME ? FEW_SOME : FEW_MANY;
+        for (int64_t j = 0; j < g->n; j += TILE_COLUMNS) {
             t.from = (g->first + j) / LANES;
             t.columns = g->n - j;
             t.scale = last && g->scale ? g->scale + j : NULL;
             t.bias = last && g->bias ? g->bias + j : NULL;
-            for (int64_t i = 0; i < g->m; i += CK_TILE_ROWS) {
-                t.a = g->a + i * g->lda + p;
+            t.a = g->a + p * tiles * CK_TILE_ROWS;
+            t.next = ck_at(t.packed, dtype, (t.from + FEW_REGISTERS) / STRIP_REGISTERS * CK_STRIP * deep);
+            for (int64_t i = 0, left = tiles, rows; left > 0; i += rows, left--) {
+                rows = ck_ceil_div(g->m - i, left);
                 t.c = g->c + i * g->ldc + j;
-                few_rows_tile(dtype, ck_min(CK_TILE_ROWS, g->m - i), registers, &t);
+                few_rows_tile(dtype, rows, &t);
+                t.a += CK_TILE_ROWS * deep;
+                t.next += deep * t.share;
             }
         }
     }

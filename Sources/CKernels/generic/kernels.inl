@@ -31,6 +31,7 @@ const ck_kernels CK_TABLE = {
     .gemm_block = gemm_block,
     .linear_rows = linear_rows,
     .few_rows = few_rows,
+    .few_pack = few_pack,
     .activation = activation,
     .softmax_row = softmax_row,
     .softmax_weights = softmax_weights,

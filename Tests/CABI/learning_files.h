@@ -1,0 +1,83 @@
+/* A folder for what the programs about learning write, and their files of data. */
+#ifndef LEARNING_FILES_H
+#define LEARNING_FILES_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <dirent.h>
+#include <limits.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "check.h"
+
+/* Each program uses some of these. */
+#ifndef SHARED
+#define SHARED __attribute__((unused)) static
+#endif
+
+/* ---- a folder of our own ---- */
+
+static char learning_place[64];
+static pid_t learning_owner;
+
+SHARED void remove_tree(const char *path) {
+    DIR *stream = opendir(path);
+    for (struct dirent *entry; stream && (entry = readdir(stream));) {
+        char full[PATH_MAX];
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+        snprintf(full, sizeof full, "%s/%s", path, entry->d_name);
+        if (unlink(full)) remove_tree(full);
+    }
+    if (stream) closedir(stream);
+    rmdir(path);
+}
+
+SHARED void learning_remove(void) {
+    if (getpid() == learning_owner) remove_tree(learning_place);
+}
+
+/* The path of `name` in the folder; valid for the next eight calls. */
+SHARED const char *in_place(const char *name) {
+    static char paths[8][192];
+    static int next;
+    if (!learning_place[0]) {
+        /* In memory where that is possible: every state and every export is flushed to its device. */
+        strcpy(learning_place,
+               access("/dev/shm", W_OK) ? "/tmp/diffaccel-learning-XXXXXX" : "/dev/shm/diffaccel-learning-XXXXXX");
+        CHECK(mkdtemp(learning_place) != NULL, "no folder");
+        learning_owner = getpid();
+        atexit(learning_remove);
+    }
+    char *path = paths[next++ % 8];
+    snprintf(path, sizeof paths[0], "%s/%s", learning_place, name);
+    return path;
+}
+
+/* ---- data ---- */
+
+/* A file of a head and elements. */
+SHARED const char *write_data(const char *name, const void *head, size_t length, const void *data, size_t bytes) {
+    const char *path = in_place(name);
+    FILE *file = fopen(path, "wb");
+    CHECK(file && fwrite(head, 1, length, file) == length && fwrite(data, 1, bytes, file) == bytes && !fclose(file), "no %s",
+          path);
+    return path;
+}
+
+/* An array in NumPy's format: a head of 128 bytes, then the elements. */
+SHARED const char *write_npy(const char *name, const char *type, const char *shape, const void *data, size_t bytes) {
+    char head[128];
+    memset(head, ' ', sizeof head);
+    memcpy(head, "\x93NUMPY\x01\x00\x76\x00", 10);
+    char text[119];
+    int count = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", type, shape);
+    CHECK(count > 0 && count < 118, "a head of %d bytes", count);
+    memcpy(head + 10, text, (size_t)count);
+    head[127] = '\n';
+    return write_data(name, head, sizeof head, data, bytes);
+}
+
+#endif
