@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Diffusion language models: plain decoding and every cache on random weights of LLaDA-8B's sizes, beside torch and OpenVINO.
+"""Diffusion language models: plain decoding and every cache on random weights of LLaDA-8B's sizes, beside torch, OpenVINO and llama.cpp.
 
 The library makes whole generations, in bf16 and in int8 weights. The others make plain passes over the same canvas, for as many rows
 as the library's plain passes want on average; their seconds count times the number of passes. All have the same weights (torch in
-whichever of bf16 and f32 is faster here, OpenVINO in f32) and threads, and take turns. Random weights say nothing about texts; they
-say what a pass costs. A second table has passes of few rows, which are bound by reading the weights: bytes a second of the matrices
-against what a loop reads (native/roofline.c) before each of them.
+whichever of bf16 and f32 is faster here, OpenVINO in f32, llama.cpp in 16 and 8 bits) and threads, and take turns. Random weights
+say nothing about texts; they say what a pass costs. A second table has passes of few rows, which are bound by reading the weights:
+bytes a second of the matrices against what a loop reads (native/roofline.c) before each of them.
 
-    python Benchmarks/dlm.py --layers 2 --repeat 3 --threads 2 --json out/dlm.json      15 GB of memory; half an hour
+    python Benchmarks/dlm.py --layers 2 --repeat 3 --threads 2 --json out/dlm.json      20 GB of memory; half an hour
     python Benchmarks/dlm.py --small --prompt 60 --length 32 --block 8 --steps 16       a try, in a minute
 """
 
@@ -35,6 +35,8 @@ TYPES = {"stored": "bf16", "int8": "int8"}
 #: Which plans run with which weights.
 OURS = [("stored", plan) for plan in PLANS] + [("int8", "plain"), ("int8", "dual")]
 FEW = (1, 8, 24)
+OTHERS = ["torch", "openvino", "llama.cpp"]
+PACKAGES = {"llama.cpp": "xllamacpp"}
 
 
 def ours_name(weights, plan):
@@ -79,6 +81,9 @@ def others(options, folder, sizes, tokens, rows):
             found["OpenVINO f32, plain"] = contenders.openvino(wide.network, options.threads, tokens, rows)
         if "torch" in options.only:
             found[f"torch {torch_run.name}, plain"] = torch_run
+    if "llama.cpp" in options.only:
+        found.update({f"llama.cpp {dtype}, plain": run for dtype, run in contenders.llama_cpp(
+            folder, sizes, options.layers, options.threads, tokens, rows).items()})
     return found
 
 
@@ -109,7 +114,7 @@ def few_rows(options, models, runs, sizes):
         return model.forward("logits", tokens=tokens, threads=options.threads)[0][rows]
 
     contenders = {f"DiffAccel {TYPES[weights]}": functools.partial(forward, model) for weights, model in models.items()}
-    contenders.update({name.removesuffix(", plain"): run for name, run in runs.items() if name.startswith("torch")})
+    contenders.update({name.removesuffix(", plain"): run for name, run in runs.items() if not name.startswith("OpenVINO")})
     roofline, array = native.Roofline(options.threads), np.ones(1 << 27, np.float32)
     found, reads = {}, []
     for _ in range(max(5, options.repeat)):
@@ -153,7 +158,7 @@ def few_report(found, reads, sizes, options):
     elements, read = block * options.layers + head, statistics.median(reads)
     rows = []
     for (name, count), seconds in found.items():
-        size = 1 if "int8" in name else 2 if "bf16" in name else 4
+        size = 1 if "int8" in name or "q8_0" in name else 2 if "16" in name else 4
         rate = elements * size / statistics.median(seconds)
         rows.append([name, count, f"{1e3 * statistics.median(seconds):.2f}", common.spread([1e3 * s for s in seconds]),
                      f"{rate / 1e9:.1f}", f"{100 * rate / read:.0f} %"])
@@ -171,13 +176,13 @@ def main():
     parser.add_argument("--block", type=int, default=32)
     parser.add_argument("--steps", type=int, default=64)
     parser.add_argument("--passes", type=int, default=2, help="of each other contender in a round")
-    parser.add_argument("--only", nargs="*", choices=["torch", "openvino"], default=["torch", "openvino"],
+    parser.add_argument("--only", nargs="*", choices=OTHERS, default=OTHERS,
                         help="other contenders (none: the library alone)")
     options = parser.parse_args()
     sizes = language_model.SMALL if options.small else language_model.SIZES
     name = f"llada-{'small' if options.small else '8b'}-{options.layers}"
     folder = language_model.write(common.CACHE / name, sizes, options.layers)
-    facts = common.machine(np, *map(importlib.import_module, options.only))
+    facts = common.machine(np, *map(importlib.import_module, (PACKAGES.get(name, name) for name in options.only)))
     models = {}
     for weights in TYPES:
         began = time.time()

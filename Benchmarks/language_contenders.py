@@ -29,6 +29,22 @@ def torch_eager(folder, sizes, layers, threads, tokens, rows, dtypes=("bf16", "f
     return best
 
 
+def llama_cpp(folder, sizes, layers, threads, tokens, rows):
+    """{type: pass} of llama.cpp: with 16-bit weights of whichever kind is faster here, and with its 8-bit ones."""
+    import llama_cpp_contender as library
+
+    runs = {dtype: library.contender(folder, sizes, layers, dtype, threads, len(tokens)) for dtype in library.TYPES}
+    seconds = {}
+    for dtype, run in runs.items():
+        run(tokens, rows)
+        began = time.perf_counter()
+        run(tokens, rows)
+        seconds[dtype] = time.perf_counter() - began
+    print("llama.cpp, one pass: " + ", ".join(f"{dtype} {value:.2f} s" for dtype, value in seconds.items()), flush=True)
+    del runs[max(("bf16", "f16"), key=seconds.get)]
+    return runs
+
+
 def _torch_pass(network):
     import torch
 

@@ -7,6 +7,7 @@
 
 typedef struct {
     const float *x, *y, *norms;
+    const uint64_t *bits;
     float *out;
     int64_t *index, *kept;
     int64_t rows, width, count, top_k;
@@ -53,32 +54,38 @@ static uint32_t key_of(float value) {
     return bits >> 31 ? ~bits : bits | 0x80000000u;
 }
 
-/* The key of the k-th largest of n, 1 <= k <= n: byte by byte from the top, counting. */
-static uint32_t kth_largest(const float *x, int64_t n, int64_t k) {
-    uint32_t prefix = 0, mask = 0;
+/* The key of the k-th largest of n, 1 <= k <= n: byte by byte from the top, counting among those that are left. */
+static uint32_t kth_largest(const float *x, int64_t n, int64_t k, uint32_t *keys) {
+    uint32_t found = 0;
+    for (int64_t i = 0; i < n; i++) keys[i] = key_of(x[i]);
     for (int shift = 24; shift >= 0; shift -= 8) {
-        int64_t counts[256] = {0};
-        for (int64_t i = 0; i < n; i++) {
-            uint32_t key = key_of(x[i]);
-            if ((key & mask) == prefix) counts[key >> shift & 255]++;
-        }
-        int32_t byte = 255;
+        int64_t counts[256] = {0}, left = 0;
+        for (int64_t i = 0; i < n; i++) counts[keys[i] >> shift & 255]++;
+        uint32_t byte = 255;
         while (byte > 0 && counts[byte] < k) k -= counts[byte--];
-        prefix |= (uint32_t)byte << shift;
-        mask |= 255u << shift;
+        found |= byte << shift;
+        for (int64_t i = 0; i < n; i++) {
+            keys[left] = keys[i];
+            left += (keys[i] >> shift & 255) == byte;
+        }
+        n = left;
     }
-    return prefix;
+    return found;
 }
 
-/* Sorts n values ascending, n more of room behind them; equal keys by their index, which is the lower half. */
-static uint64_t *merge_sort(uint64_t *values, int64_t n) {
+/* Sorts n values ascending by their upper halves, the keys, byte by byte from below; n more of room behind them. Equal keys
+ * stay in their order. */
+static uint64_t *sort_by_key(uint64_t *values, int64_t n) {
     uint64_t *from = values, *to = values + n;
-    for (int64_t run = 1; run < n; run *= 2) {
-        for (int64_t start = 0; start < n; start += 2 * run) {
-            int64_t a = start, middle = ck_min(start + run, n), b = middle, end = ck_min(start + 2 * run, n);
-            for (int64_t i = start; i < end; i++)
-                to[i] = a < middle && (b >= end || from[a] <= from[b]) ? from[a++] : from[b++];
+    for (int shift = 32; shift < 64; shift += 8) {
+        int64_t places[256] = {0}, next = 0;
+        for (int64_t i = 0; i < n; i++) places[from[i] >> shift & 255]++;
+        for (int b = 0; b < 256; b++) {
+            int64_t count = places[b];
+            places[b] = next;
+            next += count;
         }
+        for (int64_t i = 0; i < n; i++) to[places[from[i] >> shift & 255]++] = from[i];
         uint64_t *swap = from;
         from = to, to = swap;
     }
@@ -89,14 +96,14 @@ TASK(truncate_task) {
     const job *j = context;
     float *x = j->out + row * j->width;
     int64_t n = j->width, left = 0;
-    uint32_t threshold = j->top_k > 0 && j->top_k < n ? kth_largest(x, n, j->top_k) : 0;
     uint64_t *pairs = j->scratch + thread * j->scratch_each;
+    uint32_t threshold = j->top_k > 0 && j->top_k < n ? kth_largest(x, n, j->top_k, (uint32_t *)pairs) : 0;
     for (int64_t i = 0; i < n; i++) {
         if (key_of(x[i]) < threshold) x[i] = -INFINITY;
         if (x[i] != -INFINITY) pairs[left++] = (uint64_t)key_of(x[i]) << 32 | (uint64_t)i;
     }
     if (j->floor_p <= 1 && left > 1) {
-        const uint64_t *sorted = merge_sort(pairs, left);
+        const uint64_t *sorted = sort_by_key(pairs, left);
         float best = x[(uint32_t)sorted[left - 1]], sum = 0;
         for (int64_t i = 0; i < left; i++) sum += expf(x[(uint32_t)sorted[i]] - best);
         double cumulative = 0;
@@ -137,6 +144,19 @@ static float sum_of_weights(const float *x, int64_t n, float best) {
     for (int64_t i = 0; i < n; i++)
         if (x[i] != -INFINITY) sum += expf(x[i] - best);
     return sum;
+}
+
+enum { TIMES_CHUNK = 4096 };
+TASK(times_task) {
+    const job *j = context;
+    (void)thread;
+    int64_t end = ck_min((row + 1) * TIMES_CHUNK, j->count);
+    for (int64_t i = row * TIMES_CHUNK; i < end; i++)
+        j->out[i] = j->x[i] != -INFINITY ? (float)-log1p(-(double)j->bits[i] * 0x1p-53) : 1;
+}
+void ck_exponential_times(ck_pool *pool, const uint64_t *bits, const float *x, float *out, int64_t n) {
+    job j = {.bits = bits, .x = x, .out = out, .count = n};
+    ck_run(worthwhile(pool, n), ck_ceil_div(n, TIMES_CHUNK), times_task, &j);
 }
 
 TASK(race_task) {

@@ -112,16 +112,9 @@ public struct TorchRandom: Sendable {
 
     private mutating func uniform53() -> Double { Double(next64() & 0x1f_ffff_ffff_ffff) * 0x1p-53 }
 
-    /// `torch.Tensor.exponential_`: `count` values of rate 1. Where `mask` is given and -infinity, the value is drawn and left
-    /// as 1.
-    public mutating func exponential(
-        _ out: UnsafeMutablePointer<Float>, count: Int, where mask: UnsafePointer<Float>? = nil
-    ) {
-        for i in Indices(below: count) {
-            let bits = next64() & 0x1f_ffff_ffff_ffff
-            let isWanted = if let mask = unsafe mask { unsafe mask[i] != -.infinity } else { true }
-            unsafe out[i] = isWanted ? Float(-log1p(-Double(bits) * 0x1p-53)) : 1
-        }
+    /// `count` times 53 random bits: what `torch.Tensor.exponential_` makes its values of.
+    mutating func words53(_ out: UnsafeMutablePointer<UInt64>, count: Int) {
+        for i in Indices(below: count) { unsafe out[i] = next64() & 0x1f_ffff_ffff_ffff }
     }
 
     /// `torch.randperm(count)`: a permutation of 0 ..< count.

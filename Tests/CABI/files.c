@@ -225,7 +225,7 @@ static void test_learning(void) {
     char more[512];
     const char *folder = in_place("exported");
     learning_data();
-    strcpy(also, learning_place);
+    strcpy(also, scratch_folder());
     snprintf(more, sizeof more, ",\"state\":\"%s\",\"save_every\":2", in_place("state"));
     watch(tiny_checkpoint());
     da_trainer trainer = new_trainer(&lessons[14], STEPS, more);
@@ -242,7 +242,7 @@ static void test_learning(void) {
     STATUS(DA_OK, da_trainer_export(trainer, folder));
     watched("exporting", 2);
     STATUS(DA_OK, da_trainer_close(trainer));
-    CHECK(entries(learning_place) == 3, "%d files are left", entries(learning_place));
+    CHECK(entries(scratch_folder()) == 3, "%d files are left", entries(scratch_folder()));
     also[0] = 0;
 }
 

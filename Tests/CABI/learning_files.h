@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "scratch.h"
 
 /* Each program uses some of these. */
 #ifndef SHARED
@@ -20,39 +21,12 @@
 
 /* ---- a folder of our own ---- */
 
-static char learning_place[64];
-static pid_t learning_owner;
-
-SHARED void remove_tree(const char *path) {
-    DIR *stream = opendir(path);
-    for (struct dirent *entry; stream && (entry = readdir(stream));) {
-        char full[PATH_MAX];
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
-        snprintf(full, sizeof full, "%s/%s", path, entry->d_name);
-        if (unlink(full)) remove_tree(full);
-    }
-    if (stream) closedir(stream);
-    rmdir(path);
-}
-
-SHARED void learning_remove(void) {
-    if (getpid() == learning_owner) remove_tree(learning_place);
-}
-
 /* The path of `name` in the folder; valid for the next eight calls. */
 SHARED const char *in_place(const char *name) {
     static char paths[8][192];
     static int next;
-    if (!learning_place[0]) {
-        /* In memory where that is possible: every state and every export is flushed to its device. */
-        strcpy(learning_place,
-               access("/dev/shm", W_OK) ? "/tmp/diffaccel-learning-XXXXXX" : "/dev/shm/diffaccel-learning-XXXXXX");
-        CHECK(mkdtemp(learning_place) != NULL, "no folder");
-        learning_owner = getpid();
-        atexit(learning_remove);
-    }
     char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", learning_place, name);
+    snprintf(path, sizeof paths[0], "%s/%s", scratch_folder(), name);
     return path;
 }
 

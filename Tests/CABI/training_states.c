@@ -83,7 +83,7 @@ static void test_killed(void) {
 
 static int entries(void) {
     int count = 0;
-    DIR *open = opendir(learning_place);
+    DIR *open = opendir(scratch_folder());
     for (struct dirent *entry; open && (entry = readdir(open));) count++;
     if (open) closedir(open);
     return count;

@@ -1,7 +1,8 @@
 #define _GNU_SOURCE
 #include "fuzz.h"
 
-#include <dirent.h>
+#include "../CABI/scratch.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,31 +12,7 @@
 
 enum { TEXT_BYTES = 1 << 16 };
 
-static char folder[64];
-
-static void remove_tree(const char *path) {
-    DIR *stream = opendir(path);
-    if (!stream) return;
-    for (struct dirent *entry; (entry = readdir(stream));) {
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
-        char full[512];
-        snprintf(full, sizeof full, "%s/%s", path, entry->d_name);
-        if (unlink(full)) remove_tree(full);
-    }
-    closedir(stream);
-    rmdir(path);
-}
-
-static void remove_folder(void) { remove_tree(folder); }
-
-const char *fuzz_folder(void) {
-    if (!folder[0]) {
-        strcpy(folder, access("/dev/shm", W_OK) ? "/tmp/diffaccel-fuzz-XXXXXX" : "/dev/shm/diffaccel-fuzz-XXXXXX");
-        if (!mkdtemp(folder)) exit(2);
-        atexit(remove_folder);
-    }
-    return folder;
-}
+const char *fuzz_folder(void) { return scratch_folder(); }
 
 struct fuzz_file fuzz_create(const char *name) {
     struct fuzz_file file;

@@ -1,7 +1,7 @@
 #include "hostile.h"
+#include "../CABI/scratch.h"
 #include "meter.h"
 
-#include <dirent.h>
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -48,31 +48,7 @@ int hostile_summary(const char *name) {
     return checks_failed || !checks_passed;
 }
 
-static char folder[64];
-
-static void remove_tree(const char *path) {
-    DIR *stream = opendir(path);
-    if (!stream) return;
-    for (struct dirent *entry; (entry = readdir(stream));) {
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
-        char full[600];
-        snprintf(full, sizeof full, "%s/%s", path, entry->d_name);
-        if (unlink(full)) remove_tree(full);
-    }
-    closedir(stream);
-    rmdir(path);
-}
-
-static void remove_folder(void) { remove_tree(folder); }
-
-const char *hostile_folder(void) {
-    if (!folder[0]) {
-        strcpy(folder, access("/dev/shm", W_OK) ? "/tmp/diffaccel-hostile-XXXXXX" : "/dev/shm/diffaccel-hostile-XXXXXX");
-        if (!mkdtemp(folder)) exit(2);
-        atexit(remove_folder);
-    }
-    return folder;
-}
+const char *hostile_folder(void) { return scratch_folder(); }
 
 const char *hostile_write(const char *name, const void *data, size_t size) {
     static char paths[8][512];

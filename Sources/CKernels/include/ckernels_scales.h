@@ -50,6 +50,8 @@ void ck_nearest_rows(ck_pool *pool, const float *x, const float *table, const fl
 void ck_truncate_rows(ck_pool *pool, float *x, int64_t rows, int64_t width, int64_t top_k, double top_p, float temperature,
                       int64_t *kept, void *scratch);
 size_t ck_truncate_scratch(int32_t threads, int64_t width);
+/* out[i] = -ln(1 - bits[i]/2^53) where x[i] is not -inf, else 1; bits below 2^53. */
+void ck_exponential_times(ck_pool *pool, const uint64_t *bits, const float *x, float *out, int64_t n);
 /* index[r] = argmax of p/q with p = softmax(x[r, :]) (the first of equal ones); q [rows, width] is read where x is not -inf. */
 void ck_race_codes(ck_pool *pool, const float *x, const float *q, int64_t *index, int64_t rows, int64_t width);
 /* index[r] = the first entry at which the running sum of softmax(x[r, :]) passes u[r]; the last one left when none does. */

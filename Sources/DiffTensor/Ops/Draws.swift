@@ -16,6 +16,8 @@ public struct Truncation: Sendable, Equatable {
 }
 
 extension Run {
+    private static var wordsAtOnce: Int { 1 << 16 }
+
     /// Logits [..., vocabulary] with dropped candidates at -infinity, the others divided by the temperature, and how many are left
     /// of each row. Source: `sample_with_top_k_top_p_` of the official VAR code.
     public func truncated(
@@ -91,8 +93,18 @@ extension Run {
     /// candidates are drawn and not worked out: nobody reads them.
     public func exponentialTimes(for logits: Tensor, _ generator: inout TorchRandom) throws(DiffError) -> Tensor {
         let out = try workspace.take(logits.shape)
-        if isLive, let base = unsafe out.floats {
-            unsafe generator.exponential(base, count: logits.shape.count, where: logits.floats)
+        let count = logits.shape.count
+        // The stream has one order; the logarithms, which take longer, have not.
+        let bits = try scratch(min(count, Self.wordsAtOnce) &* 8)
+        guard isLive, let values = unsafe out.floats, let mask = unsafe logits.floats,
+            let words = unsafe bits?.base?.assumingMemoryBound(to: UInt64.self)
+        else { return out }
+        var done = 0
+        while done < count {
+            let next = min(count &- done, Self.wordsAtOnce)
+            unsafe generator.words53(words, count: next)
+            unsafe ck_exponential_times(poolHandle, words, mask + done, values + done, Int64(next))
+            done &+= next
         }
         return out
     }

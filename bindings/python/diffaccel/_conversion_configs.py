@@ -1,0 +1,114 @@
+"""What the shapes of a published state dict say about its network: the configuration that the library reads."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from ._conversion import ConversionError, State
+
+#: Attention heads by width, for the published DiT sizes; a state dict does not tell them.
+_HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}
+
+
+def _count(state: State, pattern: str) -> int:
+    found = [int(match.group(1)) for match in (re.match(pattern, name) for name in state) if match]
+    return max(found, default=-1) + 1
+
+
+def dit_config(state: State, heads: int | None = None) -> dict[str, Any]:
+    """Configuration of an official DiT state dict, from its shapes."""
+    width, channels, patch, _ = state["x_embedder.proj.weight"].shape
+    heads = heads or _HEADS.get(width)
+    if heads is None:
+        raise ConversionError(f"the number of heads cannot be told from a width of {width}: pass --heads")
+    model = {
+        "patch_size": patch,
+        "hidden_size": width,
+        "depth": _count(state, r"blocks\.(\d+)\."),
+        "num_heads": heads,
+        "num_classes": state["y_embedder.embedding_table.weight"].shape[0] - 1,
+        "mlp_ratio": state["blocks.0.mlp.fc1.weight"].shape[0] / width,
+        "class_dropout_prob": 0.1,
+        "in_channels": channels,
+        "learn_sigma": state["final_layer.linear.weight"].shape[0] == 2 * channels * patch * patch,
+        "frequency_embedding_size": state["t_embedder.mlp.0.weight"].shape[1],
+    }
+    if "pos_embed" in state:
+        model["input_size"] = math.isqrt(state["pos_embed"].shape[1]) * patch
+    return {"family": "dit", "model": model}
+
+
+def autoencoder_config(state: State, scaling_factor: float = 0.18215) -> dict[str, Any]:
+    """Configuration of a KL autoencoder's state dict, in the original (LDM) or diffusers naming, from its shapes."""
+    original = "decoder.up.0.block.0.conv1.weight" in state
+    level, block = ("up", "block") if original else ("up_blocks", "resnets")
+    levels = _count(state, rf"decoder\.{level}\.(\d+)\.")
+    channels = [state[f"decoder.{level}.{index}.{block}.0.conv1.weight"].shape[0] for index in range(levels)]
+    return {
+        "_class_name": "AutoencoderKL",
+        "in_channels": 3,
+        "out_channels": state["decoder.conv_out.weight"].shape[0],
+        "latent_channels": state["decoder.conv_in.weight"].shape[1],
+        # diffusers numbers the decoder's levels from the coarsest
+        "block_out_channels": channels if original else channels[::-1],
+        "layers_per_block": _count(state, rf"decoder\.{level}\.0\.{block}\.(\d+)\.") - 1,
+        "norm_num_groups": 32,
+        "act_fn": "silu",
+        "scaling_factor": scaling_factor,
+        "use_quant_conv": "quant_conv.weight" in state,
+        "use_post_quant_conv": "post_quant_conv.weight" in state,
+    }
+
+
+#: Scales of the published VAR models by their number of tokens.
+_SCHEDULES = {680: [1, 2, 3, 4, 5, 6, 8, 10, 13, 16], 2240: [1, 2, 3, 4, 6, 9, 13, 18, 24, 32]}
+#: Buffers of a VAR that follow from its scales, and statistics of its VQ-VAE.
+VAR_BUFFERS = ("lvl_1L", "attn_bias_for_masking")
+
+
+def var_config(state: State) -> dict[str, Any]:
+    """Configuration of an official VAR state dict, from its shapes and its level buffer."""
+    width = state["word_embed.weight"].shape[0]
+    depth = _count(state, r"blocks\.(\d+)\.")
+    tokens = state["pos_1LC"].shape[1]
+    if "lvl_1L" in state:
+        levels = state["lvl_1L"].flatten().tolist()
+        sides = [math.isqrt(levels.count(level)) for level in range(max(levels) + 1)]
+    else:
+        sides = _SCHEDULES.get(tokens, [])
+    if sum(side * side for side in sides) != tokens:
+        raise ConversionError(f"the scales cannot be told from {tokens} tokens")
+    normalises = "blocks.0.attn.scale_mul_1H11" in state
+    model = {
+        "depth": depth,
+        "embed_dim": width,
+        "num_heads": state["blocks.0.attn.scale_mul_1H11"].shape[1] if normalises else max(1, width // 64),
+        "mlp_ratio": state["blocks.0.ffn.fc1.weight"].shape[0] / width,
+        "num_classes": state["class_emb.weight"].shape[0] - 1,
+        "vocab_size": state["head.weight"].shape[0],
+        "z_channels": state["word_embed.weight"].shape[1],
+        "shared_aln": "shared_ada_lin.1.weight" in state,
+        "attn_l2_norm": normalises,
+        "patch_nums": sides,
+    }
+    return {"family": "var", "model": model}
+
+
+def vqvae_config(state: State) -> dict[str, Any]:
+    """Configuration of a multi-scale VQ-VAE's state dict, from its shapes."""
+    levels = _count(state, r"decoder\.up\.(\d+)\.")
+    channels = [state[f"decoder.up.{index}.block.0.conv1.weight"].shape[0] for index in range(levels)]
+    base = state["encoder.conv_in.weight"].shape[0] if "encoder.conv_in.weight" in state else math.gcd(*channels)
+    shares = _count(state, r"quantize\.quant_resi\.qresi_ls\.(\d+)\.")
+    model = {
+        "vocab_size": state["quantize.embedding.weight"].shape[0],
+        "z_channels": state["quantize.embedding.weight"].shape[1],
+        "ch": base,
+        "ch_mult": [width // base for width in channels],
+        "num_res_blocks": _count(state, r"decoder\.up\.0\.block\.(\d+)\.") - 1,
+        "share_quant_resi": shares or int("quantize.quant_resi.qresi.weight" in state),
+        "quant_resi": 0.5,
+    }
+    return {"family": "vqvae", "model": model}
