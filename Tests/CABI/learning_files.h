@@ -21,11 +21,11 @@
 
 /* ---- a folder of our own ---- */
 
-/* The path of `name` in the folder; valid for the next eight calls. */
+/* The path of `name` in the folder; valid for the next 32 calls. */
 SHARED const char *in_place(const char *name) {
-    static char paths[8][192];
+    static char paths[32][192];
     static int next;
-    char *path = paths[next++ % 8];
+    char *path = paths[next++ % 32];
     snprintf(path, sizeof paths[0], "%s/%s", scratch_folder(), name);
     return path;
 }

@@ -18,7 +18,7 @@ static inline void remove_tree(const char *path) {
     for (struct dirent *entry; stream && (entry = readdir(stream));) {
         char full[PATH_MAX];
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
-        snprintf(full, sizeof full, "%s/%s", path, entry->d_name);
+        if (snprintf(full, sizeof full, "%s/%s", path, entry->d_name) >= (int)sizeof full) continue;
         if (unlink(full)) remove_tree(full);
     }
     if (stream) closedir(stream);

@@ -69,7 +69,7 @@ HELPER int write_var_codes(const char *path) {
 }
 
 /* Writes the model `name` into the tests' folder, with its codebook in `vae` if it `has_codes`, and gives its path, valid for
- * the next eight calls of in_place. */
+ * the next 32 calls of in_place. */
 HELPER const char *write_var(const char *name, int width, int depth, int codes, int has_codes) {
     char path[PATH_MAX], config[] = "{\"family\":\"var\",\"model\":{\"patch_nums\":[1,2,3]}}";
     CHECK(!mkdir(in_place(name), 0700), "no %s", name);

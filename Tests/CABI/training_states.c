@@ -33,8 +33,8 @@ static void test_killed(void) {
     CHECK(told != MAP_FAILED, "no shared memory");
     for (int i = 0; i < 5; i++) {
         const struct lesson *lesson = &lessons[which[i]];
-        char more[512];
-        const char *path = in_place("state");
+        char more[512], path[192];
+        strcpy(path, in_place("state"));
         unlink(path);
         snprintf(more, sizeof more, ",\"state\":\"%s\",\"save_every\":%d,\"resume\":true", path, SAVE_EVERY);
         da_trainer plain = new_trainer(lesson, KILLED_STEPS, "");

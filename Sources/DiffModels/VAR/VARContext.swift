@@ -30,7 +30,8 @@ public final class VARContext {
         var order: [Int: Int] = [:]
         var unique: [Int] = []
         places = labels.map { label in
-            if let place = order[label] { return place }
+            // A single pass takes the same memory whatever the labels are: what a step of learning needs is known before it.
+            if remembers, let place = order[label] { return place }
             order.put(unique.count, for: label)
             unique.append(label)
             return unique.count &- 1
