@@ -3,16 +3,7 @@
  * the tile is warm. */
 #include "kernels.h"
 
-/* A strip of this depth and two register tiles of A stay in a first-level cache of 32 KiB, CK_BLOCK_ROWS rows of it in
- * a part of the second-level one that leaves room for the strips on their way; a neighbour may use half of both. */
-enum { MAX_DEPTH = 256, WIDENED_STRIPS = 2 /* columns of the widest register tile */ };
-
-int64_t ck_gemm_depth(int64_t k) {
-    int64_t blocks = ck_ceil_div(k, MAX_DEPTH);
-    return blocks <= 1 ? k : ck_round_up(ck_ceil_div(k, blocks), 8);
-}
-
-size_t ck_gemm_pack_floats(int64_t n, int64_t k) { return (size_t)(ck_round_up(n, CK_STRIP) * ck_min(k, MAX_DEPTH)); }
+enum { WIDENED_STRIPS = 2 /* columns of the widest register tile */ };
 
 /* Columns [j, j + columns) of rows [p, p + deep) of b as packed f32 strips. */
 static const float *packed_panel(const ck_kernels *kernels, const ck_gemm_args *g, int64_t j, int64_t columns, int64_t p,
@@ -60,12 +51,12 @@ void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *g) {
     }
 }
 
-size_t ck_gemm_block_floats(int64_t k) { return (size_t)ck_min(k, MAX_DEPTH) * (CK_BLOCK_ROWS + WIDENED_STRIPS * CK_STRIP); }
+size_t ck_gemm_block_floats(int64_t k) { return (size_t)ck_min(k, CK_MAX_DEPTH) * (CK_BLOCK_ROWS + WIDENED_STRIPS * CK_STRIP); }
 
 void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *g) {
     int64_t depth = ck_gemm_depth(g->k), padded = ck_round_up(g->ldb, CK_STRIP);
     int64_t step = g->dtype == CK_F32 ? g->n : WIDENED_STRIPS * CK_STRIP;
-    float *widened = g->pack + ck_min(g->k, MAX_DEPTH) * CK_BLOCK_ROWS;
+    float *widened = g->pack + ck_min(g->k, CK_MAX_DEPTH) * CK_BLOCK_ROWS;
     for (int64_t p = 0; p < g->k; p += depth) {
         int64_t deep = ck_min(depth, g->k - p);
         int32_t last = p + deep >= g->k;

@@ -113,7 +113,10 @@ const ck_kernels *ck_active(void);
 
 /* ---- serial matrix product (gemm.c) ---- */
 
-/* Depth of a packed panel. It is a function of k alone, so that a result never depends on how work was split. */
+/* A strip of this depth and two register tiles of A stay in a first-level cache of 32 KiB, CK_BLOCK_ROWS rows of it in a part of
+ * the second-level one that leaves room for the strips on their way; a neighbour may use half of both. */
+enum { CK_MAX_DEPTH = 256 };
+/* Depth of a packed panel (pack.c). It is a function of k alone, so that a result never depends on how work was split. */
 int64_t ck_gemm_depth(int64_t k);
 /* Floats that hold a packed panel of n columns for depth k. */
 size_t ck_gemm_pack_floats(int64_t n, int64_t k);

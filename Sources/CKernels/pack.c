@@ -3,6 +3,13 @@
  * one stretch of memory per block, whatever its width. */
 #include "kernels.h"
 
+int64_t ck_gemm_depth(int64_t k) {
+    int64_t blocks = ck_ceil_div(k, CK_MAX_DEPTH);
+    return blocks <= 1 ? k : ck_round_up(ck_ceil_div(k, blocks), 8);
+}
+
+size_t ck_gemm_pack_floats(int64_t n, int64_t k) { return (size_t)(ck_round_up(n, CK_STRIP) * ck_min(k, CK_MAX_DEPTH)); }
+
 typedef struct {
     const void *w;
     void *packed;
