@@ -98,7 +98,8 @@ static void long_strings(void) {
                   "block %lld refused: %s: %s", (long long)number, da_status_name(status), da_last_error());
             told += status == DA_NO_MEMORY;
         }
-    CHECK(told > 10, "only %d of the refused blocks are told of", told);
+    /* Under a sanitizer only blocks of the library itself are refused, none of the parser's. */
+    CHECK(SANITIZED || told > 10, "only %d of the refused blocks are told of", told);
 }
 
 /* Usage: failing [step for blocks of any size] */
