@@ -14,7 +14,7 @@ enum {
     SMALL_WORK = 96 * 1024,  /* multiply-adds that are not worth waking a thread for */
     TASKS_PER_THREAD = 3,    /* so that threads finish together when one is interrupted */
     BLOCKS_PER_THREAD = 6,   /* likewise */
-    STREAM_WORK = 64 * 1024, /* weights per task of the streaming kernel */
+    STREAM_WORK = 64 * 1024, /* weights per task of the streaming kernel; multiply-adds per task of few rows */
 };
 
 typedef struct {
