@@ -46,7 +46,10 @@ struct SampleWithPlan {
         show("plan", cached)
         print("speed-up: \(plain.statistics.seconds / cached.statistics.seconds)")
         print("ideal, by arithmetic: \(plain.statistics.flops / cached.statistics.flops)")
-        print("mean difference of the final states: \(meanDifference(plain.latents, cached.latents))")
+        // Models that draw codes instead of denoising have no final states.
+        if let a = plain.latents, let b = cached.latents {
+            print("mean difference of the final states: \(meanDifference(a, b))")
+        }
     }
 
     /// A learned router is made for one number of steps; rules work for any.
@@ -59,7 +62,8 @@ struct SampleWithPlan {
 
     static func show(_ name: String, _ result: SampleResult) {
         let statistics = result.statistics
-        print("\(name): final states \(result.latents.shape), \(statistics.steps.count) \(statistics.sampler) steps")
+        let states = result.latents.map { "final states \($0.shape), " } ?? ""
+        print("\(name): \(states)\(statistics.steps.count) \(statistics.sampler) steps")
         print("  seconds \(statistics.seconds), \(statistics.threads) threads, peak \(statistics.peakBytes) bytes")
         print("  outputs computed \(statistics.sites.computed), reused \(statistics.sites.reused)")
         if let images = result.images {
