@@ -16,7 +16,7 @@ static const float *packed_panel(const ck_kernels *kernels, const ck_gemm_args *
         default: {
             const void *at = ck_at(g->b, g->dtype, p * ck_round_up(g->ldb, CK_STRIP) + (g->first + j) * deep);
             if (g->dtype == CK_F32) return at;
-            kernels->to_f32(g->dtype, at, g->pack, ck_round_up(columns, CK_STRIP) * deep);
+            kernels->strips_to_f32(g->dtype, at, g->pack, ck_ceil_div(columns, CK_STRIP) * deep);
         }
     }
     return g->pack;
@@ -65,7 +65,7 @@ void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *g) {
         for (int64_t j = 0; j < g->n; j += step) {
             int64_t columns = ck_min(step, g->n - j);
             const void *at = ck_at(g->b, g->dtype, p * padded + (g->first + j) * deep);
-            if (g->dtype != CK_F32) kernels->to_f32(g->dtype, at, widened, ck_round_up(columns, CK_STRIP) * deep);
+            if (g->dtype != CK_F32) kernels->strips_to_f32(g->dtype, at, widened, ck_ceil_div(columns, CK_STRIP) * deep);
             ck_panel_args block = {
                 .a = g->pack,
                 .packed = g->dtype == CK_F32 ? at : widened,

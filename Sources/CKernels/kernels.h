@@ -11,6 +11,11 @@
 
 /* Columns of one packed strip, on every instruction set. A macro, as the preprocessor asks for it. */
 #define CK_STRIP 16
+/* Where a column of a strip lies in each of its lines. bf16 is folded: the columns of both halves share 32 bits by turns, so that one
+ * load, a shift and a mask widen two registers, where widening them one by one takes units that multiply. */
+static inline int64_t ck_strip_place(int32_t dtype, int64_t column) {
+    return dtype == CK_BF16 ? column % (CK_STRIP / 2) * 2 + column / (CK_STRIP / 2) : column;
+}
 
 /* c[m,n] = act(((accumulate ? c : 0) + a[m,k] * packed) * scale + bias) */
 typedef struct {
@@ -42,6 +47,7 @@ typedef struct ck_kernels {
 
     void (*to_f32)(int32_t dtype, const void *src, float *dst, int64_t n);
     void (*from_f32)(int32_t dtype, const float *src, void *dst, int64_t n);
+    void (*strips_to_f32)(int32_t dtype, const void *src, float *dst, int64_t lines); /* lines of packed strips */
 
     /* Packed strips: strip s holds columns [s*CK_STRIP, (s+1)*CK_STRIP) of a k x n matrix, k rows of CK_STRIP floats. */
     void (*pack_rows)(int32_t dtype, const void *b, int64_t ldb, int64_t n, int64_t k, float *packed); /* b is [n,k] */

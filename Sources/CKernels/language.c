@@ -53,7 +53,7 @@ void ck_packed_rows(int32_t dtype, const void *packed, const float *scales, int6
     const ck_kernels *kernels = ck_active();
     int64_t depth = ck_gemm_depth(k), padded = ck_round_up(n, CK_STRIP);
     for (int64_t i = 0; i < count; i++) {
-        int64_t strip = index[i] / CK_STRIP * CK_STRIP, column = index[i] % CK_STRIP;
+        int64_t strip = index[i] / CK_STRIP * CK_STRIP, column = ck_strip_place(dtype, index[i] % CK_STRIP);
         for (int64_t p = 0; p < k; p += depth) {
             int64_t deep = ck_min(depth, k - p), at = p * padded + strip * deep + column;
             for (int64_t q = 0; q < deep; q++)

@@ -21,9 +21,9 @@ typedef struct {
 int64_t ck_packed_count(int64_t n, int64_t k) { return ck_round_up(n, CK_STRIP) * k; }
 
 /* Half-width elements keep their bits; a missing column repeats the last one, its results are never stored. */
-static void pack_halves(const uint16_t *w, int64_t ldw, int64_t n, int64_t k, uint16_t *to) {
+static void pack_halves(int32_t dtype, const uint16_t *w, int64_t ldw, int64_t n, int64_t k, uint16_t *to) {
     const uint16_t *rows[CK_STRIP];
-    for (int64_t c = 0; c < CK_STRIP; c++) rows[c] = w + ck_min(c, n - 1) * ldw;
+    for (int64_t c = 0; c < CK_STRIP; c++) rows[ck_strip_place(dtype, c)] = w + ck_min(c, n - 1) * ldw;
     for (int64_t p = 0; p < k; p++, to += CK_STRIP)
         for (int64_t c = 0; c < CK_STRIP; c++) to[c] = rows[c][p];
 }
@@ -37,7 +37,7 @@ static void strip_task(void *context, int64_t index, int32_t thread) {
         int64_t deep = ck_min(depth, p->k - k), at = k * padded + first * deep;
         const void *from = ck_at(p->w, p->dtype, first * p->k + k);
         if (p->dtype == CK_F32) p->kernels->pack_rows(CK_F32, from, p->k, columns, deep, (float *)p->packed + at);
-        else pack_halves(from, p->k, columns, deep, (uint16_t *)p->packed + at);
+        else pack_halves(p->dtype, from, p->k, columns, deep, (uint16_t *)p->packed + at);
     }
 }
 

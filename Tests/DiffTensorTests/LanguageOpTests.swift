@@ -33,16 +33,17 @@ import Testing
     }
 
     /// Embeddings out of packed weights are those of the table.
-    @Test(arguments: [3, 16, 17, 600])
-    func packedRowsAreTheTable(_ width: Int) throws {
+    @Test(arguments: [3, 16, 17, 600], [DType.f32, .f16, .bf16])
+    func packedRowsAreTheTable(_ width: Int, _ type: DType) throws {
         var numbers = Numbers(4)
-        let table = try numbers.tensor([37, width])
+        let table = type == .f32 ? try numbers.tensor([37, width]) : try numbers.narrow([37, width], type)
+        let wide = try table.widened(budget: nil).array
         let (plain, packed) = (try WeightMatrix(table), try WeightMatrix(table).packed(budget: nil))
         let run = Run(pool: nil, budget: nil)
-        let tokens = [0, 36, 5, 5, 17]
+        let tokens = [0, 36, 5, 5, 17, 25, 31]
         let a = try run.embedding(plain, tokens).array
         #expect(try sameBits(a, run.embedding(packed, tokens).array))
-        #expect(sameBits(a, tokens.flatMap { Array(table.array[($0 * width)..<(($0 + 1) * width)]) }))
+        #expect(sameBits(a, tokens.flatMap { Array(wide[($0 * width)..<(($0 + 1) * width)]) }))
         // Quantised ones are near it: half of 1/127 of the row's largest.
         let near = try run.embedding(WeightMatrix(table).quantised(budget: nil), tokens).array
         for (row, values) in stride(from: 0, to: a.count, by: width).map({ ($0, a[$0..<$0 + width]) }) {

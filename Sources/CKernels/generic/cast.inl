@@ -81,6 +81,36 @@ static void to_f32(int32_t dtype, const void *src, float *dst, int64_t n) {
     else widen(CK_BF16, src, dst, n);
 }
 
+/* Register q of a line of a packed strip, `at` being where the line begins (ck_strip_place). `dtype` and q are constants wherever this
+ * is inlined. */
+INLINE vf v_load_line(int32_t dtype, const void *packed, int64_t at, int64_t q) {
+    if (dtype != CK_BF16) return v_load_as(dtype, packed, at + q * LANES);
+    const uint16_t *line = (const uint16_t *)packed + at;
+#if LANES < CK_STRIP
+    vu pairs;
+    memcpy(&pairs, line + q % (STRIP_REGISTERS / 2) * 2 * LANES, sizeof pairs);
+    return q < STRIP_REGISTERS / 2 ? (vf)(pairs << 16) : (vf)(pairs & 0xffff0000u);
+#else
+    typedef uint32_t vpairs __attribute__((ext_vector_type(LANES / 2)));
+    vpairs pairs;
+    memcpy(&pairs, line, sizeof pairs);
+    vu both;
+    both.lo = pairs << 16;
+    both.hi = pairs & 0xffff0000u;
+    return (vf)both;
+#endif
+}
+
+static void strips_to_f32(int32_t dtype, const void *src, float *dst, int64_t lines) {
+    if (dtype != CK_BF16) {
+        to_f32(dtype, src, dst, lines * CK_STRIP);
+        return;
+    }
+    for (int64_t at = 0; at < lines * CK_STRIP; at += CK_STRIP)
+#pragma unroll
+        for (int q = 0; q < STRIP_REGISTERS; q++) v_store(dst + at + q * LANES, v_load_line(CK_BF16, src, at, q));
+}
+
 static void from_f32(int32_t dtype, const float *src, void *dst, int64_t n) {
     uint16_t *out = dst;
     int64_t i = 0;

@@ -14,15 +14,20 @@ typedef struct {
     const float *scale, *bias; /* for the last block of k, or null */
 } few_args;
 
-enum { FEW_REGISTERS = TILE_COLUMNS / LANES };
+enum {
+    FEW_REGISTERS = TILE_COLUMNS / LANES, /* of columns in a tile */
+    WIDE_ROWS = 2,                        /* so few rows' sums would wait for one another: */
+    WIDE = 2 * FEW_REGISTERS,             /* their tiles are wider */
+    LINE = 64,                            /* bytes that are fetched at once */
+};
 
 /* What is done with the sums of a tile: once for all tiles, which are many and long. */
-static __attribute__((noinline)) void few_finish(const vf *sums, int rows, const few_args *t) {
+static __attribute__((noinline)) void few_finish(const vf *sums, int rows, int registers, const few_args *t) {
     for (int r = 0; r < rows; r++) {
-        for (int q = 0; q < FEW_REGISTERS; q++) {
+        for (int q = 0; q < registers; q++) {
             int64_t first = q * LANES, left = t->columns - first;
             float *to = t->c + r * t->ldc + first;
-            vf sum = sums[r * FEW_REGISTERS + q];
+            vf sum = sums[r * registers + q];
             if (left >= LANES) {
                 if (t->accumulate) sum += v_load(to);
                 if (t->scale) sum = v_scaled(sum, v_load(t->scale + first));
@@ -38,43 +43,53 @@ static __attribute__((noinline)) void few_finish(const vf *sums, int rows, const
     }
 }
 
-INLINE void few_tile(int32_t dtype, const int rows, const few_args *t) {
+/* `within`: the first register's number in its strip, which is `from`'s remainder. */
+INLINE void few_tile(int32_t dtype, const int rows, const int registers, const int within, const few_args *t) {
 #pragma clang fp contract(fast)
     const int64_t deep = t->deep, share = t->share;
     const float *a = t->a;
     const char *next = t->next;
-    int64_t at[FEW_REGISTERS];
-    vf s[CK_TILE_ROWS][FEW_REGISTERS];
+    int64_t at[WIDE];
+    vf s[CK_TILE_ROWS][WIDE];
 #pragma unroll
-    for (int q = 0; q < FEW_REGISTERS; q++) {
+    for (int q = 0; q < registers; q++) {
         int64_t index = ck_min(t->from + q, t->last);
-        at[q] = index / STRIP_REGISTERS * CK_STRIP * deep + index % STRIP_REGISTERS * LANES;
+        at[q] = index / STRIP_REGISTERS * CK_STRIP * deep;
     }
 #pragma unroll
     for (int r = 0; r < rows; r++)
 #pragma unroll
-        for (int q = 0; q < FEW_REGISTERS; q++) s[r][q] = v_splat(0);
+        for (int q = 0; q < registers; q++) s[r][q] = v_splat(0);
+#pragma unroll 2
     for (int64_t p = 0; p < deep; p++) {
-        vf u[FEW_REGISTERS];
+        vf u[WIDE];
         __builtin_prefetch(next + p * share);
+        if (registers == WIDE) __builtin_prefetch(next + p * share + LINE);
 #pragma unroll
-        for (int q = 0; q < FEW_REGISTERS; q++) u[q] = v_load_as(dtype, t->packed, at[q] + p * CK_STRIP);
+        for (int q = 0; q < registers; q++) u[q] = v_load_line(dtype, t->packed, at[q] + p * CK_STRIP, (within + q) % STRIP_REGISTERS);
 #pragma unroll
         for (int r = 0; r < rows; r++) {
             vf x = v_splat(a[p * CK_TILE_ROWS + r]);
 #pragma unroll
-            for (int q = 0; q < FEW_REGISTERS; q++) s[r][q] += x * u[q];
+            for (int q = 0; q < registers; q++) s[r][q] += x * u[q];
         }
     }
-    vf sums[CK_TILE_ROWS * FEW_REGISTERS];
+    vf sums[CK_TILE_ROWS * WIDE];
 #pragma unroll
     for (int r = 0; r < rows; r++)
 #pragma unroll
-        for (int q = 0; q < FEW_REGISTERS; q++) sums[r * FEW_REGISTERS + q] = s[r][q];
-    few_finish(sums, rows, t);
+        for (int q = 0; q < registers; q++) sums[r * registers + q] = s[r][q];
+    few_finish(sums, rows, registers, t);
 }
 
-#define FEW_CASE(ROWS) case ROWS: few_tile(dtype, ROWS, t); break;
+/* Where a strip is wider than a tile, a tile begins at its first register or at its middle. */
+#define FEW_CASE(ROWS)                                                                          \
+    case ROWS:                                                                                  \
+        if (STRIP_REGISTERS > FEW_REGISTERS && t->from % STRIP_REGISTERS)                       \
+            few_tile(dtype, ROWS, FEW_REGISTERS, FEW_REGISTERS, t);                             \
+        else                                                                                    \
+            few_tile(dtype, ROWS, ROWS <= WIDE_ROWS ? WIDE : FEW_REGISTERS, 0, t);              \
+        break;
 INLINE void few_rows_tile(int32_t dtype, int64_t rows, const few_args *t) {
     switch (rows) {
         FEW_CASE(1) FEW_CASE(2) FEW_CASE(3) FEW_CASE(4) FEW_CASE(5) FEW_CASE(6)
@@ -89,7 +104,8 @@ INLINE void few_rows_tile(int32_t dtype, int64_t rows, const few_args *t) {
 }
 #undef FEW_CASE
 
-/* Rows are shared out evenly among as few tiles as hold them: a tile of few rows leaves multipliers idle. */
+/* Rows are shared out evenly among as few tiles as hold them: a tile of few rows leaves multipliers idle. So no tile but the only one
+ * has WIDE_ROWS rows or fewer. */
 static void few_pack(const float *a, int64_t lda, int64_t m, int64_t k, float *to) {
     int64_t tiles = ck_ceil_div(m, CK_TILE_ROWS);
     for (int64_t i = 0, rows; tiles > 0; i += rows, tiles--, to += CK_TILE_ROWS * k) {
@@ -100,6 +116,7 @@ static void few_pack(const float *a, int64_t lda, int64_t m, int64_t k, float *t
 
 INLINE void few_rows_as(int32_t dtype, const ck_gemm_args *g) {
     int64_t depth = ck_gemm_depth(g->k), padded = ck_round_up(g->ldb, CK_STRIP), tiles = ck_ceil_div(g->m, CK_TILE_ROWS);
+    int64_t registers = g->m <= WIDE_ROWS ? WIDE : FEW_REGISTERS, columns = registers * LANES;
     for (int64_t p = 0; p < g->k; p += depth) {
         int64_t deep = ck_min(depth, g->k - p);
         int32_t last = p + deep >= g->k;
@@ -107,17 +124,17 @@ INLINE void few_rows_as(int32_t dtype, const ck_gemm_args *g) {
             .packed = ck_at(g->b, dtype, p * padded),
             .deep = deep,
             .last = padded / LANES - 1,
-            .share = ck_ceil_div(TILE_COLUMNS * ck_type_size(dtype), tiles),
+            .share = ck_ceil_div(columns * ck_type_size(dtype), tiles),
             .ldc = g->ldc,
             .accumulate = p > 0 || g->accumulate,
         };
-        for (int64_t j = 0; j < g->n; j += TILE_COLUMNS) {
+        for (int64_t j = 0; j < g->n; j += columns) {
             t.from = (g->first + j) / LANES;
             t.columns = g->n - j;
             t.scale = last && g->scale ? g->scale + j : NULL;
             t.bias = last && g->bias ? g->bias + j : NULL;
             t.a = g->a + p * tiles * CK_TILE_ROWS;
-            t.next = ck_at(t.packed, dtype, (t.from + FEW_REGISTERS) / STRIP_REGISTERS * CK_STRIP * deep);
+            t.next = ck_at(t.packed, dtype, (t.from + registers) / STRIP_REGISTERS * CK_STRIP * deep);
             for (int64_t i = 0, left = tiles, rows; left > 0; i += rows, left--) {
                 rows = ck_ceil_div(g->m - i, left);
                 t.c = g->c + i * g->ldc + j;

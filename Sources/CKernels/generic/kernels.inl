@@ -21,6 +21,7 @@ const ck_kernels CK_TABLE = {
     .gemm_rows = CK_TILE_ROWS,
     .to_f32 = to_f32,
     .from_f32 = from_f32,
+    .strips_to_f32 = strips_to_f32,
     .pack_rows = pack_rows,
     .pack_cols = pack_cols,
     .strip_largest = strip_largest,
