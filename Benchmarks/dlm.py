@@ -4,7 +4,8 @@
 The library makes whole generations, in bf16 and in int8 weights. The others make plain passes over the same canvas, for as many rows
 as the library's plain passes want on average; their seconds count times the number of passes. All have the same weights (torch in
 whichever of bf16 and f32 is faster here, OpenVINO in f32, llama.cpp in 16 and 8 bits) and threads, and take turns. Random weights
-say nothing about texts; they say what a pass costs. A second table has passes of few rows, which are bound by reading the weights:
+say nothing about texts; they say what a pass costs. "Ideal" is the ratio of operations; "with weights read" the same when no pass is
+faster than reading all matrices once, as the loop below reads. A second table has passes of few rows, which are bound by reading the weights:
 bytes a second of the matrices against what a loop reads (native/roofline.c) before each of them.
 
     python Benchmarks/dlm.py --layers 2 --repeat 3 --threads 2 --json out/dlm.json      20 GB of memory; half an hour
@@ -52,7 +53,8 @@ def generation(model, plan, prompt, options):
     stats = result.stats
     session.close()
     return {"seconds": stats["seconds"], "flops": stats["totals"]["flops"], "memory": stats["memory"],
-            "fed": sum(step["fed"] for step in stats["steps"]), "head": sum(step["head"] for step in stats["steps"])}
+            "fed": sum(step["fed"] for step in stats["steps"]), "head": sum(step["head"] for step in stats["steps"]),
+            "flops_of_steps": [step["flops"] for step in stats["steps"]]}
 
 
 def passes(run, tokens, rows, count):
@@ -128,7 +130,16 @@ def few_rows(options, models, runs, sizes):
     return found, reads
 
 
-def report(options, sizes, figures, apart):
+def reachable(options, sizes, name, own, plain, read):
+    """How many times as fast as plain decoding a plan could be here: its operations at the rate of plain passes, but no pass faster than
+    reading all matrices once."""
+    block, head = language_model.matrix_elements(sizes)
+    seconds = statistics.median(run["seconds"] for run in plain)
+    least = (block * options.layers + head) * (1 if "int8" in name else 2) / read
+    return seconds / sum(max(flops * seconds / plain[0]["flops"], least) for flops in own[0]["flops_of_steps"])
+
+
+def report(options, sizes, figures, apart, read):
     """The first table, and the ratios below it."""
     plain = figures[ours_name("stored", "plain")]
     block, head = language_model.matrix_elements(sizes)
@@ -142,11 +153,13 @@ def report(options, sizes, figures, apart):
         ideal = plain[0]["flops"] / flops
         whole = name.endswith("plain")
         rows.append([name, f"{seconds:.2f}", common.spread([run["seconds"] for run in own]), f"{options.length / seconds:.2f}",
-                     own[0].get("fed", plain[0]["fed"]), f"{ideal:.2f}", f"{ratio:.2f}", f"{flops / seconds / 1e9:.0f}",
+                     own[0].get("fed", plain[0]["fed"]), f"{ideal:.2f}",
+                     f"{reachable(options, sizes, name, own, plain, read):.2f}" if "flops_of_steps" in own[0] else "",
+                     f"{ratio:.2f}", f"{100 * ratio / ideal:.0f} %" if ideal > 1 else "", f"{flops / seconds / 1e9:.0f}",
                      f"{1e3 * layer * seconds / flops:.1f}" if whole else "",
                      f"{apart[name]:.1e}" if name in apart else ""])
-    text = common.table(["", "seconds", "runs", "tokens/s", "rows fed", "ideal", "times as fast as plain bf16", "GFLOP/s",
-                         "ms per layer and pass", "difference of logits"], rows)
+    text = common.table(["", "seconds", "runs", "tokens/s", "rows fed", "ideal", "with weights read",
+                         "times as fast as plain bf16", "of ideal", "GFLOP/s", "ms per layer and pass", "difference of logits"], rows)
     seconds = {name: [run["seconds"] for run in own] for name, own in figures.items()}
     ratios = {f"{name} / {other}": common.paired_ratio(seconds[name], seconds[other])
               for name in figures if not name.startswith("DiffAccel") for other in figures if other.startswith("DiffAccel")}
@@ -198,8 +211,8 @@ def main():
     int8 = {ours_name("int8", "plain"): lambda tokens, rows: models["int8"].forward("logits", tokens=tokens)[0][rows]}
     apart.update(differences(models["stored"], int8, tokens, rows))
     figures = side_by_side(options, models, runs, tokens, rows, prompt)
-    text, ratios = report(options, sizes, figures, apart)
     found, reads = few_rows(options, models, runs, sizes)
+    text, ratios = report(options, sizes, figures, apart, statistics.median(reads))
     introduction = (f"Prompt of {options.prompt}, {options.length} tokens in {options.steps} passes, blocks of {options.block}, "
                     f"{options.layers} layers, {options.threads} threads; {len(rows)} rows of a pass of the others are wanted.\n\n")
     common.finish(f"A diffusion language model of LLaDA's {'layout' if options.small else 'sizes'}", facts,

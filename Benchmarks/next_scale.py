@@ -30,14 +30,15 @@ def main():
     parser.add_argument("--refiner", type=int, default=8, help="depth")
     parser.add_argument("--splits", type=int, nargs="+", default=[9, 8, 7, 6], help="scales that are drafted")
     parser.add_argument("--samples", type=int, default=1)
+    parser.add_argument("--dtype", default="f32", choices=["f32", "f16", "bf16"], help="of the library's weights; torch's are f32")
     parser.add_argument("--without-torch", action="store_true")
     given = parser.parse_args()
     import diffaccel
 
     facts = common.machine(np, torch)
     torch.set_num_threads(given.threads)
-    drafter = diffaccel.Model(random_var.checkpoint(given.drafter))
-    refiner = diffaccel.Model(random_var.checkpoint(given.refiner, seed=1, codes=False))
+    drafter = diffaccel.Model(random_var.checkpoint(given.drafter, dtype=given.dtype))
+    refiner = diffaccel.Model(random_var.checkpoint(given.refiner, seed=1, codes=False, dtype=given.dtype))
     request = dict(labels=[index * 7 % 1000 for index in range(given.samples)], decode=False)
     plain = drafter.session(threads=given.threads)
     contenders, kept = {}, {}
@@ -68,7 +69,7 @@ def main():
             row += [f"{ratio:.2f}", "", "", ""]
         rows.append(row)
     header = ["", "median", "runs", "speed-up", "of operations", "of it reached", "peak beside weights"]
-    title = f"VAR-d{given.drafter} and d{given.refiner}, {given.samples} pictures with guidance, {given.threads} threads"
+    title = f"VAR-d{given.drafter} and d{given.refiner}, {given.samples} pictures with guidance, {given.dtype} weights, {given.threads} threads"
     common.finish(title, facts, common.table(header, rows), figures, given.json)
 
 

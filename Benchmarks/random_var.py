@@ -88,9 +88,10 @@ def random_state(extents, seed):
     return state
 
 
-def checkpoint(depth, seed=0, codes=True):
-    """The folder of the checkpoint, written on first use."""
-    folder = CACHE / f"var-d{depth}-seed{seed}{'' if codes else '-bare'}"
+def checkpoint(depth, seed=0, codes=True, dtype="f32"):
+    """The folder of the checkpoint, written on first use; the transformer in `dtype` (f32, f16, bf16)."""
+    folder = CACHE / f"var-d{depth}-seed{seed}{'' if codes else '-bare'}{'' if dtype == 'f32' else f'-{dtype}'}"
+    kind = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}[dtype]
     parts = [(folder, shapes(depth), {"family": "var", "model": {"depth": depth, "patch_nums": SIDES}})]
     if codes:
         parts.append((folder / "vae", autoencoder_shapes(), {"family": "vqvae", "model": AUTOENCODER}))
@@ -99,7 +100,8 @@ def checkpoint(depth, seed=0, codes=True):
             continue
         place.mkdir(parents=True, exist_ok=True)
         partial = place / f"partial.{os.getpid()}"
-        save_file(random_state(extents, seed), str(partial))
+        state = random_state(extents, seed)
+        save_file({name: value.to(kind) for name, value in state.items()} if place == folder else state, str(partial))
         os.replace(partial, place / "model.safetensors")
         (place / "config.json").write_text(json.dumps(config) + "\n")
     return folder

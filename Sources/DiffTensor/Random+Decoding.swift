@@ -10,6 +10,7 @@ extension TorchRandom {
 
     /// One value of `Tensor.exponential_()` in f32, by torch's own formula: −ln(1 − u) of a 53-bit u.
     ///
-    /// Builds of torch with Intel's MKL draw these from a generator of MKL's instead; their exponential values have to be passed in.
+    /// Compared with torch 2.15 of PyPI, which is built with MKL: the same bits. A torch that leaves these to MKL's own generator has
+    /// others, which have to be passed in.
     public mutating func exponentialFloat() -> Float { Float(-log1p(-uniformDouble())) }
 }
