@@ -24,7 +24,7 @@ C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/Fuzz/*
 SWIFT_SOURCES = Sources Tests bindings Package.swift
 
 .DEFAULT_GOAL := all
-.PHONY: all build install uninstall deps venv demo test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-canary test-python format format-check clean help
+.PHONY: all build install uninstall deps venv demo test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-canary test-python test-tokenizers test-package format format-check clean help
 
 all: build
 
@@ -76,7 +76,7 @@ venv: $(VENV)/stamp
 
 $(VENV)/stamp: bindings/python/pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "numpy>=1.21" pytest tqdm
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "numpy>=1.21" pytest tqdm "tokenizers>=0.20"
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "safetensors==0.8.0" || true
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check matplotlib || true
 	touch $@
@@ -102,6 +102,8 @@ test: deps
 	$(MAKE) --no-print-directory test-hostile
 	$(MAKE) --no-print-directory test-fuzz
 	$(MAKE) --no-print-directory test-python
+	$(MAKE) --no-print-directory test-tokenizers
+	$(MAKE) --no-print-directory test-package
 
 # Not in parallel: the kernels' tests switch instruction sets and fail allocations, which is for the whole process.
 test-swift:
@@ -141,6 +143,15 @@ test-canary:
 
 test-python: build venv
 	DIFFACCEL_LIBRARY="$(CURDIR)/$(LIBRARY)" $(VENV)/bin/python -m pytest bindings/python/tests
+
+# Tokens and texts of 10,000 lines beside the tokenizers package, on vocabularies trained there.
+test-tokenizers: build venv
+	$(VENV)/bin/python Tests/Tokenizers/compare.py $(CLI)
+
+# Another package that uses the library as a Swift package.
+test-package:
+	$(SWIFT) build -c release --package-path bindings/swift-example --scratch-path .build-package
+	.build-package/release/sample-with-plan Models/fashion-dit
 
 # ---- form ----
 
