@@ -5,10 +5,11 @@ The library makes whole generations, in bf16 and in int8 weights. The others mak
 as the library's plain passes want on average; their seconds count times the number of passes. All have the same weights (torch in
 whichever of bf16 and f32 is faster here, OpenVINO in f32, llama.cpp in 16 and 8 bits) and threads, and take turns. Random weights
 say nothing about texts; they say what a pass costs. "Ideal" is the ratio of operations; "with weights read" the same when no pass is
-faster than reading all matrices once, as the loop below reads. A second table has passes of few rows, which are bound by reading the weights:
+faster than reading all matrices once, as the loop below reads. A model of one layer less makes every generation too; what the layer
+cost gives the seconds at the published depth, whose ratio to plain decoding stands beside that of the rows fed. A last table has passes of few rows, which are bound by reading the weights:
 bytes a second of the matrices against what a loop reads (native/roofline.c) before each of them.
 
-    python Benchmarks/dlm.py --layers 2 --repeat 3 --threads 2 --json out/dlm.json      20 GB of memory; half an hour
+    python Benchmarks/dlm.py --layers 2 --repeat 1 --threads 2 --json out/dlm.json      20 GB of memory; an hour
     python Benchmarks/dlm.py --small --prompt 60 --length 32 --block 8 --steps 16       a try, in a minute
 """
 
@@ -95,15 +96,16 @@ def differences(model, runs, tokens, rows):
     return {name: float(np.abs(run(tokens, rows) - wanted).max() / np.abs(wanted).max()) for name, run in runs.items()}
 
 
-def side_by_side(options, models, runs, tokens, rows, prompt):
-    """Figures of all contenders by name, one list entry a round."""
+def side_by_side(options, models, shallow, runs, tokens, rows, prompt):
+    """Figures of all contenders by name, one list entry a round; "shallow" are the seconds with a layer less."""
     names = {ours_name(*key): key for key in OURS if key[0] in models}
     figures = {name: [] for name in [*names, *runs]}
     for turn in range(options.repeat):
         for name in (list(figures) if turn % 2 == 0 else list(reversed(figures))):
             if name in names:
                 weights, plan = names[name]
-                figures[name].append(generation(models[weights], plan, prompt, options))
+                figures[name].append(generation(models[weights], plan, prompt, options)
+                                     | {"shallow": generation(shallow[weights], plan, prompt, options)["seconds"]})
             else:
                 seconds = passes(runs[name], tokens, rows, options.passes)
                 figures[name].append({"seconds": seconds * options.steps})
@@ -139,31 +141,47 @@ def reachable(options, sizes, name, own, plain, read):
     return seconds / sum(max(flops * seconds / plain[0]["flops"], least) for flops in own[0]["flops_of_steps"])
 
 
+def deep(options, own):
+    """Median seconds of a generation at the published depth: every further layer takes what the last one took."""
+    layer = statistics.median(run["seconds"] - run["shallow"] for run in own)
+    return statistics.median(run["seconds"] for run in own) + (language_model.LAYERS - options.layers) * layer
+
+
+def deep_report(options, figures, plain):
+    """The table of seconds at the published depth."""
+    rows = []
+    for name, own in figures.items():
+        if "shallow" not in own[0]:
+            continue
+        base, fed = deep(options, figures[ours_name("int8" if "int8" in name else "stored", "plain")]), plain[0]["fed"] / own[0]["fed"]
+        layer = 1e3 * statistics.median(run["seconds"] - run["shallow"] for run in own) / options.steps
+        rows.append([name, f"{layer:.1f}", f"{deep(options, own):.0f}", f"{base / deep(options, own):.2f}", f"{fed:.2f}",
+                     f"{100 * base / deep(options, own) / fed:.0f} %"])
+    return (f"With {language_model.LAYERS} layers:\n\n" + common.table(
+        ["", "ms per layer and pass", "seconds", "times as fast as plain", "by rows fed", "of it"], rows))
+
+
 def report(options, sizes, figures, apart, read):
     """The first table, and the ratios below it."""
     plain = figures[ours_name("stored", "plain")]
-    block, head = language_model.matrix_elements(sizes)
-    canvas = options.prompt + options.length
-    layer = 2.0 * block * canvas + 4.0 * canvas * canvas * sizes["d_model"]  # operations of a whole block in a plain pass
     rows = []
     for name, own in figures.items():
         seconds = statistics.median(run["seconds"] for run in own)
         ratio = common.paired_ratio([run["seconds"] for run in plain], [run["seconds"] for run in own])
         flops = own[0].get("flops", plain[0]["flops"])
         ideal = plain[0]["flops"] / flops
-        whole = name.endswith("plain")
         rows.append([name, f"{seconds:.2f}", common.spread([run["seconds"] for run in own]), f"{options.length / seconds:.2f}",
                      own[0].get("fed", plain[0]["fed"]), f"{ideal:.2f}",
                      f"{reachable(options, sizes, name, own, plain, read):.2f}" if "flops_of_steps" in own[0] else "",
                      f"{ratio:.2f}", f"{100 * ratio / ideal:.0f} %" if ideal > 1 else "", f"{flops / seconds / 1e9:.0f}",
-                     f"{1e3 * layer * seconds / flops:.1f}" if whole else "",
                      f"{apart[name]:.1e}" if name in apart else ""])
     text = common.table(["", "seconds", "runs", "tokens/s", "rows fed", "ideal", "with weights read",
-                         "times as fast as plain bf16", "of ideal", "GFLOP/s", "ms per layer and pass", "difference of logits"], rows)
+                         "times as fast as plain bf16", "of ideal", "GFLOP/s", "difference of logits"], rows)
     seconds = {name: [run["seconds"] for run in own] for name, own in figures.items()}
     ratios = {f"{name} / {other}": common.paired_ratio(seconds[name], seconds[other])
               for name in figures if not name.startswith("DiffAccel") for other in figures if other.startswith("DiffAccel")}
-    return text + "\n\n" + "\n".join(f"- {name} = **{value:.2f}**" for name, value in ratios.items()), ratios
+    listed = "\n".join(f"- {name} = **{value:.2f}**" for name, value in ratios.items())
+    return f"{text}\n\n{deep_report(options, figures, plain)}\n\n{listed}", ratios
 
 
 def few_report(found, reads, sizes, options):
@@ -182,7 +200,7 @@ def few_report(found, reads, sizes, options):
 
 def main():
     parser = common.arguments(__doc__.splitlines()[0], size=None, repeat=3)
-    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--layers", type=int, default=2, help="2 or more")
     parser.add_argument("--small", action="store_true", help="sizes that run in seconds")
     parser.add_argument("--prompt", type=int, default=500)
     parser.add_argument("--length", type=int, default=256)
@@ -193,15 +211,16 @@ def main():
                         help="other contenders (none: the library alone)")
     options = parser.parse_args()
     sizes = language_model.SMALL if options.small else language_model.SIZES
-    name = f"llada-{'small' if options.small else '8b'}-{options.layers}"
-    folder = language_model.write(common.CACHE / name, sizes, options.layers)
+    name = f"llada-{'small' if options.small else '8b'}"
+    folder, shallow = (language_model.write(common.CACHE / f"{name}-{layers}", sizes, layers)
+                       for layers in (options.layers, options.layers - 1))
     facts = common.machine(np, *map(importlib.import_module, (PACKAGES.get(name, name) for name in options.only)))
     models = {}
     for weights in TYPES:
         began = time.time()
         models[weights] = diffaccel.Model(folder, weights=weights)
         size = models[weights].description["bytes"] / 1e9
-        print(f"{name}, {TYPES[weights]}: opened in {time.time() - began:.1f} s, {size:.2f} GB", flush=True)
+        print(f"{folder.name}, {TYPES[weights]}: opened in {time.time() - began:.1f} s, {size:.2f} GB", flush=True)
     prompt = np.random.default_rng(1).integers(0, sizes["vocab_size"] - 200, options.prompt)
     first = generation(models["stored"], "plain", prompt, options)
     tokens = np.concatenate([prompt, np.full(options.length, sizes["embedding_size"] - 128)])
@@ -210,7 +229,8 @@ def main():
     apart = differences(models["stored"], runs, tokens, rows)
     int8 = {ours_name("int8", "plain"): lambda tokens, rows: models["int8"].forward("logits", tokens=tokens)[0][rows]}
     apart.update(differences(models["stored"], int8, tokens, rows))
-    figures = side_by_side(options, models, runs, tokens, rows, prompt)
+    figures = side_by_side(options, models, {weights: diffaccel.Model(shallow, weights=weights) for weights in TYPES}, runs, tokens,
+                           rows, prompt)
     found, reads = few_rows(options, models, runs, sizes)
     text, ratios = report(options, sizes, figures, apart, statistics.median(reads))
     introduction = (f"Prompt of {options.prompt}, {options.length} tokens in {options.steps} passes, blocks of {options.block}, "

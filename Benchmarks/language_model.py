@@ -11,6 +11,7 @@ import numpy as np
 
 SIZES = dict(d_model=4096, n_heads=32, n_kv_heads=32, mlp_hidden_size=12288, vocab_size=126464, embedding_size=126464)
 SMALL = dict(d_model=512, n_heads=8, n_kv_heads=8, mlp_hidden_size=1536, vocab_size=8192, embedding_size=8192)
+LAYERS = 32  # of the published model
 ROPE, EPS = 500000.0, 1e-5
 
 
