@@ -1,6 +1,6 @@
 /* Packing a weight matrix once, into the order in which the product reads it: blocks of ck_gemm_depth(k) along k, in each
- * block the strips one after the other, in each strip one line of CK_STRIP columns per k (ck_strip_place). So any panel of columns is
- * one stretch of memory per block, whatever its width. */
+ * block the strips one after the other, in each strip one line of CK_STRIP columns per k (ck_strip_place). So any panel of
+ * columns is one stretch of memory per block, whatever its width. */
 #include "kernels.h"
 
 int64_t ck_gemm_depth(int64_t k) {
