@@ -106,9 +106,9 @@ def main():
              f"{options.length / statistics.median(seconds[name]):.2f}", f"{common.paired_ratio(seconds[first], seconds[name]):.2f}",
              f"{apart[name]:.1e}" if name in apart else ""] for name, runs in figures.items()]
     # Plain beside plain, cache beside cache.
-    ratios = {f"{theirs} / {ours}": common.paired_ratio(seconds[theirs], seconds[ours])
-              for theirs in contenders if theirs.startswith("diffuse") for ours in contenders if ours.startswith("DiffAccel")
-              if theirs.endswith("plain") == ours.endswith("plain")}
+    ratios = {f"{other} / {own}": common.paired_ratio(seconds[other], seconds[own])
+              for other in contenders if other.startswith("diffuse") for own in contenders if own.startswith("DiffAccel")
+              if other.endswith("plain") == own.endswith("plain")}
     introduction = (f"Prompt of {options.prompt}, {options.length} tokens in {options.steps} passes, one block, {options.layers} layers, "
                     f"{options.threads} threads.\n\n")
     text = common.table(["", "seconds", "runs", "rows fed", "tokens/s", "times as fast as plain bf16", "difference of logits"], rows)

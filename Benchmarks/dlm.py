@@ -5,9 +5,9 @@ The library makes whole generations, in bf16 and in int8 weights. The others mak
 as the library's plain passes want on average; their seconds count times the number of passes. All have the same weights (torch in
 whichever of bf16 and f32 is faster here, OpenVINO in f32, llama.cpp in 16 and 8 bits) and threads, and take turns. Random weights
 say nothing about texts; they say what a pass costs. "Ideal" is the ratio of operations; "with weights read" the same when no pass is
-faster than reading all matrices once, as the loop below reads. A model of one layer less makes every generation too; what the layer
-cost gives the seconds at the published depth, whose ratio to plain decoding stands beside that of the rows fed. A last table has passes of few rows, which are bound by reading the weights:
-bytes a second of the matrices against what a loop reads (native/roofline.c) before each of them.
+faster than reading all matrices once. A model of one layer less makes every generation too: what the last layer cost gives the seconds
+at the published depth, whose ratio to plain decoding stands beside that of the rows fed. A last table has passes of few rows, which are
+bound by reading the weights: bytes a second of the matrices against what a loop reads (native/roofline.c) before each of them.
 
     python Benchmarks/dlm.py --layers 2 --repeat 1 --threads 2 --json out/dlm.json      20 GB of memory; an hour
     python Benchmarks/dlm.py --small --prompt 60 --length 32 --block 8 --steps 16       a try, in a minute
@@ -210,6 +210,8 @@ def main():
     parser.add_argument("--only", nargs="*", choices=OTHERS, default=OTHERS,
                         help="other contenders (none: the library alone)")
     options = parser.parse_args()
+    if options.layers < 2:
+        parser.error("--layers: 2 or more, as every generation is made with one layer less too")
     sizes = language_model.SMALL if options.small else language_model.SIZES
     name = f"llada-{'small' if options.small else '8b'}"
     folder, shallow = (language_model.write(common.CACHE / f"{name}-{layers}", sizes, layers)

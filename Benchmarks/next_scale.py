@@ -69,7 +69,8 @@ def main():
             row += [f"{ratio:.2f}", "", "", ""]
         rows.append(row)
     header = ["", "median", "runs", "speed-up", "of operations", "of it reached", "peak beside weights"]
-    title = f"VAR-d{given.drafter} and d{given.refiner}, {given.samples} pictures with guidance, {given.dtype} weights, {given.threads} threads"
+    title = (f"VAR-d{given.drafter} and d{given.refiner}, {given.samples} pictures with guidance, {given.dtype} weights, "
+             f"{given.threads} threads")
     common.finish(title, facts, common.table(header, rows), figures, given.json)
 
 
