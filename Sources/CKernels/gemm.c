@@ -3,7 +3,7 @@
  * the tile is warm. */
 #include "kernels.h"
 
-enum { WIDENED_STRIPS = 2 /* columns of the widest register tile */ };
+enum { MAX_TILE_COLUMNS = 32 };
 
 /* Columns [j, j + columns) of rows [p, p + deep) of b as packed f32 strips. */
 static const float *packed_panel(const ck_kernels *kernels, const ck_gemm_args *g, int64_t j, int64_t columns, int64_t p,
@@ -51,11 +51,12 @@ void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *g) {
     }
 }
 
-size_t ck_gemm_block_floats(int64_t k) { return (size_t)ck_min(k, CK_MAX_DEPTH) * (CK_BLOCK_ROWS + WIDENED_STRIPS * CK_STRIP); }
+size_t ck_gemm_block_floats(int64_t k) { return (size_t)ck_min(k, CK_MAX_DEPTH) * (CK_BLOCK_ROWS + MAX_TILE_COLUMNS); }
 
 void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *g) {
     int64_t depth = ck_gemm_depth(g->k), padded = ck_round_up(g->ldb, CK_STRIP);
-    int64_t step = g->dtype == CK_F32 ? g->n : WIDENED_STRIPS * CK_STRIP;
+    /* A tile's columns of widened weights at a time: more would not stay in the first-level cache. */
+    int64_t step = g->dtype == CK_F32 ? g->n : kernels->gemm_columns;
     float *widened = g->pack + ck_min(g->k, CK_MAX_DEPTH) * CK_BLOCK_ROWS;
     for (int64_t p = 0; p < g->k; p += depth) {
         int64_t deep = ck_min(depth, g->k - p);

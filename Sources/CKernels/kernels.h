@@ -43,7 +43,8 @@ struct ck_gemm_args;
 
 typedef struct ck_kernels {
     int32_t isa;
-    int32_t gemm_rows; /* rows of one register tile */
+    int32_t gemm_rows;    /* rows of one register tile */
+    int32_t gemm_columns; /* its columns, or those of a strip where these are more */
 
     void (*to_f32)(int32_t dtype, const void *src, float *dst, int64_t n);
     void (*from_f32)(int32_t dtype, const float *src, void *dst, int64_t n);

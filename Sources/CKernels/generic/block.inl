@@ -62,6 +62,22 @@ INLINE void fetch_ahead(const tile_args *t, int64_t rows, const float *next, con
     }
 }
 
+/* An activation of a tile's results, the switch taken once for all of its rows. */
+INLINE void activate_rows(int32_t act, float *c, int64_t ldc, int64_t rows, int64_t columns) {
+    if (columns == TILE_COLUMNS) {
+        for (int64_t r = 0; r < rows; r++, c += ldc) {
+            vf first = v_activate(act, v_load(c)), second = v_activate(act, v_load(c + LANES));
+            v_store(c, first);
+            v_store(c + LANES, second);
+        }
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++, c += ldc) activate_array(act, c, c, columns);
+}
+static void activation_of_tile(int32_t act, float *c, int64_t ldc, int64_t rows, int64_t columns) {
+    WITH_ACTIVATION(act, activate_rows, c, ldc, rows, columns)
+}
+
 /* `a` is a block by pack_block. */
 static void gemm_block(const ck_panel_args *g) {
     int64_t strip = g->k * TILE_COLUMNS, tiles_of_rows = ck_ceil_div(g->m, CK_TILE_ROWS);
@@ -87,8 +103,7 @@ static void gemm_block(const ck_panel_args *g) {
             fetch_ahead(&t, rows, b0 + strip + ahead, b0 + strip + until);
             ahead = until;
             packed_tiles[rows](&t);
-            if (g->act == CK_ACT_NONE) continue;
-            for (int64_t r = 0; r < rows; r++) activation(g->act, t.c + r * t.ldc, t.c + r * t.ldc, t.columns);
+            if (g->act != CK_ACT_NONE) activation_of_tile(g->act, t.c, t.ldc, rows, t.columns);
         }
     }
 }

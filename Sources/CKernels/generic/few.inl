@@ -21,7 +21,7 @@ enum {
     LINE = 64,                            /* bytes that are fetched at once */
 };
 
-/* What is done with the sums of a tile: once for all tiles, which are many and long. */
+/* What is done with the sums of a tile that ends within its registers: once for all of these, which are many functions. */
 static __attribute__((noinline)) void few_finish(const vf *sums, int rows, int registers, const few_args *t) {
     for (int r = 0; r < rows; r++) {
         for (int q = 0; q < registers; q++) {
@@ -73,6 +73,19 @@ INLINE void few_tile(int32_t dtype, const int rows, const int registers, const i
 #pragma unroll
             for (int q = 0; q < registers; q++) s[r][q] += x * u[q];
         }
+    }
+    if (t->columns >= registers * LANES) {
+#define EACH_SUM(BODY)                              \
+    _Pragma("unroll") for (int r = 0; r < rows; r++) \
+        _Pragma("unroll") for (int q = 0; q < registers; q++) BODY
+        float *c = t->c;
+        const int64_t ldc = t->ldc;
+        if (t->accumulate) EACH_SUM(s[r][q] += v_load(c + r * ldc + q * LANES);)
+        if (t->scale) EACH_SUM(s[r][q] = v_scaled(s[r][q], v_load(t->scale + q * LANES));)
+        if (t->bias) EACH_SUM(s[r][q] += v_load(t->bias + q * LANES);)
+        EACH_SUM(v_store(c + r * ldc + q * LANES, s[r][q]);)
+#undef EACH_SUM
+        return;
     }
     vf sums[CK_TILE_ROWS * WIDE];
 #pragma unroll

@@ -19,6 +19,7 @@
 const ck_kernels CK_TABLE = {
     .isa = CK_TABLE_ISA,
     .gemm_rows = CK_TILE_ROWS,
+    .gemm_columns = TILE_COLUMNS > CK_STRIP ? TILE_COLUMNS : CK_STRIP,
     .to_f32 = to_f32,
     .from_f32 = from_f32,
     .strips_to_f32 = strips_to_f32,

@@ -50,14 +50,21 @@ INLINE void pack_four(int32_t dtype, const void *const *rows, int64_t p, float *
 #undef JOIN
 #undef SHUFFLE
 
+enum { LINE_FLOATS = 16 /* of a cache line */ };
+
 INLINE void pack_rows_as(int32_t dtype, const void *b, int64_t ldb, int64_t n, int64_t k, float *packed) {
     for (int64_t j = 0; j < n; j += CK_STRIP, packed += k * CK_STRIP) {
         for (int64_t half = 0; half < CK_STRIP; half += LANES) {
             /* Missing columns repeat the last one: their results are never stored. */
             const void *rows[LANES];
             for (int r = 0; r < LANES; r++) rows[r] = ck_at(b, dtype, ck_min(j + half + r, n - 1) * ldb);
+            const void *next = ck_at(rows[0], dtype, LANES * ldb); /* too far apart for the processor to foresee */
             int64_t p = 0;
-            for (; p + 4 <= k; p += 4) pack_four(dtype, rows, p, packed + p * CK_STRIP + half);
+            for (; p + 4 <= k; p += 4) {
+                if (p % LINE_FLOATS == 0)
+                    for (int r = 0; r < LANES; r++) __builtin_prefetch(ck_at(next, dtype, r * ldb + p));
+                pack_four(dtype, rows, p, packed + p * CK_STRIP + half);
+            }
             for (; p < k; p++)
                 for (int r = 0; r < LANES; r++) packed[p * CK_STRIP + half + r] = load_as(dtype, rows[r], p);
         }
@@ -71,16 +78,17 @@ static void pack_rows(int32_t dtype, const void *b, int64_t ldb, int64_t n, int6
 }
 
 static void pack_cols(const float *b, int64_t ldb, int64_t n, int64_t k, float *packed) {
-    for (int64_t j = 0; j < n; j += CK_STRIP, packed += k * CK_STRIP) {
-        int64_t columns = ck_min(CK_STRIP, n - j);
-        for (int64_t p = 0; p < k; p++) {
-            const float *from = b + p * ldb + j;
-            float *to = packed + p * CK_STRIP;
-            if (columns == CK_STRIP) {
-                for (int64_t i = 0; i < CK_STRIP; i += LANES) v_store(to + i, v_load(from + i));
-            } else {
-                for (int64_t i = 0; i < CK_STRIP; i++) to[i] = i < columns ? from[i] : 0.0f;
-            }
+    enum { AHEAD = 8 }; /* rows */
+    int64_t whole = n / CK_STRIP * CK_STRIP;
+    for (int64_t p = 0; p < k; p++) {
+        const float *from = b + p * ldb;
+        float *to = packed + p * CK_STRIP;
+        int64_t j = 0;
+        for (; j < whole; j += CK_STRIP, to += k * CK_STRIP) {
+            __builtin_prefetch(from + AHEAD * ldb + j);
+            for (int64_t i = 0; i < CK_STRIP; i += LANES) v_store(to + i, v_load(from + j + i));
         }
+        if (j < n)
+            for (int64_t i = 0; i < CK_STRIP; i++) to[i] = j + i < n ? from[j + i] : 0.0f;
     }
 }

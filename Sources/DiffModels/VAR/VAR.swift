@@ -15,8 +15,8 @@ public final class VAR: Sendable {
     private let classTable: Tensor
     private let positions: VARPositions
     private let word, head: Linear
-    let sharedModulation: Linear?
-    let headModulation: Linear
+    let sharedModulation: VARVectors?
+    let headModulation: VARVectors
 
     /// Loads the network. Throws one error that lists every tensor that is missing, unused or of the wrong shape.
     public init(_ configuration: VARConfiguration, _ weights: Weights) throws(DiffError) {
@@ -36,8 +36,8 @@ public final class VAR: Sendable {
         }
         sharedModulation =
             c.sharesModulation
-            ? try Linear(weights.scope("shared_ada_lin.1"), c.width, 6 &* c.width, of: .vectors) : nil
-        headModulation = try Linear(weights.scope("head_nm.ada_lin.1"), c.width, 2 &* c.width, of: .vectors)
+            ? try VARVectors(weights.scope("shared_ada_lin.1"), width: c.width, groups: 6) : nil
+        headModulation = try VARVectors(weights.scope("head_nm.ada_lin.1"), width: c.width, groups: 2)
         head = try Linear(weights.scope("head"), c.width, c.vocabulary, of: .tokens)
         let positions = try VARPositions(weights, c)
         // Buffers that follow from the schedule.

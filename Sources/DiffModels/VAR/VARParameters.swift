@@ -133,10 +133,27 @@ enum VARProjection: Sendable {
     }
 }
 
+/// A layer of class vectors. Those of all classes of a run are the rows of one matrix: its weights, a third of the network's, are
+/// then read once for them all, and from where they lie ready for that.
+struct VARVectors: Sendable {
+    private let layer: Linear
+
+    init(_ w: Weights, width: Int, groups: Int) throws(DiffError) {
+        layer = try Linear(w, width, groups &* width, of: .tokens)
+    }
+
+    /// [classes, groups · width] of `condition` [classes, width].
+    func callAsFunction(_ condition: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        let (classes, width) = (condition.shape[0], condition.shape.last)
+        let rows = try layer(condition.reshaped(Shape(1, classes, width)), run)
+        return try rows.reshaped(Shape(classes, rows.shape.last))
+    }
+}
+
 /// Where a block's six vectors come from.
 enum VARModulation: Sendable {
     /// A layer of the block's own.
-    case own(Linear)
+    case own(VARVectors)
     /// One layer of the network, plus vectors of the block's own [6 · width].
     case shared(Tensor)
 
@@ -145,7 +162,7 @@ enum VARModulation: Sendable {
             let table = try w.tensor("ada_gss", [1, 1, 6, c.width]).widened(budget: w.options.budget)
             self = .shared(try table.reshaped(Shape(6 &* c.width)))
         } else {
-            self = .own(try Linear(w.scope("ada_lin.1"), c.width, 6 &* c.width, of: .vectors))
+            self = .own(try VARVectors(w.scope("ada_lin.1"), width: c.width, groups: 6))
         }
     }
 
