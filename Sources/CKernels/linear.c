@@ -8,7 +8,7 @@ enum {
     MIN_ROWS = 24,           /* rows per task */
     MIN_ROWS_PACKING = 48,   /* fewer do not repay packing or widening the weights again */
     STREAMED = 1024 * 1024,  /* weights that do not stay in a cache from one use to the next, */
-    STREAMED_ROWS = 72,      /* which at most so many rows take as they come; a multiple of every tile */
+    STREAMED_ROWS = 60,      /* which at most so many rows take as they come */
     WIDENED_ROWS = 12,       /* narrower weights that do stay repay a panel of f32 for more than these */
     READING_ROWS = 3,        /* so few rows only wait for f32 weights, whatever the order */
     SMALL_WORK = 96 * 1024,  /* multiply-adds that are not worth waking a thread for */
@@ -95,13 +95,14 @@ static void panel_task(void *context, int64_t index, int32_t thread) {
     else ck_gemm(p->kernels, &gemm);
 }
 
-/* Blocks of rows, as many as threads or a multiple, by wide panels: 0 when there are too few columns for that. */
+/* Blocks of rows by wide panels: one block, or as many as threads or a multiple; 0 when there are too few columns for that. */
 static int32_t cut_into_blocks(plan *p, int32_t threads) {
     const ck_linear_args *a = p->args;
     if (a->layout != CK_PACKED || a->k <= 0 || a->m < MIN_ROWS_PACKING || a->n < MIN_BLOCK_PANEL) return 0;
     int64_t row_blocks = ck_ceil_div(a->m, CK_BLOCK_ROWS);
-    if (a->m >= (int64_t)threads * MIN_ROWS_PACKING) row_blocks = ck_round_up(row_blocks, threads);
+    if (row_blocks > 1 && a->m >= (int64_t)threads * MIN_ROWS_PACKING) row_blocks = ck_round_up(row_blocks, threads);
     int64_t panels = ck_max(1, ck_min((int64_t)threads * BLOCKS_PER_THREAD / row_blocks, a->n / MIN_BLOCK_PANEL));
+    if (row_blocks == 1 && panels > threads) panels = panels / threads * threads;
     if (row_blocks * panels < threads) return 0;
     p->rows = ck_round_up(ck_ceil_div(a->m, row_blocks), p->kernels->gemm_rows);
     p->row_blocks = ck_ceil_div(a->m, p->rows);
@@ -170,6 +171,6 @@ void ck_linear(ck_pool *pool, const ck_linear_args *args) {
 size_t ck_linear_scratch(int32_t threads, int64_t k, int32_t dtype, int32_t rows, int32_t layout) {
     if (rows == CK_ROWS_ARE_VECTORS) return 0;
     size_t floats = (size_t)ck_max(threads, 1) * scratch_floats(k, dtype, layout);
-    size_t few = layout == CK_PACKED ? (size_t)(ck_max(k, 0) * STREAMED_ROWS) : 0;
+    size_t few = layout == CK_PACKED ? (size_t)(ck_max(k, 0) * ck_round_up(STREAMED_ROWS, ck_active()->gemm_rows)) : 0;
     return (floats > few ? floats : few) * sizeof(float);
 }

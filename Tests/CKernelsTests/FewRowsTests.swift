@@ -32,7 +32,7 @@ extension Kernels {
             let (n, k) = (1045, 1031)
             let (w, _) = weights(random.floats(n * k), type)
             let bias = random.floats(n)
-            for m in [1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 17, 25, 48, 71, 72, 73] {
+            for m in [1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 17, 25, 48, 59, 60, 61, 97] {
                 let x = random.floats(m * k)
                 withPool(3) { pool in
                     onEachISA { _ in

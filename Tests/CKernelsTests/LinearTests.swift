@@ -134,7 +134,7 @@ extension Kernels {
                 onEachISA { isa in
                     for (batch, heads, queries, keys, width) in [
                         (1, 1, 1, 1, 1), (2, 3, 7, 7, 5), (1, 2, 49, 49, 32), (2, 1, 17, 33, 72), (1, 1, 130, 700, 8),
-                        (1, 2, 3, 1, 16), (1, 1, 65, 1400, 9),
+                        (1, 2, 3, 1, 16), (1, 1, 65, 1400, 9), (2, 3, 80, 900, 12), (1, 1, 150, 450, 260),
                     ] {
                         let fused = queries == keys
                         let d = heads * width
