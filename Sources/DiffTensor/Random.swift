@@ -26,9 +26,13 @@ public struct TorchRandom: Sendable {
     /// The next 32 random bits.
     public mutating func next32() -> UInt32 {
         if next >= 624 { twist() }
-        var y = state.at(next) ?? 0  // never outside: `next` is below 624
+        let word = state.at(next) ?? 0  // never outside: `next` is below 624
         next &+= 1
-        y ^= y >> 11
+        return Self.tempered(word)
+    }
+
+    private static func tempered(_ word: UInt32) -> UInt32 {
+        var y = word ^ (word >> 11)
         y ^= (y << 7) & 0x9d2c_5680
         y ^= (y << 15) & 0xefc6_0000
         return y ^ (y >> 18)
@@ -114,7 +118,29 @@ public struct TorchRandom: Sendable {
 
     /// `count` times 53 random bits: what `torch.Tensor.exponential_` makes its values of.
     mutating func words53(_ out: UnsafeMutablePointer<UInt64>, count: Int) {
-        for i in Indices(below: count) { unsafe out[i] = next64() & 0x1f_ffff_ffff_ffff }
+        let mask: UInt64 = 0x1f_ffff_ffff_ffff
+        var done = 0
+        while done < count {
+            let pairs = min(count &- done, (624 &- next) / 2)
+            guard pairs > 0 else {
+                unsafe out[done] = next64() & mask
+                done &+= 1
+                continue
+            }
+            // As in the twist: a draw for every code of every token.
+            unsafe state.withUnsafeBufferPointer { buffer in
+                guard buffer.count >= 624, let s = buffer.baseAddress else { return }
+                var (from, to) = unsafe (s + next, out + done)
+                let end = unsafe to + pairs
+                while unsafe to < end {
+                    let (high, low) = unsafe (Self.tempered(from[0]), Self.tempered(from[1]))
+                    unsafe to.pointee = (UInt64(high) << 32 | UInt64(low)) & mask
+                    unsafe (from, to) = unsafe (from + 2, to + 1)
+                }
+            }
+            next &+= 2 &* pairs
+            done &+= pairs
+        }
     }
 
     /// `torch.randperm(count)`: a permutation of 0 ..< count.

@@ -294,4 +294,22 @@ import Testing
         #expect(zip(zip(some.array, all.array), mask).allSatisfy { $1 == 0 ? $0.0 == $0.1 : $0.0 == 1 })
         #expect(again.next32() == generator.next32())
     }
+
+    /// Many at once are what single draws give, also where a pair of words lies on both sides of a twist.
+    @Test func exponentialTimesAcrossTwists() throws {
+        for odd in [false, true] {
+            var generator = TorchRandom(seed: 7)
+            if odd { _ = generator.next32() }
+            var single = generator
+            let run = Run(pool: nil, budget: nil)
+            let shape = try Shape(1, 1500)
+            let times = try run.exponentialTimes(
+                for: Tensor([Float](repeating: 0, count: shape.count), shape), &generator)
+            let expected = (0..<shape.count).map { _ in
+                Float(-log1p(-Double(single.next64() & 0x1f_ffff_ffff_ffff) * 0x1p-53))
+            }
+            #expect(times.array == expected)
+            #expect(generator.next32() == single.next32())
+        }
+    }
 }
