@@ -3,12 +3,12 @@
 #include "kernels.h"
 
 enum {
-    SCORE_FLOATS = 64 * 1024,
-    MIN_TILE = 48,
-    MAX_TILE = 1008,
-    MAX_PANEL = 192,
+    SCORE_FLOATS = 64 * 1024,  /* of a tile, beside what else the second-level cache holds */
+    MIN_TILE = 48,             /* rows that repay packing keys and values for them */
+    MAX_TILE = 1008,           /* a multiple of every register tile */
+    MAX_PANEL = 192,           /* columns that are packed at once */
     WHOLE_FLOATS = 128 * 1024, /* of keys, and of values, that are packed once for all tiles */
-    TASKS_PER_THREAD = 8,
+    TASKS_PER_THREAD = 8,      /* so that threads finish together when one is interrupted */
 };
 
 typedef struct {

@@ -3,7 +3,7 @@
  * the tile is warm. */
 #include "kernels.h"
 
-enum { MAX_TILE_COLUMNS = 32 };
+enum { MAX_TILE_COLUMNS = 32 }; /* of any instruction set */
 
 /* Columns [j, j + columns) of rows [p, p + deep) of b as packed f32 strips. */
 static const float *packed_panel(const ck_kernels *kernels, const ck_gemm_args *g, int64_t j, int64_t columns, int64_t p,

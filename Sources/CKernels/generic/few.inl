@@ -75,7 +75,7 @@ INLINE void few_tile(int32_t dtype, const int rows, const int registers, const i
         }
     }
     if (t->columns >= registers * LANES) {
-#define EACH_SUM(BODY)                              \
+#define EACH_SUM(BODY)                               \
     _Pragma("unroll") for (int r = 0; r < rows; r++) \
         _Pragma("unroll") for (int q = 0; q < registers; q++) BODY
         float *c = t->c;
