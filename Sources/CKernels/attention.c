@@ -98,6 +98,7 @@ static void part_task(void *context, int64_t index, int32_t thread) {
         int64_t from = tile * p->tile, rows = ck_min(p->tile, a->queries - from);
         scores.a = a->q + batch * a->q_batch + from * a->q_row + at, scores.m = rows;
         values.c = a->out + batch * a->out_batch + from * a->out_row + at, values.m = rows;
+        /* Queries are packed too where a block holds a tile of them; scores, for head_dim columns only, would not repay it. */
         if (p->whole && rows <= CK_BLOCK_ROWS) ck_gemm_block(p->kernels, &scores);
         else ck_gemm(p->kernels, &scores);
         float inverse[MAX_TILE];
