@@ -103,7 +103,7 @@ public final class Model: Sendable {
             throw DiffError(.shape, "the input \"\(tensor.key)\" has no elements: \(tensor.value.shape)")
         }
         let layouts = family.layouts
-        try run.begin(Opening(layouts: layouts, calls: 1, steps: 1, rows: 1))
+        try run.begin(SamplingContext(layouts: layouts, calls: 1, rows: 1))
         return try family.forward(inputs, wanted: wanted ?? [known.outputs[0]], run)
     }
 

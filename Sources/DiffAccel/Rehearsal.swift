@@ -23,9 +23,9 @@ struct Rehearsal {
     /// Rehearses `job` under `plan` on `threads` threads. Throws whatever the real run would for reasons known in advance.
     init(_ job: any SamplingJob, _ plan: Plan, threads: Int) throws(DiffError) {
         let run = Run(dryOn: threads, stack: plan.makeStack())
-        let opening = job.opening
-        try run.begin(opening)
-        let layouts = opening.layouts.map { $0.sites(.attention, .mlp) }
+        let context = job.context
+        try run.begin(context)
+        let layouts = context.layouts.indices.map { context.sites(of: $0, .attention, .mlp) }
         var (cache, counts, networks) = (0, SiteCounts(), [Int]())
         let output = try job.perform(run) { (progress) throws(DiffError) in
             cache = max(cache, Checked.sum(run.bytesHeld, progress.heldBytes))

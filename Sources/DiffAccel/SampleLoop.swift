@@ -16,7 +16,7 @@ struct SampleLoop {
         statistics.threads = run.threads
         statistics.sampler = job.sampler
         statistics.weightBytes = weightBytes
-        statistics.steps.reserveCapacity(job.opening.steps)
+        statistics.steps.reserveCapacity(job.context.steps)
         try job.requireFinite(run)
         let output = try steps(&statistics, began, observe)
         var tensors: [ResultTensor] = []
@@ -58,9 +58,9 @@ struct SampleLoop {
         _ statistics: inout SampleStatistics, _ began: Double, _ observe: (SampleEvent) -> SampleDecision
     ) throws(DiffError) -> SamplingOutput {
         try makeRoom()
-        let opening = job.opening
-        try run.begin(opening)
-        let sites = opening.layouts.map { $0.sites(.attention, .mlp) }
+        let context = job.context
+        try run.begin(context)
+        let sites = context.layouts.indices.map { context.sites(of: $0, .attention, .mlp) }
         var stepBegan = began
         var warmAllocations = 0
         let output = try job.perform(run) { (progress) throws(DiffError) in

@@ -1,7 +1,7 @@
 public import DiffTensor
 
 /// The network's guided prediction for a state: `x` [n, C, h, w] to [n, C or 2C, h, w].
-public typealias Denoise = (_ x: Tensor, _ call: Call, _ run: Run) throws(DiffError) -> Tensor
+public typealias Denoise = @Sendable (_ x: Tensor, _ call: Call, _ run: Run) throws(DiffError) -> Tensor
 
 /// What a sampler tells after each step. Return from the observer to go on, throw to stop.
 public struct DiffusionProgress: Sendable {
@@ -36,7 +36,7 @@ public struct DiffusionSampler: Sendable {
     /// through the run's methods. Throws `cancelled`, memory errors, and whatever `denoise` and `observe` throw.
     public func sample(
         _ shape: Shape, noise: NoiseSource, networkBatch: Int, _ run: Run,
-        observe: (DiffusionProgress) throws(DiffError) -> Void, denoise: Denoise
+        observe: (DiffusionProgress) throws(DiffError) -> Void, denoise: @escaping Denoise
     ) throws(DiffError) -> Tensor {
         var noise = noise
         var x = try noise.initial(shape, run)

@@ -21,8 +21,11 @@ public final class Run {
     /// Where ops leave what the backward pass needs; nil: nothing is learned.
     public private(set) var tape: Tape?
 
-    private let pool: WorkerPool?
-    private let stack: AccelerationStack
+    let pool: WorkerPool?
+    let stack: AccelerationStack
+    /// The session's number of each network's first site, and that of the network at work.
+    private(set) var bases: [Int] = []
+    private var base = 0
     private var allBlocks = BlockPlan(indices: [])
     private var plan = BlockPlan(indices: [])
 
@@ -52,7 +55,7 @@ public final class Run {
     }
 
     /// A run on the same threads and the same memory, without methods and with statistics of its own: for work beside this one.
-    public func aside() -> Run { Run(beside: self) }
+    public func withoutAcceleration() -> Run { Run(beside: self) }
 
     private init(beside other: Run) {
         (pool, stack, cancel, isDry) = (other.pool, AccelerationStack(), other.cancel, other.isDry)
@@ -60,14 +63,22 @@ public final class Run {
         trace = Trace(calls: 1, sites: 0)
     }
 
+    /// A fork of `other` on threads and memory of its own: see ``fork(_:)``.
+    init(forking other: Run, pool: WorkerPool?, threads: Int, workspace: Workspace, cancel: CancelFlag) {
+        (self.pool, self.threads, self.workspace, self.cancel) = (pool, threads, workspace, cancel)
+        (stack, isDry, call) = (other.stack, other.isDry, other.call)
+        (bases, base) = (other.bases, other.base)
+        trace = Trace(calls: 1, sites: other.trace.sites)
+    }
+
     var isLive: Bool { !isDry }
     var poolHandle: OpaquePointer? { unsafe pool?.pool }
 
     /// Starts a run of several calls: methods check it and forget earlier state, the trace is made.
-    public func begin(_ opening: Opening) throws(DiffError) {
-        try stack.begin(opening)
-        let sites = opening.layouts.each.reduce(0) { max($0, $1.sites.count) }
-        trace = Trace(calls: opening.calls &* opening.lanes, sites: sites)
+    public func begin(_ context: SamplingContext) throws(DiffError) {
+        (bases, base) = (context.networkBases, 0)
+        trace = Trace(calls: context.calls.limit &* context.lanes, sites: context.siteCount)
+        try stack.begin(context)
     }
 
     /// Ends a run: methods are not asked any more, what they keep goes back to the workspace, the trace is closed.
@@ -83,44 +94,73 @@ public final class Run {
     public func network(for call: Call) -> Int { stack.network(call) }
 
     /// The network call `call`, as the methods see fit; `network` evaluates the network once.
-    public func evaluate(_ call: Call, _ network: Evaluate) throws(DiffError) -> Tensor {
+    public func evaluate(_ call: Call, _ network: @escaping Evaluate) throws(DiffError) -> Tensor {
         trace.start(call: call.lane &* call.count &+ call.index)
         return try stack.evaluate(call, self) { (call, run) throws(DiffError) in
-            run.call = call
+            run.enter(call)
             return try network(call, run)
         }
     }
 
-    /// Question 1, asked by the block loop: the blocks of this network that run in the current call, in order.
-    public func blocks(of layout: SiteLayout) -> [Int] {
-        if allBlocks.indices.count != layout.blockCount {
-            allBlocks = BlockPlan(indices: Array(Indices(below: layout.blockCount)))
-        }
+    /// The network call `call` of a network that remembers what it was fed: it is made once, and no method can repeat it.
+    public func advance<T>(_ call: Call, _ network: (Call, Run) throws(DiffError) -> T) throws(DiffError) -> T {
+        trace.start(call: call.lane &* call.count &+ call.index)
+        enter(call)
+        return try network(call, self)
+    }
+
+    private func enter(_ call: Call) {
+        self.call = call
+        base = bases.at(call.network) ?? 0
+    }
+
+    /// Question 1, asked by the loop over a block list: its blocks that run in the current call, in order.
+    public func blocks(_ list: BlockList) -> [Int] {
+        if allBlocks.indices.count != list.count { allBlocks = BlockPlan(indices: Array(Indices(below: list.count))) }
         plan = allBlocks
-        stack.blocks(call, &plan)
+        stack.blocks(call, list, &plan)
         return plan.indices
     }
 
     /// Question 2, asked at every module: its output, computed or not. Also where a request to stop is seen.
-    public func at(_ site: Site, _ input: Tensor, _ compute: Compute) throws(DiffError) -> Tensor {
+    public func at(_ site: Site, _ input: Tensor, _ compute: () throws(DiffError) -> Tensor) throws(DiffError) -> Tensor
+    {
         if cancel.isSet { throw .cancelled }
+        let site = site.moved(by: base)
         guard stack.wantsModule(site) else {
             trace.mark(site, .computed)
             return try compute()
         }
+        return try asked(site, Slots(input)) { () throws(DiffError) in Slots(try compute()) }.first
+    }
+
+    /// The same for a module of several inputs or outputs.
+    public func at(_ site: Site, _ inputs: Slots, _ compute: Compute) throws(DiffError) -> Slots {
+        if cancel.isSet { throw .cancelled }
+        let site = site.moved(by: base)
+        guard stack.wantsModule(site) else {
+            trace.mark(site, .computed)
+            return try compute()
+        }
+        return try asked(site, inputs, compute)
+    }
+
+    private func asked(_ site: Site, _ inputs: Slots, _ compute: Compute) throws(DiffError) -> Slots {
         var computed = false
-        let output = try stack.module(site, input, self) { () throws(DiffError) in
+        let outputs = try stack.module(site, inputs, self) { () throws(DiffError) in
             computed = true
             return try compute()
         }
         trace.mark(site, computed ? .computed : .reused)
-        return output
+        return outputs
     }
 
     /// Question 3, asked by attention: scaled dot-product attention with whatever the methods let each query see.
     public func attention(_ call: AttentionCall) throws(DiffError) -> Tensor {
-        guard stack.wantsAttention(call.site) else { return try plainAttention(call) }
+        let site = call.site.moved(by: base)
+        guard stack.wantsAttention(site) else { return try plainAttention(call) }
         var call = call
+        call.site = site
         try stack.attend(&call, self)
         return try plainAttention(call)
     }
@@ -167,6 +207,12 @@ public final class Run {
     }
 
     func count(flops: Double) { trace.count(flops: flops) }
+
+    /// Takes over what a fork did on its part of the current call, and lets the fork forget it.
+    func merge(_ fork: Run) {
+        trace.merge(fork.trace)
+        fork.trace = Trace(calls: 1, sites: trace.sites)
+    }
 
     /// Scratch memory for a kernel; nil when it needs none.
     func scratch(_ bytes: Int) throws(DiffError) -> Storage? {

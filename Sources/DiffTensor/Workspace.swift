@@ -14,12 +14,16 @@ public final class Workspace {
     public let budget: MemoryBudget?
     private let isVirtual: Bool
     private var entries: [Entry] = []
-    /// Bytes of the blocks held now.
-    public private(set) var bytes = 0
-    /// The most bytes held at once.
-    public private(set) var peakBytes = 0
+    /// Workspaces of forks of the run: see ``branch(_:)``.
+    private var branches: [Workspace] = []
+    private var ownBytes = 0, ownPeak = 0, ownAllocations = 0
+
+    /// Bytes of the blocks held now, those of branches included.
+    public var bytes: Int { branches.each.reduce(ownBytes) { Checked.sum($0, $1.bytes) } }
+    /// The most bytes held at once; of several workspaces the sum, as they may all be at their peak together.
+    public var peakBytes: Int { branches.each.reduce(ownPeak) { Checked.sum($0, $1.peakBytes) } }
     /// Blocks allocated since the workspace was made: constant once the loop is warm.
-    public private(set) var allocations = 0
+    public var allocations: Int { branches.each.reduce(ownAllocations) { $0 &+ $1.allocations } }
 
     /// A workspace charged to `budget`; with `isVirtual` it accounts for blocks without allocating them.
     public init(budget: MemoryBudget?, isVirtual: Bool = false) {
@@ -29,6 +33,13 @@ public final class Workspace {
 
     /// What the blocks are charged to.
     public var memoryBudget: MemoryBudget? { budget }
+
+    /// The workspace of fork `index` of a run: one thread at a time uses it, beside those of other forks. It stays for the next fork of
+    /// that number.
+    func branch(_ index: Int) -> Workspace {
+        while branches.count <= index { branches.append(Workspace(budget: budget, isVirtual: isVirtual)) }
+        return branches.at(index) ?? self
+    }
 
     /// Set while a pass has fewer rows than the largest one: tensors then take the blocks that a pass of `capacity` rows would.
     /// Otherwise every number of rows would have blocks of its own, and all of them together many times the memory of one pass.
@@ -78,15 +89,16 @@ public final class Workspace {
             while let here = held.at(position), here < sizeClass { position &+= 1 }
             if held.at(position) == sizeClass { position &+= 1 } else { try grow(sizeClass) }
         }
+        for (index, theirs) in other.branches.numbered { try branch(index).reserve(theirs) }
     }
 
     @discardableResult
     private func grow(_ sizeClass: Int) throws(DiffError) -> Storage {
         let storage = isVirtual ? Storage(virtual: sizeClass) : try Storage(byteCount: sizeClass, budget: budget)
         entries.append(Entry(storage: storage, sizeClass: sizeClass))
-        allocations &+= 1
-        bytes = Checked.sum(bytes, sizeClass)
-        peakBytes = max(peakBytes, bytes)
+        ownAllocations &+= 1
+        ownBytes = Checked.sum(ownBytes, sizeClass)
+        ownPeak = max(ownPeak, ownBytes)
         return storage
     }
 
@@ -99,7 +111,8 @@ public final class Workspace {
             }
         }
         entries = kept
-        bytes = kept.each.reduce(0) { Checked.sum($0, $1.sizeClass) }
+        ownBytes = kept.each.reduce(0) { Checked.sum($0, $1.sizeClass) }
+        for branch in branches.each { branch.trim() }
     }
 
     /// Rounded up to 16 steps an octave (at most 6 % more), at least 4 KiB.

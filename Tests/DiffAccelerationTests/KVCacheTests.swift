@@ -15,7 +15,7 @@ import Testing
 
     private func fed(_ plan: KVCachePlan, predictsNext: Bool) throws -> [[Int]] {
         let cache = plan.makeAcceleration()
-        _ = try cache.begin(Opening(layouts: [layout("llada")], calls: 6, steps: 6, rows: 1))
+        _ = try cache.begin(SamplingContext(layouts: [layout("llada")], calls: 6, rows: 1))
         var masked = Array(repeating: true, count: 8)
         (masked[0], masked[1]) = (false, false)
         var result: [[Int]] = []
@@ -66,12 +66,12 @@ import Testing
     @Test func aRefreshInEveryStepAsksForNothing() throws {
         for variant in [KVCachePlan.Variant.decode, .greedy] {
             let cache = try KVCachePlan(variant, refresh: 1).makeAcceleration()
-            #expect(try cache.begin(Opening(layouts: [layout("llada")], calls: 1, steps: 1, rows: 1)).isEmpty)
+            #expect(try cache.begin(SamplingContext(layouts: [layout("llada")], calls: 1, rows: 1)).isEmpty)
         }
         // These never refresh the prompt, or not by steps.
         for variant in [KVCachePlan.Variant.pd, .prefill, .prefix, .dual] {
             let cache = try KVCachePlan(variant, refresh: 1).makeAcceleration()
-            #expect(try !cache.begin(Opening(layouts: [layout("dream")], calls: 1, steps: 1, rows: 1)).isEmpty)
+            #expect(try !cache.begin(SamplingContext(layouts: [layout("dream")], calls: 1, rows: 1)).isEmpty)
         }
     }
 

@@ -2,6 +2,7 @@ import DiffAcceleration
 import DiffCheckpoint
 import DiffTensor
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 
@@ -190,21 +191,21 @@ private func router(_ steps: Int, _ sublayers: Int, threshold: Double = 0.1, _ s
         func origins(_ policy: CachePolicy, calls: Int, dry: Bool = false) throws -> (table: [[Int]], held: [Int]) {
             let stack = AccelerationStack([LayerCache(policy)])
             let run = dry ? Run(dryOn: 1, stack: stack) : Run(pool: nil, budget: nil, stack: stack)
-            try run.begin(Opening(layouts: [layout], calls: calls, steps: calls, rows: 1))
+            try run.begin(SamplingContext(layouts: [layout], calls: calls, rows: 1))
             let x = try run.filled(8, with: 0)
             var (table, held): ([[Int]], [Int]) = ([], [])
             for index in 0..<calls {
-                var row: [Int] = []
+                let row = Mutex([Int]())
                 _ = try run.evaluate(Call(time: 0, index: index, count: calls, step: index)) {
                     (_, run) throws(DiffError) in
                     for site in sites {
                         let out = try run.at(site, x) { () throws(DiffError) in try run.filled(8, with: Float(index)) }
-                        row.append(
-                            dry ? (run.trace.outcome(site, call: index) == .reused ? -1 : index) : Int(out.array[0]))
+                        let origin = run.trace.outcome(site, call: index) == .reused ? -1 : index
+                        row.withLock { $0.append(dry ? origin : Int(out.array[0])) }
                     }
                     return x
                 }
-                table.append(row)
+                table.append(row.withLock { $0 })
                 held.append(run.bytesHeld)
             }
             run.end()
@@ -250,40 +251,40 @@ private func router(_ steps: Int, _ sublayers: Int, threshold: Double = 0.1, _ s
 
     @Test func aPlanThatReusesNothingAsksNothing() throws {
         let layout = Network(2).layout
-        let opening = Opening(layouts: [layout], calls: 4, steps: 4, rows: 1)
+        let context = SamplingContext(layouts: [layout], calls: 4, rows: 1)
         let everything = try Router(logits: Array(repeating: [5, 5, 5, 5], count: 4), threshold: 0.5)
         for policy in [CachePolicy.none, .interval(every: 1), .random(ratio: 0, seed: 1), .learned(everything)] {
-            #expect(try LayerCache(policy).begin(opening).isEmpty, "\(policy)")
+            #expect(try LayerCache(policy).begin(context).isEmpty, "\(policy)")
         }
-        #expect(try !LayerCache(.alternate).begin(opening).isEmpty)
-        let one = Opening(layouts: [layout], calls: 1, steps: 1, rows: 1)
+        #expect(try !LayerCache(.alternate).begin(context).isEmpty)
+        let one = SamplingContext(layouts: [layout], calls: 1, rows: 1)
         #expect(try LayerCache(.alternate).begin(one).isEmpty)
     }
 
     @Test func onlySitesThatAreSometimesReusedAreAsked() throws {
         let network = Network(2)
         let logits: [[Float]] = [[5, -5, 5, 5], [0, 0, 0, 0]]
-        let interest = try LayerCache(.learned(Router(logits: logits, threshold: 0.5))).begin(
-            Opening(layouts: [network.layout], calls: 2, steps: 2, rows: 1))
-        #expect(interest.modules == SiteSet([network.sites[1]]) && !interest.blocks && !interest.evaluations)
+        let hooks = try LayerCache(.learned(Router(logits: logits, threshold: 0.5))).begin(
+            SamplingContext(layouts: [network.layout], calls: 2, rows: 1))
+        #expect(hooks.modules == SiteSet([network.sites[1]]) && !hooks.blocks && !hooks.evaluations)
     }
 
     @Test func samplersWithSeveralCallsAStepAreRefused() throws {
-        let opening = Opening(layouts: [Network(1).layout], calls: 8, steps: 4, rows: 1)
-        #expect { try LayerCache(.alternate).begin(opening) } throws: { ($0 as? DiffError)?.code == .unsupported }
+        let context = SamplingContext(layouts: [Network(1).layout], calls: .exactly(8), steps: 4, rows: 1)
+        #expect { try LayerCache(.alternate).begin(context) } throws: { ($0 as? DiffError)?.code == .unsupported }
     }
 
     @Test func aSecondRunStartsFresh() throws {
         let network = Network(1)
         let cache = LayerCache(.alternate)
-        let opening = Opening(layouts: [network.layout], calls: 2, steps: 2, rows: 1)
+        let context = SamplingContext(layouts: [network.layout], calls: 2, rows: 1)
         for _ in 0..<2 {
-            _ = try cache.begin(opening)
+            _ = try cache.begin(context)
             #expect(cache.bytesHeld == 0)
             let run = Run(pool: nil, budget: nil)
-            try run.begin(opening)
-            _ = try cache.module(network.sites[0], run.filled(4, with: 0), run) { () throws(DiffError) in
-                try run.filled(4, with: 1)
+            try run.begin(context)
+            _ = try cache.module(network.sites[0], Slots(run.filled(4, with: 0)), run) { () throws(DiffError) in
+                Slots(try run.filled(4, with: 1))
             }
             #expect(cache.bytesHeld > 0)
         }

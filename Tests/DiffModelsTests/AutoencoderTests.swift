@@ -15,7 +15,7 @@ import Testing
 
     private func run(_ autoencoder: Autoencoder) throws -> Run {
         let run = Run(pool: nil, budget: nil)
-        try run.begin(Opening(layouts: [autoencoder.layout], calls: 1, steps: 1, rows: 1))
+        try run.begin(SamplingContext(layouts: [autoencoder.layout], calls: 1, rows: 1))
         return run
     }
 
@@ -122,7 +122,7 @@ import Testing
         let autoencoder = try load(TinyAutoencoder().tensors())
         func bytes(_ side: Int, tile: Int?) throws -> Int {
             let run = Run(dryOn: 1)
-            try run.begin(Opening(layouts: [autoencoder.layout], calls: 1, steps: 1, rows: 1))
+            try run.begin(SamplingContext(layouts: [autoencoder.layout], calls: 1, rows: 1))
             let latents = try Tensor(Storage(virtual: 16 * side * side), Shape(1, 4, side, side))
             let image =
                 try tile.map { try autoencoder.decodeTiled(latents, tile: $0, run) } ?? autoencoder.decode(latents, run)

@@ -21,7 +21,7 @@ func forward(_ network: DiT, threads: Int = 1) throws -> [Float] {
     var numbers = Numbers(99)
     let c = network.configuration
     let run = Run(pool: try WorkerPool(threads: threads), budget: nil)
-    try run.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: 2))
+    try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: 2))
     let x = try numbers.tensor([2, c.inChannels, c.inputSize, c.inputSize])
     return try network(x, t: Tensor([3, 971], Shape(2)), y: [0, c.classes - 1], run).array
 }
@@ -91,7 +91,7 @@ func forward(_ network: DiT, threads: Int = 1) throws -> [Float] {
         var numbers = Numbers(5)
         let x = try numbers.tensor([3, tiny.inChannels, tiny.inputSize, tiny.inputSize])
         let run = Run(pool: nil, budget: nil)
-        try run.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: 3))
+        try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: 3))
         let batch = try network(x, t: Tensor([1, 500, 999], Shape(3)), y: [0, 3, 5], run)
         for (row, (t, y)) in [(Float(1), 0), (500, 3), (999, 5)].enumerated() {
             let one = try network(x.rows(row, 1), t: Tensor([t], Shape(1)), y: [y], run)
@@ -111,7 +111,7 @@ func forward(_ network: DiT, threads: Int = 1) throws -> [Float] {
         let network = try load(tiny.tensors(), tiny.config)
         let probe = SiteProbe()
         let run = Run(pool: nil, budget: nil, stack: AccelerationStack([probe]))
-        try run.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: 1))
+        try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: 1))
         var numbers = Numbers(5)
         let x = try numbers.tensor([1, 4, 8, 8])
         let traced = try network(x, t: Tensor([4], Shape(1)), y: [0], run).array
@@ -120,7 +120,7 @@ func forward(_ network: DiT, threads: Int = 1) throws -> [Float] {
                 "blocks.0", "blocks.0.attn", "blocks.0.mlp", "blocks.1", "blocks.1.attn", "blocks.1.mlp",
             ])
         let plain = Run(pool: nil, budget: nil)
-        try plain.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: 1))
+        try plain.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: 1))
         #expect(try sameBits(network(x, t: Tensor([4], Shape(1)), y: [0], plain).array, traced))
     }
 
@@ -128,7 +128,7 @@ func forward(_ network: DiT, threads: Int = 1) throws -> [Float] {
         let tiny = TinyDiT()
         let network = try load(tiny.tensors(), tiny.config)
         let run = Run(pool: nil, budget: nil)
-        try run.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: 1))
+        try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: 1))
         let t = try Tensor([1], Shape(1))
         let x = try run.filled(256, with: 0).reshaped(Shape(1, 4, 8, 8))
         #expect { try network(x.reshaped(Shape(4, 1, 8, 8)), t: t, y: [0], run) } throws: {
@@ -172,7 +172,7 @@ func forward(_ network: DiT, threads: Int = 1) throws -> [Float] {
             #expect(count == parameters)
             // Multiply-adds of one pass for one sample: 4D²T + 2T²D an attention, 8D²T an MLP, and little else.
             let run = Run(dryOn: 1)
-            try run.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: 1))
+            try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: 1))
             let x = try run.workspace.take(Shape(1, 4, 32, 32))
             let out = try network(x, t: run.filled(1, with: 0), y: [0], run)
             #expect(out.shape == (try Shape(1, 8, 32, 32)))

@@ -139,7 +139,7 @@ import Testing
 @Suite struct SamplerTests {
     private func run(calls: Int) throws -> Run {
         let run = Run(pool: nil, budget: nil)
-        try run.begin(Opening(layouts: [SiteLayout(family: "none")], calls: calls, steps: calls, rows: 2))
+        try run.begin(SamplingContext(layouts: [SiteLayout(family: "none")], calls: calls, rows: 2))
         return run
     }
 

@@ -47,7 +47,7 @@ import Testing
         }
 
         func terms(_ step: SpecialisationStep) throws -> TokenLoss.Terms {
-            try step(tokens, labels: labels, run, teacher: run.aside())
+            try step(tokens, labels: labels, run, teacher: run.withoutAcceleration())
         }
 
         /// Logits of all scales, one row for each token of each sample.
@@ -83,7 +83,8 @@ import Testing
         let loss = try scene.terms(step).loss
         var tokens = scene.tokens
         for scale in 2..<tokens.count { tokens[scale] = tokens[scale].map { ($0 + 5) % 24 } }
-        #expect(try step(tokens, labels: scene.labels, scene.run, teacher: scene.run.aside()).loss == loss)
+        #expect(
+            try step(tokens, labels: scene.labels, scene.run, teacher: scene.run.withoutAcceleration()).loss == loss)
         // Positions and levels of the others have no gradient.
         for (node, parameter) in scene.parameters.trained.enumerated() {
             guard let gradient = step.gradients[node]?.array, let name = parameter.names.first else { continue }
@@ -115,7 +116,8 @@ import Testing
         let gradients = trained.indices.map { step.gradients[$0]?.array ?? [] }
         #expect(trained.count == scene.tiny.shapes.count - scene.tiny.depth && gradients.allSatisfy { !$0.isEmpty })
         func loss() throws -> Double {
-            try step.evaluate(scene.tokens, labels: scene.labels, scene.run, teacher: scene.run.aside()).loss
+            try step.evaluate(scene.tokens, labels: scene.labels, scene.run, teacher: scene.run.withoutAcceleration())
+                .loss
         }
         for (parameter, g) in zip(trained, gradients) {
             let length = g.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()

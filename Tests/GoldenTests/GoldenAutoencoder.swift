@@ -18,7 +18,7 @@ enum GoldenAutoencoder {
             AutoencoderConfiguration(checkpoint.configuration), checkpoint.weights())
         let probe = SiteProbe()
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil, stack: AccelerationStack([probe]))
-        try run.begin(Opening(layouts: [autoencoder.layout], calls: 1, steps: 1, rows: 1))
+        try run.begin(SamplingContext(layouts: [autoencoder.layout], calls: 1, rows: 1))
         report.uses("latents")
         let latents = try fixture.tensor("latents")
         let decoded = try autoencoder.decode(latents, run)

@@ -8,25 +8,29 @@ import TestSupport
 
 /// Looks on at every block of every call: inputs and outputs by scale and site.
 final class CodeProbe: Acceleration {
-    private var layouts: [SiteLayout] = []
+    private var names: [Int: String] = [:]
     private var inputs: [String: Tensor] = [:]
     private var outputs: [String: Tensor] = [:]
 
-    func begin(_ opening: Opening) throws(DiffError) -> Interest {
-        layouts = opening.layouts
-        var interest = Interest()
-        interest.modules = SiteSet(layouts.flatMap { $0.sites(.block) })
-        return interest
+    func begin(_ context: SamplingContext) throws(DiffError) -> HookSet {
+        names = [:]
+        var hooks = HookSet()
+        for (network, layout) in context.layouts.enumerated() {
+            for site in layout.sites(.block) {
+                let asked = context.site(site, of: network)
+                names[asked.number] = layout.info(site).name
+                hooks.modules.insert(asked)
+            }
+        }
+        return hooks
     }
 
     func module(
-        _ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute
-    ) throws(DiffError) -> Tensor {
+        _ site: Site, _ inputs: Slots, _ run: Run, _ compute: Compute
+    ) throws(DiffError) -> Slots {
         let output = try compute()
-        let layout = layouts[min(run.call.network, layouts.count - 1)]
-        guard site.number < layout.sites.count else { return output }
-        let key = "\(run.call.index) \(layout.info(site).name)"
-        (inputs[key], outputs[key]) = (input, output)
+        let key = "\(run.call.index) \(names[site.number] ?? "")"
+        (self.inputs[key], outputs[key]) = (inputs.first, output.first)
         return output
     }
 
@@ -62,7 +66,7 @@ struct CodeRun {
         if let draftScales { methods.append(CollaborativeDecoding(draftScales: draftScales)) }
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil, stack: AccelerationStack(methods))
         let count = parts.schedule.count
-        try run.begin(Opening(layouts: networks.map(\.layout), calls: count, steps: count, rows: 1))
+        try run.begin(SamplingContext(layouts: networks.map(\.layout), calls: count, rows: 1))
         let choices = options.sampler.networks(run)
         let keeper = CacheKeeper(
             NextScaleNetworks(

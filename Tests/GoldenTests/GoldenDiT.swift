@@ -210,7 +210,7 @@ struct GoldenNetwork {
     /// A run of one call over `rows` samples.
     func run(rows: Int, _ methods: (any Acceleration)...) throws -> Run {
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil, stack: AccelerationStack(methods))
-        try run.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: rows))
+        try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: rows))
         return run
     }
 
@@ -222,7 +222,7 @@ struct GoldenNetwork {
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil)
         let batch = 2 * labels.count
         try run.begin(
-            Opening(layouts: [network.layout], calls: sampler.calls, steps: sampler.calls, rows: batch))
+            SamplingContext(layouts: [network.layout], calls: sampler.calls, rows: batch))
         var (states, clean): ([Float], [Float]) = ([], [])
         _ = try sampler.sample(
             noise.shape, noise: NoiseSource(seed: 0, start: noise), networkBatch: batch, run,

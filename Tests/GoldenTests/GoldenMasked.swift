@@ -41,7 +41,7 @@ enum GoldenMasked {
             })
         let probe = SiteProbe()
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil, stack: AccelerationStack([probe]))
-        try run.begin(Opening(layouts: [model.layout], calls: 1, steps: 1, rows: shape[0]))
+        try run.begin(SamplingContext(layouts: [model.layout], calls: 1, rows: shape[0]))
         let memory = try model.memory(Array(repeating: .init(length: shape[1]), count: shape[0]), run)
         let states = try model.states(feeding, memory, run)
         let blocks = model.layout.sites(.block).map { model.layout.info($0).name }
@@ -169,7 +169,7 @@ struct GoldenMaskedRun {
         try plan.check([model.layout])
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil, stack: plan.makeStack())
         try run.begin(
-            Opening(layouts: [model.layout], calls: decoding.passes, steps: decoding.passes, rows: batch))
+            SamplingContext(layouts: [model.layout], calls: decoding.passes, rows: batch))
         let memory = try model.memory(decoding.slots, run)
         var record = Record(batch: batch, mask: mask)
         let steps = Set(try settings.integers("logits_steps", in: 0...1_000_000, default: []))

@@ -38,7 +38,7 @@ import Testing
         let ids = try fixture.integers("fwd.input_ids")
         let places = Array(0..<shape[1])
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil)
-        try run.begin(Opening(layouts: [model.layout], calls: 1, steps: 1, rows: shape[0]))
+        try run.begin(SamplingContext(layouts: [model.layout], calls: 1, rows: shape[0]))
         let memory = try model.memory(Array(repeating: .init(length: shape[1]), count: shape[0]), run)
         let feeding = Feeding(
             try (0..<shape[0]).map { row in

@@ -31,7 +31,7 @@ enum GoldenRouterTraining {
         let schedule = try DiffusionSchedule(process, .even([steps]))
         let step = try RouterStep(network, schedule, budget: nil, recomputes: recomputes)
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil, stack: step.stack)
-        try run.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: rows))
+        try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: rows))
         return (step, network, run)
     }
 

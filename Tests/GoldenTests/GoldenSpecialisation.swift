@@ -28,8 +28,8 @@ enum GoldenSpecialisation {
             let refinement = try SpecialisationStep(
                 students.1, sets.1, teacher: drafter, parts.codes, SpecialisationSettings(.refiner, draftScales: n),
                 budget: nil)
-            let ce = try draft(tokens, labels: parts.labels, run, teacher: run.aside())
-            let kl = try refinement(tokens, labels: parts.labels, run, teacher: run.aside())
+            let ce = try draft(tokens, labels: parts.labels, run, teacher: run.withoutAcceleration())
+            let kl = try refinement(tokens, labels: parts.labels, run, teacher: run.withoutAcceleration())
             try report.compare("tf.N\(n).drafter_ce", [ce.loss], CodeTolerance.losses)
             try report.compare("tf.N\(n).refiner_kl", [kl.loss], CodeTolerance.losses)
         }

@@ -18,9 +18,9 @@ enum GoldenTinyFusionPrune {
 
         /// A run of the full network under a plan that keeps the child's blocks, or of a network as it is.
         func run(_ network: DiT, rows: Int, keep: [Int]? = nil) throws -> Run {
-            let stack = AccelerationStack(keep.map { [DepthPruning(keep: $0)] } ?? [])
+            let stack = AccelerationStack(try keep.map { [try DepthPruning(keep: $0)] } ?? [])
             let run = Run(pool: pool, budget: nil, stack: stack)
-            try run.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: rows))
+            try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: rows))
             return run
         }
     }

@@ -43,9 +43,9 @@ enum GoldenTinyFusionRecovery {
             student, parameters, teacher: teacher, method, loss, budget: nil, recomputes: recomputes)
         let pool = try WorkerPool(threads: 2)
         let run = Run(pool: pool, budget: nil, stack: step.stack)
-        try run.begin(Opening(layouts: [student.layout], calls: 1, steps: 1, rows: rows))
+        try run.begin(SamplingContext(layouts: [student.layout], calls: 1, rows: rows))
         let teacherRun = Run(pool: pool, budget: nil, stack: step.teacherStack)
-        try teacherRun.begin(Opening(layouts: [teacher.layout], calls: 1, steps: 1, rows: rows))
+        try teacherRun.begin(SamplingContext(layouts: [teacher.layout], calls: 1, rows: rows))
         return Lesson(
             step: step, parameters: parameters, run: run, teacherRun: teacherRun,
             null: student.configuration.nullClass ?? 0)

@@ -41,7 +41,7 @@ enum GoldenTinyFusionTraining {
         let step = try PruningStep(network, parameters, loss, batch: batch, budget: nil, recomputes: recomputes)
         let probe = SiteProbe()
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil, stack: step.stack([probe]))
-        try run.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: batch))
+        try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: batch))
 
         var index = 0
         while fixture.has("step\(index).x0") {

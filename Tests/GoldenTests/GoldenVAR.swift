@@ -80,7 +80,7 @@ enum GoldenVAR {
 
         let probe = CodeProbe()
         let traced = Run(pool: nil, budget: nil, stack: AccelerationStack([probe]))
-        try traced.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: 1))
+        try traced.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: 1))
         let logits = try network(codes, labels: parts.labels, traced)
         try report.compare("tf.logits", logits, CodeTolerance.logits)
         for block in 0..<network.configuration.depth {

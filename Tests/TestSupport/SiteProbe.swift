@@ -10,21 +10,25 @@ public final class SiteProbe: Acceleration {
 
     public init() {}
 
-    public func begin(_ opening: Opening) -> Interest {
-        layout = opening.layouts.first ?? layout
+    public func begin(_ context: SamplingContext) -> HookSet {
+        layout = context.layouts.first ?? layout
         (inputs, outputs, visited) = ([:], [:], [])
-        var interest = Interest()
-        for number in layout.sites.indices { interest.modules.insert(layout.siteNumbered(number)) }
-        return interest
+        var hooks = HookSet()
+        for (network, layout) in context.layouts.enumerated() {
+            for number in layout.sites.indices {
+                hooks.modules.insert(context.site(layout.siteNumbered(number), of: network))
+            }
+        }
+        return hooks
     }
 
     public func module(
-        _ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute
-    ) throws(DiffError) -> Tensor {
+        _ site: Site, _ inputs: Slots, _ run: Run, _ compute: Compute
+    ) throws(DiffError) -> Slots {
         visited.append(site)
-        inputs[site.number] = input
+        self.inputs[site.number] = inputs.first
         let output = try compute()
-        outputs[site.number] = output
+        outputs[site.number] = output.first
         return output
     }
 

@@ -28,7 +28,7 @@ extension FamilySampling {
 /// A request that was checked: one run of it, real or dry.
 protocol SamplingJob: Sendable {
     /// What methods are told before the run.
-    var opening: Opening { get }
+    var context: SamplingContext { get }
     /// The sampler's name in statistics.
     var sampler: String { get }
     /// What its steps are reported as.

@@ -17,8 +17,8 @@ struct ImageJob: SamplingJob {
     /// Samples per network call.
     private var networkBatch: Int { guidance == nil ? labels.count : 2 &* labels.count }
 
-    var opening: Opening {
-        Opening(layouts: [network.layout], calls: process.calls, steps: process.calls, rows: networkBatch)
+    var context: SamplingContext {
+        SamplingContext(layouts: [network.layout], calls: process.calls, rows: networkBatch)
     }
     var sampler: String { process.method == .ddpm ? "ddpm" : "ddim" }
     var stage: SampleEvent.Stage { .denoise }

@@ -96,7 +96,7 @@ struct ImageSampling: FamilySampling {
     /// Floating-point operations of one network call for one sample.
     func flopsPerCall() throws(DiffError) -> Double {
         let run = Run(dryOn: 1)
-        try run.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: 1))
+        try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: 1))
         let c = network.configuration
         let x = try run.workspace.take(Shape(1, c.inChannels, c.inputSize, c.inputSize))
         _ = try network(x, t: run.filled(1, with: 0), y: [0], run)

@@ -101,7 +101,7 @@ struct LanguageSampling: FamilySampling {
     /// Floating-point operations of one fed token and its logits.
     func flopsPerCall() throws(DiffError) -> Double {
         let run = Run(dryOn: 1)
-        try run.begin(Opening(layouts: layouts, calls: 1, steps: 1, rows: 1))
+        try run.begin(SamplingContext(layouts: layouts, calls: 1, rows: 1))
         let memory = try network.memory([KeyValueMemory.Slot(length: 1)], run)
         let feeding = Feeding([try FedSample(slot: 0, places: [0], tokens: [0], wanted: [0])])
         _ = try network.logits(network.states(feeding, memory, run), run)
@@ -117,9 +117,10 @@ struct LanguageJob: SamplingJob {
     let draws: DecodingNoise
     let length: Int
 
-    var opening: Opening {
-        Opening(
-            layouts: [network.layout], calls: decoding.passes, steps: decoding.passes, rows: decoding.prompts.count)
+    var context: SamplingContext {
+        SamplingContext(
+            layouts: [network.layout], calls: .exactly(decoding.passes), steps: decoding.passes,
+            rows: decoding.prompts.count, isStateful: true)
     }
     var sampler: String { "unmask" }
     var stage: SampleEvent.Stage { .unmask }

@@ -17,10 +17,11 @@ struct NextScaleJob: SamplingJob {
 
     private var codes: ScaleQuantizer { autoencoder.codes }
 
-    var opening: Opening {
-        Opening(
-            layouts: networks.map(\.layout), calls: process.steps.count, steps: process.steps.count,
-            rows: process.guidance == 0 ? labels.count : 2 &* labels.count)
+    var context: SamplingContext {
+        SamplingContext(
+            layouts: networks.map(\.layout), calls: .exactly(process.steps.count), steps: process.steps.count,
+            rows: process.guidance == 0 ? labels.count : 2 &* labels.count,
+            guidance: process.guidance == 0 ? .none : .batched, isStateful: true)
     }
     var sampler: String { "next-scale" }
     var stage: SampleEvent.Stage { .scale }
@@ -45,7 +46,7 @@ struct NextScaleJob: SamplingJob {
         _ run: Run, observe: (SamplingProgress) throws(DiffError) -> Void
     ) throws(DiffError) -> SamplingOutput {
         let kept = try known.map { (picture) throws(DiffError) in
-            try KnownStates(picture, autoencoder, run.aside())
+            try KnownStates(picture, autoencoder, run.withoutAcceleration())
         }
         if known != nil { run.workspace.trim() }
         let pair = NextScaleNetworks(
@@ -71,7 +72,7 @@ struct NextScaleJob: SamplingJob {
 
     /// The picture so far, decoded beside the run: its statistics are the run's alone.
     private func preview(_ state: Tensor, _ run: Run) throws(DiffError) -> ImageBatch? {
-        let beside = run.aside()
+        let beside = run.withoutAcceleration()
         let decoder = ImageDecoder.codes(autoencoder)
         let pixels = try decoder.decode(state, tile: nil, beside) { (_) throws(DiffError) in try run.checkCancel() }
         return run.isDry ? nil : try decoder.images(pixels, beside, budget: run.workspace.budget)

@@ -11,19 +11,19 @@ public final class CollaborativeDecoding: Acceleration {
     public init(draftScales: Int) { self.draftScales = draftScales }
 
     /// Throws `incompatible` when the run has no second network, or no scale is left for one of the two.
-    public func begin(_ opening: Opening) throws(DiffError) -> Interest {
-        guard opening.layouts.count == 2 else {
-            throw DiffError(.incompatible, "collaborative decoding needs two networks, found \(opening.layouts.count)")
+    public func begin(_ context: SamplingContext) throws(DiffError) -> HookSet {
+        guard context.layouts.count == 2 else {
+            throw DiffError(.incompatible, "collaborative decoding needs two networks, found \(context.layouts.count)")
         }
-        guard draftScales >= 1, draftScales < opening.steps else {
+        guard draftScales >= 1, draftScales < context.steps else {
             throw DiffError(
                 .incompatible,
-                "draft_scales must be 1...\(opening.steps &- 1) for \(opening.steps) scales, found \(draftScales)"
+                "draft_scales must be 1...\(context.steps &- 1) for \(context.steps) scales, found \(draftScales)"
             )
         }
-        var interest = Interest()
-        interest.networks = true
-        return interest
+        var hooks = HookSet()
+        hooks.networks = true
+        return hooks
     }
 
     /// The drafter's scales come first.

@@ -1,18 +1,37 @@
 public import DiffCheckpoint
 public import DiffTensor
 
-/// Depth pruning as data: which blocks of a network run. JSON: `{"method": "depth", "keep": [0, 2, 5, …]}`.
+/// Depth pruning as data: which blocks of a network run. JSON: `{"method": "depth", "keep": [0, 2, 5, …]}`; for a network with
+/// several block lists `"keep": {"encoder_blocks": [0, 2], "decoder_blocks": [1, 3]}`, where a list that is not named stays whole.
 ///
 /// What remains computes as the checkpoint in which the other blocks were deleted does. Source: TinyFusion (arXiv
 /// 2412.01199), whose decisions are such lists; other lists (by score, by hand) have the same form.
 public struct DepthPlan: PlanEntry, Equatable {
     /// The name in plans.
     public static let method = "depth"
-    /// Positions in the network's block list, ascending.
-    public let keep: [Int]
 
-    /// An entry that keeps these blocks. Throws `invalidArgument` unless they ascend from 0 on.
-    public init(keep: [Int]) throws(DiffError) {
+    /// Which blocks stay: positions in a block list, ascending.
+    public enum Keep: Sendable, Equatable {
+        /// Of the network's only list.
+        case blocks([Int])
+        /// By the name of the list.
+        case lists([String: [Int]])
+    }
+
+    /// Which blocks stay.
+    public let keep: Keep
+
+    /// An entry that keeps these blocks of a network with one block list. Throws `invalidArgument` unless they ascend from 0 on.
+    public init(keep: [Int]) throws(DiffError) { self.keep = .blocks(try Self.checked(keep)) }
+
+    /// An entry that keeps these blocks of the lists named. Throws `invalidArgument` unless they ascend from 0 on.
+    public init(keep: [String: [Int]]) throws(DiffError) {
+        guard !keep.isEmpty else { throw DiffError(.invalidArgument, "a plan keeps blocks of at least one list") }
+        for (_, blocks) in keep { _ = try Self.checked(blocks) }
+        self.keep = .lists(keep)
+    }
+
+    private static func checked(_ keep: [Int]) throws(DiffError) -> [Int] {
         guard !keep.isEmpty, keep.count <= Limits.layers else {
             throw DiffError(.invalidArgument, "a plan keeps 1...\(Limits.layers) blocks, found \(keep.count)")
         }
@@ -21,54 +40,73 @@ public struct DepthPlan: PlanEntry, Equatable {
                 throw DiffError(.invalidArgument, "kept blocks must ascend from 0 on, found \(block) at \(position)")
             }
         }
-        self.keep = keep
+        return keep
     }
 
     /// Reads the entry. Throws `format` naming the member.
     public init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError) {
         try json.allow(only: ["method", "keep", "comment"])
-        try self.init(keep: json.integers("keep", in: 0...Limits.layers))
+        guard case .object(let members) = json.value("keep") else {
+            try self.init(keep: json.integers("keep", in: 0...Limits.layers))
+            return
+        }
+        let lists = try json.object("keep")
+        var keep: [String: [Int]] = [:]
+        for name in members.keys.sorted() { keep.put(try lists.integers(name, in: 0...Limits.layers), for: name) }
+        try self.init(keep: keep)
     }
 
     /// The entry with its `method`.
     public var json: JSON {
-        .object(["method": .string(Self.method), "keep": .array(keep.map { .integer($0) })])
+        func list(_ blocks: [Int]) -> JSON { .array(blocks.map { .integer($0) }) }
+        let kept: JSON =
+            switch keep {
+            case .blocks(let blocks): list(blocks)
+            case .lists(let lists): .object(lists.mapValues(list))
+            }
+        return .object(["method": .string(Self.method), "keep": kept])
     }
 
-    /// Throws `incompatible` when the model has no such blocks.
+    /// Throws `incompatible` when the model has no such blocks, or when one end of a skip connection stays without the other.
     public func check(_ layouts: [SiteLayout]) throws(DiffError) {
-        guard let layout = layouts.first, let last = keep.last else { return }
-        guard last < layout.blockCount else {
+        guard let layout = layouts.first else { return }
+        let masks = try masks(layout)
+        for site in layout.sites(.block).each {
+            let info = layout.info(site)
+            guard let partner = info.partner.map(layout.info), masks.keeps(info), !masks.keeps(partner) else {
+                continue
+            }
             throw DiffError(
-                .incompatible, "block \(last) is kept, the \(layout.family) model has \(layout.blockCount) blocks")
+                .incompatible,
+                "\(info.name) and \(partner.name) are joined by a skip connection: keep both or neither")
         }
     }
 
+    /// Which blocks of each list of `layout` stay. Throws `incompatible` for blocks and lists it does not have.
+    func masks(_ layout: SiteLayout) throws(DiffError) -> BlockMasks {
+        var masks = BlockMasks(layout)
+        switch keep {
+        case .blocks(let blocks):
+            guard layout.lists.count == 1 else {
+                let names = layout.lists.map(\.name).joined(separator: ", ")
+                throw DiffError(
+                    .incompatible,
+                    "the \(layout.family) model has the block lists \(names): name one, {\"keep\": {\"…\": […]}}")
+            }
+            try masks.keep(blocks, of: layout.blocks, layout)
+        case .lists(let lists):
+            for (name, blocks) in lists.sorted(by: { $0.key < $1.key }) {
+                guard let list = layout.lists.each.first(where: { $0.name == name }) else {
+                    let names = layout.lists.map(\.name).joined(separator: ", ")
+                    throw DiffError(
+                        .incompatible, "the \(layout.family) model has no block list \"\(name)\"; it has \(names)")
+                }
+                try masks.keep(blocks, of: list, layout)
+            }
+        }
+        return masks
+    }
+
     /// The pruning for one session.
-    public func makeAcceleration() -> any Acceleration { DepthPruning(keep: keep) }
-}
-
-/// Depth pruning at work: the block loop runs the kept blocks only.
-public final class DepthPruning: Acceleration {
-    private let keep: [Int]
-    private var mask: [Bool] = []
-
-    /// A pruning to these blocks.
-    public init(keep: [Int]) { self.keep = keep }
-
-    /// Asks for nothing when all blocks are kept: that is the baseline.
-    public func begin(_ opening: Opening) throws(DiffError) -> Interest {
-        guard let layout = opening.layouts.first else { return Interest() }
-        mask = Array(repeating: false, count: max(0, layout.blockCount))
-        for block in keep.each { mask.put(true, at: block) }
-        var interest = Interest()
-        interest.blocks = mask.each.contains(false)
-        return interest
-    }
-
-    /// Leaves out what is not kept of the model's own network.
-    public func blocks(_ call: Call, _ plan: inout BlockPlan) {
-        guard call.network == 0 else { return }
-        plan.indices = plan.indices.each.filter { mask.at($0) ?? false }
-    }
+    public func makeAcceleration() -> any Acceleration { DepthPruning(self) }
 }

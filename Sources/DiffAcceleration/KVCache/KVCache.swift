@@ -20,13 +20,13 @@ public final class KVCache: Acceleration {
     public init(_ plan: KVCachePlan) { self.plan = plan }
 
     /// Asks for nothing when all is fed in every step: that is plain decoding.
-    public func begin(_ opening: Opening) throws(DiffError) -> Interest {
+    public func begin(_ context: SamplingContext) throws(DiffError) -> HookSet {
         samples = [:]
-        var interest = Interest()
+        var hooks = HookSet()
         let always = plan.refresh == 1 && [.decode, .greedy].contains(plan.variant)
-        interest.feeding = !always
-        interest.fixedOrder = !always && plan.variant == .greedy
-        return interest
+        hooks.feeding = !always
+        hooks.fixedOrder = !always && plan.variant == .greedy
+        return hooks
     }
 
     /// Forgets the samples.

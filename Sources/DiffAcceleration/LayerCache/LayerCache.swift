@@ -14,30 +14,29 @@ public final class LayerCache: Acceleration {
     private var actions: [[Action]] = []
     private var column: [Int] = []
     /// Kept outputs: those of one lane after those of the one before, by column.
-    private var kept: [Tensor?] = []
+    private var kept: [Slots?] = []
     private var columns = 0
 
     /// A cache that follows `policy`.
     public init(_ policy: CachePolicy) { self.policy = policy }
 
     /// Decides for every call and site; throws `incompatible` when the router does not fit the run.
-    public func begin(_ opening: Opening) throws(DiffError) -> Interest {
-        guard let layout = opening.layouts.first else { return Interest() }
-        guard opening.calls == opening.steps else {
+    public func begin(_ context: SamplingContext) throws(DiffError) -> HookSet {
+        guard context.calls == .exactly(context.steps) else {
             throw DiffError(.unsupported, "layer caching needs a sampler with one network call per step")
         }
-        let sites = layout.sites(.attention, .mlp)
-        let keeps = try policy.keeps(steps: opening.steps, sublayers: sites.count)
+        let sites = context.sites(.attention, .mlp)
+        let keeps = try policy.keeps(steps: context.steps, sublayers: sites.count)
         actions = Self.compile(keeps)
         columns = sites.count
-        kept = Array(repeating: nil, count: max(0, opening.lanes &* columns))
-        column = Array(repeating: -1, count: max(0, layout.sites.count))
-        var interest = Interest()
+        kept = Array(repeating: nil, count: max(0, context.lanes &* columns))
+        column = Array(repeating: -1, count: max(0, context.siteCount))
+        var hooks = HookSet()
         for (index, site) in sites.numbered where actions.each.contains(where: { $0.at(index) != .compute }) {
             column.put(index, at: site.number)
-            interest.modules.insert(site)
+            hooks.modules.insert(site)
         }
-        return interest
+        return hooks
     }
 
     /// An output is kept only when the next step that asks for it reuses it.
@@ -62,8 +61,8 @@ public final class LayerCache: Acceleration {
 
     /// Computes, keeps or reuses, as decided at the beginning.
     public func module(
-        _ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute
-    ) throws(DiffError) -> Tensor {
+        _ site: Site, _ inputs: Slots, _ run: Run, _ compute: Compute
+    ) throws(DiffError) -> Slots {
         guard let column = column.at(site.number), column >= 0, let action = actions.at(run.call.index)?.at(column)
         else {
             return try compute()
@@ -73,7 +72,9 @@ public final class LayerCache: Acceleration {
         case .compute:
             return try compute()
         case .reuse:
-            guard let output = kept.at(place) ?? nil, output.shape == input.shape else { return try compute() }
+            guard let output = kept.at(place) ?? nil, output.first.shape == inputs.first.shape else {
+                return try compute()
+            }
             return output
         case .computeAndKeep:
             // The old output goes first: its block can then serve as the new one's.
@@ -89,6 +90,6 @@ public final class LayerCache: Acceleration {
 
     /// Bytes of the kept outputs.
     public var bytesHeld: Int {
-        kept.each.reduce(0) { Checked.sum($0, $1?.storage.byteCount ?? 0) }
+        kept.each.reduce(0) { Checked.sum($0, $1?.heldBytes ?? 0) }
     }
 }

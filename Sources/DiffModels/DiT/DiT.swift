@@ -69,7 +69,7 @@ public final class DiT: Sendable {
         var h = try run.addTable(patchTokens(x, run), positions)
         let conditioning = try run.add(timeEmbedding(t, run), classEmbedding(y, run))
         let activated = try run.activate(conditioning, .silu)
-        for index in run.blocks(of: layout).each {
+        for index in run.blocks(layout.blocks).each {
             guard let block = blocks.at(index) else { continue }
             h = try block(h, activated, run)
         }

@@ -64,7 +64,7 @@ public final class LanguageModel: Sendable {
         let pass = try LanguagePass(feeding, memory)
         return try run.workspace.stretched(feeding.rows, to: pass.capacity) { () throws(DiffError) in
             var h = try run.embedding(embedding, feeding.tokens)
-            let order = run.blocks(of: layout)
+            let order = run.blocks(layout.blocks)
             var restricted = feeding.wanted == feeding.rows
             for (position, index) in order.numbered {
                 guard let block = blocks.at(index) else { continue }

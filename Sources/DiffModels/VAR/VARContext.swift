@@ -56,7 +56,7 @@ public final class VARContext {
         let first = max(0, schedule.offset(max(wanted, start)) &- position)
         let (all, some) = (schedule.spans(start..<end, from: start), schedule.spans(start..<end, from: wanted))
         var h = x
-        let indices = run.blocks(of: network.layout)
+        let indices = run.blocks(network.layout.blocks)
         for (order, index) in indices.numbered {
             guard let block = network.blocks.at(index) else { continue }
             let isLast = order == indices.count &- 1

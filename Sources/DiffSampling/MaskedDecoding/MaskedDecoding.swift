@@ -136,7 +136,7 @@ public struct MaskedDecoding: Sendable {
             }
             let feeding = try plan.feeding(rows, twins: guidance > 0 ? prompts.count : 0)
             let call = Call(time: 0, index: pass, count: passes, step: pass)
-            let states = try run.evaluate(call) { (_, run) throws(DiffError) in try network.states(feeding, run) }
+            let states = try run.advance(call) { (_, run) throws(DiffError) in try network.states(feeding, run) }
             let chosen = try choose(plan, rows, states, network, &noise, run)
             var (samples, first): ([MaskedProgress.Sample], Int) = ([], 0)
             for share in plan.shares.each {

@@ -85,7 +85,7 @@ public struct NextScaleSampler: Sendable {
             let t = guidance * share
             var call = call(scale)
             call.network = run.network(for: call)
-            let raw = try run.evaluate(call) { (call, run) throws(DiffError) in
+            let raw = try run.advance(call) { (call, run) throws(DiffError) in
                 try networks.logits(scale: scale, network: call.network, guided: t != 0, run)
             }
             let half = t == 0 ? raw.shape[0] : raw.shape[0] / 2

@@ -5,7 +5,7 @@ extension Run {
     public var startsSegments: Bool { tape?.startsSegments ?? false }
 
     /// What `compute` gives; with a tape that recomputes, only what `compute` captures is kept for the backward pass.
-    public func segment(_ compute: @escaping Compute) throws(DiffError) -> Tensor {
+    public func segment(_ compute: @escaping Tape.Segment) throws(DiffError) -> Tensor {
         guard let tape, tape.startsSegments else { return try compute() }
         return try tape.segment(compute)
     }

@@ -6,6 +6,8 @@
 public final class Tape {
     /// Turns the gradient of a result into those of the inputs, by `target`, `pass` and `give` of the run's tape.
     public typealias Backward = (Tensor, Run) throws(DiffError) -> Void
+    /// A part of a network that may be computed again.
+    public typealias Segment = () throws(DiffError) -> Tensor
 
     private struct Entry {
         let node: Int
@@ -47,7 +49,7 @@ public final class Tape {
 
     /// What `compute` gives, remembered by `compute` itself instead of by the records of its ops. `compute` is called once
     /// more in the backward pass and must give the same then.
-    func segment(_ compute: @escaping Compute) throws(DiffError) -> Tensor {
+    func segment(_ compute: @escaping Segment) throws(DiffError) -> Tensor {
         let (entriesBefore, slotsBefore) = (entries.count, slots.count)
         let output = try compute()
         guard output.isTracked, entries.count > entriesBefore else { return output }
@@ -58,7 +60,7 @@ public final class Tape {
         }
     }
 
-    private func playAgain(_ compute: Compute, _ gradient: Tensor, _ run: Run) throws(DiffError) {
+    private func playAgain(_ compute: Segment, _ gradient: Tensor, _ run: Run) throws(DiffError) {
         let (entriesBefore, slotsBefore) = (entries.count, slots.count)
         isRecomputing = true
         defer { isRecomputing = false }

@@ -9,20 +9,19 @@ final class BlockGates: Acceleration {
     var masks: Tensor?
     private var block: [Int] = []
 
-    func begin(_ opening: Opening) throws(DiffError) -> Interest {
-        guard let layout = opening.layouts.first else { return Interest() }
-        block = Array(repeating: -1, count: layout.sites.count)
-        var interest = Interest()
-        for (index, site) in layout.sites(.block).numbered {
+    func begin(_ context: SamplingContext) throws(DiffError) -> HookSet {
+        block = Array(repeating: -1, count: context.siteCount)
+        var hooks = HookSet()
+        for (index, site) in context.sites(.block).numbered {
             block.put(index, at: site.number)
-            interest.modules.insert(site)
+            hooks.modules.insert(site)
         }
-        return interest
+        return hooks
     }
 
-    func module(_ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute) throws(DiffError) -> Tensor {
+    func module(_ site: Site, _ inputs: Slots, _ run: Run, _ compute: Compute) throws(DiffError) -> Slots {
         guard let masks, let index = block.at(site.number), index >= 0 else { return try compute() }
         let mask = try masks.rows(index, 1)
-        return try run.mix(compute(), input, weights: mask.reshaped(Shape(mask.shape.count)))
+        return Slots(try run.mix(compute().first, inputs.first, weights: mask.reshaped(Shape(mask.shape.count))))
     }
 }

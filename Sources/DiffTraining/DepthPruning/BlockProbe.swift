@@ -8,25 +8,26 @@ final class BlockProbe: Acceleration {
     private(set) var tokens = 0, elements = 0
     private var block: [Int] = []
 
-    func begin(_ opening: Opening) throws(DiffError) -> Interest {
-        guard let layout = opening.layouts.first else { return Interest() }
-        block = Array(repeating: -1, count: layout.sites.count)
+    func begin(_ context: SamplingContext) throws(DiffError) -> HookSet {
+        guard let layout = context.layouts.first else { return HookSet() }
+        block = Array(repeating: -1, count: context.siteCount)
         cosines = Array(repeating: 0, count: max(0, layout.blockCount))
         squares = cosines
         (tokens, elements) = (0, 0)
-        var interest = Interest()
-        for (index, site) in layout.sites(.block).numbered {
+        var hooks = HookSet()
+        for (index, site) in context.sites(.block).numbered {
             block.put(index, at: site.number)
-            interest.modules.insert(site)
+            hooks.modules.insert(site)
         }
-        return interest
+        return hooks
     }
 
-    func module(_ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute) throws(DiffError) -> Tensor {
-        let output = try compute()
+    func module(_ site: Site, _ inputs: Slots, _ run: Run, _ compute: Compute) throws(DiffError) -> Slots {
+        let outputs = try compute()
+        let (input, output) = (inputs.first, outputs.first)
         guard let index = block.at(site.number), cosines.indices.contains(index), output.shape == input.shape,
             let x = unsafe input.floats, let y = unsafe output.floats
-        else { return output }
+        else { return outputs }
         let width = input.shape.last
         var (cosine, square) = (0.0, 0.0)
         for row in Indices(below: input.shape.rows) {
@@ -47,6 +48,6 @@ final class BlockProbe: Acceleration {
             tokens &+= input.shape.rows
             elements &+= input.shape.count
         }
-        return output
+        return outputs
     }
 }

@@ -111,7 +111,7 @@ public final class BlockRanking: LearningProcedure {
         _ x0: Tensor, _ x: Tensor, _ noise: Tensor, _ t: [Int], _ labels: [Int], keep: [Int], beside held: Int
     ) throws(DiffError) -> Double {
         let run = try resources.run(
-            AccelerationStack([DepthPruning(keep: keep)]), network.layout, rows: settings.batch)
+            AccelerationStack([try DepthPruning(keep: keep)]), network.layout, rows: settings.batch)
         defer { workspacePeak = max(workspacePeak, Checked.sum(held, run.workspace.peakBytes)) }
         let output = try network(x, t: run.tensor(t.map(Float.init), Shape(t.count)), y: labels, run)
         return try loss.evaluate(
@@ -158,7 +158,7 @@ public final class BlockRanking: LearningProcedure {
         guard let batches else { throw DiffError(.unsupported, "an evaluation needs data") }
         let evaluation = Evaluation(
             network: network, loss: loss, batches: batches, seed: settings.seed, resources: resources)
-        let decided = try evaluation.mean(count, AccelerationStack([DepthPruning(keep: decision)]))
+        let decided = try evaluation.mean(count, AccelerationStack([try DepthPruning(keep: decision)]))
         return ["loss": .number(decided), "loss_all_blocks": .number(try evaluation.mean(count))]
     }
 

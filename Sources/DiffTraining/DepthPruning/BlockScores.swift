@@ -21,7 +21,7 @@ public struct BlockScores: Sendable, Equatable {
         for batch in batches.each {
             let probe = BlockProbe()
             let run = Run(pool: pool, budget: budget, stack: AccelerationStack([probe]), cancel: cancel)
-            try run.begin(Opening(layouts: [network.layout], calls: 1, steps: 1, rows: batch.labels.count))
+            try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: batch.labels.count))
             let times = try run.tensor(batch.t.map(Float.init), Shape(batch.t.count))
             _ = try network(batch.x, t: times, y: batch.labels, run)
             let share = 1 / Double(max(1, batches.count))

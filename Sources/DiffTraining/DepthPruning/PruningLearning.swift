@@ -135,7 +135,7 @@ public final class PruningLearning: LearningProcedure {
     public func evaluate(_ count: Int) throws(DiffError) -> [String: JSON] {
         let evaluation = Evaluation(
             network: network, loss: passes.loss, batches: batches, seed: settings.seed, resources: resources)
-        let decided = try evaluation.mean(count, AccelerationStack([DepthPruning(keep: decision)]))
+        let decided = try evaluation.mean(count, AccelerationStack([try DepthPruning(keep: decision)]))
         return ["loss": .number(decided), "loss_all_blocks": .number(try evaluation.mean(count))]
     }
 

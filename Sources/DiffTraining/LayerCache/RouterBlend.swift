@@ -26,37 +26,39 @@ final class RouterBlend: Acceleration {
     /// A blend of `sublayers` by `weights`, one element for each.
     init(_ sublayers: [Site], weights: Tensor) { (self.sublayers, self.weights) = (sublayers, weights) }
 
-    func begin(_ opening: Opening) throws(DiffError) -> Interest {
-        guard let layout = opening.layouts.first, weights.shape.count == sublayers.count else {
+    func begin(_ context: SamplingContext) throws(DiffError) -> HookSet {
+        guard weights.shape.count == sublayers.count else {
             throw DiffError(.internal, "a router of \(weights.shape) for \(sublayers.count) sub-layers")
         }
-        column = Array(repeating: -1, count: layout.sites.count)
+        column = Array(repeating: -1, count: context.siteCount)
         for (index, site) in sublayers.numbered { column.put(index, at: site.number) }
         kept = Array(repeating: nil, count: sublayers.count)
-        var interest = Interest()
-        interest.modules = SiteSet(sublayers)
-        return interest
+        var hooks = HookSet()
+        hooks.modules = SiteSet(sublayers)
+        return hooks
     }
 
-    func module(_ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute) throws(DiffError) -> Tensor {
+    func module(_ site: Site, _ inputs: Slots, _ run: Run, _ compute: Compute) throws(DiffError) -> Slots {
         guard let column = column.at(site.number), kept.indices.contains(column) else { return try compute() }
         switch mode {
         case .plain: return try compute()
         case .keep:
             kept.put(nil, at: column)
             let output = try compute()
-            kept.put(output.detached, at: column)
+            kept.put(output.first.detached, at: column)
             return output
         case .blend:
-            guard let old = kept.at(column) ?? nil, old.shape == input.shape else {
+            guard let old = kept.at(column) ?? nil, old.shape == inputs.first.shape else {
                 throw DiffError(.internal, "nothing was kept to blend with")
             }
-            return try run.mix(compute(), old, weights: weights.rows(column, 1))
+            return Slots(try run.mix(compute().first, old, weights: weights.rows(column, 1)))
         case .decided(let keeps):
-            if keeps.at(column) == false, let old = kept.at(column) ?? nil, old.shape == input.shape { return old }
+            if keeps.at(column) == false, let old = kept.at(column) ?? nil, old.shape == inputs.first.shape {
+                return Slots(old)
+            }
             kept.put(nil, at: column)
             let output = try compute()
-            kept.put(output.detached, at: column)
+            kept.put(output.first.detached, at: column)
             return output
         }
     }

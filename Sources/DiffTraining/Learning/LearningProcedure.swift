@@ -33,7 +33,7 @@ public struct LearningResources: Sendable {
         } else {
             run = Run(pool: pool, budget: budget, stack: stack, cancel: cancel)
         }
-        try run.begin(Opening(layouts: [layout], calls: 1, steps: 1, rows: rows))
+        try run.begin(SamplingContext(layouts: [layout], calls: 1, rows: rows))
         return run
     }
 

@@ -12,24 +12,24 @@ final class FeatureTap: Acceleration {
     /// A tap at the blocks at these positions.
     init(_ blocks: [Int]) { wanted = Set(blocks) }
 
-    func begin(_ opening: Opening) throws(DiffError) -> Interest {
-        guard let layout = opening.layouts.first else { return Interest() }
+    func begin(_ context: SamplingContext) throws(DiffError) -> HookSet {
+        guard let layout = context.layouts.first else { return HookSet() }
         for position in wanted.sorted().each where position < 0 || position >= layout.blockCount {
             throw DiffError(.incompatible, "no block \(position) among \(layout.blockCount)")
         }
         features = [:]
-        block = Array(repeating: -1, count: layout.sites.count)
-        var interest = Interest()
-        for (index, site) in layout.sites(.block).numbered where wanted.contains(index) {
+        block = Array(repeating: -1, count: context.siteCount)
+        var hooks = HookSet()
+        for (index, site) in context.sites(.block).numbered where wanted.contains(index) {
             block.put(index, at: site.number)
-            interest.modules.insert(site)
+            hooks.modules.insert(site)
         }
-        return interest
+        return hooks
     }
 
-    func module(_ site: Site, _ input: Tensor, _ run: Run, _ compute: Compute) throws(DiffError) -> Tensor {
+    func module(_ site: Site, _ inputs: Slots, _ run: Run, _ compute: Compute) throws(DiffError) -> Slots {
         let output = try compute()
-        if isOpen, let index = block.at(site.number), index >= 0 { features.put(output, for: index) }
+        if isOpen, let index = block.at(site.number), index >= 0 { features.put(output.first, for: index) }
         return output
     }
 

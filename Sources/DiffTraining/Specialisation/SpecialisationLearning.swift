@@ -37,7 +37,7 @@ public final class SpecialisationLearning: LearningProcedure {
             data, encoder, size: settings.training.batch, seed: settings.training.seed, resources)
         run = try resources.run(AccelerationStack(), student.layout, rows: settings.training.batch)
         // What the teacher needed for a moment, the student can use after it.
-        teacherRun = run.aside()
+        teacherRun = run.withoutAcceleration()
     }
 
     /// Whether weight decay acts on a parameter: not on tables of positions and levels, vectors, biases, modulations of a block's own

@@ -1,12 +1,12 @@
 /// What happened at each site of each network call of a run, and the arithmetic it took: the source of statistics.
 public struct Trace: Sendable {
-    /// What was done with a site in a call.
+    /// What was done with a site in a call, the weakest first: of several passes in a call the strongest counts.
     public enum Outcome: UInt8, Sendable {
         /// Not reached: its block, or the module around it, did not run.
         case skipped = 0
-        case computed = 1
         /// A method gave an output it had kept.
-        case reused = 2
+        case reused = 1
+        case computed = 2
     }
 
     /// Sites per call.
@@ -29,13 +29,28 @@ public struct Trace: Sendable {
     /// Number of calls there is room for.
     public var calls: Int { flops.count }
 
-    mutating func start(call: Int) { current = min(max(0, call), flops.count &- 1) }
+    /// Begins `call`, of which nothing is known yet.
+    mutating func start(call: Int) {
+        let call = min(max(0, call), flops.count &- 1)
+        current = call
+        for site in Indices(below: sites) { outcomes.put(0, at: call &* sites &+ site) }
+    }
 
     mutating func close() { current = nil }
 
     mutating func mark(_ site: Site, _ outcome: Outcome) {
         guard let current, site.number < sites else { return }
-        outcomes.put(outcome.rawValue, at: current &* sites &+ site.number)
+        outcomes.update(at: current &* sites &+ site.number) { $0 = max($0, outcome.rawValue) }
+    }
+
+    /// Adds what a fork did on its part of the call being recorded.
+    mutating func merge(_ fork: Trace) {
+        guard let current, fork.sites == sites else { return }
+        for site in Indices(below: sites) {
+            let outcome = fork.outcomes.at(site) ?? 0
+            outcomes.update(at: current &* sites &+ site) { $0 = max($0, outcome) }
+        }
+        count(flops: fork.flops.first ?? 0)
     }
 
     mutating func count(flops more: Double) {

@@ -1,51 +1,9 @@
-/// One network call as the sampler means it: where in the run it stands. Methods read it; they never count calls.
-public struct Call: Sendable, Equatable {
-    /// Which of the session's networks runs.
-    public var network = 0
-    /// The time the network embeds. A method may change it; the sampler's own time is not affected.
-    public var time: Float
-    /// Number of this call within its lane, and how many the lane will make.
-    public let index: Int, count: Int
-    /// Sampler step (0 is the first one executed, the noisiest) and evaluation inside the step.
-    public let step: Int, stage: Int
-    /// State slot: 0 when guidance branches share one batch; 0 and 1 when they run separately.
-    public let lane: Int
-
-    /// A call of the first network.
-    public init(time: Float, index: Int, count: Int, step: Int, stage: Int = 0, lane: Int = 0) {
-        self.time = time
-        (self.index, self.count, self.step, self.stage, self.lane) = (index, count, step, stage, lane)
-    }
-}
-
-/// What a method is told before a run: enough to refuse, and to build its tables.
-public struct Opening: Sendable {
-    /// The sites of each network of the session.
-    public let layouts: [SiteLayout]
-    /// Network calls per lane and sampler steps.
-    public let calls: Int, steps: Int
-    /// Samples per network call, and lanes.
-    public let rows: Int, lanes: Int
-
-    /// The facts of a run over `layouts`.
-    public init(layouts: [SiteLayout], calls: Int, steps: Int, rows: Int, lanes: Int = 1) {
-        self.layouts = layouts
-        (self.calls, self.steps, self.rows, self.lanes) = (calls, steps, rows, lanes)
-    }
-}
-
-/// The blocks that run, ascending and without repetition unless a method says otherwise.
-public struct BlockPlan: Sendable, Equatable {
-    /// Positions in the block list.
-    public var indices: [Int]
-}
-
 /// An attention as the model asks for it; a method may change what the queries see before it is computed.
 ///
 /// Queries, keys and values are final (after bias, norm and rotary position).
 public struct AttentionCall: Sendable {
     /// Where the attention stands.
-    public let site: Site
+    public internal(set) var site: Site
     public var queries: AttentionRows, keys: AttentionRows, values: AttentionRows
     /// Number of heads; the width divides by it.
     public let heads: Int

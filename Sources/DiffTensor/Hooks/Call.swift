@@ -1,0 +1,27 @@
+/// One network call as the sampler means it: where in the run it stands. Methods read it; they never count calls.
+public struct Call: Sendable, Equatable {
+    /// Which of the session's networks runs.
+    public var network = 0
+    /// The time the network embeds. A method may change it; the sampler's own time is not affected.
+    public var time: Float
+    /// Which evaluation of the network within this call: methods that evaluate it more than once count here.
+    public var pass = 0
+    /// Number of this call within its lane, and how many the lane will make at most.
+    public let index: Int, count: Int
+    /// Sampler step (0 is the first one executed, the noisiest) and evaluation inside the step.
+    public let step: Int, stage: Int
+    /// State slot: 0 when guidance branches share one batch; 0 and 1 when they run separately.
+    public let lane: Int
+
+    /// A call of the first network.
+    public init(time: Float, index: Int, count: Int, step: Int, stage: Int = 0, lane: Int = 0) {
+        self.time = time
+        (self.index, self.count, self.step, self.stage, self.lane) = (index, count, step, stage, lane)
+    }
+}
+
+/// The blocks that run, ascending and without repetition unless a method says otherwise.
+public struct BlockPlan: Sendable, Equatable {
+    /// Positions in the block list.
+    public var indices: [Int]
+}

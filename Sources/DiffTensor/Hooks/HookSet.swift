@@ -1,0 +1,26 @@
+/// Where a method wants to be asked. Everything it does not name costs nothing; an empty set is the baseline.
+public struct HookSet: Sendable, Equatable {
+    /// Sites where `module` is asked.
+    public var modules = SiteSet()
+    /// Attention sites where `attend` is asked.
+    public var attention = SiteSet()
+    /// Whether `blocks` is asked.
+    public var blocks = false
+    /// Whether `evaluate` is asked.
+    public var evaluations = false
+    /// Whether `network` is asked.
+    public var networks = false
+    /// Whether `feed` is asked.
+    public var feeding = false
+    /// Whether masked decoding must decide the order of a block when it begins: `feed` is then told what a step will reveal.
+    public var fixedOrder = false
+
+    /// No hooks: the baseline.
+    public init() {}
+
+    /// Whether the method asks for nothing: it is then left out of the run, which makes neutral settings equal the
+    /// baseline bit for bit by construction.
+    public var isEmpty: Bool {
+        modules.isEmpty && attention.isEmpty && !blocks && !evaluations && !networks && !feeding
+    }
+}

@@ -1,0 +1,80 @@
+/// What a method is told before a run: enough to refuse, and to build its tables.
+public struct SamplingContext: Sendable {
+    /// Network calls of a lane.
+    public enum Calls: Sendable, Equatable {
+        /// So many.
+        case exactly(Int)
+        /// Not more than so many: an adaptive solver decides on the way.
+        case atMost(Int)
+
+        /// The number, or its bound.
+        public var limit: Int {
+            switch self {
+            case .exactly(let count), .atMost(let count): count
+            }
+        }
+    }
+
+    /// Classifier-free guidance as the network meets it.
+    public enum Guidance: Sendable, Equatable {
+        /// Conditional rows only.
+        case none
+        /// Conditional rows, followed by as many unconditional ones.
+        case batched
+        /// Conditional and unconditional rows in calls of their own, lane 0 and lane 1.
+        case lanes
+    }
+
+    /// The sites of each network of the session, the one that plans act on first.
+    public let layouts: [SiteLayout]
+    /// Network calls per lane.
+    public let calls: Calls
+    /// Sampler steps.
+    public let steps: Int
+    /// The time each call embeds, in order; empty when the sampler cannot know them ahead.
+    public let times: [Float]
+    /// Samples per network call, and lanes.
+    public let rows: Int, lanes: Int
+    /// How guidance is computed.
+    public let guidance: Guidance
+    /// Whether networks remember what they were fed, so that a call can be neither repeated nor left out.
+    public let isStateful: Bool
+    /// The request's seed: what a method draws, it draws from a stream of its own made of this.
+    public let seed: UInt64
+    private let bases: [Int]
+
+    /// The facts of a run over `layouts`.
+    public init(
+        layouts: [SiteLayout], calls: Calls, steps: Int, rows: Int, lanes: Int = 1, times: [Float] = [],
+        guidance: Guidance = .none, seed: UInt64 = 0, isStateful: Bool = false
+    ) {
+        (self.layouts, self.calls, self.steps, self.rows, self.lanes) = (layouts, calls, steps, rows, lanes)
+        (self.times, self.guidance, self.seed, self.isStateful) = (times, guidance, seed, isStateful)
+        var (bases, next) = ([Int](), 0)
+        for layout in layouts.each {
+            bases.append(next)
+            next = Checked.sum(next, layout.sites.count)
+        }
+        self.bases = bases + [next]
+    }
+
+    /// A run of `calls` calls, one a step.
+    public init(layouts: [SiteLayout], calls: Int, rows: Int) {
+        self.init(layouts: layouts, calls: .exactly(calls), steps: calls, rows: rows)
+    }
+
+    /// Sites of all networks.
+    public var siteCount: Int { bases.last ?? 0 }
+
+    /// The session's name for a site of network `network`: sites are numbered through all networks of a session.
+    public func site(_ site: Site, of network: Int) -> Site { site.moved(by: bases.at(network) ?? 0) }
+
+    /// The sites of these kinds in network `network`, in the order in which it visits them.
+    public func sites(of network: Int = 0, _ kinds: SiteInfo.Kind...) -> [Site] {
+        guard let layout = layouts.at(network) else { return [] }
+        return layout.sites(kinds).map { site($0, of: network) }
+    }
+
+    /// First site of each network.
+    var networkBases: [Int] { bases }
+}
