@@ -15,6 +15,8 @@ struct GoldenCheck: Sendable {
         GoldenCheck(prefix: "l2c_dit", run: GoldenDiT.check),
         GoldenCheck(prefix: "l2c_dit_diffusers", run: GoldenDiTDiffusers.check),
         GoldenCheck(prefix: "l2c_dit_eps", run: GoldenDiTEps.check),
+        GoldenCheck(prefix: "l2c_uvit", run: GoldenUViT.check),
+        GoldenCheck(prefix: "l2c_uvit_eps", run: GoldenUViTEps.check),
         GoldenCheck(prefix: "sd-vae", run: GoldenAutoencoder.check),
         GoldenCheck(prefix: "tinyfusion_gates", run: GoldenTinyFusionGates.check),
         GoldenCheck(prefix: "tinyfusion_kd", run: GoldenTinyFusionRecovery.check),

@@ -26,11 +26,41 @@ public struct ConvolutionWindow: Sendable, Equatable {
 
 extension Run {
     /// Convolution of [batch, in, h, w] with `weight` [out, in, kh, kw] in any element type and `bias` [out]; `residual`,
-    /// of the output's shape, is added to the result.
+    /// of the output's shape, is added to the result. A gradient passes to `x` where the window keeps the size (stride 1, no residual).
     public func convolution(
         _ x: Tensor, _ weight: Tensor, bias: Tensor?, window: ConvolutionWindow, adding residual: Tensor? = nil
     ) throws(DiffError) -> Tensor {
-        try refuseTracked(x, "a convolution")
+        try refuseTracked(weight, "a convolution's weights")
+        guard let tape, x.isTracked else { return try convolved(x, weight, bias: bias, window, residual) }
+        let side = weight.shape[2]
+        guard residual == nil, side == weight.shape[3], weight.dtype == .f32,
+            window == ConvolutionWindow(padding: side / 2), side % 2 == 1
+        else { throw DiffError(.unsupported, "no gradient passes through this convolution") }
+        return try tape.record(convolved(x, weight, bias: bias, window, nil)) { (g, run) throws(DiffError) in
+            // Each input pixel gathers from the outputs it went to: the same window over turned weights.
+            try run.tape?.give(run.convolved(g, run.turned(weight), bias: nil, window, nil), to: x, run)
+        }
+    }
+
+    /// Weights [out, in, k, k] as those of the way back: [in, out, k, k], turned by half a circle.
+    private func turned(_ weight: Tensor) throws(DiffError) -> Tensor {
+        let (outputs, inputs, area) = (weight.shape[0], weight.shape[1], weight.shape[2] &* weight.shape[3])
+        let result = try workspace.take(Shape(inputs, outputs, weight.shape[2], weight.shape[3]))
+        guard isLive, let from = unsafe weight.floats, let to = unsafe result.floats else { return result }
+        for output in Indices(below: outputs) {
+            for input in Indices(below: inputs) {
+                for tap in Indices(below: area) {
+                    unsafe to[(input &* outputs &+ output) &* area &+ (area &- 1 &- tap)] =
+                        unsafe from[(output &* inputs &+ input) &* area &+ tap]
+                }
+            }
+        }
+        return result
+    }
+
+    private func convolved(
+        _ x: Tensor, _ weight: Tensor, bias: Tensor?, _ window: ConvolutionWindow, _ residual: Tensor?
+    ) throws(DiffError) -> Tensor {
         let (kh, kw) = (weight.shape[2], weight.shape[3])
         guard x.shape.rank == 4, weight.shape.rank == 4, weight.shape[1] == x.shape[1], window.stride > 0,
             (1...2).contains(window.upsample), kh > 0, kw > 0,
