@@ -1,5 +1,6 @@
 import DiffAcceleration
 public import DiffCheckpoint
+import DiffSampling
 import DiffTensor
 
 /// Facts about the library itself.
@@ -9,6 +10,9 @@ public enum Library {
     /// Number of the newest C interface.
     public static let abiVersion = 2
 
+    /// Names of the samplers that image requests can ask for.
+    public static var samplers: [String] { Samplers.names }
+
     /// Version, kernels in use, families, methods, samplers and limits as JSON.
     public static var description: JSON {
         .object([
@@ -16,7 +20,7 @@ public enum Library {
             "processors": .integer(Machine.processors),
             "families": .array(Families.names.map { .string($0) }),
             "methods": .array(Plan.methodNames.map { .string($0) }),
-            "samplers": .array(SampleRequest.Sampler.allCases.map { .string($0.rawValue) }),
+            "samplers": .array(samplers.map { .string($0) }),
             "limits": .object([
                 "rank": .integer(Shape.maxRank), "header_bytes": .integer(Limits.headerBytes),
                 "tensors": .integer(Limits.tensors), "shards": .integer(Limits.shards),

@@ -38,15 +38,22 @@ public final class Model: Sendable {
         var options = options
         var checkpoint = try Checkpoint.open(
             path: path, config: options.config, followingLinks: options.followLinks)
+        let schedulerName = "scheduler_config.json"
+        var scheduler = try checkpoint.json(schedulerName).map { (json) throws(DiffError) in
+            try JSONObject(json, source: schedulerName)
+        }
         if checkpoint.pipeline != nil, try checkpoint.hasSubdirectory("transformer") {
+            if let json = try checkpoint.json(schedulerName, in: "scheduler") {
+                scheduler = try JSONObject(json, source: "scheduler/\(schedulerName)")
+            }
             if options.decoder == nil, try checkpoint.hasSubdirectory("vae") { options.decoder = "\(path)/vae" }
             checkpoint = try checkpoint.subdirectory("transformer", config: options.config)
         }
         let config = try checkpoint.configuration
         let architecture = try config.optionalObject("model") ?? config
         return Opened(
-            checkpoint: checkpoint, architecture: architecture, config: config, options: options, budget: budget,
-            pool: try WorkerPool(threads: Machine.processors))
+            checkpoint: checkpoint, architecture: architecture, config: config, scheduler: scheduler, options: options,
+            budget: budget, pool: try WorkerPool(threads: Machine.processors))
     }
 
     /// Bytes of the weights in memory.

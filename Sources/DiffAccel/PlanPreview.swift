@@ -7,11 +7,11 @@ public import DiffTensor
 public struct PlanPreview: Sendable {
     /// Names of the attention and MLP sites, in order.
     public let sites: [String]
-    /// Original timestep of each executed step, noisiest first; the side of each scale.
-    public let timesteps: [Int]
-    /// Which of the session's networks runs in each step: 0 is the model itself.
+    /// Original timestep of each network call, noisiest first; the side of each scale.
+    public let timesteps: [Double]
+    /// Which of the session's networks runs in each call: 0 is the model itself.
     public let networks: [Int]
-    /// What happens at each step and site.
+    /// What happens at each call and site.
     public let grid: [[Trace.Outcome]]
     /// Floating-point operations of one sample with the plan and without.
     public let flops: Double, baselineFlops: Double
@@ -36,7 +36,7 @@ public struct PlanPreview: Sendable {
                 }.joined())
         }
         return .object([
-            "sites": .array(sites.map { .string($0) }), "timesteps": .array(timesteps.map { .integer($0) }),
+            "sites": .array(sites.map { .string($0) }), "timesteps": .array(timesteps.map { .timestep($0) }),
             "networks": .array(networks.map { .integer($0) }), "grid": .array(rows), "saved": .number(shareSaved),
             "flops": .number(flops),
             "baseline_flops": .number(baselineFlops),

@@ -13,9 +13,9 @@ struct Rehearsal {
     let trace: Trace
     /// The most bytes that methods hold at once.
     let cacheBytes: Int
-    /// Attention and MLP outputs of all steps.
+    /// Attention and MLP outputs of all calls.
     let sites: SiteCounts
-    /// Which of the session's networks runs in each step.
+    /// Which of the session's networks runs in each call.
     let networks: [Int]
     /// Bytes of results that are no latents.
     let resultBytes: Int
@@ -29,7 +29,7 @@ struct Rehearsal {
         var (cache, counts, networks) = (0, SiteCounts(), [Int]())
         let output = try job.perform(run) { (progress) throws(DiffError) in
             cache = max(cache, Checked.sum(run.bytesHeld, progress.heldBytes))
-            counts += run.trace.counts(layouts.at(progress.network) ?? [], call: progress.step)
+            counts += run.trace.counts(layouts.at(progress.network) ?? [], call: progress.call)
             networks.append(progress.network)
         }
         resultBytes = output.others.each.reduce(0) { Checked.sum($0, $1.byteCount) }

@@ -16,7 +16,7 @@ struct SampleLoop {
         statistics.threads = run.threads
         statistics.sampler = job.sampler
         statistics.weightBytes = weightBytes
-        statistics.steps.reserveCapacity(job.context.steps)
+        statistics.steps.reserveCapacity(job.context.calls.limit)
         try job.requireFinite(run)
         let output = try steps(&statistics, began, observe)
         var tensors: [ResultTensor] = []
@@ -65,22 +65,22 @@ struct SampleLoop {
         var warmAllocations = 0
         let output = try job.perform(run) { (progress) throws(DiffError) in
             let now = Machine.seconds
-            let counts = run.trace.counts(sites.at(progress.network) ?? [], call: progress.step)
-            let flops = run.trace.flops.at(progress.step) ?? 0
+            let counts = run.trace.counts(sites.at(progress.network) ?? [], call: progress.call)
+            let flops = run.trace.flops.at(progress.call) ?? 0
             statistics.steps.append(
                 SampleStatistics.Step(
                     timestep: progress.timestep, network: progress.network, seconds: now - stepBegan, sites: counts,
                     flops: flops, fedRows: progress.text?.fedRows ?? 0, headRows: progress.text?.headRows ?? 0))
             statistics.cacheBytes = max(statistics.cacheBytes, Checked.sum(run.bytesHeld, progress.heldBytes))
-            if progress.step == 0 { warmAllocations = run.workspace.allocations }
+            if progress.call == 0 { warmAllocations = run.workspace.allocations }
             let event = SampleEvent(
-                stage: job.stage, step: progress.step &+ 1, steps: progress.steps, timestep: progress.timestep,
+                stage: job.stage, step: progress.call &+ 1, steps: progress.calls, timestep: progress.timestep,
                 sites: counts, seconds: now - began, flops: flops, latents: progress.state, network: progress.network,
                 preview: progress.preview, text: progress.text)
             let decision = observe(event)
             #if CANARY
             // Nothing where the step that follows was expected.
-            let following: Int? = decision == .cancel ? nil : progress.step + 1
+            let following: Int? = decision == .cancel ? nil : progress.call + 1
             // swift-format-ignore: NeverForceUnwrap
             if Canary.step.isArmed { _ = following! }
             #endif

@@ -1,13 +1,7 @@
-import DiffSampling
 public import DiffTensor
 
 /// One sampling request.
 public struct SampleRequest: Sendable {
-    /// Which reverse process runs.
-    public enum Sampler: String, Sendable, CaseIterable {
-        case ddim, ddpm
-    }
-
     /// How latents become pixels.
     public enum Tiling: Sendable, Equatable {
         /// Whole images, or tiles when the memory limit asks for them.
@@ -24,14 +18,14 @@ public struct SampleRequest: Sendable {
     /// As ``guidanceChannels``: every epsilon channel (diffusers guides all, the official DiT three).
     public static let allChannels = -1
 
-    /// Which reverse process runs.
-    public var sampler = Sampler.ddim
+    /// A name of ``Library/samplers``, or the class of diffusers that it is; nil: the model's own.
+    public var sampler: String?
     /// Number of sampling steps.
     public var steps = 50
-    /// `even` (official respacing), `leading` (diffusers), `strided` ("ddimN"), or counts per section such as `10,15,25`;
-    /// nil: as the model's conventions say.
+    /// `leading`, `trailing`, `linspace` (diffusers); of DDIM and DDPM also `even` (official respacing), `strided` ("ddimN"), or counts
+    /// per section such as `10,15,25`; nil: as the model's scheduler or conventions say.
     public var spacing: String?
-    /// Added to every timestep of the `leading` spacing.
+    /// Added to every timestep of the `leading` spacing; 0: what the model's scheduler says.
     public var stepsOffset = 0
     /// DDIM's noise, 0 (deterministic) to 1.
     public var eta = 0.0
@@ -45,7 +39,7 @@ public struct SampleRequest: Sendable {
     public var guidanceChannels: Int?
     /// Start noise, one [C, S, S] tensor per label; nil: drawn from the seed.
     public var noise: Tensor?
-    /// Noise of every step, [steps, labels, C, S, S]; nil: drawn from the seed.
+    /// Noise of the steps in order of use, [draws, labels, C, S, S], as many as ``Session/noiseShape(_:)`` says; nil: drawn from the seed.
     public var stepNoise: Tensor?
     /// What a language model is to continue; other models have no use for it.
     public var text: TextRequest?
@@ -61,30 +55,6 @@ public struct SampleRequest: Sendable {
 
     /// A request for one sample of each of these classes.
     public init(labels: [Int] = []) { self.labels = labels }
-
-    func timestepSpacing(default fallback: String) throws(DiffError) -> TimestepSpacing {
-        let name = spacing ?? fallback
-        guard stepsOffset == 0 || name == "leading" else {
-            throw DiffError(.invalidArgument, "steps_offset is for the leading spacing only, found \(stepsOffset)")
-        }
-        switch name {
-        case "even": return .even([steps])
-        case "strided": return .strided(steps)
-        case "leading": return .leading(steps, offset: stepsOffset)
-        default:
-            let counts = name.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
-            guard counts.count <= 1000, counts.allSatisfy({ $0 > 0 }) else {
-                throw DiffError(
-                    .invalidArgument,
-                    "spacing must be even, leading, strided or counts like 10,15,25; found \"\(name)\"")
-            }
-            let total = counts.each.reduce(0) { Checked.add($0, $1) ?? Int.max }
-            guard steps == 0 || steps == total else {
-                throw DiffError(.invalidArgument, "spacing \"\(name)\" has \(total) steps, the request says \(steps)")
-            }
-            return .even(counts)
-        }
-    }
 }
 
 /// How models that work scale by scale draw. Lists have one value for all scales, or one for each.
@@ -122,7 +92,7 @@ public struct KnownPicture: Sendable {
     public init(image: Tensor, keeps: Tensor) { (self.image, self.keeps) = (image, keeps) }
 }
 
-/// What happened in a step, told while the run goes on.
+/// What happened in a network call, told while the run goes on.
 public struct SampleEvent: Sendable {
     /// What the run is doing.
     public enum Stage: Int32, Sendable {
@@ -134,15 +104,15 @@ public struct SampleEvent: Sendable {
 
     /// What the run is doing.
     public let stage: Stage
-    /// Steps done in this stage (1 ... steps).
+    /// Network calls done in this stage (1 ... steps), and how many there are: a bound where the sampler decides on the way.
     public let step: Int, steps: Int
-    /// The original timestep of the step just done; nil outside denoising.
-    public let timestep: Int?
-    /// Attention and MLP outputs of this step.
+    /// The original timestep of the call just made; nil outside denoising.
+    public let timestep: Double?
+    /// Attention and MLP outputs of this call.
     public let sites: SiteCounts
-    /// Seconds since the run began, and floating-point operations of this step.
+    /// Seconds since the run began, and floating-point operations of this call.
     public let seconds: Double, flops: Double
-    /// State after the step [n, C, h, w]; valid during the call.
+    /// State after the call [n, C, h, w]; valid during the call.
     public let latents: Tensor?
     /// Which of the session's networks ran.
     public var network = 0

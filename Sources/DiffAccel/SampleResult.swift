@@ -61,10 +61,10 @@ public struct ImageBatch: Sendable {
 
 /// What a run did and took.
 public struct SampleStatistics: Sendable {
-    /// One step.
+    /// One network call: of most samplers a step, of some a part of one.
     public struct Step: Sendable {
-        /// Original timestep, 0 ... 999 for the published models; the side of a scale.
-        public var timestep: Int
+        /// Original timestep, 0 ... 999 for the published models, not always whole; the side of a scale.
+        public var timestep: Double
         /// Which of the session's networks ran.
         public var network = 0
         /// Wall-clock seconds, callbacks excluded.
@@ -77,13 +77,13 @@ public struct SampleStatistics: Sendable {
         public var fedRows = 0, headRows = 0
     }
 
-    /// Every step in the order executed.
+    /// Every network call in the order made.
     public var steps: [Step] = []
     /// Wall-clock seconds of the whole run, and of the decoding in it.
     public var seconds = 0.0, decodeSeconds = 0.0
     /// Threads of the session.
     public var threads = 1
-    /// `ddim`, `ddpm`, or what else the family calls its way of sampling.
+    /// A name of ``Library/samplers``, or what else the family calls its way of sampling.
     public var sampler = ""
     /// Bytes: the weights, the most held by methods, the workspace's peak, and the session's peak.
     public var weightBytes = 0, cacheBytes = 0, workspaceBytes = 0, peakBytes = 0
@@ -92,7 +92,7 @@ public struct SampleStatistics: Sendable {
     /// Side of the decoder's tiles in latents; nil: whole images.
     public var decoderTile: Int?
 
-    /// Sums over all steps.
+    /// Sums over all calls.
     public var sites: SiteCounts {
         steps.reduce(into: SiteCounts()) { $0 += $1.sites }
     }
@@ -103,7 +103,7 @@ public struct SampleStatistics: Sendable {
     public var json: JSON {
         let rows = steps.map { step in
             var members: [String: JSON] = [
-                "timestep": .integer(step.timestep), "network": .integer(step.network),
+                "timestep": .timestep(step.timestep), "network": .integer(step.network),
                 "seconds": .number(step.seconds), "flops": .number(step.flops),
                 "computed": .integer(step.sites.computed), "reused": .integer(step.sites.reused),
                 "skipped": .integer(step.sites.skipped),
@@ -129,4 +129,9 @@ public struct SampleStatistics: Sendable {
             "decoder_tile": decoderTile.map { .integer($0) } ?? .null,
         ])
     }
+}
+
+extension JSON {
+    /// A timestep: an integer where it is whole.
+    static func timestep(_ value: Double) -> JSON { Checked.integer(value).map { .integer($0) } ?? .number(value) }
 }

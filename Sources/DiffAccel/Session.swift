@@ -71,9 +71,9 @@ public final class Session: @unchecked Sendable {
         }
     }
 
-    /// The shape of a request's state [n, C, S, S] and its number of steps: what its noise must have. Throws as
+    /// The shape of a request's state [n, C, S, S] and how often its sampler draws more noise: what its noise must have. Throws as
     /// ``sample(_:observe:)`` does for a bad request, and `unsupported` when the family takes no noise.
-    public func noiseShape(_ request: SampleRequest) throws(DiffError) -> (state: Shape, steps: Int) {
+    public func noiseShape(_ request: SampleRequest) throws(DiffError) -> (state: Shape, draws: Int) {
         var bare = request
         (bare.noise, bare.stepNoise) = (nil, nil)
         guard let noise = try sampling.job(bare).noise else {

@@ -6,11 +6,7 @@ import DiffTensor
 /// the request means: a wrong count must not make us read beyond the caller's buffer.
 func sampleRequest(_ raw: da_request, to session: Session) throws(DiffError) -> SampleRequest {
     var request = SampleRequest()
-    let name = try unsafe text(raw.sampler, "sampler") ?? SampleRequest.Sampler.ddim.rawValue
-    guard let sampler = SampleRequest.Sampler(rawValue: name) else {
-        throw DiffError(.invalidArgument, "sampler must be ddim or ddpm, found \"\(name)\"")
-    }
-    request.sampler = sampler
+    request.sampler = try unsafe text(raw.sampler, "sampler")
     unsafe request.steps = Int(raw.steps)
     request.spacing = try unsafe text(raw.spacing, "spacing")
     unsafe request.stepsOffset = Int(raw.steps_offset)
@@ -34,9 +30,9 @@ func sampleRequest(_ raw: da_request, to session: Session) throws(DiffError) -> 
     guard unsafe raw.noise != nil || raw.step_noise != nil || raw.noise_count != 0 || raw.step_noise_count != 0 else {
         return request
     }
-    let (state, steps) = try session.noiseShape(request)
+    let (state, draws) = try session.noiseShape(request)
     request.noise = try unsafe floats(raw.noise, raw.noise_count, "noise", state.count)
-    let all = Checked.multiply(state.count, steps) ?? Int.max
+    let all = Checked.multiply(state.count, draws) ?? Int.max
     request.stepNoise = try unsafe floats(raw.step_noise, raw.step_noise_count, "step_noise", all)
     return request
 }

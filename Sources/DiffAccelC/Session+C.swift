@@ -95,7 +95,7 @@ private struct EventHost {
         unsafe (raw.stage, raw.step, raw.steps) = (
             event.stage.rawValue, Int32(clamping: event.step), Int32(clamping: event.steps)
         )
-        unsafe raw.timestep = Int32(clamping: event.timestep ?? -1)
+        unsafe raw.timestep = Int32(clamping: event.timestep.flatMap { Checked.integer($0.rounded()) } ?? -1)
         unsafe raw.sites_computed = Int32(clamping: event.sites.computed)
         unsafe raw.sites_reused = Int32(clamping: event.sites.reused)
         unsafe raw.sites_skipped = Int32(clamping: event.sites.skipped)

@@ -92,6 +92,12 @@ public final class Checkpoint: Sendable {
         return try Self.json(name, in: directory)
     }
 
+    /// The JSON file `name` of the directory's directory `subdirectory`, or nil when either is not there.
+    public func json(_ name: String, in subdirectory: String) throws(DiffError) -> JSON? {
+        guard let directory, try directory.containsDirectory(subdirectory) else { return nil }
+        return try Self.json(name, in: directory.subdirectory(subdirectory))
+    }
+
     /// The JSON file `name` of the directory within other bounds, or nil when it is not there: vocabularies are larger than configs.
     public func json(_ name: String, limits: JSON.Limits) throws(DiffError) -> JSON? {
         guard let directory else { return nil }

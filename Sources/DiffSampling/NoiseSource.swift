@@ -6,12 +6,15 @@ public import DiffTensor
 /// once, then, in every step, one tensor for the whole network batch (twice the samples under guidance, of which the first
 /// half is used).
 public struct NoiseSource: Sendable {
+    /// What the draws begin with.
+    public let seed: UInt64
     private var generator: TorchRandom
     private let start: Tensor?
     private let steps: Tensor?
 
     /// Noise from `seed`; `start` [n, C, h, w] and `steps` [count, n, C, h, w], where given, are used instead of draws.
     public init(seed: UInt64, start: Tensor? = nil, steps: Tensor? = nil) {
+        self.seed = seed
         generator = TorchRandom(seed: seed)
         self.start = start
         self.steps = steps

@@ -100,7 +100,7 @@ import Testing
 
     @Test func eventsTellWhatTheStatisticsTell() throws {
         let tiny = try Tiny(decoder: TinyAutoencoder())
-        var events: [(SampleEvent.Stage, Int, Int, Int?, SiteCounts)] = []
+        var events: [(SampleEvent.Stage, Int, Int, Double?, SiteCounts)] = []
         var last: [Float] = []
         let result = try tiny.session(cached(.alternate)).sample(request([1, 2, 0])) { event in
             events.append((event.stage, event.step, event.steps, event.timestep, event.sites))
@@ -121,7 +121,7 @@ import Testing
         let plans = try [
             Plan(), cached(.alternate), cached(.learned(tiny.router(steps: 9))),
         ]
-        for (sampler, eta) in [(SampleRequest.Sampler.ddim, 0.0), (.ddim, 1), (.ddpm, 0)] {
+        for (sampler, eta) in [("ddim", 0.0), ("ddim", 1), ("ddpm", 0)] {
             var request = request(steps: 9)
             (request.sampler, request.eta) = (sampler, eta)
             let result = try tiny.session(plans[which], threads: 2).sample(request)
@@ -246,7 +246,7 @@ import Testing
         Mistake("negative steps", .invalidArgument) { $0.steps = -3 },
         Mistake("more steps than timesteps", .invalidArgument) { $0.steps = 1001 },
         Mistake("endless steps", .invalidArgument) { $0.steps = .max },
-        Mistake("an unknown spacing", .invalidArgument) { $0.spacing = "trailing" },
+        Mistake("an unknown spacing", .invalidArgument) { $0.spacing = "sideways" },
         Mistake("sections that do not add up", .invalidArgument) { $0.spacing = "2,3" },
         Mistake("empty sections", .invalidArgument) { $0.spacing = "2,,2" },
         Mistake("an offset out of range", .invalidArgument) { ($0.spacing, $0.stepsOffset) = ("leading", 900) },
@@ -300,7 +300,7 @@ import Testing
         #expect(failure { _ = try session.sample(request(guidance: nil)) } == nil, "its own guidance is none")
         #expect(failure { _ = try session.sample(request(guidance: 1)) } == nil)
         var ancestral = request(guidance: 1)
-        ancestral.sampler = .ddpm
+        ancestral.sampler = "ddpm"
         #expect(failure { _ = try session.sample(ancestral) }?.code == .unsupported)
     }
 

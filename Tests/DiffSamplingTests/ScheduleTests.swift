@@ -72,31 +72,38 @@ import Testing
 
     /// One step in double precision, from the formulas of DDIM and DDPM.
     private func reference(
-        _ s: DiffusionSchedule, _ i: Int, _ method: DiffusionMethod, x: [Double], e: [Double], v: [Double], z: [Double]
+        _ s: DiffusionSchedule, _ i: Int, eta: Double?, x: [Double], e: [Double], v: [Double], z: [Double]
     ) -> (state: [Double], clean: [Double]) {
         let (a, before) = (s.alphasCumulative[i], s.alphasCumulativePrevious[i])
         let clean = zip(x, e).map { ($0 - (1 - a).squareRoot() * $1) / a.squareRoot() }
-        switch method {
-        case .ddim(let eta):
+        if let eta {
             let sigma = eta * ((1 - before) / (1 - a)).squareRoot() * (1 - a / before).squareRoot()
             let direction = max(0, 1 - before - sigma * sigma).squareRoot()
             let noise = i == 0 ? 0 : sigma
             return (x.indices.map { before.squareRoot() * clean[$0] + direction * e[$0] + noise * z[$0] }, clean)
-        case .ddpm:
-            return (
-                x.indices.map {
-                    let w = (v[$0] + 1) / 2
-                    let log = w * Foundation.log(s.betas[i]) + (1 - w) * s.posteriorLogVariance[i]
-                    return s.posteriorMean0[i] * clean[$0] + s.posteriorMean1[i] * x[$0]
-                        + (i == 0 ? 0 : exp(0.5 * log) * z[$0])
-                }, clean
-            )
         }
+        let states = x.indices.map {
+            let w = (v[$0] + 1) / 2
+            let log = w * Foundation.log(s.betas[i]) + (1 - w) * s.posteriorLogVariance[i]
+            return s.posteriorMean0[i] * clean[$0] + s.posteriorMean1[i] * x[$0] + (i == 0 ? 0 : exp(0.5 * log) * z[$0])
+        }
+        return (states, clean)
+    }
+
+    /// The step at `index` of DDIM, or of DDPM where there is no eta.
+    private func step(
+        _ s: DiffusionSchedule, _ index: Int, eta: Double?, _ x: Tensor, _ output: Tensor, _ noise: Tensor
+    ) throws -> (state: [Float], clean: [Float]) {
+        var sampler: any Sampler = DDPMSampler(s)
+        if let eta { sampler = try DDIMSampler(s, eta: eta) }
+        sampler.start(at: s.count - 1 - index)
+        let result = try sampler.step(x, output, Run(pool: nil, budget: nil)) { () throws(DiffError) in noise }
+        return (result.state.array, try #require(result.predictedClean).array)
     }
 
     /// x̂0 of the noisiest step is a difference of numbers 150 times its size: float32 keeps 2e-5 of it.
-    @Test(arguments: [DiffusionMethod.ddim(eta: 0), .ddim(eta: 0.5), .ddim(eta: 1), .ddpm], [0, 1, 3, 6])
-    func aStepFollowsTheFormulas(_ method: DiffusionMethod, _ index: Int) throws {
+    @Test(arguments: [0, 0.5, 1, nil] as [Double?], [0, 1, 3, 6])
+    func aStepFollowsTheFormulas(_ eta: Double?, _ index: Int) throws {
         let s = try DiffusionSchedule(.dit, .even([7]))
         var numbers = Numbers(UInt64(index))
         let x = try numbers.tensor(shape)
@@ -106,33 +113,29 @@ import Testing
         let e = try run.channels(prediction, 0, 3)
         let v = try run.channels(prediction, 3, 3)
         let (state, clean) = reference(
-            s, index, method, x: x.array.map(Double.init), e: e.array.map(Double.init), v: v.array.map(Double.init),
-            z: noise.array.map(Double.init))
-        let result = try s.step(index, method, x: x, prediction: prediction, noise: noise, run)
-        #expect(Difference(result.predictedClean.array, clean).relative < 2e-5)
-        #expect(Difference(result.state.array, state).relative < 5e-5)
-        let epsilonOnly = method == .ddpm ? prediction : e
-        let again = try s.step(index, method, x: x, prediction: epsilonOnly, noise: noise, run)
-        #expect(sameBits(again.state.array, result.state.array), "variance channels do not matter to DDIM")
+            s, index, eta: eta, x: x.array.map(Double.init), e: e.array.map(Double.init),
+            v: v.array.map(Double.init), z: noise.array.map(Double.init))
+        let result = try step(s, index, eta: eta, x, prediction, noise)
+        #expect(Difference(result.clean, clean).relative < 2e-5)
+        #expect(Difference(result.state, state).relative < 5e-5)
+        guard eta != nil else { return }
+        let again = try step(s, index, eta: eta, x, e, noise)
+        #expect(sameBits(again.state, result.state), "variance channels do not matter to DDIM")
     }
 
     @Test func theLastStepOfDDIMIsTheCleanImage() throws {
         let s = try DiffusionSchedule(.dit, .even([7]))
         var numbers = Numbers(3)
-        let run = Run(pool: nil, budget: nil)
-        let result = try s.step(
-            0, .ddim(eta: 1), x: numbers.tensor(shape), prediction: numbers.tensor(shape), noise: numbers.tensor(shape),
-            run)
-        #expect(result.state.array == result.predictedClean.array)
+        let result = try step(s, 0, eta: 1, numbers.tensor(shape), numbers.tensor(shape), numbers.tensor(shape))
+        #expect(result.state == result.clean)
     }
 
     @Test func ancestralSamplingNeedsAVariance() throws {
         let s = try DiffusionSchedule(.dit, .even([7]))
         var numbers = Numbers(3)
         let x = try numbers.tensor(shape)
-        #expect { try s.step(3, .ddpm, x: x, prediction: x, noise: x, Run(pool: nil, budget: nil)) } throws: {
-            ($0 as? DiffError)?.code == .unsupported
-        }
+        #expect(DDPMSampler(s).needsVariance)
+        #expect { try step(s, 3, eta: nil, x, x, x) } throws: { ($0 as? DiffError)?.code == .unsupported }
     }
 }
 
@@ -147,13 +150,13 @@ import Testing
     @Test(arguments: [1, 2, 5, 20])
     func aPerfectDenoiserLeadsToItsImage(_ steps: Int) throws {
         let schedule = try DiffusionSchedule(.dit, .even([steps]))
-        let sampler = try DiffusionSampler(schedule, .ddim(eta: 0))
+        let sampler = try DDIMSampler(schedule)
         var numbers = Numbers(4)
         let (target, noise) = (try numbers.tensor([2, 1, 3, 3]), try numbers.tensor([2, 1, 3, 3]))
         var timesteps: [Int] = []
         let out = try sampler.sample(
             noise.shape, noise: NoiseSource(seed: 0, start: noise), networkBatch: 2, run(calls: steps),
-            observe: { (progress) throws(DiffError) in timesteps.append(progress.timestep) },
+            observe: { (progress) throws(DiffError) in timesteps.append(Int(progress.call.timestep)) },
             denoise: { (x, call, run) throws(DiffError) in
                 let a = schedule.alphasCumulative[schedule.timesteps.firstIndex(of: Int(call.time)) ?? 0]
                 let root = (1 - a).squareRoot()
@@ -168,7 +171,7 @@ import Testing
         let shape = try Shape(2, 4, 2, 2)
         let schedule = try DiffusionSchedule(.dit, .even([3]))
         func sample(_ noise: NoiseSource, batch: Int) throws -> [Float] {
-            try DiffusionSampler(schedule, .ddim(eta: 1)).sample(
+            try DDIMSampler(schedule, eta: 1).sample(
                 shape, noise: noise, networkBatch: batch, run(calls: 3), observe: { (_) throws(DiffError) in },
                 denoise: { (x, _, run) throws(DiffError) in try run.combine(0.5, x, 0, x) }
             ).array
@@ -190,7 +193,7 @@ import Testing
     }
 
     @Test func noiseOfAnotherShapeIsRefused() throws {
-        let sampler = try DiffusionSampler(DiffusionSchedule(.dit, .even([2])), .ddim(eta: 1))
+        let sampler = try DDIMSampler(DiffusionSchedule(.dit, .even([2])), eta: 1)
         var numbers = Numbers(4)
         let (start, steps) = (try numbers.tensor([2, 1, 2, 2]), try numbers.tensor([1, 2, 1, 2, 2]))
         for noise in [NoiseSource(seed: 0, start: steps), NoiseSource(seed: 0, start: start, steps: steps)] {
@@ -204,14 +207,14 @@ import Testing
     }
 
     @Test func anObserverCanStop() throws {
-        let sampler = try DiffusionSampler(DiffusionSchedule(.dit, .even([5])), .ddim(eta: 0))
+        let sampler = try DDIMSampler(DiffusionSchedule(.dit, .even([5])))
         var seen = 0
         #expect {
             try sampler.sample(
                 Shape(1, 1, 2, 2), noise: NoiseSource(seed: 0), networkBatch: 1, run(calls: 5),
                 observe: { (progress) throws(DiffError) in
                     seen += 1
-                    if progress.step == 2 { throw .cancelled }
+                    if progress.index == 2 { throw .cancelled }
                 }, denoise: { (x, _, _) throws(DiffError) in x })
         } throws: { ($0 as? DiffError) == .cancelled }
         #expect(seen == 3)
@@ -220,7 +223,7 @@ import Testing
     @Test(arguments: [-0.1, 1.1, .nan, .infinity])
     func etaIsBetween0And1(_ eta: Double) throws {
         let schedule = try DiffusionSchedule(.dit, .even([2]))
-        #expect { try DiffusionSampler(schedule, .ddim(eta: eta)) } throws: {
+        #expect { try DDIMSampler(schedule, eta: eta) } throws: {
             ($0 as? DiffError)?.code == .invalidArgument
         }
     }

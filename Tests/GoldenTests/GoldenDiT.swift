@@ -150,7 +150,7 @@ enum GoldenDiT {
         let options = try GoldenSamplingOptions(fixture, "c")
         let (noise, y) = (try fixture.tensor("c.noise"), try fixture.integers("c.y"))
         let (states, clean) = try dit.sampled(
-            DiffusionSampler(DiffusionSchedule(options.process, options.timestepSpacing), .ddim(eta: options.eta)),
+            DDIMSampler(DiffusionSchedule(options.process, options.timestepSpacing), eta: options.eta),
             noise: noise, labels: y, scale: Float(options.scale), channels: options.channels)
         try report.compare("c.x_steps", states, sampling)
         try report.compare("c.pred_x0_steps", clean, sampling)
@@ -216,19 +216,19 @@ struct GoldenNetwork {
 
     /// States and predicted clean images after every step of a guided run of `sampler`.
     func sampled(
-        _ sampler: DiffusionSampler, noise: Tensor, labels: [Int], scale: Float, channels: Int
+        _ sampler: any Sampler, noise: Tensor, labels: [Int], scale: Float, channels: Int
     ) throws -> (states: [Float], clean: [Float]) {
         let null = network.configuration.nullClass ?? 0
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil)
         let batch = 2 * labels.count
         try run.begin(
-            SamplingContext(layouts: [network.layout], calls: sampler.calls, rows: batch))
+            SamplingContext(layouts: [network.layout], calls: sampler.calls, steps: sampler.steps, rows: batch))
         var (states, clean): ([Float], [Float]) = ([], [])
         _ = try sampler.sample(
             noise.shape, noise: NoiseSource(seed: 0, start: noise), networkBatch: batch, run,
             observe: { (progress) throws(DiffError) in
                 states += progress.state.array
-                clean += progress.predictedClean.array
+                clean += progress.predictedClean?.array ?? []
             },
             denoise: { (x, call, run) throws(DiffError) in
                 let out = try network(
@@ -246,7 +246,7 @@ struct GoldenSamplingOptions {
     let spacing: String
     let steps: Int
     let eta: Double
-    let sampler: SampleRequest.Sampler
+    let sampler: String
     let scale: Double
     let channels: Int
 
@@ -276,11 +276,7 @@ struct GoldenSamplingOptions {
             spacing = "even"
         }
         eta = try settings.number("eta", in: 0...1, default: 0)
-        let method = try settings.string("sampler", default: "ddim")
-        guard let sampler = SampleRequest.Sampler(rawValue: method) else {
-            throw DiffError(.unsupported, "sampler \(method)")
-        }
-        self.sampler = sampler
+        sampler = try settings.string("sampler", default: "ddim")
         scale = try fixture.config.number("cfg_scale", in: 0...1000)
         channels = try fixture.config.integer("cfg_channels", in: 1...1024)
         guard try diffusion.bool("clip_denoised", default: false) == false else {

@@ -48,7 +48,7 @@ enum GoldenDiTDiffusers {
         request.noise = try fixture.tensor("c.noise")
         let model = try model(fixture, .diffusers)
         let (steps, result) = try GoldenDiT.sampled(model, Plan(), request)
-        try report.compare("c.timesteps", integers: result.statistics.steps.map(\.timestep))
+        try report.compare("c.timesteps", integers: result.statistics.steps.map { Int($0.timestep) })
         try report.compare("c.x_steps", steps, loop)
         try report.compare("c.out", GoldenDiT.state(result), loop)
     }

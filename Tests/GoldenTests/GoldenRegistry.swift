@@ -17,6 +17,7 @@ struct GoldenCheck: Sendable {
         GoldenCheck(prefix: "l2c_dit_eps", run: GoldenDiTEps.check),
         GoldenCheck(prefix: "l2c_uvit", run: GoldenUViT.check),
         GoldenCheck(prefix: "l2c_uvit_eps", run: GoldenUViTEps.check),
+        GoldenCheck(prefix: "sd-schedulers", run: GoldenSchedulers.check),
         GoldenCheck(prefix: "sd-vae", run: GoldenAutoencoder.check),
         GoldenCheck(prefix: "tinyfusion_gates", run: GoldenTinyFusionGates.check),
         GoldenCheck(prefix: "tinyfusion_kd", run: GoldenTinyFusionRecovery.check),

@@ -91,32 +91,29 @@ enum GoldenTinyFusionPrune {
         try report.compare("map_250", integers: TimestepSpacing.even([many]).timesteps(of: 1000))
 
         report.uses("ddpm.noise")
-        try report.compare("ddim.out", sampled(fixture, pair, pair.pruned, sections, .ddim(eta: 0)), sampling)
-        try report.compare("full.ddim.out", sampled(fixture, pair, pair.full, sections, .ddim(eta: 0)), sampling)
-        try report.compare("ddpm.out", sampled(fixture, pair, pair.pruned, sections, .ddpm), sampling)
-        try report.compare("plain6.ddim.out", sampled(fixture, pair, pair.pruned, plain, .ddim(eta: 0)), sampling)
+        try report.compare("ddim.out", sampled(fixture, pair, pair.pruned, sections, DDIMSampler(sections)), sampling)
+        try report.compare("full.ddim.out", sampled(fixture, pair, pair.full, sections, DDIMSampler(sections)), sampling)
+        try report.compare("ddpm.out", sampled(fixture, pair, pair.pruned, sections, DDPMSampler(sections)), sampling)
+        try report.compare("plain6.ddim.out", sampled(fixture, pair, pair.pruned, plain, DDIMSampler(plain)), sampling)
     }
 
     /// Both halves of the guided state, as the official code carries them.
     private static func sampled(
-        _ fixture: GoldenFixture, _ pair: Pair, _ network: DiT, _ schedule: DiffusionSchedule, _ method: DiffusionMethod
+        _ fixture: GoldenFixture, _ pair: Pair, _ network: DiT, _ schedule: DiffusionSchedule, _ sampler: any Sampler
     ) throws -> [Float] {
         let (start, labels) = (try fixture.tensor("cfg.x"), try fixture.integers("cfg.y"))
         let scale = Float(try fixture.config.number("cfg_scale", in: 0...100))
         let half = start.shape[0] / 2
         let run = try pair.run(network, rows: labels.count)
-        var x = start
+        var (x, sampler) = (start, sampler)
         for step in 0..<schedule.count {
             let index = schedule.count - 1 - step
             let t = try run.filled(labels.count, with: Float(schedule.timesteps[index]))
             let raw = try network(run.doubled(x.rows(0, half)), t: t, y: labels, run)
             let guided = GoldenDiT.bothHalves(try run.guided(raw, scale: scale, channels: 3), raw, channels: 3)
-            let noise =
-                method.isStochastic
-                ? try fixture.tensor("ddpm.noise").rows(step, 1).reshaped(start.shape) : nil
-            x = try schedule.step(
-                index, method, x: x, prediction: Tensor(guided, raw.shape), noise: noise, run
-            ).state
+            x = try sampler.step(x, Tensor(guided, raw.shape), run) { () throws(DiffError) in
+                try fixture.tensor("ddpm.noise").rows(step, 1).reshaped(start.shape)
+            }.state
         }
         return x.array
     }

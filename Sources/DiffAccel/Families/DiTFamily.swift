@@ -37,12 +37,10 @@ struct DiTFamily: ModelFamily {
                 "the decoder takes \(autoencoder.configuration.latentChannels) latent channels, the model makes "
                     + "\(configuration.inChannels)")
         }
-        let isDiffusers = configuration.conventions == .diffusers
         images = ImageSampling(
-            network: network, process: try Self.process(opened),
+            network: network, scheduler: try Self.scheduler(opened),
             guidance: try opened.config.number("cfg_scale", in: 0...1000, default: 4),
-            guidanceChannels: try Self.guidanceChannels(opened, configuration),
-            spacing: isDiffusers ? "leading" : "even", decoder: decoder)
+            guidanceChannels: try Self.guidanceChannels(opened, configuration), decoder: decoder)
     }
 
     /// The epsilon channels that are guided unless a request says otherwise.
@@ -59,24 +57,9 @@ struct DiTFamily: ModelFamily {
         return try output.optionalString("kind", oneOf: ["pixels", "latents"]) == "pixels"
     }
 
-    /// The training process: our `diffusion` object or a diffusers `scheduler` one; DiT's own when there is neither.
-    static func process(_ opened: Opened) throws(DiffError) -> DiffusionProcess {
-        var process = DiffusionProcess.dit
-        let names = DiffusionProcess.BetaSchedule.allCases.map(\.rawValue)
-        for (object, schedule, steps) in [
-            ("diffusion", "schedule", "train_steps"), ("scheduler", "beta_schedule", "num_train_timesteps"),
-        ] {
-            guard let c = try opened.config.optionalObject(object) else { continue }
-            if let name = try c.optionalString(schedule, oneOf: names),
-                let kind = DiffusionProcess.BetaSchedule(rawValue: name)
-            {
-                process.betaSchedule = kind
-            }
-            process.betaStart = try c.number("beta_start", in: 1e-9...0.999, default: process.betaStart)
-            process.betaEnd = try c.number("beta_end", in: 1e-9...0.999, default: process.betaEnd)
-            process.trainSteps = try c.integer(steps, in: 1...1_000_000, default: process.trainSteps)
-        }
-        return process
+    /// How the model is sampled unless a request says otherwise.
+    static func scheduler(_ opened: Opened) throws(DiffError) -> SchedulerSettings {
+        try SchedulerSettings(opened, spacing: opened.options.conventions == .diffusers ? "leading" : "even")
     }
 
     var layouts: [SiteLayout] { [network.layout] }
@@ -93,6 +76,8 @@ struct DiTFamily: ModelFamily {
                 "learn_sigma": .bool(c.outChannels == 2 * c.inChannels), "layout": .string(c.naming.rawValue),
                 "conventions": .string(c.conventions.rawValue),
             ]),
+            "sampler": .string(images.scheduler.sampler.name),
+            "prediction_type": .string(images.scheduler.configuration.process().prediction.rawValue),
             "guidance": .number(images.guidance),
             "guidance_channels": .integer(images.guidanceChannels),
             "null_class": c.nullClass.map { .integer($0) } ?? .null,

@@ -33,10 +33,10 @@ protocol SamplingJob: Sendable {
     var sampler: String { get }
     /// What its steps are reported as.
     var stage: SampleEvent.Stage { get }
-    /// A number for each step in the order executed: the original timestep, the side of a scale.
-    var timesteps: [Int] { get }
-    /// Shape of the start noise, and how many steps add more; nil when the caller cannot give any.
-    var noise: (state: Shape, steps: Int)? { get }
+    /// A number for each network call in the order made: the original timestep, the side of a scale.
+    var timesteps: [Double] { get }
+    /// Shape of the start noise, and how often the sampler draws more; nil when the caller cannot give any.
+    var noise: (state: Shape, draws: Int)? { get }
     /// Shape of the latents that a run ends with; nil when it makes something else.
     var latents: Shape? { get }
     /// What turns the latents into pixels, when they are to be and can be.
@@ -45,7 +45,7 @@ protocol SamplingJob: Sendable {
     var stepsAreAlike: Bool { get }
     /// Throws `notFinite` when tensors of the caller hold NaN or infinity.
     func requireFinite(_ run: Run) throws(DiffError)
-    /// All steps, each told to `observe`. What it gives may live in the run's workspace; in a dry run it has no values.
+    /// All network calls, each told to `observe`. What it gives may live in the run's workspace; in a dry run it has no values.
     func perform(_ run: Run, observe: (SamplingProgress) throws(DiffError) -> Void) throws(DiffError) -> SamplingOutput
 }
 
@@ -54,12 +54,12 @@ extension SamplingJob {
     var stepsAreAlike: Bool { true }
 }
 
-/// What a job tells after each step.
+/// What a job tells after each network call.
 struct SamplingProgress {
-    /// Step just done (0 is the first), and how many there are.
-    let step: Int, steps: Int
-    /// The step's number of ``SamplingJob/timesteps``.
-    let timestep: Int
+    /// Call just made (0 is the first), and how many there are, or can be.
+    let call: Int, calls: Int
+    /// The call's number of ``SamplingJob/timesteps``.
+    let timestep: Double
     /// Which of the session's networks ran.
     var network = 0
     /// State after the step, valid during the call.

@@ -5,7 +5,9 @@ import DiffTensor
 /// A run of reverse diffusion: a request checked against a class-conditional network, and the guided call.
 struct ImageJob: SamplingJob {
     let network: DiT
-    let process: DiffusionSampler
+    let process: any Sampler
+    /// The sampler's name in statistics.
+    let sampler: String
     let source: NoiseSource
     let labels: [Int]
     /// Scale and guided channels; nil: the plain conditional prediction.
@@ -18,12 +20,13 @@ struct ImageJob: SamplingJob {
     private var networkBatch: Int { guidance == nil ? labels.count : 2 &* labels.count }
 
     var context: SamplingContext {
-        SamplingContext(layouts: [network.layout], calls: process.calls, rows: networkBatch)
+        SamplingContext(
+            layouts: [network.layout], calls: process.calls, steps: process.steps, rows: networkBatch,
+            times: process.timesteps.map(Float.init), guidance: guidance == nil ? .none : .batched, seed: source.seed)
     }
-    var sampler: String { process.method == .ddpm ? "ddpm" : "ddim" }
     var stage: SampleEvent.Stage { .denoise }
-    var timesteps: [Int] { process.schedule.timesteps.reversed() }
-    var noise: (state: Shape, steps: Int)? { (shape, process.calls) }
+    var timesteps: [Double] { process.timesteps }
+    var noise: (state: Shape, draws: Int)? { (shape, process.draws) }
     var latents: Shape? { shape }
 
     func requireFinite(_ run: Run) throws(DiffError) { try source.requireFinite(run) }
@@ -37,7 +40,8 @@ struct ImageJob: SamplingJob {
             observe: { (progress) throws(DiffError) in
                 try observe(
                     SamplingProgress(
-                        step: progress.step, steps: progress.steps, timestep: progress.timestep, state: progress.state))
+                        call: progress.index, calls: progress.count, timestep: progress.call.timestep,
+                        state: progress.state))
             }
         ) { (x, call, run) throws(DiffError) in
             // Both halves start from the same state: with guidance the network's batch is [x; x], [y; null].

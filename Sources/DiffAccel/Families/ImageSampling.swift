@@ -5,11 +5,10 @@ import DiffTensor
 /// Sampling images from a class-conditional network: which sampler and guidance a request means, and the guided call.
 struct ImageSampling: FamilySampling {
     let network: DiT
-    let process: DiffusionProcess
-    /// The model's own guidance scale, guided epsilon channels and timestep spacing.
+    let scheduler: SchedulerSettings
+    /// The model's own guidance scale and guided epsilon channels.
     let guidance: Double
     let guidanceChannels: Int
-    let spacing: String
     let decoder: ImageDecoder?
 
     var layouts: [SiteLayout] { [network.layout] }
@@ -23,26 +22,18 @@ struct ImageSampling: FamilySampling {
                 "top_k, top_p, temperature, draws, known pictures and previews are for models that work scale by scale")
         }
         let c = network.configuration
-        let timesteps = try request.timestepSpacing(default: spacing)
-        guard (1...SampleRequest.maxSteps).contains(timesteps.steps) else {
-            throw DiffError(.invalidArgument, "steps must be 1...\(SampleRequest.maxSteps), found \(timesteps.steps)")
-        }
-        let schedule = try DiffusionSchedule(process, timesteps)
-        let method: DiffusionMethod
-        switch request.sampler {
-        case .ddim: method = .ddim(eta: request.eta)
-        case .ddpm: method = .ddpm
-        }
-        if method == .ddpm, c.outChannels == c.inChannels {
-            throw DiffError(.unsupported, "sampler ddpm needs a model that learns the variance")
+        let steps = try ImageSteps(scheduler, request)
+        let sampler = try steps.sampler()
+        if sampler.needsVariance, c.outChannels == c.inChannels {
+            throw DiffError(
+                .unsupported, "sampler \(steps.name) needs a model that learns the variance; ddim is for all others")
         }
         let shape = try checkLabels(request.labels)
-        let stepDims = [schedule.count] + shape.dims
         let noise = NoiseSource(
             seed: request.seed, start: try Self.given(request.noise, "noise", shape.dims),
-            steps: try Self.given(request.stepNoise, "step_noise", stepDims))
+            steps: try Self.given(request.stepNoise, "step_noise", [sampler.draws] + shape.dims))
         return ImageJob(
-            network: network, process: try DiffusionSampler(schedule, method), source: noise, labels: request.labels,
+            network: network, process: sampler, sampler: steps.name, source: noise, labels: request.labels,
             guidance: try guidance(request), shape: shape, decoder: request.decode ? decoder : nil)
     }
 

@@ -124,8 +124,8 @@ struct LanguageJob: SamplingJob {
     }
     var sampler: String { "unmask" }
     var stage: SampleEvent.Stage { .unmask }
-    var timesteps: [Int] { Array(Indices(below: decoding.passes)) }
-    var noise: (state: Shape, steps: Int)? { nil }
+    var timesteps: [Double] { Indices(below: decoding.passes).map { Double($0) } }
+    var noise: (state: Shape, draws: Int)? { nil }
     var latents: Shape? { nil }
     var decoder: ImageDecoder? { nil }
 
@@ -140,7 +140,7 @@ struct LanguageJob: SamplingJob {
             states: { [network] (feeding, run) throws(DiffError) in try network.states(feeding, memory, run) },
             logits: { [network] (states, run) throws(DiffError) in try network.logits(states, run) })
         let canvases = try decoding.sample(masked, noise: draws, run) { (progress) throws(DiffError) in
-            var told = SamplingProgress(step: progress.pass, steps: progress.passes, timestep: progress.pass)
+            var told = SamplingProgress(call: progress.pass, calls: progress.passes, timestep: Double(progress.pass))
             told.text = TextEvent(progress)
             told.heldBytes = memory.byteCount
             try observe(told)

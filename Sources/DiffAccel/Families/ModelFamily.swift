@@ -9,6 +9,8 @@ struct Opened {
     let architecture: JSONObject
     /// The whole config, and the pipeline's `model_index.json` when there is one.
     let config: JSONObject
+    /// `scheduler_config.json` of the pipeline that the checkpoint is a part of, or beside its config; nil when there is none.
+    let scheduler: JSONObject?
     let options: ModelOptions
     let budget: MemoryBudget
     /// Threads to load with.

@@ -25,8 +25,8 @@ struct NextScaleJob: SamplingJob {
     }
     var sampler: String { "next-scale" }
     var stage: SampleEvent.Stage { .scale }
-    var timesteps: [Int] { process.steps.map(\.side) }
-    var noise: (state: Shape, steps: Int)? { nil }
+    var timesteps: [Double] { process.steps.map { Double($0.side) } }
+    var noise: (state: Shape, draws: Int)? { nil }
     var latents: Shape? {
         let side = codes.schedule.finest
         return try? Shape(labels.count, codes.channels, side, side)
@@ -62,8 +62,9 @@ struct NextScaleJob: SamplingJob {
             }
             try observe(
                 SamplingProgress(
-                    step: progress.scale, steps: progress.scales, timestep: progress.side, network: progress.network,
-                    state: progress.state, preview: previews ? preview(progress.state, run) : nil))
+                    call: progress.scale, calls: progress.scales, timestep: Double(progress.side),
+                    network: progress.network, state: progress.state,
+                    preview: previews ? preview(progress.state, run) : nil))
         }
         let all = try ResultTensor(
             "tokens", tokens, Shape(labels.count, schedule.tokens), budget: run.workspace.budget)

@@ -18,7 +18,7 @@ struct DiTCourse: Course {
         let (opened, settings, resources) = (material.opened, material.settings, material.resources)
         let checkpoint = opened.checkpoint
         let c = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
-        let process = try DiTFamily.process(opened)
+        let process = try DiTFamily.scheduler(opened).learnedProcess()
         let data = try settings.data.map { (data) throws(DiffError) in try data.latents(classes: c.classRows) }
         (self.material, configuration) = (material, c)
 

@@ -1,20 +1,19 @@
-/// What a method is told before a run: enough to refuse, and to build its tables.
-public struct SamplingContext: Sendable {
-    /// Network calls of a lane.
-    public enum Calls: Sendable, Equatable {
-        /// So many.
-        case exactly(Int)
-        /// Not more than so many: an adaptive solver decides on the way.
-        case atMost(Int)
+/// How many evaluations of the network a run makes.
+public enum CallCount: Sendable, Equatable {
+    case exactly(Int)
+    /// An adaptive sampler decides while it runs, and throws `unsupported` beyond this bound.
+    case atMost(Int)
 
-        /// The number, or its bound.
-        public var limit: Int {
-            switch self {
-            case .exactly(let count), .atMost(let count): count
-            }
+    /// The number, or its bound.
+    public var limit: Int {
+        switch self {
+        case .exactly(let count), .atMost(let count): count
         }
     }
+}
 
+/// What a method is told before a run: enough to refuse, and to build its tables.
+public struct SamplingContext: Sendable {
     /// Classifier-free guidance as the network meets it.
     public enum Guidance: Sendable, Equatable {
         /// Conditional rows only.
@@ -28,7 +27,7 @@ public struct SamplingContext: Sendable {
     /// The sites of each network of the session, the one that plans act on first.
     public let layouts: [SiteLayout]
     /// Network calls per lane.
-    public let calls: Calls
+    public let calls: CallCount
     /// Sampler steps.
     public let steps: Int
     /// The time each call embeds, in order; empty when the sampler cannot know them ahead.
@@ -45,7 +44,7 @@ public struct SamplingContext: Sendable {
 
     /// The facts of a run over `layouts`.
     public init(
-        layouts: [SiteLayout], calls: Calls, steps: Int, rows: Int, lanes: Int = 1, times: [Float] = [],
+        layouts: [SiteLayout], calls: CallCount, steps: Int, rows: Int, lanes: Int = 1, times: [Float] = [],
         guidance: Guidance = .none, seed: UInt64 = 0, isStateful: Bool = false
     ) {
         (self.layouts, self.calls, self.steps, self.rows, self.lanes) = (layouts, calls, steps, rows, lanes)

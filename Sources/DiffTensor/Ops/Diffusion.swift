@@ -61,6 +61,15 @@ extension Run {
         return out
     }
 
+    /// factor x: a sampler's input and its start noise.
+    public func scaled(_ x: Tensor, _ factor: Float) throws(DiffError) -> Tensor {
+        try refuseTracked(x, "scaling")
+        let out = try workspace.take(x.shape)
+        count(flops: Double(x.shape.count))
+        if isLive { unsafe ck_scale(poolHandle, x.floats, factor, out.floats, Int64(x.shape.count)) }
+        return out
+    }
+
     /// Standard normal values [shape] as `torch.randn(shape)` draws them from `generator`.
     public func randomNormal(_ shape: Shape, _ generator: inout TorchRandom) throws(DiffError) -> Tensor {
         let out = try workspace.take(shape)

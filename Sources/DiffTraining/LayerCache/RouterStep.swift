@@ -23,6 +23,7 @@ public final class RouterStep {
 
     /// The process on the sampler's steps; index 0 is the cleanest.
     public let schedule: DiffusionSchedule
+    private let sampler: DDIMSampler
     /// Attention and MLP sites in the order of the router's columns.
     public let sublayers: [Site]
     private let network: DiT
@@ -39,6 +40,7 @@ public final class RouterStep {
         isVirtual: Bool = false
     ) throws(DiffError) {
         (self.network, self.schedule, self.recomputes) = (network, schedule, recomputes)
+        sampler = try DDIMSampler(schedule)
         sublayers = network.sublayers
         let count = try Shape(sublayers.count)
         let bytes = count.count &* 4
@@ -86,7 +88,9 @@ public final class RouterStep {
 
     /// The DDIM step (eta 0) from `index` to the next cleaner one with the raw `output`.
     public func advance(_ x: Tensor, _ output: Tensor, index: Int, _ run: Run) throws(DiffError) -> Tensor {
-        try schedule.step(index, .ddim(eta: 0), x: x, prediction: output.detached, noise: nil, run).state
+        var sampler = sampler
+        sampler.start(at: schedule.count &- 1 &- index)
+        return try sampler.step(x, output.detached, run) { () throws(DiffError) in try run.zeros(x.shape) }.state
     }
 
     /// Teacher and student at `index`, and the gradient of their difference. `scores` are the weights of the fresh outputs, 0...1.

@@ -82,8 +82,9 @@ struct BenchCommand: ParsableCommand {
 
     private func printTable(_ measured: [Measured], _ request: SampleRequest) {
         let steps = measured[0].statistics?.steps.count ?? 0
+        let sampler = measured[0].statistics?.sampler ?? ""
         print(
-            "\(request.labels.count) samples, \(steps) \(request.sampler.rawValue) steps, "
+            "\(request.labels.count) samples, \(steps) \(sampler) steps, "
                 + "\(measured[0].session.threads) threads, medians of \(turns)")
         var table = Table("plan", "seconds", "fastest", "arithmetic", "reused", "speed-up", "ideal")
         for one in measured {

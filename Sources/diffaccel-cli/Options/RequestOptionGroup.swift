@@ -1,7 +1,5 @@
-public import ArgumentParser
-public import DiffAccel
-
-extension SampleRequest.Sampler: ExpressibleByArgument {}
+import ArgumentParser
+import DiffAccel
 
 /// What is sampled, and how.
 struct RequestOptionGroup: ParsableArguments {
@@ -14,8 +12,8 @@ struct RequestOptionGroup: ParsableArguments {
     @Option(help: "Sampling steps (default: what a learned plan was made for, else 50).")
     var steps: Int?
 
-    @Option(help: "Sampler: ddim or ddpm.")
-    var sampler = SampleRequest.Sampler.ddim
+    @Option(help: "Sampler: \(Library.samplers.joined(separator: ", ")) (default: the model's own).")
+    var sampler: String?
 
     @Option(help: "Noise of DDIM, from 0 (none) to 1.")
     var eta = 0.0
@@ -23,7 +21,7 @@ struct RequestOptionGroup: ParsableArguments {
     @Option(help: "Guidance scale; 1: none (default: the model's own).")
     var guidance: Double?
 
-    @Option(help: "Timesteps: even, leading, strided, or counts like 10,15,25 (default: the model's own).")
+    @Option(help: "Timesteps: leading, trailing, linspace; of ddim and ddpm also even, strided, or counts like 10,15,25 (default: the model's own).")
     var spacing: String?
 
     @Option(help: "Seed of the noise, as in torch.manual_seed.")

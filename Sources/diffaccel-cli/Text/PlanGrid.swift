@@ -20,7 +20,7 @@ struct PlanGrid {
 
     /// The grid of `preview`, which was made by `model`.
     init(_ preview: PlanPreview, _ model: Model) {
-        timesteps = preview.timesteps
+        timesteps = preview.timesteps.map { Int($0.rounded()) }
         let sites = preview.sites.map { name in model.layout.site(named: name).map(model.layout.info) }
         let kinds: [(SiteInfo.Kind, String)] = [(.attention, "attention"), (.mlp, "mlp")]
         panels = kinds.map { kind, title in

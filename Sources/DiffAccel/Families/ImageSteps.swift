@@ -1,0 +1,65 @@
+import DiffSampling
+import DiffTensor
+
+/// The sampler of an image request: what the model's scheduler says, changed by what the request says.
+struct ImageSteps {
+    /// The model's scheduler.
+    let scheduler: SchedulerSettings
+    let request: SampleRequest
+    private let entry: SamplerEntry
+
+    /// Throws `invalidArgument` for a sampler that does not exist.
+    init(_ scheduler: SchedulerSettings, _ request: SampleRequest) throws(DiffError) {
+        (self.scheduler, self.request) = (scheduler, request)
+        entry = if let name = request.sampler { try Samplers.named(name) } else { scheduler.sampler }
+    }
+
+    /// The name in statistics.
+    var name: String { entry.name }
+
+    /// The sampler for the request's steps. Throws `invalidArgument` or `unsupported`.
+    func sampler() throws(DiffError) -> any Sampler {
+        var configuration = scheduler.configuration
+        // A scheduler's own spacing is in its configuration; conventions speak of DDIM and DDPM only.
+        let name = request.spacing ?? (entry.respaces ? scheduler.spacing(steps: request.steps) : nil)
+        let effective = name ?? (configuration.spacing ?? entry.spacing).rawValue
+        guard request.stepsOffset == 0 || effective == SchedulerSpacing.leading.rawValue else {
+            throw DiffError(
+                .invalidArgument, "steps_offset is for the leading spacing only, found \(request.stepsOffset)")
+        }
+        if request.stepsOffset != 0 { configuration.stepsOffset = request.stepsOffset }
+        if name != nil, let spacing = SchedulerSpacing(rawValue: effective) { configuration.spacing = spacing }
+        let steps = try Self.steps(effective, request.steps)
+        let count = if case .respaced(let spacing) = steps { spacing.steps } else { request.steps }
+        guard (1...SampleRequest.maxSteps).contains(count) else {
+            throw DiffError(.invalidArgument, "steps must be 1...\(SampleRequest.maxSteps), found \(count)")
+        }
+        // Without a scheduler the leading spacing is one of the official code's respacings.
+        if scheduler.isOfficial, entry.respaces, effective == SchedulerSpacing.leading.rawValue {
+            let leading = TimestepSpacing.leading(count, offset: configuration.stepsOffset ?? 0)
+            return try entry.sampler(configuration, .respaced(leading), eta: request.eta)
+        }
+        return try entry.sampler(configuration, steps, eta: request.eta)
+    }
+
+    /// The steps that a spacing's name and a number mean.
+    private static func steps(_ name: String, _ count: Int) throws(DiffError) -> SamplerSteps {
+        switch name {
+        case "leading", "trailing", "linspace": return .count(count)
+        case "even": return .respaced(.even([count]))
+        case "strided": return .respaced(.strided(count))
+        default:
+            let counts = name.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
+            guard counts.count <= 1000, counts.allSatisfy({ $0 > 0 }) else {
+                throw DiffError(
+                    .invalidArgument,
+                    "spacing must be even, leading, trailing, linspace, strided or counts like 10,15,25; found \"\(name)\"")
+            }
+            let total = counts.each.reduce(0) { Checked.add($0, $1) ?? Int.max }
+            guard count == 0 || count == total else {
+                throw DiffError(.invalidArgument, "spacing \"\(name)\" has \(total) steps, the request says \(count)")
+            }
+            return .respaced(.even(counts))
+        }
+    }
+}
