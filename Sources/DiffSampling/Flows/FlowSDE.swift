@@ -84,7 +84,11 @@ public struct FlowSDESampler: Sampler {
     public var steps: Int { noisySteps &+ (last == .none ? 0 : 1) }
     public var calls: CallCount { .exactly(noisySteps &* each &+ (last == .none ? 0 : 1)) }
     public var draws: Int { noisySteps }
-    public var timesteps: [Double] { Indices(below: calls.limit).map { time($0 / each, $0 % each) } }
+    public var timesteps: [Double] {
+        Indices(below: calls.limit).map { call in
+            call < noisySteps &* each ? time(call / each, call % each) : time(noisySteps, 0)
+        }
+    }
 
     private func time(_ step: Int, _ stage: Int) -> Double {
         let time = step < noisySteps ? times.at(step) ?? 1 : times.last ?? 1
@@ -116,6 +120,12 @@ public struct FlowSDESampler: Sampler {
         return try run.combine(1, x, Float((2 * w * stride).squareRoot()), z)
     }
 
+    /// Heun's steps begin with their noise.
+    public mutating func prepared(_ x: Tensor, _ run: Run, draw: NoiseDraw) throws(DiffError) -> Tensor {
+        guard method == .heun, stage == 0, position < noisySteps else { return x }
+        return try diffused(x, time(position, 0), draw(), run)
+    }
+
     public mutating func step(
         _ x: Tensor, _ output: Tensor, _ run: Run, draw: NoiseDraw
     ) throws(DiffError) -> SamplerStep {
@@ -132,7 +142,6 @@ public struct FlowSDESampler: Sampler {
         case .heun:
             let drift = try drift(x, output, t, run)
             guard stage == 1, let (state, first) = kept else {
-                // The evaluation belongs to the state with the step's noise, which ``prepared(_:_:draw:)`` has added.
                 (kept, stage) = ((x, drift), 1)
                 return SamplerStep(try run.combine(1, x, Float(stride), drift))
             }
