@@ -273,23 +273,26 @@ typedef int32_t (*da_event_callback)(void *user, const da_event *event);
 typedef struct da_request {
     uint32_t struct_size;
     int32_t steps;              /* 1...1000; default 50 */
-    const char *sampler;        /* "ddim" (default) or "ddpm" */
-    const char *spacing;        /* "even" (official respacing), "leading" (diffusers), "strided" ("ddimN"), or counts per section
-                                   such as "10,15,25" (then steps must be their sum or 0); null: as the model's conventions say */
-    double eta;                 /* DDIM: 0 (default) ... 1 */
+    const char *sampler;        /* one of "samplers" in da_library_describe, or the class of diffusers that it is, such as
+                                   "DDIMScheduler"; null (default): the model's own, else "ddim" */
+    const char *spacing;        /* "leading", "trailing", "linspace" (diffusers); of ddim and ddpm also "even" (official respacing),
+                                   "strided" ("ddimN"), or counts per section such as "10,15,25" (then steps must be their sum or 0);
+                                   null: as the model's scheduler or conventions say */
+    double eta;                 /* ddim: 0 (default) ... 1; others: 0 */
     uint64_t seed;              /* torch.manual_seed(seed) on the CPU; low 32 bits count */
     const int64_t *labels;      /* [label_count] class indices, one sample each */
     size_t label_count;         /* 1...4096 */
     double guidance;            /* classifier-free guidance scale; 1 or less: none; NaN (default): the model's own. Scale by scale:
                                    (1 + t) c - t u, t growing from 0 at the first scale to this at the last; 0: none */
     int32_t guidance_channels;  /* epsilon channels that are guided; -1: all; 0 (default): the model's own */
-    int32_t steps_offset;       /* "leading" only, else 0: added to every timestep */
+    int32_t steps_offset;       /* "leading" only, else 0: added to every timestep; 0: what the model's scheduler says */
     int32_t decode;             /* 1 (default): turn latents into images when the model can; 0: latents only */
     int32_t tile;               /* decoder tile side in latents, 8...4096; 0 (default): whole images, or tiles when the memory limit
                                    asks for them; -1: whole images always */
     const float *noise;         /* start noise f32 [label_count,C,H,W]; null: drawn from seed */
     size_t noise_count;         /* elements at noise */
-    const float *step_noise;    /* noise of each step f32 [steps,label_count,C,H,W]; null: drawn from seed */
+    const float *step_noise;    /* noise of the steps in order of use f32 [draws,label_count,C,H,W], draws being the number of steps for
+                                   ddim and ddpm; null: drawn from seed */
     size_t step_noise_count;
     da_event_callback callback; /* may be null */
     void *user;

@@ -19,6 +19,7 @@ struct GoldenCheck: Sendable {
         GoldenCheck(prefix: "l2c_uvit_eps", run: GoldenUViTEps.check),
         GoldenCheck(prefix: "sd-schedulers", run: GoldenSchedulers.check),
         GoldenCheck(prefix: "sd-vae", run: GoldenAutoencoder.check),
+        GoldenCheck(prefix: "sit", run: GoldenSiT.check),
         GoldenCheck(prefix: "tinyfusion_gates", run: GoldenTinyFusionGates.check),
         GoldenCheck(prefix: "tinyfusion_kd", run: GoldenTinyFusionRecovery.check),
         GoldenCheck(prefix: "tinyfusion_prune", run: GoldenTinyFusionPrune.check),

@@ -22,7 +22,8 @@ struct ImageSampling: FamilySampling {
                 "top_k, top_p, temperature, draws, known pictures and previews are for models that work scale by scale")
         }
         let c = network.configuration
-        let steps = try ImageSteps(scheduler, request)
+        let steps = try ImageSteps(
+            scheduler, request, learnsVariance: c.outChannels == 2 &* c.inChannels)
         let sampler = try steps.sampler()
         if sampler.needsVariance, c.outChannels == c.inChannels {
             throw DiffError(

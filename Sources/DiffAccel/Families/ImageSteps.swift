@@ -7,10 +7,11 @@ struct ImageSteps {
     let scheduler: SchedulerSettings
     let request: SampleRequest
     private let entry: SamplerEntry
+    private let learnsVariance: Bool
 
     /// Throws `invalidArgument` for a sampler that does not exist.
-    init(_ scheduler: SchedulerSettings, _ request: SampleRequest) throws(DiffError) {
-        (self.scheduler, self.request) = (scheduler, request)
+    init(_ scheduler: SchedulerSettings, _ request: SampleRequest, learnsVariance: Bool) throws(DiffError) {
+        (self.scheduler, self.request, self.learnsVariance) = (scheduler, request, learnsVariance)
         entry = if let name = request.sampler { try Samplers.named(name) } else { scheduler.sampler }
     }
 
@@ -20,6 +21,10 @@ struct ImageSteps {
     /// The sampler for the request's steps. Throws `invalidArgument` or `unsupported`.
     func sampler() throws(DiffError) -> any Sampler {
         var configuration = scheduler.configuration
+        // Only a DDPM scheduler says what a variance is; a network that learns it says it otherwise.
+        if configuration.variance == nil, learnsVariance, scheduler.sampler.name != entry.name {
+            configuration.variance = .learnedRange
+        }
         // A scheduler's own spacing is in its configuration; conventions speak of DDIM and DDPM only.
         let name = request.spacing ?? (entry.respaces ? scheduler.spacing(steps: request.steps) : nil)
         let effective = name ?? (configuration.spacing ?? entry.spacing).rawValue
