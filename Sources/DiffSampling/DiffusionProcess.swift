@@ -33,7 +33,7 @@ public struct DiffusionProcess: Sendable, Equatable {
 
     /// What some classes of diffusers have by default, linear and in the square root.
     static let stableLinear = DiffusionProcess(.linear, 0.00085, 0.012, trainSteps: 1000)
-    static let stable = DiffusionProcess(.scaledLinear, 0.00085, 0.012, trainSteps: 1000)
+    public static let stableDiffusion = DiffusionProcess(.scaledLinear, 0.00085, 0.012, trainSteps: 1000)
 
     /// A process with β in [betaStart, betaEnd].
     public init(_ betaSchedule: BetaSchedule, _ betaStart: Double, _ betaEnd: Double, trainSteps: Int) {

@@ -4,7 +4,7 @@ import DiffTensor
 
 /// A run of reverse diffusion: a request checked against a class-conditional network, and the guided call.
 struct ImageJob: SamplingJob {
-    let network: DiT
+    let network: any Denoiser
     let process: any Sampler
     /// The sampler's name in statistics.
     let sampler: String
@@ -55,7 +55,8 @@ struct ImageJob: SamplingJob {
     }
 
     private var guidedLabels: [Int] {
-        guard guidance != nil, let null = network.configuration.nullClass else { return labels }
+        guard network.classRows > 0 else { return [] }
+        guard guidance != nil, let null = network.nullClass else { return labels }
         return labels + labels.map { _ in null }
     }
 }

@@ -4,8 +4,8 @@ import DiffTensor
 
 /// Sampling images from a class-conditional network: which sampler and guidance a request means, and the guided call.
 struct ImageSampling: FamilySampling {
-    let network: DiT
-    let scheduler: SchedulerSettings
+    let network: any Denoiser
+    let solver: any ImageSolver
     /// The model's own guidance scale and guided epsilon channels.
     let guidance: Double
     let guidanceChannels: Int
@@ -21,20 +21,18 @@ struct ImageSampling: FamilySampling {
                 .unsupported,
                 "top_k, top_p, temperature, draws, known pictures and previews are for models that work scale by scale")
         }
-        let c = network.configuration
-        let steps = try ImageSteps(
-            scheduler, request, learnsVariance: c.outChannels == 2 &* c.inChannels)
-        let sampler = try steps.sampler()
-        if sampler.needsVariance, c.outChannels == c.inChannels {
+        let learnsVariance = network.predictedChannels > network.channels
+        let (name, sampler) = try solver.sampler(request, learnsVariance: learnsVariance)
+        if sampler.needsVariance, !learnsVariance {
             throw DiffError(
-                .unsupported, "sampler \(steps.name) needs a model that learns the variance; ddim is for all others")
+                .unsupported, "sampler \(name) needs a model that learns the variance; ddim is for all others")
         }
         let shape = try checkLabels(request.labels)
         let noise = NoiseSource(
             seed: request.seed, start: try Self.given(request.noise, "noise", shape.dims),
             steps: try Self.given(request.stepNoise, "step_noise", [sampler.draws] + shape.dims))
         return ImageJob(
-            network: network, process: sampler, sampler: steps.name, source: noise, labels: request.labels,
+            network: network, process: sampler, sampler: name, source: noise, labels: request.labels,
             guidance: try guidance(request), shape: shape, decoder: request.decode ? decoder : nil)
     }
 
@@ -49,31 +47,31 @@ struct ImageSampling: FamilySampling {
     }
 
     private func checkLabels(_ labels: [Int]) throws(DiffError) -> Shape {
-        let c = network.configuration
         guard (1...SampleRequest.maxSamples).contains(labels.count) else {
             throw DiffError(
                 .invalidArgument, "a request needs 1...\(SampleRequest.maxSamples) labels, found \(labels.count)")
         }
-        for (index, label) in labels.enumerated() where label < 0 || label >= c.classRows {
-            throw DiffError(.invalidArgument, "label \(label) at position \(index) is outside 0..<\(c.classRows)")
+        // Of an unconditional network labels say how many samples are wanted, and nothing else.
+        let rows = max(1, network.classRows)
+        for (index, label) in labels.numbered where label < 0 || label >= rows {
+            throw DiffError(.invalidArgument, "label \(label) at position \(index) is outside 0..<\(rows)")
         }
-        return try Shape(labels.count, c.inChannels, c.inputSize, c.inputSize)
+        return try Shape(labels.count, network.channels, network.side, network.side)
     }
 
     private func guidance(_ request: SampleRequest) throws(DiffError) -> (scale: Float, channels: Int)? {
-        let c = network.configuration
-        let scale = request.guidance ?? (c.nullClass == nil ? 1 : guidance)
+        let scale = request.guidance ?? (network.nullClass == nil ? 1 : guidance)
         guard scale.isFinite, (0...1000).contains(scale) else {
             throw DiffError(.invalidArgument, "guidance must be 0...1000, found \(scale)")
         }
         let asked = request.guidanceChannels ?? guidanceChannels
-        let channels = asked == SampleRequest.allChannels ? c.inChannels : asked
-        guard channels >= 1, channels <= c.inChannels else {
-            throw DiffError(.invalidArgument, "guidance_channels must be 1...\(c.inChannels), found \(channels)")
+        let channels = asked == SampleRequest.allChannels ? network.channels : asked
+        guard channels >= 1, channels <= network.channels else {
+            throw DiffError(.invalidArgument, "guidance_channels must be 1...\(network.channels), found \(channels)")
         }
         // Like the official evaluation script: at a scale of 1 or less the plain network runs on n samples.
         guard scale > 1 else { return nil }
-        guard c.nullClass != nil else {
+        guard network.nullClass != nil else {
             throw DiffError(.unsupported, "guidance needs a null class; this model was trained without label dropout")
         }
         return (Float(scale), channels)
@@ -89,9 +87,8 @@ struct ImageSampling: FamilySampling {
     func flopsPerCall() throws(DiffError) -> Double {
         let run = Run(dryOn: 1)
         try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: 1))
-        let c = network.configuration
-        let x = try run.workspace.take(Shape(1, c.inChannels, c.inputSize, c.inputSize))
-        _ = try network(x, t: run.filled(1, with: 0), y: [0], run)
+        let x = try run.workspace.take(Shape(1, network.channels, network.side, network.side))
+        _ = try network(x, t: run.filled(1, with: 0), y: network.classRows > 0 ? [0] : [], run)
         return run.trace.flops.first ?? 0
     }
 }

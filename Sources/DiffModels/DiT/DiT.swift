@@ -15,8 +15,8 @@ public final class DiT: Sendable {
     private let blocks: [DiTBlock]
     private let finalModulation, finalProjection: Linear
 
-    /// Loads the network. Throws `format` listing every tensor that is missing, unused or of the wrong shape.
-    public init(_ configuration: DiTConfiguration, _ weights: Weights) throws(DiffError) {
+    /// Loads the network, of `family` in its layout. Throws `format` listing every tensor that is missing, unused or of the wrong shape.
+    public init(_ configuration: DiTConfiguration, _ weights: Weights, family: String = "dit") throws(DiffError) {
         let c = configuration
         // Every block has tensors of its own; a config that claims more blocks must not make us build them first.
         guard c.depth <= weights.table.count else {
@@ -36,7 +36,7 @@ public final class DiT: Sendable {
         time = TimestepEmbedding(
             frequencies: TimeFrequencies(half: half, denominator: denominator), first: mlp.first, second: mlp.second)
         classTable = try parameters.classTable
-        var layout = SiteLayout(family: "dit")
+        var layout = SiteLayout(family: family)
         var blocks: [DiTBlock] = []
         for index in Indices(below: c.depth) {
             blocks.append(try DiTBlock(parameters.block(index), c, &layout))
@@ -93,8 +93,4 @@ public final class DiT: Sendable {
     /// Rows `y` of the class table: [batch, width]. Throws `invalidArgument` for a label outside the table.
     public func classEmbedding(_ y: [Int], _ run: Run) throws(DiffError) -> Tensor {
         try run.embedding(classTable, y)
-    }
-
-    /// The blocks' attention and MLP sites in order: attention of block 0, MLP of block 0, attention of block 1, …
-    public var sublayers: [Site] { blocks.flatMap { [$0.attentionSite, $0.mlpSite] } }
-}
+    }}

@@ -127,8 +127,4 @@ public final class UViT: Sendable {
     public func timeToken(_ t: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         guard let time else { return try timeFeatures(t, run) }
         return try time(t, run)
-    }
-
-    /// The blocks' attention and MLP sites in order: attention of block 0, MLP of block 0, attention of block 1, …
-    public var sublayers: [Site] { blocks.flatMap { [$0.attentionSite, $0.mlpSite] } }
-}
+    }}

@@ -8,7 +8,7 @@ struct LCMSampler: Sampler {
             "original_inference_steps", "timestep_scaling", "clip_sample", "clip_sample_range", "rescale_betas_zero_snr",
             // Known to the class and without effect there: the timesteps are those the model was distilled on.
             "set_alpha_to_one", "steps_offset", "timestep_spacing",
-        ], spacing: .leading, process: .stable
+        ], spacing: .leading, process: .stableDiffusion
     ) { (c, steps, _) throws(DiffError) in
         try LCMSampler(c, steps.counted(by: "lcm"), c.process())
     }

@@ -1,0 +1,91 @@
+import DiffSampling
+import DiffTensor
+
+/// Which sampler an image request means for a model: the mathematics that the model was trained for, and what a request may choose in it.
+protocol ImageSolver: Sendable {
+    /// The sampler that requests get unless they name another.
+    var standard: String { get }
+    /// What the network predicts, in the words of diffusers.
+    var prediction: String { get }
+    /// The sampler of `request`, by its name in statistics, for a network that learns the variance or not. Throws `invalidArgument`,
+    /// `unsupported`.
+    func sampler(
+        _ request: SampleRequest, learnsVariance: Bool
+    ) throws(DiffError) -> (name: String, sampler: any Sampler)
+}
+
+/// Samplers of a discrete process, as a model's scheduler or conventions have them.
+struct SchedulerSolver: ImageSolver {
+    let scheduler: SchedulerSettings
+
+    var standard: String { scheduler.sampler.name }
+    var prediction: String { scheduler.process.prediction.rawValue }
+
+    func sampler(
+        _ request: SampleRequest, learnsVariance: Bool
+    ) throws(DiffError) -> (name: String, sampler: any Sampler) {
+        let steps = try ImageSteps(scheduler, request, learnsVariance: learnsVariance)
+        return (steps.name, try steps.sampler())
+    }
+}
+
+/// U-ViT's solver, which looks twice in each step.
+struct SinglestepSolver: ImageSolver {
+    let process: DiffusionProcess
+
+    var standard: String { "dpmpp_2s" }
+    var prediction: String { process.prediction.rawValue }
+
+    func sampler(
+        _ request: SampleRequest, learnsVariance: Bool
+    ) throws(DiffError) -> (name: String, sampler: any Sampler) {
+        try request.refuse(samplersBut: [standard], why: "U-ViT models are sampled by DPM-Solver++(2S)")
+        try request.requireSteps()
+        return (standard, try DPMSolverSinglestepSampler(process, evaluations: 2 &* request.steps))
+    }
+}
+
+/// Solvers of a flow's equations: the ordinary one, which is SiT's default, or the stochastic one.
+struct FlowSolver: ImageSolver {
+    let process: FlowProcess
+
+    /// SiT's default.
+    var standard: String { "dopri5" }
+    var prediction: String { process.prediction.rawValue }
+
+    func sampler(
+        _ request: SampleRequest, learnsVariance: Bool
+    ) throws(DiffError) -> (name: String, sampler: any Sampler) {
+        let name = request.sampler ?? standard
+        let fixed = RungeKuttaMethod.allCases.map(\.rawValue), stochastic = ["sde_euler", "sde_heun"]
+        try request.refuse(samplersBut: [standard] + fixed + stochastic, why: "a flow is sampled by solvers of its equations")
+        try request.requireSteps()
+        if let method = RungeKuttaMethod(rawValue: name) {
+            return (name, try FlowODESampler(method, points: request.steps &+ 1, process: process))
+        }
+        switch name {
+        case "sde_euler": return (name, try FlowSDESampler(.euler, points: max(2, request.steps), process: process))
+        case "sde_heun": return (name, try FlowSDESampler(.heun, points: max(2, request.steps), process: process))
+        default: return (name, try AdaptiveODESampler(process: process, maxSteps: request.steps))
+        }
+    }
+}
+
+extension SampleRequest {
+    /// Throws `unsupported` when the request names a sampler that is none of `names`, or what only discrete schedules have.
+    fileprivate func refuse(samplersBut names: [String], why: String) throws(DiffError) {
+        if let sampler, !names.contains(sampler) {
+            throw DiffError(
+                .unsupported, "sampler \"\(sampler.prefix(100))\": \(why); there are \(names.joined(separator: ", "))")
+        }
+        guard spacing == nil, stepsOffset == 0, eta == 0 else {
+            throw DiffError(.unsupported, "spacing, steps_offset and eta are for discrete schedules: \(why)")
+        }
+    }
+
+    fileprivate func requireSteps() throws(DiffError) {
+        guard (1...Self.maxSteps).contains(steps) else {
+            throw DiffError(.invalidArgument, "steps must be 1...\(Self.maxSteps), found \(steps)")
+        }
+    }
+}

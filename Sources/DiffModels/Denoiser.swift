@@ -1,0 +1,43 @@
+public import DiffTensor
+
+/// A class-conditional network that image samplers call again and again: from a noisy state, a time and a class to a prediction.
+///
+/// What the prediction is (noise, velocity, …) and what times mean belongs to the sampling, not to the network. One conformance per
+/// family; immutable, any number of runs may use one at once.
+public protocol Denoiser: AnyObject, Sendable {
+    /// Sites by module path.
+    var layout: SiteLayout { get }
+    /// Channels and side of the square state.
+    var channels: Int { get }
+    var side: Int { get }
+    /// Channels of the prediction: those of the state, or twice as many with a learned variance behind it.
+    var predictedChannels: Int { get }
+    /// Rows of the class table, 0 for an unconditional network, and the one that means "no class"; nil where there is none.
+    var classRows: Int { get }
+    var nullClass: Int? { get }
+
+    /// The prediction [n, predictedChannels, side, side] for `x` [n, channels, side, side] at the times `t` [n]; `y` has one class per
+    /// sample, none for an unconditional network.
+    func callAsFunction(_ x: Tensor, t: Tensor, y: [Int], _ run: Run) throws(DiffError) -> Tensor
+}
+
+extension Denoiser {
+    /// Attention and MLP sites in the order in which the network visits them: the columns of a router.
+    public var sublayers: [Site] { layout.sites(.attention, .mlp) }
+}
+
+extension DiT: Denoiser {
+    public var channels: Int { configuration.inChannels }
+    public var side: Int { configuration.inputSize }
+    public var predictedChannels: Int { configuration.outChannels }
+    public var classRows: Int { configuration.classRows }
+    public var nullClass: Int? { configuration.nullClass }
+}
+
+extension UViT: Denoiser {
+    public var channels: Int { configuration.inChannels }
+    public var side: Int { configuration.inputSize }
+    public var predictedChannels: Int { configuration.inChannels }
+    public var classRows: Int { configuration.classRows }
+    public var nullClass: Int? { configuration.nullClass }
+}
