@@ -101,7 +101,7 @@ private func router(_ steps: Int, _ sublayers: Int, threshold: Double = 0.1, _ s
         }
         if expected.file.hasPrefix("dit") {
             router.threshold = 0.1
-            let keeps = try CachePolicy.learned(router).keeps(steps: router.steps, sublayers: router.sublayers)
+            let keeps = try CachePolicy.learned(router).computes(steps: router.steps, sublayers: router.sublayers)
             let cached = stride(from: 1, to: router.steps, by: 2)
             #expect(cached.reduce(0) { $0 + keeps[$1].count { $0 } } == expected.totals[0.1])
             #expect(stride(from: 0, to: router.steps, by: 2).allSatisfy { keeps[$0].allSatisfy { $0 } })
@@ -116,20 +116,20 @@ private func router(_ steps: Int, _ sublayers: Int, threshold: Double = 0.1, _ s
 
     /// F full, - nothing computed. Executed order: the first letter is the noisiest step.
     @Test func stepsAreCountedFromTheCleanEnd() throws {
-        #expect(try row(CachePolicy.alternate.keeps(steps: 6, sublayers: 4)) == "F-F-F-")
+        #expect(try row(CachePolicy.alternate.computes(steps: 6, sublayers: 4)) == "F-F-F-")
         // An odd number: the first step finds nothing kept, the second is a full one by its index.
-        #expect(try row(CachePolicy.alternate.keeps(steps: 7, sublayers: 4)) == "FF-F-F-")
-        #expect(try row(CachePolicy.alternate.keeps(steps: 1, sublayers: 4)) == "F")
-        #expect(try row(CachePolicy.alternate.keeps(steps: 2, sublayers: 4)) == "F-")
-        #expect(try row(CachePolicy.none.keeps(steps: 5, sublayers: 4)) == "FFFFF")
-        #expect(try row(CachePolicy.interval(every: 3).keeps(steps: 8, sublayers: 4)) == "F--F--F-")
-        #expect(try row(CachePolicy.interval(every: 1).keeps(steps: 4, sublayers: 4)) == "FFFF")
+        #expect(try row(CachePolicy.alternate.computes(steps: 7, sublayers: 4)) == "FF-F-F-")
+        #expect(try row(CachePolicy.alternate.computes(steps: 1, sublayers: 4)) == "F")
+        #expect(try row(CachePolicy.alternate.computes(steps: 2, sublayers: 4)) == "F-")
+        #expect(try row(CachePolicy.none.computes(steps: 5, sublayers: 4)) == "FFFFF")
+        #expect(try row(CachePolicy.interval(every: 3).computes(steps: 8, sublayers: 4)) == "F--F--F-")
+        #expect(try row(CachePolicy.interval(every: 1).computes(steps: 4, sublayers: 4)) == "FFFF")
     }
 
     @Test(arguments: [4, 5, 6, 7])
     func aRouterActsOnEvenIndicesBelowTheFirst(_ steps: Int) throws {
         let router = try router(steps, 6)
-        let keeps = try CachePolicy.learned(router).keeps(steps: steps, sublayers: 6)
+        let keeps = try CachePolicy.learned(router).computes(steps: steps, sublayers: 6)
         for executed in 0..<steps {
             let index = steps - 1 - executed
             let full = executed == 0 || index % 2 == 1
@@ -139,25 +139,25 @@ private func router(_ steps: Int, _ sublayers: Int, threshold: Double = 0.1, _ s
 
     @Test func aRandomShareIsDrawnAnewInEveryStepAndTheSameForASeed() throws {
         let policy = CachePolicy.random(ratio: 0.25, seed: 3)
-        let keeps = try policy.keeps(steps: 20, sublayers: 56)
+        let keeps = try policy.computes(steps: 20, sublayers: 56)
         for executed in stride(from: 1, to: 20, by: 2) { #expect(keeps[executed].count { !$0 } == 14) }
         #expect(Set(stride(from: 1, to: 20, by: 2).map { keeps[$0] }).count == 10)
-        #expect(try keeps == policy.keeps(steps: 20, sublayers: 56))
-        #expect(try keeps != CachePolicy.random(ratio: 0.25, seed: 4).keeps(steps: 20, sublayers: 56))
-        #expect(try row(CachePolicy.random(ratio: 0, seed: 3).keeps(steps: 4, sublayers: 8)) == "FFFF")
-        #expect(try row(CachePolicy.random(ratio: 1, seed: 3).keeps(steps: 4, sublayers: 8)) == "F-F-")
+        #expect(try keeps == policy.computes(steps: 20, sublayers: 56))
+        #expect(try keeps != CachePolicy.random(ratio: 0.25, seed: 4).computes(steps: 20, sublayers: 56))
+        #expect(try row(CachePolicy.random(ratio: 0, seed: 3).computes(steps: 4, sublayers: 8)) == "FFFF")
+        #expect(try row(CachePolicy.random(ratio: 1, seed: 3).computes(steps: 4, sublayers: 8)) == "F-F-")
     }
 
     @Test func shufflingKeepsTheCountsOfTheRouter() throws {
         let router = try router(8, 12)
-        let shuffled = try CachePolicy.shuffled(router, seed: 1).keeps(steps: 8, sublayers: 12)
-        let learned = try CachePolicy.learned(router).keeps(steps: 8, sublayers: 12)
+        let shuffled = try CachePolicy.shuffled(router, seed: 1).computes(steps: 8, sublayers: 12)
+        let learned = try CachePolicy.learned(router).computes(steps: 8, sublayers: 12)
         #expect(shuffled.map { $0.count { $0 } } == learned.map { $0.count { $0 } } && shuffled != learned)
     }
 
     @Test func settingsThatCannotBeAreRefused() throws {
         func code(_ policy: CachePolicy) -> DiffError.Code? {
-            do throws(DiffError) { _ = try policy.keeps(steps: 4, sublayers: 6) } catch { return error.code }
+            do throws(DiffError) { _ = try policy.computes(steps: 4, sublayers: 6) } catch { return error.code }
             return nil
         }
         #expect(code(.interval(every: 0)) == .invalidArgument && code(.interval(every: -1)) == .invalidArgument)
@@ -167,7 +167,7 @@ private func router(_ steps: Int, _ sublayers: Int, threshold: Double = 0.1, _ s
         #expect(code(.learned(long)) == .incompatible && code(.learned(narrow)) == .incompatible)
         #expect(code(.shuffled(long, seed: 0)) == .incompatible && code(.learned(fitting)) == nil)
         let tooMany = #expect(throws: DiffError.self) {
-            try CachePolicy.alternate.keeps(steps: 1_000_000, sublayers: 1_000_000)
+            try CachePolicy.alternate.computes(steps: 1_000_000, sublayers: 1_000_000)
         }
         #expect(tooMany?.code == .unsupported)
     }

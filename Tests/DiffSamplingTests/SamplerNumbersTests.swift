@@ -1,22 +1,23 @@
-@testable import DiffSampling
 import DiffTensor
 import Foundation
 import TestSupport
 import Testing
 
+@testable import DiffSampling
+
 /// A run without network for `sampler`.
 private func run(_ sampler: any Sampler) throws -> Run {
     let run = Run(pool: nil, budget: nil)
     try run.begin(
-        Opening(
-            layouts: [SiteLayout(family: "none")], calls: sampler.calls.limit, steps: sampler.steps, rows: 1))
+        SamplingContext(
+            layouts: [SiteLayout(family: "none")], calls: sampler.calls, steps: sampler.steps, rows: 1))
     return run
 }
 
 @Suite struct SamplerNumbersTests {
     /// Stable Diffusion's process with what is said of it.
     private func stable(_ prediction: PredictionType = .epsilon) -> SchedulerConfiguration {
-        var process = DiffusionProcess.stable
+        var process = DiffusionProcess.stableDiffusion
         process.prediction = prediction
         var configuration = SchedulerConfiguration(process)
         (configuration.stepsOffset, configuration.clips) = (1, false)
@@ -32,7 +33,7 @@ private func run(_ sampler: any Sampler) throws -> Run {
         let sampler = try entry.sampler(stable(prediction), .count(12), eta: 0)
         var numbers = Numbers(4)
         let target = try numbers.tensor([1, 1, 4, 4])
-        let alphas = try DiffusionProcess.stable.alphasCumulative()
+        let alphas = try DiffusionProcess.stableDiffusion.alphasCumulative()
         let out = try sampler.sample(
             target.shape, noise: NoiseSource(seed: 1), networkBatch: 1, run(sampler),
             observe: { (progress) throws(DiffError) in
@@ -160,7 +161,7 @@ private func run(_ sampler: any Sampler) throws -> Run {
 @Suite struct SinglestepTests {
     /// Check values of U-ViT's schedule.
     @Test func theCurveHasTheKnownValues() throws {
-        let curve = try NoiseCurve(.stable)
+        let curve = try NoiseCurve(.stableDiffusion)
         #expect(abs(curve.lambda(1) + 2.682_024_24) < 1e-5 && abs(curve.lambda(0.001) - 3.534_699_2) < 1e-4)
         for time in [0.001, 0.0013, 0.25, 0.5005, 0.9999, 1] {
             #expect(abs(curve.time(ofLambda: curve.lambda(time)) - time) < 1e-9)
@@ -168,7 +169,7 @@ private func run(_ sampler: any Sampler) throws -> Run {
     }
 
     @Test func evaluationsStandWhereUViTMakesThem() throws {
-        let sampler = try DPMSolverSinglestepSampler(.stable, evaluations: 20)
+        let sampler = try DPMSolverSinglestepSampler(.stableDiffusion, evaluations: 20)
         #expect(sampler.steps == 10 && sampler.calls == .exactly(20))
         let ends = stride(from: 0, to: 20, by: 2).map { sampler.timesteps[$0] }
         for (found, wanted) in zip(ends, [1000, 900.1, 800.2]) { #expect(abs(found - wanted) < 1e-3) }
@@ -177,15 +178,15 @@ private func run(_ sampler: any Sampler) throws -> Run {
             951.842, 851.928, 751.899, 651.715, 551.349, 450.776, 349.919, 248.499, 145.233, 11.399,
         ]
         for (index, wanted) in middles.enumerated() { #expect(abs(sampler.timesteps[2 * index + 1] - wanted) < 2e-3) }
-        let fifty = try DPMSolverSinglestepSampler(.stable, evaluations: 51)
+        let fifty = try DPMSolverSinglestepSampler(.stableDiffusion, evaluations: 51)
         #expect(fifty.steps == 25 && abs(fifty.timesteps[1] - 980.305) < 2e-3)
-        #expect(throws: DiffError.self) { try DPMSolverSinglestepSampler(.stable, evaluations: 1) }
+        #expect(throws: DiffError.self) { try DPMSolverSinglestepSampler(.stableDiffusion, evaluations: 1) }
     }
 
     /// Against the algorithm as published, in double precision: the first prediction cancels.
     @Test func aStepFollowsTheFormulas() throws {
-        let curve = try NoiseCurve(.stable)
-        var sampler = try DPMSolverSinglestepSampler(.stable, evaluations: 8)
+        let curve = try NoiseCurve(.stableDiffusion)
+        var sampler = try DPMSolverSinglestepSampler(.stableDiffusion, evaluations: 8)
         let run = Run(pool: nil, budget: nil)
         var numbers = Numbers(9)
         let (x, first, second) = (
@@ -265,7 +266,7 @@ private func run(_ sampler: any Sampler) throws -> Run {
         let sampler = try AdaptiveODESampler(maxSteps: 4)
         let run = Run(dryOn: 1)
         try run.begin(
-            Opening(layouts: [SiteLayout(family: "none")], calls: sampler.calls.limit, steps: sampler.steps, rows: 1))
+            SamplingContext(layouts: [SiteLayout(family: "none")], calls: sampler.calls, steps: sampler.steps, rows: 1))
         var calls = 0
         _ = try sampler.sample(
             Shape(1, 1, 2, 2), noise: NoiseSource(seed: 0), networkBatch: 1, run,

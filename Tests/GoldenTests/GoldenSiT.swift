@@ -34,7 +34,8 @@ enum GoldenSiT {
             guard let method = RungeKuttaMethod(rawValue: name) else { continue }
             let sampler = try FlowODESampler(method, points: points)
             let states = try sit.states(sampler, from: x)
-            if states.count != sampler.calls.limit || states.count != (try sit.calls(name)) {
+            let wanted = try sit.calls(name)
+            if states.count != sampler.calls.limit || states.count != wanted {
                 report.fail(name, "\(states.count) evaluations")
             }
             let each = sampler.calls.limit / sampler.steps
@@ -121,8 +122,8 @@ enum GoldenSiT {
         ) throws -> [[Float]] {
             let run = Run(pool: nil, budget: nil)
             try run.begin(
-                Opening(
-                    layouts: [network.layout], calls: sampler.calls.limit, steps: sampler.steps, rows: x.shape[0]))
+                SamplingContext(
+                    layouts: [network.layout], calls: sampler.calls, steps: sampler.steps, rows: x.shape[0]))
             var states: [[Float]] = []
             _ = try sampler.sample(
                 from: x, noise: NoiseSource(seed: 0, steps: noise), networkBatch: x.shape[0], run,

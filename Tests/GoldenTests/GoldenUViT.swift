@@ -12,6 +12,7 @@ enum GoldenUViT {
         let network = try UViT(UViTConfiguration(fixture.config.object("model")), fixture.checkpoint().weights())
         try forwardTraces(fixture, network, &report)
         try guidance(fixture, network, &report)
+        try GoldenUViTSampling.check(fixture, &report)
     }
 
     private static func run(_ network: UViT, rows: Int, _ methods: (any Acceleration)...) throws -> Run {

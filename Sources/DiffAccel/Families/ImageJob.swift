@@ -36,22 +36,29 @@ struct ImageJob: SamplingJob {
     ) throws(DiffError) -> SamplingOutput {
         let labels = guidedLabels
         let state = try process.sample(
-            shape, noise: source, networkBatch: networkBatch, run,
+            shape, noise: source, networkBatch: networkBatch, doubles: carriesBothHalves, run,
             observe: { (progress) throws(DiffError) in
                 try observe(
                     SamplingProgress(
                         call: progress.index, calls: progress.count, timestep: progress.call.timestep,
-                        state: progress.state))
+                        state: progress.state.rows(0, shape[0])))
             }
         ) { (x, call, run) throws(DiffError) in
             // Both halves start from the same state: with guidance the network's batch is [x; x], [y; null].
-            let input = guidance == nil ? x : try run.doubled(x)
+            let input = guidance == nil ? x : try run.doubled(x.rows(0, shape[0]))
             let t = try run.filled(networkBatch, with: call.time)
             let out = try network(input, t: t, y: labels, run)
             guard let guidance else { return out }
-            return try run.guided(out, scale: guidance.scale, channels: guidance.channels)
+            return carriesBothHalves
+                ? try run.guidedHalves(out, scale: guidance.scale, channels: guidance.channels)
+                : try run.guided(out, scale: guidance.scale, channels: guidance.channels)
         }
-        return SamplingOutput(latents: state)
+        return SamplingOutput(latents: try state.rows(0, shape[0]))
+    }
+
+    /// Whether the state has an unconditional half: an adaptive solver measures its error over all of it, so its steps depend on it.
+    private var carriesBothHalves: Bool {
+        if case .atMost = process.calls { guidance != nil } else { false }
     }
 
     private var guidedLabels: [Int] {

@@ -32,6 +32,10 @@ struct ImageSteps {
             throw DiffError(
                 .invalidArgument, "steps_offset is for the leading spacing only, found \(request.stepsOffset)")
         }
+        guard entry.isSpaced || request.spacing == nil else {
+            throw DiffError(
+                .unsupported, "sampler \(entry.name) has timesteps of its own, which no spacing changes; leave it out")
+        }
         if request.stepsOffset != 0 { configuration.stepsOffset = request.stepsOffset }
         if name != nil, let spacing = SchedulerSpacing(rawValue: effective) { configuration.spacing = spacing }
         let steps = try Self.steps(effective, request.steps)
@@ -58,7 +62,8 @@ struct ImageSteps {
             guard counts.count <= 1000, counts.allSatisfy({ $0 > 0 }) else {
                 throw DiffError(
                     .invalidArgument,
-                    "spacing must be even, leading, trailing, linspace, strided or counts like 10,15,25; found \"\(name)\"")
+                    "spacing must be even, leading, trailing, linspace, strided or counts like 10,15,25; found \"\(name)\""
+                )
             }
             let total = counts.each.reduce(0) { Checked.add($0, $1) ?? Int.max }
             guard count == 0 || count == total else {

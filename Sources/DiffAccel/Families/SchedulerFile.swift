@@ -12,8 +12,8 @@ struct SchedulerFile {
     /// Throws `unsupported`, naming the key and a remedy, for a setting that would have to be honoured and cannot.
     init(_ object: JSONObject) throws(DiffError) {
         // What was not in the file that this one was saved from is left to the class that reads it.
-        let left = Set(try object.strings("_use_default_values", default: []))
-        let members = left.isEmpty ? object.members : object.members.filter { !left.contains($0.key) }
+        var members = object.members
+        for key in try object.strings("_use_default_values", default: []).each { members.put(.null, for: key) }
         c = try JSONObject(.object(members), source: object.source, path: object.path)
         for rule in SchedulerRules.only.each {
             guard let found = c.value(rule.key), !rule.values.contains(found) else { continue }
@@ -23,15 +23,9 @@ struct SchedulerFile {
 
     /// The sampler that the file names; nil when it names none. Throws `unsupported` for one that this library does not have.
     func sampler() throws(DiffError) -> SamplerEntry? {
-        let short = try c.optionalString("type").map { "\($0)Scheduler" }
-        guard let name = try c.optionalString("_class_name") ?? short else { return nil }
+        guard let name = try className else { return nil }
         guard let entry = Samplers.of(class: name, try configuration(over: SchedulerConfiguration())) else {
-            let known = Samplers.all.map(\.schedulerClass)
-            let classes = known.numbered.filter { !known.prefix($0.offset).contains($0.element) }.map(\.element)
-            throw DiffError(
-                .unsupported,
-                "\(place("_class_name")): \(name) is not supported; \(classes.joined(separator: ", ")) are. If one of them suits "
-                    + "the model, name it there")
+            throw unsupported(name)
         }
         return entry
     }
@@ -40,7 +34,7 @@ struct SchedulerFile {
     func configuration(over base: SchedulerConfiguration) throws(DiffError) -> SchedulerConfiguration {
         var read = SchedulerConfiguration()
         read.trainSteps = try c.optionalInteger("num_train_timesteps", in: 1...1_000_000) ?? base.trainSteps
-        read.betaSchedule = try choice("beta_schedule") ?? base.betaSchedule
+        read.betaSchedule = try choice("beta_schedule", DiffusionProcess.BetaSchedule.allCases) ?? base.betaSchedule
         read.betaStart = try c.optionalNumber("beta_start", in: 1e-9...0.999) ?? base.betaStart
         read.betaEnd = try c.optionalNumber("beta_end", in: 1e-9...0.999) ?? base.betaEnd
         if c.has("trained_betas") {
@@ -48,13 +42,14 @@ struct SchedulerFile {
             if !c.has("num_train_timesteps") { read.trainSteps = read.trainedBetas?.count }
         }
         read.endsInNoise = try flag("rescale_betas_zero_snr")
-        read.prediction = try choice("prediction_type") ?? base.prediction
-        read.spacing = try choice("timestep_spacing")
+        read.prediction = try choice("prediction_type", PredictionType.allCases) ?? base.prediction
+        read.spacing = try choice("timestep_spacing", SchedulerSpacing.allCases)
         read.stepsOffset = try c.optionalInteger("steps_offset", in: 0...1_000_000)
         read.clips = try flag("clip_sample")
         read.clipRange = try c.optionalNumber("clip_sample_range", in: 1e-6...1e6)
         read.endsClean = try flag("set_alpha_to_one")
-        if try isDDPM { read.variance = try variance() }
+        // The key means something else in other classes.
+        if try className == "DDPMScheduler" { read.variance = try variance() }
         try readSigmas(&read)
         try readSolver(&read)
         return read
@@ -66,21 +61,24 @@ struct SchedulerFile {
         guard read.usesKarrasSigmas != true || read.usesExponentialSigmas != true else {
             throw c.error("use_exponential_sigmas", "only one of this and use_karras_sigmas can be true")
         }
-        read.sigmaMin = try c.optionalNumber("sigma_min", in: 1e-9...1e9)
-        read.sigmaMax = try c.optionalNumber("sigma_max", in: 1e-9...1e9)
+        read.sigmaMin = try c.optionalNumber("sigma_min", in: 1e-9...1e8)
+        read.sigmaMax = try c.optionalNumber("sigma_max", in: 1e-9...1e8)
         read.endsAtSigmaMin = try second(of: ["zero", "sigma_min"], "final_sigmas_type")
         read.isLogLinear = try second(of: ["linear", "log_linear"], "interpolation_type")
         read.isContinuous = try second(of: ["discrete", "continuous"], "timestep_type")
     }
 
     private func readSolver(_ read: inout SchedulerConfiguration) throws(DiffError) {
-        if let algorithm: SchedulerConfiguration.Algorithm = try choice("algorithm_type") { read.algorithm = algorithm }
-        read.solverType = try choice("solver_type")
+        if let algorithm = try choice("algorithm_type", SchedulerConfiguration.Algorithm.allCases) {
+            read.algorithm = algorithm
+        }
+        read.solverType = try choice("solver_type", SchedulerConfiguration.SolverType.allCases)
         read.solverOrder = try c.optionalInteger("solver_order", in: 1...100)
         read.lowersFinalOrder = try flag("lower_order_final")
         read.endsInEuler = try flag("euler_at_final")
         read.predictsClean = try flag("predict_x0")
-        read.uncorrectedSteps = c.has("disable_corrector") ? try c.integers("disable_corrector", in: 0...1_000_000) : nil
+        read.uncorrectedSteps =
+            c.has("disable_corrector") ? try c.integers("disable_corrector", in: 0...1_000_000) : nil
         read.skipsRungeKutta = try flag("skip_prk_steps")
         read.originalSteps = try c.optionalInteger("original_inference_steps", in: 1...1_000_000)
         read.timestepScaling = try c.optionalNumber("timestep_scaling", in: 0...1e6)
@@ -98,12 +96,27 @@ struct SchedulerFile {
         }
     }
 
+    private func unsupported(_ name: String) -> DiffError {
+        let known = Samplers.all.map(\.schedulerClass)
+        let classes = known.numbered.filter { !known.prefix($0.offset).contains($0.element) }.map(\.element)
+        let shown = String(name.prefix(100))
+        let reason =
+            shown.hasPrefix("FlowMatch")
+            ? "a flow-matching model needs a sampler of flows, which this family does not have yet"
+            : "no such sampler is here"
+        return DiffError(
+            .unsupported,
+            "\(place("_class_name")): \(shown): \(reason). If the model was trained as a diffusion model, name one of "
+                + "\(classes.joined(separator: ", ")) there")
+    }
+
     // MARK: Values
 
-    /// `variance_type` means something else in other classes.
-    private var isDDPM: Bool {
+    /// The class, in full or in short.
+    private var className: String? {
         get throws(DiffError) {
-            try c.optionalString("_class_name") == "DDPMScheduler" || c.optionalString("type") == "DDPM"
+            let short = try c.optionalString("type").map { "\($0)Scheduler" }
+            return try c.optionalString("_class_name") ?? short
         }
     }
 
@@ -114,9 +127,9 @@ struct SchedulerFile {
 
     private func flag(_ key: String) throws(DiffError) -> Bool? { c.has(key) ? try c.bool(key) : nil }
 
-    private func choice<T: RawRepresentable & CaseIterable>(_ key: String) throws(DiffError) -> T?
-    where T.RawValue == String {
-        try c.optionalString(key, oneOf: T.allCases.map(\.rawValue)).flatMap(T.init(rawValue:))
+    private func choice<T: RawRepresentable<String>>(_ key: String, _ all: [T]) throws(DiffError) -> T? {
+        let name = try c.optionalString(key, oneOf: all.each.map(\.rawValue))
+        return name.flatMap(T.init(rawValue:))
     }
 
     private func variance() throws(DiffError) -> DDPMSampler.Variance? {
@@ -131,7 +144,7 @@ struct SchedulerFile {
                 .unsupported,
                 "\(place("variance_type")): learned (the variance itself) is not supported; learned_range is what published "
                     + "networks have")
-        default: return try choice("variance_type")
+        default: return try choice("variance_type", DDPMSampler.Variance.allCases)
         }
     }
 

@@ -28,8 +28,12 @@ struct SchedulerSettings {
             try read(scheduler: SchedulerFile(file), isFile: true)
         }
         // Refused now rather than at the first request.
-        let (process, source) = (configuration.process(sampler.process), opened.scheduler?.source ?? opened.config.source)
-        _ = try locating(source) { () throws(DiffError) in try process.alphasCumulative() }
+        let (process, source) = (
+            configuration.process(sampler.process), opened.scheduler?.source ?? opened.config.source
+        )
+        do { _ = try process.alphasCumulative() } catch {
+            throw DiffError(error.code == .invalidArgument ? .format : error.code, "\(source): \(error.message)")
+        }
     }
 
     /// The training process.
@@ -65,18 +69,21 @@ struct SchedulerSettings {
         configuration.clips = try c.bool("clip_denoised", default: false)
         configuration.clippingRecoversNoise = true
         try read(respacing: c)
-        SchedulerFile.warn(of: c, unknownBeside: [
-            "schedule", "beta_start", "beta_end", "train_steps", "prediction_type", "clip_denoised", "respacing",
-        ])
+        SchedulerFile.warn(
+            of: c,
+            unknownBeside: [
+                "schedule", "beta_start", "beta_end", "train_steps", "prediction_type", "clip_denoised", "respacing",
+            ])
     }
 
     /// The official code's `timestep_respacing`: "250", "ddim50" or "10,15,25".
     private mutating func read(respacing c: JSONObject) throws(DiffError) {
         guard let text = try c.optionalString("respacing"), !text.isEmpty else { return }
         let isStrided = text.hasPrefix("ddim")
-        let counts = text.dropFirst(isStrided ? 4 : 0).split(separator: ",", omittingEmptySubsequences: false).map {
-            Int($0) ?? 0
-        }
+        let counts = String(text.dropFirst(isStrided ? 4 : 0)).split(separator: ",", omittingEmptySubsequences: false)
+            .map {
+                Int($0) ?? 0
+            }
         guard counts.allSatisfy({ (1...1_000_000).contains($0) }), counts.count <= 1000, !isStrided || counts.count == 1
         else { throw c.error("respacing", "expected a count, ddimN or counts like \"10,15,25\", found \"\(text)\"") }
         if isStrided {

@@ -14,31 +14,47 @@ public enum CachePolicy: Sendable, Equatable {
     case shuffled(Router, seed: UInt64)
     case learned(Router)
 
-    /// For each executed step (noisiest first) and sub-layer, whether it is computed.
+    /// For each call of a run in order and each sub-layer, whether it is computed. A step makes `stages` calls.
     ///
-    /// Steps are counted from the clean end: odd indices are full steps, even ones may reuse (l2c.py: full first, then
-    /// cached); a router with a longer period has its full steps where the index is period - 1 modulo the period. With an odd
-    /// number of steps the first one finds nothing stored and is full. Throws `incompatible` when a
-    /// router was made for other numbers of steps or sub-layers, `invalidArgument` for a bad ratio or interval.
-    public func keeps(steps: Int, sublayers: Int) throws(DiffError) -> [[Bool]] {
-        try check(steps: steps, sublayers: sublayers)
+    /// Throws `incompatible` when a router was made for other numbers of steps or sub-layers, `invalidArgument` for a bad ratio or interval.
+    public func computes(steps: Int, stages: Int = 1, sublayers: Int) throws(DiffError) -> [[Bool]] {
+        let calls = Checked.multiply(steps, stages) ?? Int.max
+        try check(steps: steps, stages: stages, calls: calls, sublayers: sublayers)
         let full = [Bool](repeating: true, count: max(0, sublayers))
         let nothing = [Bool](repeating: false, count: max(0, sublayers))
-        return Indices(below: steps).map { executed in
-            let index = steps &- 1 &- executed
-            guard executed > 0 else { return full }
+        return Indices(below: calls).map { call in
+            // Nothing is stored yet.
+            guard call > 0 else { return full }
+            let row = row(call, steps: steps, stages: stages)
             switch self {
             case .none: return full
-            case .interval(let every): return executed % max(1, every) == 0 ? full : nothing
-            case .alternate: return index % 2 == 1 ? full : nothing
-            case .learned(let router): return router.isFull(index) ? full : router.keeps(row: index)
+            case .interval(let every): return call % max(1, every) == 0 ? full : nothing
+            case .alternate: return row == nil ? full : nothing
+            case .learned(let router): return row.map { router.keeps(row: $0) } ?? full
             case .random(let ratio, let seed):
                 let reused = Checked.integer((ratio * Double(sublayers)).rounded()) ?? 0
-                return index % 2 == 1 ? full : Self.drawn(reused, of: sublayers, seed, index)
+                return row.map { Self.drawn(reused, of: sublayers, seed, $0) } ?? full
             case .shuffled(let router, let seed):
-                let reused = router.keeps(row: index).each.reduce(0) { $1 ? $0 : $0 &+ 1 }
-                return router.isFull(index) ? full : Self.drawn(reused, of: sublayers, seed, index)
+                return row.map { row in
+                    let reused = router.keeps(row: row).each.reduce(0) { $1 ? $0 : $0 &+ 1 }
+                    return Self.drawn(reused, of: sublayers, seed, row)
+                } ?? full
             }
+        }
+    }
+
+    /// The router's row that decides about `call`; nil for a full call.
+    ///
+    /// One call a step (DiT): steps are counted from the clean end, as the official code does; odd indices are full steps, even ones may
+    /// reuse, and a router with a longer period has its full steps where the index is period - 1 modulo the period. Several calls
+    /// a step (U-ViT's solver): the first call of a step may reuse what the last one of the step before gave, by the row of that
+    /// number, counted from the noisy end; the others are full.
+    private func row(_ call: Int, steps: Int, stages: Int) -> Int? {
+        if stages > 1 { return call % stages == 0 ? call / stages : nil }
+        let index = steps &- 1 &- call
+        switch self {
+        case .learned(let router), .shuffled(let router, _): return router.isFull(index) ? nil : index
+        default: return index % 2 == 1 ? nil : index
         }
     }
 
@@ -46,10 +62,10 @@ public enum CachePolicy: Sendable, Equatable {
     /// the table is an array, whose memory cannot be refused in order.
     private static let maxDecisions = 1 << 26
 
-    private func check(steps: Int, sublayers: Int) throws(DiffError) {
-        guard let decisions = Checked.multiply(steps, sublayers), decisions <= Self.maxDecisions else {
+    private func check(steps: Int, stages: Int, calls: Int, sublayers: Int) throws(DiffError) {
+        guard let decisions = Checked.multiply(calls, sublayers), decisions <= Self.maxDecisions else {
             throw DiffError(
-                .unsupported, "\(steps) steps of \(sublayers) sub-layers are more than \(Self.maxDecisions) decisions")
+                .unsupported, "\(calls) calls of \(sublayers) sub-layers are more than \(Self.maxDecisions) decisions")
         }
         switch self {
         case .none, .alternate: return
@@ -66,9 +82,15 @@ public enum CachePolicy: Sendable, Equatable {
                 throw DiffError(
                     .incompatible, "the router has \(router.sublayers) columns, the model \(sublayers) sub-layers")
             }
-            guard router.steps == steps else {
+            // A router for a solver of several calls has a row for each evaluation; an odd number of them is rounded down.
+            guard router.steps / max(1, stages) == steps else {
                 throw DiffError(
-                    .incompatible, "the router was learned for \(router.steps) steps, this run has \(steps)")
+                    .incompatible,
+                    "the router was learned for \(router.steps / max(1, stages)) steps, this run has \(steps)")
+            }
+            guard stages == 1 || router.period == 2 else {
+                throw DiffError(
+                    .incompatible, "a period of \(router.period) is for samplers with one network call per step")
             }
         }
     }

@@ -22,12 +22,13 @@ public final class LayerCache: Acceleration {
 
     /// Decides for every call and site; throws `incompatible` when the router does not fit the run.
     public func begin(_ context: SamplingContext) throws(DiffError) -> HookSet {
-        guard context.calls == .exactly(context.steps) else {
-            throw DiffError(.unsupported, "layer caching needs a sampler with one network call per step")
+        let stages = max(1, context.calls.limit / max(1, context.steps))
+        guard context.calls == .exactly(stages &* context.steps) else {
+            throw DiffError(
+                .unsupported, "layer caching needs a sampler that makes the same number of network calls in every step")
         }
         let sites = context.sites(.attention, .mlp)
-        let keeps = try policy.keeps(steps: context.steps, sublayers: sites.count)
-        actions = Self.compile(keeps)
+        actions = Self.compile(try policy.computes(steps: context.steps, stages: stages, sublayers: sites.count))
         columns = sites.count
         kept = Array(repeating: nil, count: max(0, context.lanes &* columns))
         column = Array(repeating: -1, count: max(0, context.siteCount))
@@ -40,9 +41,9 @@ public final class LayerCache: Acceleration {
     }
 
     /// An output is kept only when the next step that asks for it reuses it.
-    private static func compile(_ keeps: [[Bool]]) -> [[Action]] {
-        guard let width = keeps.first?.count else { return [] }
-        var actions = keeps.map { $0.map { $0 ? Action.compute : .reuse } }
+    private static func compile(_ computes: [[Bool]]) -> [[Action]] {
+        guard let width = computes.first?.count else { return [] }
+        var actions = computes.map { $0.map { $0 ? Action.compute : .reuse } }
         let last = actions.count &- 1
         for column in Indices(below: width) {
             var wanted = false

@@ -27,35 +27,44 @@ public struct DDIMSampler: Sampler {
         try self.init(schedule.transitions, eta: eta)
     }
 
+    /// The name in statistics.
     public var name: String { "ddim" }
+    /// Number of sampling steps.
     public var steps: Int { transitions.count }
+    /// Number of evaluations, or its bound.
     public var calls: CallCount { .exactly(transitions.count) }
+    /// What the network is told in each evaluation.
     public var timesteps: [Double] { transitions.map { Double($0.timestep) } }
+    /// Noise tensors that are drawn after the first one.
     public var draws: Int { transitions.count }
 
+    /// The evaluation to make next.
     public var call: SamplerCall? {
         transitions.at(position).map { SamplerCall(timestep: Double($0.timestep), step: position) }
     }
 
+    /// Continues from a later evaluation of a fresh run.
     public mutating func start(at call: Int) { position = call }
 
+    /// A state in front of the next evaluation.
     public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         guard let now = transitions.at(position) else { throw exhausted }
         return try now.noised(clean, noise, run)
     }
 
+    /// The state that follows from an evaluation.
     public mutating func step(
         _ x: Tensor, _ output: Tensor, _ run: Run, draw: NoiseDraw
     ) throws(DiffError) -> SamplerStep {
         guard let now = transitions.at(position) else { throw exhausted }
         position &+= 1
         let z = eta == 0 ? nil : try draw()
-        var clean = try now.clean(x, output, prediction, run)
-        if let clipping { clean = try clipping.apply(clean, run) }
+        let predicted = try now.clean(x, output, prediction, run)
+        let clean = if let clipping { try clipping.apply(predicted, run) } else { predicted }
         // The official code derives ε again from x0, clamped or not; so it is done here wherever that is the same but for rounding.
         let recovers = clipping?.recoversNoise ?? (prediction == .epsilon)
         let noise =
-            recovers ? try now.recovered(x, clean, run) : try now.noise(x, output, clean, prediction, run)
+            recovers ? try now.recovered(x, clean, run) : try now.noise(x, output, predicted, prediction, run)
         let (alpha, previous) = (Float(now.alpha), Float(now.previous))
         let sigma = Float(eta) * ((1 - previous) / (1 - alpha)).squareRoot() * (1 - alpha / previous).squareRoot()
         let direction = max(0, 1 - previous - sigma * sigma).squareRoot()

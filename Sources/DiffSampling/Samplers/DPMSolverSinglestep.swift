@@ -26,9 +26,13 @@ public struct DPMSolverSinglestepSampler: Sampler {
         prediction = process.prediction
     }
 
+    /// The name in statistics.
     public var name: String { "dpmpp_2s" }
+    /// Number of sampling steps.
     public var steps: Int { times.count &- 1 }
+    /// Number of evaluations, or its bound.
     public var calls: CallCount { .exactly(2 &* steps) }
+    /// What the network is told in each evaluation.
     public var timesteps: [Double] { Indices(below: calls.limit).map { curve.timestep(time($0)) } }
 
     /// The time of evaluation `call`.
@@ -40,18 +44,22 @@ public struct DPMSolverSinglestepSampler: Sampler {
 
     private func level(_ time: Double) -> SolverLevel { SolverLevel(sigma: exp(-curve.lambda(time))) }
 
+    /// The evaluation to make next.
     public var call: SamplerCall? {
         guard position < calls.limit else { return nil }
         return SamplerCall(
             timestep: curve.timestep(time(position)), step: position / 2, stage: position % 2)
     }
 
+    /// Continues from a later evaluation of a fresh run.
     public mutating func start(at call: Int) { position = call }
 
+    /// A state in front of the next evaluation.
     public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         try level(time(position)).noised(clean, noise, run)
     }
 
+    /// The state that follows from an evaluation.
     public mutating func step(
         _ x: Tensor, _ output: Tensor, _ run: Run, draw: NoiseDraw
     ) throws(DiffError) -> SamplerStep {
@@ -87,7 +95,7 @@ struct NoiseCurve: Sendable {
     func lambda(_ time: Double) -> Double {
         let place = count * time - 1
         let low = min(max(0, Checked.integer(place.rounded(.down)) ?? 0), max(0, logAlphas.count &- 2))
-        let (a, b) = (logAlphas.at(low) ?? 0, logAlphas.at(low &+ 1) ?? 0)
+        let (a, b) = logAlphas.pair(at: low)
         let logAlpha = a + (place - Double(low)) * (b - a)
         return logAlpha - 0.5 * log(-expm1(2 * logAlpha))
     }
@@ -96,12 +104,8 @@ struct NoiseCurve: Sendable {
     func time(ofLambda lambda: Double) -> Double {
         let wanted = -0.5 * log1p(exp(-2 * lambda))
         // ln √ᾱ falls: the last entry that is not below.
-        var (low, high) = (0, max(0, logAlphas.count &- 2))
-        while low < high {
-            let middle = (low &+ high &+ 1) / 2
-            if (logAlphas.at(middle) ?? 0) >= wanted { low = middle } else { high = middle &- 1 }
-        }
-        let (a, b) = (logAlphas.at(low) ?? 0, logAlphas.at(low &+ 1) ?? 0)
+        let low = logAlphas.lastPosition { $0 >= wanted }
+        let (a, b) = logAlphas.pair(at: low)
         return (Double(low) + 1 + (a == b ? 0 : (wanted - a) / (b - a))) / count
     }
 }

@@ -2,10 +2,12 @@ import DiffTensor
 
 /// Sampling from a latent consistency model (Luo et al. 2023): each evaluation is a jump to the clean image, noised again for the next.
 struct LCMSampler: Sampler {
+    static let schedulerClass = "LCMScheduler"
     static let entry = SamplerEntry(
-        "lcm", "LCMScheduler",
+        "lcm", schedulerClass,
         keys: [
-            "original_inference_steps", "timestep_scaling", "clip_sample", "clip_sample_range", "rescale_betas_zero_snr",
+            "original_inference_steps", "timestep_scaling", "clip_sample", "clip_sample_range",
+            "rescale_betas_zero_snr",
             // Known to the class and without effect there: the timesteps are those the model was distilled on.
             "set_alpha_to_one", "steps_offset", "timestep_spacing",
         ], spacing: .leading, process: .stableDiffusion

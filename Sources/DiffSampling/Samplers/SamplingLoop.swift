@@ -14,16 +14,17 @@ public struct SamplerProgress: Sendable {
 }
 
 extension Sampler {
-    /// Samples of `shape` [n, C, h, w] from noise. `networkBatch` is the batch the network sees (2n under guidance). Every call goes
-    /// through the run's methods. Throws `cancelled`, memory errors, and whatever `denoise` and `observe` throw.
+    /// Samples of `shape` [n, C, h, w] from noise. `networkBatch` is the batch the network sees (2n under guidance); with `doubles` the state
+    /// has two equal halves to begin with, [2n, C, h, w]. Every call goes through the run's methods. Throws `cancelled`, memory errors, and whatever `denoise` and `observe` throw.
     public func sample(
-        _ shape: Shape, noise: NoiseSource, networkBatch: Int, _ run: Run,
+        _ shape: Shape, noise: NoiseSource, networkBatch: Int, doubles: Bool = false, _ run: Run,
         observe: (SamplerProgress) throws(DiffError) -> Void, denoise: @escaping Denoise
     ) throws(DiffError) -> Tensor {
         var noise = noise
         let scale = Float(initialNoiseScale)
         var x = try noise.initial(shape, run)
         if scale != 1 { x = try run.scaled(x, scale) }
+        if doubles { x = try run.doubled(x) }
         return try sample(from: x, noise: noise, networkBatch: networkBatch, run, observe: observe, denoise: denoise)
     }
 

@@ -42,6 +42,21 @@ extension Run {
         return out
     }
 
+    /// The same for both halves [2n, channels, h, w]: the unconditional half gets the guided channels too and keeps its others. What the
+    /// official codes carry along, whose adaptive solvers measure both halves.
+    public func guidedHalves(_ x: Tensor, scale: Float, channels guided: Int) throws(DiffError) -> Tensor {
+        let first = try self.guided(x, scale: scale, channels: guided)
+        let out = try copy(x)
+        guard isLive, let from = unsafe first.floats, let to = unsafe out.floats else { return out }
+        let (half, size) = (first.shape[0], x.shape.count / max(1, x.shape[0]))
+        let span = guided &* x.shape[2] &* x.shape[3]
+        for sample in Indices(below: half) {
+            unsafe (to + sample &* size).update(from: from + sample &* size, count: size)
+            unsafe (to + (half &+ sample) &* size).update(from: from + sample &* size, count: span)
+        }
+        return out
+    }
+
     /// exp(½ v') z with v' between `minLog` and `maxLog` at (variance + 1) / 2: the noise of a learned-range variance.
     public func learnedRangeNoise(
         _ variance: Tensor, _ noise: Tensor, minLog: Float, maxLog: Float
