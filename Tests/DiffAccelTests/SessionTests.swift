@@ -82,7 +82,7 @@ import Testing
     func sitesComputedReusedAndSkippedAddUp(_ steps: Int) throws {
         let tiny = try Tiny()
         let router = try tiny.router(steps: steps)
-        let keeps = try CachePolicy.learned(router).keeps(steps: steps, sublayers: tiny.sublayers)
+        let keeps = try CachePolicy.learned(router).computes(steps: steps, sublayers: tiny.sublayers)
         let result = try tiny.session(cached(.learned(router))).sample(request(steps: steps))
         #expect(result.statistics.steps.count == steps)
         for (step, row) in zip(result.statistics.steps, keeps) {

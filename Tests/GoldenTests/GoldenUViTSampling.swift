@@ -116,7 +116,9 @@ enum GoldenUViTSampling {
             report.fail("\(name).total_sublayers_in_cache_evals", "found \(all)")
         }
         for index in steps.indices where index % 2 == 1 || !wanted.contains(index / 2) {
-            if steps[index].sites.reused != 0 { report.fail("\(name).cache_outer_indices", "evaluation \(index) reuses") }
+            if steps[index].sites.reused != 0 {
+                report.fail("\(name).cache_outer_indices", "evaluation \(index) reuses")
+            }
         }
     }
 }

@@ -58,7 +58,8 @@ struct FlowSolver: ImageSolver {
     ) throws(DiffError) -> (name: String, sampler: any Sampler) {
         let name = request.sampler ?? standard
         let fixed = RungeKuttaMethod.allCases.map(\.rawValue), stochastic = ["sde_euler", "sde_heun"]
-        try request.refuse(samplersBut: [standard] + fixed + stochastic, why: "a flow is sampled by solvers of its equations")
+        try request.refuse(
+            samplersBut: [standard] + fixed + stochastic, why: "a flow is sampled by solvers of its equations")
         try request.requireSteps()
         if let method = RungeKuttaMethod(rawValue: name) {
             return (name, try FlowODESampler(method, points: request.steps &+ 1, process: process))

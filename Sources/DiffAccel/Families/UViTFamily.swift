@@ -21,7 +21,8 @@ struct UViTFamily: ModelFamily {
         network = try UViT(c, opened.weights)
         // The official code writes c + s (c - u), which is a guidance scale of 1 + s; its s is 0.4, of 512 pixels 0.7.
         let scale = try opened.config.number(
-            "cfg_scale", in: 0...1000, default: c.nullClass == nil ? 0 : c.patchSize == 4 && c.inChannels == 4 ? 0.7 : 0.4)
+            "cfg_scale", in: 0...1000,
+            default: c.nullClass == nil ? 0 : c.patchSize == 4 && c.inChannels == 4 ? 0.7 : 0.4)
         common = try ClassConditional(
             opened, network, SinglestepSolver(process: try Self.process(opened)),
             classes: c.classRows - (c.nullClass == nil ? 0 : 1), guidance: 1 + scale, guidanceChannels: c.inChannels)
@@ -44,7 +45,8 @@ struct UViTFamily: ModelFamily {
         let c = network.configuration
         return common.description([
             "depth": .integer(c.depth), "embed_dim": .integer(c.width), "num_heads": .integer(c.heads),
-            "patch_size": .integer(c.patchSize), "num_classes": .integer(c.classRows), "conv": .bool(c.hasFinalConvolution),
+            "patch_size": .integer(c.patchSize), "num_classes": .integer(c.classRows),
+            "conv": .bool(c.hasFinalConvolution),
             "mlp_time_embed": .bool(c.embedsTime), "skip": .bool(c.hasSkips),
         ])
     }

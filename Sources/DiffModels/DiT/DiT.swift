@@ -93,4 +93,5 @@ public final class DiT: Sendable {
     /// Rows `y` of the class table: [batch, width]. Throws `invalidArgument` for a label outside the table.
     public func classEmbedding(_ y: [Int], _ run: Run) throws(DiffError) -> Tensor {
         try run.embedding(classTable, y)
-    }}
+    }
+}

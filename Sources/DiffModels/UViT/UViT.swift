@@ -127,4 +127,5 @@ public final class UViT: Sendable {
     public func timeToken(_ t: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         guard let time else { return try timeFeatures(t, run) }
         return try time(t, run)
-    }}
+    }
+}

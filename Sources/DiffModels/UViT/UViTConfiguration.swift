@@ -64,7 +64,8 @@ public struct UViTConfiguration: Sendable, Equatable {
             throw c.error("null_class", "row \(nullClass ?? 0) of a table of \(classRows)")
         }
         if let scale = try c.optionalNumber("qk_scale", in: 0...1e6) {
-            throw c.error("qk_scale", "\(scale) is not supported; the published models have null (1 / sqrt of a head's width)")
+            throw c.error(
+                "qk_scale", "\(scale) is not supported; the published models have null (1 / sqrt of a head's width)")
         }
         try check(c.place)
     }
@@ -79,7 +80,10 @@ public struct UViTConfiguration: Sendable, Equatable {
         guard inputSize % patchSize == 0 else {
             throw DiffError(.format, "\(place): an input of \(inputSize) has no patches of \(patchSize)")
         }
-        guard grid &* grid <= DiTConfiguration.maxTokens, patchSize * patchSize * inChannels <= 1 << 22, mlpWidth <= 1 << 22
-        else { throw DiffError(.format, "\(place): \(grid) x \(grid) patches of \(patchSize) x \(patchSize) are too many") }
+        guard grid &* grid <= DiTConfiguration.maxTokens, patchSize * patchSize * inChannels <= 1 << 22,
+            mlpWidth <= 1 << 22
+        else {
+            throw DiffError(.format, "\(place): \(grid) x \(grid) patches of \(patchSize) x \(patchSize) are too many")
+        }
     }
 }
