@@ -128,16 +128,11 @@ public final class Checkpoint: Sendable {
         let wanted = weightFiles.joined(separator: ", ")
         if !others.isEmpty {
             throw DiffError(
-                .format, "\(directory.path): which weights? found \(NameList(others).text), but none of \(wanted)")
+                .format,
+                "\(directory.path): which weights? found \(NameList(others).text), but none of \(wanted): open one of the "
+                    + "files with its configuration, or rename it")
         }
-        let foreign = try directory.names(endingIn: "").each.filter { name in
-            ForeignFormat.endings.contains { name.hasSuffix($0) }
-        }
-        if !foreign.isEmpty {
-            throw DiffError(
-                .unsupported,
-                "\(directory.path): no safetensors file, but \(NameList(foreign).text); \(ForeignFormat.advice)")
-        }
+        if let other = try OtherFiles(directory) { throw other.error }
         throw DiffError(.io, "\(directory.path): no weights; looked for \(wanted), or a single *.safetensors file")
     }
 }

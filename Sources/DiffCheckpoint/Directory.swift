@@ -62,7 +62,7 @@ public final class Directory: Sendable {
         let flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (followsLinks ? 0 : O_NOFOLLOW)
         let descriptor = Self.retrying { unsafe openat(self.descriptor, name, flags) }
         let number = errno
-        guard descriptor >= 0 else { throw SystemError.error("\(path)/\(name)", "cannot be opened", number) }
+        guard descriptor >= 0 else { throw refused(name, number) }
         return try FileBytes(adopting: descriptor, path: "\(path)/\(name)")
     }
 
@@ -72,8 +72,18 @@ public final class Directory: Sendable {
         let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (followsLinks ? 0 : O_NOFOLLOW)
         let opened = Self.retrying { unsafe openat(descriptor, name, flags) }
         let number = errno
-        guard opened >= 0 else { throw SystemError.error("\(path)/\(name)", "cannot be opened", number) }
+        guard opened >= 0 else { throw refused(name, number) }
         return Directory(adopting: opened, path: "\(path)/\(name)", followingLinks: followsLinks)
+    }
+
+    private func refused(_ name: String, _ number: Int32) -> DiffError {
+        guard (number == ELOOP || number == ENOTDIR), !followsLinks, let status = try? status(name, AT_SYMLINK_NOFOLLOW),
+            status.st_mode & S_IFMT == S_IFLNK
+        else { return SystemError.error("\(path)/\(name)", "cannot be opened", number) }
+        return DiffError(
+            .io,
+            "\(path)/\(name): cannot be opened: is a symbolic link, which is followed only on request, as download caches need "
+                + "it: follow_links (--follow-links), or copy the folder with its links resolved (cp -rL)")
     }
 
     /// Whether something called `name` is there, whatever it is: a broken link must not look like nothing, or another

@@ -53,7 +53,7 @@ public struct JSONObject: Sendable {
 
     // MARK: Scalars
 
-    /// An integer written without fraction or exponent, within `range`; `fallback` when absent.
+    /// An integer within `range`, also when it is written as 28.0; `fallback` when absent.
     public func integer(
         _ key: String, in range: ClosedRange<Int>, default fallback: Int? = nil
     ) throws(DiffError) -> Int {
@@ -64,7 +64,7 @@ public struct JSONObject: Sendable {
     /// The same, or nil when absent.
     public func optionalInteger(_ key: String, in range: ClosedRange<Int>) throws(DiffError) -> Int? {
         guard let value = value(key) else { return nil }
-        guard case .integer(let integer) = value, range.contains(integer) else {
+        guard let integer = value.asInteger, range.contains(integer) else {
             throw mismatch(key, Self.text(range), value)
         }
         return integer
@@ -87,11 +87,12 @@ public struct JSONObject: Sendable {
         return number
     }
 
-    /// `true` or `false`; `fallback` when absent.
+    /// `true` or `false`, also when it is written as 1 or 0; `fallback` when absent.
     public func bool(_ key: String, default fallback: Bool? = nil) throws(DiffError) -> Bool {
         guard let value = value(key) else { return try orMissing(key, fallback, "true or false") }
-        guard case .bool(let flag) = value else { throw mismatch(key, "true or false", value) }
-        return flag
+        if case .bool(let flag) = value { return flag }
+        guard let number = value.asInteger, (0...1).contains(number) else { throw mismatch(key, "true or false", value) }
+        return number == 1
     }
 
     /// A string, one of `choices` when given; `fallback` when absent.
@@ -125,9 +126,15 @@ public struct JSONObject: Sendable {
         _ key: String, in range: ClosedRange<Int>, default fallback: [Int]? = nil
     ) throws(DiffError) -> [Int] {
         try list(key, fallback, Self.text(range)) {
-            guard case .integer(let integer) = $0, range.contains(integer) else { return nil }
+            guard let integer = $0.asInteger, range.contains(integer) else { return nil }
             return integer
         }
+    }
+
+    /// An integer within `range`, or a list of such; empty when absent.
+    public func oneOrMoreIntegers(_ key: String, in range: ClosedRange<Int>) throws(DiffError) -> [Int] {
+        if case .array? = value(key) { return try integers(key, in: range) }
+        return try optionalInteger(key, in: range).map { [$0] } ?? []
     }
 
     /// A list of finite numbers within `range`; `fallback` when absent.
@@ -221,13 +228,23 @@ extension JSON {
         }
     }
 
+    /// The value as an integer, if it is one: 28.0 is, 28.5 is not.
+    public var asInteger: Int? {
+        switch self {
+        case .integer(let value): value
+        // Up to 2^53 each integer has a number of its own.
+        case .number(let value): value.magnitude <= 0x1p53 ? Int(exactly: value) : nil
+        default: nil
+        }
+    }
+
     /// A short text of the value for errors.
     var summary: String {
         switch self {
         case .null: "null"
         case .bool(let value): value ? "true" : "false"
         case .integer(let value): String(value)
-        case .number(let value): value.description
+        case .number(let value): value.isFinite ? value.description : value.isNaN ? "NaN" : "an infinite number"
         case .string(let value): value.utf8.count > 100 ? "\"\(value.prefix(40))...\"" : "\"\(value)\""
         case .array(let elements): "a list of \(elements.count)"
         case .object: "an object"

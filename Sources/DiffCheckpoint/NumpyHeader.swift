@@ -46,7 +46,7 @@ struct NumpyHeader: Equatable {
     private static func place(
         _ head: UnsafeRawBufferPointer, _ file: FileBytes
     ) throws(DiffError) -> (start: Int, length: Int) {
-        guard head.count == headBytes, unsafe ForeignFormat.begins(head, with: magic) else {
+        guard head.count == headBytes, unsafe ForeignFormat.has(magic, in: head) else {
             throw DiffError(.format, "\(file.path): no NumPy file (its first bytes are not those of one)")
         }
         let version = unsafe head[6]

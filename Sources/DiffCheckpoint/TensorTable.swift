@@ -94,13 +94,14 @@ public final class TensorTable: Sendable {
     /// Type, shape and place of the tensor `name`, or nil.
     public func info(_ name: String) -> TensorEntry? { places[name]?.entry }
 
-    /// The tensor `name` in the file's element type.
+    /// The tensor `name` in the file's element type; F64 in f32, types of eight bits in bf16.
     ///
     /// Throws `format` when it is not there, `unsupported` when its elements cannot be weights, `io` when the file
     /// changed, `outOfMemory` or `overBudget`.
     public func load(_ name: String, budget: MemoryBudget? = nil) throws(DiffError) -> Tensor {
         let place = try place(name)
         let type = try weightType(place.entry)
+        guard place.entry.type.isNative else { return try converted(place, budget: budget) }
         let block = try Storage(byteCount: place.entry.byteCount, budget: budget)
         try read(place, into: block, at: 0)
         return try Tensor(block, place.entry.shape, type)
@@ -122,11 +123,14 @@ public final class TensorTable: Sendable {
         guard let type = entry.type.weight else {
             throw DiffError(
                 .unsupported,
-                "\(path): tensor \"\(entry.name)\": \(entry.type.rawValue) cannot be weights (F32, F16, BF16 can)"
-            )
+                "\(path): tensor \"\(entry.name)\": \(entry.type.rawValue) cannot be weights (F32, F16, BF16, F64, F8_E4M3, "
+                    + "F8_E5M2 can)" + (entry.type.bits <= 8 || entry.type.isIntegral ? "; \(Self.quantised)" : ""))
         }
         return type
     }
+
+    private static let quantised =
+        "if the model was quantised by another program, take its release in F16 or BF16: weights \"int8\" quantises here"
 
     func place(_ name: String) throws(DiffError) -> Place {
         guard let place = places[name] else { throw DiffError(.format, "\(path): no tensor \"\(name.prefix(200))\"") }

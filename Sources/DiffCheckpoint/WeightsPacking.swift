@@ -60,7 +60,8 @@ extension Weights {
             (stored, widened) = (storedSum, wideSum)
             types.insert(entry.type)
         }
-        let widens = types.count > 1 || (options.widens && !types.contains(.f32))
+        let widens =
+            types.count > 1 || (options.widens && !types.contains(.f32)) || !types.allSatisfy(\.isNative)
         if names.count == 1 { return widens ? nil : stored }  // a widened tensor has a block of its own
         return widens ? widened : stored
     }

@@ -19,8 +19,9 @@ extension LanguageConfiguration {
         hasProjectionBias = true
         maskToken = try c.optionalInteger("mask_token_id", in: 0...Limits.vocabulary)
         // <|endoftext|> from the config; <|im_end|> of the published vocabulary ends a turn.
-        let end = try c.optionalInteger("eos_token_id", in: 0...Limits.vocabulary)
-        endTokens = [end, end == Self.publishedEnd ? Self.publishedEndOfTurn : nil].compactMap(\.self)
+        let ends = try c.oneOrMoreIntegers("eos_token_id", in: 0...Limits.vocabulary)
+        let addsEndOfTurn = ends.contains(Self.publishedEnd) && !ends.contains(Self.publishedEndOfTurn)
+        endTokens = ends + (addsEndOfTurn ? [Self.publishedEndOfTurn] : [])
         trainedLength = try c.integer("max_position_embeddings", in: 1...1 << 24, default: 32768)
         guard try c.string("hidden_act", default: "silu") == "silu" else {
             throw DiffError(.unsupported, "\(c.place): hidden_act must be \"silu\"")

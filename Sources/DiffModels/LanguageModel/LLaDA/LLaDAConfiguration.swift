@@ -22,8 +22,9 @@ extension LanguageConfiguration {
         hasProjectionBias = try c.bool("include_qkv_bias", default: false)
         maskToken = try c.optionalInteger("mask_token_id", in: 0...Limits.vocabulary)
         // <|endoftext|> from the config; <|eot_id|> of the published vocabulary ends a turn.
-        let end = try c.optionalInteger("eos_token_id", in: 0...Limits.vocabulary)
-        endTokens = [end, end == Self.publishedEnd ? Self.publishedEndOfTurn : nil].compactMap(\.self)
+        let ends = try c.oneOrMoreIntegers("eos_token_id", in: 0...Limits.vocabulary)
+        let addsEndOfTurn = ends.contains(Self.publishedEnd) && !ends.contains(Self.publishedEndOfTurn)
+        endTokens = ends + (addsEndOfTurn ? [Self.publishedEndOfTurn] : [])
         trainedLength = try c.integer("max_sequence_length", in: 1...1 << 24, default: 4096)
         try Self.refuseOthers(c)
     }

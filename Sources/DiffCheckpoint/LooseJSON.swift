@@ -1,0 +1,130 @@
+import DiffTensor
+
+/// What other programs write into JSON files against the standard, as far as it has one meaning, and what is wrong with the rest.
+enum LooseJSON {
+    /// `text` behind a mark of UTF-8.
+    static func body(_ text: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        guard unsafe ForeignFormat.has([0xef, 0xbb, 0xbf], in: text) else { return unsafe text }
+        return unsafe UnsafeRawBufferPointer(rebasing: text.dropFirst(3))
+    }
+
+    // MARK: Numbers
+
+    /// Begins a string that stands for a number. No text in which it could be meant otherwise is rewritten.
+    private static let mark = UInt8(0x7f)
+
+    /// `text` with every NaN, Infinity and -Infinity, as Python and JavaScript write them, as a string of the same length that
+    /// ``number(_:)`` knows, and integers beyond 64 bits as numbers. Nil when there are none.
+    static func rewritten(_ text: UnsafeRawBufferPointer) -> [UInt8]? {
+        guard unsafe !text.contains(mark) else { return nil }
+        var bytes = unsafe Array(text)
+        var changed = false
+        var words = unsafe JSONWords(text)
+        while let word = words.next() {
+            let length = word.end &- word.start
+            if unsafe isWord("NaN", text, word) {
+                mark(&bytes, word, filler: 0x78)
+            } else if unsafe isWord("Infinity", text, word) {
+                mark(&bytes, word, filler: 0x2b)
+            } else if unsafe isWord("-Infinity", text, word) {
+                mark(&bytes, word, filler: 0x2d)
+            } else if length < 19 || !(unsafe shorten(&bytes, text, word)) {
+                continue
+            }
+            changed = true
+        }
+        // An escape would read as the mark.
+        guard changed, unsafe !hasEscapedMark(text) else { return nil }
+        return bytes
+    }
+
+    /// The number that a string of ``rewritten(_:)`` stands for.
+    static func number(_ string: String) -> Double? {
+        guard string.utf8.first == mark else { return nil }
+        return switch string.utf8.count {
+        case 1: .nan
+        case 6: .infinity
+        default: -.infinity
+        }
+    }
+
+    private static func mark(_ bytes: inout [UInt8], _ word: JSONWords.Word, filler: UInt8) {
+        for index in Indices(below: word.end &- word.start) {
+            let isEnd = index == 0 || word.start &+ index == word.end &- 1
+            bytes.put(isEnd ? UInt8(ascii: "\"") : index == 1 ? mark : filler, at: word.start &+ index)
+        }
+    }
+
+    /// Writes the integer at `word` with a point and an exponent if it does not fit 64 bits.
+    private static func shorten(
+        _ bytes: inout [UInt8], _ text: UnsafeRawBufferPointer, _ word: JSONWords.Word
+    ) -> Bool {
+        let digits = unsafe text[word.start] == UInt8(ascii: "-") ? word.start &+ 1 : word.start
+        for place in Indices(below: word.end) where place >= digits {
+            guard unsafe (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(text[place]) else { return false }
+        }
+        let literal = unsafe String(decoding: text[word.start..<word.end], as: UTF8.self)
+        guard Int(literal) == nil, unsafe text[digits] != UInt8(ascii: "0") else { return false }
+        let exponent = Array("e\(word.end &- digits &- 1)".utf8)
+        bytes.put(UInt8(ascii: "."), at: digits &+ 1)
+        for place in Indices(below: word.end) where place > digits &+ 1 {
+            unsafe bytes.put(text[place &- 1], at: place)
+        }
+        for (index, letter) in exponent.numbered { bytes.put(letter, at: word.end &- exponent.count &+ index) }
+        return true
+    }
+
+    private static func hasEscapedMark(_ text: UnsafeRawBufferPointer) -> Bool {
+        var (a, b, c): (UInt8, UInt8, UInt8) = (0, 0, 0)
+        var bytes = unsafe text.makeIterator()
+        while let byte = unsafe bytes.next() {
+            // \u007f, whatever the letter's case.
+            if a == UInt8(ascii: "0"), b == UInt8(ascii: "0"), c == UInt8(ascii: "7"), byte | 0x20 == UInt8(ascii: "f") {
+                return true
+            }
+            (a, b, c) = (b, c, byte)
+        }
+        return false
+    }
+
+    private static func isWord(_ name: String, _ text: UnsafeRawBufferPointer, _ word: JSONWords.Word) -> Bool {
+        guard word.end &- word.start == name.utf8.count else { return false }
+        return unsafe ForeignFormat.has(Array(name.utf8), at: word.start, in: text)
+    }
+
+    // MARK: Faults
+
+    /// What the first fault of `text` is, when it is one that editors and other languages make, with its line and column. Only what
+    /// stands before byte `end`, where reading stopped, is at fault.
+    static func fault(_ text: UnsafeRawBufferPointer, before end: Int) -> String? {
+        var words = unsafe JSONWords(text)
+        while let word = words.next(), word.start < end {
+            let what: String
+            switch unsafe text[word.start] {
+            case UInt8(ascii: "/"), UInt8(ascii: "#"): what = "a comment, which JSON does not have: take it out"
+            case UInt8(ascii: "'"): what = "a single quote: JSON's strings stand in double quotes"
+            case UInt8(ascii: "]") where words.isBehindComma, UInt8(ascii: "}") where words.isBehindComma:
+                what = "a comma before a closing bracket: take it out"
+            case UInt8(ascii: "T"), UInt8(ascii: "F"), UInt8(ascii: "N"):
+                let pairs = [("True", "true"), ("False", "false"), ("None", "null")]
+                guard let pair = pairs.first(where: { unsafe isWord($0.0, text, word) }) else { continue }
+                what = "Python's \(pair.0): JSON says \(pair.1)"
+            default: continue
+            }
+            return unsafe "bad JSON at \(place(word.start, text)): \(what)"
+        }
+        return nil
+    }
+
+    private static func place(_ position: Int, _ text: UnsafeRawBufferPointer) -> String {
+        var (line, column) = (1, 1)
+        for unsafe byte in unsafe text.prefix(position) {
+            if byte == 0x0a {
+                (line, column) = (line &+ 1, 1)
+            } else if byte & 0xc0 != 0x80 {
+                column &+= 1  // a character's first byte
+            }
+        }
+        return "line \(line), column \(column)"
+    }
+}
