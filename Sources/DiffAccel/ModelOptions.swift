@@ -13,7 +13,8 @@ public struct ModelOptions: Sendable {
     public var decoder: String?
     /// What weights are kept as in memory.
     public var weights = WeightType.stored
-    /// Follow symbolic links inside the checkpoint's folder, as download caches have them.
+    /// Follow symbolic links inside the checkpoint's folder, as download caches have them, and inside those of its autoencoder and of
+    /// the models that a plan or a trainer puts beside it.
     public var followLinks = false
     /// Bytes the weights may take, and the largest of them once more as the file has it: it is packed while that is still there.
     /// 0: no limit.
@@ -21,4 +22,11 @@ public struct ModelOptions: Sendable {
 
     /// The defaults.
     public init() {}
+
+    /// The same for a model that works beside this one: what belongs to this checkpoint alone is left out.
+    public var forPartner: ModelOptions {
+        var options = self
+        (options.family, options.config, options.decoder) = (nil, nil, nil)
+        return options
+    }
 }

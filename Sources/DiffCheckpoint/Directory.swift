@@ -66,6 +66,33 @@ public final class Directory: Sendable {
         return try FileBytes(adopting: descriptor, path: "\(path)/\(name)")
     }
 
+    /// The same for a file that belongs to the one at `path`. It may be a link into the folder in which that one is when its own links
+    /// are resolved: in a download cache both are links to one folder of contents.
+    func open(_ name: String, besides path: String) throws(DiffError) -> FileBytes {
+        guard !followsLinks, let status = try status(name, AT_SYMLINK_NOFOLLOW), status.st_mode & S_IFMT == S_IFLNK else {
+            return try open(name)
+        }
+        guard let target = Self.resolved("\(self.path)/\(name)"), let folder = Self.resolved(path)?.folder,
+            target.folder == folder
+        else {
+            throw DiffError(
+                .io,
+                "\(self.path)/\(name): is a symbolic link that leads elsewhere than \(path): copy the folder with its links "
+                    + "resolved (cp -rL)")
+        }
+        return try Directory(path: folder).open(target.name)
+    }
+
+    /// The folder and the name that `path` leads to; nil when it leads nowhere.
+    private static func resolved(_ path: String) -> (folder: String, name: String)? {
+        let full: String? = unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: Limits.pathBytes) { buffer in
+            guard unsafe realpath(path, buffer.baseAddress) != nil else { return nil }
+            return unsafe String(untilNUL: UnsafeRawBufferPointer(buffer))
+        }
+        guard let full, let slash = full.lastIndex(of: "/") else { return nil }
+        return (String(full[...slash]), String(full[full.index(after: slash)...]))
+    }
+
     /// Opens the directory `name` of this one. Throws `io`, or `format` for a name that is not one component.
     public func subdirectory(_ name: String) throws(DiffError) -> Directory {
         try Self.check(component: name)

@@ -8,6 +8,8 @@ import DiffTensor
 struct NextScaleSampling: FamilySampling {
     let network: VAR
     let autoencoder: VQVAE?
+    /// How the model was opened: its refiner is opened alike.
+    let opening: ModelOptions
     /// The model's own guidance, top-k and top-p.
     let guidance: Double
     let topK: Int
@@ -37,11 +39,16 @@ struct NextScaleSampling: FamilySampling {
         } else if let path = entry.refinerPath {
             if let folder = entry.folder, let name = entry.refiner {
                 // A name found in a file: no link may lead it out of the file's folder.
-                guard try Directory(path: folder.isEmpty ? "." : folder).containsDirectory(name) else {
-                    throw DiffError(.io, "\(path): no folder of that name beside the plan")
+                guard try Directory(path: folder.isEmpty ? "." : folder, followingLinks: opening.followLinks)
+                    .containsDirectory(name)
+                else {
+                    throw DiffError(
+                        .io,
+                        "\(path): no folder of that name beside the plan (a link to one counts where the model was opened with "
+                            + "follow_links); or give the session a partner")
                 }
             }
-            partner = try Model(path)
+            partner = try Model(path, opening.forPartner)
         } else {
             throw DiffError(
                 .invalidArgument, "method \"code\": the plan names no refiner, and the session has no partner")

@@ -38,6 +38,7 @@ struct DemoCommand: ParsableCommand {
     var json = false
 
     @OptionGroup(title: "Session") var sessionOptions: SessionOptionGroup
+    @OptionGroup(title: "Model options") var modelOptions: ModelOptionGroup
 
     /// A model under a plan, and what came out of it.
     private struct Outcome {
@@ -61,7 +62,7 @@ struct DemoCommand: ParsableCommand {
                 .io,
                 "\(self.model): there is no such model; start from the folder that holds Models, or use --model FOLDER")
         }
-        let model = try Model(self.model)
+        let model = try modelOptions.open(self.model)
         let facts = ModelFacts(model)
         guard facts.hasDecoder else {
             throw DiffError(.unsupported, "\(model.path): the demo needs a model that makes images")
@@ -105,7 +106,7 @@ struct DemoCommand: ParsableCommand {
     private func pruned() throws(DiffError) -> [Outcome] {
         let folder = "\(model)-half"
         guard plan.isEmpty, unsafe access(folder, R_OK) == 0 else { return [] }
-        let half = try Model(folder)
+        let half = try modelOptions.open(folder)
         var outcomes = [
             Outcome(plan: NamedPlan(name: "half", plan: Plan()), session: try sessionOptions.session(half, Plan()))
         ]

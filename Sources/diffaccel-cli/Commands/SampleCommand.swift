@@ -34,6 +34,7 @@ struct SampleCommand: ParsableCommand {
 
     @OptionGroup(title: "Session") var sessionOptions: SessionOptionGroup
     @OptionGroup(title: "Model options") var modelOptions: ModelOptionGroup
+    @OptionGroup(title: "Model options") var partnerOptions: PartnerOptionGroup
 
     func run() throws(DiffError) {
         let model = try modelOptions.open(self.model)
@@ -42,7 +43,8 @@ struct SampleCommand: ParsableCommand {
         if let name = self.plan { plan = try NamedPlan.read(name) }
         var request = try self.request.request(facts, [plan])
         request.decode = outputs.wantsImages
-        let session = try sessionOptions.session(model, plan.plan)
+        let session = try sessionOptions.session(
+            model, plan.plan, partner: partnerOptions.open(modelOptions))
         if estimate {
             request.decode = request.decode && facts.hasDecoder
             return try printEstimate(session, request, facts)

@@ -110,7 +110,7 @@ struct TrainerOptionGroup: ParsableArguments {
     @Option(help: "Whose published code a DiT follows: official or diffusers.")
     var conventions = DiTConventions.official
 
-    @Flag(help: "Follow symbolic links inside the model's folder, as download caches have them.")
+    @Flag(help: "Follow symbolic links inside folders of models, as download caches have them.")
     var followLinks = false
 
     /// How the checkpoint is opened.

@@ -17,17 +17,33 @@ struct ModelOptionGroup: ParsableArguments {
     @Option(help: "What weights are in memory: stored (the file's type), f32 or int8 (a scale for each output).")
     var weights = WeightType.stored
 
-    @Flag(help: "Follow symbolic links inside the model's folder, as download caches have them.")
+    @Flag(help: "Follow symbolic links inside folders of models, as download caches have them.")
     var followLinks = false
 
     /// Opens the model at `path`.
-    func open(_ path: String) throws(DiffError) -> Model {
+    func open(_ path: String) throws(DiffError) -> Model { try Model(path, options) }
+
+    /// Opens the model at `path` that works beside another one.
+    func openPartner(_ path: String) throws(DiffError) -> Model { try Model(path, options.forPartner) }
+
+    private var options: ModelOptions {
         var options = ModelOptions()
         options.decoder = decoder
         options.conventions = conventions
         options.weights = weights
         options.followLinks = followLinks
-        return try Model(path, options)
+        return options
+    }
+}
+
+/// The second model of plans that need one.
+struct PartnerOptionGroup: ParsableArguments {
+    @Option(help: "Folder of the second model of a plan that needs one, such as CoDe's refiner (default: the plan's own).")
+    var partner: String?
+
+    /// Opens it like the first one; nil when none is named.
+    func open(_ options: ModelOptionGroup) throws(DiffError) -> Model? {
+        try partner.map { (path) throws(DiffError) in try options.openPartner(path) }
     }
 }
 
@@ -40,10 +56,11 @@ struct SessionOptionGroup: ParsableArguments {
     var memoryLimit = ByteCount.none
 
     /// A session of `model` under `plan`, which Ctrl-C stops.
-    func session(_ model: Model, _ plan: Plan) throws(DiffError) -> Session {
+    func session(_ model: Model, _ plan: Plan, partner: Model? = nil) throws(DiffError) -> Session {
         var options = SessionOptions()
         options.threads = threads
         options.memoryLimit = memoryLimit.bytes
+        options.partner = partner
         let session = try model.session(plan, options)
         Interruption.stops(session)
         return session

@@ -11,6 +11,9 @@ struct NamedPlan {
     /// The plain model.
     static let plain = NamedPlan(name: "plain", plan: Plan())
 
+    /// Whether a second model takes turns with the first.
+    var takesPartner: Bool { plan.entries.contains { $0 is CollaborativePlan } }
+
     /// The learned router in the plan.
     var router: Router? {
         for case let entry as LayerCachePlan in plan.entries {
