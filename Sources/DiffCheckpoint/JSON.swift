@@ -76,9 +76,11 @@ public enum JSON: Sendable, Equatable {
         }
     }
 
-    /// Reads a text that was scanned already, to the letter of the standard; `isRewritten` says that ``LooseJSON/rewritten(_:)`` made it.
+    /// Reads a text that was scanned already, to the letter of the standard. `isFile` says that it is the whole of a file, about which
+    /// more can be told than about a part; `isRewritten` that ``LooseJSON/rewritten(_:)`` made it.
     init(
-        strictly text: UnsafeRawBufferPointer, scan: JSONScan, limits: Limits, source: String, isRewritten: Bool = false
+        strictly text: UnsafeRawBufferPointer, scan: JSONScan, limits: Limits, source: String, isFile: Bool = true,
+        isRewritten: Bool = false
     ) throws(DiffError) {
         guard scan.depth <= limits.depth else {
             throw DiffError(.format, "\(source): JSON nested \(scan.depth) deep; at most \(limits.depth) are read")
@@ -100,7 +102,7 @@ public enum JSON: Sendable, Equatable {
         guard
             let root = unsafe json_load_padded(
                 bytes, text.count, scan.padding, Int(JSON_REJECT_DUPLICATES), &error)
-        else { throw unsafe Self.refusal(text, error, padding: scan.padding, source: source) }
+        else { throw unsafe Self.refusal(text, error, padding: scan.padding, source: source, isFile) }
         defer { unsafe json_decref(root) }
         guard unsafe json_array_size(root) == 2, let value = unsafe json_array_get(root, 1) else {
             throw DiffError(.format, "\(source): bad JSON: one value expected")
@@ -110,17 +112,15 @@ public enum JSON: Sendable, Equatable {
 
     /// Why `text` is not read, with the remedy where there is one.
     private static func refusal(
-        _ text: UnsafeRawBufferPointer, _ error: json_error_t, padding: Int, source: String
+        _ text: UnsafeRawBufferPointer, _ error: json_error_t, padding: Int, source: String, _ isFile: Bool
     ) -> DiffError {
         // The parser has a text for everything but a refused allocation.
         guard error.line >= 0 else { return DiffError(.outOfMemory, "\(source): no memory for reading JSON") }
         let start = unsafe UnsafeRawBufferPointer(rebasing: text.prefix(ForeignFormat.prefixBytes))
-        if unsafe start.prefix(4).contains(0) && !start.allSatisfy({ $0 == 0 })
-            || ForeignFormat.has([0xff, 0xfe], in: start) || ForeignFormat.has([0xfe, 0xff], in: start)
-        {
+        if isFile, unsafe LooseJSON.isWide(start) {
             return DiffError(.format, "\(source): bad JSON: the text is in UTF-16 or UTF-32; save it as UTF-8")
         }
-        if let other = unsafe ForeignFormat(start, fileSize: text.count), !other.isJSON {
+        if isFile, let other = unsafe ForeignFormat(start, fileSize: text.count), !other.isJSON {
             return other.errorForJSON(source)
         }
         // Before the text stand the padding and its five signs: see `json_load_padded`.

@@ -8,6 +8,15 @@ enum LooseJSON {
         return unsafe UnsafeRawBufferPointer(rebasing: text.dropFirst(3))
     }
 
+    /// Whether a text that begins with `start` is in UTF-16 or UTF-32: it has their mark, or a sign and a zero in turn.
+    static func isWide(_ start: UnsafeRawBufferPointer) -> Bool {
+        if unsafe ForeignFormat.has([0xff, 0xfe], in: start) || ForeignFormat.has([0xfe, 0xff], in: start) { return true }
+        guard start.count >= 4 else { return false }
+        let zeros = unsafe (start[0] == 0, start[1] == 0, start[2] == 0, start[3] == 0)
+        return zeros == (false, true, false, true) || zeros == (true, false, true, false)
+            || zeros == (true, true, true, false) || zeros == (false, true, true, true)
+    }
+
     // MARK: Numbers
 
     /// Begins a string that stands for a number. No text in which it could be meant otherwise is rewritten.
@@ -55,22 +64,17 @@ enum LooseJSON {
         }
     }
 
-    /// Writes the integer at `word` with a point and an exponent if it does not fit 64 bits.
+    /// Writes the integer at `word` in hundreds, as a number, if it does not fit 64 bits: a double holds fewer digits anyway.
     private static func shorten(
         _ bytes: inout [UInt8], _ text: UnsafeRawBufferPointer, _ word: JSONWords.Word
     ) -> Bool {
-        let digits = unsafe text[word.start] == UInt8(ascii: "-") ? word.start &+ 1 : word.start
-        for place in Indices(below: word.end) where place >= digits {
-            guard unsafe (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(text[place]) else { return false }
-        }
-        let literal = unsafe String(decoding: text[word.start..<word.end], as: UTF8.self)
-        guard Int(literal) == nil, unsafe text[digits] != UInt8(ascii: "0") else { return false }
-        let exponent = Array("e\(word.end &- digits &- 1)".utf8)
-        bytes.put(UInt8(ascii: "."), at: digits &+ 1)
-        for place in Indices(below: word.end) where place > digits &+ 1 {
-            unsafe bytes.put(text[place &- 1], at: place)
-        }
-        for (index, letter) in exponent.numbered { bytes.put(letter, at: word.end &- exponent.count &+ index) }
+        let literal = unsafe text[word.start..<word.end]
+        let digits = unsafe literal.first == UInt8(ascii: "-") ? literal.dropFirst() : literal
+        guard unsafe digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
+            unsafe digits.first != UInt8(ascii: "0"), Int(unsafe String(decoding: literal, as: UTF8.self)) == nil
+        else { return false }
+        bytes.put(UInt8(ascii: "e"), at: word.end &- 2)
+        bytes.put(UInt8(ascii: "2"), at: word.end &- 1)
         return true
     }
 

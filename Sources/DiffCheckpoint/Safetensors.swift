@@ -74,7 +74,7 @@ public struct SafetensorsHeader: Sendable {
         guard !scan.hasNegativeZero else { throw DiffError(.format, "\(source): -0 where a size was expected") }
         let limits = JSON.Limits(
             bytes: Limits.headerBytes, values: .max, memory: Limits.parseMemory(fileSize: fileSize))
-        let json = try unsafe JSON(strictly: text, scan: scan, limits: limits, source: source)
+        let json = try unsafe JSON(strictly: text, scan: scan, limits: limits, source: source, isFile: false)
         let object = try JSONObject(json, source: source)
         guard let dataStart = Checked.add(Self.prefixBytes, text.count), dataStart <= fileSize else {
             throw DiffError(.format, "\(source): the header is longer than the file")

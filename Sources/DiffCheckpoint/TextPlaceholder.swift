@@ -57,8 +57,8 @@ struct TextPlaceholder {
         return true
     }
 
-    /// No control characters but white space and the escape of a terminal's colours.
+    /// No control characters but white space and the escape of a terminal's colours, and no byte that UTF-8 does not have.
     private static func isText(_ prefix: UnsafeRawBufferPointer) -> Bool {
-        unsafe prefix.allSatisfy { $0 >= 0x20 && $0 != 0x7f || [0x09, 0x0a, 0x0d, 0x1b].contains($0) }
+        unsafe prefix.allSatisfy { $0 >= 0x20 && $0 != 0x7f && $0 < 0xf5 || [0x09, 0x0a, 0x0d, 0x1b].contains($0) }
     }
 }

@@ -60,7 +60,7 @@ def content(path: Path) -> Any:
         raise ConversionError(f"{path}: nothing but zeros in its first {len(start)} bytes; fetch it again")
     if start[:1] == b"\x80" or start[257:262] == b"ustar":
         return load_old(path)
-    if all(byte >= 0x20 or byte in b"\t\n\r" for byte in start):
+    if all(0x20 <= byte < 0xF5 or byte in b"\t\n\r" for byte in start):
         raise ConversionError(f"{path}: {_text(start)} in place of weights: download the file itself")
     raise ConversionError(f"{path}: none of PyTorch's files and no safetensors: damaged, or of another kind")
 

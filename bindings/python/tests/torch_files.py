@@ -40,14 +40,14 @@ class Writer:
     """Pickles of protocol 2 with the storages they name."""
 
     def __init__(self, big=False):
-        self.storages, self.keys, self.big = [], {}, big
+        self.storages, self.keys, self.kept, self.big = [], {}, [], big
 
     def storage(self, array, kind):
         if id(array) not in self.keys:
             self.keys[id(array)] = str(len(self.storages))
             data = np.ascontiguousarray(array)
             self.storages.append((data.astype(data.dtype.newbyteorder(">")) if self.big else data).tobytes())
-            self.kept = getattr(self, "kept", []) + [array]
+            self.kept.append(array)  # so that no other array gets its address
         return (b"((X\x07\0\0\0storage" + name("torch", kind) + self.code(self.keys[id(array)]) + self.code("cpu")
                 + self.code(int(np.asarray(array).size)) + b"tQ")[1:]
 
@@ -64,8 +64,8 @@ class Writer:
         if isinstance(value, View):
             return self.tensor(value.base, STORAGES[value.base.dtype.name], value.offset, value.shape, value.strides)
         if isinstance(value, np.ndarray):
-            array = np.ascontiguousarray(value)
-            return self.tensor(value, STORAGES[array.dtype.name], 0, value.shape, [s // array.itemsize for s in array.strides])
+            strides = [s // value.itemsize for s in np.ascontiguousarray(value).strides][:value.ndim]
+            return self.tensor(value, STORAGES[value.dtype.name], 0, value.shape, strides)
         if value is None:
             return b"N"
         if isinstance(value, bool):
