@@ -145,7 +145,8 @@ typedef struct da_model_options {
     const char *conventions;    /* DiT: "official" (default) or "diffusers" (time frequencies over 127, norm_eps) */
     const char *decoder;        /* folder of the autoencoder that turns latents into pixels; null: the checkpoint's vae/ */
     uint64_t memory_limit;      /* bytes for the weights, the largest twice while it is put in order; 0: none */
-    int32_t follow_links;       /* 1: symbolic links inside the folder are followed, as download caches have them; 0: refused */
+    int32_t follow_links;       /* 1: symbolic links inside the folder are followed, as download caches have them, and inside those of
+                                   the autoencoder and of models that a plan or a trainer puts beside this one; 0: refused */
     int32_t reserved;           /* zero */
     const char *weights;        /* what weights are in memory: "stored" (default: the file's element type), "f32", or "int8": matrices of
                                    linear layers over tokens (heads too) as whole numbers in -127...127 with an f32 scale for each
@@ -202,7 +203,9 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  * ENTRY for CoDe, of models that generate scale by scale:
  *   {"method": "code", "refiner": "folder", "draft_scales": 8}     the session's model makes the first scales, the refiner the rest.
  * In a plan file "refiner" names a folder beside the file, in a plan given as text any path; without it the session needs a
- * partner. A refiner that does not fit (codes, classes, scales) is refused by da_session_create. */
+ * partner; it is opened with the options of the session's model (weights, memory_limit, follow_links). A refiner that does not fit
+ * (codes, classes, scales) is refused by da_session_create. A file beside a plan may be a symbolic link only where the plan's file is
+ * one, into the same folder, as in download caches. */
 
 /* Reads a plan from a JSON file. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED. */
 int32_t da_plan_load(const char *path, da_plan *plan);

@@ -66,21 +66,26 @@ public final class Directory: Sendable {
         return try FileBytes(adopting: descriptor, path: "\(path)/\(name)")
     }
 
-    /// The same for a file that belongs to the one at `path`. It may be a link into the folder in which that one is when its own links
-    /// are resolved: in a download cache both are links to one folder of contents.
+    /// The same for a file that belongs to the one at `path`. Where that one is a link, as in a download cache, it may be a link into
+    /// the same folder of contents.
     func open(_ name: String, besides path: String) throws(DiffError) -> FileBytes {
         guard !followsLinks, let status = try status(name, AT_SYMLINK_NOFOLLOW), status.st_mode & S_IFMT == S_IFLNK else {
             return try open(name)
         }
-        guard let target = Self.resolved("\(self.path)/\(name)"), let folder = Self.resolved(path)?.folder,
-            target.folder == folder
+        guard let target = Self.resolved("\(self.path)/\(name)"), let owner = Self.resolved(path), Self.isLink(path),
+            target.folder == owner.folder
         else {
             throw DiffError(
                 .io,
-                "\(self.path)/\(name): is a symbolic link that leads elsewhere than \(path): copy the folder with its links "
-                    + "resolved (cp -rL)")
+                "\(self.path)/\(name): cannot be opened: is a symbolic link, which \(path) is not, or leads elsewhere: copy the "
+                    + "folder with its links resolved (cp -rL)")
         }
-        return try Directory(path: folder).open(target.name)
+        return try Directory(path: owner.folder).open(target.name)
+    }
+
+    private static func isLink(_ path: String) -> Bool {
+        var status = stat()
+        return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
     }
 
     /// The folder and the name that `path` leads to; nil when it leads nowhere.

@@ -11,6 +11,9 @@ struct ModelOptionGroup: ParsableArguments {
     @Option(help: "Folder of the autoencoder that turns latents into images (default: the model's vae folder).")
     var decoder: String?
 
+    @Option(help: "JSON file to read in place of the model's config.json; a weight file alone needs one.")
+    var config: String?
+
     @Option(help: "Whose published code a DiT follows: official or diffusers.")
     var conventions = DiTConventions.official
 
@@ -21,7 +24,11 @@ struct ModelOptionGroup: ParsableArguments {
     var followLinks = false
 
     /// Opens the model at `path`.
-    func open(_ path: String) throws(DiffError) -> Model { try Model(path, options) }
+    func open(_ path: String) throws(DiffError) -> Model {
+        var options = options
+        if let config { options.config = try JSON(contentsOf: config) }
+        return try Model(path, options)
+    }
 
     /// Opens the model at `path` that works beside another one.
     func openPartner(_ path: String) throws(DiffError) -> Model { try Model(path, options.forPartner) }

@@ -159,6 +159,8 @@ def _network(state: State, wanted: str | None, say: Callable[[str], None]) -> tu
         raise ConversionError("the file holds no tensors with names: save model.state_dict()")
     for kind, marker in MARKERS.items():
         prefixes = [name[:-len(marker)] for name in state if name == marker or name.endswith(f".{marker}")]
+        if kind in ("llada", "llama"):
+            prefixes = [prefix.removesuffix("model.") for prefix in prefixes]  # part of the published names
         if wanted:
             prefixes = [prefix for prefix in prefixes if prefix.strip(".").endswith(wanted.strip("."))]
         if not prefixes:

@@ -41,7 +41,7 @@ from .trainer import Trainer, TrainingEvent
 __all__ = ["Trainer", "TrainingEvent", "estimate", "finetune", "prune", "router", "specialise", "sweep", "trainer"]
 
 _RUN = ("progress", "callback", "log", "log_every")
-_MAKE = ("threads", "memory_limit", "conventions", "config")
+_MAKE = ("threads", "memory_limit", "conventions", "config", "follow_links")
 
 
 #: Shapes of what is learned from, by the number of axes.
@@ -106,8 +106,8 @@ def _split(settings: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def trainer(model: str | os.PathLike[str], method: str, data: Any = None, **settings: Any) -> Trainer:
-    """A trainer that has made no step yet. `method` is "router", "prune", "finetune" or "specialise"; `threads`, `memory_limit`, `conventions` and `config`
-    are as for `Trainer`, everything else is a setting."""
+    """A trainer that has made no step yet. `method` is "router", "prune", "finetune" or "specialise"; `threads`, `memory_limit`, `conventions`,
+    `config` and `follow_links` are as for `Trainer`, everything else is a setting."""
     options = _split(settings, _MAKE)
     with _source(method, data) as source:
         return Trainer(model, _settings(method, source, settings), **options)

@@ -37,7 +37,8 @@ class Model(Handle):
     config: the configuration as a dict or JSON text, used instead of the checkpoint's config.json.
     decoder: folder of the autoencoder that turns latents into pixels; None means the checkpoint's own vae/.
     conventions: "official" or "diffusers" (how a DiT is evaluated); None means official.
-    follow_links: follow symbolic links inside the folder, as download caches have them.
+    follow_links: follow symbolic links inside the folder, as download caches have them, and inside those of its autoencoder and of a
+        plan's refiner.
     weights: what the weights are in memory: "stored" (the default: the file's element type), "f32", or "int8": matrices of linear
         layers over tokens as whole numbers with a scale for each output, all else as stored.
     widen: the same as weights="f32".

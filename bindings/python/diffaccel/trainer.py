@@ -88,7 +88,7 @@ class _Listener:
 
 
 def _request(path: Any, settings: Mapping[str, Any], threads: int, memory_limit: int, conventions: str | None,
-             config: Any) -> tuple[tuple[Any, ...], list[Any]]:
+             config: Any, follow_links: bool) -> tuple[tuple[Any, ...], list[Any]]:
     """The arguments that creating and estimating share, and what must outlive the call."""
     try:
         text = json.dumps(_plain(settings), allow_nan=False).encode("utf-8")
@@ -97,6 +97,7 @@ def _request(path: Any, settings: Mapping[str, Any], threads: int, memory_limit:
     model = _ffi.ModelOptions()
     _ffi.check(_ffi.lib.da_model_options_init, ctypes.byref(model), ctypes.sizeof(model))
     model.conventions = _ffi.encode_text(conventions, "conventions")
+    model.follow_links = _arrays.flag(follow_links, "follow_links")
     if config is not None and not isinstance(config, str):
         config = json.dumps(config, allow_nan=False)
     model.config = _ffi.encode_text(config, "config")
@@ -114,6 +115,7 @@ class Trainer(Handle):
 
     path: as for `Model`. settings: the dict that include/diffaccel.h describes under "learning".
     memory_limit: bytes for weights, gradients, moments, averages and activations; 0 is no limit.
+    follow_links: follow symbolic links in folders of models, as download caches have them.
 
     One thread uses a trainer at a time; only `cancel` may be called at any time. Whatever ends `run`, the trainer stands after its last
     whole step and can go on. Raises InvalidArgumentError, FormatError, ShapeError, FileError, IncompatibleError, UnsupportedError,
@@ -124,9 +126,9 @@ class Trainer(Handle):
 
     def __init__(
         self, path: str | os.PathLike[str], settings: Mapping[str, Any], *, threads: int = 0, memory_limit: int = 0,
-        conventions: str | None = None, config: Mapping[str, Any] | str | None = None,
+        conventions: str | None = None, config: Mapping[str, Any] | str | None = None, follow_links: bool = False,
     ) -> None:
-        arguments, kept = _request(path, settings, threads, memory_limit, conventions, config)
+        arguments, kept = _request(path, settings, threads, memory_limit, conventions, config, follow_links)
         super().__init__(new_handle(_ffi.lib.da_trainer_create, *arguments))
         del kept
         self._path = os.fspath(path)
@@ -134,10 +136,10 @@ class Trainer(Handle):
     @staticmethod
     def estimate(
         path: str | os.PathLike[str], settings: Mapping[str, Any], *, threads: int = 0, conventions: str | None = None,
-        config: Mapping[str, Any] | str | None = None,
+        config: Mapping[str, Any] | str | None = None, follow_links: bool = False,
     ) -> dict[str, Any]:
         """The memory that such a trainer would need, by a dry run: {"bytes": {"weights", "learning", "workspace", "peak"}, ...}."""
-        arguments, kept = _request(path, settings, threads, 0, conventions, config)
+        arguments, kept = _request(path, settings, threads, 0, conventions, config, follow_links)
         text = _ffi.text_of(_ffi.lib.da_trainer_estimate, *arguments)
         del kept
         return json.loads(text)
