@@ -48,7 +48,8 @@ class FileTensor:
         """The elements as numbers that numpy has: floating-point ones in f64 where the file's are, else in f32."""
         bits = self.bits()
         if self.kind == "BF16":
-            return (bits.astype("<u4") << 16).view("<f4")
+            wide: np.ndarray = bits.astype("<u4") << 16
+            return wide.view("<f4")
         if self.kind in ("F8_E4M3", "F8_E5M2"):
             return _EIGHT_BITS[self.kind][bits]
         return bits.astype("<f4") if self.kind == "F16" else bits
@@ -59,7 +60,7 @@ class FileTensor:
         if not np.isfinite(values).all():
             raise ConversionError(f"tensor {name}: {np.count_nonzero(~np.isfinite(values))} elements are NaN or infinite")
         if kind == self.kind:
-            return self.bits().tobytes()
+            return bytes(self.bits().tobytes())
         with np.errstate(over="ignore"):
             single = values.astype("<f4")
             if kind == "BF16":
@@ -75,7 +76,7 @@ class FileTensor:
             raise ConversionError(
                 f"tensor {name}: {largest:g} is beyond {kind}, which would make it infinite: use --dtype "
                 f"{'f32 or bf16' if kind == 'F16' else 'f32'}")
-        return result.tobytes()
+        return bytes(result.tobytes())
 
 
 def _eight_bits(exponents: int, mantissas: int, bias: int) -> np.ndarray:

@@ -79,7 +79,7 @@ class Source:
     """What is to be converted.
 
     content: what its weight files hold.
-    config: the configuration that belongs to it; None when there is none.
+    config: the file of the configuration that belongs to it; None when there is none.
     companions: files to take along.
     """
 
@@ -91,7 +91,7 @@ class Source:
             folder: Path | None = path.parent if belongs else None
         else:
             self.content, folder = _folder(path), path
-        self.config = _json(folder / "config.json") if folder is not None and (folder / "config.json").is_file() else None
+        self.config = folder / "config.json" if folder is not None and (folder / "config.json").is_file() else None
         self.companions = [folder / name for name in _COMPANIONS if (folder / name).is_file()] if folder is not None else []
 
 

@@ -196,7 +196,8 @@ def _from_torch(value: Any, torch: Any) -> Any:
 
         def read() -> np.ndarray:
             flat = value.detach().cpu().contiguous().reshape(-1)
-            return flat.view(torch.uint8).numpy().view(ARRAYS[kind]).reshape(tuple(value.shape))
+            array: np.ndarray = flat.view(torch.uint8).numpy().view(ARRAYS[kind])
+            return array.reshape(tuple(value.shape))
 
         return FileTensor(kind, tuple(value.shape), read)
     if isinstance(value, dict):

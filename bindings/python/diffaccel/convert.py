@@ -98,7 +98,7 @@ def convert(
         if router_rows(opened.content) is not None:
             return _router(opened.content, out, threshold)
         choice = _state_dicts.choose(opened.content, take, drop or [], say)
-        config = opened.config or _config(choice, heads, null_class, scaling_factor, norm_groups, say)
+        config = None if opened.config else _config(choice, heads, null_class, scaling_factor, norm_groups, say)
         if null_class is False and choice.kind != "dit":
             raise ConversionError("--no-null-class: only a DiT's class table can be without a row for no class")
         state = {name: tensor for name, tensor in choice.state.items() if name not in VAR_BUFFERS}
@@ -108,6 +108,8 @@ def convert(
         return _written(state, config, opened, out, dtype)
     except KeyError as error:
         raise ConversionError(f"{source}: the tensor {error} is missing") from None
+    except (ValueError, IndexError, ArithmeticError) as error:
+        raise ConversionError(f"{source}: shapes that no such network has ({error})") from None
     except ConversionError as error:
         raise ConversionError(str(error) if str(source) in str(error) else f"{source}: {error}") from None
 
@@ -147,8 +149,9 @@ def _library(use: Callable[[], Any], what: str) -> Any:
         raise ConversionError(f"{what} would not open, so nothing was written: {error}") from None
 
 
-def _written(state: State, config: dict[str, Any], source: Source, out: Path, dtype: str | None) -> str:
-    """Writes the folder beside its place, opens it, and moves its files there; returns the family."""
+def _written(state: State, config: dict[str, Any] | None, source: Source, out: Path, dtype: str | None) -> str:
+    """Writes the folder beside its place, opens it, and moves its files there; returns the family. Without `config` the source's own
+    file is taken as it is."""
     from .model import Model
 
     if out.exists() and not out.is_dir():
@@ -160,22 +163,28 @@ def _written(state: State, config: dict[str, Any], source: Source, out: Path, dt
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".partial", dir=out.parent) as folder:
             made = Path(folder)
             write_safetensors(made / "model.safetensors", state, dtype)
-            write_json(made / "config.json", config)
-            for path in source.companions:
+            for path in (*source.companions, *([source.config] if source.config else [])):
                 shutil.copyfile(path, made / path.name)
+            if config is not None:
+                write_json(made / "config.json", config)
             # A VQ-VAE alone does not know its scales; any will do to see that its tensors are whole.
-            tried = {**config, "model": {**config["model"], "patch_nums": [1, 2]}} if config.get("family") == "vqvae" else None
+            scales = {"patch_nums": [1, 2]}
+            tried = {**config, "model": {**config["model"], **scales}} if config and config.get("family") == "vqvae" else None
             with _library(lambda: Model(made, config=tried), "what was converted") as model:
-                family = model.family
+                family = str(model.family)
             out.mkdir(exist_ok=True)
             for path in sorted(made.iterdir(), key=lambda path: path.name == "config.json"):
                 os.replace(path, out / path.name)
         done = True
     finally:
-        for folder in missing if not done else []:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        for made_here in missing if not done else []:
+            if made_here.is_dir() and not any(made_here.iterdir()):
+                made_here.rmdir()
     return family
+
+
+def _about(name: str, say: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda text: say(f"{name}: {text}")
 
 
 def _pipeline(source: Path, out: Path, dtype: str | None, say: Callable[[str], None]) -> str:
@@ -190,7 +199,7 @@ def _pipeline(source: Path, out: Path, dtype: str | None, say: Callable[[str], N
         made = Path(folder) / "made"
         made.mkdir()
         for name in parts:
-            convert(source / name, made / name, dtype=dtype, say=lambda text, name=name: say(f"{name}: {text}"))
+            convert(source / name, made / name, dtype=dtype, say=_about(name, say))
         shutil.copyfile(source / "model_index.json", made / "model_index.json")
         if (source / "scheduler").is_dir():
             shutil.copytree(source / "scheduler", made / "scheduler")
