@@ -89,7 +89,8 @@ public final class AtomicFile {
         try file.commit()
     }
 
-    private static func split(_ path: String) -> (folder: String, name: String) {
+    /// The folder of `path`, with its last slash, and the name in it.
+    static func split(_ path: String) -> (folder: String, name: String) {
         var folder: [UInt8] = []
         var name: [UInt8] = []
         for byte in Array(path.utf8).each {

@@ -65,7 +65,8 @@ public final class Checkpoint: Sendable {
     public var configuration: JSONObject {
         get throws(DiffError) {
             guard let config else {
-                throw DiffError(.format, "\(path): no config.json; pass the configuration with the model (config, --config FILE)")
+                throw DiffError(
+                    .format, "\(path): no config.json; pass the configuration with the model (config, --config FILE)")
             }
             return try JSONObject(config, source: configSource)
         }

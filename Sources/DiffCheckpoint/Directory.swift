@@ -69,7 +69,8 @@ public final class Directory: Sendable {
     /// The same for a file that belongs to the one at `path`. Where that one is a link, as in a download cache, it may be a link into
     /// the same folder of contents.
     func open(_ name: String, besides path: String) throws(DiffError) -> FileBytes {
-        guard !followsLinks, let status = try status(name, AT_SYMLINK_NOFOLLOW), status.st_mode & S_IFMT == S_IFLNK else {
+        guard !followsLinks, let status = try status(name, AT_SYMLINK_NOFOLLOW), status.st_mode & S_IFMT == S_IFLNK
+        else {
             return try open(name)
         }
         guard let target = Self.resolved("\(self.path)/\(name)"), let owner = Self.resolved(path), Self.isLink(path),
@@ -94,8 +95,7 @@ public final class Directory: Sendable {
             guard unsafe realpath(path, buffer.baseAddress) != nil else { return nil }
             return unsafe String(untilNUL: UnsafeRawBufferPointer(buffer))
         }
-        guard let full, let slash = full.lastIndex(of: "/") else { return nil }
-        return (String(full[...slash]), String(full[full.index(after: slash)...]))
+        return full.map { AtomicFile.split($0) }
     }
 
     /// Opens the directory `name` of this one. Throws `io`, or `format` for a name that is not one component.
@@ -109,7 +109,8 @@ public final class Directory: Sendable {
     }
 
     private func refused(_ name: String, _ number: Int32) -> DiffError {
-        guard (number == ELOOP || number == ENOTDIR), !followsLinks, let status = try? status(name, AT_SYMLINK_NOFOLLOW),
+        guard (number == ELOOP || number == ENOTDIR), !followsLinks,
+            let status = try? status(name, AT_SYMLINK_NOFOLLOW),
             status.st_mode & S_IFMT == S_IFLNK
         else { return SystemError.error("\(path)/\(name)", "cannot be opened", number) }
         return DiffError(

@@ -9,8 +9,11 @@ extension TensorTable {
         let type = try weightType(entry)
         let raw = try Storage(byteCount: entry.byteCount, budget: budget)
         try read(place, into: raw, at: 0, pool: pool)
-        let block = try Storage(byteCount: entry.shape.count &* type.size, budget: budget)  // below 2^51 by Shape's bound
-        guard let from = unsafe raw.base, let to = unsafe block.base else { return try Tensor(block, entry.shape, type) }
+        // Below 2^51 by Shape's bound
+        let block = try Storage(byteCount: entry.shape.count &* type.size, budget: budget)
+        guard let from = unsafe raw.base, let to = unsafe block.base else {
+            return try Tensor(block, entry.shape, type)
+        }
         switch entry.type {
         case .f64:
             let narrow = unsafe to.assumingMemoryBound(to: Float.self)
@@ -31,7 +34,8 @@ extension TensorTable {
                     unsafe wide[index] = table[Int(bits)]
                 }
             }
-        default: throw DiffError(.internal, "\(path): tensor \"\(entry.name)\": \(entry.type.rawValue) needs no conversion")
+        default:
+            throw DiffError(.internal, "\(path): tensor \"\(entry.name)\": \(entry.type.rawValue) needs no conversion")
         }
         return try Tensor(block, entry.shape, type)
     }

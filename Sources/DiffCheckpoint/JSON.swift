@@ -116,7 +116,8 @@ public enum JSON: Sendable, Equatable {
     ) -> DiffError {
         // The parser has a text for everything but a refused allocation.
         guard error.line >= 0 else { return DiffError(.outOfMemory, "\(source): no memory for reading JSON") }
-        let start = unsafe UnsafeRawBufferPointer(rebasing: text.prefix(ForeignFormat.prefixBytes))
+        let start = unsafe UnsafeRawBufferPointer(
+            start: text.baseAddress, count: min(text.count, ForeignFormat.prefixBytes))
         if isFile, unsafe LooseJSON.isWide(start) {
             return DiffError(.format, "\(source): bad JSON: the text is in UTF-16 or UTF-32; save it as UTF-8")
         }

@@ -91,7 +91,9 @@ public struct JSONObject: Sendable {
     public func bool(_ key: String, default fallback: Bool? = nil) throws(DiffError) -> Bool {
         guard let value = value(key) else { return try orMissing(key, fallback, "true or false") }
         if case .bool(let flag) = value { return flag }
-        guard let number = value.asInteger, (0...1).contains(number) else { throw mismatch(key, "true or false", value) }
+        guard let number = value.asInteger, (0...1).contains(number) else {
+            throw mismatch(key, "true or false", value)
+        }
         return number == 1
     }
 

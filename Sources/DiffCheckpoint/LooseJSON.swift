@@ -4,13 +4,17 @@ import DiffTensor
 enum LooseJSON {
     /// `text` behind a mark of UTF-8.
     static func body(_ text: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
-        guard unsafe ForeignFormat.has([0xef, 0xbb, 0xbf], in: text) else { return unsafe text }
-        return unsafe UnsafeRawBufferPointer(rebasing: text.dropFirst(3))
+        guard unsafe ForeignFormat.has([0xef, 0xbb, 0xbf], in: text), let start = text.baseAddress, text.count >= 3 else {
+            return unsafe text
+        }
+        return unsafe UnsafeRawBufferPointer(start: start + 3, count: text.count &- 3)
     }
 
     /// Whether a text that begins with `start` is in UTF-16 or UTF-32: it has their mark, or a sign and a zero in turn.
     static func isWide(_ start: UnsafeRawBufferPointer) -> Bool {
-        if unsafe ForeignFormat.has([0xff, 0xfe], in: start) || ForeignFormat.has([0xfe, 0xff], in: start) { return true }
+        if unsafe ForeignFormat.has([0xff, 0xfe], in: start) || ForeignFormat.has([0xfe, 0xff], in: start) {
+            return true
+        }
         guard start.count >= 4 else { return false }
         let zeros = unsafe (start[0] == 0, start[1] == 0, start[2] == 0, start[3] == 0)
         return zeros == (false, true, false, true) || zeros == (true, false, true, false)
@@ -26,16 +30,19 @@ enum LooseJSON {
     /// ``number(_:)`` knows, and integers beyond 64 bits as numbers. Nil when there are none.
     static func rewritten(_ text: UnsafeRawBufferPointer) -> [UInt8]? {
         guard unsafe !text.contains(mark) else { return nil }
-        var bytes = unsafe Array(text)
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(text.count)
+        var source = unsafe text.makeIterator()
+        while let byte = unsafe source.next() { bytes.append(byte) }
         var changed = false
         var words = unsafe JSONWords(text)
         while let word = words.next() {
             let length = word.end &- word.start
-            if unsafe isWord("NaN", text, word) {
+            if unsafe isWord(nan, text, word) {
                 mark(&bytes, word, filler: 0x78)
-            } else if unsafe isWord("Infinity", text, word) {
+            } else if unsafe isWord(infinity, text, word) {
                 mark(&bytes, word, filler: 0x2b)
-            } else if unsafe isWord("-Infinity", text, word) {
+            } else if unsafe isWord(minusInfinity, text, word) {
                 mark(&bytes, word, filler: 0x2d)
             } else if length < 19 || !(unsafe shorten(&bytes, text, word)) {
                 continue
@@ -68,11 +75,15 @@ enum LooseJSON {
     private static func shorten(
         _ bytes: inout [UInt8], _ text: UnsafeRawBufferPointer, _ word: JSONWords.Word
     ) -> Bool {
-        let literal = unsafe text[word.start..<word.end]
-        let digits = unsafe literal.first == UInt8(ascii: "-") ? literal.dropFirst() : literal
-        guard unsafe digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
-            unsafe digits.first != UInt8(ascii: "0"), Int(unsafe String(decoding: literal, as: UTF8.self)) == nil
-        else { return false }
+        let isNegative = unsafe text[word.start] == UInt8(ascii: "-")
+        // Counted downwards, where there is one number more.
+        var value: Int? = 0
+        for position in Indices(below: word.end) where position >= (isNegative ? word.start &+ 1 : word.start) {
+            let digit = unsafe Int(text[position]) &- 0x30
+            guard (0...9).contains(digit) else { return false }
+            value = value.flatMap { Checked.multiply($0, 10) }.flatMap { Checked.subtract($0, digit) }
+        }
+        if let value, isNegative || value != .min { return false }
         bytes.put(UInt8(ascii: "e"), at: word.end &- 2)
         bytes.put(UInt8(ascii: "2"), at: word.end &- 1)
         return true
@@ -83,7 +94,8 @@ enum LooseJSON {
         var bytes = unsafe text.makeIterator()
         while let byte = unsafe bytes.next() {
             // \u007f, whatever the letter's case.
-            if a == UInt8(ascii: "0"), b == UInt8(ascii: "0"), c == UInt8(ascii: "7"), byte | 0x20 == UInt8(ascii: "f") {
+            if a == UInt8(ascii: "0"), b == UInt8(ascii: "0"), c == UInt8(ascii: "7"), byte | 0x20 == UInt8(ascii: "f")
+            {
                 return true
             }
             (a, b, c) = (b, c, byte)
@@ -91,9 +103,13 @@ enum LooseJSON {
         return false
     }
 
-    private static func isWord(_ name: String, _ text: UnsafeRawBufferPointer, _ word: JSONWords.Word) -> Bool {
-        guard word.end &- word.start == name.utf8.count else { return false }
-        return unsafe ForeignFormat.has(Array(name.utf8), at: word.start, in: text)
+    private static let (nan, infinity, minusInfinity) = (
+        Array("NaN".utf8), Array("Infinity".utf8), Array("-Infinity".utf8)
+    )
+
+    private static func isWord(_ letters: [UInt8], _ text: UnsafeRawBufferPointer, _ word: JSONWords.Word) -> Bool {
+        guard word.end &- word.start == letters.count else { return false }
+        return unsafe ForeignFormat.has(letters, at: word.start, in: text)
     }
 
     // MARK: Faults
@@ -110,9 +126,8 @@ enum LooseJSON {
             case UInt8(ascii: "]") where words.isBehindComma, UInt8(ascii: "}") where words.isBehindComma:
                 what = "a comma before a closing bracket: take it out"
             case UInt8(ascii: "T"), UInt8(ascii: "F"), UInt8(ascii: "N"):
-                let pairs = [("True", "true"), ("False", "false"), ("None", "null")]
-                guard let pair = pairs.first(where: { unsafe isWord($0.0, text, word) }) else { continue }
-                what = "Python's \(pair.0): JSON says \(pair.1)"
+                guard let pair = unsafe pythonWord(text, word) else { continue }
+                what = "Python's \(pair.python): JSON says \(pair.json)"
             default: continue
             }
             return unsafe "bad JSON at \(place(word.start, text)): \(what)"
@@ -120,9 +135,23 @@ enum LooseJSON {
         return nil
     }
 
+    private static let pythonWords = [
+        (letters: Array("True".utf8), python: "True", json: "true"),
+        (letters: Array("False".utf8), python: "False", json: "false"),
+        (letters: Array("None".utf8), python: "None", json: "null"),
+    ]
+
+    private static func pythonWord(
+        _ text: UnsafeRawBufferPointer, _ word: JSONWords.Word
+    ) -> (python: String, json: String)? {
+        for pair in pythonWords.each where unsafe isWord(pair.letters, text, word) { return (pair.python, pair.json) }
+        return nil
+    }
+
     private static func place(_ position: Int, _ text: UnsafeRawBufferPointer) -> String {
         var (line, column) = (1, 1)
-        for unsafe byte in unsafe text.prefix(position) {
+        for index in Indices(below: min(position, text.count)) {
+            let byte = unsafe text[index]
             if byte == 0x0a {
                 (line, column) = (line &+ 1, 1)
             } else if byte & 0xc0 != 0x80 {

@@ -8,67 +8,97 @@ struct NameHint {
     private static let wrappers = [
         "module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module",
     ]
-    /// Missing names that are looked for among all others, and prefixes that are counted: a file decides how many there are.
+    /// Missing names that are looked for among all others, and prefixes that are tried: a file decides how many there are.
     private static let (samples, candidates) = (16, 16)
 
     /// Nil when at most half of the missing names are there in another form.
     init?(missing: Set<String>, unused: [String], path: String) {
         guard !missing.isEmpty, !unused.isEmpty else { return nil }
-        let held = Set(unused)
+        var names: [String] = []
+        for name in missing.sorted(by: JSON.precedes).each { names.append(name) }
+        var held: [String: Bool] = [:]
+        for name in unused.each { held.put(true, for: name) }
         let remedy = "python -m diffaccel.convert \(path) --out FOLDER"
-        let prefixes = Self.prefixes(missing, unused).filter { prefix in
-            Self.isMost(missing) { held.contains(prefix + $0) }
+        var (shortest, another): (String?, String?)
+        for prefix in Self.prefixes(names, unused).each {
+            guard another == nil, Self.isMost(of: names, where: { held[prefix + $0] != nil }) else { continue }
+            if shortest == nil { shortest = prefix } else { another = prefix }
         }
-        if let prefix = prefixes.first {
-            let others = prefixes.count == 1 ? "" : " (also \(NameList(Array(prefixes.dropFirst())).text { "\"\($0)\"" }))"
+        if let shortest {
             text =
-                "the missing names are there with the prefix \"\(NameList.short(prefix))\" before them\(others): "
-                + "\(remedy) takes it off"
+                "the missing names are there with the prefix \"\(NameList.short(shortest))\" before them: \(remedy) takes it "
+                + "off" + (another.map { " (also with \"\(NameList.short($0))\": --take chooses)" } ?? "")
             return
         }
-        let bare = Set(unused.each.map(Self.unwrapped))
-        if Self.isMost(missing, where: bare.contains) {
-            text =
-                "the missing names are there with what training wraps networks in (\(Self.wrappers.joined(separator: ", "))): "
-                + "\(remedy) takes it off"
+        let bare = Set(unused.map(Self.unwrapped))
+        if Self.isMost(of: names, where: bare.contains) {
+            let parts = Self.wrappers.joined(separator: ", ")
+            text = "the missing names are there with what training wraps networks in (\(parts)): \(remedy) takes it off"
             return
         }
-        guard let prefix = Self.lacking(missing, unused, held) else { return nil }
+        guard let prefix = Self.lacking(names, unused) else { return nil }
         text =
             "the missing names are there without \"\(NameList.short(prefix))\" before them: a part of a model? "
             + "\(remedy) puts it before the names of language models"
     }
 
-    private static func isMost(_ names: Set<String>, where condition: (String) -> Bool) -> Bool {
-        2 * Array(names).each.filter(condition).count > names.count
+    private static func isMost(of names: [String], where condition: (String) -> Bool) -> Bool {
+        2 &* names.each.filter(condition).count > names.count
     }
 
     /// What stands before missing names in unused ones, shortest first.
-    private static func prefixes(_ missing: Set<String>, _ unused: [String]) -> [String] {
+    private static func prefixes(_ missing: [String], _ unused: [String]) -> [String] {
         var found: Set<String> = []
-        for name in missing.sorted(by: JSON.precedes).prefix(samples) {
+        for name in first(missing).each {
             for other in unused.each where other.hasSuffix(".\(name)") && found.count < candidates {
-                found.insert(String(other.dropLast(name.count)))
+                found.insert(start(of: other, without: name))
             }
         }
-        return found.sorted { ($0.utf8.count, $0) < ($1.utf8.count, $1) }
+        return Array(found).sorted { ($0.utf8.count, $0) < ($1.utf8.count, $1) }
     }
 
     /// What unused names lack of missing ones, when most do.
-    private static func lacking(_ missing: Set<String>, _ unused: [String], _ held: Set<String>) -> String? {
-        for name in missing.sorted(by: JSON.precedes).prefix(samples) {
+    private static func lacking(_ missing: [String], _ unused: [String]) -> String? {
+        for name in first(missing).each {
             for other in unused.each where name.hasSuffix(".\(other)") {
-                let prefix = String(name.dropLast(other.count))
-                if isMost(missing, where: { $0.hasPrefix(prefix) && held.contains(String($0.dropFirst(prefix.count))) }) {
-                    return prefix
-                }
+                let prefix = start(of: name, without: other)
+                let longer = Set(unused.map { prefix + $0 })
+                if isMost(of: missing, where: longer.contains) { return prefix }
             }
         }
         return nil
     }
 
+    /// A few of the names, always the same.
+    private static func first(_ names: [String]) -> [String] {
+        var first: [String] = []
+        for name in names.sorted(by: JSON.precedes).each where first.count < samples { first.append(name) }
+        return first
+    }
+
+    /// `name` up to where `end` begins, with which it ends.
+    private static func start(of name: String, without end: String) -> String {
+        var count = 0
+        for _ in Array(name.utf8).each { count &+= 1 }
+        for _ in Array(end.utf8).each { count &-= 1 }
+        var start: [UInt8] = []
+        for byte in Array(name.utf8).each where start.count < count { start.append(byte) }
+        return String(decoding: start, as: UTF8.self)
+    }
+
+    /// `name` without the parts that training adds.
     private static func unwrapped(_ name: String) -> String {
-        let parts = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-        return parts.each.filter { !wrappers.contains($0) }.joined(separator: ".")
+        var parts: [String] = []
+        var part: [UInt8] = []
+        for byte in Array("\(name).".utf8).each {
+            guard byte == UInt8(ascii: ".") else {
+                part.append(byte)
+                continue
+            }
+            let whole = String(decoding: part, as: UTF8.self)
+            if !wrappers.contains(whole) { parts.append(whole) }
+            part = []
+        }
+        return parts.joined(separator: ".")
     }
 }

@@ -34,9 +34,13 @@ struct NumpyHeader: Equatable {
         var parser = Dictionary(text: scalars, path: file.path)
         let found = try parser.parse()
         guard let type = Self.types.each.first(where: { $0.name == found.descr })?.type else {
-            throw DiffError(.unsupported, "\(file.path): elements of type \"\(found.descr)\" are not read: save astype(\"<f4\") of it")
+            throw DiffError(
+                .unsupported,
+                "\(file.path): elements of type \"\(found.descr)\" are not read: save astype(\"<f4\") of it")
         }
-        guard !found.fortran else { throw DiffError(.unsupported, "\(file.path): Fortran order is not read: save numpy.ascontiguousarray of it") }
+        guard !found.fortran else {
+            throw DiffError(.unsupported, "\(file.path): Fortran order is not read: save numpy.ascontiguousarray of it")
+        }
         self.type = type
         shape = try locating(file.path) { () throws(DiffError) in try Shape(found.extents) }
         offset = start &+ length

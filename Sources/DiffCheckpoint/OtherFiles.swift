@@ -18,7 +18,7 @@ struct OtherFiles {
 
     /// What to do about a file of this name; nil when its ending says nothing.
     static func remedy(of name: String) -> ForeignFormat.Remedy? {
-        func ends(in endings: [String]) -> Bool { endings.contains { name.hasSuffix($0) } }
+        func ends(in endings: [String]) -> Bool { endings.each.contains { name.hasSuffix($0) } }
         if ends(in: unfinished) { return .fetch("let the download finish, or fetch the file again") }
         if ends(in: converted) { return .convert }
         if ends(in: archives) { return .unpack }
@@ -29,8 +29,8 @@ struct OtherFiles {
     init?(_ directory: Directory) throws(DiffError) {
         let names = try directory.names(endingIn: "")
         // What is converted comes before what cannot be, whatever their names.
-        for endings in [Self.unfinished, Self.converted, Self.archives, Self.foreign] {
-            let found = names.each.filter { name in endings.contains { name.hasSuffix($0) } }
+        for endings in [Self.unfinished, Self.converted, Self.archives, Self.foreign].each {
+            let found = names.each.filter { name in endings.each.contains { name.hasSuffix($0) } }
             guard let first = found.first, let remedy = Self.remedy(of: first) else { continue }
             let code: DiffError.Code = if case .fetch = remedy { .format } else { .unsupported }
             error = DiffError(

@@ -54,7 +54,8 @@ public struct SafetensorsHeader: Sendable {
         #endif
         guard let length = Int(exactly: declared), length > 0, length <= Limits.headerBytes else {
             throw DiffError(
-                .format, "\(source): a header of \(declared) bytes; 1 to \(Limits.headerBytes) are allowed: no safetensors file")
+                .format,
+                "\(source): a header of \(declared) bytes; 1 to \(Limits.headerBytes) are allowed: no safetensors file")
         }
         guard length <= fileSize - prefixBytes else {
             throw DiffError(
@@ -164,7 +165,8 @@ public struct SafetensorsHeader: Sendable {
             guard let next = Checked.add(end, entry.byteCount), next <= fileSize else {
                 throw DiffError(
                     .format,
-                    "\(place): ends beyond the file, which has \(fileSize) bytes: it was cut off; \(ForeignFormat.again)")
+                    "\(place): ends beyond the file, which has \(fileSize) bytes: it was cut off; \(ForeignFormat.again)"
+                )
             }
             end = next
         }

@@ -32,16 +32,19 @@ struct TextPlaceholder {
             return
         }
         // Such as a server's "Entry not found".
-        let line = unsafe prefix.dropFirst(start).prefix { $0 != 0x0a && $0 != 0x0d }.prefix(60)
-        (name, remedy) = ("a text (\"\(unsafe String(decoding: line, as: UTF8.self))\")", Self.message)
+        var line: [UInt8] = []
+        for position in Indices(below: min(prefix.count, start &+ 60)) where position >= start {
+            let byte = unsafe prefix[position]
+            if byte == 0x0a || byte == 0x0d { break }
+            line.append(byte)
+        }
+        (name, remedy) = ("a text (\"\(String(decoding: line, as: UTF8.self))\")", Self.message)
     }
 
     /// Behind a mark of UTF-8 and white space.
     private static func textStart(_ prefix: UnsafeRawBufferPointer) -> Int {
         var position = unsafe ForeignFormat.has([0xef, 0xbb, 0xbf], in: prefix) ? 3 : 0
-        while position < prefix.count, unsafe [0x20, 0x09, 0x0a, 0x0d].contains(prefix[position]) {
-            position &+= 1
-        }
+        while position < prefix.count, unsafe isSpace(prefix[position]) { position &+= 1 }
         return position
     }
 
@@ -59,6 +62,8 @@ struct TextPlaceholder {
 
     /// No control characters but white space and the escape of a terminal's colours, and no byte that UTF-8 does not have.
     private static func isText(_ prefix: UnsafeRawBufferPointer) -> Bool {
-        unsafe prefix.allSatisfy { $0 >= 0x20 && $0 != 0x7f && $0 < 0xf5 || [0x09, 0x0a, 0x0d, 0x1b].contains($0) }
+        unsafe prefix.allSatisfy { $0 >= 0x20 && $0 != 0x7f && $0 < 0xf5 || isSpace($0) || $0 == 0x1b }
     }
+
+    private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0a || byte == 0x0d }
 }

@@ -118,7 +118,8 @@ extension Hostile {
             ("hdf5", [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a], none),
             ("npy", [0x93] + Array("NUMPY".utf8) + [1, 0], none), ("gzip", [0x1f, 0x8b, 8, 0], "unpack it"),
             ("tar", [UInt8](repeating: 0x61, count: 256) + [0] + Array("ustar".utf8), "unpack it"),
-            ("onnx", [8, 7, 0x12, 7] + Array("pytorch".utf8), none), ("png", [0x89] + Array("PNG\r\n".utf8) + [26, 10], none),
+            ("onnx", [8, 7, 0x12, 7] + Array("pytorch".utf8), none),
+            ("png", [0x89] + Array("PNG\r\n".utf8) + [26, 10], none),
         ]
         var files = magics.map {
             file("magic-" + $0.0, $0.1 + [UInt8](repeating: 7, count: 500), .fails(unsupported, $0.2))
@@ -127,7 +128,8 @@ extension Hostile {
             ("lfs", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "a git-lfs pointer"),
             ("xet", "# xet version 0\nfilesize = 1\n", "a Xet pointer"),
             ("annex", "/annex/objects/SHA256E-s1--ab.safetensors\n", "a git-annex pointer"),
-            ("html", "\n<!DOCTYPE html>\n<html lang=\"en\">", "an HTML page"), ("html-marked", "\u{feff}<HTML>", "an HTML page"),
+            ("html", "\n<!DOCTYPE html>\n<html lang=\"en\">", "an HTML page"),
+            ("html-marked", "\u{feff}<HTML>", "an HTML page"),
             ("xml", "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "an XML text"),
             ("json", "{\"error\":\"Access to this model is restricted.\"}", "a JSON text"),
             ("message", "Entry not found", "a text (\"Entry not found\")"),

@@ -69,7 +69,8 @@ extension Hostile {
             file("offsets-string", one("F32", "[1]", "\"0,4\"", data: 4), .fails(format, "expected a list")),
             file("minus-dimension", one("F32", "[-1]", "[0,4]", data: 4), .fails(format, "shape[0]")),
             file("float-dimension", one("F32", "[1.0]", "[0,4]", data: 4), .fails(format, "found 1.0")),
-            file("exponent-dimension", one("F32", "[1e0]", "[0,4]", data: 4), .fails(format, "shape: expected integers")),
+            file(
+                "exponent-dimension", one("F32", "[1e0]", "[0,4]", data: 4), .fails(format, "shape: expected integers")),
             file("plus-dimension", one("F32", "[+1]", "[0,4]", data: 4), .fails(format, "bad JSON")),
             file("octal-dimension", one("F32", "[01]", "[0,4]", data: 4), .fails(format, "bad JSON")),
             file("minus-zero", one("F32", "[-0]", "[0,0]", data: 0), .fails(format, "-0")),

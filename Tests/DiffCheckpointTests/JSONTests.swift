@@ -19,7 +19,8 @@ extension All {
 
         static let invalid = [
             "", " ", "{", "}", "[1", "[1,]", "{\"a\":1,}", "{\"a\" 1}", "{a:1}", "01", "+1", ".5", "1.", "1e", "--1",
-            "0x1", "nan", "+Infinity", "NaNs", "{NaN:1}", "[NaN,\"\u{7f}\"]", "[NaN,\"\\u007F\"]", "nul", "True", "'a'", "\"", "\"\\q\"", "\"\\u12\"", "\"\\ud800\"", "\"\\udc00\"",
+            "0x1", "nan", "+Infinity", "NaNs", "{NaN:1}", "[NaN,\"\u{7f}\"]", "[NaN,\"\\u007F\"]", "nul", "True", "'a'",
+            "\"", "\"\\q\"", "\"\\u12\"", "\"\\ud800\"", "\"\\udc00\"",
             "\"\t\"", "[1]]",
             "1 2", "[1 2]", "{\"a\":1 \"b\":2}", "{\"a\":1,\"a\":1}", "{\"a\":1,\"\\u0061\":1}", "\"\\u0000\"",
             "{\"\\u0000\":1}",
@@ -46,7 +47,9 @@ extension All {
             else { return #expect(Bool(false), "no list") }
             #expect(first.isNaN)
             #expect(
-                numbers.dropFirst() == [.number(.infinity), .number(-.infinity), .integer(1), .string("NaN"), .string("")])
+                numbers.dropFirst() == [
+                    .number(.infinity), .number(-.infinity), .integer(1), .string("NaN"), .string(""),
+                ])
             // The length of a text without bounds in a tokenizer's config: int(1e30).
             #expect(try value("1000000000000000019884624838656") == .number(1e30))
             #expect(try value("{\"a\":-9223372036854775809}") == .object(["a": .number(-0x1p63)]))

@@ -39,8 +39,9 @@ struct NextScaleSampling: FamilySampling {
         } else if let path = entry.refinerPath {
             if let folder = entry.folder, let name = entry.refiner {
                 // A name found in a file: no link may lead it out of the file's folder.
-                guard try Directory(path: folder.isEmpty ? "." : folder, followingLinks: opening.followLinks)
-                    .containsDirectory(name)
+                guard
+                    try Directory(path: folder.isEmpty ? "." : folder, followingLinks: opening.followLinks)
+                        .containsDirectory(name)
                 else {
                     throw DiffError(
                         .io,

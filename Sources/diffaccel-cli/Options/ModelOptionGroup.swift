@@ -45,7 +45,8 @@ struct ModelOptionGroup: ParsableArguments {
 
 /// The second model of plans that need one.
 struct PartnerOptionGroup: ParsableArguments {
-    @Option(help: "Folder of the second model of a plan that needs one, such as CoDe's refiner (default: the plan's own).")
+    @Option(
+        help: "Folder of the second model of a plan that needs one, such as CoDe's refiner (default: the plan's own).")
     var partner: String?
 
     /// Opens it like the first one; nil when none is named.
