@@ -4,9 +4,8 @@ import DiffTensor
 enum LooseJSON {
     /// `text` behind a mark of UTF-8.
     static func body(_ text: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
-        guard unsafe ForeignFormat.has([0xef, 0xbb, 0xbf], in: text), let start = text.baseAddress, text.count >= 3 else {
-            return unsafe text
-        }
+        guard unsafe ForeignFormat.has([0xef, 0xbb, 0xbf], in: text), let start = text.baseAddress, text.count >= 3
+        else { return unsafe text }
         return unsafe UnsafeRawBufferPointer(start: start + 3, count: text.count &- 3)
     }
 

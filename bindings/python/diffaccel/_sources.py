@@ -14,7 +14,7 @@ from ._torch_files import TorchArchive, load_old
 _WEIGHTS = (
     "pytorch_model.bin", "pytorch_model.bin.index.json", "diffusion_pytorch_model.bin", "diffusion_pytorch_model.bin.index.json",
     "model.safetensors", "model.safetensors.index.json", "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.safetensors.index.json", "weights.safetensors",
 )
 #: Files that belong to a language model.
 _COMPANIONS = (
@@ -58,8 +58,11 @@ def content(path: Path) -> Any:
             raise ConversionError(f"{path}: {name}; {remedy}")
     if not start.strip(b"\0"):
         raise ConversionError(f"{path}: nothing but zeros in its first {len(start)} bytes; fetch it again")
-    if start[:1] == b"\x80" or start[257:262] == b"ustar":
+    if start[:1] == b"\x80":
         return load_old(path)
+    if start[257:262] == b"ustar":
+        raise ConversionError(
+            f"{path}: a tar archive: unpack it, or, when it is PyTorch's format before version 0.1.10, save it again with a newer one")
     if all(0x20 <= byte < 0xF5 or byte in b"\t\n\r" for byte in start):
         raise ConversionError(f"{path}: {_text(start)} in place of weights: download the file itself")
     raise ConversionError(f"{path}: none of PyTorch's files and no safetensors: damaged, or of another kind")
@@ -84,11 +87,14 @@ class Source:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.is_dir():
+        folder: Path | None
+        if path.name.endswith(".index.json"):
+            self.content, folder = _shards(path.parent, path.name), path.parent
+        elif not path.is_dir():
             self.content = content(path)
             # A stray config.json beside a file says nothing about it; beside one of these names it does.
             belongs = path.name in _WEIGHTS and not path.name.endswith(".json")
-            folder: Path | None = path.parent if belongs else None
+            folder = path.parent if belongs else None
         else:
             self.content, folder = _folder(path), path
         self.config = folder / "config.json" if folder is not None and (folder / "config.json").is_file() else None

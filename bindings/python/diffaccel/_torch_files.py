@@ -162,7 +162,7 @@ def _view(storage: Any, dtype: Any, offset: Any, shape: Any, strides: Any) -> Fi
 
 
 def load_old(path: str | os.PathLike[str]) -> Any:
-    """Reads a file of PyTorch before 1.6, a pickle or a tar archive, with torch and only as far as torch holds it for safe."""
+    """Reads a file of PyTorch before 1.6, a pickle, with torch and only as far as torch holds it for safe."""
     try:
         import torch
     except ImportError:

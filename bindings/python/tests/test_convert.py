@@ -290,7 +290,7 @@ def save_pickle(tmp_path):
     (b"<!DOCTYPE html><html>", "an HTML page"), (b"<?xml version='1.0'?><Error/>", "an XML"), (b'{"error": "x"}', "a JSON text"),
     (b"Entry not found", 'a text ."Entry not found"'), (bytes(4096), "zeros"), (b"GGUF\3\0\0\0" + bytes(40), "GGUF file; it cannot be converted"),
     (b"\x1f\x8b\x08\0" + bytes(30), "gzip"), (b"\x89HDF\r\n\x1a\n" + bytes(30), "HDF5"), (b"\x93NUMPY\1\0" + bytes(30), "NumPy"),
-    (b"\x08\x07\x12\x07pytorch" + bytes(30), "ONNX"), (b"\xff\xfe\xfd" * 9, "none of PyTorch's files"),
+    (b"a" * 257 + b"ustar\0" + bytes(250), "tar archive.*save it again"), (b"\x08\x07\x12\x07pytorch" + bytes(30), "ONNX"), (b"\xff\xfe\xfd" * 9, "none of PyTorch's files"),
     (b"\x40\0\0\0\0\0\0\0{" + bytes(10), "no whole safetensors"),
 ])
 def test_other_files_are_named(tmp_path, content, part):

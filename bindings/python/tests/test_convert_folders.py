@@ -60,6 +60,28 @@ def test_language_models(tmp_path, language, layout):
         assert model.tokenizer is not None
 
 
+def test_advice_about_shards_is_true(tmp_path, language):
+    """Both refusals of an index name it as what is to be converted."""
+    folder, state = tmp_path / "shards", {name: floats(bits) for name, bits in weights().items()}
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    names = sorted(state)
+    for kind in ("safetensors", "bin"):
+        homes = {}
+        for number in range(2):
+            file, part = f"part-{number}.{kind}", {f"net.{name}": state[name] for name in names[number::2]}
+            write_safetensors(folder / file, part) if kind == "safetensors" else save(folder / file, part)
+            homes |= dict.fromkeys(part, file)
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": homes}))
+        with pytest.raises(diffaccel.DiffAccelError) as refusal:
+            diffaccel.Model(folder)
+        advice = str(refusal.value).split("python -m diffaccel.convert ")[1].split(" --out")[0]
+        assert advice.endswith("model.safetensors.index.json")
+        assert convert.convert(advice, tmp_path / kind) == "dream"
+        with diffaccel.Model(tmp_path / kind) as model:
+            np.testing.assert_allclose(model.forward(outputs=["logits"], tokens=TOKENS), language, atol=1e-4)
+
+
 def test_incomplete_shards(tmp_path):
     folder, state = tmp_path / "bin", {name: Brain(floats(bits)) for name, bits in weights().items()}
     folder.mkdir()
