@@ -133,6 +133,27 @@ def test_types_and_views(tmp_path):
         np.testing.assert_array_equal(found[name].values(), tensor.detach().to(torch.float64).numpy(), name)
 
 
+def test_what_training_scripts_leave_beside_weights(tmp_path, monkeypatch):
+    import collections
+    import datetime
+    import pathlib
+
+    class Callback:
+        def __init__(self):
+            self.best = 3
+
+    Callback.__module__, Callback.__qualname__ = "lightning_like", "Callback"
+    monkeypatch.setitem(sys.modules, "lightning_like", argparse.Namespace(Callback=Callback))
+    content = {
+        "ema": tensors(), "best": np.float64(0.5), "losses": np.arange(3.0), "folder": pathlib.PurePosixPath("a"),
+        "time": datetime.datetime(2024, 1, 1), "counts": collections.Counter("aab"), "size": torch.Size([1, 2]), "type": torch.float16,
+        "device": torch.device("cpu"), "callbacks": {Callback: {"a": 1}, "object": Callback()}, "rng": torch.get_rng_state(),
+        "optimizer": torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))]).state_dict(), "set": {1, 2}, "complex": 1j,
+    }
+    torch.save(content, tmp_path / "x.pt")
+    assert convert.convert(tmp_path / "x.pt", tmp_path / "out", heads=4) == "dit"
+
+
 def test_whole_modules_and_programs_are_named(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
     with pytest.raises(convert.ConversionError, match="state_dict"):

@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 from conftest import ROOT
-from test_next_scale import CODES, SIDES, TOKENS, var_tensors, vqvae_tensors, write_safetensors, write_var
+from test_next_scale import CODES, SIDES, TOKENS, var_tensors, write_safetensors, write_var
 from test_published_files import cached
 
 import diffaccel

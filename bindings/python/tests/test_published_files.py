@@ -7,7 +7,6 @@ import subprocess
 import numpy as np
 import pytest
 from conftest import ROOT, TINY, dit_tensors, write_dit, write_safetensors
-from test_next_scale import var_tensors  # noqa: F401 - the tiny VAR
 
 import diffaccel
 
