@@ -52,6 +52,12 @@ public final class TensorTable: Sendable {
         var metadata: [String: String] = [:]
         var byteCount = 0
         for (number, name) in shards.shards.numbered {
+            guard try directory.contains(name) else {
+                throw DiffError(
+                    .io,
+                    "\(directory.path)/\(name): cannot be opened: no such file, though \(file.path) names it: the download is not "
+                        + "complete; fetch it")
+            }
             let shard = try directory.open(name)
             let header = try SafetensorsHeader(shard)
             if metadata.isEmpty { metadata = header.metadata }

@@ -22,6 +22,7 @@ import re
 import shutil
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any, Callable
 
@@ -73,7 +74,7 @@ def convert(
     source: str | os.PathLike[str], out: str | os.PathLike[str], heads: int | None = None,
     threshold: float | None = None, dtype: str | None = None, scaling_factor: float | None = None, *,
     null_class: bool | None = None, norm_groups: int | None = None, take: str | None = None, drop: list[str] | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] | None = None,
 ) -> str:
     """Converts `source` to `out` and returns what it was: "router", "dit", "var", "vqvae", "autoencoder_kl", "llada", "dream" or
     "pipeline".
@@ -86,11 +87,11 @@ def convert(
     null_class: whether the last row of a DiT's class table stands for no class; None assumes it.
     take: container or prefix of names to take, where there are several.
     drop: patterns (as for file names) of tensors to leave out.
-    say: is told what was assumed and left out.
+    say: is told what was assumed and left out; None makes warnings of it.
 
     Raises ConversionError, and leaves nothing behind then.
     """
-    source, out = Path(source), Path(out)
+    source, out, say = Path(source), Path(out), say or _warn
     if source.is_dir() and (source / "model_index.json").is_file():
         return _pipeline(source, out, dtype, say)
     try:
@@ -112,6 +113,10 @@ def convert(
         raise ConversionError(f"{source}: shapes that no such network has ({error})") from None
     except ConversionError as error:
         raise ConversionError(str(error) if str(source) in str(error) else f"{source}: {error}") from None
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=2)
 
 
 def _config(

@@ -92,6 +92,8 @@ def test_null_class(tmp_path):
     assert convert.main([str(source), "--out", str(tmp_path / "b"), "--heads", "4", "--no-null-class"]) == 0
     with diffaccel.Model(tmp_path / "b") as model:
         assert model.description["config"]["num_classes"] == 11 and model.description["null_class"] is None
+    with pytest.warns(UserWarning, match="last of the 11 rows"):
+        convert.convert(source, tmp_path / "warned", heads=4)
     _, said = converted(source, tmp_path / "c", null_class=True)
     assert "class table" not in said
     table = "y_embedder.embedding_table.weight"
