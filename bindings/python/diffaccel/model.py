@@ -65,7 +65,7 @@ class Model(Handle):
         options = _ffi.ModelOptions()
         _ffi.check(_ffi.lib.da_model_options_init, ctypes.byref(options), ctypes.sizeof(options))
         if config is not None and not isinstance(config, str):
-            config = json.dumps(config, allow_nan=False)
+            config = json.dumps(config)
         options.family = _ffi.encode_text(family, "family")
         options.config = _ffi.encode_text(config, "config")
         options.conventions = _ffi.encode_text(conventions, "conventions")

@@ -99,7 +99,7 @@ def _request(path: Any, settings: Mapping[str, Any], threads: int, memory_limit:
     model.conventions = _ffi.encode_text(conventions, "conventions")
     model.follow_links = _arrays.flag(follow_links, "follow_links")
     if config is not None and not isinstance(config, str):
-        config = json.dumps(config, allow_nan=False)
+        config = json.dumps(config)
     model.config = _ffi.encode_text(config, "config")
     options = _ffi.TrainerOptions()
     _ffi.check(_ffi.lib.da_trainer_options_init, ctypes.byref(options), ctypes.sizeof(options))

@@ -64,6 +64,16 @@ def test_configs_of_other_writers(tmp_path, tiny, text):
         np.testing.assert_array_equal(model.forward(**GIVEN), tiny.forward(**GIVEN))
 
 
+def test_configs_given_by_hand(tmp_path, tiny):
+    """What json.load makes of such a file is as good as the file."""
+    write_safetensors(tmp_path / "model.safetensors", dit_tensors(TINY))
+    config = {"family": "dit", "model": {**TINY, "depth": 3.0, "learn_sigma": 1}, "clip": float("nan"), "length": int(1e30)}
+    with diffaccel.Model(tmp_path, config=config) as model:
+        np.testing.assert_array_equal(model.forward(**GIVEN), tiny.forward(**GIVEN))
+    with pytest.raises(diffaccel.FormatError, match="cfg_scale.*NaN"):
+        diffaccel.Model(tmp_path, config={**config, "cfg_scale": float("nan")})
+
+
 @pytest.mark.parametrize("text, part", [
     (config_text(cfg_scale=float("nan")), "cfg_scale: expected a number in.*found NaN"),
     (config_text(cfg_scale=float("inf")), "cfg_scale: expected a number in.*infinite"),
