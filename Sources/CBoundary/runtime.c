@@ -19,6 +19,14 @@ IN_PLACE uint64_t _swift_backtraceSettings[64] = {0};
 _Bool _swift_backtrace_isThunkFunction(const char *name);
 IN_PLACE _Bool _swift_backtrace_isThunkFunction(const char *name) { return name == NULL; }
 
+/* The C++ library's cp-demangle.cc, 45 KB for names in the same reports. */
+char *__cxa_demangle(const char *name, char *buffer, size_t *length, int *status);
+IN_PLACE char *__cxa_demangle(const char *name, char *buffer, size_t *length, int *status) {
+    (void)name, (void)buffer, (void)length;
+    if (status) *status = -1;
+    return NULL;
+}
+
 /* CommandLine.cpp: no arguments. */
 char **_swift_stdlib_getUnsafeArgvArgc(int *count);
 IN_PLACE char **_swift_stdlib_getUnsafeArgvArgc(int *count) {

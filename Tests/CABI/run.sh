@@ -16,13 +16,15 @@ sanitizer=${SANITIZER:-}
 long=${DIFFACCEL_LONG:-}
 passed=0
 failed=0
-# A trap in the library must end the test at once instead of waiting in a debugger.
-export SWIFT_BACKTRACE=enable=no
-
 if [ ! -f "$library" ]; then
     echo "no $library: build it first (make build)" >&2
     exit 2
 fi
+# The library takes no notice of the Swift runtime's variables: all tests run with them set, the crash reporter's to what would print
+# at once and install handlers.
+for name in $(grep -aoE 'SWIFT_[A-Z_]+[A-Z]' "$library" | LC_ALL=C sort -u); do export "$name=YES"; done
+export SWIFT_BACKTRACE=enable=yes,warnings=enabled,interactive=no,output-to=stderr
+
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT INT TERM
 
@@ -40,9 +42,9 @@ check() {
 }
 
 # What does not depend on how the library was built, and what only a release has.
-if [ -z "$sanitizer" ] && [ -z "${PROGRAMS:-}" ]; then
-    . "$here/interface.sh"
-fi
+for part in interface loading; do
+    case "${PROGRAMS:-$part}" in *$part*) [ -n "$sanitizer" ] || . "$here/$part.sh" ;; esac
+done
 
 # ---- the programs ----
 
@@ -76,6 +78,7 @@ case $sanitizer in
 esac
 
 for program in ${PROGRAMS:-$all}; do
+    case $program in interface | loading) continue ;; esac
     extra=
     case $program in failing*) extra=$here/faults.c ;; esac
     flags="-std=c11 -O1 -g -Wall -Wextra -Werror ${CFLAGS:-} -I$root/include"
