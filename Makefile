@@ -24,7 +24,7 @@ C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/Fuzz/*
 SWIFT_SOURCES = Sources Tests bindings Package.swift
 
 .DEFAULT_GOAL := all
-.PHONY: all build install uninstall deps venv demo test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-canary test-python test-tokenizers test-package format format-check clean help
+.PHONY: all build install uninstall deps venv demo test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-spills test-arm64 test-canary test-python test-tokenizers test-package format format-check clean help
 
 all: build
 
@@ -99,6 +99,7 @@ test: deps
 	$(MAKE) --no-print-directory format-check
 	$(MAKE) --no-print-directory test-swift
 	$(MAKE) --no-print-directory test-traps
+	$(MAKE) --no-print-directory test-spills
 	$(MAKE) --no-print-directory test-c
 	$(MAKE) --no-print-directory test-hostile
 	$(MAKE) --no-print-directory test-fuzz
@@ -137,6 +138,10 @@ test-fuzz: build
 test-traps: build
 	$(PYTHON) Tests/TrapCensus/lint.py
 	$(PYTHON) Tests/TrapCensus/census.py $(RELEASE)
+
+# Accesses to the stack in the kernels' innermost loops, for every instruction set (Tests/SpillCensus/README.md).
+test-spills:
+	$(PYTHON) Tests/SpillCensus/census.py
 
 # The tests of the tests: a library with planted faults, built in .build-canary.
 test-canary:
