@@ -1,9 +1,9 @@
 /* What code in the library sees of the environment: its own variables.
  *
- * Swift's runtime, linked in, would follow SWIFT_BACKTRACE, SWIFT_DEBUG_... and their like, which a host's user sets for another
- * program: it prints when the library is loaded, installs handlers of seven signals, loads libraries, changes how hashes are
- * seeded. The C++ library's allocator has such variables too. So libdiffaccel.so is linked with its references to these names
- * wrapped (see Package.swift). */
+ * Swift's runtime, linked in, would follow SWIFT_BACKTRACE, SWIFT_DEBUG_... and their like, which a host's user sets for
+ * another program: it prints when the library is loaded, installs handlers of seven signals, loads libraries, changes how
+ * hashes are seeded. The C++ library's allocator has such variables too. So libdiffaccel.so is linked with its references to
+ * these names wrapped (see Package.swift). */
 #include <stddef.h>
 #include <string.h>
 

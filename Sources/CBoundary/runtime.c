@@ -1,9 +1,10 @@
 /* In the place of parts of Swift's runtime that belong to a program, not to a library in somebody else's.
  *
- * Three of the runtime's objects run code when they are loaded: the crash reporter looks for its program on the disk, sets up its
- * memory and may install signal handlers; the command line reads /proc/self/maps and searches the stack for the host's arguments; the
- * seeds of hash tables end the process where the system gives no random bytes. With their symbols defined here the linker has no need
- * of them. Weak, so that a runtime that asks for more of such an object still links: Tests/CABI/interface.sh tells. */
+ * Three of the runtime's objects run code when they are loaded: the crash reporter looks for its program on the disk, sets up
+ * its memory and may install signal handlers; the command line reads /proc/self/maps and searches the stack for the host's
+ * arguments; the seeds of hash tables end the process where the system gives no random bytes. With their symbols defined here
+ * the linker has no need of them. Weak, so that a runtime that asks for more of such an object still links:
+ * Tests/CABI/interface.sh tells. */
 #define _GNU_SOURCE
 #include <stddef.h>
 #include <stdint.h>
@@ -13,7 +14,8 @@
 
 #define IN_PLACE __attribute__((weak))
 
-/* Backtrace.cpp: all zero stands for "off". Larger than the runtime's, of which one member is read. The function is for reports. */
+/* Backtrace.cpp: all zero stands for "off". Larger than the runtime's, of which one member is read. The function is for
+ * reports. */
 extern uint64_t _swift_backtraceSettings[64];
 IN_PLACE uint64_t _swift_backtraceSettings[64] = {0};
 _Bool _swift_backtrace_isThunkFunction(const char *name);
@@ -43,8 +45,8 @@ IN_PLACE void swift_stdlib_random(void *buffer, size_t count) {
     if (syscall(SYS_getrandom, to, count, NONBLOCK) == (long)count) return;
     struct timespec now = {0};
     clock_gettime(CLOCK_REALTIME, &now);
-    uint64_t state = (uint64_t)(uintptr_t)&now ^ (uint64_t)(uintptr_t)buffer << 20 ^ (uint64_t)now.tv_nsec << 34 ^ (uint64_t)now.tv_sec ^
-                     (uint64_t)getpid() << 48;
+    uint64_t state = (uint64_t)(uintptr_t)&now ^ (uint64_t)(uintptr_t)buffer << 20 ^ (uint64_t)now.tv_nsec << 34 ^
+                     (uint64_t)now.tv_sec ^ (uint64_t)getpid() << 48;
     for (size_t i = 0; i < count; i++) {
         state = (state ^ state >> 30) * 0xbf58476d1ce4e5b9u + 0x9e3779b97f4a7c15u;
         to[i] = (unsigned char)(state >> 56);

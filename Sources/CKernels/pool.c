@@ -92,7 +92,7 @@ static uint32_t wait_for_run(ck_pool *pool, uint32_t seen) {
 static void *worker_main(void *argument) {
     worker *self = argument;
     ck_pool *pool = self->pool;
-    fesetenv(FE_DFL_ENV); /* threads inherit their creator's */
+    fesetenv(FE_DFL_ENV);                            /* threads inherit their creator's */
     pthread_setname_np(pthread_self(), "diffaccel"); /* from outside it would need a file of /proc */
     uint32_t seen = 0;
     while (!atomic_load(&pool->stopping)) {
@@ -107,7 +107,8 @@ static void *worker_main(void *argument) {
 }
 
 static void start_workers(ck_pool *pool) {
-    /* A blocked fault would end the process without asking the host's handlers: crash reporters, sandboxes that answer system calls. */
+    /* A blocked fault would end the process without asking the host's handlers: crash reporters, sandboxes that answer system
+     * calls. */
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
     sigset_t all, before;
     sigfillset(&all);

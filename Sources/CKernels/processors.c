@@ -1,5 +1,5 @@
-/* How many processors the calling thread may use: the least of those that are online, those it is allowed to run on, and what the
- * quotas of its control groups amount to. What cannot be found out sets no limit. */
+/* How many processors the calling thread may use: the least of those that are online, those it is allowed to run on, and what
+ * the quotas of its control groups amount to. What cannot be found out sets no limit. */
 #define _GNU_SOURCE
 #include "include/ckernels.h"
 
@@ -120,8 +120,8 @@ static void unescape(char *text) {
     *to = '\0';
 }
 
-/* Of one line of the list of mounts: the quota of the group there that this thread is in. What is mounted begins at `top` of the
- * hierarchy: a container sees its own group there, whatever its path is outside. */
+/* Of one line of the list of mounts: the quota of the group there that this thread is in. What is mounted begins at `top` of
+ * the hierarchy: a container sees its own group there, whatever its path is outside. */
 static int64_t quota_of_mount(const char *root, char *line) {
     char *words[5] = {NULL}, *kind[3] = {NULL}, *rest = NULL, *tail = strstr(line, " - ");
     if (!tail) return INT64_MAX;

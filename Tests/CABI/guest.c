@@ -1,7 +1,7 @@
 /* One use of the library by a host that brings things of its own: see loading.sh, which compiles and runs it.
  * Usage: guest linked                     the program is linked with the library
- *        guest MODE LIBRARY [BEFORE...]   dlopen with "local", "global", "deep" or "lazy", after the libraries BEFORE, opened globally
- * Prints a line that stands for the bits of all results, and on stderr what loading has left behind. */
+ *        guest MODE LIBRARY [BEFORE...]   dlopen with "local", "global", "deep" or "lazy", after the libraries BEFORE, opened
+ * globally Prints a line that stands for the bits of all results, and on stderr what loading has left behind. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <signal.h>
@@ -43,7 +43,8 @@ static void use(void) {
     da_plan plan = NULL;
     char text[1 << 14];
     size_t needed;
-    const char *json = "{\"method\":\"l2c\",\"policy\":\"random\",\"ratio\":0.5}", *broken = "{\"method\":[1,{\"a\":\"\\u00e9\"}";
+    const char *json = "{\"method\":\"l2c\",\"policy\":\"random\",\"ratio\":0.5}",
+               *broken = "{\"method\":[1,{\"a\":\"\\u00e9\"}";
     expect(CALL(da_plan_parse)(json, strlen(json), &plan), DA_OK, "a plan");
     expect(CALL(da_plan_describe)(plan, NULL, 0, text, sizeof text, &needed), DA_OK, "describing a plan");
     add(text, needed);
@@ -93,7 +94,8 @@ static void left_behind(struct state before) {
     if (after.handlers != before.handlers) fprintf(stderr, "guest: handlers of %d signals\n", after.handlers - before.handlers);
     if (after.alternate != before.alternate) fprintf(stderr, "guest: a stack for signals\n");
     if (after.held.threads != before.held.threads) fprintf(stderr, "guest: %d threads\n", after.held.threads);
-    if (after.held.files != before.held.files) fprintf(stderr, "guest: files, %d, then %d\n", before.held.files, after.held.files);
+    if (after.held.files != before.held.files)
+        fprintf(stderr, "guest: files, %d, then %d\n", before.held.files, after.held.files);
 }
 
 int main(int count, char **arguments) {
@@ -103,10 +105,10 @@ int main(int count, char **arguments) {
         if (!dlopen(arguments[i], RTLD_NOW | RTLD_GLOBAL)) return fprintf(stderr, "guest: %s\n", dlerror()), 2;
     struct state before = state_now();
     if (strcmp(mode, "linked") != 0) {
-        int flags = !strcmp(mode, "global")  ? RTLD_NOW | RTLD_GLOBAL
+        int flags = !strcmp(mode, "global") ? RTLD_NOW | RTLD_GLOBAL
                     : !strcmp(mode, "deep") ? RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND
                     : !strcmp(mode, "lazy") ? RTLD_LAZY | RTLD_LOCAL
-                                             : RTLD_NOW | RTLD_LOCAL;
+                                            : RTLD_NOW | RTLD_LOCAL;
         opened = dlopen(arguments[2], flags);
         if (!opened) return fprintf(stderr, "guest: %s\n", dlerror()), 2;
     } else {

@@ -1,5 +1,5 @@
-/* How many threads "one per processor" are: affinity, quotas of control groups, read anew for each session; and what the threads
- * are like. */
+/* How many threads "one per processor" are: affinity, quotas of control groups, read anew for each session; and what the
+ * threads are like. */
 #include "surroundings.h"
 
 #include <dirent.h>
@@ -85,7 +85,10 @@ static void child_in_group(void) {
     static const struct {
         const char *quota, *text;
         int processors;
-    } cases[] = {{"50000", "50000 100000", 1}, {"150000", "150000 100000", 2}, {"-1", "max 100000", 256}, {"100000", "100000 100000", 1}};
+    } cases[] = {{"50000", "50000 100000", 1},
+                 {"150000", "150000 100000", 2},
+                 {"-1", "max 100000", 256},
+                 {"100000", "100000 100000", 1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CHECK(write_in(name, second ? cases[i].text : cases[i].quota), "no quota %s", cases[i].text);
         expect(cases[i].processors < all ? cases[i].processors : all, cases[i].text);

@@ -61,12 +61,13 @@ def tool(name):
 def compile_set(sources, source, target, place):
     """The object of a file of kernels, compiled for `target`."""
     output = Path(place, source).with_suffix(".o")
-    # Another architecture than this machine's has headers of its own, or the parts that do not differ are borrowed.
-    arch = target.split("-")[0]
+    # Headers of this machine, or those that Debian has for compiling for another one.
     folders = [f"/usr/{target}/include", "/usr/include", f"/usr/include/{target}"]
-    if not any(Path(folder, "bits").is_dir() for folder in (folders[0], folders[2])):
-        folders += [str(path.parent) for path in Path("/usr/include").glob("*-linux-gnu/bits")]
-    includes = [flag for folder in folders if Path(folder).is_dir() for flag in ("-isystem", folder)]
+    arch, other = target.split("-")[0], not Path(folders[2]).is_dir()
+    if other and not Path(folders[0]).is_dir():
+        package = "libc6-dev-" + {"aarch64": "arm64", "x86_64": "amd64"}[arch] + "-cross"
+        raise SystemExit(f"spill census: no headers for {target}: apt-get install {package}, or make deps")
+    includes = [flag for folder in (folders[:1] if other else folders[1:]) for flag in ("-isystem", folder)]
     command = [tool("clang"), f"--target={target}", "-nostdlibinc", *FLAGS, *includes, "-c", str(Path(sources, source)), "-o", str(output)]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
