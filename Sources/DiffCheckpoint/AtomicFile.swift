@@ -121,9 +121,23 @@ public final class AtomicFile {
             let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
             let descriptor = Directory.retrying { unsafe openat(directory, temporary, flags, 0o666) }
             let number = errno
-            if descriptor >= 0 { return (descriptor, temporary) }
+            if descriptor > STDERR_FILENO { return (descriptor, temporary) }
+            if descriptor >= 0 { return (try above(descriptor, directory, temporary, path), temporary) }
             guard number == EEXIST else { throw SystemError.error(path, "cannot be created", number) }
         }
         throw SystemError.error(path, "cannot be created", EEXIST)
+    }
+
+    /// Another descriptor for a file that got one of the standard streams', which the host has closed: what anybody in the process
+    /// prints would land in the file.
+    private static func above(
+        _ standard: Int32, _ directory: Int32, _ temporary: String, _ path: String
+    ) throws(DiffError) -> Int32 {
+        let descriptor = fcntl(standard, F_DUPFD_CLOEXEC, STDERR_FILENO &+ 1)
+        let number = errno
+        _ = close(standard)
+        if descriptor >= 0 { return descriptor }
+        unsafe _ = unlinkat(directory, temporary, 0)
+        throw SystemError.error(path, "cannot be created", number)
     }
 }

@@ -4,6 +4,7 @@
 #include <fenv.h>
 #include <limits.h>
 #include <locale.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -165,6 +166,39 @@ static void without_standard_streams(void) {
     same("closed standard streams");
 }
 
+/* Files get the numbers of standard streams that are closed: nothing that others print may land in them. */
+static atomic_int saving;
+static void *print_on(void *unused) {
+    while (saving)
+        for (int stream = 1; stream <= 2; stream++)
+            if (write(stream, "noise", 5) == 5) saving = -1;
+    return unused;
+}
+
+static void saves_without_standard_streams(void) {
+    const char *json = "{\"method\":\"l2c\",\"policy\":\"random\",\"ratio\":0.5}";
+    da_plan plan = NULL;
+    STATUS(DA_OK, da_plan_parse(json, strlen(json), &plan));
+    char path[] = "/tmp/diffaccel-saved-XXXXXX";
+    int file = mkstemp(path), kept = dup(2);
+    close(file);
+    close(0), close(1), close(2);
+    saving = 1;
+    pthread_t thread;
+    int made = !pthread_create(&thread, NULL, print_on, NULL), noisy = 0;
+    for (int i = 0; i < 50; i++) {
+        STATUS(DA_OK, da_plan_save(plan, path));
+        noisy |= saving < 0;
+    }
+    saving = 0;
+    if (made) pthread_join(thread, NULL);
+    dup2(kept, 2);
+    CHECK(!noisy, "what others print lands in files that are written");
+    da_plan again = NULL;
+    STATUS(DA_OK, da_plan_load(path, &again));
+    unlink(path);
+}
+
 static void without_current_folder(void) {
     char folder[] = "/tmp/diffaccel-gone-XXXXXX";
     if (!mkdtemp(folder) || chdir(folder) || rmdir(folder)) _exit(2);
@@ -226,6 +260,7 @@ int main(void) {
     test_process();
     test_signals();
     in_child("closed standard streams", without_standard_streams);
+    in_child("saving without standard streams", saves_without_standard_streams);
     in_child("deleted working directory", without_current_folder);
     in_child("umask 777", with_odd_umask);
     in_child("no more files", with_few_files);
