@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <locale.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -199,6 +200,29 @@ static void saves_without_standard_streams(void) {
     unlink(path);
 }
 
+/* What the header says of a callback that does not return. */
+static jmp_buf outside;
+static int32_t leaves(void *user, const da_event *event) {
+    (void)user, (void)event;
+    longjmp(outside, 1);
+}
+static void callback_does_not_return(void) {
+    static da_request request;
+    request = check_request();
+    request.callback = leaves;
+    da_result result = NULL;
+    if (!setjmp(outside)) {
+        da_session_sample(session, &request, &result);
+        CHECK(0, "the callback has returned");
+    }
+    request.callback = NULL;
+    STATUS(DA_BUSY, da_session_sample(session, &request, &result));
+    STATUS(DA_BUSY, da_session_sample(session, &request, &result));
+    child_starts_afresh();
+    STATUS(DA_OK, da_session_close(session));
+    STATUS(DA_INVALID_HANDLE, da_session_sample(session, &request, &result));
+}
+
 static void without_current_folder(void) {
     char folder[] = "/tmp/diffaccel-gone-XXXXXX";
     if (!mkdtemp(folder) || chdir(folder) || rmdir(folder)) _exit(2);
@@ -265,6 +289,7 @@ int main(void) {
     in_child("umask 777", with_odd_umask);
     in_child("no more files", with_few_files);
     if (!SANITIZED) in_child("little memory", with_little_memory);
+    if (!SANITIZED) in_child("a callback that does not return", callback_does_not_return);
     in_child("standard output", prints_nothing);
     same("at the end");
     STATUS(DA_OK, da_session_close(session));

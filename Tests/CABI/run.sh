@@ -20,10 +20,7 @@ if [ ! -f "$library" ]; then
     echo "no $library: build it first (make build)" >&2
     exit 2
 fi
-# The library takes no notice of the Swift runtime's variables: all tests run with them set, the crash reporter's to what would print
-# at once and install handlers.
-for name in $(grep -aoE 'SWIFT_[A-Z_]+[A-Z]' "$library" | LC_ALL=C sort -u); do export "$name=YES"; done
-export SWIFT_BACKTRACE=enable=yes,warnings=enabled,interactive=no,output-to=stderr
+. "$here/swift_variables.sh"
 
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT INT TERM

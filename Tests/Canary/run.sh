@@ -11,7 +11,6 @@ folder=${CANARY_FOLDER:-$root/.build-canary}
 library=$folder/release
 passed=0
 failed=0
-export SWIFT_BACKTRACE=enable=no
 
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT INT TERM
