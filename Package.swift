@@ -28,7 +28,8 @@ let kernels: [CSetting] = [
 /// What the C library refuses to small objects, the library's reserve gives them (Sources/CBoundary/reserve.c), and of the environment
 /// the code linked in sees the library's own variables (Sources/CBoundary/environment.c).
 let wrapped = [
-    "malloc", "calloc", "realloc", "free", "malloc_usable_size", "getenv", "secure_getenv", "environ", "__environ", "stdin",
+    "malloc", "calloc", "realloc", "free", "malloc_usable_size", "getenv", "secure_getenv", "environ", "__environ",
+    "stdin",
 ].flatMap { ["-Xlinker", "--wrap=\($0)"] }
 let link = Context.packageDirectory + "/Sources/DiffAccelLink"
 

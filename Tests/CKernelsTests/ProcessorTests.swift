@@ -22,7 +22,9 @@ private struct Tree: ~Copyable {
 private func second(_ group: String, top: String = "/", at mount: String = "/sys/fs/cgroup") -> [String: String] {
     [
         "proc/self/cgroup": "0::\(group)\n",
-        "proc/self/mountinfo": "22 1 0:20 / /proc rw - proc proc rw\n30 1 0:26 \(top) \(mount) rw,nosuid shared:4 - cgroup2 cgroup rw,nsdelegate\n",
+        "proc/self/mountinfo":
+            "22 1 0:20 / /proc rw - proc proc rw\n"
+            + "30 1 0:26 \(top) \(mount) rw,nosuid shared:4 - cgroup2 cgroup rw,nsdelegate\n",
     ]
 }
 
@@ -40,7 +42,8 @@ extension Kernels {
     @Suite struct Processors {
         @Test(arguments: [
             ("max 100000", 0), ("50000 100000", 1), ("100000 100000", 1), ("100001 100000", 2), ("150000 100000", 2),
-            ("3200000 100000", 32), ("1000 1000000", 1), ("25000 10000", 3), ("9223372036854775807 1", Int64.max), ("", 0), ("max", 0),
+            ("3200000 100000", 32), ("1000 1000000", 1), ("25000 10000", 3), ("9223372036854775807 1", Int64.max),
+            ("", 0), ("max", 0),
             ("100000", 0), ("0 100000", 0), ("-5 100000", 0), ("100000 0", 0), ("100000 -1", 0), ("words and words", 0),
             ("99999999999999999999999 100000", 92_233_720_368_548),
         ]) func aFractionCountsAsOne(text: String, expected: Int64) throws {
@@ -53,7 +56,9 @@ extension Kernels {
                 "sys/fs/cgroup/a/cpu.max": "max 100000\n", "sys/fs/cgroup/a/b/cpu.max": "250000 100000\n",
                 "sys/fs/cgroup/a/b/c/cpu.max": "700000 100000\n", "sys/fs/cgroup/a/b/d/cpu.max": "100000 100000\n",
             ]
-            for (path, expected) in [("/a", 0), ("/a/b", 3), ("/a/b/c", 3), ("/a/b/c/none", 3), ("/a/b/d", 1), ("/", 0), ("/x", 0)] as [(String, Int64)] {
+            for (path, expected) in [
+                ("/a", 0), ("/a/b", 3), ("/a/b/c", 3), ("/a/b/c/none", 3), ("/a/b/d", 1), ("/", 0), ("/x", 0),
+            ] as [(String, Int64)] {
                 let tree = try Tree(second(path).merging(groups) { $1 })
                 #expect(tree.quota == expected, "\(path)")
             }
@@ -61,10 +66,14 @@ extension Kernels {
 
         @Test func theFirstVersion() throws {
             let groups = [
-                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1\n", "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
-                "sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us": "450000\n", "sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us": "100000\n",
-                "sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_quota_us": "-1\n", "sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_period_us": "100000\n",
-                "sys/fs/cgroup/cpu,cpuacct/half/cpu.cfs_quota_us": "50000\n", "sys/fs/cgroup/cpu,cpuacct/half/cpu.cfs_period_us": "100000\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+                "sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us": "450000\n",
+                "sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us": "100000\n",
+                "sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_period_us": "100000\n",
+                "sys/fs/cgroup/cpu,cpuacct/half/cpu.cfs_quota_us": "50000\n",
+                "sys/fs/cgroup/cpu,cpuacct/half/cpu.cfs_period_us": "100000\n",
             ]
             for (path, expected) in [("/a", 5), ("/a/b", 5), ("/half", 1), ("/", 0)] as [(String, Int64)] {
                 #expect(try Tree(first(path).merging(groups) { $1 }).quota == expected, "\(path)")
@@ -88,10 +97,12 @@ extension Kernels {
         @Test func whatIsMountedMayBeginBelow() throws {
             let groups = ["sys/fs/cgroup/cpu.max": "150000 100000\n", "sys/fs/cgroup/inner/cpu.max": "50000 100000\n"]
             for (group, top, expected) in [
-                ("/docker/0abc", "/docker/0abc", 2), ("/docker/0abc/inner", "/docker/0abc", 1), ("/", "/", 2), ("/inner", "/", 1),
+                ("/docker/0abc", "/docker/0abc", 2), ("/docker/0abc/inner", "/docker/0abc", 1), ("/", "/", 2),
+                ("/inner", "/", 1),
                 ("/docker/0abcdef", "/docker/0abc", 2), ("/../../other", "/", 2), ("/outside", "/docker/0abc", 2),
             ] as [(String, String, Int64)] {
-                #expect(try Tree(second(group, top: top).merging(groups) { $1 }).quota == expected, "\(group) in \(top)")
+                #expect(
+                    try Tree(second(group, top: top).merging(groups) { $1 }).quota == expected, "\(group) in \(top)")
             }
         }
 
@@ -113,7 +124,10 @@ extension Kernels {
             #expect(ck_processor_quota("/no/such/folder") == 0)
             #expect(try Tree(["proc/self/cgroup": "0::/a\n"]).quota == 0)
             #expect(try Tree(["proc/self/mountinfo": second("/")["proc/self/mountinfo"] ?? ""]).quota == 0)
-            for text in ["", "\n\n", " - \n", " - cgroup2", "1 2 3 - cgroup2 x y", "1 2 3 / /m rw - cgroup", "\u{1}\u{2} - - -\n"] {
+            for text in [
+                "", "\n\n", " - \n", " - cgroup2", "1 2 3 - cgroup2 x y", "1 2 3 / /m rw - cgroup",
+                "\u{1}\u{2} - - -\n",
+            ] {
                 #expect(try Tree(["proc/self/cgroup": text, "proc/self/mountinfo": text]).quota == 0)
             }
             let long = String(repeating: "/x", count: 50_000)
