@@ -26,7 +26,9 @@ public final class AtomicFile {
         guard directory >= 0 else { throw SystemError.error(folder, "cannot be opened", number) }
         do throws(DiffError) {
             let mode = try Self.modeOfExisting(name, in: directory, path: path)
-            (descriptor, temporary) = try Self.create(in: directory, path: path)
+            (descriptor, temporary) = try Self.asideStandardStreams(directory) { () throws(DiffError) in
+                try Self.create(in: directory, path: path)
+            }
             // A file that replaces another keeps its permissions; otherwise the process's mask has decided.
             if let mode { _ = fchmod(descriptor, mode) }
         } catch {
@@ -121,23 +123,23 @@ public final class AtomicFile {
             let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
             let descriptor = Directory.retrying { unsafe openat(directory, temporary, flags, 0o666) }
             let number = errno
-            if descriptor > STDERR_FILENO { return (descriptor, temporary) }
-            if descriptor >= 0 { return (try above(descriptor, directory, temporary, path), temporary) }
+            if descriptor >= 0 { return (descriptor, temporary) }
             guard number == EEXIST else { throw SystemError.error(path, "cannot be created", number) }
         }
         throw SystemError.error(path, "cannot be created", EEXIST)
     }
 
-    /// Another descriptor for a file that got one of the standard streams', which the host has closed: what anybody in the process
-    /// prints would land in the file.
-    private static func above(
-        _ standard: Int32, _ directory: Int32, _ temporary: String, _ path: String
-    ) throws(DiffError) -> Int32 {
-        let descriptor = fcntl(standard, F_DUPFD_CLOEXEC, STDERR_FILENO &+ 1)
-        let number = errno
-        _ = close(standard)
-        if descriptor >= 0 { return descriptor }
-        unsafe _ = unlinkat(directory, temporary, 0)
-        throw SystemError.error(path, "cannot be created", number)
+    /// Runs `body` while the descriptors of standard streams that the host has closed stand for `directory`: a file opened in `body` is
+    /// none of them, or what anybody in the process prints would land in it.
+    private static func asideStandardStreams<R>(
+        _ directory: Int32, _ body: () throws(DiffError) -> R
+    ) throws(DiffError) -> R {
+        let copy = fcntl(directory, F_DUPFD_CLOEXEC, 0)
+        guard copy >= 0, copy <= STDERR_FILENO else {
+            if copy >= 0 { _ = close(copy) }
+            return try body()
+        }
+        defer { _ = close(copy) }
+        return try asideStandardStreams(directory, body)
     }
 }
