@@ -24,9 +24,10 @@
  *      at any time.
  *      [CABI/threads: test_shared_model, test_contention; CABI/training_threads: test_second_thread, test_side_by_side]
  *   7. No signal handler, locale, rounding mode, working directory or environment variable is changed; errno and the
- *      floating-point environment are restored; nothing is printed.
+ *      floating-point environment are restored; nothing is printed. Loading it starts nothing. No symbol of the host takes the place
+ *      of one inside, but the C library's own (Tests/CABI/interposable.txt); no variable of the Swift runtime is looked at.
  *      [CABI/environment: test_locale, test_floating_point, test_errno, test_process, test_signals,
- *      prints_nothing]
+ *      prints_nothing; CABI/loading.sh]
  *   8. Same inputs, seed and thread count give the same bits on the same CPU.
  *      [DiffAccelTests/ReproducibilityTests: aSeedDecidesEveryBit; CABI/threads: test_shared_model]
  *   9. Functions and the leading members of structs never change once released; da_abi_version() says which exist.
@@ -49,6 +50,14 @@
  *   - Tensors are row-major. n: samples, C: channels, H, W: height and width.
  *   - A function may be called from any thread, also inside an event callback, where da_session_sample of the same session
  *     gives DA_BUSY as it does from a second thread.
+ *   - Callbacks return normally. A C++ exception or a longjmp that leaves one jumps over the library, which never learns of it: the
+ *     session or trainer stays busy for ever (DA_BUSY), what its run held is lost, and the thread keeps the library's floating-point
+ *     environment; an exception may also end the process. Catch inside, keep what was caught, return non-zero, throw it again
+ *     when the call has returned.
+ *   - Threads: 0 stands for the processors that the calling thread may use at that moment: the least of those that are online, those
+ *     that its affinity allows, and what the CPU quotas of its control groups amount to, a fraction counting as one; at most 256.
+ *   - Of the environment two variables are read: DIFFACCEL_ISA (base, avx2, avx512 or neon: instructions below the best there are)
+ *     and DIFFACCEL_GEMM (openblas: matrix products by libopenblas.so.0, to compare with).
  */
 #ifndef DIFFACCEL_H
 #define DIFFACCEL_H
@@ -108,7 +117,8 @@ int32_t da_library_describe(char *buf, size_t capacity, size_t *needed);
 #define DA_LOG_WARNING 2
 #define DA_LOG_INFO 3
 
-/* Receives one line without newline; `message` is valid during the call. Must not call the library. */
+/* Receives one line without newline; `message` is valid during the call. Must not call the library, and must return
+ * normally. */
 typedef void (*da_log_callback)(void *user, int32_t level, const char *message);
 
 /* Sends messages up to `level` to `callback` (null: none), from whichever thread they arise on. For the whole library. */
@@ -172,7 +182,7 @@ int32_t da_model_close(da_model model);
 /* Options of da_model_forward. */
 typedef struct da_forward_options {
     uint32_t struct_size;
-    int32_t threads;            /* 0: one per processor; else 1...256 */
+    int32_t threads;            /* 0: one per processor that may be used; else 1...256 */
     uint64_t memory_limit;      /* bytes of working memory; 0: none */
 } da_forward_options;
 
@@ -231,7 +241,7 @@ int32_t da_plan_close(da_plan plan);
 /* Options of da_session_create. */
 typedef struct da_session_options {
     uint32_t struct_size;
-    int32_t threads;            /* 0: one per processor; else 1...256 */
+    int32_t threads;            /* 0: one per processor that may be used; else 1...256 */
     uint64_t memory_limit;      /* bytes for states, caches and workspace (weights excluded); 0: none */
     da_model partner;           /* the second model of a plan that needs one, already open; null: the plan says where it is */
 } da_session_options;
@@ -269,7 +279,7 @@ typedef struct da_event {
 } da_event;
 
 /* Called on the thread that called da_session_sample, with no lock held. A non-zero return cancels the run. It must return
- * normally (no exception or longjmp). */
+ * normally: an exception or a longjmp out of it leaves the session busy for ever. */
 typedef int32_t (*da_event_callback)(void *user, const da_event *event);
 
 /* One sampling request. Pointers are read during the call only. */
@@ -381,7 +391,7 @@ int32_t da_result_close(da_result result);
 /* Options of da_trainer_create. */
 typedef struct da_trainer_options {
     uint32_t struct_size;
-    int32_t threads;            /* 0: one per processor; else 1...256 */
+    int32_t threads;            /* 0: one per processor that may be used; else 1...256 */
     uint64_t memory_limit;      /* bytes for weights, gradients, moments, averages and activations; 0: none */
 } da_trainer_options;
 
@@ -403,7 +413,8 @@ typedef struct da_training_event {
     const char *json;           /* the same as one line of JSON, with the terms of the loss by name */
 } da_training_event;
 
-/* Called on the thread that called da_trainer_run, with no lock held. A non-zero return stops the run. Must return normally. */
+/* Called on the thread that called da_trainer_run, with no lock held. A non-zero return stops the run. It must
+ * return normally: an exception or a longjmp out of it leaves the trainer busy for ever. */
 typedef int32_t (*da_training_callback)(void *user, const da_training_event *event);
 
 /* A trainer of the checkpoint at `path` (as for da_model_open; DiT, or VAR to specialise) with `length` bytes of settings. `model_options` and `options`

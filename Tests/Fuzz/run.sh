@@ -20,8 +20,6 @@ root=$(CDPATH= cd -- "$here/../.." && pwd)
 work=$root/build/fuzz
 swift=${SWIFT:-swift}
 clang=${FUZZ_CLANG:-$(dirname -- "$(readlink -f -- "$(command -v "$swift")")")/clang}
-# A trap in the library must end the process at once instead of waiting in a debugger.
-export SWIFT_BACKTRACE=enable=no
 mkdir -p "$work/bin" "$work/found"
 
 # Only the compilers are told of the counters, not the linker: the library takes them from the program it is loaded into.

@@ -101,7 +101,7 @@ struct LearningOptionGroup: ParsableArguments {
 
 /// What a trainer may use.
 struct TrainerOptionGroup: ParsableArguments {
-    @Option(help: "Threads (default: one per processor).")
+    @Option(help: "Threads (default: one per processor that may be used).")
     var threads = 0
 
     @Option(help: "Most memory for weights, gradients, moments and activations, such as 500M or 2G.")

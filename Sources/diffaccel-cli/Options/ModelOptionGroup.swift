@@ -57,7 +57,7 @@ struct PartnerOptionGroup: ParsableArguments {
 
 /// What a session may use.
 struct SessionOptionGroup: ParsableArguments {
-    @Option(help: "Threads (default: one per processor).")
+    @Option(help: "Threads (default: one per processor that may be used).")
     var threads = 0
 
     @Option(help: "Most memory beside the weights, such as 500M or 2G; a smaller --batch needs less.")

@@ -166,7 +166,7 @@ class Model(Handle):
     ) -> Session:
         """A session that samples this model with `plan` (None: the plain model).
 
-        threads: 0 means one per processor. memory_limit: bytes for states, caches and workspace; 0 is no limit.
+        threads: 0 means one per processor that may be used (affinity, quotas of control groups). memory_limit: bytes for states, caches and workspace; 0 is no limit.
         partner: the second model of a plan that needs one (CoDe's refiner), already open; None: the plan says where it is.
         Raises IncompatibleError when the plan does not fit the model.
         """
