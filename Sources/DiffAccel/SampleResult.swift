@@ -4,8 +4,9 @@ public import DiffTensor
 /// What a run made: tensors by name. Owns them; immutable.
 ///
 /// Images: `latents` [n, C, h, w] f32, the sampler's final state; when decoded `pixels` [n, channels, H, W] f32, nominally -1 ... 1
-/// (not clamped), and `images` [n, H, W, channels] u8. Families add others: see ``Model/forwardNames`` and the documentation of
-/// each.
+/// (not clamped), and `images` [n, H, W, channels] u8. Language models: `tokens` [n, length] behind the prompts; `sequences`, prompts and
+/// texts one after the other, with `lengths` [n] and `filled` (1 where the run wrote a token). Families add others: see
+/// ``Model/forwardNames`` and the documentation of each.
 public final class SampleResult: Sendable {
     /// All tensors, in the order in which they were made.
     public let tensors: [ResultTensor]
@@ -38,6 +39,20 @@ public final class SampleResult: Sendable {
         let (all, length) = (found.integers, found.shape[1])
         return Indices(below: found.shape[0]).map { row in
             Indices(below: length).map { all.at(row &* length &+ $0) ?? 0 }
+        }
+    }
+
+    /// What a language model made whole: prompt and text of each prompt, masks filled. Empty for others.
+    public var sequences: [[Int]] { split("sequences") }
+    /// For each prompt the places of its sequence that the run filled, ascending: behind the prompt and, where masks were, in it.
+    public var filled: [[Int]] { split("filled").map { $0.numbered.filter { $0.element != 0 }.map(\.offset) } }
+
+    /// The integers of `name`, taken apart by the lengths of the sequences.
+    private func split(_ name: String) -> [[Int]] {
+        var rest = (named(name)?.integers ?? [])[...]
+        return (named("lengths")?.integers ?? []).map { length in
+            defer { rest = rest.dropFirst(max(0, length)) }
+            return Array(rest.prefix(max(0, length)))
         }
     }
 
