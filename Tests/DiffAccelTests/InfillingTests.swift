@@ -6,7 +6,8 @@ import Testing
 @Suite struct InfillingTests {
     private static let mask = 60
     private static let prompts = [
-        [3, mask, 5, mask, mask, 8], [mask, 4, mask], [mask, mask, mask, mask], [9, 10, 11, mask, 12, 13, mask, 14, mask, 7],
+        [3, mask, 5, mask, mask, 8], [mask, 4, mask], [mask, mask, mask, mask],
+        [9, 10, 11, mask, 12, 13, mask, 14, mask, 7],
     ]
     private let directory: ScratchDirectory
     private let llada: Model, dream: Model
@@ -28,14 +29,16 @@ import Testing
     private func ways(_ isDream: Bool) throws -> [Way] {
         var ways = [
             Way(name: "plain", plan: Plan()), Way(name: "decode", plan: Plan([try KVCachePlan(.decode, refresh: 3)])),
-            Way(name: "prefix", plan: Plan([try KVCachePlan(.prefix)])), Way(name: "dual", plan: Plan([try KVCachePlan(.dual)])),
+            Way(name: "prefix", plan: Plan([try KVCachePlan(.prefix)])),
+            Way(name: "dual", plan: Plan([try KVCachePlan(.dual)])),
         ]
         if isDream {
             ways.append(Way(name: "unRight", plan: Plan([try KVCachePlan(.decode, refresh: 4, shift: .unRight)])))
             ways.append(Way(name: "prefill", plan: Plan([try KVCachePlan(.prefill)])))
             ways.append(Way(name: "pd", plan: Plan([try KVCachePlan(.pd, refresh: 3)])))
         } else {
-            ways.append(Way(name: "greedy", plan: Plan([try KVCachePlan(.greedy, refresh: 2, window: 1)]), order: "random"))
+            ways.append(
+                Way(name: "greedy", plan: Plan([try KVCachePlan(.greedy, refresh: 2, window: 1)]), order: "random"))
         }
         return ways
     }

@@ -31,7 +31,10 @@ import Testing
 
     @Test(
         arguments: [
-            ("rope_parameters.rope_type", #"{"rope_parameters": {"rope_theta": 2e6, "rope_type": "linear", "factor": 2}}"#),
+            (
+                "rope_parameters.rope_type",
+                #"{"rope_parameters": {"rope_theta": 2e6, "rope_type": "linear", "factor": 2}}"#
+            ),
             ("rope_scaling.rope_type", #"{"rope_theta": 2e6, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}"#),
             ("rope_scaling.type", #"{"rope_theta": 2e6, "rope_scaling": {"type": "dynamic", "factor": 2}}"#),
             ("rope_parameters.rope_type", #"{"rope_parameters": {"rope_theta": 2e6, "rope_type": "llama3"}}"#),

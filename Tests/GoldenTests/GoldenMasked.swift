@@ -71,14 +71,12 @@ struct GoldenMaskedRun {
         let shape = try fixture.shape("\(name).prompt")
         (batch, promptLength) = (shape[0], shape[1])
         let tokens = try fixture.integers("\(name).prompt")
-        let padding =
-            fixture.has("\(name).attention_mask")
-            ? try fixture.integers("\(name).attention_mask") : tokens.map { _ in 1 }
-        let (rows, width) = (shape[0], shape[1])
-        prompts = (0..<rows).map { row in
-            MaskedPrompt(
-                Array(tokens[(row * width)..<((row + 1) * width)]),
-                padding: padding[(row * width)..<((row + 1) * width)].prefix { $0 == 0 }.count)
+        let seen = "\(name).attention_mask"
+        let padding = fixture.has(seen) ? try fixture.integers(seen) : tokens.map { _ in 1 }
+        let width = shape[1]
+        prompts = (0..<shape[0]).map { row in
+            let places = (row * width)..<((row + 1) * width)
+            return MaskedPrompt(Array(tokens[places]), padding: padding[places].prefix { $0 == 0 }.count)
         }
         method = try settings.string("method")
     }
@@ -223,8 +221,8 @@ struct GoldenMaskedRun {
         try report.compare("\(name).kv_step", integers: record.ages)
         try report.compare("\(name).n_transfer", integers: record.transferred)
         if fixture.has("\(name).timesteps") {
-            let options = try dreamOptions()
-            try report.compare("\(name).timesteps", options.timesteps(options.steps ?? 1), .exact)
+            let steps = try dreamOptions().steps ?? 1
+            try report.compare("\(name).timesteps", dreamOptions().timesteps(steps), .exact)
         }
         if fixture.has("\(name).conf") {
             // A step that compares nothing has no confidences, recorded as NaN.
@@ -294,13 +292,4 @@ struct GoldenMaskedRun {
             }
         }
     }
-}
-
-/// Lu + (scale + 1)(L - Lu) of the two halves of `logits`; `logits` itself without guidance.
-private func guided(_ logits: Tensor, _ scale: Double, _ run: Run) throws(DiffError) -> Tensor {
-    guard scale > 0 else { return logits }
-    let rows = logits.shape.rows / 2
-    let own = try run.gatherRows(logits, Array(0..<rows))
-    let twin = try run.gatherRows(logits, Array(rows..<(2 * rows)))
-    return try run.combine(1, twin, Float(scale + 1), run.combine(1, own, -1, twin))
 }

@@ -29,7 +29,8 @@ struct LanguageSampling: FamilySampling {
         guard let mask = c.maskToken else {
             throw DiffError(
                 .unsupported,
-                "the model's config names no mask_token_id; open it with the option mask_token (iLLaDA's published models: 5)")
+                "the model's config names no mask_token_id; open it with the option mask_token (iLLaDA's published models: 5)"
+            )
         }
         guard (1...SampleRequest.maxSamples).contains(text.prompts.count) else {
             throw DiffError(
@@ -69,7 +70,8 @@ struct LanguageSampling: FamilySampling {
         for (prompt, tokens) in text.prompts.numbered where tokens.contains(mask) {
             Log.write(
                 .warning,
-                "prompt \(prompt) holds masks, and steps are made for the text alone: as many places stay masked; infill fills all")
+                "prompt \(prompt) holds masks, and steps are made for the text alone: as many places stay masked; infill fills all"
+            )
         }
     }
 

@@ -48,8 +48,8 @@ enum RotarySettings {
             guard type == "default" else {
                 throw DiffError(
                     .unsupported,
-                    "\(settings.place).\(key) is \"\(type)\", and only \"default\" is computed; use the model as it was before its "
-                        + "positions were scaled")
+                    "\(settings.place).\(key) is \"\(type)\", and only \"default\" is computed; use the model as it was "
+                        + "before its positions were scaled")
             }
         }
         for key in settings.keys.each where settings.has(key) && !types.contains(key) {
@@ -63,7 +63,8 @@ enum RotarySettings {
                 try read(settings.object(key), &stated)
             default:
                 throw DiffError(
-                    .unsupported, "\(settings.place).\(key) is not computed; plain positions have rope_theta and no more")
+                    .unsupported,
+                    "\(settings.place).\(key) is not computed; plain positions have rope_theta and no more")
             }
         }
     }
@@ -75,7 +76,7 @@ enum RotarySettings {
 
     private static func require(_ wanted: Double, _ key: String, _ c: JSONObject) throws(DiffError) {
         guard let value = c.value(key), value.asDouble != wanted else { return }
-        throw DiffError(
-            .unsupported, "\(c.place)\(c.path.isEmpty ? ": " : ".")\(key) must be 1: only plain rotary positions are computed")
+        let place = c.path.isEmpty ? "\(c.place): \(key)" : "\(c.place).\(key)"
+        throw DiffError(.unsupported, "\(place) must be 1: only plain rotary positions are computed")
     }
 }

@@ -56,11 +56,13 @@ public struct DreamOptions: Sendable, Equatable {
         guard eps > 0, eps < 1, topP > 0, topP <= 1, topK >= 0 else {
             throw DiffError(
                 .invalidArgument,
-                "eps must be between 0 and 1, top_p above 0 and at most 1, top_k 0 or more; found \(eps), \(topP), \(topK)")
+                "eps must be between 0 and 1, top_p above 0 and at most 1, top_k 0 or more; found \(eps), \(topP), \(topK)"
+            )
         }
         guard threshold == nil || (algorithm == .maskGIT && algorithmTemperature == 0) else {
             throw DiffError(
-                .incompatible, "a threshold compares probabilities: the order must be maskgit_plus, without a temperature")
+                .incompatible,
+                "a threshold compares probabilities: the order must be maskgit_plus, without a temperature")
         }
     }
 

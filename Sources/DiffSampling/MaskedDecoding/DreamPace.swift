@@ -31,7 +31,8 @@ struct DreamPace {
 
     /// Begins a block with so many masked places.
     mutating func begin(masks: Int) {
-        steps = options.steps.map { max(1, $0 / max(1, blocks.count)) } ?? (options.threshold == nil ? max(1, masks) : 1)
+        steps =
+            options.steps.map { max(1, $0 / max(1, blocks.count)) } ?? (options.threshold == nil ? max(1, masks) : 1)
         times = options.threshold == nil ? options.timesteps(steps) : []
         (rate, left) = (hasBlocks || options.threshold == nil ? nil : masks / max(1, steps), 0)
     }

@@ -112,6 +112,7 @@ struct DreamRow: DecodingRow {
         var times = [Float](repeating: 1, count: canvas.count)
         for (place, value) in zip(drawn, e) { times.put(value, at: place) }
         return largest(
-            count, of: candidates.numbered.map { Double((weights.at($0.offset) ?? 0) / sum / (times.at($0.element) ?? 1)) })
+            count,
+            of: candidates.numbered.map { Double((weights.at($0.offset) ?? 0) / sum / (times.at($0.element) ?? 1)) })
     }
 }

@@ -21,7 +21,8 @@ extension LanguageConfiguration {
         hasProjectionBias = false
         let isPublished = vocabulary == Self.publishedVocabulary
         maskToken =
-            try c.optionalInteger("mask_token_id", in: 0...Limits.vocabulary) ?? (isPublished ? Self.publishedMask : nil)
+            try c.optionalInteger("mask_token_id", in: 0...Limits.vocabulary)
+            ?? (isPublished ? Self.publishedMask : nil)
         endTokens = try Self.endTokens(c)
         trainedLength = try c.integer("max_position_embeddings", in: 1...1 << 24, default: 8192)
         guard try c.string("hidden_act", default: "silu") == "silu" else {
