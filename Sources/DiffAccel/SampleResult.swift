@@ -45,15 +45,27 @@ public final class SampleResult: Sendable {
     /// What a language model made whole: prompt and text of each prompt, masks filled. Empty for others.
     public var sequences: [[Int]] { split("sequences") }
     /// For each prompt the places of its sequence that the run filled, ascending: behind the prompt and, where masks were, in it.
-    public var filled: [[Int]] { split("filled").map { $0.numbered.filter { $0.element != 0 }.map(\.offset) } }
+    public var filled: [[Int]] {
+        var filled: [[Int]] = []
+        for flags in split("filled").each {
+            var places: [Int] = []
+            for (place, flag) in flags.numbered where flag != 0 { places.append(place) }
+            filled.append(places)
+        }
+        return filled
+    }
 
     /// The integers of `name`, taken apart by the lengths of the sequences.
     private func split(_ name: String) -> [[Int]] {
-        var rest = (named(name)?.integers ?? [])[...]
-        return (named("lengths")?.integers ?? []).map { length in
-            defer { rest = rest.dropFirst(max(0, length)) }
-            return Array(rest.prefix(max(0, length)))
+        let all = named(name)?.integers ?? []
+        var (parts, start): ([[Int]], Int) = ([], 0)
+        for length in (named("lengths")?.integers ?? []).each {
+            var part: [Int] = []
+            for place in Indices(below: length) { part.append(all.at(start &+ place) ?? 0) }
+            parts.append(part)
+            start &+= length
         }
+        return parts
     }
 
     private func named(_ name: String) -> ResultTensor? { tensors.each.first { $0.name == name } }

@@ -136,30 +136,47 @@ extension Model {
         let (bytes, mark) = (Array(text.utf8), Array(blank.utf8))
         guard !mark.isEmpty else { throw DiffError(.invalidArgument, "an empty blank would stand everywhere") }
         let tokenizer = try tokenizer
-        // What the tokenizer puts around a text is seen around one that is not empty: it stands for none of its bytes.
-        let around = addsSpecial ? try tokenizer.encode("a", addsSpecial: true) : []
-        var prompt = around.prefix { $0.bytes.isEmpty }.map(\.id)
-        var (start, place) = (0, 0)
-        while place <= bytes.count {
-            let isEnd = place == bytes.count
-            guard isEnd || bytes.dropFirst(place).starts(with: mark) else {
-                place &+= 1
+        var (prompt, piece, place): ([Int], [UInt8], Int) = ([], [], 0)
+        while let byte = bytes.at(place) {
+            let isBlank = mark.numbered.allSatisfy { bytes.at(place &+ $0.offset) == $0.element }
+            place &+= isBlank ? mark.count : 1
+            guard isBlank else {
+                piece.append(byte)
                 continue
             }
-            let piece = bytes.dropFirst(start).prefix(max(0, place &- start))
-            prompt += try tokenizer.encode(String(decoding: piece, as: UTF8.self)).map(\.id)
-            if !isEnd { prompt.append(mask) }
-            place &+= max(1, mark.count)
-            start = place
+            for token in try tokenizer.encode(String(decoding: piece, as: UTF8.self)).each { prompt.append(token.id) }
+            prompt.append(mask)
+            piece = []
         }
-        return prompt + around.reversed().prefix { $0.bytes.isEmpty }.reversed().map(\.id)
+        for token in try tokenizer.encode(String(decoding: piece, as: UTF8.self)).each { prompt.append(token.id) }
+        return addsSpecial ? try surrounded(prompt, tokenizer) : prompt
+    }
+
+    /// `prompt` with what the tokenizer puts around a text: around one that is not empty that is what stands for none of its bytes.
+    private func surrounded(_ prompt: [Int], _ tokenizer: Tokenizer) throws(DiffError) -> [Int] {
+        var (before, after): ([Int], [Int]) = ([], [])
+        var isBehind = false
+        for token in try tokenizer.encode("a", addsSpecial: true).each {
+            if !token.bytes.isEmpty {
+                isBehind = true
+            } else if isBehind {
+                after.append(token.id)
+            } else {
+                before.append(token.id)
+            }
+        }
+        return before + prompt + after
     }
 
     /// The tokens of a sequence that are its text: the prompt, of which `length` tokens behind are left, and of those what comes before
     /// the first that ends a text.
     public func textTokens(ofSequence sequence: [Int], length: Int) -> [Int] {
-        let prompt = max(0, sequence.count &- max(0, length))
-        return Array(sequence.prefix(prompt)) + textTokens(Array(sequence.dropFirst(prompt)))
+        let prompt = sequence.count &- max(0, length)
+        var (tokens, text): ([Int], [Int]) = ([], [])
+        for (place, token) in sequence.numbered {
+            if place < prompt { tokens.append(token) } else { text.append(token) }
+        }
+        return tokens + textTokens(text)
     }
 
     /// `tokens` up to the first that ends a text.

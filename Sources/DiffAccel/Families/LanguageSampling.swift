@@ -182,20 +182,21 @@ struct LanguageJob: SamplingJob {
 
     /// The texts behind the prompts; all sequences one after the other, their lengths, and which of their places were filled.
     private func results(_ canvases: [[Int]], _ run: Run) throws(DiffError) -> [ResultTensor] {
-        var (tokens, filled): ([Int], [Int]) = ([], [])
+        var (tokens, filled, sequences, lengths): ([Int], [Int], [Int], [Int]) = ([], [], [], [])
         for (index, canvas) in canvases.numbered {
+            lengths.append(canvas.count)
             let prompt = decoding.prompts.at(index)?.tokens ?? []
             for (place, token) in canvas.numbered {
+                sequences.append(token)
                 if place >= prompt.count { tokens.append(token) }
                 filled.append((prompt.at(place) ?? mask) == mask && token != mask ? 1 : 0)
             }
         }
         let budget = run.isDry ? nil : run.workspace.memoryBudget
-        let sequences = canvases.flatMap(\.self)
         return [
             try ResultTensor("tokens", tokens, Shape(canvases.count, length), budget: budget),
             try ResultTensor("sequences", sequences, Shape(sequences.count), budget: budget),
-            try ResultTensor("lengths", canvases.map(\.count), Shape(canvases.count), budget: budget),
+            try ResultTensor("lengths", lengths, Shape(lengths.count), budget: budget),
             try ResultTensor("filled", filled, Shape(filled.count), budget: budget),
         ]
     }

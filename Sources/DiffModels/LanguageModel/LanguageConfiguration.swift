@@ -59,7 +59,9 @@ public struct LanguageConfiguration: Sendable, Equatable {
 
     /// The family whose class `config` names; nil when it is none of these.
     public static func family(of config: JSONObject) -> Family? {
-        if case .array(let classes)? = config.value("architectures"), classes.contains(.string("ILLaDAForCausalLM")) {
+        if case .array(let classes)? = config.value("architectures"),
+            classes.each.contains(where: { $0 == .string("ILLaDAForCausalLM") })
+        {
             return .illada
         }
         guard case .string(let type)? = config.value("model_type") else { return nil }

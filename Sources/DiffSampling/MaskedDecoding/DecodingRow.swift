@@ -90,5 +90,10 @@ func largest(_ count: Int, of values: [Double]) -> [Int] {
     let order = values.numbered.map { (value: $0.element, position: $0.offset) }.sorted {
         $0.value != $1.value ? $0.value > $1.value : $0.position < $1.position
     }
-    return order.prefix(max(0, count)).map(\.position)
+    var positions: [Int] = []
+    for entry in order.each {
+        guard positions.count < count else { break }
+        positions.append(entry.position)
+    }
+    return positions
 }

@@ -35,7 +35,10 @@ struct DreamRow: DecodingRow {
         if pace.hasBlocks {
             // A later step may not feed the place before the block, whose results decide the block's first place. So that one
             // is revealed when the block begins.
-            places = pace.stepInBlock == 0 ? Array(masked.prefix(1)) : masked.filter { fed.at(source(of: $0)) ?? false }
+            places = []
+            for place in masked.each where pace.stepInBlock == 0 ? places.isEmpty : fed.at(source(of: place)) ?? false {
+                places.append(place)
+            }
         } else if options.algorithm == .origin {
             let draws = try noise.uniform(sample, masked.count)
             let share = pace.share ?? .infinity
@@ -110,7 +113,7 @@ struct DreamRow: DecodingRow {
         let drawn = pace.hasBlocks ? fed.numbered.filter(\.element).map(\.offset) : Array(fed.indices)
         let e = try noise.exponential(sample, drawn.count)
         var times = [Float](repeating: 1, count: canvas.count)
-        for (place, value) in zip(drawn, e) { times.put(value, at: place) }
+        for (number, place) in drawn.numbered { times.put(e.at(number) ?? 1, at: place) }
         return largest(
             count,
             of: candidates.numbered.map { Double((weights.at($0.offset) ?? 0) / sum / (times.at($0.element) ?? 1)) })

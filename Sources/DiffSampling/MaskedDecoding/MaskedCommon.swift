@@ -68,20 +68,24 @@ public struct MaskedCommon: Sendable, Equatable {
     /// The places that blocks are made of: those behind the prompt, and under infilling (or where `always`) the masks in it too.
     private func targets(_ prompt: MaskedPrompt, always: Bool) -> [Int] {
         let start = prompt.tokens.count
-        let behind = Indices(below: length).map { start &+ $0 }
-        guard fillsPrompts || always else { return behind }
-        return prompt.tokens.numbered.filter { $0.element == maskToken }.map(\.offset) + behind
+        var places: [Int] = []
+        for (place, token) in prompt.tokens.numbered where (fillsPrompts || always) && token == maskToken {
+            places.append(place)
+        }
+        for place in Indices(below: length) { places.append(start &+ place) }
+        return places
     }
 
     /// Blocks of `size` places to fill each, from left to right, the last perhaps smaller; a block reaches from its first place to its
     /// last. `always`: masks in prompts count even where nobody asked for infilling.
     func blocks(_ prompt: MaskedPrompt, of size: Int?, always: Bool = false) -> [Range<Int>] {
-        var (rest, blocks) = (targets(prompt, always: always)[...], [Range<Int>]())
-        let size = max(1, size ?? rest.count)
-        while let first = rest.first {
-            let last = rest.prefix(size).last ?? first
-            blocks.append(first..<max(first, last &+ 1))
-            rest = rest.dropFirst(size)
+        let places = targets(prompt, always: always)
+        var (blocks, start): ([Range<Int>], Int) = ([], 0)
+        while let first = places.at(start) {
+            let end = min(places.count, Checked.sum(start, max(1, size ?? places.count)))
+            let stop = (places.at(end &- 1) ?? first) &+ 1
+            if first < stop { blocks.append(first..<stop) }
+            start = end
         }
         return blocks
     }

@@ -6,7 +6,7 @@ struct PassPlan {
         let row: Int
         let fed: [Bool]
         let candidates: [Int]
-        /// Places that noise is drawn for, candidates among them.
+        /// Places that noise is drawn for, ascending as the candidates are, which are among them.
         let drawn: [Int]
     }
 
@@ -55,8 +55,12 @@ struct PassPlan {
     var draws: [(sample: Int, isUsed: Bool)] {
         var draws: [(sample: Int, isUsed: Bool)] = []
         for share in shares.each {
-            let candidates = Set(share.candidates)
-            for place in share.drawn.each { draws.append((share.row, candidates.contains(place))) }
+            var next = 0
+            for place in share.drawn.each {
+                let isUsed = share.candidates.at(next) == place
+                draws.append((share.row, isUsed))
+                if isUsed { next &+= 1 }
+            }
         }
         return draws
     }

@@ -100,7 +100,7 @@ struct TokenReader {
         var next = 0
         try withChunks(sources.count, run) { (start, count) throws(DiffError) in
             let logits = try network.logits(
-                run.gatherRows(states, Array(sources.dropFirst(start).prefix(count))), run)
+                run.gatherRows(states, rows(sources, start, count)), run)
             run.forbid(forbidden, in: logits)
             let block = isNoisy ? try run.workspace.block(rows &* vocabulary &* 4) : nil
             let values = unsafe block?.base?.assumingMemoryBound(to: Float.self)
@@ -121,6 +121,13 @@ struct TokenReader {
             next &+= 1
         }
         return chosen
+    }
+
+    /// `count` elements of `sources` from `start` on.
+    private func rows(_ sources: [Int], _ start: Int, _ count: Int) -> [Int] {
+        var rows: [Int] = []
+        for place in Indices(below: count) { rows.append(sources.at(start &+ place) ?? 0) }
+        return rows
     }
 
     private func append(_ choice: TokenChoice, to chosen: inout [ChosenToken]) {
