@@ -150,7 +150,7 @@ typedef struct da_tensor {
 typedef struct da_model_options {
     uint32_t struct_size;
     int32_t widen;              /* 1: the same as weights "f32"; 0 (default) */
-    const char *family;         /* "dit", "var", "autoencoder_kl", "vqvae"; null: the config decides */
+    const char *family;         /* "dit", "var", "autoencoder_kl", "vqvae", "llada", "illada", "dream"; null: the config decides */
     const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
     const char *conventions;    /* DiT: "official" (default) or "diffusers" (time frequencies over 127, norm_eps) */
     const char *decoder;        /* folder of the autoencoder that turns latents into pixels; null: the checkpoint's vae/ */
@@ -161,6 +161,7 @@ typedef struct da_model_options {
     const char *weights;        /* what weights are in memory: "stored" (default: the file's element type), "f32", or "int8": matrices of
                                    linear layers over tokens (heads too) as whole numbers in -127...127 with an f32 scale for each
                                    output, the largest magnitude / 127; all else as stored. Not for learning: DA_UNSUPPORTED */
+    int64_t mask_token;         /* language models: the mask token; -1 (default): the one that the config names */
 } da_model_options;
 
 /* Fills *options with defaults. DA_INVALID_ARGUMENT when options is null or `size` is no size of this struct. */
@@ -195,6 +196,7 @@ int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
  *                    ->  "logits" f32 [n,t,V], t being all tokens up to some scale
  *   vqvae:           "image" f32 [n,3,H,W], "tokens" i64 [n*L], or "state" f32 [n,C,h,w]
  *                    ->  "image", "state", "tokens" f32 [n,L] (whole numbers), "features" (before the codes)
+ *   llada, illada, dream:  "tokens" i64 [n]  ->  "logits" f32 [1,n,V]
  *   autoencoder_kl:  "latents" f32 [n,C,h,w]  ->  "image" f32 [n,3,H,W];   "image" f32 [n,3,H,W]  ->  "moments" f32 [n,2C,h,w]
  * Inputs are read during the call. For each output the caller gives name, data and bytes; rank, shape, dtype and bytes are
  * set. With data null only these are set (a size query, nothing is computed). `options` may be null.
@@ -508,18 +510,19 @@ typedef int32_t (*da_text_callback)(void *user, const da_text_event *event);
 /* Continuations of prompts by a masked diffusion language model. Pointers are read during the call only. */
 typedef struct da_text_request {
     uint32_t struct_size;
-    int32_t length;             /* tokens to generate for each prompt; default 128 */
+    int32_t length;             /* tokens to generate behind each prompt; default 128; 0: only masks in the prompts are filled */
     int32_t steps;              /* passes; 0 (default): one per token */
-    int32_t block_length;       /* LLaDA: tokens of a block; 0 (default): all in one */
-    const int64_t *tokens;      /* [sum of lengths] the prompts' tokens, one after the other */
+    int32_t block_length;       /* tokens of a block; 0 (default): all in one. Dream: blocks as in Fast-dLLM */
+    const int64_t *tokens;      /* [sum of lengths] the prompts' tokens, one after the other; masks among them: see DA_TEXT_INFILL */
     const size_t *lengths;      /* [prompt_count] tokens of each prompt */
     size_t prompt_count;        /* 1...4096 */
     const char *order;          /* LLaDA: "low_confidence" (default), "random"; Dream: "entropy" (default), "maskgit_plus", "topk_margin",
                                    "origin"; null: the default */
-    double temperature;         /* of the tokens; 0 (default): the most probable */
-    double guidance;            /* LLaDA: away from a masked prompt; 0 (default): none */
-    double threshold;           /* LLaDA: reveal everything of at least this probability; 0 (default): by steps */
-    double order_temperature;   /* Dream: randomness of the order; default 0 */
+    double temperature;         /* of the tokens; 0 (default): the most probable; else 1e-30...1e30 */
+    double guidance;            /* LLaDA: away from a masked prompt, 0...1e30; 0 (default): none */
+    double threshold;           /* reveal everything of at least this probability, 1e-30...1; 0 (default): by steps. Dream (order
+                                   "maskgit_plus"), without blocks: steps, where given, bound what a pass reveals */
+    double order_temperature;   /* Dream: randomness of the order; default 0; else 1e-30...1e30 */
     double top_p;               /* Dream: nucleus; default 1: all */
     double eps;                 /* Dream: last time of the schedule; default 0.001 */
     int32_t top_k;              /* Dream: largest candidates; 0 (default): all */
@@ -533,11 +536,15 @@ typedef struct da_text_request {
 #define DA_TEXT_ALLOW_MASK 1    /* the mask token may be chosen, as in the published code */
 #define DA_TEXT_NO_END 2        /* tokens that end a text are never chosen */
 #define DA_TEXT_END_LAST 4      /* LLaDA: ... or only when nothing else is left to reveal */
+#define DA_TEXT_INFILL 8        /* masks in the prompts are filled like those behind them, and steps and blocks are made for all. Without it,
+                                   unless length is 0, the published rule holds: LLaDA reveals as many places as the text has, and the
+                                   masks in the prompt compete for them; Dream fills all */
 
 /* Fills *request with defaults. */
 int32_t da_text_request_init(da_text_request *request, uint32_t size);
 
-/* Generates. As da_session_sample; the result has "tokens" i64 [prompts, length]. */
+/* Generates. As da_session_sample; the result has "tokens" i64 [prompts, length], what stands behind the prompts; "sequences" i64 [sum of
+ * lengths], prompts and texts one after the other; "lengths" i64 [prompts]; and "filled" i64 [sum of lengths], 1 where the run wrote a token. */
 int32_t da_session_generate(da_session session, const da_text_request *request, da_result *result);
 
 /* As da_session_estimate. */

@@ -23,6 +23,9 @@ public final class Model: Sendable {
         let budget = try MemoryBudget(limit: options.memoryLimit)
         let opened = try Self.opened(path, options, budget)
         let type = try Families.choose(opened.config, options)
+        guard options.maskToken == nil || type is any LanguageFamily.Type else {
+            throw DiffError(.unsupported, "mask_token is for language models; this is a \(type.name) model")
+        }
         family = try locating(path) { () throws(DiffError) in try type.init(opened) }
         familyName = type.name
         let tensors = opened.checkpoint.tensors

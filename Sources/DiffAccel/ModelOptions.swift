@@ -7,6 +7,8 @@ public struct ModelOptions: Sendable {
     public var family: String?
     /// Used instead of the checkpoint's `config.json`.
     public var config: JSON?
+    /// Language models: the mask token; nil: the one that the config names.
+    public var maskToken: Int?
     /// How a DiT's published code is followed; sets the defaults of its sampling too.
     public var conventions: DiTConventions = .official
     /// Folder of the autoencoder that turns latents into pixels; nil: the checkpoint's `vae` folder, if it has one.

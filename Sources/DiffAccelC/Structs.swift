@@ -21,8 +21,8 @@ extension VersionedStruct {
 
 extension da_model_options: VersionedStruct {
     static var typeName: String { "da_model_options" }
-    static var earlierSizes: [Int] { [56] }
-    mutating func setDefaults() {}
+    static var earlierSizes: [Int] { [56, 64] }
+    mutating func setDefaults() { unsafe mask_token = -1 }
 }
 extension da_forward_options: VersionedStruct {
     static var typeName: String { "da_forward_options" }
@@ -98,7 +98,11 @@ func elements<T: VersionedStruct>(
 
 /// The same, with `fallback` for null.
 func decode<T: VersionedStruct>(_ pointer: UnsafePointer<T>?, or fallback: T) throws(DiffError) -> T {
-    guard let pointer = unsafe pointer else { return fallback }
+    guard let pointer = unsafe pointer else {
+        var fallback = fallback
+        fallback.setDefaults()
+        return fallback
+    }
     return try unsafe decode(pointer)
 }
 

@@ -59,9 +59,10 @@ private func textRequest(_ raw: da_text_request) throws(DiffError) -> SampleRequ
     unsafe (text.orderTemperature, text.topP, text.eps) = (raw.order_temperature, raw.top_p, raw.eps)
     unsafe (text.topK, text.seed) = (Int(raw.top_k), raw.seed)
     let flags = unsafe raw.flags
-    guard flags & ~(DA_TEXT_ALLOW_MASK | DA_TEXT_NO_END | DA_TEXT_END_LAST) == 0 else {
+    guard flags & ~(DA_TEXT_ALLOW_MASK | DA_TEXT_NO_END | DA_TEXT_END_LAST | DA_TEXT_INFILL) == 0 else {
         throw DiffError(.invalidArgument, "flags: \(flags) has bits that are no DA_TEXT_*")
     }
+    text.infills = flags & DA_TEXT_INFILL != 0
     text.forbidsMask = flags & DA_TEXT_ALLOW_MASK == 0
     (text.forbidsEnd, text.delaysEnd) = (flags & DA_TEXT_NO_END != 0, flags & DA_TEXT_END_LAST != 0)
     if let seeds = unsafe raw.seeds {

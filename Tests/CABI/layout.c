@@ -27,7 +27,8 @@ AT(da_model_options, memory_limit, 40);
 AT(da_model_options, follow_links, 48);
 AT(da_model_options, reserved, 52);
 AT(da_model_options, weights, 56);
-SIZE(da_model_options, 64);
+AT(da_model_options, mask_token, 64);
+SIZE(da_model_options, 72);
 
 AT(da_forward_options, struct_size, 0);
 AT(da_forward_options, threads, 4);

@@ -139,7 +139,7 @@ static void test_requests(void) {
         if (size > 3) wild.tokens = NULL;
         CHECK(da_session_generate(session, &wild, &made) < 0, "a prompt of %zu", size);
     }
-    request.flags = 8;
+    request.flags = 16;
     STATUS(DA_INVALID_ARGUMENT, da_session_generate(session, &request, &made));
 }
 

@@ -113,12 +113,20 @@ struct NextScaleSampling: FamilySampling {
         let temperatures = try Self.each(options.temperature, "temperature", schedule.count, default: 1)
         var steps: [ScaleStep] = []
         for (scale, side) in schedule.sides.numbered {
+            let temperature = temperatures.at(scale) ?? 1
+            guard let divisor = Checked.divisor(temperature) else {
+                let allowed = Checked.divisors
+                throw DiffError(
+                    .invalidArgument,
+                    "temperature must be \(allowed.lowerBound)...\(allowed.upperBound), found \(temperature); top_k 1 takes the most "
+                        + "probable code")
+            }
             steps.append(
                 ScaleStep(
                     side: side,
                     truncation: Truncation(
                         topK: topK.at(scale) ?? 0, topP: options.topP ?? topP,
-                        temperature: Float(temperatures.at(scale) ?? 1))))
+                        temperature: divisor)))
         }
         let sampler = try NextScaleSampler(steps, guidance: request.guidance ?? guidance, mixes: options.mixes)
         return NextScaleJob(

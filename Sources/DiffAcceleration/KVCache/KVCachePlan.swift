@@ -9,8 +9,8 @@ public import DiffTensor
 /// | `greedy` | what was and will be revealed and a window around it (LLaDA, random order) | `refresh`, `window` |
 /// | `prefill` | all but the prompt, which is never refreshed (Dream) | |
 /// | `pd` | as `decode`, but the prompt is never refreshed (Dream) | `refresh`, `shift` |
-/// | `prefix` | from the block on to the end (Fast-dLLM on LLaDA) | |
-/// | `dual` | the block (Fast-dLLM on LLaDA) | |
+/// | `prefix` | from the block on to the end (Fast-dLLM) | |
+/// | `dual` | the block (Fast-dLLM) | |
 public struct KVCachePlan: PlanEntry, Equatable {
     /// The name in plans.
     public static let method = "dkv"
@@ -76,18 +76,18 @@ public struct KVCachePlan: PlanEntry, Equatable {
         return .object(members)
     }
 
-    /// Throws `incompatible` when the model decodes no masked text, or when the rule is the other family's.
+    /// Throws `incompatible` when the model decodes no masked text, or when the rule is another family's.
     public func check(_ layouts: [SiteLayout]) throws(DiffError) {
         let families: [String] =
             switch variant {
-            case .decode: ["llada", "dream"]
-            case .greedy, .prefix, .dual: ["llada"]
+            case .decode, .prefix, .dual: ["llada", "illada", "dream"]
+            case .greedy: ["llada", "illada"]
             case .prefill, .pd: ["dream"]
             }
         for layout in layouts.each where !families.contains(layout.family) {
             throw DiffError(
                 .incompatible,
-                "the variant \"\(variant.rawValue)\" is for \(families.joined(separator: " and ")); this is a "
+                "the variant \"\(variant.rawValue)\" is for \(families.joined(separator: ", ")); this is a "
                     + "\(layout.family) model")
         }
     }

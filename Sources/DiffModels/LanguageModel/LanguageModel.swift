@@ -1,7 +1,7 @@
 public import DiffCheckpoint
 public import DiffTensor
 
-/// A masked diffusion language model (LLaDA, Dream): a bidirectional transformer over a canvas of fixed length.
+/// A masked diffusion language model (LLaDA, iLLaDA, Dream): a bidirectional transformer over a canvas of fixed length.
 ///
 /// One function serves plain decoding and every cache: a pass feeds a set of places, writes their keys and values into a full-length
 /// memory and attends to all of it. Immutable after loading; any number of runs may use one model at once.
@@ -25,7 +25,7 @@ public final class LanguageModel: Sendable {
         let names =
             switch c.family {
             case .llada: LanguageNames.llada
-            case .dream: LanguageNames.dream
+            case .illada, .dream: LanguageNames.llama
             }
         let (table, headName) = ("\(names.embedding).weight", "\(names.head).weight")
         if c.isTied {

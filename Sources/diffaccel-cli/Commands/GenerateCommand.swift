@@ -11,6 +11,8 @@ struct GenerateCommand: ParsableCommand {
         discussion: """
             Example: diffaccel generate LLaDA-8B-Instruct --chat --prompt "What is a tensor?" --length 64 --plan dkv:decode:8 --live
 
+            Filling in: diffaccel generate LLaDA-8B-Base --prompt "The ___ of France is Paris." --blank ___ --length 0
+
             The text goes to standard output. On a terminal --live shows how it appears, out of order.
             """)
 
@@ -22,6 +24,9 @@ struct GenerateCommand: ParsableCommand {
 
     @Option(help: "The text as token numbers, such as 12,7,99, instead of --prompt.")
     var tokens: [String] = []
+
+    @Option(help: "A mark in the prompts that stands for one token to fill in, such as ___.")
+    var blank: String?
 
     @Flag(help: "The prompt is what a user says to an instruction-tuned model.")
     var chat = false
@@ -74,8 +79,15 @@ struct GenerateCommand: ParsableCommand {
             }
             prompts.append(ids)
         }
+        guard blank == nil || !chat else {
+            throw DiffError(.invalidArgument, "--blank is for plain prompts; a conversation has none to fill in")
+        }
         for text in prompt {
             var text = text
+            if let blank {
+                prompts.append(try model.infillingPrompt(text, blank: blank))
+                continue
+            }
             if chat {
                 guard let template = model.chatTemplate else {
                     throw DiffError(.unsupported, "\(model.familyName) models hold no conversations")
@@ -92,17 +104,20 @@ struct GenerateCommand: ParsableCommand {
         let statistics = result.statistics
         var tokenizer = try? model.tokenizer
         if tokens.isEmpty { tokenizer = try model.tokenizer }
-        let texts = result.tokens.map { tokens in
-            tokenizer.map { $0.decode(model.textTokens(tokens)) }
-                ?? tokens.map(String.init).joined(separator: ",")
+        let texts = (decoding.isInfilling ? result.sequences : result.tokens).map { tokens in
+            tokenizer.map {
+                $0.decode(model.textTokens(ofSequence: tokens, length: min(decoding.length, tokens.count)))
+            } ?? tokens.map(String.init).joined(separator: ",")
         }
-        let count = result.tokens.reduce(0) { $0 + $1.count }
+        let count = result.filled.reduce(0) { $0 + $1.count }
         let rate = statistics.seconds > 0 ? Double(count) / statistics.seconds : 0
         if json {
             JSON.object([
                 "model": .string(model.path), "plan": .string(plan.name),
                 "texts": .array(texts.map { .string($0) }),
                 "tokens": .array(result.tokens.map { .array($0.map { .integer($0) }) }),
+                "sequences": .array(result.sequences.map { .array($0.map { .integer($0) }) }),
+                "filled": .array(result.filled.map { .array($0.map { .integer($0) }) }),
                 "tokens_per_second": .number(rate), "statistics": statistics.json,
             ]).print()
             return

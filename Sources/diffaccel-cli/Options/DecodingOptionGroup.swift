@@ -3,13 +3,13 @@ import DiffAccel
 
 /// How a text is decoded.
 struct DecodingOptionGroup: ParsableArguments {
-    @Option(help: "Tokens to generate.")
+    @Option(help: "Tokens to generate; 0: only fill the masks in the prompt.")
     var length = 128
 
     @Option(help: "Passes over the text (default: one per token).")
     var steps: Int?
 
-    @Option(help: "LLaDA: tokens of a block (default: all in one).")
+    @Option(help: "Tokens of a block (default: all in one).")
     var block: Int?
 
     @Option(
@@ -17,7 +17,7 @@ struct DecodingOptionGroup: ParsableArguments {
             "What is revealed first. LLaDA: low_confidence, random; Dream: entropy, maskgit_plus, topk_margin, origin.")
     var order: String?
 
-    @Option(help: "LLaDA: reveal everything of at least this probability.")
+    @Option(help: "Reveal everything of at least this probability.")
     var threshold: Double?
 
     @Option(help: "Temperature of the tokens.")
@@ -44,10 +44,17 @@ struct DecodingOptionGroup: ParsableArguments {
     @Flag(help: "Allow the mask token, as the published code does.")
     var allowMask = false
 
+    @Flag(help: "Fill masks in the prompt like those behind it, and print the whole text.")
+    var infill = false
+
+    /// Whether the whole sequence is what was asked for.
+    var isInfilling: Bool { infill || length == 0 }
+
     /// The request for `prompts`.
     func request(_ prompts: [[Int]]) -> TextRequest {
         var request = TextRequest(prompts: prompts)
         (request.length, request.steps, request.blockLength) = (length, steps, block)
+        request.infills = infill
         (request.order, request.threshold) = (order, threshold)
         (request.temperature, request.guidance) = (temperature, guidance)
         (request.topP, request.topK, request.orderTemperature) = (topP, topK, orderTemperature)

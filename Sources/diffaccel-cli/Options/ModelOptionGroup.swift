@@ -23,6 +23,9 @@ struct ModelOptionGroup: ParsableArguments {
     @Flag(help: "Follow symbolic links inside folders of models, as download caches have them.")
     var followLinks = false
 
+    @Option(help: "Language models: the mask token, where the config names none or another one is wanted.")
+    var maskToken: Int?
+
     /// Opens the model at `path`.
     func open(_ path: String) throws(DiffError) -> Model {
         var options = options
@@ -39,6 +42,7 @@ struct ModelOptionGroup: ParsableArguments {
         options.conventions = conventions
         options.weights = weights
         options.followLinks = followLinks
+        options.maskToken = maskToken
         return options
     }
 }

@@ -25,6 +25,7 @@ _OUTPUTS = {
     "autoencoder_kl": {"latents": "image", "image": "moments"},
     "vqvae": {"tokens": "image", "state": "image", "image": "tokens"},
     "var": {"y": "logits"},
+    "llada": {"tokens": "logits"}, "illada": {"tokens": "logits"}, "dream": {"tokens": "logits"},
 }
 
 
@@ -33,7 +34,7 @@ class Model(Handle):
 
     path: folder with config.json and *.safetensors (official, diffusers or pipeline layout), or one .safetensors file
         together with `config`.
-    family: "dit", "var", "autoencoder_kl" or "vqvae"; None lets the config decide.
+    family: "dit", "var", "autoencoder_kl", "vqvae", "llada", "illada" or "dream"; None lets the config decide.
     config: the configuration as a dict or JSON text, used instead of the checkpoint's config.json.
     decoder: folder of the autoencoder that turns latents into pixels; None means the checkpoint's own vae/.
     conventions: "official" or "diffusers" (how a DiT is evaluated); None means official.
@@ -43,6 +44,7 @@ class Model(Handle):
         layers over tokens as whole numbers with a scale for each output, all else as stored.
     widen: the same as weights="f32".
     memory_limit: bytes the weights may take, the largest counted twice while it is put in order; 0 is no limit.
+    mask_token: language models: the mask token; None is the one that the config names.
 
     Raises FileError, FormatError, UnsupportedError, OutOfMemoryError, OverBudgetError, InvalidArgumentError.
     """
@@ -61,6 +63,7 @@ class Model(Handle):
         widen: bool = False,
         weights: str | None = None,
         memory_limit: int = 0,
+        mask_token: int | None = None,
     ) -> None:
         options = _ffi.ModelOptions()
         _ffi.check(_ffi.lib.da_model_options_init, ctypes.byref(options), ctypes.sizeof(options))
@@ -74,6 +77,10 @@ class Model(Handle):
         options.widen = _arrays.flag(widen, "widen")
         options.weights = _ffi.encode_text(weights, "weights")
         options.memory_limit = _arrays.unsigned(memory_limit, "memory_limit")
+        if mask_token is not None:
+            options.mask_token = _arrays.integer(mask_token, "mask_token", bits=64)
+            if options.mask_token < 0:
+                raise InvalidArgumentError(f"mask_token must be 0 or more, not {mask_token}")
         super().__init__(new_handle(_ffi.lib.da_model_open, _ffi.encode_path(path), ctypes.byref(options)))
         self._path = os.fspath(path)
         self._description: dict[str, Any] | None = None
@@ -114,6 +121,11 @@ class Model(Handle):
         return self._facts().get("end_tokens") or []
 
     @property
+    def mask_token(self) -> int | None:
+        """The mask token of a language model; None when there is none."""
+        return self._facts().get("mask_token")
+
+    @property
     def labels(self) -> list[str]:
         """Names of the classes, in order; empty when the checkpoint does not tell them."""
         return self._facts().get("labels") or []
@@ -131,6 +143,7 @@ class Model(Handle):
         dit: x [n,C,S,S], t [n] (original timesteps), y [n] (integers) -> [n,C or 2C,S,S]
         var: x [n,t-1,C] (codes of the picture so far, for the scales after the first), y [n] -> logits [n,t,V]
         vqvae: tokens [n*L] (integers) or state [n,C,h,w] -> image [n,3,H,W]; image -> tokens [n,L] (whole numbers)
+        llada, illada, dream: tokens [n] (integers) -> logits [1,n,V]
         autoencoder_kl: latents [n,C,h,w] -> image [n,3,H,W]; image [n,3,H,W] -> moments [n,2C,h,w]
 
         Arrays of any strides and any real element type are converted; `y` must hold integers. `outputs` names what is

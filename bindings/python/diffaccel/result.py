@@ -117,22 +117,40 @@ class Result:
 class TextResult(Result):
     """The outcome of `Session.generate`."""
 
-    def __init__(self, handle: int, model: Any) -> None:
+    def __init__(self, handle: int, model: Any, whole: bool = False) -> None:
         super().__init__(handle)
-        self._model = model
+        self._model, self._whole = model, whole
 
     @property
     def tokens(self) -> np.ndarray:
-        """int64 [prompts, length]: what was generated."""
+        """int64 [prompts, length]: what was generated behind the prompts."""
         return self.tensor("tokens")
 
     @property
+    def sequences(self) -> list[np.ndarray]:
+        """int64 arrays: prompt and text of each prompt, masks in it filled."""
+        return self._split("sequences")
+
+    @property
+    def filled(self) -> list[np.ndarray]:
+        """int64 arrays: for each prompt the places of its sequence that the run filled, ascending."""
+        return [np.flatnonzero(flags) for flags in self._split("filled")]
+
+    def _split(self, name: str) -> list[np.ndarray]:
+        return np.split(self.tensor(name), np.cumsum(self.tensor("lengths"))[:-1])
+
+    @property
     def texts(self) -> list[str]:
-        """The texts, up to the first token that ends one. Raises UnsupportedError when the model has no tokenizer."""
+        """The texts behind the prompts, up to the first token that ends one; of infilling the whole texts, prompts and all.
+
+        Raises UnsupportedError when the model has no tokenizer.
+        """
         tokenizer, ends = self._model.tokenizer, set(self._model.end_tokens)
         texts = []
-        for row in self.tokens.tolist():
-            stop = next((place for place, token in enumerate(row) if token in ends), len(row))
+        length = self.tokens.shape[1]
+        for row in (self.sequences if self._whole else self.tokens):
+            row = row.tolist()
+            stop = next((place for place in range(len(row) - length, len(row)) if row[place] in ends), len(row))
             texts.append(tokenizer.decode(row[:stop]))
         return texts
 

@@ -120,25 +120,30 @@ class Session(Handle):
     def generate(
         self, prompt: Any, *, callback: Callable[[TextEvent], Any] | None = None, **options: Any
     ) -> TextResult:
-        """Continues texts with a masked diffusion language model (LLaDA, Dream). Ctrl-C stops the run.
+        """Continues texts, or fills them in, with a masked diffusion language model (LLaDA, Dream). Ctrl-C stops the run.
 
         prompt: a string or token ids, or a list of such: a batch of any lengths. chat: the strings are what a user says to
             an instruction-tuned model.
-        length: tokens to generate (128). steps: passes; 0 is one per token. block_length: LLaDA's blocks; 0 is one.
+        length: tokens to generate behind the prompt (128); 0 only fills the masks in it. steps: passes; 0 is one per token.
+            block_length: tokens of a block; 0 is one block.
+        infill: masks in the prompt are filled like those behind it, and the text is the whole sequence; without it LLaDA's steps
+            are made for the text alone. blank: a mark in strings that stands for one mask token, such as "___".
         order: LLaDA "low_confidence" or "random"; Dream "entropy", "maskgit_plus", "topk_margin" or "origin".
-        temperature, guidance and threshold (LLaDA), order_temperature, top_p, top_k and eps (Dream): as published.
+        temperature, threshold, guidance (LLaDA), order_temperature, top_p, top_k and eps (Dream): as published.
         seed: one stream of draws for the batch, as torch draws it; seeds: one per prompt, each then draws as if alone.
         allow_mask: the mask may be chosen, as in the published code. no_end, end_last: no end of text, or only last.
         callback: called with a TextEvent for each text after each pass; a true return value stops the run.
         """
-        raw, kept = texts.request(lambda: self._model.tokenizer, self._model.family, prompt, **options)
+        raw, kept = texts.request(
+            lambda: self._model.tokenizer, self._model.family, prompt, mask=self._model.mask_token, **options)
         listener = texts.TextListener(callback)
         raw.callback = listener.function
         try:
             status, message, handle = self._perform(_ffi.lib.da_session_generate, raw)
         finally:
             del kept
-        result = TextResult(handle, self._model) if handle else None
+        whole = bool(options.get("infill")) or raw.length == 0
+        result = TextResult(handle, self._model, whole) if handle else None
         listener.raise_failure()
         if status == _ffi.DA_CANCELLED:
             raise Cancelled("the run was stopped")
@@ -149,7 +154,8 @@ class Session(Handle):
     def estimate_generate(self, prompt: Any, **options: Any) -> dict[str, Any]:
         """What `generate` with these arguments would need, as `estimate`."""
         options.pop("callback", None)
-        raw, kept = texts.request(lambda: self._model.tokenizer, self._model.family, prompt, **options)
+        raw, kept = texts.request(
+            lambda: self._model.tokenizer, self._model.family, prompt, mask=self._model.mask_token, **options)
         answer = _ffi.text_of(_ffi.lib.da_session_generate_estimate, self._handle, ctypes.byref(raw))
         del kept
         return json.loads(answer)

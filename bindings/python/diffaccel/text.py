@@ -11,9 +11,9 @@ import numpy as np
 
 from . import _arrays, _ffi
 from ._handle import Handle, new_handle
-from .errors import InvalidArgumentError
+from .errors import InvalidArgumentError, UnsupportedError
 
-ALLOW_MASK, NO_END, END_LAST = 1, 2, 4
+ALLOW_MASK, NO_END, END_LAST, INFILL = 1, 2, 4, 8
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,25 @@ def render_chat(family: str, messages: Sequence[dict[str, str]], ask: bool = Tru
         _ffi.lib.da_chat_render, _ffi.encode_text(family, "family"), text, len(text), _arrays.flag(ask, "ask"))
 
 
+def infilling_prompt(tokenizer: Tokenizer, mask: int | None, text: str, blank: str) -> np.ndarray:
+    """Tokens of `text`, every `blank` in it standing for one mask token."""
+    if mask is None:
+        raise UnsupportedError("the model names no mask token; open it with mask_token=...")
+    if not blank:
+        raise InvalidArgumentError("blank: an empty one would stand everywhere")
+    # What the tokenizer puts around a text stands for none of its bytes.
+    around, places = tokenizer.encode("a", add_special=True, offsets=True)
+    inside = np.flatnonzero(places[:, 1] > places[:, 0])
+    first, last = (int(inside[0]), int(inside[-1]) + 1) if inside.size else (around.size, around.size)
+    parts = [around[:first]]
+    for number, piece in enumerate(text.split(blank)):
+        parts += [np.array([mask], np.int64)] * (number > 0) + [tokenizer.encode(piece)]
+    return np.concatenate([*parts, around[last:]])
+
+
 def request(
-    tokenizer: Callable[[], Tokenizer], family: str, prompt: Any, *, chat: bool = False, length: int = 128, steps: int = 0,
+    tokenizer: Callable[[], Tokenizer], family: str, prompt: Any, *, mask: int | None = None, blank: str | None = None,
+    infill: bool = False, chat: bool = False, length: int = 128, steps: int = 0,
     block_length: int = 0, order: str | None = None, temperature: float = 0.0, guidance: float = 0.0, threshold: float = 0.0,
     order_temperature: float = 0.0, top_p: float = 1.0, top_k: int = 0, eps: float = 1e-3, seed: int = 0,
     seeds: Any = None, allow_mask: bool = False, no_end: bool = False, end_last: bool = False,
@@ -96,8 +113,13 @@ def request(
     lists = []
     for one in prompts:
         if isinstance(one, str):
-            text = render_chat(family, [{"role": "user", "content": one}]) if chat else one
-            one = tokenizer().encode(text, add_special=not chat)
+            if blank is not None:
+                if chat:
+                    raise InvalidArgumentError("blank: a conversation has none to fill in")
+                one = infilling_prompt(tokenizer(), mask, one, blank)
+            else:
+                text = render_chat(family, [{"role": "user", "content": one}]) if chat else one
+                one = tokenizer().encode(text, add_special=not chat)
         lists.append(_arrays.integers(one, "prompt").reshape(-1))
     if not lists:
         raise InvalidArgumentError("prompt: at least one is needed")
@@ -112,7 +134,8 @@ def request(
         setattr(raw, name, float(value))
     raw.order = _ffi.encode_text(order, "order")
     raw.seed = _arrays.unsigned(seed, "seed")
-    raw.flags = ALLOW_MASK * bool(allow_mask) + NO_END * bool(no_end) + END_LAST * bool(end_last)
+    raw.flags = (ALLOW_MASK * bool(allow_mask) + NO_END * bool(no_end) + END_LAST * bool(end_last)
+                 + INFILL * _arrays.flag(infill, "infill"))
     kept: list[Any] = [tokens, lengths]
     if seeds is not None:
         own = np.array([_arrays.unsigned(int(value), "seeds") for value in seeds], np.uint64)

@@ -16,15 +16,13 @@ extension LanguageConfiguration {
         mlpWidth = try c.integer("mlp_hidden_size", in: 1...Self.maxMLPWidth, default: ratio * width)
         let size = try c.integer("vocab_size", in: 1...Limits.vocabulary)
         vocabulary = try c.integer("embedding_size", in: 1...Limits.vocabulary, default: size)
-        rotaryBase = Float(try c.number("rope_theta", in: 1...1e12, default: 10000))
+        rotaryBase = try RotarySettings.base(c, default: 10000)
         eps = Float(try c.number("rms_norm_eps", in: 0...1, default: 1e-5))
         isTied = try c.bool("weight_tying", default: true)
         hasProjectionBias = try c.bool("include_qkv_bias", default: false)
         maskToken = try c.optionalInteger("mask_token_id", in: 0...Limits.vocabulary)
         // <|endoftext|> from the config; <|eot_id|> of the published vocabulary ends a turn.
-        let ends = try c.oneOrMoreIntegers("eos_token_id", in: 0...Limits.vocabulary)
-        let addsEndOfTurn = ends.contains(Self.publishedEnd) && !ends.contains(Self.publishedEndOfTurn)
-        endTokens = ends + (addsEndOfTurn ? [Self.publishedEndOfTurn] : [])
+        endTokens = try Self.endTokens(c, adding: Self.publishedEndOfTurn, to: Self.publishedEnd)
         trainedLength = try c.integer("max_sequence_length", in: 1...1 << 24, default: 4096)
         try Self.refuseOthers(c)
     }
