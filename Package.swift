@@ -82,10 +82,11 @@ let package = Package(
                     ] + wrapped, .when(platforms: [.linux]))
             ]),
 
+        .target(name: "CCommandLine", cSettings: kernels),
         .executableTarget(
             name: "diffaccel-cli",
             dependencies: [
-                "DiffAccel", "DiffCheckpoint", "DiffModels", "CPNG",
+                "DiffAccel", "DiffCheckpoint", "DiffModels", "CPNG", "CCommandLine",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

@@ -18,6 +18,25 @@ public struct DiffError: Error, Sendable, Equatable {
         case incompatible = -10
         case notFinite = -11
         case `internal` = -12
+
+        /// The name of the status in the C library, such as `DA_IO`.
+        public var name: StaticString {
+            switch self {
+            case .cancelled: "DA_CANCELLED"
+            case .invalidArgument: "DA_INVALID_ARGUMENT"
+            case .io: "DA_IO"
+            case .format: "DA_FORMAT"
+            case .unsupported: "DA_UNSUPPORTED"
+            case .shape: "DA_SHAPE"
+            case .outOfMemory: "DA_NO_MEMORY"
+            case .overBudget: "DA_OVER_BUDGET"
+            case .invalidHandle: "DA_INVALID_HANDLE"
+            case .busy: "DA_BUSY"
+            case .incompatible: "DA_INCOMPATIBLE"
+            case .notFinite: "DA_NOT_FINITE"
+            case .internal: "DA_INTERNAL"
+            }
+        }
     }
 
     /// The kind of failure.

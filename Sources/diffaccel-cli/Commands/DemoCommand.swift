@@ -56,6 +56,7 @@ struct DemoCommand: ParsableCommand {
     }
 
     func run() throws(DiffError) {
+        try ResultFile.checkFolder(out, "--out")
         guard unsafe access(self.model, R_OK) == 0 else {
             throw DiffError(
                 .io,
