@@ -21,7 +21,7 @@ extension Model {
             for (index, names) in names.numbered where Self.synonyms(names).each.contains(word) { found.append(index) }
         }
         guard let first = found.first else {
-            let known = names.each.flatMap { Self.synonyms($0) + [$0] }
+            let known = names + names.each.flatMap { Self.synonyms($0) }
             throw DiffError(
                 .invalidArgument,
                 names.isEmpty

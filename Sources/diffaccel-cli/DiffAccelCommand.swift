@@ -72,7 +72,7 @@ struct Ending {
         let text = DiffAccelCommand.fullMessage(for: error)
         guard code != .success else {
             // Help, the version: a result.
-            print(text)
+            StandardOutput.say(text)
             do throws(DiffError) { try StandardOutput.finish() } catch { end(1, error) }
             Glibc.exit(0)
         }

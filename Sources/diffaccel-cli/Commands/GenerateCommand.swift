@@ -105,7 +105,7 @@ struct GenerateCommand: ParsableCommand {
             ]).print()
             return
         }
-        for text in texts { print(text) }
+        for text in texts { StandardOutput.say(text) }
         try StandardOutput.finish()
         guard !quiet else { return }
         let fed = statistics.steps.reduce(0) { $0 + $1.fedRows }
@@ -142,7 +142,7 @@ struct TokenizeCommand: ParsableCommand {
         try StandardInput.eachLine { (line) throws(DiffError) in
             number += 1
             let place = "standard input, line \(number)"
-            print(try decode ? decoded(line, tokenizer, place) : encoded(line, tokenizer, place))
+            StandardOutput.say(try decode ? decoded(line, tokenizer, place) : encoded(line, tokenizer, place))
         }
     }
 

@@ -48,11 +48,11 @@ struct PlanCommand: ParsableCommand {
             if json { return preview.json.print() }
             grid.print()
             let ratio = preview.baselineFlops > 0 ? preview.flops / preview.baselineFlops : 1
-            print(
+            StandardOutput.say(
                 "\(Format.percent(preview.shareSaved)) of the sites saved; "
                     + "\(Format.flops(preview.flops)) of \(Format.flops(preview.baselineFlops)) per sample "
                     + "(\(Format.percent(ratio)), ideal speed-up \(Format.fixed(1 / max(ratio, 1e-9), 2))x)")
-            for file in ResultFile.said([png]) { print("written \(file)") }
+            for file in ResultFile.said([png]) { StandardOutput.say("written \(file)") }
         }
     }
 

@@ -125,7 +125,7 @@ extension PlanCommand {
                     Format.significant(value("error"), 4))
             }
             table.print()
-            for file in ResultFile.said([out]) { print("written \(file)") }
+            for file in ResultFile.said([out]) { StandardOutput.say("written \(file)") }
         }
     }
 }

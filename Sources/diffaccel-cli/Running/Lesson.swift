@@ -71,7 +71,7 @@ struct Lesson {
             guard event.step % options.logEvery == 0 || event.step == event.steps else { return .continue }
             do throws(DiffError) {
                 if options.json {
-                    print(event.json.serialized())
+                    StandardOutput.say(event.json.serialized())
                     try StandardOutput.finish()
                 }
                 try log?.append(event.json.serialized())
@@ -106,7 +106,7 @@ struct Lesson {
     private func printEstimate() throws(DiffError) {
         let estimate = try Trainer.estimate(
             model, options.settings(method, own, state: nil), resources.model, threads: resources.threads)
-        if options.json { return print(estimate.json.serialized()) }
+        if options.json { return StandardOutput.say(estimate.json.serialized()) }
         Facts.print([
             ("weights", Format.bytes(estimate.weights)),
             ("gradients, moments, averages", Format.bytes(estimate.learning)),
@@ -119,7 +119,7 @@ struct Lesson {
     private func report(_ outcome: JSON) {
         let written = ResultFile.said([plan, folder])
         if options.json {
-            return print(
+            return StandardOutput.say(
                 outcome.with("written", .array(written.map { .string($0) })).with("model", .string(model)).serialized())
         }
         var facts = [("learned", "\(method), \(outcome["step"]?.asInt ?? 0) steps")]

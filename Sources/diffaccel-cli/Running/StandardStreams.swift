@@ -49,6 +49,9 @@ enum StandardOutput {
         try finish()
     }
 
+    /// Puts a line of text there. Swift's `print` does not tell when it fails: nothing here uses it.
+    static func say(_ line: String) { put(line + "\n") }
+
     /// Puts text there; to standard error when a result is on standard output.
     static func put(_ text: String) {
         if state.withLock({ $0.isReserved }) { Terminal.write(text) } else { put(Array(text.utf8)) }
@@ -150,6 +153,3 @@ enum StandardInput {
         return count == 0 ? nil : Array(piece.prefix(count))
     }
 }
-
-/// Writes a line of results: in place of Swift's own, which does not tell when it fails.
-func print(_ line: String = "", terminator: String = "\n") { StandardOutput.put(line + terminator) }
