@@ -111,6 +111,13 @@ extension Plan {
     }
 }
 
+extension Plan: CustomStringConvertible {
+    /// The names of its methods: `l2c + depth`; `plain model` for none.
+    public var description: String {
+        entries.isEmpty ? "plain model" : entries.each.map { type(of: $0).method }.joined(separator: " + ")
+    }
+}
+
 extension Plan {
     /// The learned router in the plan.
     public var router: Router? {

@@ -36,7 +36,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_safetensors(path: Path, state: State, dtype: str | None = None) -> None:
     """Writes tensors in the safetensors format. dtype "f32", "f16" or "bf16"; None keeps each tensor's own."""
-    import torch
+    import torch  # type: ignore[import-not-found, unused-ignore]
 
     def stored(tensor: Any) -> Any:
         tensor = tensor.detach().cpu()

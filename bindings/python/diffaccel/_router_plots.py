@@ -10,7 +10,7 @@ import numpy as np
 from ._plot_style import ACCENT, FAINT, INK, SECOND, blank, dress, values_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # type: ignore[import-not-found, unused-ignore]
 
 
 def _is_full(index: int, period: int) -> bool:
@@ -20,7 +20,7 @@ def _is_full(index: int, period: int) -> bool:
 def router(found: Mapping[str, Any]) -> Figure:
     """The scores of a router (as `read_router` gives it), sampling steps from the noisiest down; what is computed is framed. Full
     steps, of which the router has no say, are hatched."""
-    from matplotlib.patches import Rectangle
+    from matplotlib.patches import Rectangle  # type: ignore[import-not-found, unused-ignore]
 
     logits = np.asarray(found["logits"], np.float64)
     threshold, period = float(found.get("threshold", 0.1)), int(found.get("period", 2))

@@ -26,7 +26,7 @@ from ._conversion_configs import VAR_BUFFERS, autoencoder_config, dit_config, va
 def load(path: str | os.PathLike[str]) -> Any:
     """Reads a .pt file safely, on the CPU. Raises ConversionError."""
     try:
-        import torch
+        import torch  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise ConversionError("reading .pt files needs torch: pip install torch") from error
     try:
