@@ -91,6 +91,11 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // What Python's tests compare the surfaces' results with.
+        .executableTarget(
+            name: "surface-defaults", dependencies: ["DiffAccel"], path: "Tests/Surfaces", exclude: ["defaults.c"],
+            swiftSettings: tests),
+
         // Tests, one target a layer, and the golden runner over all of them.
         .target(name: "TestSupport", dependencies: ["DiffAccel"], path: "Tests/TestSupport", swiftSettings: tests),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "COpenBLAS"], swiftSettings: tests),

@@ -87,9 +87,11 @@ def _shown(number: int) -> str:
 
 
 def real(value: Any, name: str) -> float:
-    """`value` as a float. Raises TypeError for what is no real number, texts and booleans included, InvalidArgumentError for NaN:
-    to the library it would mean that nothing was said."""
-    if isinstance(value, (bool, np.bool_, str, bytes)):
+    """`value` as a float. Raises TypeError for what is no real number, booleans included, InvalidArgumentError for texts and for NaN,
+    which to the library would mean that nothing was said."""
+    if isinstance(value, (str, bytes)):
+        raise InvalidArgumentError(f"{name} must be a number, not {value!r:.100}")
+    if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be a number, not {value!r:.100}")
     try:
         number = float(value)

@@ -150,7 +150,8 @@ class Result:
             return f"<diffaccel.{kind} closed>"
         stats = self.stats
         tensors = ", ".join(f"{name} {shape}" for name, shape in sorted(stats["tensors"].items()))
-        return f"<diffaccel.{kind}: {len(stats['steps'])} {stats['sampler']} steps, {stats['seconds']:.2f} s: {tensors}>"
+        count = next((shape[0] for shape in stats["tensors"].values()), 0)
+        return f"<diffaccel.{kind}: {count} samples, {len(stats['steps'])} {stats['sampler']} steps, {stats['seconds']:.2f} s: {tensors}>"
 
 
 class TextResult(Result):
