@@ -80,6 +80,7 @@ $(VENV)/stamp: bindings/python/pyproject.toml
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "tokenizers>=0.20" || true
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "safetensors==0.8.0" || true
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check matplotlib || true
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check mypy Pillow || true
 	touch $@
 
 # Everything from nothing: installs what is missing, builds, samples.

@@ -12,23 +12,14 @@ extension Model {
     ///
     /// Throws `invalidArgument` for a name that no class has, naming the nearest one, and for one that several have.
     public func classIndex(named name: String) throws(DiffError) -> Int {
-        if let index = Int(name) { return index }
-        let names = classNames
-        let word = Self.plain(name)
+        if let index = name.naturalNumber { return index }
+        let (names, word) = (classNames, name.plainWord)
         var found: [Int] = []
-        for (index, names) in names.numbered where Self.plain(names) == word { found.append(index) }
+        for (index, names) in names.numbered where names.plainWord == word { found.append(index) }
         if found.isEmpty {
             for (index, names) in names.numbered where Self.synonyms(names).each.contains(word) { found.append(index) }
         }
-        guard let first = found.first else {
-            let known = names + names.each.flatMap { Self.synonyms($0) }
-            throw DiffError(
-                .invalidArgument,
-                names.isEmpty
-                    ? "the model has no names for its classes, so there is no class \"\(name)\": use numbers"
-                    : "the model has no class \"\(name)\"\(Spelling.suggestion(for: name, among: known)) (\(names.count) names, "
-                        + "such as \(names.prefix(10).joined(separator: "; ")))")
-        }
+        guard let first = found.first else { throw Self.unknown(name, names) }
         guard found.count == 1 else {
             let numbers = found.each.map { String($0) }.joined(separator: " and ")
             throw DiffError(.invalidArgument, "\"\(name)\" names the classes \(numbers): use one of the numbers")
@@ -36,13 +27,21 @@ extension Model {
         return first
     }
 
-    private static func synonyms(_ names: String) -> [String] {
-        names.split(separator: ",").map { plain(String($0)) }
-    }
+    private static func synonyms(_ names: String) -> [String] { names.pieces(at: ",").each.map(\.plainWord) }
 
-    /// In lower case, without the spaces at both ends.
-    private static func plain(_ name: String) -> String {
-        let rest = name.lowercased().drop { $0 == " " }
-        return rest.lastIndex { $0 != " " }.map { String(rest[...$0]) } ?? ""
+    private static func unknown(_ name: String, _ names: [String]) -> DiffError {
+        guard !names.isEmpty else {
+            return DiffError(
+                .invalidArgument, "the model has no names for its classes, so there is no class \"\(name)\": use numbers")
+        }
+        var (known, shown): ([String], [String]) = (names, [])
+        for (index, names) in names.numbered {
+            for synonym in synonyms(names).each { known.append(synonym) }
+            if index < 10 { shown.append(names) }
+        }
+        return DiffError(
+            .invalidArgument,
+            "the model has no class \"\(name)\"\(Spelling.suggestion(for: name, among: known)) (\(names.count) names, such as "
+                + "\(shown.joined(separator: "; ")))")
     }
 }

@@ -18,7 +18,7 @@ public func da_status_name(_ status: Int32) -> UnsafePointer<CChar>? {
     switch status {
     case DA_OK: unsafe staticText("DA_OK")
     case DA_MORE: unsafe staticText("DA_MORE")
-    default: unsafe staticText(DiffError.Code(rawValue: status)?.name ?? "DA_UNKNOWN")
+    default: unsafe DiffError.Code(rawValue: status)?.cName ?? staticText("DA_UNKNOWN")
     }
 }
 

@@ -29,13 +29,14 @@ extension Plan {
     /// What stands between colons.
     private static func parts(_ text: String) -> [String] {
         guard text.utf8.count <= 4096 else { return [] }
-        return text.split(separator: ":", omittingEmptySubsequences: false).map { String($0) }
+        return text.pieces(at: ":")
     }
 
     /// The entry that `word` writes out; nil when it begins like none.
     private static func entry(_ word: String) throws(DiffError) -> (any PlanEntry)? {
         let parts = parts(word)
-        let arguments = Array(parts.dropFirst())
+        var arguments: [String] = []
+        for (index, part) in parts.numbered where index > 0 { arguments.append(part) }
         switch parts.first ?? "" {
         case "none" where arguments.isEmpty: return LayerCachePlan(.none)
         case "alternate" where arguments.isEmpty: return LayerCachePlan(.alternate)
@@ -47,7 +48,8 @@ extension Plan {
             return LayerCachePlan(.interval(every: every))
         case "random":
             guard (1...2).contains(arguments.count), let ratio = Double(arguments.at(0) ?? ""), (0...1).contains(ratio),
-                let seed = arguments.count == 2 ? UInt32(arguments.at(1) ?? "") : LayerCachePlan.defaultSeed
+                let seed = arguments.count == 2 ? number(arguments, 1) : Int(LayerCachePlan.defaultSeed),
+                let seed = UInt32(exactly: seed)
             else { throw malformed(word, "random:RATIO[:SEED] (ratio 0...1, seed 0...\(UInt32.max))") }
             return LayerCachePlan(.random(ratio: ratio, seed: UInt64(seed)))
         case "dkv": return try cache(word, arguments)
@@ -93,9 +95,9 @@ extension Plan {
     /// Numbers and ranges between commas; nil for anything else.
     private static func blocks(_ text: String) -> [Int]? {
         var blocks: [Int] = []
-        for part in text.split(separator: ",", omittingEmptySubsequences: false).map({ String($0) }).each {
-            let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) ?? -1 }
-            guard let first = ends.first, let last = ends.last, ends.count <= 2, first >= 0, last >= first,
+        for part in text.pieces(at: ",").each {
+            let ends = part.pieces(at: "-")
+            guard ends.count <= 2, let first = number(ends, 0), let last = number(ends, ends.count &- 1), last >= first,
                 last <= Limits.layers
             else { return nil }
             for offset in Indices(below: last &- first &+ 1) { blocks.append(first &+ offset) }
@@ -104,7 +106,7 @@ extension Plan {
         return blocks
     }
 
-    private static func number(_ arguments: [String], _ index: Int) -> Int? { arguments.at(index).flatMap { Int($0) } }
+    private static func number(_ arguments: [String], _ index: Int) -> Int? { arguments.at(index)?.naturalNumber }
 
     private static func malformed(_ word: String, _ form: String, _ suggestion: String = "") -> DiffError {
         DiffError(.invalidArgument, "\"\(word.prefix(200))\" is no plan: write \(form)\(suggestion)")

@@ -86,7 +86,7 @@ struct Ending {
 
     private func end(_ code: Int32, _ failure: DiffError) -> Never {
         if isJSON {
-            tell(name: failure.code.name.description, status: failure.code.rawValue, failure.message, code)
+            tell(name: failure.code.name, status: failure.code.rawValue, failure.message, code)
         } else {
             Terminal.say("diffaccel: \(failure.message)")
         }

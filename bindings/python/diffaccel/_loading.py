@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import struct
 import sys
 from pathlib import Path
 
@@ -25,6 +26,9 @@ def load() -> ctypes.CDLL:
 
 
 def _opened(path: str, what: str) -> ctypes.CDLL:
+    if _is_cut(path):
+        # The loader would not notice, and the first page that is not there would end the process.
+        raise ImportError(f"{what}: the file is cut short: copy or build it again", name="diffaccel", path=path)
     try:
         return ctypes.CDLL(path)
     except OSError as error:
@@ -51,6 +55,19 @@ def _reason(path: str, said: str) -> str:
         names = [_MACHINES.get(kind, f"machine {kind}") for kind in (machine, own)]
         return f"is made for {names[0]}, this Python runs on {names[1]}: build it here (make build)"
     return f"{said}: {repair}"
+
+
+def _is_cut(path: str) -> bool:
+    """Whether an ELF file of 64 bits ends before the table of its sections, which is last."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(64)
+            if len(start) < 64 or start[:6] != b"\x7fELF\x02\x01":
+                return False
+            table, size, count = struct.unpack_from("<Q", start, 40)[0], *struct.unpack_from("<HH", start, 58)
+            return bool(file.seek(0, os.SEEK_END) < table + size * count)
+    except OSError:
+        return False  # the loader says why
 
 
 def _machine(path: str) -> int | None:

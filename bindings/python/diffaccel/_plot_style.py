@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Mapping, Sequence
 
 import numpy as np
 
@@ -24,7 +24,8 @@ def blank(width: float = 8.0, height: float = 4.5, rows: int = 1, **grid: Any) -
     return figure, figure.subplots(rows, **grid)
 
 
-def dress(axes: Axes, title: str = "", x: str = "", y: str = "", grid: str = "both") -> None:
+def dress(axes: Axes, title: str = "", x: str = "", y: str = "",
+          grid: Literal["both", "x", "y", ""] = "both") -> None:
     """Titles and quiet lines."""
     axes.set_title(title, loc="left", fontsize=11, color=INK)
     axes.set_xlabel(x, color=INK)

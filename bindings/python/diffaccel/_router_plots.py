@@ -30,7 +30,7 @@ def router(found: Mapping[str, Any]) -> Figure:
     kept = scores > threshold
     share = 1 - kept[cached].mean() if cached.any() else 0.0
     figure, panels = blank(max(7.0, 0.16 * columns + 2.2), max(3.2, 0.2 * rows + 1.4), 1, ncols=2, sharey=True)
-    image = None
+    image: Any = None
     for panel, (axes, name) in enumerate(zip(panels, ("attention", "MLP"))):
         part, framed = scores[::-1, panel::2], kept[::-1, panel::2]
         image = axes.imshow(part, vmin=0, vmax=1, cmap="viridis", aspect="auto", interpolation="nearest")

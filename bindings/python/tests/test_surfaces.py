@@ -21,6 +21,7 @@ from test_next_scale import write_var
 from test_text import folder as llada  # noqa: F401 - a fixture
 
 import diffaccel
+import diffaccel.training_files
 from diffaccel import _ffi
 
 SWIFT = Path(os.environ.get("DIFFACCEL_SURFACE", ROOT / ".build" / "release" / "surface-defaults"))
@@ -206,3 +207,30 @@ def test_numbers_of_the_version():
     assert f'version = "{facts["version"]}"' in (ROOT / "bindings" / "python" / "pyproject.toml").read_text()
     if PROGRAM.is_file():
         assert facts["version"] in subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout
+
+
+#: Defaults of learning that the header, the documentation and the command line's help state in words: the numbers are read out of them.
+STATED = {
+    "router": ["sampling_steps", "period", "l1", "learning_rate", "clamp", "threshold"],
+    "prune": ["rank", "learning_rate", "gate_rate", "temperature", "scaling", "clip", "average_decay"],
+    "finetune": ["warmup", "weight_decay", "clip", "average_decay", "distillation_weight", "ground_weight", "feature_weight", "sigmas"],
+}
+
+
+@pytest.mark.parametrize("method", STATED)
+def test_stated_defaults_of_learning(tiny_path, data, tmp_path, method):
+    settings = {"pattern": "1:3"} if method == "prune" else {}
+    diffaccel.learn.trainer(tiny_path, method, data, **settings).save(tmp_path / "state")
+    used = diffaccel.training_files.read_state(tmp_path / "state")["settings"]
+    header = (ROOT / "include" / "diffaccel.h").read_text()
+    words = re.sub(r"\s*\n \*\s*", " ", header[header.index(" * router: \"sampling_steps\""):header.index("/* Options of da_trainer_create")])
+    part = words[words.index({"router": "router:", "prune": "prune, learned:", "finetune": "finetune:"}[method]):]
+    for name in STATED[method]:
+        stated = re.search(rf'"{name}" \((\[[^\]]*\]|[-+.\de]+)', part)
+        assert stated and json.loads(stated[1]) == pytest.approx(used[name]), name
+    assert '"label_dropout" (0.1)' in header and used["label_dropout"] == 0.1 and used["seed"] == "0"
+    if PROGRAM.is_file():
+        shown = re.sub(r"\s+", " ", subprocess.run([PROGRAM, "learn", method, "--help"], capture_output=True, text=True, check=True).stdout)
+        for name in STATED[method]:
+            found = re.search(rf"--{name.replace('_', '-')} <[^>]*> [^<]*?\(default: ([-+.\de]+)\)", shown)
+            assert not found or float(found[1]) == pytest.approx(used[name]), name
