@@ -32,7 +32,8 @@ extension Model {
     private static func unknown(_ name: String, _ names: [String]) -> DiffError {
         guard !names.isEmpty else {
             return DiffError(
-                .invalidArgument, "the model has no names for its classes, so there is no class \"\(name)\": use numbers")
+                .invalidArgument,
+                "the model has no names for its classes, so there is no class \"\(name)\": use numbers")
         }
         var (known, shown): ([String], [String]) = (names, [])
         for (index, names) in names.numbered {

@@ -41,7 +41,9 @@ extension Model: TextOutputStreamable {
 
 extension Session: CustomStringConvertible {
     /// The model and the plan.
-    public var description: String { "session of the \(model.familyName) model \(model.path), \(plan), \(threads) threads" }
+    public var description: String {
+        "session of the \(model.familyName) model \(model.path), \(plan), \(threads) threads"
+    }
 }
 
 extension Estimate: CustomStringConvertible {

@@ -23,7 +23,8 @@ public func da_plan_parse(
     boundary { () throws(DiffError) in
         try unsafe store(plan) { () throws(DiffError) in
             guard let json = unsafe json, length >= 1, length <= Plan.maxBytes else {
-                throw DiffError(.invalidArgument, "a plan needs 1...\(Plan.maxBytes) bytes of JSON or a rule, found \(length)")
+                throw DiffError(
+                    .invalidArgument, "a plan needs 1...\(Plan.maxBytes) bytes of JSON or a rule, found \(length)")
             }
             return try unsafe Plan(text: UnsafeRawBufferPointer(start: json, count: length), source: "plan")
         }
@@ -50,7 +51,8 @@ public func da_plan_describe(
         let plan = try unsafe HandleTable.object(plan, .plan, PlanBox.self).plan
         guard unsafe model != nil else { return try unsafe emit(plan.json.serialized(), buf, capacity, needed) }
         let target = try unsafe HandleTable.object(model, .model, Model.self)
-        return try unsafe emit(target.preview(plan, steps: steps == 0 ? nil : Int(steps)).json.serialized(), buf, capacity, needed)
+        return try unsafe emit(
+            target.preview(plan, steps: steps == 0 ? nil : Int(steps)).json.serialized(), buf, capacity, needed)
     }
 }
 

@@ -85,7 +85,8 @@ extension Plan {
         }
         // Numbers that the variant does not read would have no effect.
         let members = KVCachePlan.members(variant)
-        guard arguments.count < 2 || members.contains("refresh"), arguments.count < 3 || members.contains("window") else {
+        guard arguments.count < 2 || members.contains("refresh"), arguments.count < 3 || members.contains("window")
+        else {
             let taken = members.each.filter { $0 != "shift" }
             throw malformed(word, "dkv:\(name)" + taken.map { "[:\($0.uppercased())]" }.joined())
         }

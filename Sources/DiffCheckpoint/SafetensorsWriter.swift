@@ -13,7 +13,9 @@ public enum SafetensorsWriter {
         _ tensors: [String: Tensor], metadata: [String: String] = [:], to path: String
     ) throws(DiffError) {
         let file = try AtomicFile(path: path)
-        try unsafe write(tensors, metadata: metadata, named: path) { (bytes) throws(DiffError) in try unsafe file.write(bytes) }
+        try unsafe write(tensors, metadata: metadata, named: path) { (bytes) throws(DiffError) in
+            try unsafe file.write(bytes)
+        }
         try file.commit()
     }
 

@@ -28,7 +28,9 @@ import Testing
         options.config = try TinyDiT().config(labels: names)
         let model = try Tiny(TinyDiT(), options).model
         #expect(model.classNames == names)
-        for (name, index) in [("tench", 0), ("TINCA TINCA", 0), (" tench, tinca tinca ", 0), ("bag", 4), ("3", 3), ("crane", 1)] {
+        for (name, index) in [
+            ("tench", 0), ("TINCA TINCA", 0), (" tench, tinca tinca ", 0), ("bag", 4), ("3", 3), ("crane", 1),
+        ] {
             #expect(try model.classIndex(named: name) == index, "\(name)")
         }
         let typo = failure { _ = try model.classIndex(named: "goldfsh") }

@@ -35,7 +35,8 @@ public struct LayerCachePlan: PlanEntry, Equatable {
         case "alternate": policy = .alternate
         case "interval": policy = .interval(every: try json.integer("interval", in: 1...1_000_000))
         case "random":
-            let seed = UInt64(truncatingIfNeeded: try json.integer("seed", in: 0...Int(UInt32.max), default: Int(Self.defaultSeed)))
+            let seed = UInt64(
+                truncatingIfNeeded: try json.integer("seed", in: 0...Int(UInt32.max), default: Int(Self.defaultSeed)))
             policy =
                 hasRouter
                 ? .shuffled(try Self.router(json, files), seed: seed)

@@ -170,7 +170,8 @@ struct DemoCommand: ParsableCommand {
                 index == 0 ? "-" : Format.fixed(distance.peakSignalToNoise, 2))
         }
         table.print()
-        StandardOutput.say("speed-up: measured; ideal: of the arithmetic; mean |diff| and PSNR: pixels against plain, scale 0-255")
+        StandardOutput.say(
+            "speed-up: measured; ideal: of the arithmetic; mean |diff| and PSNR: pixels against plain, scale 0-255")
         StandardOutput.say("written " + files.joined(separator: ", "))
     }
 

@@ -43,7 +43,8 @@ struct RequestOptionGroup: ParsableArguments {
     @Flag(help: "Models that work scale by scale: mix codes instead of drawing them, for looks.")
     var smooth = false
 
-    @Option(help: "Samples computed together; 0: all of them (default: 32, or all where the numbers drawn depend on it).")
+    @Option(
+        help: "Samples computed together; 0: all of them (default: 32, or all where the numbers drawn depend on it).")
     var batch: Int?
 
     func validate() throws {

@@ -3,7 +3,10 @@ import DiffAccel
 
 /// Where `sample` puts what it made.
 struct SampleOutputs: ParsableArguments {
-    @Option(help: "PNG file for all images in a grid, - for standard output (default: samples.png, unless another output is named).")
+    @Option(
+        help:
+            "PNG file for all images in a grid, - for standard output (default: samples.png, unless another output is named)."
+    )
     var out: String?
 
     @Option(help: "Folder for one PNG file per image.")

@@ -39,7 +39,8 @@ struct Lesson {
     /// Looks, before the long run, for what would keep its results from being written.
     private func check() throws(DiffError) {
         guard options.state != StandardOutput.name else {
-            throw DiffError(.invalidArgument, "--state names a file that is read again, so it cannot be standard output")
+            throw DiffError(
+                .invalidArgument, "--state names a file that is read again, so it cannot be standard output")
         }
         try ResultFile.checkFolder(folder, "--out")
         try StandardOutput.reserve([plan, options.log], besidesJSON: options.json)

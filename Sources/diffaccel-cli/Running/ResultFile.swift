@@ -46,6 +46,7 @@ enum ResultFile {
     /// Throws `invalidArgument` when a folder is asked for and `path` is standard output's name.
     static func checkFolder(_ path: String?, _ option: String) throws(DiffError) {
         guard path == StandardOutput.name else { return }
-        throw DiffError(.invalidArgument, "\(option) names a folder, which cannot go to standard output; ./- is a folder called -")
+        throw DiffError(
+            .invalidArgument, "\(option) names a folder, which cannot go to standard output; ./- is a folder called -")
     }
 }
