@@ -19,7 +19,7 @@ extension Model {
         if found.isEmpty {
             for (index, names) in names.numbered where Self.synonyms(names).each.contains(word) { found.append(index) }
         }
-        guard let first = found.first else { throw Self.unknown(name, names) }
+        guard let first = found.at(0) else { throw Self.unknown(name, names) }
         guard found.count == 1 else {
             let numbers = found.each.map { String($0) }.joined(separator: " and ")
             throw DiffError(.invalidArgument, "\"\(name)\" names the classes \(numbers): use one of the numbers")

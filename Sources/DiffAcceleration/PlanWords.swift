@@ -20,11 +20,11 @@ extension Plan {
 
     /// What to say of a word that begins like none.
     public static func unknown(_ word: String) -> String {
-        "no rule of that name\(Spelling.suggestion(for: parts(word).first ?? "", among: names)) (rules: \(wordForms))"
+        "no rule of that name\(Spelling.suggestion(for: parts(word).at(0) ?? "", among: names)) (rules: \(wordForms))"
     }
 
     /// Whether `text` begins as a word does, whatever follows.
-    public static func isWord(_ text: String) -> Bool { names.each.contains(parts(text).first ?? "") }
+    public static func isWord(_ text: String) -> Bool { names.each.contains(parts(text).at(0) ?? "") }
 
     /// What stands between colons.
     private static func parts(_ text: String) -> [String] {
@@ -37,10 +37,10 @@ extension Plan {
         let parts = parts(word)
         var arguments: [String] = []
         for (index, part) in parts.numbered where index > 0 { arguments.append(part) }
-        switch parts.first ?? "" {
+        switch parts.at(0) ?? "" {
         case "none" where arguments.isEmpty: return LayerCachePlan(.none)
         case "alternate" where arguments.isEmpty: return LayerCachePlan(.alternate)
-        case "none", "alternate": throw malformed(word, "\(parts.first ?? "") alone")
+        case "none", "alternate": throw malformed(word, "\(parts.at(0) ?? "") alone")
         case "interval":
             guard arguments.count == 1, let every = number(arguments, 0), (1...1_000_000).contains(every) else {
                 throw malformed(word, "interval:N (N 1...1000000)")
@@ -97,9 +97,10 @@ extension Plan {
     private static func blocks(_ text: String) -> [Int]? {
         var blocks: [Int] = []
         for part in text.pieces(at: ",").each {
-            let ends = part.pieces(at: "-")
-            guard ends.count <= 2, let first = number(ends, 0), let last = number(ends, ends.count &- 1), last >= first,
-                last <= Limits.layers
+            var ends: [Int] = []
+            for end in part.pieces(at: "-").each { ends.append(end.naturalNumber ?? -1) }
+            guard ends.count <= 2, let first = ends.at(0), let last = ends.at(1) ?? ends.at(0), first >= 0,
+                last >= first, last <= Limits.layers
             else { return nil }
             for offset in Indices(below: last &- first &+ 1) { blocks.append(first &+ offset) }
             guard blocks.count <= Limits.layers else { return nil }

@@ -10,11 +10,11 @@ public enum Spelling {
 
     /// The known word with the fewest letters to change, at most a third of them and one more; nil when none is that near.
     public static func nearest(to word: String, among known: [String]) -> String? {
-        let written = Array(word.plainWord.utf8)
+        let written = word.plainBytes
         guard written.count <= longest else { return nil }
         var best: (word: String, distance: Int)?
         for candidate in known.each {
-            let letters = Array(candidate.plainWord.utf8)
+            let letters = candidate.plainBytes
             guard letters.count <= longest else { continue }
             let distance = Self.distance(written, letters)
             let allowed = (max(written.count, letters.count) &+ 2) / 3

@@ -18,7 +18,10 @@ extension String {
     }
 
     /// In lower case, without the spaces at both ends: how words are compared.
-    public var plainWord: String {
+    public var plainWord: String { String(decoding: plainBytes, as: UTF8.self) }
+
+    /// The bytes of ``plainWord``.
+    var plainBytes: [UInt8] {
         var word: [UInt8] = []
         var spaces = 0
         let lower = lowercased()
@@ -33,7 +36,7 @@ extension String {
             }
             word.append(byte)
         }
-        return String(decoding: word, as: UTF8.self)
+        return word
     }
 
     /// The number 0 ... 10^18 - 1 that the text writes in decimal digits; nil for anything else.
