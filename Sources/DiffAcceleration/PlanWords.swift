@@ -13,7 +13,7 @@ extension Plan {
     /// The plan that `word` writes out. Throws `invalidArgument`, saying which form is right or which rule may have been meant.
     public init(word: String) throws(DiffError) {
         guard let entry = try Self.entry(word) else {
-            throw DiffError(.invalidArgument, "\"\(word.prefix(200))\": \(Self.unknown(word))")
+            throw DiffError(.invalidArgument, "\"\(word)\": \(Self.unknown(word))")
         }
         self.init([entry])
     }
@@ -111,7 +111,7 @@ extension Plan {
     private static func number(_ arguments: [String], _ index: Int) -> Int? { arguments.at(index)?.naturalNumber }
 
     private static func malformed(_ word: String, _ form: String, _ suggestion: String = "") -> DiffError {
-        DiffError(.invalidArgument, "\"\(word.prefix(200))\" is no plan: write \(form)\(suggestion)")
+        DiffError(.invalidArgument, "\"\(word)\" is no plan: write \(form)\(suggestion)")
     }
 }
 
