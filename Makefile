@@ -20,7 +20,7 @@ VENV := .venv
 # A Python with the safetensors package, the reference for verdicts on files; without it that comparison is left out, and said so.
 HOSTILE_PYTHON ?= $(VENV)/bin/python
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' bindings/python/pyproject.toml)
-C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/KernelTable/*.[ch] Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Tests/Hostile/*.[ch] Sources/CBoundary/*.c Sources/CKernels/*.c)
+C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/KernelTable/*.[ch] Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Tests/Hostile/*.[ch] Tests/Surfaces/*.c Sources/CBoundary/*.c Sources/CCommandLine/*.c Sources/CKernels/*.c)
 SWIFT_SOURCES = Sources Tests bindings Package.swift
 
 .DEFAULT_GOAL := all
@@ -82,6 +82,7 @@ $(VENV)/stamp: bindings/python/pyproject.toml
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "tokenizers>=0.20" || true
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "safetensors==0.8.0" || true
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check matplotlib || true
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check mypy Pillow || true
 	touch $@
 
 # Everything from nothing: installs what is missing, builds, samples.
@@ -159,6 +160,7 @@ test-canary:
 	SWIFT="$(SWIFT)" PYTHON="$(PYTHON)" Tests/Canary/run.sh
 
 test-python: build venv
+	$(SWIFT) build -c release --product surface-defaults $(SWIFT_FLAGS)
 	DIFFACCEL_LIBRARY="$(CURDIR)/$(LIBRARY)" $(VENV)/bin/python -m pytest bindings/python/tests
 
 # Tokens and texts of 10,000 lines beside the tokenizers package, on vocabularies trained there.

@@ -88,13 +88,19 @@ let package = Package(
                     ] + wrapped, .when(platforms: [.linux]))
             ]),
 
+        .target(name: "CCommandLine", cSettings: kernels),
         .executableTarget(
             name: "diffaccel-cli",
             dependencies: [
-                "DiffAccel", "DiffCheckpoint", "DiffModels", "CPNG",
+                "DiffAccel", "DiffCheckpoint", "DiffModels", "CPNG", "CCommandLine",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
+
+        // What Python's tests compare the surfaces' results with.
+        .executableTarget(
+            name: "surface-defaults", dependencies: ["DiffAccel"], path: "Tests/Surfaces", exclude: ["defaults.c"],
+            swiftSettings: tests),
 
         // Tests, one target a layer, and the golden runner over all of them.
         .target(name: "TestSupport", dependencies: ["DiffAccel"], path: "Tests/TestSupport", swiftSettings: tests),

@@ -198,6 +198,7 @@ int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
  *                    ->  "image", "state", "tokens" f32 [n,L] (whole numbers), "features" (before the codes)
  *   llada, illada, dream:  "tokens" i64 [n]  ->  "logits" f32 [1,n,V]
  *   autoencoder_kl:  "latents" f32 [n,C,h,w]  ->  "image" f32 [n,3,H,W];   "image" f32 [n,3,H,W]  ->  "moments" f32 [n,2C,h,w]
+ *   llada, dream:    "tokens" i64 [n], one text  ->  "logits" f32 [1,n,vocabulary]
  * Inputs are read during the call. For each output the caller gives name, data and bytes; rank, shape, dtype and bytes are
  * set. With data null only these are set (a size query, nothing is computed). `options` may be null.
  * Errors: DA_INVALID_ARGUMENT (unknown or missing name), DA_SHAPE, DA_MORE (an output buffer is too small), memory errors. */
@@ -217,19 +218,28 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  * In a plan file "refiner" names a folder beside the file, in a plan given as text any path; without it the session needs a
  * partner; it is opened with the options of the session's model (weights, memory_limit, follow_links). A refiner that does not fit
  * (codes, classes, scales) is refused by da_session_create. A file beside a plan may be a symbolic link only where the plan's file is
- * one, into the same folder, as in download caches. */
+ * one, into the same folder, as in download caches.
+ * ENTRY for caching keys and values, of masked diffusion language models:
+ *   {"method": "dkv", "variant": "decode", "refresh": 8}     dKV-Cache: "decode" (LLaDA, Dream), "greedy" with "window" (LLaDA), "prefill",
+ *     "pd" (Dream); Fast-dLLM: "prefix", "dual". "refresh" (8), of decode, greedy and pd: steps from one in which all is fed to the next.
+ *     "shift" ("un" or "un_right"), of decode and pd on Dream: when a place counts as decided
+ * Simple plans have a word, taken wherever a plan is named: none, alternate, interval:N, random:RATIO[:SEED],
+ * dkv:VARIANT[:REFRESH[:WINDOW]], depth:BLOCKS (such as depth:0,2,5-8), code[:DRAFT_SCALES] (the session is given the partner). */
 
-/* Reads a plan from a JSON file. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED. */
+/* Reads a plan from a JSON file or, where there is no file of that name, from a word. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED,
+ * DA_INVALID_ARGUMENT for a word of the wrong form. */
 int32_t da_plan_load(const char *path, da_plan *plan);
 
-/* Reads a plan from `length` bytes of JSON, which may not name other files. Errors: DA_FORMAT, DA_UNSUPPORTED. */
+/* Reads a plan from `length` bytes of JSON, which may not name other files, or from a word. Errors: DA_FORMAT, DA_UNSUPPORTED,
+ * DA_INVALID_ARGUMENT for a word of the wrong form. */
 int32_t da_plan_parse(const char *json, size_t length, da_plan *plan);
 
 /* A plan with the methods of `first`, then those of `second` (outermost first). */
 int32_t da_plan_stack(da_plan first, da_plan second, da_plan *plan);
 
-/* JSON about the plan. With a model and steps > 0 it is checked against them and "grid" says, for each step and site, "1" for
- * compute and "0" for reuse, with the share reused and FLOPs. `model` may be null, then steps is ignored.
+/* JSON about the plan. With a model it is checked against it and "grid" says, for each of so many steps (0: as many as a request has
+ * by default) and each site, "1" for compute, "0" for reuse and "-" for what is not needed, with the share reused and FLOPs.
+ * `model` may be null, then steps is ignored.
  * Errors: DA_INCOMPATIBLE. */
 int32_t da_plan_describe(da_plan plan, da_model model, int32_t steps, char *buf, size_t capacity, size_t *needed);
 
@@ -287,12 +297,13 @@ typedef int32_t (*da_event_callback)(void *user, const da_event *event);
 /* One sampling request. Pointers are read during the call only. */
 typedef struct da_request {
     uint32_t struct_size;
-    int32_t steps;              /* 1...1000; default 50 */
-    const char *sampler;        /* "ddim" (default) or "ddpm" */
+    int32_t steps;              /* 1...1000; 0 (default): the sum of the counts of spacing, else what the plan's router was learned
+                                   for, else 50 */
+    const char *sampler;        /* "ddim" (what null means) or "ddpm" */
     const char *spacing;        /* "even" (official respacing), "leading" (diffusers), "strided" ("ddimN"), or counts per section
                                    such as "10,15,25" (then steps must be their sum or 0); null: as the model's conventions say */
     double eta;                 /* DDIM: 0 (default) ... 1 */
-    uint64_t seed;              /* torch.manual_seed(seed) on the CPU; low 32 bits count */
+    uint64_t seed;              /* torch.manual_seed(seed) on the CPU; low 32 bits count; default 0 */
     const int64_t *labels;      /* [label_count] class indices, one sample each */
     size_t label_count;         /* 1...4096 */
     double guidance;            /* classifier-free guidance scale; 1 or less: none; NaN (default): the model's own. Scale by scale:
@@ -355,7 +366,7 @@ int32_t da_session_close(da_session session);
 int32_t da_result_tensor(da_result result, const char *name, da_tensor *view);
 
 /* JSON: {"seconds", "threads", "isa", "sampler", "steps": [{"timestep", "network", "seconds", "computed", "reused", "skipped", "flops"}],
- * "totals", "memory", "tensors"}. */
+ * "totals", "memory", "tensors": {name: shape}}. */
 int32_t da_result_stats(da_result result, char *buf, size_t capacity, size_t *needed);
 
 int32_t da_result_close(da_result result);
@@ -507,7 +518,7 @@ typedef struct da_text_event {
 /* Called once per text and pass, as da_event_callback. */
 typedef int32_t (*da_text_callback)(void *user, const da_text_event *event);
 
-/* Continuations of prompts by a masked diffusion language model. Pointers are read during the call only. */
+/* Continuations of prompts by a masked diffusion language model (families llada and dream). Pointers are read during the call only. */
 typedef struct da_text_request {
     uint32_t struct_size;
     int32_t length;             /* tokens to generate behind each prompt; default 128; 0: only masks in the prompts are filled */

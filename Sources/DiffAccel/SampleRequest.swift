@@ -26,8 +26,12 @@ public struct SampleRequest: Sendable {
 
     /// Which reverse process runs.
     public var sampler = Sampler.ddim
-    /// Number of sampling steps.
-    public var steps = 50
+    /// The number of sampling steps where nothing says another one.
+    public static let defaultSteps = 50
+
+    /// Number of sampling steps; nil: the sum of the counts of ``spacing``, else what the plan's router was learned for, else
+    /// ``defaultSteps``.
+    public var steps: Int?
     /// `even` (official respacing), `leading` (diffusers), `strided` ("ddimN"), or counts per section such as `10,15,25`;
     /// nil: as the model's conventions say.
     public var spacing: String?
@@ -62,7 +66,8 @@ public struct SampleRequest: Sendable {
     /// A request for one sample of each of these classes.
     public init(labels: [Int] = []) { self.labels = labels }
 
-    func timestepSpacing(default fallback: String) throws(DiffError) -> TimestepSpacing {
+    func timestepSpacing(default fallback: String, steps plannedSteps: Int?) throws(DiffError) -> TimestepSpacing {
+        let steps = self.steps ?? plannedSteps ?? Self.defaultSteps
         let name = spacing ?? fallback
         guard stepsOffset == 0 || name == "leading" else {
             throw DiffError(.invalidArgument, "steps_offset is for the leading spacing only, found \(stepsOffset)")
@@ -79,7 +84,7 @@ public struct SampleRequest: Sendable {
                     "spacing must be even, leading, strided or counts like 10,15,25; found \"\(name)\"")
             }
             let total = counts.each.reduce(0) { Checked.add($0, $1) ?? Int.max }
-            guard steps == 0 || steps == total else {
+            guard self.steps == nil || steps == total else {
                 throw DiffError(.invalidArgument, "spacing \"\(name)\" has \(total) steps, the request says \(steps)")
             }
             return .even(counts)

@@ -6,12 +6,17 @@ import DiffTensor
 /// the request means: a wrong count must not make us read beyond the caller's buffer.
 func sampleRequest(_ raw: da_request, to session: Session) throws(DiffError) -> SampleRequest {
     var request = SampleRequest()
-    let name = try unsafe text(raw.sampler, "sampler") ?? SampleRequest.Sampler.ddim.rawValue
-    guard let sampler = SampleRequest.Sampler(rawValue: name) else {
-        throw DiffError(.invalidArgument, "sampler must be ddim or ddpm, found \"\(name)\"")
+    if let name = try unsafe text(raw.sampler, "sampler") {
+        guard let sampler = SampleRequest.Sampler(rawValue: name) else {
+            let known = SampleRequest.Sampler.allCases.map(\.rawValue)
+            throw DiffError(
+                .invalidArgument,
+                "sampler must be one of \(known.joined(separator: ", ")), found \"\(name)\""
+                    + Spelling.suggestion(for: name, among: known))
+        }
+        request.sampler = sampler
     }
-    request.sampler = sampler
-    unsafe request.steps = Int(raw.steps)
+    unsafe request.steps = raw.steps == 0 ? nil : Int(raw.steps)
     request.spacing = try unsafe text(raw.spacing, "spacing")
     unsafe request.stepsOffset = Int(raw.steps_offset)
     unsafe request.eta = raw.eta

@@ -1,4 +1,5 @@
 import CDiffAccel
+import DiffAccel
 import DiffTensor
 
 /// A C struct that starts with `struct_size`.
@@ -38,7 +39,8 @@ extension da_request: VersionedStruct {
     static var typeName: String { "da_request" }
     static var earlierSizes: [Int] { [128] }
     mutating func setDefaults() {
-        unsafe (steps, decode) = (50, 1)
+        let unset = SampleRequest()
+        unsafe (decode, eta, seed) = (unset.decode ? 1 : 0, unset.eta, unset.seed)
         unsafe (guidance, top_p) = (.nan, .nan)
     }
 }

@@ -6,7 +6,12 @@ import DiffTensor
 extension da_text_request: VersionedStruct {
     static var typeName: String { "da_text_request" }
     static var earlierSizes: [Int] { [] }
-    mutating func setDefaults() { unsafe (length, top_p, eps) = (128, 1, 1e-3) }
+    mutating func setDefaults() {
+        let unset = TextRequest(prompts: [])
+        unsafe (length, top_p, eps) = (Int32(clamping: unset.length), unset.topP, unset.eps)
+        unsafe (temperature, guidance) = (unset.temperature, unset.guidance)
+        unsafe (order_temperature, top_k, seed) = (unset.orderTemperature, Int32(clamping: unset.topK), unset.seed)
+    }
 }
 
 @c @implementation

@@ -1,3 +1,4 @@
+import DiffAcceleration
 import DiffModels
 import DiffSampling
 import DiffTensor
@@ -11,6 +12,15 @@ struct ImageSampling: FamilySampling {
     let guidanceChannels: Int
     let spacing: String
     let decoder: ImageDecoder?
+    /// The steps that the session's plan was learned for.
+    var learnedSteps: Int?
+
+    /// The same, in as many steps as the plan was learned for unless a request says otherwise.
+    func under(_ plan: Plan, _ options: SessionOptions) throws(DiffError) -> any FamilySampling {
+        var planned = self
+        planned.learnedSteps = plan.learnedSteps
+        return planned
+    }
 
     var layouts: [SiteLayout] { [network.layout] }
 
@@ -23,7 +33,7 @@ struct ImageSampling: FamilySampling {
                 "top_k, top_p, temperature, draws, known pictures and previews are for models that work scale by scale")
         }
         let c = network.configuration
-        let timesteps = try request.timestepSpacing(default: spacing)
+        let timesteps = try request.timestepSpacing(default: spacing, steps: learnedSteps)
         guard (1...SampleRequest.maxSteps).contains(timesteps.steps) else {
             throw DiffError(.invalidArgument, "steps must be 1...\(SampleRequest.maxSteps), found \(timesteps.steps)")
         }
@@ -87,7 +97,7 @@ struct ImageSampling: FamilySampling {
         return (Float(scale), channels)
     }
 
-    func previewRequest(steps: Int) -> SampleRequest {
+    func previewRequest(steps: Int?) -> SampleRequest {
         var request = SampleRequest(labels: [0])
         (request.steps, request.guidance, request.decode) = (steps, 1, false)
         return request

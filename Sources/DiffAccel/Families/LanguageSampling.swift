@@ -119,9 +119,9 @@ struct LanguageSampling: FamilySampling {
         return value
     }
 
-    func previewRequest(steps: Int) -> SampleRequest {
+    func previewRequest(steps: Int?) -> SampleRequest {
         var text = TextRequest(prompts: [[0]])
-        (text.length, text.steps) = (max(1, steps), max(1, steps))
+        if let steps { (text.length, text.steps) = (max(1, steps), max(1, steps)) }
         if network.configuration.family != .dream { text.order = LLaDAOptions.Remasking.random.rawValue }
         var request = SampleRequest()
         request.text = text

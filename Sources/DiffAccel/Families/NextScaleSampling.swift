@@ -195,7 +195,7 @@ struct NextScaleSampling: FamilySampling {
         return ScaleDraws(uniforms: parts)
     }
 
-    func previewRequest(steps: Int) -> SampleRequest {
+    func previewRequest(steps: Int?) -> SampleRequest {
         var request = SampleRequest(labels: [0])
         (request.guidance, request.decode) = (0, false)
         return request
@@ -203,6 +203,6 @@ struct NextScaleSampling: FamilySampling {
 
     /// Those of all scales of one picture without guidance.
     func flopsPerCall() throws(DiffError) -> Double {
-        try Rehearsal(job(previewRequest(steps: 0)), Plan(), threads: 1).flops
+        try Rehearsal(job(previewRequest(steps: nil)), Plan(), threads: 1).flops
     }
 }

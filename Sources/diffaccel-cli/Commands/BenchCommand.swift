@@ -88,7 +88,7 @@ struct BenchCommand: ParsableCommand {
 
     private func printTable(_ measured: [Measured], _ request: SampleRequest) {
         let steps = measured[0].statistics?.steps.count ?? 0
-        print(
+        StandardOutput.say(
             "\(request.labels.count) samples, \(steps) \(request.sampler.rawValue) steps, "
                 + "\(measured[0].session.threads) threads, medians of \(turns)")
         var table = Table("plan", "seconds", "fastest", "arithmetic", "reused", "speed-up", "ideal")

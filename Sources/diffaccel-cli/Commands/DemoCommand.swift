@@ -57,6 +57,7 @@ struct DemoCommand: ParsableCommand {
     }
 
     func run() throws(DiffError) {
+        try ResultFile.checkFolder(out, "--out")
         guard unsafe access(self.model, R_OK) == 0 else {
             throw DiffError(
                 .io,
@@ -78,7 +79,7 @@ struct DemoCommand: ParsableCommand {
         request.steps = steps
         request.seed = seed
         if !json {
-            print(
+            StandardOutput.say(
                 "\(request.labels.count) samples in \(steps) ddim steps with each of: "
                     + outcomes.map(\.plan.name).joined(separator: ", "))
         }
@@ -170,8 +171,9 @@ struct DemoCommand: ParsableCommand {
                 index == 0 ? "-" : Format.fixed(distance.peakSignalToNoise, 2))
         }
         table.print()
-        print("speed-up: measured; ideal: of the arithmetic; mean |diff| and PSNR: pixels against plain, scale 0-255")
-        print("written " + files.joined(separator: ", "))
+        StandardOutput.say(
+            "speed-up: measured; ideal: of the arithmetic; mean |diff| and PSNR: pixels against plain, scale 0-255")
+        StandardOutput.say("written " + files.joined(separator: ", "))
     }
 
     private func printJSON(_ outcomes: [Outcome]) {

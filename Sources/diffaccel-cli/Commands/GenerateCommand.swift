@@ -19,7 +19,7 @@ struct GenerateCommand: ParsableCommand {
     @Argument(help: "Folder of a model.")
     var model: String
 
-    @Option(help: "The text to continue; several make a batch.")
+    @Option(help: "The text to continue, - for standard input; several make a batch.")
     var prompt: [String] = []
 
     @Option(help: "The text as token numbers, such as 12,7,99, instead of --prompt.")
@@ -31,9 +31,7 @@ struct GenerateCommand: ParsableCommand {
     @Flag(help: "The prompt is what a user says to an instruction-tuned model.")
     var chat = false
 
-    @Option(
-        help: ArgumentHelp(
-            NamedPlan.help + " dkv:VARIANT[:REFRESH[:WINDOW]] caches keys and values.", valueName: "plan"))
+    @Option(help: ArgumentHelp(NamedPlan.help + " dkv caches keys and values.", valueName: "plan"))
     var plan: String?
 
     @OptionGroup(title: "Decoding") var decoding: DecodingOptionGroup
@@ -71,8 +69,8 @@ struct GenerateCommand: ParsableCommand {
         var prompts: [[Int]] = []
         for list in tokens {
             var ids: [Int] = []
-            for part in list.split(separator: ",") {
-                guard let id = Int(part) else {
+            for part in list.split(separator: ",", omittingEmptySubsequences: false) {
+                guard let id = Int(part.trimmed) else {
                     throw DiffError(.invalidArgument, "--tokens takes numbers with commas between, found \"\(part)\"")
                 }
                 ids.append(id)
@@ -83,7 +81,7 @@ struct GenerateCommand: ParsableCommand {
             throw DiffError(.invalidArgument, "--blank is for plain prompts; a conversation has none to fill in")
         }
         for text in prompt {
-            var text = text
+            var text = text == StandardOutput.name ? try StandardInput.text() : text
             if let blank {
                 prompts.append(try model.infillingPrompt(text, blank: blank))
                 continue
@@ -106,7 +104,7 @@ struct GenerateCommand: ParsableCommand {
         if tokens.isEmpty { tokenizer = try model.tokenizer }
         let texts = (decoding.isInfilling ? result.sequences : result.tokens).map { tokens in
             tokenizer.map {
-                $0.decode(model.textTokens(ofSequence: tokens, length: min(decoding.length, tokens.count)))
+                $0.decode(model.textTokens(ofSequence: tokens, length: min(decoding.length ?? TextRequest(prompts: []).length, tokens.count)))
             } ?? tokens.map(String.init).joined(separator: ",")
         }
         let count = result.filled.reduce(0) { $0 + $1.count }
@@ -122,7 +120,8 @@ struct GenerateCommand: ParsableCommand {
             ]).print()
             return
         }
-        for text in texts { print(text) }
+        for text in texts { StandardOutput.say(text) }
+        try StandardOutput.finish()
         guard !quiet else { return }
         let fed = statistics.steps.reduce(0) { $0 + $1.fedRows }
         Terminal.say(
@@ -154,17 +153,31 @@ struct TokenizeCommand: ParsableCommand {
 
     func run() throws(DiffError) {
         let tokenizer = try Tokenizer(contentsOf: path.hasSuffix(".json") ? path : "\(path)/tokenizer.json")
-        while let line = readLine() {
-            if decode {
-                let tokens = try JSON(parsing: line, source: "standard input").asArray ?? []
-                let ids = tokens.compactMap { if case .integer(let id) = $0 { id } else { nil } }
-                print(JSON.string(tokenizer.decode(ids)).serialized())
-                continue
-            }
-            var text = line
-            if jsonLines { text = try JSON(parsing: line, source: "standard input").asText ?? "" }
-            let tokens = try tokenizer.encode(text, addsSpecial: special)
-            print(JSON.array(tokens.map { .integer($0.id) }).serialized())
+        var number = 0
+        try StandardInput.eachLine { (line) throws(DiffError) in
+            number += 1
+            let place = "standard input, line \(number)"
+            StandardOutput.say(try decode ? decoded(line, tokenizer, place) : encoded(line, tokenizer, place))
         }
+    }
+
+    private func encoded(_ line: String, _ tokenizer: Tokenizer, _ place: String) throws(DiffError) -> String {
+        var text = line
+        if jsonLines {
+            guard let given = try JSON(parsing: line, source: place).asText else {
+                throw DiffError(.format, "\(place): expected a JSON string")
+            }
+            text = given
+        }
+        let tokens = try tokenizer.encode(text, addsSpecial: special)
+        return JSON.array(tokens.map { .integer($0.id) }).serialized()
+    }
+
+    private func decoded(_ line: String, _ tokenizer: Tokenizer, _ place: String) throws(DiffError) -> String {
+        let tokens = try JSON(parsing: line, source: place).asArray
+        guard let tokens, let ids = Optional(tokens.compactMap(\.asInt)), ids.count == tokens.count else {
+            throw DiffError(.format, "\(place): expected a JSON list of tokens")
+        }
+        return JSON.string(tokenizer.decode(ids)).serialized()
     }
 }

@@ -41,13 +41,13 @@ struct InfoCommand: ParsableCommand {
         Self.list(.object(members), model.path)
         guard sites else { return }
         for (index, name) in names.enumerated() {
-            print("\(String(index).padded(5, right: true))  \(name)")
+            StandardOutput.say("\(String(index).padded(5, right: true))  \(name)")
         }
     }
 
     /// Members in an order of their own, nested ones with their path.
     private static func list(_ json: JSON, _ heading: String) {
-        print(heading)
+        StandardOutput.say(heading)
         var pairs: [(String, String)] = []
         collect(json, "", into: &pairs)
         let order = ["version", "family", "parameters", "bytes", "flops", "input", "blocks", "sites"]

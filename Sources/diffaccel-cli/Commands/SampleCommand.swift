@@ -37,6 +37,7 @@ struct SampleCommand: ParsableCommand {
     @OptionGroup(title: "Model options") var partnerOptions: PartnerOptionGroup
 
     func run() throws(DiffError) {
+        if !estimate { try outputs.reserve(besidesJSON: json) }
         let model = try modelOptions.open(self.model)
         let facts = ModelFacts(model)
         var plan = NamedPlan.plain
@@ -114,7 +115,7 @@ struct SampleCommand: ParsableCommand {
                 "weights \(Format.bytes(statistics.weightBytes)), peak beside them "
                     + "\(Format.bytes(statistics.peakBytes)), of it caches \(Format.bytes(statistics.cacheBytes))"
             ),
-            ("written", files.joined(separator: ", ")),
+            ("written", files.isEmpty ? "standard output" : files.joined(separator: ", ")),
         ])
     }
 }

@@ -108,7 +108,7 @@ struct TrainerOptionGroup: ParsableArguments {
     var memoryLimit = ByteCount.none
 
     @Option(help: "Whose published code a DiT follows: official or diffusers.")
-    var conventions = DiTConventions.official
+    var conventions: DiTConventions?
 
     @Flag(help: "Follow symbolic links inside folders of models, as download caches have them.")
     var followLinks = false
@@ -116,7 +116,7 @@ struct TrainerOptionGroup: ParsableArguments {
     /// How the checkpoint is opened.
     var model: ModelOptions {
         var options = ModelOptions()
-        options.conventions = conventions
+        if let conventions { options.conventions = conventions }
         options.followLinks = followLinks
         return options
     }

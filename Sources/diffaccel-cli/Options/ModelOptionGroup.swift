@@ -15,10 +15,10 @@ struct ModelOptionGroup: ParsableArguments {
     var config: String?
 
     @Option(help: "Whose published code a DiT follows: official or diffusers.")
-    var conventions = DiTConventions.official
+    var conventions: DiTConventions?
 
     @Option(help: "What weights are in memory: stored (the file's type), f32 or int8 (a scale for each output).")
-    var weights = WeightType.stored
+    var weights: WeightType?
 
     @Flag(help: "Follow symbolic links inside folders of models, as download caches have them.")
     var followLinks = false
@@ -39,8 +39,8 @@ struct ModelOptionGroup: ParsableArguments {
     private var options: ModelOptions {
         var options = ModelOptions()
         options.decoder = decoder
-        options.conventions = conventions
-        options.weights = weights
+        if let conventions { options.conventions = conventions }
+        if let weights { options.weights = weights }
         options.followLinks = followLinks
         options.maskToken = maskToken
         return options

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Literal, Mapping, Sequence, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from . import _arrays, _ffi
 from ._handle import Handle, new_handle
-from .errors import InvalidArgumentError, UnsupportedError
+from ._prompts import Prompts, token_lists
+from .errors import InvalidArgumentError, ShapeError, UnsupportedError
 
 ALLOW_MASK, NO_END, END_LAST, INFILL = 1, 2, 4, 8
 
@@ -23,8 +26,8 @@ class TextEvent:
     step: int  #: passes done over the batch
     steps: int  #: how many there will be at most
     prompt: int  #: number of the text
-    canvas: np.ndarray  #: int64, prompt and text, masks included
-    revealed: np.ndarray  #: int64, places of the canvas written in this pass, in the order of revelation
+    canvas: npt.NDArray[np.int64]  #: int64, prompt and text, masks included
+    revealed: npt.NDArray[np.int64]  #: int64, places of the canvas written in this pass, in the order of revelation
     fed: int  #: places of this text that were fed to the network
     seconds: float  #: since the run began
 
@@ -34,16 +37,32 @@ class Tokenizer(Handle):
 
     _close_function = _ffi.lib.da_tokenizer_close
 
-    def __init__(self, path: Any = None, *, _handle: int | None = None) -> None:
-        super().__init__(
-            _handle if _handle is not None else new_handle(_ffi.lib.da_tokenizer_load, _ffi.encode_path(path)))
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(new_handle(_ffi.lib.da_tokenizer_load, _ffi.encode_path(path)))
 
-    def encode(self, text: str, add_special: bool = False, offsets: bool = False) -> Any:
+    @classmethod
+    def _from_handle(cls, handle: int) -> Tokenizer:
+        tokenizer = cls.__new__(cls)
+        Handle.__init__(tokenizer, handle)
+        return tokenizer
+
+    @overload
+    def encode(self, text: str, add_special: bool = False, offsets: Literal[False] = False) -> npt.NDArray[np.int64]: ...
+
+    @overload
+    def encode(
+        self, text: str, add_special: bool = False, *, offsets: Literal[True]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...
+
+    def encode(
+        self, text: str, add_special: bool = False, offsets: bool = False
+    ) -> npt.NDArray[np.int64] | tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Tokens of `text` as an int64 array; with `offsets` also an array [n, 2] of their bytes in its UTF-8.
 
         add_special: with what the tokenizer puts around a text; not for rendered chats, which have it.
+        Raises TypeError for what is no string, InvalidArgumentError for halves of surrogate pairs.
         """
-        source = text.encode("utf-8", "replace")
+        source = _ffi.utf8(text, "text")
         needed = ctypes.c_size_t(0)
         flag = _arrays.flag(add_special, "add_special")
         arguments = (self._handle, source, len(source), flag)
@@ -53,8 +72,8 @@ class Tokenizer(Handle):
             tokens = np.empty(capacity, np.int64)
             places = np.empty((capacity, 2), np.int64)
             status = _ffi.check(
-                _ffi.lib.da_tokenizer_encode, *arguments, _arrays.pointer(tokens, _ffi.c_int64),
-                _arrays.pointer(places, _ffi.c_int64), capacity, ctypes.byref(needed))
+                _ffi.lib.da_tokenizer_encode, *arguments, _arrays.pointer(tokens, ctypes.c_int64),
+                _arrays.pointer(places, ctypes.c_int64), capacity, ctypes.byref(needed))
             if status != _ffi.DA_MORE:
                 break
             capacity = needed.value
@@ -63,10 +82,12 @@ class Tokenizer(Handle):
 
     def decode(self, tokens: Any, skip_special: bool = True) -> str:
         """The text of `tokens`; what is no UTF-8 becomes U+FFFD."""
-        ids = _arrays.integers(tokens, "tokens").reshape(-1)
+        ids = _arrays.integers(tokens, "tokens")
+        if ids.ndim != 1:
+            raise ShapeError(f"tokens: expected those of one text, found shape {ids.shape}; decode the rows one by one")
         needed = ctypes.c_size_t(0)
         flag = _arrays.flag(skip_special, "skip_special")
-        arguments = (self._handle, _arrays.pointer(ids, _ffi.c_int64), ids.size, flag)
+        arguments = (self._handle, _arrays.pointer(ids, ctypes.c_int64), ids.size, flag)
         _ffi.check(_ffi.lib.da_tokenizer_decode, *arguments, None, 0, ctypes.byref(needed))
         buffer = ctypes.create_string_buffer(max(1, needed.value))
         _ffi.check(_ffi.lib.da_tokenizer_decode, *arguments, buffer, len(buffer), ctypes.byref(needed))
@@ -76,9 +97,15 @@ class Tokenizer(Handle):
         return "<diffaccel.Tokenizer closed>" if self.closed else "<diffaccel.Tokenizer>"
 
 
-def render_chat(family: str, messages: Sequence[dict[str, str]], ask: bool = True) -> str:
+def render_chat(family: str, messages: Sequence[Mapping[str, str]], ask: bool = True) -> str:
     """A conversation as instruction-tuned models of `family` ("llada", "dream") read it: [{"role": ..., "content": ...}, ...]."""
-    text = json.dumps(list(messages)).encode()
+    if isinstance(messages, (str, bytes, Mapping)) or not all(isinstance(message, Mapping) for message in messages):
+        raise TypeError('messages must be a list of {"role": ..., "content": ...}')
+    turns = [dict(message) for message in messages]
+    for index, turn in enumerate(turns):
+        for name, value in turn.items():
+            _ffi.utf8(value, f"messages[{index}][{name!r}]")
+    text = json.dumps(turns).encode()
     return _ffi.text_of(
         _ffi.lib.da_chat_render, _ffi.encode_text(family, "family"), text, len(text), _arrays.flag(ask, "ask"))
 
@@ -100,48 +127,50 @@ def infilling_prompt(tokenizer: Tokenizer, mask: int | None, text: str, blank: s
 
 
 def request(
-    tokenizer: Callable[[], Tokenizer], family: str, prompt: Any, *, mask: int | None = None, blank: str | None = None,
-    infill: bool = False, chat: bool = False, length: int = 128, steps: int = 0,
-    block_length: int = 0, order: str | None = None, temperature: float = 0.0, guidance: float = 0.0, threshold: float = 0.0,
-    order_temperature: float = 0.0, top_p: float = 1.0, top_k: int = 0, eps: float = 1e-3, seed: int = 0,
-    seeds: Any = None, allow_mask: bool = False, no_end: bool = False, end_last: bool = False,
+    tokenizer: Callable[[], Tokenizer], family: str, prompt: Prompts, *, mask: int | None = None, blank: str | None = None,
+    infill: bool = False, chat: bool = False, length: int | None = None,
+    steps: int | None = None, block_length: int | None = None, order: str | None = None, temperature: float | None = None,
+    guidance: float | None = None, threshold: float | None = None, order_temperature: float | None = None,
+    top_p: float | None = None, top_k: int | None = None, eps: float | None = None, seed: int | None = None,
+    seeds: Sequence[int] | None = None, allow_mask: bool = False, no_end: bool = False, end_last: bool = False,
 ) -> tuple[_ffi.TextRequest, list[Any]]:
-    """The C request, and the arrays it points to, which must outlive its use."""
+    """The C request, and the arrays it points to, which must outlive its use. What is None keeps the library's default."""
     raw = _ffi.TextRequest()
     _ffi.check(_ffi.lib.da_text_request_init, ctypes.byref(raw), ctypes.sizeof(raw))
-    prompts = [prompt] if isinstance(prompt, str) or (np.ndim(prompt) == 1 and not isinstance(prompt[0], str)) else prompt
-    lists = []
-    for one in prompts:
-        if isinstance(one, str):
-            if blank is not None:
-                if chat:
-                    raise InvalidArgumentError("blank: a conversation has none to fill in")
-                one = infilling_prompt(tokenizer(), mask, one, blank)
-            else:
-                text = render_chat(family, [{"role": "user", "content": one}]) if chat else one
-                one = tokenizer().encode(text, add_special=not chat)
-        lists.append(_arrays.integers(one, "prompt").reshape(-1))
-    if not lists:
-        raise InvalidArgumentError("prompt: at least one is needed")
+    is_chat = bool(_arrays.flag(chat, "chat"))
+    if is_chat and blank is not None:
+        raise InvalidArgumentError("blank: a conversation has none to fill in")
+
+    def encode(text: str) -> npt.NDArray[np.int64]:
+        if blank is not None:
+            return infilling_prompt(tokenizer(), mask, text, blank)
+        said = render_chat(family, [{"role": "user", "content": text}]) if is_chat else text
+        return tokenizer().encode(said, add_special=not is_chat)
+
+    lists = token_lists(prompt, encode)
     tokens = np.concatenate(lists)
     lengths = np.array([one.size for one in lists], np.uint64)
-    raw.tokens, raw.prompt_count = _arrays.pointer(tokens, _ffi.c_int64), len(lists)
-    raw.lengths = lengths.ctypes.data_as(ctypes.POINTER(_ffi.c_size_t))
-    for name, value in (("length", length), ("steps", steps), ("block_length", block_length), ("top_k", top_k)):
-        setattr(raw, name, _arrays.integer(value, name))
-    for name, value in (("temperature", temperature), ("guidance", guidance), ("threshold", threshold),
-                        ("order_temperature", order_temperature), ("top_p", top_p), ("eps", eps)):
-        setattr(raw, name, float(value))
+    raw.tokens, raw.prompt_count = _arrays.pointer(tokens, ctypes.c_int64), len(lists)
+    raw.lengths = _arrays.pointer(lengths, ctypes.c_size_t)
+    for name, count in (("length", length), ("steps", steps), ("block_length", block_length), ("top_k", top_k)):
+        if count is not None:
+            setattr(raw, name, _arrays.integer(count, name))
+    for name, number in (("temperature", temperature), ("guidance", guidance), ("threshold", threshold),
+                         ("order_temperature", order_temperature), ("top_p", top_p), ("eps", eps)):
+        if number is not None:
+            setattr(raw, name, _arrays.real(number, name))
     raw.order = _ffi.encode_text(order, "order")
-    raw.seed = _arrays.unsigned(seed, "seed")
-    raw.flags = (ALLOW_MASK * bool(allow_mask) + NO_END * bool(no_end) + END_LAST * bool(end_last)
-                 + INFILL * _arrays.flag(infill, "infill"))
+    if seed is not None:
+        raw.seed = _arrays.unsigned(seed, "seed")
+    for flag, name, asked in ((ALLOW_MASK, "allow_mask", allow_mask), (NO_END, "no_end", no_end), (END_LAST, "end_last", end_last),
+                              (INFILL, "infill", infill)):
+        raw.flags |= flag * _arrays.flag(asked, name)
     kept: list[Any] = [tokens, lengths]
     if seeds is not None:
-        own = np.array([_arrays.unsigned(int(value), "seeds") for value in seeds], np.uint64)
+        own = np.array([_arrays.unsigned(value, "seeds") for value in seeds], np.uint64)
         if own.size != len(lists):
             raise InvalidArgumentError(f"seeds: {own.size} for {len(lists)} prompts")
-        raw.seeds = own.ctypes.data_as(ctypes.POINTER(_ffi.c_uint64))
+        raw.seeds = _arrays.pointer(own, ctypes.c_uint64)
         kept.append(own)
     return raw, kept
 
@@ -156,6 +185,8 @@ class TextListener:
 
     def _tell(self, _user: Any, event: Any) -> int:
         try:
+            if self._callback is None:
+                return 0
             raw = event.contents
             canvas = np.ctypeslib.as_array(raw.canvas, (raw.canvas_count,)).copy()
             count = raw.revealed_count
