@@ -26,6 +26,9 @@ struct GenerateCommand: ParsableCommand {
     @Flag(help: "The prompt is what a user says to an instruction-tuned model.")
     var chat = false
 
+    @Flag(help: "Control tokens that a prompt spells out, such as <|endoftext|>, are those tokens, not plain text.")
+    var allowControl = false
+
     @Option(
         help: ArgumentHelp(
             NamedPlan.help + " dkv:VARIANT[:REFRESH[:WINDOW]] caches keys and values.", valueName: "plan"))
@@ -74,18 +77,20 @@ struct GenerateCommand: ParsableCommand {
             }
             prompts.append(ids)
         }
-        for text in prompt {
-            var text = text
-            if chat {
-                guard let template = model.chatTemplate else {
-                    throw DiffError(.unsupported, "\(model.familyName) models hold no conversations")
-                }
-                text = template.render([ChatTemplate.Message(role: "user", content: text)])
-            }
-            prompts.append(try model.tokenizer.encode(text, addsSpecial: !chat).map(\.id))
-        }
+        for text in prompt { prompts.append(try encoded(text, model).map(\.id)) }
         guard !prompts.isEmpty else { throw DiffError(.invalidArgument, "--prompt or --tokens is needed") }
         return prompts
+    }
+
+    private func encoded(_ text: String, _ model: Model) throws(DiffError) -> [Tokenizer.Token] {
+        guard chat else {
+            return try model.tokenizer.encode(text, addsSpecial: true, allowsControl: allowControl)
+        }
+        guard let template = model.chatTemplate else {
+            throw DiffError(.unsupported, "\(model.familyName) models hold no conversations")
+        }
+        return try model.tokenizer.encode(
+            [ChatTemplate.Message(role: .user, content: text)], as: template, allowsControl: allowControl)
     }
 
     private func write(_ result: SampleResult, _ model: Model, _ plan: NamedPlan) throws(DiffError) {
@@ -131,6 +136,12 @@ struct TokenizeCommand: ParsableCommand {
     @Flag(help: "With the special tokens that the tokenizer puts around a text.")
     var special = false
 
+    @Flag(help: "Control tokens that a line spells out, such as <|endoftext|>, are those tokens, not plain text.")
+    var allowControl = false
+
+    @Flag(help: "With the bytes of each token: [token, first, behind the last].")
+    var offsets = false
+
     @Flag(help: "Lines are JSON strings, which may hold line feeds.")
     var jsonLines = false
 
@@ -138,7 +149,7 @@ struct TokenizeCommand: ParsableCommand {
     var decode = false
 
     func run() throws(DiffError) {
-        let tokenizer = try Tokenizer(contentsOf: path.hasSuffix(".json") ? path : "\(path)/tokenizer.json")
+        let tokenizer = try Tokenizer(contentsOf: path)
         while let line = readLine() {
             if decode {
                 let tokens = try JSON(parsing: line, source: "standard input").asArray ?? []
@@ -148,8 +159,12 @@ struct TokenizeCommand: ParsableCommand {
             }
             var text = line
             if jsonLines { text = try JSON(parsing: line, source: "standard input").asText ?? "" }
-            let tokens = try tokenizer.encode(text, addsSpecial: special)
-            print(JSON.array(tokens.map { .integer($0.id) }).serialized())
+            let tokens = try tokenizer.encode(text, addsSpecial: special, allowsControl: allowControl)
+            let values = tokens.map { token -> JSON in
+                guard offsets else { return .integer(token.id) }
+                return .array([token.id, token.bytes.lowerBound, token.bytes.upperBound].map { .integer($0) })
+            }
+            print(JSON.array(values).serialized())
         }
     }
 }
