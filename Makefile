@@ -129,7 +129,7 @@ test-valgrind: build
 test-hostile: build venv
 	HOSTILE_PYTHON="$(HOSTILE_PYTHON)" Tests/Hostile/run.sh $(RELEASE)
 
-# Twelve targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
+# Thirteen targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
 test-fuzz: build
 	SWIFT="$(SWIFT)" FUZZ_LIBRARY="$(CURDIR)/$(RELEASE)" Tests/Fuzz/run.sh all 5000 1
 
@@ -145,9 +145,10 @@ test-canary:
 test-python: build venv
 	DIFFACCEL_LIBRARY="$(CURDIR)/$(LIBRARY)" $(VENV)/bin/python -m pytest bindings/python/tests
 
-# Tokens and texts of 10,000 lines beside the tokenizers package, on vocabularies trained there.
+# Tokens and texts of 10,000 lines beside the tokenizers package, on vocabularies trained there; and how patterns cut texts.
 test-tokenizers: build venv
 	$(VENV)/bin/python Tests/Tokenizers/compare.py $(CLI)
+	$(VENV)/bin/python Tests/Tokenizers/patterns.py $(CLI)
 
 # Another package that uses the library as a Swift package.
 test-package:

@@ -142,6 +142,9 @@ struct TokenizeCommand: ParsableCommand {
     @Flag(help: "With the bytes of each token: [token, first, behind the last].")
     var offsets = false
 
+    @Flag(help: "The words that a line is cut into before they become tokens, control tokens aside, instead of tokens.")
+    var words = false
+
     @Flag(help: "Lines are JSON strings, which may hold line feeds.")
     var jsonLines = false
 
@@ -159,6 +162,10 @@ struct TokenizeCommand: ParsableCommand {
             }
             var text = line
             if jsonLines { text = try JSON(parsing: line, source: "standard input").asText ?? "" }
+            if words {
+                print(JSON.array(try tokenizer.words(in: text).map { .string($0) }).serialized())
+                continue
+            }
             let tokens = try tokenizer.encode(text, addsSpecial: special, allowsControl: allowControl)
             let values = tokens.map { token -> JSON in
                 guard offsets else { return .integer(token.id) }

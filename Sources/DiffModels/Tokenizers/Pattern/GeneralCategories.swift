@@ -4,6 +4,8 @@ import DiffTensor
 enum GeneralCategories {
     /// What later versions assign is unassigned here, as in the regular expressions of the tokenizers package.
     private static let lastMajorVersion = 16
+    /// A letter that is lower case there and no longer afterwards.
+    static let lowercaseOnce: UInt32 = 0x295
 
     private static let order: [(Unicode.GeneralCategory, String, String)] = [
         (.uppercaseLetter, "lu", "uppercaseletter"), (.lowercaseLetter, "ll", "lowercaseletter"),
@@ -31,7 +33,7 @@ enum GeneralCategories {
     static let names: [String: UInt32] = {
         var names: [String: UInt32] = [
             "letter": letters, "lc": 0b111, "casedletter": 0b111, "mark": marks, "combiningmark": marks,
-            "number": 0b111 << 8, "punctuation": punctuation, "symbol": symbols, "separator": 0b111 << 22,
+            "number": 0b111 << 8, "punctuation": punctuation, "punct": punctuation, "symbol": symbols, "separator": 0b111 << 22,
             "other": 0b11111 << 25, "any": ~0, "assigned": ~unassigned,
         ]
         for (position, entry) in order.numbered {
@@ -56,6 +58,7 @@ enum GeneralCategories {
     private static func position(_ scalar: UInt32) -> UInt8 {
         guard let properties = Unicode.Scalar(scalar)?.properties else { return 27 }
         guard isKnown(properties) else { return 29 }
+        if scalar == lowercaseOnce { return 1 }
         return UInt8(truncatingIfNeeded: positions[properties.generalCategory] ?? 29)
     }
 

@@ -38,7 +38,7 @@ struct PatternCompiler {
         case .set(let set): try append(.set(index(set)))
         case .folded(let scalars): try emit(folded: scalars)
         case .sequence(let nodes): for node in nodes.each { try emit(node) }
-        case .capture(let body): try emit(body)
+        case .group(let body, _): try emit(body)
         case .anchor(let anchor): try append(.anchor(anchor))
         case .look(let body, let isNegative): try enclosed(body) { .look(end: $0, isNegative: isNegative) }
         case .behind(let body, let isNegative):
@@ -82,7 +82,7 @@ struct PatternCompiler {
     private static func only(_ node: PatternNode) -> PatternNode {
         switch node {
         case .sequence(let nodes) where nodes.count == 1: only(nodes[0])
-        case .capture(let body): only(body)
+        case .group(let body, _): only(body)
         case .folded(let scalars) where scalars.count == 1 && CaseFolding.long[scalars[0]] == nil:
             .set(ScalarSet([.range(scalars[0], scalars[0])], foldsCase: true))
         default: node

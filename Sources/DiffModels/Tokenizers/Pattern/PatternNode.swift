@@ -13,14 +13,15 @@ indirect enum PatternNode {
     case behind(PatternNode, isNegative: Bool)
     case atomic(PatternNode)
     case anchor(Anchor)
-    /// Remembers that the pattern has a group here that other engines number.
-    case capture(PatternNode)
+    /// A group that changes options, or that other engines number.
+    case group(PatternNode, isNumbered: Bool)
 
-    /// Whether it consumes nothing by its nature, so that repeating it is refused.
+    /// Whether it consumes nothing by its nature, or has a branch that does, so that repeating it is refused.
     var isAssertion: Bool {
         switch self {
         case .look, .behind, .anchor: true
         case .sequence(let nodes): nodes.count == 1 && nodes[0].isAssertion
+        case .either(let branches): branches.contains { $0.isAssertion }
         default: false
         }
     }
@@ -31,7 +32,7 @@ indirect enum PatternNode {
         switch self {
         case .set, .folded, .anchor: return false
         case .sequence(let nodes), .either(let nodes): return nodes.contains { $0.contains(isWanted) }
-        case .loop(let body, _, _, _), .look(let body, _), .behind(let body, _), .atomic(let body), .capture(let body):
+        case .loop(let body, _, _, _), .look(let body, _), .behind(let body, _), .atomic(let body), .group(let body, _):
             return body.contains(isWanted)
         }
     }
@@ -44,7 +45,7 @@ indirect enum PatternNode {
         // A character may stand for three, and three for one.
         case .folded(let scalars): return ((scalars.count &+ 2) / 3, min(cap, scalars.count &* 3))
         case .anchor, .look, .behind: return (0, 0)
-        case .atomic(let body), .capture(let body): return body.width
+        case .atomic(let body), .group(let body, _): return body.width
         case .sequence(let nodes):
             var (least, most): (Int, Int?) = (0, 0)
             for node in nodes {

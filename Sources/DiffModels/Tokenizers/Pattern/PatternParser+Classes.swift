@@ -67,7 +67,7 @@ extension PatternParser {
         if peek("\\") {
             position &+= 1
             if take("b") { return .range(8, 8) }
-            return try escape()
+            return try escape(inClass: true)
         }
         guard let scalar = text.at(position) else { throw failure("a missing ]") }
         position &+= 1

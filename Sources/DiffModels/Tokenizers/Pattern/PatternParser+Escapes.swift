@@ -15,6 +15,7 @@ extension PatternParser {
         case "B": return anchor(.noWordBoundary)
         case "R":
             position &+= 1
+            lineBreaks &+= 1
             let ends = ScalarSet([.range(10, 13), .range(0x85, 0x85), .range(0x2028, 0x2029)])
             let pair = PatternNode.sequence([13, 10].map { .set(ScalarSet([.range($0, $0)])) })
             return .atomic(.either([pair, .set(ends)]))
@@ -33,7 +34,7 @@ extension PatternParser {
             throw refusal("\\\(scalar) (a back reference or an octal number; write \\x{...})")
         default: break
         }
-        switch try escape() {
+        switch try escape(inClass: false) {
         case .range(let low, let high) where low == high: return literal(low, options)
         case let part: return .set(ScalarSet([part]))
         }
@@ -45,7 +46,7 @@ extension PatternParser {
     }
 
     /// A character or a set of them, in a class or outside.
-    mutating func escape() throws(DiffError) -> ScalarSet.Part {
+    mutating func escape(inClass: Bool) throws(DiffError) -> ScalarSet.Part {
         guard let value = text.at(position), let scalar = Unicode.Scalar(value) else {
             throw failure("a backslash at the end")
         }
@@ -62,12 +63,12 @@ extension PatternParser {
         case "S": return .not(.whitespace)
         case "d": return .categories(GeneralCategories.digits)
         case "D": return .not(ScalarSet([.categories(GeneralCategories.digits)]))
-        case "w": return .word
-        case "W": return .not(.word)
+        case "w": return .set(inClass ? .word : .wordOutsideClass)
+        case "W": return .not(inClass ? .word : .wordOutsideClass)
         case "h": return .set(.hexDigits)
         case "H": return .not(.hexDigits)
-        case "p" where peek("{"): return try property(isNegated: false)
-        case "P" where peek("{"): return try property(isNegated: true)
+        case "p" where peek("{"): return try property(isNegated: false, inClass)
+        case "P" where peek("{"): return try property(isNegated: true, inClass)
         case "x": return try hexadecimal()
         case "u": return try code(digits: 4...4)
         case "o" where peek("{"): throw refusal("\\o{...}; write \\x{...}")
@@ -77,7 +78,7 @@ extension PatternParser {
         }
     }
 
-    private mutating func property(isNegated: Bool) throws(DiffError) -> ScalarSet.Part {
+    private mutating func property(isNegated: Bool, _ inClass: Bool) throws(DiffError) -> ScalarSet.Part {
         position &+= 1
         let isComplement = take("^")
         var name = ""
@@ -86,7 +87,7 @@ extension PatternParser {
             position &+= 1
         }
         guard take("}") else { throw failure("a property without }") }
-        guard let set = ScalarSet.property(name) else { throw refusal("the property \(name)") }
+        guard let set = ScalarSet.property(name, inClass: inClass) else { throw refusal("the property \(name)") }
         return isNegated != isComplement ? .not(set) : .set(set)
     }
 

@@ -7,6 +7,8 @@ struct PatternParser {
     let text: [UInt32]
     var position = 0
     private var depth = 0
+    /// How many `\R` were read.
+    var lineBreaks = 0
 
     /// What `(?imx)` switches.
     struct Options {
@@ -227,16 +229,16 @@ struct PatternParser {
         if take("(?=") { return .look(try closed(options), isNegative: false) }
         if take("(?!") { return .look(try closed(options), isNegative: true) }
         if take("(?>") { return .atomic(try closed(options)) }
-        if take("(?<=") { return try behind(closed(options), isNegative: false) }
-        if take("(?<!") { return try behind(closed(options), isNegative: true) }
+        if take("(?<=") { return try behind(options, isNegative: false) }
+        if take("(?<!") { return try behind(options, isNegative: true) }
         if take("(?~") { throw refusal("an absence operator") }
         if take("(?(") { throw refusal("a condition") }
         if take("(?{") || take("(*") { throw refusal("a callout") }
-        if take("(?<") { return .capture(try named(until: ">", options)) }
-        if take("(?'") { return .capture(try named(until: "'", options)) }
+        if take("(?<") { return try named(until: ">", options) }
+        if take("(?'") { return try named(until: "'", options) }
         if take("(?") { return try switched(options) }
         position &+= 1
-        return .capture(try closed(options))
+        return .group(try closed(options), isNumbered: true)
     }
 
     private mutating func named(until end: Unicode.Scalar, _ options: Options) throws(DiffError) -> PatternNode {
@@ -247,7 +249,7 @@ struct PatternParser {
         }
         guard position > start, peek(end) else { throw failure("a bad name of a group") }
         position &+= 1
-        return try closed(options)
+        return .group(try closed(options), isNumbered: true)
     }
 
     /// Options for a group, or for the rest of the group that they stand in, alternatives included.
@@ -260,19 +262,23 @@ struct PatternParser {
             case "m": options.dotIsAll = isOn
             case "x": options.isExtended = isOn
             case "-": isOn = false
-            case ":": return try closed(options)
-            case ")": return try alternatives(options)
+            case ":": return .group(try closed(options), isNumbered: false)
+            case ")": return .group(try alternatives(options), isNumbered: false)
             default: throw refusal("a group that begins with ?\(scalar)")
             }
         }
         throw failure("an unexpected end")
     }
 
-    private func behind(_ node: PatternNode, isNegative: Bool) throws(DiffError) -> PatternNode {
+    private mutating func behind(_ options: Options, isNegative: Bool) throws(DiffError) -> PatternNode {
+        let before = lineBreaks
+        let node = try closed(options)
+        // Oniguruma finds no single line feed there.
+        guard lineBreaks == before else { throw refusal("\\R inside a look-behind") }
         let isBad = node.contains {
             switch $0 {
             case .look: true
-            case .capture: isNegative
+            case .group(_, let isNumbered): isNumbered && isNegative
             default: false
             }
         }

@@ -52,7 +52,7 @@ struct ScalarSet: Sendable {
                 case .whitespace: Unicode.Scalar(scalar)?.properties.isWhitespace ?? false
                 case .word: Self.isWord(scalar)
                 case .alphabetic: Self.has(scalar) { $0.isAlphabetic }
-                case .lowercase: Self.has(scalar) { $0.isLowercase }
+                case .lowercase: Self.has(scalar) { $0.isLowercase } || scalar == GeneralCategories.lowercaseOnce
                 case .uppercase: Self.has(scalar) { $0.isUppercase }
                 case .set(let set): set.contains(scalar)
                 case .not(let set): !set.contains(scalar)
@@ -63,7 +63,7 @@ struct ScalarSet: Sendable {
         return false
     }
 
-    /// What `\w` means: letters (numerals that are letters too), marks, digits and connectors.
+    /// Letters (numerals that are letters too), marks, digits and connectors.
     private static func isWord(_ scalar: UInt32) -> Bool {
         typealias Bits = GeneralCategories
         return Bits.bit(scalar) & (Bits.letters | Bits.marks | Bits.digits | Bits.connectors) != 0
@@ -83,6 +83,8 @@ extension ScalarSet {
     static let noLineFeed = ScalarSet([.range(10, 10)], isNegated: true)
     static let whitespace = ScalarSet([.whitespace])
     static let word = ScalarSet([.word])
+    /// What `\w` means outside of a class: the superscripts and fractions of Latin-1 too, which Oniguruma has in a table of its own.
+    static let wordOutsideClass = ScalarSet([.word, .range(0xb2, 0xb3), .range(0xb9, 0xb9), .range(0xbc, 0xbe)])
     static let hexDigits = ScalarSet([.range(48, 57), .range(65, 70), .range(97, 102)])
 
     /// By the names that stand between colons, which are properties too.
@@ -102,19 +104,20 @@ extension ScalarSet {
     }()
 
     /// The set of a property; nil when there is none of the name here. Case, blanks, hyphens and underscores do not count.
-    static func property(_ name: String) -> ScalarSet? {
+    static func property(_ name: String, inClass: Bool) -> ScalarSet? {
         var plain = ""
         for scalar in name.unicodeScalars {
             guard scalar.isASCII else { return nil }
             if scalar != " ", scalar != "-", scalar != "_" { plain.append(Character(scalar)) }
         }
         plain = plain.lowercased()
-        if plain != "punct", let bits = GeneralCategories.names[plain] { return ScalarSet([.categories(bits)]) }
+        if let bits = GeneralCategories.names[plain] { return ScalarSet([.categories(bits)]) }
         switch plain {
         case "alphabetic": return ScalarSet([.alphabetic])
         case "lowercase": return ScalarSet([.lowercase])
         case "uppercase": return ScalarSet([.uppercase])
         case "whitespace": return whitespace
+        case "word": return inClass ? word : wordOutsideClass
         default: return posix[plain]
         }
     }
