@@ -459,7 +459,7 @@ int32_t da_tokenizer_load(const char *path, da_tokenizer *tokenizer);
  * such as <|endoftext|> are plain text unless DA_ENCODE_CONTROL says otherwise, so that nobody's text can open a turn of a chat or
  * bring masks. *needed is the number of tokens; with less capacity DA_MORE, and nothing is written. `tokens` has room for capacity
  * ids; `offsets`, null or room for twice as many, gets the first byte of each token and the one behind its last: within 0...length,
- * neither ever before that of the token in front [CABI/text: test_offsets]; tokens of one character share its bytes. `cancel`, null
+ * neither ever before that of the token in front [CABI/text_safety: test_offsets]; tokens of one character share its bytes. `cancel`, null
  * or a word that any thread or signal handler may set to other than 0 during the call, ends it with DA_CANCELLED.
  * Errors: DA_INVALID_ARGUMENT (more than 64 MiB), DA_UNSUPPORTED (the tokenizer's pattern takes too long). */
 int32_t da_tokenizer_encode(da_tokenizer tokenizer, const char *text, size_t length, int32_t flags, const int32_t *cancel,

@@ -78,7 +78,9 @@ private func hasNUL(_ text: UnsafeRawBufferPointer) -> Bool {
     while place < text.count {
         let byte = unsafe text[place]
         if byte == 0 { return true }
-        if isEscaped, byte == UInt8(ascii: "u"), unsafe text.dropFirst(place &+ 1).starts(with: "0000".utf8) { return true }
+        if isEscaped, byte == UInt8(ascii: "u"), unsafe text.dropFirst(place &+ 1).starts(with: "0000".utf8) {
+            return true
+        }
         isEscaped = !isEscaped && byte == UInt8(ascii: "\\")
         place &+= 1
     }

@@ -53,14 +53,16 @@ import Testing
         let merges = Array(Self.merges.joined(separator: "\n").utf8)
         let plain = try slow(merges)
         #expect(!plain.isSpecial(7))
-        let map = try slow(merges, ["special_tokens_map.json": #"{"eos_token":{"content":"<|endoftext|>"},"pad_token":null}"#])
+        let map = try slow(
+            merges, ["special_tokens_map.json": #"{"eos_token":{"content":"<|endoftext|>"},"pad_token":null}"#])
         #expect(map.isSpecial(7))
         #expect(try map.encode("<|endoftext|>", allowsControl: true).map(\.id) == [7])
         let added = try slow(
             merges,
             [
                 "added_tokens.json": #"{"<|mask|>":9,"<tool>":10}"#,
-                "tokenizer_config.json": #"{"additional_special_tokens":["<|mask|>"],"added_tokens_decoder":{"11":{"content":"<x>","special":true}}}"#,
+                "tokenizer_config.json":
+                    #"{"additional_special_tokens":["<|mask|>"],"added_tokens_decoder":{"11":{"content":"<x>","special":true}}}"#,
             ])
         #expect(added.isSpecial(9) && !added.isSpecial(10) && added.isSpecial(11))
         #expect(try added.encode("<|mask|>he<tool><x>", allowsControl: true).map(\.id) == [9, 3, 10, 11])

@@ -51,7 +51,8 @@ struct AddedTokens: Sendable {
     /// `text` in parts, by the tokens that are looked for in raw or in normalised text: the leftmost, and the longest there. What
     /// `isPlain` says is text like any other. Linear in the text. Throws `cancelled`.
     func split(
-        _ text: ArraySlice<UInt32>, normalised isNormalised: Bool, isPlain: (Entry, Range<Int>) -> Bool, _ cancel: CancelFlag?
+        _ text: ArraySlice<UInt32>, normalised isNormalised: Bool, isPlain: (Entry, Range<Int>) -> Bool,
+        _ cancel: CancelFlag?
     ) throws(DiffError) -> [Part] {
         let words = isNormalised ? normalised : raw
         var parts: [Part] = []

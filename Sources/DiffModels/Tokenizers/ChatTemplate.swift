@@ -78,7 +78,9 @@ public enum ChatTemplate: String, Sendable, CaseIterable {
     func system(in template: String?) throws(DiffError) -> String {
         guard let template else { return Self.dreamSystem }
         let source = Array(template.utf8)
-        let marks = self == .llada ? ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"] : ["<|im_start|>", "<|im_end|>"]
+        let marks =
+            self == .llada
+            ? ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"] : ["<|im_start|>", "<|im_end|>"]
         for mark in marks.each where Self.ends(of: mark, in: source).isEmpty {
             throw DiffError(
                 .unsupported,

@@ -45,7 +45,9 @@ enum Normalizer: Sendable {
             guard let after, !before.elementsEqual(after) else {
                 scalars += before
                 if origins != nil {
-                    for offset in Indices(below: before.count) { origins?.append((place &+ offset)..<(place &+ offset &+ 1)) }
+                    for offset in Indices(below: before.count) {
+                        origins?.append((place &+ offset)..<(place &+ offset &+ 1))
+                    }
                 }
                 return
             }
@@ -135,7 +137,8 @@ enum Normalizer: Sendable {
         /// Where the last letter stands, and the class of what stands last behind it.
         var (letter, before): (Int?, UInt8) = (nil, 0)
         for part in parts.each {
-            if let place = letter, let first = out.at(place), before < part.order || before == 0 && place == out.count &- 1,
+            if let place = letter, let first = out.at(place),
+                before < part.order || before == 0 && place == out.count &- 1,
                 let composed = CanonicalForms.composed(first, part.scalar)
             {
                 out.put(composed, at: place)

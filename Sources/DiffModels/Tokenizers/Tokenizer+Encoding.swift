@@ -16,7 +16,11 @@ extension Tokenizer {
                 var (low, high) = (0, ranges.count)
                 while low < high {
                     let middle = (low &+ high) / 2
-                    if (ranges.at(middle)?.lowerBound ?? .max) <= bytes.lowerBound { low = middle &+ 1 } else { high = middle }
+                    if (ranges.at(middle)?.lowerBound ?? .max) <= bytes.lowerBound {
+                        low = middle &+ 1
+                    } else {
+                        high = middle
+                    }
                 }
                 return ranges.at(low &- 1).map { bytes.upperBound <= $0.upperBound } ?? false
             }
@@ -36,7 +40,8 @@ extension Tokenizer {
 
     /// The same for bytes that are meant to be UTF-8: what is none counts as U+FFFD, and the tokens of that stand for just those bytes.
     public func encode(
-        _ bytes: UnsafeRawBufferPointer, addsSpecial: Bool = false, allowsControl: Bool = false, cancel: CancelFlag? = nil
+        _ bytes: UnsafeRawBufferPointer, addsSpecial: Bool = false, allowsControl: Bool = false,
+        cancel: CancelFlag? = nil
     ) throws(DiffError) -> [Token] {
         try Self.check(bytes.count)
         return try encode(unsafe SourceText(bytes), addsSpecial, allowsControl ? .everywhere : .nowhere, cancel)
@@ -122,7 +127,8 @@ extension Tokenizer {
 
     /// Words of a part of a normalised text, each to tokens; `place` gives the source's bytes for a range of that text.
     private func encode(
-        _ part: ArraySlice<UInt32>, into tokens: inout [Token], _ cancel: CancelFlag?, _ place: (Range<Int>) -> Range<Int>
+        _ part: ArraySlice<UInt32>, into tokens: inout [Token], _ cancel: CancelFlag?,
+        _ place: (Range<Int>) -> Range<Int>
     ) throws(DiffError) {
         guard let first = part.first else { return }
         let isPrefixed = words.prefixesSpace && first != 32

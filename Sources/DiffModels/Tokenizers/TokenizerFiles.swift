@@ -144,7 +144,8 @@ extension Tokenizer {
 
     /// Two tokens with a space between; by bytes, since a mark behind the space is one character with it.
     private static func pair(_ text: [UInt8], _ place: String) throws(DiffError) -> (String, String) {
-        guard let space = text.firstIndex(of: 32), space == text.lastIndex(of: 32), space > 0, space < text.count &- 1 else {
+        guard let space = text.firstIndex(of: 32), space == text.lastIndex(of: 32), space > 0, space < text.count &- 1
+        else {
             throw DiffError(.format, "\(place): expected two tokens and a space between")
         }
         return (String(decoding: text[..<space], as: UTF8.self), String(decoding: text[(space &+ 1)...], as: UTF8.self))

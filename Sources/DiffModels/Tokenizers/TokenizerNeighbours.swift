@@ -104,7 +104,8 @@ struct TokenizerNeighbours {
             }
             if let owner = owners[entry.id], !owner.utf8.elementsEqual(entry.content.utf8) {
                 throw DiffError(
-                    .format, "\(file): \"\(entry.content)\" and \"\(owner)\" both have the id \(entry.id); take all of the "
+                    .format,
+                    "\(file): \"\(entry.content)\" and \"\(owner)\" both have the id \(entry.id); take all of the "
                         + "tokenizer's files from one checkpoint")
             }
             if let place {
@@ -120,7 +121,8 @@ struct TokenizerNeighbours {
             } else if let id = known[name], !text.isEmpty {
                 append(
                     AddedTokens.Entry(
-                        id: id, content: text, isSpecial: true, isSingleWord: false, stripsLeft: false, stripsRight: false,
+                        id: id, content: text, isSpecial: true, isSingleWord: false, stripsLeft: false,
+                        stripsRight: false,
                         isNormalised: false))
             }
         }

@@ -1,5 +1,5 @@
-/* A tokenizer file and a text: byte 0 is the flags, then the file up to a NUL, then the text, which is the file again when there is none.
- * Whatever the two are, each token's bytes lie within the text and in order. */
+/* A tokenizer file and a text: byte 0 is the flags, then the file up to a NUL, then the text, which is the file again when
+ * there is none. Whatever the two are, each token's bytes lie within the text and in order. */
 #include "../fuzz.h"
 
 #include <stdlib.h>

@@ -61,9 +61,13 @@ enum CaseFolding {
     /// Everything with case lies below the first range without any, or above the second.
     private static let cased: [Folded] = {
         var cased: [Folded] = []
-        for range in [UInt32(0x41)..<0x2e80, 0xa640..<0xac00, 0xfb00..<0x10000, 0x10400..<0x12000, 0x16e00..<0x16f00, 0x1e900..<0x1e950] {
+        for range in [
+            UInt32(0x41)..<0x2e80, 0xa640..<0xac00, 0xfb00..<0x10000, 0x10400..<0x12000, 0x16e00..<0x16f00,
+            0x1e900..<0x1e950,
+        ] {
             for value in range {
-                guard let scalar = Unicode.Scalar(value), scalar.properties.changesWhenCaseFolded || scalar.properties.changesWhenCaseMapped,
+                guard let scalar = Unicode.Scalar(value),
+                    scalar.properties.changesWhenCaseFolded || scalar.properties.changesWhenCaseMapped,
                     GeneralCategories.isKnown(scalar.properties)
                 else { continue }
                 cased.append(Folded(scalar))

@@ -33,7 +33,8 @@ enum GeneralCategories {
     static let names: [String: UInt32] = {
         var names: [String: UInt32] = [
             "letter": letters, "lc": 0b111, "casedletter": 0b111, "mark": marks, "combiningmark": marks,
-            "number": 0b111 << 8, "punctuation": punctuation, "punct": punctuation, "symbol": symbols, "separator": 0b111 << 22,
+            "number": 0b111 << 8, "punctuation": punctuation, "punct": punctuation, "symbol": symbols,
+            "separator": 0b111 << 22,
             "other": 0b11111 << 25, "any": ~0, "assigned": ~unassigned,
         ]
         for (position, entry) in order.numbered {

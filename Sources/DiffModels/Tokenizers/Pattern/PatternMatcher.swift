@@ -175,5 +175,7 @@ struct PatternMatcher {
         }
     }
 
-    private func isWord(_ position: Int) -> Bool { scalar(position).map { ScalarSet.wordOutsideClass.contains($0) } ?? false }
+    private func isWord(_ position: Int) -> Bool {
+        scalar(position).map { ScalarSet.wordOutsideClass.contains($0) } ?? false
+    }
 }

@@ -166,7 +166,9 @@ struct PatternParser {
             position = start
             return nil
         }
-        guard max(counts.least, counts.most ?? 0) <= Self.maxRepeat else { throw failure("a count beyond \(Self.maxRepeat)") }
+        guard max(counts.least, counts.most ?? 0) <= Self.maxRepeat else {
+            throw failure("a count beyond \(Self.maxRepeat)")
+        }
         if let most = counts.most, most < counts.least {
             (counts.least, counts.most, counts.isSwapped) = (most, counts.least, true)
         }
