@@ -159,8 +159,8 @@ import Testing
 
     @Test func chatsAreWrittenAsTheTemplatesSay() {
         let messages = [
-            ChatTemplate.Message(role: "user", content: " Hi \n"), .init(role: "assistant", content: "Yes"),
-            .init(role: "user", content: "Go"),
+            ChatTemplate.Message(role: .user, content: " Hi \n"), .init(role: .assistant, content: "Yes"),
+            .init(role: .user, content: "Go"),
         ]
         #expect(
             ChatTemplate.llada.render(messages)
@@ -169,7 +169,7 @@ import Testing
                 + "<|start_header_id|>user<|end_header_id|>\n\nGo<|eot_id|>"
                 + "<|start_header_id|>assistant<|end_header_id|>\n\n")
         #expect(
-            ChatTemplate.dream.render([.init(role: "system", content: "S"), .init(role: "user", content: "Go")])
+            ChatTemplate.dream.render([.init(role: .system, content: "S"), .init(role: .user, content: "Go")])
                 == "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nGo<|im_end|>\n<|im_start|>assistant\n")
     }
 }
