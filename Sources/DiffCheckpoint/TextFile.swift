@@ -33,7 +33,8 @@ enum TextFile {
         var lines: [String] = []
         var (open, place) = (mark, mark)
         func close(_ end: Int) throws(DiffError) {
-            let line = unsafe UnsafeRawBufferPointer(start: bytes.baseAddress.map { unsafe $0 + open }, count: end &- open)
+            let start = unsafe bytes.baseAddress.map { unsafe $0 + open }
+            let line = unsafe UnsafeRawBufferPointer(start: start, count: end &- open)
             guard let text = unsafe String(validating: line, as: UTF8.self) else {
                 throw DiffError(.format, "\(source): line \(lines.count &+ 1) is no UTF-8; save the file as UTF-8")
             }
