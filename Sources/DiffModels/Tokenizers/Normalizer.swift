@@ -106,7 +106,7 @@ enum Normalizer: Sendable {
             let (a, b) = (classes.at(place) ?? 0, classes.at(place &+ 1) ?? 0)
             return b == 0 || a <= b
         }
-        if isOrdered { return Array(zip(parts, classes)) }
+        if isOrdered { return zip(parts, classes).map { (scalar: $0, order: $1) } }
         var ordered: [Part] = []
         ordered.reserveCapacity(parts.count)
         var marks: [[UInt32]] = []
