@@ -54,4 +54,4 @@ void cb_cancel_clear(uint32_t slot, uint64_t handle) {
     if (words) atomic_compare_exchange_strong(&words->cancelled, &handle, 0);
 }
 
-int32_t cb_word(const int32_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+int32_t cb_word(const int32_t *word) { return word ? __atomic_load_n(word, __ATOMIC_ACQUIRE) : 0; }

@@ -114,12 +114,10 @@ extension CancelFlag {
     convenience init(_ word: UnsafePointer<Int32>?) {
         self.init()
         guard let word = unsafe word else { return }
-        let followed = unsafe Word(pointer: word)
-        follow(Source(isSet: { unsafe cb_word(followed.pointer) != 0 }, clear: {}))
+        // As a number: a pointer must not be kept by what other threads may call, and this one is not used behind the call.
+        let address = UInt(bitPattern: word)
+        follow(Source(isSet: { unsafe cb_word(UnsafePointer(bitPattern: address)) != 0 }, clear: {}))
     }
-
-    @safe
-    private struct Word: @unchecked Sendable { let pointer: UnsafePointer<Int32> }
 }
 
 /// `count` bytes of the caller's.

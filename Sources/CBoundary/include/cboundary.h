@@ -37,7 +37,7 @@ void cb_cancel_clear(uint32_t slot, uint64_t handle);
 
 /* ---- a word of the caller's that asks for a stop (cancel_slots.c) --------------------------------------------------- */
 
-/* The word that another thread or a signal handler may be writing. */
+/* The word that another thread or a signal handler may be writing; 0 for null. */
 int32_t cb_word(const int32_t *word);
 
 #ifdef __cplusplus
