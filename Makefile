@@ -134,7 +134,7 @@ test-valgrind: build
 test-hostile: build venv
 	HOSTILE_PYTHON="$(HOSTILE_PYTHON)" Tests/Hostile/run.sh $(RELEASE)
 
-# Twelve targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
+# Thirteen targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
 test-fuzz: build
 	SWIFT="$(SWIFT)" FUZZ_LIBRARY="$(CURDIR)/$(RELEASE)" Tests/Fuzz/run.sh all 5000 1
 
@@ -163,9 +163,10 @@ test-python: build venv
 	$(SWIFT) build -c release --product surface-defaults $(SWIFT_FLAGS)
 	DIFFACCEL_LIBRARY="$(CURDIR)/$(LIBRARY)" $(VENV)/bin/python -m pytest bindings/python/tests
 
-# Tokens and texts of 10,000 lines beside the tokenizers package, on vocabularies trained there.
+# Tokens and texts of 10,000 lines beside the tokenizers package, on vocabularies trained there; and how patterns cut texts.
 test-tokenizers: build venv
 	$(VENV)/bin/python Tests/Tokenizers/compare.py $(CLI)
+	$(VENV)/bin/python Tests/Tokenizers/patterns.py $(CLI)
 
 # Another package that uses the library as a Swift package.
 test-package:

@@ -72,7 +72,7 @@ extern "C" {
 /* ---- status ----------------------------------------------------------------------------------------------------- */
 
 #define DA_OK 0
-#define DA_CANCELLED 1          /* stopped by da_session_cancel or a callback */
+#define DA_CANCELLED 1          /* stopped by da_session_cancel, a callback or a cancel flag */
 #define DA_MORE 2               /* the buffer is too small; *needed says how large it must be */
 #define DA_INVALID_ARGUMENT (-1) /* an argument or option is out of its documented range */
 #define DA_IO (-2)              /* a file cannot be opened, read or written */
@@ -482,22 +482,36 @@ int32_t da_model_tokenizer(da_model model, da_tokenizer *tokenizer);
 /* A tokenizer.json by its path: byte-level byte-pair encoding. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED. */
 int32_t da_tokenizer_load(const char *path, da_tokenizer *tokenizer);
 
-/* Tokens of `length` bytes of UTF-8 at `text` (what is no UTF-8 counts as U+FFFD). add_special 1: with what the tokenizer puts
- * around a text; 0 for chats. *needed is the number of tokens; with less capacity DA_MORE, and nothing is written. `tokens` has
- * room for capacity ids; `offsets`, null or room for twice as many, gets the first byte of each token and the one behind its last.
+/* Tokens of `length` bytes of UTF-8 at `text`. What is no UTF-8 counts as U+FFFD. `flags` are DA_ENCODE_*, added. Control tokens
+ * such as <|endoftext|> are plain text unless DA_ENCODE_CONTROL says otherwise, so that nobody's text can open a turn of a chat or
+ * bring masks. *needed is the number of tokens; with less capacity DA_MORE, and nothing is written. `tokens` has room for capacity
+ * ids; `offsets`, null or room for twice as many, gets the first byte of each token and the one behind its last: within 0...length,
+ * neither ever before that of the token in front [CABI/text_safety: test_offsets]; tokens of one character share its bytes. `cancel`, null
+ * or a word that any thread or signal handler may set to other than 0 during the call, ends it with DA_CANCELLED.
  * Errors: DA_INVALID_ARGUMENT (more than 64 MiB), DA_UNSUPPORTED (the tokenizer's pattern takes too long). */
-int32_t da_tokenizer_encode(da_tokenizer tokenizer, const char *text, size_t length, int32_t add_special, int64_t *tokens,
-                            int64_t *offsets, size_t capacity, size_t *needed);
+int32_t da_tokenizer_encode(da_tokenizer tokenizer, const char *text, size_t length, int32_t flags, const int32_t *cancel,
+                            int64_t *tokens, int64_t *offsets, size_t capacity, size_t *needed);
+
+#define DA_ENCODE_SPECIAL 1     /* with what the tokenizer puts around a text; not for chats */
+#define DA_ENCODE_CONTROL 2     /* control tokens that are written in the text are those tokens */
 
 /* The text of `count` tokens into buf, with a final NUL; the text may hold NULs of its own, and is *needed - 1 bytes long.
- * skip_special 1: without special tokens. Numbers that are no tokens stand for nothing. */
-int32_t da_tokenizer_decode(da_tokenizer tokenizer, const int64_t *tokens, size_t count, int32_t skip_special, char *buf,
-                            size_t capacity, size_t *needed);
+ * skip_special 1: without special tokens. Numbers that are no tokens stand for nothing. `cancel`: as in da_tokenizer_encode. */
+int32_t da_tokenizer_decode(da_tokenizer tokenizer, const int64_t *tokens, size_t count, int32_t skip_special,
+                            const int32_t *cancel, char *buf, size_t capacity, size_t *needed);
 
 int32_t da_tokenizer_close(da_tokenizer tokenizer);
 
-/* A conversation as instruction-tuned models of `family` ("llada", "dream") were trained to read it. `messages` is JSON of `length`
- * bytes: [{"role": "user", "content": "..."}, ...]. ask 1: opens the assistant's turn. Encode the text with add_special 0. */
+/* A conversation as instruction-tuned models of `family` ("llada", "dream") were trained to read it, as tokens. `messages` is JSON
+ * of `length` bytes: [{"role": "user", "content": "..."}, ...], roles being "system", "user" and "assistant". ask 1: opens the
+ * assistant's turn. What a content says is plain text unless `flags` is DA_ENCODE_CONTROL. `tokens`, capacity, *needed and `cancel`
+ * as in da_tokenizer_encode. Errors: DA_INVALID_ARGUMENT (roles), DA_FORMAT (JSON), DA_UNSUPPORTED (the folder's own template is none
+ * of the family's), those of da_tokenizer_encode. */
+int32_t da_chat_encode(da_tokenizer tokenizer, const char *family, const char *messages, size_t length, int32_t ask,
+                       int32_t flags, const int32_t *cancel, int64_t *tokens, size_t capacity, size_t *needed);
+
+/* The same as a text, for reading: a content that holds the text of a control token looks like one here, and encoding this with
+ * DA_ENCODE_CONTROL makes it one. */
 int32_t da_chat_render(const char *family, const char *messages, size_t length, int32_t ask, char *buf, size_t capacity,
                        size_t *needed);
 

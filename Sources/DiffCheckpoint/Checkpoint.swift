@@ -11,7 +11,8 @@ public final class Checkpoint: Sendable {
     /// The tensors; empty in a pipeline folder, whose parts have folders of their own.
     public let tensors: TensorTable
 
-    private let directory: Directory?
+    /// The directory; nil for a single file.
+    public let directory: Directory?
     /// Where the configuration comes from, for messages.
     private let configSource: String
 
@@ -54,9 +55,9 @@ public final class Checkpoint: Sendable {
         if let config {
             self.config = config
         } else {
-            self.config = try Self.json("config.json", in: directory)
+            self.config = try directory.json("config.json")
         }
-        let pipeline = try Self.json("model_index.json", in: directory)
+        let pipeline = try directory.json("model_index.json")
         self.pipeline = pipeline
         tensors = try Self.tensors(in: directory, isPipeline: pipeline != nil)
     }
@@ -88,35 +89,7 @@ public final class Checkpoint: Sendable {
     }
 
     /// The JSON file `name` of the directory (at most ``Limits/configBytes``), or nil when it is not there.
-    public func json(_ name: String) throws(DiffError) -> JSON? {
-        guard let directory else { return nil }
-        return try Self.json(name, in: directory)
-    }
-
-    /// The JSON file `name` of the directory within other bounds, or nil when it is not there: vocabularies are larger than configs.
-    public func json(_ name: String, limits: JSON.Limits) throws(DiffError) -> JSON? {
-        guard let directory else { return nil }
-        return try Self.json(name, in: directory, limits)
-    }
-
-    /// The text file `name` of the directory, at most `limit` bytes, or nil when it is not there.
-    public func text(_ name: String, limit: Int) throws(DiffError) -> String? {
-        guard let directory, try directory.contains(name) else { return nil }
-        return try unsafe directory.open(name).contents(limit: limit).withBytes { (text) throws(DiffError) in
-            unsafe String(decoding: text, as: UTF8.self)
-        }
-    }
-
-    private static func json(
-        _ name: String, in directory: Directory, _ limits: JSON.Limits = JSON.Limits()
-    ) throws(DiffError) -> JSON? {
-        guard try directory.contains(name) else { return nil }
-        let file = try directory.open(name)
-        let text = try file.contents(limit: limits.bytes)
-        return try unsafe text.withBytes { (text) throws(DiffError) in
-            try unsafe JSON(parsing: text, limits: limits, source: file.path)
-        }
-    }
+    public func json(_ name: String) throws(DiffError) -> JSON? { try directory?.json(name) }
 
     private static func tensors(in directory: Directory, isPipeline: Bool) throws(DiffError) -> TensorTable {
         for name in weightFiles where try directory.contains(name) {

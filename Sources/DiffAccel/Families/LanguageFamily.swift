@@ -47,7 +47,8 @@ struct LanguageCore: Sendable {
         }
         network = try LanguageModel(configuration, opened.weights)
         do throws(DiffError) {
-            tokenizer = .success(try Tokenizer(in: opened.checkpoint))
+            let controls = configuration.endTokens + [configuration.maskToken].compactMap(\.self)
+            tokenizer = .success(try Tokenizer(in: opened.checkpoint, controls: controls))
         } catch {
             guard error.code != .outOfMemory else { throw error }
             Log.write(.warning, "the tokenizer cannot be used: \(error.message)")

@@ -31,6 +31,9 @@ struct GenerateCommand: ParsableCommand {
     @Flag(help: "The prompt is what a user says to an instruction-tuned model.")
     var chat = false
 
+    @Flag(help: "Control tokens that a prompt spells out, such as <|endoftext|>, are those tokens, not plain text.")
+    var allowControl = false
+
     @Option(help: ArgumentHelp(NamedPlan.help + " dkv caches keys and values.", valueName: "plan"))
     var plan: String?
 
@@ -81,21 +84,26 @@ struct GenerateCommand: ParsableCommand {
             throw DiffError(.invalidArgument, "--blank is for plain prompts; a conversation has none to fill in")
         }
         for text in prompt {
-            var text = text == StandardOutput.name ? try StandardInput.text() : text
+            let text = text == StandardOutput.name ? try StandardInput.text() : text
             if let blank {
                 prompts.append(try model.infillingPrompt(text, blank: blank))
-                continue
+            } else {
+                prompts.append(try encoded(text, model).map(\.id))
             }
-            if chat {
-                guard let template = model.chatTemplate else {
-                    throw DiffError(.unsupported, "\(model.familyName) models hold no conversations")
-                }
-                text = template.render([ChatTemplate.Message(role: "user", content: text)])
-            }
-            prompts.append(try model.tokenizer.encode(text, addsSpecial: !chat).map(\.id))
         }
         guard !prompts.isEmpty else { throw DiffError(.invalidArgument, "--prompt or --tokens is needed") }
         return prompts
+    }
+
+    private func encoded(_ text: String, _ model: Model) throws(DiffError) -> [Tokenizer.Token] {
+        guard chat else {
+            return try model.tokenizer.encode(text, addsSpecial: true, allowsControl: allowControl)
+        }
+        guard let template = model.chatTemplate else {
+            throw DiffError(.unsupported, "\(model.familyName) models hold no conversations")
+        }
+        return try model.tokenizer.encode(
+            [ChatTemplate.Message(role: .user, content: text)], as: template, allowsControl: allowControl)
     }
 
     private func write(_ result: SampleResult, _ model: Model, _ plan: NamedPlan) throws(DiffError) {
@@ -129,55 +137,5 @@ struct GenerateCommand: ParsableCommand {
                 + "(\(Format.fixed(rate, 2)) per second); \(Format.grouped(fed)) rows fed; "
                 + "\(Format.flops(statistics.flops)); keys and values \(Format.bytes(statistics.cacheBytes)), "
                 + "peak beside the weights \(Format.bytes(statistics.peakBytes))")
-    }
-}
-
-/// `diffaccel tokenize`: what a model's tokenizer makes of lines of text.
-struct TokenizeCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "tokenize",
-        abstract: "Reads lines of text and prints the tokens of each as JSON.",
-        discussion: "Example: printf 'Hello world\\n' | diffaccel tokenize LLaDA-8B-Instruct/tokenizer.json")
-
-    @Argument(help: "A tokenizer.json, or the folder of one.")
-    var path: String
-
-    @Flag(help: "With the special tokens that the tokenizer puts around a text.")
-    var special = false
-
-    @Flag(help: "Lines are JSON strings, which may hold line feeds.")
-    var jsonLines = false
-
-    @Flag(help: "Lines are JSON lists of tokens, to be decoded.")
-    var decode = false
-
-    func run() throws(DiffError) {
-        let tokenizer = try Tokenizer(contentsOf: path.hasSuffix(".json") ? path : "\(path)/tokenizer.json")
-        var number = 0
-        try StandardInput.eachLine { (line) throws(DiffError) in
-            number += 1
-            let place = "standard input, line \(number)"
-            StandardOutput.say(try decode ? decoded(line, tokenizer, place) : encoded(line, tokenizer, place))
-        }
-    }
-
-    private func encoded(_ line: String, _ tokenizer: Tokenizer, _ place: String) throws(DiffError) -> String {
-        var text = line
-        if jsonLines {
-            guard let given = try JSON(parsing: line, source: place).asText else {
-                throw DiffError(.format, "\(place): expected a JSON string")
-            }
-            text = given
-        }
-        let tokens = try tokenizer.encode(text, addsSpecial: special)
-        return JSON.array(tokens.map { .integer($0.id) }).serialized()
-    }
-
-    private func decoded(_ line: String, _ tokenizer: Tokenizer, _ place: String) throws(DiffError) -> String {
-        let tokens = try JSON(parsing: line, source: place).asArray
-        guard let tokens, let ids = Optional(tokens.compactMap(\.asInt)), ids.count == tokens.count else {
-            throw DiffError(.format, "\(place): expected a JSON list of tokens")
-        }
-        return JSON.string(tokenizer.decode(ids)).serialized()
     }
 }

@@ -150,6 +150,7 @@ class Session(Handle):
         temperature, threshold, guidance (LLaDA), order_temperature, top_p, top_k and eps (Dream): as published.
         seed: one stream of draws for the batch, as torch draws it; seeds: one per prompt, each then draws as if alone.
         allow_mask: the mask may be chosen, as in the published code. no_end, end_last: no end of text, or only last.
+        allow_control: control tokens that a string spells out are those tokens; by default they are text like any other.
         callback: called with a TextEvent for each text after each pass; a true return value stops the run.
         """
         raw, kept = texts.request(

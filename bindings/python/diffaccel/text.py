@@ -13,10 +13,15 @@ import numpy.typing as npt
 
 from . import _arrays, _ffi
 from ._handle import Handle, new_handle
+from ._events import run_interruptibly
 from ._prompts import Prompts, token_lists
-from .errors import InvalidArgumentError, ShapeError, UnsupportedError
+from .errors import InvalidArgumentError, ShapeError, UnsupportedError, error_for
 
 ALLOW_MASK, NO_END, END_LAST, INFILL = 1, 2, 4, 8
+ENCODE_SPECIAL, ENCODE_CONTROL = 1, 2
+
+# Bytes or tokens from which on a call runs so that Ctrl-C can stop it.
+_LASTING = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -47,38 +52,58 @@ class Tokenizer(Handle):
         return tokenizer
 
     @overload
-    def encode(self, text: str, add_special: bool = False, offsets: Literal[False] = False) -> npt.NDArray[np.int64]: ...
+    def encode(
+        self, text: str, add_special: bool = False, offsets: Literal[False] = False, allow_control: bool = False
+    ) -> npt.NDArray[np.int64]: ...
 
     @overload
     def encode(
-        self, text: str, add_special: bool = False, *, offsets: Literal[True]
+        self, text: str, add_special: bool = False, *, offsets: Literal[True], allow_control: bool = False
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...
 
     def encode(
-        self, text: str, add_special: bool = False, offsets: bool = False
+        self, text: str, add_special: bool = False, offsets: bool = False, allow_control: bool = False
     ) -> npt.NDArray[np.int64] | tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Tokens of `text` as an int64 array; with `offsets` also an array [n, 2] of their bytes in its UTF-8.
 
-        add_special: with what the tokenizer puts around a text; not for rendered chats, which have it.
+        add_special: with what the tokenizer puts around a text.
+        allow_control: control tokens that the text spells out, such as <|endoftext|>, are those tokens. By default they are text
+        like any other, so that nobody's text can open a turn of a chat or bring masks.
         Raises TypeError for what is no string, InvalidArgumentError for halves of surrogate pairs.
         """
         source = _ffi.utf8(text, "text")
-        needed = ctypes.c_size_t(0)
-        flag = _arrays.flag(add_special, "add_special")
-        arguments = (self._handle, source, len(source), flag)
-        # Most texts have fewer tokens than bytes; what has more is asked for again.
-        capacity = len(source) + 64
-        while True:
-            tokens = np.empty(capacity, np.int64)
+        flags = ENCODE_SPECIAL * _arrays.flag(add_special, "add_special")
+        flags += ENCODE_CONTROL * _arrays.flag(allow_control, "allow_control")
+        places = np.empty((0, 2), np.int64)
+
+        def run(cancel: Any, tokens: Any, capacity: int, needed: Any) -> tuple[int, str]:
+            nonlocal places
             places = np.empty((capacity, 2), np.int64)
-            status = _ffi.check(
-                _ffi.lib.da_tokenizer_encode, *arguments, _arrays.pointer(tokens, ctypes.c_int64),
-                _arrays.pointer(places, ctypes.c_int64), capacity, ctypes.byref(needed))
-            if status != _ffi.DA_MORE:
-                break
-            capacity = needed.value
-        tokens, places = tokens[: needed.value].copy(), places[: needed.value].copy()
-        return (tokens, places) if offsets else tokens
+            return _ffi.call(
+                _ffi.lib.da_tokenizer_encode, self._handle, source, len(source), flags, cancel, tokens,
+                _arrays.pointer(places, ctypes.c_int64), capacity, needed)
+
+        tokens = _tokens(run, len(source))
+        return (tokens, places[: tokens.size].copy()) if offsets else tokens
+
+    def encode_chat(
+        self, family: str, messages: Sequence[Mapping[str, str]], ask: bool = True, allow_control: bool = False,
+    ) -> npt.NDArray[np.int64]:
+        """Tokens of a conversation as instruction-tuned models of `family` ("llada", "dream") read it.
+
+        messages: [{"role": "system" | "user" | "assistant", "content": ...}, ...]. What a content says is plain text, whatever it
+        looks like, unless `allow_control`. ask: opens the assistant's turn.
+        """
+        source = _turns(messages)
+        name = _ffi.encode_text(family, "family")
+        asks = _arrays.flag(ask, "ask")
+        flags = ENCODE_CONTROL * _arrays.flag(allow_control, "allow_control")
+
+        def run(cancel: Any, tokens: Any, capacity: int, needed: Any) -> tuple[int, str]:
+            return _ffi.call(
+                _ffi.lib.da_chat_encode, self._handle, name, source, len(source), asks, flags, cancel, tokens, capacity, needed)
+
+        return _tokens(run, len(source))
 
     def decode(self, tokens: Any, skip_special: bool = True) -> str:
         """The text of `tokens`; what is no UTF-8 becomes U+FFFD."""
@@ -87,25 +112,64 @@ class Tokenizer(Handle):
             raise ShapeError(f"tokens: expected those of one text, found shape {ids.shape}; decode the rows one by one")
         needed = ctypes.c_size_t(0)
         flag = _arrays.flag(skip_special, "skip_special")
-        arguments = (self._handle, _arrays.pointer(ids, ctypes.c_int64), ids.size, flag)
-        _ffi.check(_ffi.lib.da_tokenizer_decode, *arguments, None, 0, ctypes.byref(needed))
-        buffer = ctypes.create_string_buffer(max(1, needed.value))
-        _ffi.check(_ffi.lib.da_tokenizer_decode, *arguments, buffer, len(buffer), ctypes.byref(needed))
+        buffer = ctypes.create_string_buffer(1)
+
+        def work(cancel: Any) -> tuple[int, str]:
+            return _ffi.call(
+                _ffi.lib.da_tokenizer_decode, self._handle, _arrays.pointer(ids, ctypes.c_int64), ids.size, flag, cancel, buffer,
+                len(buffer), ctypes.byref(needed))
+
+        while _stoppable(work, ids.size) == _ffi.DA_MORE:
+            buffer = ctypes.create_string_buffer(needed.value)
         return buffer.raw[: needed.value - 1].decode("utf-8")
 
     def __repr__(self) -> str:
         return "<diffaccel.Tokenizer closed>" if self.closed else "<diffaccel.Tokenizer>"
 
 
-def render_chat(family: str, messages: Sequence[Mapping[str, str]], ask: bool = True) -> str:
-    """A conversation as instruction-tuned models of `family` ("llada", "dream") read it: [{"role": ..., "content": ...}, ...]."""
+def _stoppable(work: Callable[[Any], tuple[int, str]], size: int) -> int:
+    """The status of a call that takes a cancel flag. Ctrl-C stops it when there is much to do."""
+    flag = ctypes.c_int32(0)
+    pointer = ctypes.pointer(flag)
+    if size < _LASTING:
+        status, text = work(pointer)
+    else:
+        status, text = run_interruptibly(lambda: work(pointer), lambda: setattr(flag, "value", 1))
+    if status < 0:
+        raise error_for(status, text)
+    return status
+
+
+def _tokens(run: Callable[[Any, Any, int, Any], tuple[int, str]], size: int) -> npt.NDArray[np.int64]:
+    """What a call that writes tokens has written. Most texts have fewer tokens than bytes; what has more is asked for again."""
+    needed = ctypes.c_size_t(0)
+    capacity = size + 64
+    while True:
+        tokens = np.empty(capacity, np.int64)
+        status = _stoppable(
+            lambda cancel: run(cancel, _arrays.pointer(tokens, ctypes.c_int64), capacity, ctypes.byref(needed)), size)
+        if status != _ffi.DA_MORE:
+            return tokens[: needed.value].copy()
+        capacity = needed.value
+
+
+def _turns(messages: Sequence[Mapping[str, str]]) -> bytes:
+    """A conversation as the library reads it."""
     if isinstance(messages, (str, bytes, Mapping)) or not all(isinstance(message, Mapping) for message in messages):
         raise TypeError('messages must be a list of {"role": ..., "content": ...}')
     turns = [dict(message) for message in messages]
     for index, turn in enumerate(turns):
         for name, value in turn.items():
             _ffi.utf8(value, f"messages[{index}][{name!r}]")
-    text = json.dumps(turns).encode()
+    return json.dumps(turns).encode()
+
+
+def render_chat(family: str, messages: Sequence[Mapping[str, str]], ask: bool = True) -> str:
+    """A conversation as instruction-tuned models of `family` ("llada", "dream") read it, for reading.
+
+    For a model take `Tokenizer.encode_chat`: in a text a message that spells out a control token looks like one.
+    """
+    text = _turns(messages)
     return _ffi.text_of(
         _ffi.lib.da_chat_render, _ffi.encode_text(family, "family"), text, len(text), _arrays.flag(ask, "ask"))
 
@@ -133,6 +197,7 @@ def request(
     guidance: float | None = None, threshold: float | None = None, order_temperature: float | None = None,
     top_p: float | None = None, top_k: int | None = None, eps: float | None = None, seed: int | None = None,
     seeds: Sequence[int] | None = None, allow_mask: bool = False, no_end: bool = False, end_last: bool = False,
+    allow_control: bool = False,
 ) -> tuple[_ffi.TextRequest, list[Any]]:
     """The C request, and the arrays it points to, which must outlive its use. What is None keeps the library's default."""
     raw = _ffi.TextRequest()
@@ -144,8 +209,9 @@ def request(
     def encode(text: str) -> npt.NDArray[np.int64]:
         if blank is not None:
             return infilling_prompt(tokenizer(), mask, text, blank)
-        said = render_chat(family, [{"role": "user", "content": text}]) if is_chat else text
-        return tokenizer().encode(said, add_special=not is_chat)
+        if is_chat:
+            return tokenizer().encode_chat(family, [{"role": "user", "content": text}], allow_control=allow_control)
+        return tokenizer().encode(text, add_special=True, allow_control=allow_control)
 
     lists = token_lists(prompt, encode)
     tokens = np.concatenate(lists)
