@@ -54,11 +54,12 @@ static void pack_block_columns(const float *a, int64_t lda, int64_t m, int64_t k
 }
 
 /* Fetches a share of the next strip, and the lines that the tile will write, before they are asked for. */
-INLINE void fetch_ahead(const tile_args *t, int64_t rows, const float *next, const float *end) {
+INLINE void fetch_ahead(const tile_result *t, int64_t rows, const float *next, const float *end) {
+    int64_t last = ck_min(t->columns, TILE_COLUMNS) - 1;
     for (; next < end; next += 16) __builtin_prefetch(next, 0, 2);
     for (int64_t r = 0; r < rows; r++) {
         __builtin_prefetch(t->c + r * t->ldc, 1);
-        __builtin_prefetch(t->c + r * t->ldc + t->columns - 1, 1);
+        __builtin_prefetch(t->c + r * t->ldc + last, 1);
     }
 }
 
@@ -92,18 +93,13 @@ static void gemm_block(const ck_panel_args *g) {
                 .b0 = b0,
                 .b1 = second_register(g, b0, j),
                 .k = g->k,
-                .c = g->c + i * g->ldc + j,
-                .ldc = g->ldc,
-                .columns = ck_min(TILE_COLUMNS, g->n - j),
-                .accumulate = g->accumulate,
-                .scale = g->scale ? g->scale + j : NULL,
-                .bias = g->bias ? g->bias + j : NULL,
+                .to = result_at(g, i, j),
             };
             int64_t until = ck_min(ahead + share, left);
-            fetch_ahead(&t, rows, b0 + strip + ahead, b0 + strip + until);
+            fetch_ahead(&t.to, rows, b0 + strip + ahead, b0 + strip + until);
             ahead = until;
             packed_tiles[rows](&t);
-            if (g->act != CK_ACT_NONE) activation_of_tile(g->act, t.c, t.ldc, rows, t.columns);
+            if (g->act != CK_ACT_NONE) activation_of_tile(g->act, t.to.c, t.to.ldc, rows, ck_min(t.to.columns, TILE_COLUMNS));
         }
     }
 }

@@ -8,10 +8,7 @@ typedef struct {
     int64_t from, last; /* registers across all strips: the first one wanted, the last one there is */
     const char *next;   /* what is fetched meanwhile, */
     int64_t share;      /* so many bytes of it per line */
-    float *c; int64_t ldc;
-    int64_t columns; /* from the first register on */
-    int32_t accumulate;
-    const float *scale, *bias; /* for the last block of k, or null */
+    tile_result to;
 } few_args;
 
 enum {
@@ -21,28 +18,6 @@ enum {
     LINE = 64,                            /* bytes that are fetched at once */
 };
 
-/* What is done with the sums of a tile that ends within its registers: once for all of these, which are many functions. */
-static __attribute__((noinline)) void few_finish(const vf *sums, int rows, int registers, const few_args *t) {
-    for (int r = 0; r < rows; r++) {
-        for (int q = 0; q < registers; q++) {
-            int64_t first = q * LANES, left = t->columns - first;
-            float *to = t->c + r * t->ldc + first;
-            vf sum = sums[r * registers + q];
-            if (left >= LANES) {
-                if (t->accumulate) sum += v_load(to);
-                if (t->scale) sum = v_scaled(sum, v_load(t->scale + first));
-                if (t->bias) sum += v_load(t->bias + first);
-                v_store(to, sum);
-            } else if (left > 0) {
-                if (t->accumulate) sum += v_load_part(to, left);
-                if (t->scale) sum = v_scaled(sum, v_load_part(t->scale + first, left));
-                if (t->bias) sum += v_load_part(t->bias + first, left);
-                v_store_part(to, sum, left);
-            }
-        }
-    }
-}
-
 /* `within`: the first register's number in its strip, which is `from`'s remainder. */
 INLINE void few_tile(int32_t dtype, const int rows, const int registers, const int within, const few_args *t) {
 #pragma clang fp contract(fast)
@@ -50,16 +25,14 @@ INLINE void few_tile(int32_t dtype, const int rows, const int registers, const i
     const float *a = t->a;
     const char *next = t->next;
     int64_t at[WIDE];
-    vf s[CK_TILE_ROWS][WIDE];
+    vf s[MOST_SUMS];
 #pragma unroll
     for (int q = 0; q < registers; q++) {
         int64_t index = ck_min(t->from + q, t->last);
         at[q] = index / STRIP_REGISTERS * CK_STRIP * deep;
     }
 #pragma unroll
-    for (int r = 0; r < rows; r++)
-#pragma unroll
-        for (int q = 0; q < registers; q++) s[r][q] = v_splat(0);
+    for (int i = 0; i < rows * registers; i++) s[i] = v_splat(0);
 #pragma unroll 2
     for (int64_t p = 0; p < deep; p++) {
         vf u[WIDE];
@@ -71,28 +44,10 @@ INLINE void few_tile(int32_t dtype, const int rows, const int registers, const i
         for (int r = 0; r < rows; r++) {
             vf x = v_splat(a[p * CK_TILE_ROWS + r]);
 #pragma unroll
-            for (int q = 0; q < registers; q++) s[r][q] += x * u[q];
+            for (int q = 0; q < registers; q++) s[r * registers + q] += x * u[q];
         }
     }
-    if (t->columns >= registers * LANES) {
-#define EACH_SUM(BODY)                               \
-    _Pragma("unroll") for (int r = 0; r < rows; r++) \
-        _Pragma("unroll") for (int q = 0; q < registers; q++) BODY
-        float *c = t->c;
-        const int64_t ldc = t->ldc;
-        if (t->accumulate) EACH_SUM(s[r][q] += v_load(c + r * ldc + q * LANES);)
-        if (t->scale) EACH_SUM(s[r][q] = v_scaled(s[r][q], v_load(t->scale + q * LANES));)
-        if (t->bias) EACH_SUM(s[r][q] += v_load(t->bias + q * LANES);)
-        EACH_SUM(v_store(c + r * ldc + q * LANES, s[r][q]);)
-#undef EACH_SUM
-        return;
-    }
-    vf sums[CK_TILE_ROWS * WIDE];
-#pragma unroll
-    for (int r = 0; r < rows; r++)
-#pragma unroll
-        for (int q = 0; q < registers; q++) sums[r * registers + q] = s[r][q];
-    few_finish(sums, rows, registers, t);
+    finish(s, rows, registers, &t->to);
 }
 
 /* Where a strip is wider than a tile, a tile begins at its first register or at its middle. */
@@ -138,19 +93,18 @@ INLINE void few_rows_as(int32_t dtype, const ck_gemm_args *g) {
             .deep = deep,
             .last = padded / LANES - 1,
             .share = ck_ceil_div(columns * ck_type_size(dtype), tiles),
-            .ldc = g->ldc,
-            .accumulate = p > 0 || g->accumulate,
+            .to = {.ldc = g->ldc, .accumulate = p > 0 || g->accumulate},
         };
         for (int64_t j = 0; j < g->n; j += columns) {
             t.from = (g->first + j) / LANES;
-            t.columns = g->n - j;
-            t.scale = last && g->scale ? g->scale + j : NULL;
-            t.bias = last && g->bias ? g->bias + j : NULL;
+            t.to.columns = g->n - j;
+            t.to.scale = last && g->scale ? g->scale + j : NULL;
+            t.to.bias = last && g->bias ? g->bias + j : NULL;
             t.a = g->a + p * tiles * CK_TILE_ROWS;
             t.next = ck_at(t.packed, dtype, (t.from + registers) / STRIP_REGISTERS * CK_STRIP * deep);
             for (int64_t i = 0, left = tiles, rows; left > 0; i += rows, left--) {
                 rows = ck_ceil_div(g->m - i, left);
-                t.c = g->c + i * g->ldc + j;
+                t.to.c = g->c + i * g->ldc + j;
                 few_rows_tile(dtype, rows, &t);
                 t.a += CK_TILE_ROWS * deep;
                 t.next += deep * t.share;

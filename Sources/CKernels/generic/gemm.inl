@@ -5,15 +5,21 @@
  * Packed strips are CK_STRIP columns wide on every instruction set, so that weights packed once fit all of them: narrow
  * registers take a strip in several tiles, wide ones take two strips in one. */
 #define TILE_COLUMNS (2 * LANES)
+enum { MOST_SUMS = 4 * CK_TILE_ROWS }; /* registers of any tile */
+
+/* Where a tile's sums go, and what is done with them on the way. */
+typedef struct {
+    float *c; int64_t ldc;
+    int64_t columns; /* from the tile's first one on; may be more than it has */
+    int32_t accumulate;
+    const float *scale, *bias; /* for the last stretch of k, or null */
+} tile_result;
 
 typedef struct {
     const float *a; int64_t lda;
     const float *b0, *b1; /* where the two registers' columns begin; CK_STRIP apart from one k to the next */
     int64_t k;
-    float *c; int64_t ldc;
-    int64_t columns;
-    int32_t accumulate;
-    const float *scale, *bias; /* for the last stretch of k, or null */
+    tile_result to;
 } tile_args;
 
 /* A rounded product: joined with the addition behind it here and not there, an element's bits would depend on its place in a tile. */
@@ -21,61 +27,72 @@ INLINE vf v_scaled(vf sum, vf scale) {
 #pragma clang fp contract(off)
     return sum * scale;
 }
-INLINE float scaled(float sum, float scale) {
-#pragma clang fp contract(off)
-    return sum * scale;
+
+/* A tile that ends within its registers: one function for all of these, which are many. */
+static __attribute__((noinline)) void finish_part(const vf *sums, int rows, int registers, const tile_result *t) {
+    for (int r = 0; r < rows; r++) {
+        for (int q = 0; q < registers; q++) {
+            int64_t first = q * LANES, left = t->columns - first;
+            float *to = t->c + r * t->ldc + first;
+            vf sum = sums[r * registers + q];
+            if (left >= LANES) {
+                if (t->accumulate) sum += v_load(to);
+                if (t->scale) sum = v_scaled(sum, v_load(t->scale + first));
+                if (t->bias) sum += v_load(t->bias + first);
+                v_store(to, sum);
+            } else if (left > 0) {
+                if (t->accumulate) sum += v_load_part(to, left);
+                if (t->scale) sum = v_scaled(sum, v_load_part(t->scale + first, left));
+                if (t->bias) sum += v_load_part(t->bias + first, left);
+                v_store_part(to, sum, left);
+            }
+        }
+    }
+}
+
+/* `sums` are rows of registers. They stay in registers only while every loop over them, here and in the tiles, is unrolled whole: one
+ * that is not indexes them by a variable, which needs an address, and then each multiply-add of the tile takes its sum from the stack
+ * and puts it back. So the part above gets a copy, made where a tile has such an edge. */
+INLINE void finish(const vf *sums, const int rows, const int registers, const tile_result *t) {
+    if (t->columns < registers * LANES) {
+        vf copy[MOST_SUMS];
+#pragma unroll
+        for (int i = 0; i < rows * registers; i++) copy[i] = sums[i];
+        finish_part(copy, rows, registers, t);
+        return;
+    }
+#pragma unroll
+    for (int r = 0; r < rows; r++) {
+#pragma unroll
+        for (int q = 0; q < registers; q++) {
+            float *to = t->c + r * t->ldc + q * LANES;
+            vf sum = sums[r * registers + q];
+            if (t->accumulate) sum += v_load(to);
+            if (t->scale) sum = v_scaled(sum, v_load(t->scale + q * LANES));
+            if (t->bias) sum += v_load(t->bias + q * LANES);
+            v_store(to, sum);
+        }
+    }
 }
 
 INLINE void tile(const int rows, const int packed, const tile_args *t) {
 #pragma clang fp contract(fast)
     const float *a = t->a, *b0 = t->b0, *b1 = t->b1;
     const int64_t lda = t->lda, k = t->k;
-    vf s[CK_TILE_ROWS][2];
+    vf s[2 * CK_TILE_ROWS];
 #pragma unroll
-    for (int r = 0; r < rows; r++) s[r][0] = s[r][1] = v_splat(0);
+    for (int i = 0; i < 2 * rows; i++) s[i] = v_splat(0);
 #pragma unroll 4
     for (int64_t p = 0; p < k; p++) {
         vf u = v_load(b0 + p * CK_STRIP), v = v_load(b1 + p * CK_STRIP);
 #pragma unroll
         for (int r = 0; r < rows; r++) {
             vf x = v_splat(packed ? a[p * CK_TILE_ROWS + r] : a[r * lda + p]);
-            s[r][0] += x * u;
-            s[r][1] += x * v;
+            s[2 * r] += x * u;
+            s[2 * r + 1] += x * v;
         }
     }
-    if (t->columns == TILE_COLUMNS) {
-        vf bias0 = v_splat(0), bias1 = bias0;
-        if (t->bias) bias0 = v_load(t->bias), bias1 = v_load(t->bias + LANES);
-#pragma unroll
-        for (int r = 0; r < rows; r++) {
-            float *to = t->c + r * t->ldc;
-            if (t->accumulate) {
-                s[r][0] += v_load(to);
-                s[r][1] += v_load(to + LANES);
-            }
-            if (t->scale) {
-                s[r][0] = v_scaled(s[r][0], v_load(t->scale));
-                s[r][1] = v_scaled(s[r][1], v_load(t->scale + LANES));
-            }
-            if (t->bias) {
-                s[r][0] += bias0;
-                s[r][1] += bias1;
-            }
-            v_store(to, s[r][0]);
-            v_store(to + LANES, s[r][1]);
-        }
-        return;
-    }
-    for (int r = 0; r < rows; r++) {
-        float line[TILE_COLUMNS], *to = t->c + r * t->ldc;
-        v_store(line, s[r][0]);
-        v_store(line + LANES, s[r][1]);
-        for (int64_t j = 0; j < t->columns; j++) {
-            float value = t->accumulate ? line[j] + to[j] : line[j];
-            if (t->scale) value = scaled(value, t->scale[j]);
-            to[j] = t->bias ? value + t->bias[j] : value;
-        }
-    }
+    finish(s, rows, 2, &t->to);
 }
 
 #define TILE_FUNCTION(ROWS)                                                                          \
@@ -112,6 +129,17 @@ INLINE const float *second_register(const ck_panel_args *g, const float *b0, int
 #endif
 }
 
+INLINE tile_result result_at(const ck_panel_args *g, int64_t i, int64_t j) {
+    return (tile_result){
+        .c = g->c + i * g->ldc + j,
+        .ldc = g->ldc,
+        .columns = g->n - j,
+        .accumulate = g->accumulate,
+        .scale = g->scale ? g->scale + j : NULL,
+        .bias = g->bias ? g->bias + j : NULL,
+    };
+}
+
 /* The rows of a tile get their bias in registers and their activation here, while they are in the first-level cache: an
  * activation takes longer than a load, and in registers it would be compiled once per number of rows. */
 static void gemm_panel(const ck_panel_args *g) {
@@ -125,12 +153,7 @@ static void gemm_panel(const ck_panel_args *g) {
                 .b0 = b0,
                 .b1 = second_register(g, b0, j),
                 .k = g->k,
-                .c = g->c + i * g->ldc + j,
-                .ldc = g->ldc,
-                .columns = ck_min(TILE_COLUMNS, g->n - j),
-                .accumulate = g->accumulate,
-                .scale = g->scale ? g->scale + j : NULL,
-                .bias = g->bias ? g->bias + j : NULL,
+                .to = result_at(g, i, j),
             };
             tiles[rows](&t);
         }
