@@ -51,26 +51,32 @@ INLINE void few_tile(int32_t dtype, const int rows, const int registers, const i
 }
 
 /* Where a strip is wider than a tile, a tile begins at its first register or at its middle. */
-#define FEW_CASE(ROWS)                                                                          \
-    case ROWS:                                                                                  \
-        if (STRIP_REGISTERS > FEW_REGISTERS && t->from % STRIP_REGISTERS)                       \
-            few_tile(dtype, ROWS, FEW_REGISTERS, FEW_REGISTERS, t);                             \
-        else                                                                                    \
-            few_tile(dtype, ROWS, ROWS <= WIDE_ROWS ? WIDE : FEW_REGISTERS, 0, t);              \
-        break;
-INLINE void few_rows_tile(int32_t dtype, int64_t rows, const few_args *t) {
-    switch (rows) {
-        FEW_CASE(1) FEW_CASE(2) FEW_CASE(3) FEW_CASE(4) FEW_CASE(5) FEW_CASE(6)
-#if CK_TILE_ROWS >= 8
-        FEW_CASE(7) FEW_CASE(8)
-#endif
-#if CK_TILE_ROWS >= 12
-        FEW_CASE(9) FEW_CASE(10) FEW_CASE(11) FEW_CASE(12)
-#endif
-        default: break;
+#define FEW_TILE(TYPE, ROWS)                                                           \
+    static __attribute__((noinline)) void few_##TYPE##_##ROWS(const few_args *t) {     \
+        if (STRIP_REGISTERS > FEW_REGISTERS && t->from % STRIP_REGISTERS)              \
+            few_tile(CK_##TYPE, ROWS, FEW_REGISTERS, FEW_REGISTERS, t);                \
+        else                                                                           \
+            few_tile(CK_##TYPE, ROWS, ROWS <= WIDE_ROWS ? WIDE : FEW_REGISTERS, 0, t); \
     }
-}
-#undef FEW_CASE
+#define FEW_TILES(ROWS) FEW_TILE(F32, ROWS) FEW_TILE(F16, ROWS) FEW_TILE(BF16, ROWS) FEW_TILE(I8, ROWS)
+#define F32_ENTRY(ROWS)  few_F32_##ROWS,
+#define F16_ENTRY(ROWS)  few_F16_##ROWS,
+#define BF16_ENTRY(ROWS) few_BF16_##ROWS,
+#define I8_ENTRY(ROWS)   few_I8_##ROWS,
+EACH_ROW_COUNT(FEW_TILES)
+typedef void (*few_function)(const few_args *);
+static const few_function few_tiles[4][CK_TILE_ROWS + 1] = {
+    [CK_F32] = {0, EACH_ROW_COUNT(F32_ENTRY)},
+    [CK_F16] = {0, EACH_ROW_COUNT(F16_ENTRY)},
+    [CK_BF16] = {0, EACH_ROW_COUNT(BF16_ENTRY)},
+    [CK_I8] = {0, EACH_ROW_COUNT(I8_ENTRY)},
+};
+#undef FEW_TILE
+#undef FEW_TILES
+#undef F32_ENTRY
+#undef F16_ENTRY
+#undef BF16_ENTRY
+#undef I8_ENTRY
 
 /* Rows are shared out evenly among as few tiles as hold them: a tile of few rows leaves multipliers idle. So no tile but the only one
  * has WIDE_ROWS rows or fewer. */
@@ -82,7 +88,8 @@ static void few_pack(const float *a, int64_t lda, int64_t m, int64_t k, float *t
     }
 }
 
-INLINE void few_rows_as(int32_t dtype, const ck_gemm_args *g) {
+static void few_rows(const ck_gemm_args *g) {
+    const int32_t dtype = g->dtype;
     int64_t depth = ck_gemm_depth(g->k), padded = ck_round_up(g->ldb, CK_STRIP), tiles = ck_ceil_div(g->m, CK_TILE_ROWS);
     int64_t registers = g->m <= WIDE_ROWS ? WIDE : FEW_REGISTERS, columns = registers * LANES;
     for (int64_t p = 0; p < g->k; p += depth) {
@@ -105,7 +112,7 @@ INLINE void few_rows_as(int32_t dtype, const ck_gemm_args *g) {
             for (int64_t i = 0, left = tiles, rows; left > 0; i += rows, left--) {
                 rows = ck_ceil_div(g->m - i, left);
                 t.to.c = g->c + i * g->ldc + j;
-                few_rows_tile(dtype, rows, &t);
+                few_tiles[dtype][rows](&t);
                 t.a += CK_TILE_ROWS * deep;
                 t.next += deep * t.share;
             }
@@ -113,11 +120,4 @@ INLINE void few_rows_as(int32_t dtype, const ck_gemm_args *g) {
     }
     if (g->act == CK_ACT_NONE) return;
     for (int64_t r = 0; r < g->m; r++) activation(g->act, g->c + r * g->ldc, g->c + r * g->ldc, g->n);
-}
-
-static void few_rows(const ck_gemm_args *g) {
-    if (g->dtype == CK_F32) few_rows_as(CK_F32, g);
-    else if (g->dtype == CK_F16) few_rows_as(CK_F16, g);
-    else if (g->dtype == CK_I8) few_rows_as(CK_I8, g);
-    else few_rows_as(CK_BF16, g);
 }

@@ -82,42 +82,49 @@ INLINE void tile(const int rows, const int packed, const tile_args *t) {
     vf s[2 * CK_TILE_ROWS];
 #pragma unroll
     for (int i = 0; i < 2 * rows; i++) s[i] = v_splat(0);
+    const float *groups[CK_TILE_ROWS / 4 + 1];
+#pragma unroll
+    for (int g = 0; g < (rows + 3) / 4; g++) groups[g] = a + 4 * g * lda;
+    const int64_t lda3 = 3 * lda;
 #pragma unroll 4
     for (int64_t p = 0; p < k; p++) {
         vf u = v_load(b0 + p * CK_STRIP), v = v_load(b1 + p * CK_STRIP);
 #pragma unroll
+        for (int g = 0; !packed && g < (rows + 3) / 4; g++) __asm__("" : "+r"(groups[g]));
+#pragma unroll
         for (int r = 0; r < rows; r++) {
-            vf x = v_splat(packed ? a[p * CK_TILE_ROWS + r] : a[r * lda + p]);
+            vf x = v_splat(packed ? a[p * CK_TILE_ROWS + r] : groups[r / 4][(r % 4 == 3 ? lda3 : r % 4 * lda)]);
             s[2 * r] += x * u;
             s[2 * r + 1] += x * v;
         }
+#pragma unroll
+        for (int g = 0; !packed && g < (rows + 3) / 4; g++) groups[g]++;
     }
     finish(s, rows, 2, &t->to);
 }
 
-#define TILE_FUNCTION(ROWS)                                                                          \
-    static __attribute__((noinline)) void tile_##ROWS(const tile_args *t) { tile(ROWS, 0, t); }      \
-    static __attribute__((noinline)) void tile_packed_##ROWS(const tile_args *t) { tile(ROWS, 1, t); }
-TILE_FUNCTION(1) TILE_FUNCTION(2) TILE_FUNCTION(3) TILE_FUNCTION(4) TILE_FUNCTION(5) TILE_FUNCTION(6)
-#if CK_TILE_ROWS >= 8
-TILE_FUNCTION(7) TILE_FUNCTION(8)
-#endif
-#if CK_TILE_ROWS >= 12
-TILE_FUNCTION(9) TILE_FUNCTION(10) TILE_FUNCTION(11) TILE_FUNCTION(12)
-#endif
-#undef TILE_FUNCTION
-
-typedef void (*tile_function)(const tile_args *);
+/* F of every number of rows that a tile can have. */
 #if CK_TILE_ROWS == 6
-#define TILE_TABLE(P) {0, P##1, P##2, P##3, P##4, P##5, P##6}
+#define EACH_ROW_COUNT(F) F(1) F(2) F(3) F(4) F(5) F(6)
 #elif CK_TILE_ROWS == 8
-#define TILE_TABLE(P) {0, P##1, P##2, P##3, P##4, P##5, P##6, P##7, P##8}
+#define EACH_ROW_COUNT(F) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8)
 #else
-#define TILE_TABLE(P) {0, P##1, P##2, P##3, P##4, P##5, P##6, P##7, P##8, P##9, P##10, P##11, P##12}
+#define EACH_ROW_COUNT(F) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12)
 #endif
-static const tile_function tiles[CK_TILE_ROWS + 1] = TILE_TABLE(tile_);
-static const tile_function packed_tiles[CK_TILE_ROWS + 1] = TILE_TABLE(tile_packed_);
-#undef TILE_TABLE
+
+/* Functions of their own: inlined into one, the compiler joins what tiles of different sizes have in common, and spills for it. */
+#define TILES(ROWS)                                                                             \
+    static __attribute__((noinline)) void tile_##ROWS(const tile_args *t) { tile(ROWS, 0, t); } \
+    static __attribute__((noinline)) void tile_packed_##ROWS(const tile_args *t) { tile(ROWS, 1, t); }
+#define ENTRY(ROWS)        tile_##ROWS,
+#define PACKED_ENTRY(ROWS) tile_packed_##ROWS,
+EACH_ROW_COUNT(TILES)
+typedef void (*tile_function)(const tile_args *);
+static const tile_function tiles[CK_TILE_ROWS + 1] = {0, EACH_ROW_COUNT(ENTRY)};
+static const tile_function packed_tiles[CK_TILE_ROWS + 1] = {0, EACH_ROW_COUNT(PACKED_ENTRY)};
+#undef TILES
+#undef ENTRY
+#undef PACKED_ENTRY
 
 /* Where the second register of a tile finds its columns. */
 INLINE const float *second_register(const ck_panel_args *g, const float *b0, int64_t j) {
