@@ -5,7 +5,8 @@ typedef struct {
     const float *a;     /* rows side by side */
     const void *packed; /* the strips of one block of k */
     int64_t deep;       /* lines of a strip */
-    int64_t from, last; /* registers across all strips: the first one wanted, the last one there is */
+    int64_t from; /* the first register wanted, counted across all strips */
+    int64_t last; /* strip that there is */
     const char *next;   /* what is fetched meanwhile, */
     int64_t share;      /* so many bytes of it per line */
     tile_result to;
@@ -24,22 +25,22 @@ INLINE void few_tile(int32_t dtype, const int rows, const int registers, const i
     const int64_t deep = t->deep, share = t->share;
     const float *a = t->a;
     const char *next = t->next;
-    int64_t at[WIDE];
+    const void *strips[WIDE]; /* one for all registers that a strip has */
     vf s[MOST_SUMS];
 #pragma unroll
-    for (int q = 0; q < registers; q++) {
-        int64_t index = ck_min(t->from + q, t->last);
-        at[q] = index / STRIP_REGISTERS * CK_STRIP * deep;
-    }
+    for (int q = 0; q < registers; q += STRIP_REGISTERS)
+        strips[q / STRIP_REGISTERS] = ck_at(t->packed, dtype, ck_min((t->from + q) / STRIP_REGISTERS, t->last) * CK_STRIP * deep);
 #pragma unroll
     for (int i = 0; i < rows * registers; i++) s[i] = v_splat(0);
 #pragma unroll 2
     for (int64_t p = 0; p < deep; p++) {
+        __asm__ volatile("" ::: "memory");
         vf u[WIDE];
         __builtin_prefetch(next + p * share);
         if (registers == WIDE) __builtin_prefetch(next + p * share + LINE);
 #pragma unroll
-        for (int q = 0; q < registers; q++) u[q] = v_load_line(dtype, t->packed, at[q] + p * CK_STRIP, (within + q) % STRIP_REGISTERS);
+        for (int q = 0; q < registers; q++)
+            u[q] = v_load_line(dtype, strips[q / STRIP_REGISTERS], p * CK_STRIP, (within + q) % STRIP_REGISTERS);
 #pragma unroll
         for (int r = 0; r < rows; r++) {
             vf x = v_splat(a[p * CK_TILE_ROWS + r]);
@@ -98,7 +99,7 @@ static void few_rows(const ck_gemm_args *g) {
         few_args t = {
             .packed = ck_at(g->b, dtype, p * padded),
             .deep = deep,
-            .last = padded / LANES - 1,
+            .last = padded / CK_STRIP - 1,
             .share = ck_ceil_div(columns * ck_type_size(dtype), tiles),
             .to = {.ldc = g->ldc, .accumulate = p > 0 || g->accumulate},
         };
