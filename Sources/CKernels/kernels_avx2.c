@@ -7,6 +7,7 @@
 #define CK_TABLE_ISA     CK_ISA_AVX2
 #define CK_LANES         8
 #define CK_TILE_ROWS     6
+#define CK_FUSED         1
 #define CK_HALF_HARDWARE 1
 #include "generic/kernels.inl"
 #pragma clang attribute pop

@@ -7,6 +7,7 @@
 #define CK_TABLE_ISA     CK_ISA_AVX512
 #define CK_LANES         16
 #define CK_TILE_ROWS     12
+#define CK_FUSED         1
 #define CK_HALF_HARDWARE 1
 #include "generic/kernels.inl"
 #pragma clang attribute pop

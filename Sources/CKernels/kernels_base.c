@@ -5,5 +5,6 @@
 #define CK_TABLE_ISA     CK_ISA_BASE
 #define CK_LANES         4
 #define CK_TILE_ROWS     6
+#define CK_FUSED         0
 #define CK_HALF_HARDWARE 0
 #include "generic/kernels.inl"

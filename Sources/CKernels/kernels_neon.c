@@ -6,6 +6,7 @@
 #define CK_TABLE_ISA     CK_ISA_NEON
 #define CK_LANES         4
 #define CK_TILE_ROWS     8
+#define CK_FUSED         1
 #define CK_HALF_HARDWARE 1
 #include "generic/kernels.inl"
 #else

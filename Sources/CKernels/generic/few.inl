@@ -19,36 +19,51 @@ enum {
     LINE = 64,                            /* bytes that are fetched at once */
 };
 
-/* `within`: the first register's number in its strip, which is `from`'s remainder. */
-INLINE void few_tile(int32_t dtype, const int rows, const int registers, const int within, const few_args *t) {
-#pragma clang fp contract(fast)
-    const int64_t deep = t->deep, share = t->share;
-    const float *a = t->a;
-    const char *next = t->next;
+/* What a tile reads, in registers. */
+typedef struct {
     const void *strips[WIDE]; /* one for all registers that a strip has */
-    vf s[MOST_SUMS];
+    const float *a;
+    const char *next;
+    int64_t share;
+} few_stream;
+
+/* One step of k. `within`: the first register's number in its strip, which is `from`'s remainder. */
+INLINE void few_step(int32_t dtype, const int rows, const int registers, const int within, const few_stream *from, int64_t p,
+                     vf *sums) {
+#pragma clang fp contract(fast)
+    vf u[WIDE];
+    __builtin_prefetch(from->next + p * from->share);
+    if (registers == WIDE) __builtin_prefetch(from->next + p * from->share + LINE);
 #pragma unroll
-    for (int q = 0; q < registers; q += STRIP_REGISTERS)
-        strips[q / STRIP_REGISTERS] = ck_at(t->packed, dtype, ck_min((t->from + q) / STRIP_REGISTERS, t->last) * CK_STRIP * deep);
+    for (int q = 0; q < registers; q++)
+        u[q] = v_load_line(dtype, from->strips[q / STRIP_REGISTERS], p * CK_STRIP, (within + q) % STRIP_REGISTERS);
 #pragma unroll
-    for (int i = 0; i < rows * registers; i++) s[i] = v_splat(0);
-#pragma unroll 2
-    for (int64_t p = 0; p < deep; p++) {
-        __asm__ volatile("" ::: "memory");
-        vf u[WIDE];
-        __builtin_prefetch(next + p * share);
-        if (registers == WIDE) __builtin_prefetch(next + p * share + LINE);
+    for (int r = 0; r < rows; r++) {
+        vf x = v_splat(from->a[p * CK_TILE_ROWS + r]);
 #pragma unroll
-        for (int q = 0; q < registers; q++)
-            u[q] = v_load_line(dtype, strips[q / STRIP_REGISTERS], p * CK_STRIP, (within + q) % STRIP_REGISTERS);
-#pragma unroll
-        for (int r = 0; r < rows; r++) {
-            vf x = v_splat(a[p * CK_TILE_ROWS + r]);
-#pragma unroll
-            for (int q = 0; q < registers; q++) s[r * registers + q] += x * u[q];
-        }
+        for (int q = 0; q < registers; q++) sums[r * registers + q] += x * u[q];
     }
-    finish(s, rows, registers, &t->to);
+}
+
+INLINE void few_tile(int32_t dtype, const int rows, const int registers, const int within, const few_args *t) {
+    const int64_t deep = t->deep;
+    few_stream from = {.a = t->a, .next = t->next, .share = t->share};
+    vf sums[MOST_SUMS];
+#pragma unroll
+    for (int q = 0; q < registers; q += STRIP_REGISTERS) {
+        int64_t strip = ck_min((t->from + q) / STRIP_REGISTERS, t->last);
+        from.strips[q / STRIP_REGISTERS] = ck_at(t->packed, dtype, strip * CK_STRIP * deep);
+    }
+#pragma unroll
+    for (int i = 0; i < rows * registers; i++) sums[i] = v_splat(0);
+    /* Two steps at once, but where the compiler, seeing both, would hold more than there are registers. */
+    const int steps = TILE_STEPS == 1 || (LANES == 8 && dtype == CK_F16 && rows == CK_TILE_ROWS) ? 1 : 2;
+    int64_t p = 0;
+    for (; p + steps <= deep; p += steps)
+#pragma unroll
+        for (int i = 0; i < steps; i++) few_step(dtype, rows, registers, within, &from, p + i, sums);
+    if (p < deep) few_step(dtype, rows, registers, within, &from, p, sums);
+    finish(sums, rows, registers, &t->to);
 }
 
 /* Where a strip is wider than a tile, a tile begins at its first register or at its middle. */

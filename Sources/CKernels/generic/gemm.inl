@@ -5,7 +5,11 @@
  * Packed strips are CK_STRIP columns wide on every instruction set, so that weights packed once fit all of them: narrow
  * registers take a strip in several tiles, wide ones take two strips in one. */
 #define TILE_COLUMNS (2 * LANES)
-enum { MOST_SUMS = 4 * CK_TILE_ROWS }; /* registers of any tile */
+enum {
+    MOST_SUMS = 4 * CK_TILE_ROWS, /* registers of any tile */
+    /* of k at once. Without fused multiply-adds each product takes a register, and none is left for a second step's loads. */
+    TILE_STEPS = CK_FUSED ? 4 : 1,
+};
 
 /* Where a tile's sums go, and what is done with them on the way. */
 typedef struct {
@@ -53,7 +57,7 @@ static __attribute__((noinline)) void finish_part(const vf *sums, int rows, int 
 /* `sums` are rows of registers. They stay in registers only while every loop over them, here and in the tiles, is unrolled whole: one
  * that is not indexes them by a variable, which needs an address, and then each multiply-add of the tile takes its sum from the stack
  * and puts it back. So the part above gets a copy, made where a tile has such an edge. */
-INLINE void finish(const vf *sums, const int rows, const int registers, const tile_result *t) {
+INLINE void finish(vf *sums, const int rows, const int registers, const tile_result *t) {
     if (t->columns < registers * LANES) {
         vf copy[MOST_SUMS];
 #pragma unroll
@@ -61,18 +65,16 @@ INLINE void finish(const vf *sums, const int rows, const int registers, const ti
         finish_part(copy, rows, registers, t);
         return;
     }
-#pragma unroll
-    for (int r = 0; r < rows; r++) {
-#pragma unroll
-        for (int q = 0; q < registers; q++) {
-            float *to = t->c + r * t->ldc + q * LANES;
-            vf sum = sums[r * registers + q];
-            if (t->accumulate) sum += v_load(to);
-            if (t->scale) sum = v_scaled(sum, v_load(t->scale + q * LANES));
-            if (t->bias) sum += v_load(t->bias + q * LANES);
-            v_store(to, sum);
-        }
-    }
+#define EACH_SUM(BODY)                               \
+    _Pragma("unroll") for (int r = 0; r < rows; r++) \
+        _Pragma("unroll") for (int q = 0; q < registers; q++) BODY
+    float *c = t->c;
+    const int64_t ldc = t->ldc;
+    if (t->accumulate) EACH_SUM(sums[r * registers + q] += v_load(c + r * ldc + q * LANES);)
+    if (t->scale) EACH_SUM(sums[r * registers + q] = v_scaled(sums[r * registers + q], v_load(t->scale + q * LANES));)
+    if (t->bias) EACH_SUM(sums[r * registers + q] += v_load(t->bias + q * LANES);)
+    EACH_SUM(v_store(c + r * ldc + q * LANES, sums[r * registers + q]);)
+#undef EACH_SUM
 }
 
 INLINE void tile(const int rows, const int packed, const tile_args *t) {
@@ -86,7 +88,7 @@ INLINE void tile(const int rows, const int packed, const tile_args *t) {
 #pragma unroll
     for (int g = 0; g < (rows + 3) / 4; g++) groups[g] = a + 4 * g * lda;
     const int64_t lda3 = 3 * lda;
-#pragma unroll 4
+#pragma unroll TILE_STEPS
     for (int64_t p = 0; p < k; p++) {
         vf u = v_load(b0 + p * CK_STRIP), v = v_load(b1 + p * CK_STRIP);
 #pragma unroll
