@@ -36,7 +36,7 @@ static size_t value_floats(int64_t keys, int64_t head_dim) { return (size_t)(ck_
 
 static size_t pack_floats(int64_t queries, int64_t keys, int64_t head_dim) {
     if (packs_whole(queries, keys, head_dim))
-        return key_floats(keys, head_dim) + value_floats(keys, head_dim) + ck_gemm_block_floats(head_dim);
+        return key_floats(keys, head_dim) + value_floats(keys, head_dim) + ck_gemm_block_floats(ck_active(), head_dim);
     size_t scores = ck_gemm_pack_floats(ck_min(keys, MAX_PANEL), head_dim);
     size_t values = ck_gemm_pack_floats(ck_min(head_dim, MAX_PANEL), keys);
     return scores > values ? scores : values;
@@ -99,7 +99,7 @@ static void part_task(void *context, int64_t index, int32_t thread) {
         scores.a = a->q + batch * a->q_batch + from * a->q_row + at, scores.m = rows;
         values.c = a->out + batch * a->out_batch + from * a->out_row + at, values.m = rows;
         /* Queries are packed too where a block holds a tile of them; scores, for head_dim columns only, would not repay it. */
-        if (p->whole && rows <= CK_BLOCK_ROWS) ck_gemm_block(p->kernels, &scores);
+        if (p->whole && rows <= p->kernels->block_rows) ck_gemm_block(p->kernels, &scores);
         else ck_gemm(p->kernels, &scores);
         float inverse[MAX_TILE];
         for (int64_t r = 0; r < rows; r++) inverse[r] = p->kernels->softmax_weights(buffer + r * a->keys, a->keys, a->scale);
