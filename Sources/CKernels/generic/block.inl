@@ -98,7 +98,7 @@ static void gemm_block(const ck_panel_args *g) {
             int64_t until = ck_min(ahead + share, left);
             fetch_ahead(&t.to, rows, b0 + strip + ahead, b0 + strip + until);
             ahead = until;
-            packed_tiles[rows](&t);
+            run_tile(1, rows, &t);
             if (g->act != CK_ACT_NONE) activation_of_tile(g->act, t.to.c, t.to.ldc, rows, ck_min(t.to.columns, TILE_COLUMNS));
         }
     }

@@ -77,32 +77,33 @@ INLINE void finish(vf *sums, const int rows, const int registers, const tile_res
 #undef EACH_SUM
 }
 
-INLINE void tile(const int rows, const int packed, const tile_args *t) {
+INLINE void tile(const int rows, const int registers, const int packed, const tile_args *t) {
 #pragma clang fp contract(fast)
     const float *a = t->a, *b0 = t->b0, *b1 = t->b1;
-    const int64_t lda = t->lda, k = t->k;
-    vf s[2 * CK_TILE_ROWS];
+    const int64_t lda = t->lda, lda3 = 3 * lda, k = t->k;
+    /* Rows in place: a pointer for every four, the others of which are reached through one stride and three of them. That it is unknown
+     * where the pointers stand keeps the compiler from making one for each row, for which there are not enough registers. */
+    const float *fours[(CK_TILE_ROWS + 3) / 4];
+    vf sums[MOST_SUMS];
 #pragma unroll
-    for (int i = 0; i < 2 * rows; i++) s[i] = v_splat(0);
-    const float *groups[CK_TILE_ROWS / 4 + 1];
+    for (int i = 0; i < (rows + 3) / 4; i++) fours[i] = a + 4 * i * lda;
 #pragma unroll
-    for (int g = 0; g < (rows + 3) / 4; g++) groups[g] = a + 4 * g * lda;
-    const int64_t lda3 = 3 * lda;
+    for (int i = 0; i < rows * registers; i++) sums[i] = v_splat(0);
 #pragma unroll TILE_STEPS
     for (int64_t p = 0; p < k; p++) {
-        vf u = v_load(b0 + p * CK_STRIP), v = v_load(b1 + p * CK_STRIP);
+        vf u = v_load(b0 + p * CK_STRIP), v = registers > 1 ? v_load(b1 + p * CK_STRIP) : u;
 #pragma unroll
-        for (int g = 0; !packed && g < (rows + 3) / 4; g++) __asm__("" : "+r"(groups[g]));
+        for (int i = 0; !packed && i < (rows + 3) / 4; i++) __asm__("" : "+r"(fours[i]));
 #pragma unroll
         for (int r = 0; r < rows; r++) {
-            vf x = v_splat(packed ? a[p * CK_TILE_ROWS + r] : groups[r / 4][(r % 4 == 3 ? lda3 : r % 4 * lda)]);
-            s[2 * r] += x * u;
-            s[2 * r + 1] += x * v;
+            vf x = v_splat(packed ? a[p * CK_TILE_ROWS + r] : fours[r / 4][r % 4 == 3 ? lda3 : r % 4 * lda]);
+            sums[r * registers] += x * u;
+            if (registers > 1) sums[r * registers + 1] += x * v;
         }
 #pragma unroll
-        for (int g = 0; !packed && g < (rows + 3) / 4; g++) groups[g]++;
+        for (int i = 0; !packed && i < (rows + 3) / 4; i++) fours[i]++;
     }
-    finish(s, rows, 2, &t->to);
+    finish(sums, rows, registers, &t->to);
 }
 
 /* F of every number of rows that a tile can have. */
@@ -115,18 +116,32 @@ INLINE void tile(const int rows, const int packed, const tile_args *t) {
 #endif
 
 /* Functions of their own: inlined into one, the compiler joins what tiles of different sizes have in common, and spills for it. */
-#define TILES(ROWS)                                                                             \
-    static __attribute__((noinline)) void tile_##ROWS(const tile_args *t) { tile(ROWS, 0, t); } \
-    static __attribute__((noinline)) void tile_packed_##ROWS(const tile_args *t) { tile(ROWS, 1, t); }
-#define ENTRY(ROWS)        tile_##ROWS,
-#define PACKED_ENTRY(ROWS) tile_packed_##ROWS,
+#define TILE(NAME, ROWS, REGISTERS, PACKED) \
+    static __attribute__((noinline)) void NAME##_##ROWS(const tile_args *t) { tile(ROWS, REGISTERS, PACKED, t); }
+#define TILES(ROWS)             \
+    TILE(tile, ROWS, 2, 0)        \
+    TILE(tile_packed, ROWS, 2, 1) \
+    TILE(tile_narrow, ROWS, 1, 0) \
+    TILE(tile_narrow_packed, ROWS, 1, 1)
+#define WIDE_ENTRY(ROWS)          tile_##ROWS,
+#define WIDE_PACKED_ENTRY(ROWS)   tile_packed_##ROWS,
+#define NARROW_ENTRY(ROWS)        tile_narrow_##ROWS,
+#define NARROW_PACKED_ENTRY(ROWS) tile_narrow_packed_##ROWS,
 EACH_ROW_COUNT(TILES)
 typedef void (*tile_function)(const tile_args *);
-static const tile_function tiles[CK_TILE_ROWS + 1] = {0, EACH_ROW_COUNT(ENTRY)};
-static const tile_function packed_tiles[CK_TILE_ROWS + 1] = {0, EACH_ROW_COUNT(PACKED_ENTRY)};
+static const tile_function tiles[2][2][CK_TILE_ROWS + 1] = {
+    {{0, EACH_ROW_COUNT(WIDE_ENTRY)}, {0, EACH_ROW_COUNT(NARROW_ENTRY)}},
+    {{0, EACH_ROW_COUNT(WIDE_PACKED_ENTRY)}, {0, EACH_ROW_COUNT(NARROW_PACKED_ENTRY)}},
+};
+#undef TILE
 #undef TILES
-#undef ENTRY
-#undef PACKED_ENTRY
+#undef WIDE_ENTRY
+#undef WIDE_PACKED_ENTRY
+#undef NARROW_ENTRY
+#undef NARROW_PACKED_ENTRY
+
+/* The last columns take a tile of one register where that holds them. */
+INLINE void run_tile(int packed, int64_t rows, const tile_args *t) { tiles[packed][t->to.columns <= LANES][rows](t); }
 
 /* Where the second register of a tile finds its columns. */
 INLINE const float *second_register(const ck_panel_args *g, const float *b0, int64_t j) {
@@ -164,7 +179,7 @@ static void gemm_panel(const ck_panel_args *g) {
                 .k = g->k,
                 .to = result_at(g, i, j),
             };
-            tiles[rows](&t);
+            run_tile(0, rows, &t);
         }
         if (g->act == CK_ACT_NONE) continue;
         for (int64_t r = i; r < i + rows; r++) activation(g->act, g->c + r * g->ldc, g->c + r * g->ldc, g->n);
