@@ -3,6 +3,8 @@
 #if defined(__x86_64__)
 #include "kernels.h"
 
+#include <immintrin.h>
+
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #define CK_TABLE         ck_kernels_avx2
 #define CK_TABLE_ISA     CK_ISA_AVX2

@@ -7,6 +7,8 @@
 #if defined(__x86_64__)
 #include "kernels.h"
 
+#include <immintrin.h>
+
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), apply_to = function)
 #define CK_TABLE         ck_kernels_avx512
 #define CK_TABLE_ISA     CK_ISA_AVX512
