@@ -99,9 +99,10 @@ static void part_task(void *context, int64_t index, int32_t thread) {
         int64_t from = tile * p->tile, rows = ck_min(p->tile, a->queries - from);
         scores.a = a->q + batch * a->q_batch + from * a->q_row + at, scores.m = rows;
         values.c = a->out + batch * a->out_batch + from * a->out_row + at, values.m = rows;
-        /* Queries are packed too where a block holds a tile of them, and registers are narrow: wide ones pass a row of keys in so few
-         * tiles that it would not be repaid. Nor would it for scores, which meet head_dim columns only. */
-        if (p->whole && p->kernels->gemm_columns < WIDE_COLUMNS && rows <= p->kernels->block_rows) ck_gemm_block(p->kernels, &scores);
+        /* Queries are packed too where a block holds a tile of them, and registers are narrow: wide ones pass a row of keys in
+         * so few tiles that it would not be repaid. Nor would it for scores, which meet head_dim columns only. */
+        if (p->whole && p->kernels->gemm_columns < WIDE_COLUMNS && rows <= p->kernels->block_rows)
+            ck_gemm_block(p->kernels, &scores);
         else ck_gemm(p->kernels, &scores);
         float inverse[MAX_TILE];
         for (int64_t r = 0; r < rows; r++) inverse[r] = p->kernels->softmax_weights(buffer + r * a->keys, a->keys, a->scale);

@@ -11,8 +11,8 @@
 
 /* Columns of one packed strip, on every instruction set. A macro, as the preprocessor asks for it. */
 #define CK_STRIP 16
-/* Where a column of a strip lies in each of its lines. bf16 is folded: the columns of both halves share 32 bits by turns, so that one
- * load, a shift and a mask widen two registers, where widening them one by one takes units that multiply. */
+/* Where a column of a strip lies in each of its lines. bf16 is folded: the columns of both halves share 32 bits by turns, so
+ * that one load, a shift and a mask widen two registers, where widening them one by one takes units that multiply. */
 static inline int64_t ck_strip_place(int32_t dtype, int64_t column) {
     return dtype == CK_BF16 ? column % (CK_STRIP / 2) * 2 + column / (CK_STRIP / 2) : column;
 }
@@ -121,9 +121,9 @@ const ck_kernels *ck_active(void);
 
 /* ---- serial matrix product (gemm.c) ---- */
 
-/* A strip of this depth and two register tiles of A stay in a first-level cache of 32 KiB (of 48 KiB where a tile is 32 columns wide,
- * but for the second tile), `block_rows` rows of it in a part of the second-level one that leaves room for the strips on their way; a
- * neighbour may use half of both. */
+/* A strip of this depth and two register tiles of A stay in a first-level cache of 32 KiB (of 48 KiB where a tile is 32 columns
+ * wide, but for the second tile), `block_rows` rows of it in a part of the second-level one that leaves room for the strips on
+ * their way; a neighbour may use half of both. */
 enum { CK_MAX_DEPTH = 256 };
 /* Depth of a packed panel (pack.c). It is a function of k alone, so that a result never depends on how work was split. */
 int64_t ck_gemm_depth(int64_t k);

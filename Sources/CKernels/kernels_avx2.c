@@ -1,5 +1,5 @@
-/* x86-64 with AVX2, FMA and F16C (2013 and later). 6 rows by two registers of columns: 12 of the 16 registers for sums, two for the
- * columns, two for the values of the rows. */
+/* x86-64 with AVX2, FMA and F16C (2013 and later). 6 rows by two registers of columns: 12 of the 16 registers for sums, two for
+ * the columns, two for the values of the rows. */
 #if defined(__x86_64__)
 #include "kernels.h"
 

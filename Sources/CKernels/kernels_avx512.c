@@ -1,9 +1,10 @@
 /* x86-64 with AVX-512 F, BW, DQ and VL.
  *
- * A tile of 12 rows by two registers of columns takes 24 of the 32 registers for sums, two for the columns and some for the values of
- * the rows. Two multiply-adds begin in each cycle and take four, so eight sums would keep the units busy; what decides is what a step
- * of k reads, here 14 lines for 24 multiply-adds, where two loads are done in a cycle. 14 rows by two and 9 by three registers were no
- * faster. The second-level caches of these processors hold 1 MiB and more: hence the larger block. */
+ * A tile of 12 rows by two registers of columns takes 24 of the 32 registers for sums, two for the columns and some for the
+ * values of the rows. Two multiply-adds begin in each cycle and take four, so eight sums would keep the units busy; what
+ * decides is what a step of k reads, here 14 lines for 24 multiply-adds, where two loads are done in a cycle. 14 rows by two
+ * and 9 by three registers were no faster. The second-level caches of these processors hold 1 MiB and more: hence the larger
+ * block. */
 #if defined(__x86_64__)
 #include "kernels.h"
 

@@ -1,5 +1,5 @@
-/* Every machine: four lanes, SSE2 on x86-64; no fused multiply-add and no half-precision instructions there. 6 rows by two registers of
- * columns use all of its 16 registers: a product needs one beside the columns' two and the row's value. */
+/* Every machine: four lanes, SSE2 on x86-64; no fused multiply-add and no half-precision instructions there. 6 rows by two
+ * registers of columns use all of its 16 registers: a product needs one beside the columns' two and the row's value. */
 #include "kernels.h"
 
 #define CK_TABLE         ck_kernels_base

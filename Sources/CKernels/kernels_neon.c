@@ -1,5 +1,5 @@
-/* 64-bit ARM. 8 rows by two registers of columns: 16 of the 32 registers for sums, as two to four multiply-adds begin in each cycle and
- * take four. */
+/* 64-bit ARM. 8 rows by two registers of columns: 16 of the 32 registers for sums, as two to four multiply-adds begin in each
+ * cycle and take four. */
 #if defined(__aarch64__)
 #include "kernels.h"
 

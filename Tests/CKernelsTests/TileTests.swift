@@ -18,10 +18,12 @@ extension Kernels {
                     onEachISA { isa in
                         for m in 1...13 {
                             let y = linear(
-                                nil, threads: 1, x: Array(x[..<(m * k)]), w: w, type: type, bias: bias, m: m, n: n, k: k,
+                                nil, threads: 1, x: Array(x[..<(m * k)]), w: w, type: type, bias: bias, m: m, n: n,
+                                k: k,
                                 rows: Int32(CK_ROWS_OF_MATRIX))
                             #expect(
-                                y.values == Array(want[isFused(isa) ? 1 : 0][..<(m * n)]), "\(isaName(isa)) \(m)x\(n)x\(k)")
+                                y.values == Array(want[isFused(isa) ? 1 : 0][..<(m * n)]),
+                                "\(isaName(isa)) \(m)x\(n)x\(k)")
                         }
                     }
                 }
@@ -37,7 +39,8 @@ extension Kernels {
                 let want = [false, true].map { chains(x, exact, bias, m, n, k, fused: $0) }
                 onEachISA { isa in
                     let y = linear(
-                        nil, threads: 1, x: x, w: w, type: f32, bias: bias, m: m, n: n, k: k, rows: Int32(CK_ROWS_OF_MATRIX))
+                        nil, threads: 1, x: x, w: w, type: f32, bias: bias, m: m, n: n, k: k,
+                        rows: Int32(CK_ROWS_OF_MATRIX))
                     #expect(y.values == want[isFused(isa) ? 1 : 0], "\(isaName(isa)) \(m)x\(n)x\(k)")
                 }
             }
@@ -45,9 +48,9 @@ extension Kernels {
 
         private func isFused(_ isa: Int32) -> Bool {
             #if arch(x86_64)
-                isa != Int32(CK_ISA_BASE)
+            isa != Int32(CK_ISA_BASE)
             #else
-                true
+            true
             #endif
         }
 
