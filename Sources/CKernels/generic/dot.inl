@@ -45,26 +45,35 @@ INLINE void dot_block(int32_t dtype, const int rows, const int columns, const ck
             y[r * a->ldy + j + c] = v_sum(first[r * columns + c] + second[r * columns + c]) + (a->bias ? a->bias[j + c] : 0.0f);
 }
 
+/* Eight or so accumulators are what hides the latency of an addition: many rows, few columns or the reverse. Where there are 32
+ * registers, four rows of two columns need fewer loads. */
 #define DOT(TYPE, ROWS, COLUMNS)                                                                                                  \
     static __attribute__((noinline)) void dot_##TYPE##_##ROWS##_##COLUMNS(const ck_linear_args *a, const float *x, float *y,      \
-                                                                          int64_t j) {                                             \
-        dot_block(CK_##TYPE, ROWS, COLUMNS, a, x, y, j);                                                                           \
+                                                                          int64_t j) {                                            \
+        dot_block(CK_##TYPE, ROWS, COLUMNS, a, x, y, j);                                                                          \
     }
-#define DOTS(TYPE) \
-    DOT(TYPE, 1, 1) DOT(TYPE, 1, 2) DOT(TYPE, 1, 4) DOT(TYPE, 2, 1) DOT(TYPE, 2, 2) DOT(TYPE, 4, 1)
+#define DOTS(TYPE) DOT(TYPE, 1, 1) DOT(TYPE, 1, 2) DOT(TYPE, 1, 4) DOT(TYPE, 2, 1) DOT(TYPE, 2, 2) DOT(TYPE, 4, 1)
 DOTS(F32) DOTS(F16) DOTS(BF16)
+#if LANES == 16
+DOT(F32, 4, 2) DOT(F16, 4, 2) DOT(BF16, 4, 2)
+#define FOUR_ROWS(TYPE) {dot_##TYPE##_4_1, dot_##TYPE##_4_2}
+enum { MOST_COLUMNS = 2, MOST_ROWS = 4 }; /* for four rows or more; for two columns */
+#else
+#define FOUR_ROWS(TYPE) {dot_##TYPE##_4_1}
+enum { MOST_COLUMNS = 1, MOST_ROWS = 2 };
+#endif
 typedef void (*dot_function)(const ck_linear_args *a, const float *x, float *y, int64_t j);
-/* By halves of their rows and columns: 1, 2, 4. */
-#define DOT_TABLE(TYPE)                                                                                                            \
-    {{dot_##TYPE##_1_1, dot_##TYPE##_1_2, dot_##TYPE##_1_4}, {dot_##TYPE##_2_1, dot_##TYPE##_2_2}, {dot_##TYPE##_4_1}}
+/* By half of their rows, half of their columns. */
+#define DOT_TABLE(TYPE)                                                                                                           \
+    {{dot_##TYPE##_1_1, dot_##TYPE##_1_2, dot_##TYPE##_1_4}, {dot_##TYPE##_2_1, dot_##TYPE##_2_2}, FOUR_ROWS(TYPE)}
 static const dot_function dots[3][3][3] = {[CK_F32] = DOT_TABLE(F32), [CK_F16] = DOT_TABLE(F16), [CK_BF16] = DOT_TABLE(BF16)};
 #undef DOT
 #undef DOTS
+#undef FOUR_ROWS
 #undef DOT_TABLE
 
-/* Eight or so accumulators are what hides the latency of an addition: many rows, few columns or the reverse. */
 static void dot_columns(const ck_linear_args *a, int64_t columns, int64_t j) {
-    int64_t most = columns == 1 ? 4 : columns == 2 ? 2 : 1;
+    int64_t most = columns == 1 ? 4 : columns == 2 ? MOST_ROWS : 1;
     for (int64_t r = 0, rows; r < a->m; r += rows) {
         rows = most;
         while (rows > a->m - r) rows /= 2;
@@ -73,7 +82,7 @@ static void dot_columns(const ck_linear_args *a, int64_t columns, int64_t j) {
 }
 
 static void linear_rows(const ck_linear_args *a, int64_t j0, int64_t j1) {
-    int64_t most = a->m == 1 ? 4 : a->m <= 3 ? 2 : 1;
+    int64_t most = a->m == 1 ? 4 : a->m <= 3 ? 2 : MOST_COLUMNS;
     for (int64_t j = j0, columns; j < j1; j += columns) {
         columns = j + most <= j1 ? most : 1;
         dot_columns(a, columns, j);
