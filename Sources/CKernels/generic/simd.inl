@@ -81,9 +81,13 @@ INLINE float v_max_lane(vf v) {
             v_store((OUT) + i_, first_);                                               \
             v_store((OUT) + i_ + LANES, second_);                                      \
         }                                                                              \
-        for (; i_ < (N); i_ += LANES) {                                                \
-            int64_t left_ = (N) - i_ < LANES ? (N) - i_ : LANES;                       \
-            vf v = v_load_part((IN) + i_, left_);                                      \
-            v_store_part((OUT) + i_, (BODY), left_);                                   \
+        if (i_ + LANES <= (N)) {                                                       \
+            vf v = v_load((IN) + i_);                                                  \
+            v_store((OUT) + i_, (BODY));                                               \
+            i_ += LANES;                                                               \
+        }                                                                              \
+        if (i_ < (N)) {                                                                \
+            vf v = v_load_part((IN) + i_, (N) - i_);                                   \
+            v_store_part((OUT) + i_, (BODY), (N) - i_);                                \
         }                                                                              \
     } while (0)
