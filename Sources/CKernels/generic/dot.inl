@@ -13,6 +13,10 @@ INLINE void dot_block(int32_t dtype, const int rows, const int columns, const ck
     for (; p + 2 * LANES <= k; p += 2 * LANES) {
 #pragma unroll
         for (int c = 0; c < columns; c++) {
+            /* The columns that come next: one line of memory for each of this one. */
+            const char *next = ck_at(a->w, dtype, (j + columns + c) * k + p);
+#pragma unroll
+            for (int64_t b = 0; b < 2 * LANES * ck_type_size(dtype); b += 64) __builtin_prefetch(next + b);
             vf w0 = v_load_as(dtype, a->w, (j + c) * k + p), w1 = v_load_as(dtype, a->w, (j + c) * k + p + LANES);
 #pragma unroll
             for (int r = 0; r < rows; r++) {
