@@ -21,7 +21,9 @@ enum ImageDecoder: Sendable {
     /// The autoencoder of a model of latents; nil when there is none.
     static func autoencoder(_ opened: Opened) throws(DiffError) -> ImageDecoder? {
         guard let checkpoint = try opened.autoencoder() else { return nil }
-        let configuration = try AutoencoderConfiguration(checkpoint.configuration)
+        let config = try opened.entered(
+            checkpoint.configuration, as: "vae/config.json", AutoencoderConfiguration.rules)
+        let configuration = try AutoencoderConfiguration(config)
         return .latents(try Autoencoder(configuration, Weights(checkpoint.tensors, options: opened.loading)))
     }
 

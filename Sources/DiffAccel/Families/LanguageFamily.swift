@@ -46,6 +46,8 @@ struct LanguageCore: Sendable {
 extension LanguageFamily {
     static var forwardNames: (inputs: [String], outputs: [String]) { (["tokens"], ["logits"]) }
 
+    static var rules: ConfigRules { LanguageConfiguration.rules }
+
     static func recognises(_ config: JSONObject) -> Bool {
         guard case .string(let type)? = config.value("model_type") else { return false }
         return type.lowercased() == name

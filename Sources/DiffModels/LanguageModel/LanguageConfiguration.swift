@@ -49,6 +49,7 @@ public struct LanguageConfiguration: Sendable, Equatable {
         case "dream": try self.init(dream: config)
         default: throw DiffError(.unsupported, "\(config.place): model_type \"\(type)\" is no masked language model")
         }
+        try Self.rules.refuse(config)
         try check(config)
     }
 

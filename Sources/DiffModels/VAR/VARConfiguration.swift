@@ -33,6 +33,7 @@ public struct VARConfiguration: Sendable, Equatable {
     /// Reads a config; `weights` is the scope of the transformer's tensors. Throws `format` for values out of range or that do
     /// not fit each other, and names what neither the config nor the tensors tell.
     public init(_ c: JSONObject, _ weights: Weights) throws(DiffError) {
+        try Self.rules.refuse(c)
         let shapes = VARShapes(weights: weights)
         depth = try Self.integer(c, "depth", in: 1...4096, shapes.depth)
         width = try Self.integer(c, "embed_dim", in: 1...65536, shapes.rows("blocks.0.attn.proj.weight"))

@@ -11,8 +11,9 @@ struct ModelOptionGroup: ParsableArguments {
     @Option(help: "Folder of the autoencoder that turns latents into images (default: the model's vae folder).")
     var decoder: String?
 
-    @Option(help: "Whose published code a DiT follows: official or diffusers.")
-    var conventions = DiTConventions.official
+    @Option(
+        help: "Whose published code a DiT follows: official or diffusers (default: official, unless it was trained in diffusers).")
+    var conventions: DiTConventions?
 
     @Option(help: "What weights are in memory: stored (the file's type), f32 or int8 (a scale for each output).")
     var weights = WeightType.stored

@@ -4,9 +4,11 @@ import DiffCheckpoint
 /// What commands need of a model's description.
 struct ModelFacts {
     let description: JSON
+    /// Names of the classes.
+    let names: ClassNames
 
     /// The facts of `model`.
-    init(_ model: Model) { description = model.description }
+    init(_ model: Model) { (description, names) = (model.description, model.classNames) }
 
     /// Extents of one sample's state, [C, S, S].
     var input: [Int]? { description["input"]?.asArray?.compactMap(\.asInt) }
@@ -14,30 +16,32 @@ struct ModelFacts {
     var startsFromNoise: Bool { description["family"]?.asText != "var" }
     /// Number of classes.
     var classes: Int { description["config"]?["num_classes"]?.asInt ?? 0 }
-    /// Names of the classes; empty when the checkpoint has none.
-    var labels: [String] { description["labels"]?.asArray?.compactMap(\.asText) ?? [] }
     /// Whether latents can become images.
     var hasDecoder: Bool { description["decoder"]?.asText.map { $0 != "none" } ?? false }
 
     /// The classes that `text` names: indices, ranges, names, separated by commas, or `all`.
     func classIndices(_ text: String) throws(DiffError) -> [Int] {
         if text == "all" { return Array(0..<classes) }
+        // A class's names are separated by commas too.
+        if let whole = names.texts.firstIndex(of: text) { return [whole] }
         var found: [Int] = []
         for piece in text.split(separator: ",", omittingEmptySubsequences: false) {
-            found += try classes(piece.trimmed.lowercased())
+            found += try classes(String(piece.trimmed))
         }
         return found
     }
 
     private func classes(_ word: String) throws(DiffError) -> [Int] {
         if let index = Int(word) { return [index] }
-        if let index = labels.firstIndex(where: { $0.lowercased() == word }) { return [index] }
         let ends = word.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
         if ends.count == 2, let first = ends[0], let last = ends[1], first <= last, last < classes {
             return Array(first...last)
         }
-        let known = labels.isEmpty ? "it has \(classes) classes without names" : labels.joined(separator: ", ")
-        throw DiffError(.invalidArgument, "--labels: the model knows no class \"\(word)\": \(known)")
+        do throws(DiffError) {
+            return [try names.index(of: word)]
+        } catch {
+            throw DiffError(error.code, "--labels: \(error.message); the model has \(classes) classes")
+        }
     }
 }
 

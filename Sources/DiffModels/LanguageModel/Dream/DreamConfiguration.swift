@@ -22,13 +22,7 @@ extension LanguageConfiguration {
         let end = try c.optionalInteger("eos_token_id", in: 0...Limits.vocabulary)
         endTokens = [end, end == Self.publishedEnd ? Self.publishedEndOfTurn : nil].compactMap(\.self)
         trainedLength = try c.integer("max_position_embeddings", in: 1...1 << 24, default: 32768)
-        guard try c.string("hidden_act", default: "silu") == "silu" else {
-            throw DiffError(.unsupported, "\(c.place): hidden_act must be \"silu\"")
-        }
         guard !c.has("rope_scaling") else { throw DiffError(.unsupported, "\(c.place): rope_scaling must be null") }
-        guard try !c.bool("use_sliding_window", default: false) else {
-            throw DiffError(.unsupported, "\(c.place): use_sliding_window must be false")
-        }
     }
 
     private static let publishedEnd = 151643, publishedEndOfTurn = 151645
