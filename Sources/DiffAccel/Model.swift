@@ -96,7 +96,7 @@ public final class Model: Sendable {
     ///
     /// DiT: `x` [n, C, S, S], `t` [n], integers `y` [n] give `out`. Autoencoder: `latents` give `image`, `image` gives `moments`.
     /// Language models: integers `tokens` [n] give `logits` [1, n, vocabulary].
-    /// Throws `invalidArgument` for missing or unknown names, `shape`, and memory errors.
+    /// Throws `invalidArgument` for missing or unknown names, `shape`, `notFinite` for outputs that are not, and memory errors.
     public func forward(
         _ inputs: NamedInputs, wanted: [String]? = nil, threads: Int = 0, memoryLimit: Int = 0
     ) throws(DiffError) -> [String: Tensor] {
@@ -123,7 +123,11 @@ public final class Model: Sendable {
         }
         let layouts = family.layouts
         try run.begin(Opening(layouts: layouts, calls: 1, steps: 1, rows: 1))
-        return try family.forward(inputs, wanted: wanted ?? [known.outputs[0]], run)
+        let outputs = try family.forward(inputs, wanted: wanted ?? [known.outputs[0]], run)
+        for name in Array(outputs.keys).each.sorted() {
+            if let output = outputs[name] { try run.requireFinite(output, "the output \"\(name)\" (weights or inputs)") }
+        }
+        return outputs
     }
 
     /// A session of this model under `plan`.
