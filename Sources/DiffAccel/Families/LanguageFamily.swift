@@ -28,12 +28,14 @@ struct LanguageCore: Sendable {
     let tokenizer: Result<Tokenizer?, DiffError>
 
     init(_ opened: Opened, _ family: LanguageConfiguration.Family) throws(DiffError) {
-        let configuration = try LanguageConfiguration(opened.architecture)
+        var configuration = try LanguageConfiguration(opened.architecture)
         guard configuration.family == family else {
             throw DiffError(.incompatible, "the config is that of a \(configuration.family.rawValue) model")
         }
+        try Self.complete(&configuration, opened)
         network = try LanguageModel(configuration, opened.weights)
         do throws(DiffError) {
+            try Self.enterTokenizerConfig(opened, family)
             tokenizer = .success(try Tokenizer(in: opened.checkpoint))
         } catch {
             guard error.code != .outOfMemory else { throw error }
