@@ -20,6 +20,7 @@ struct VARFamily: ModelFamily {
     init(_ opened: Opened) throws(DiffError) {
         let weights = opened.weights
         let configuration = try VARConfiguration(opened.architecture, weights)
+        if let assumption = configuration.assumption { opened.ledger.assume(assumption) }
         network = try VAR(configuration, weights)
         classes = try ClassNames(opened, classes: configuration.classes)
         let autoencoder = try VQVAEFamily.decoder(opened, for: configuration)
