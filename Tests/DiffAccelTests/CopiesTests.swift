@@ -83,7 +83,7 @@ import Testing
     @Test(arguments: [false, true]) func trainingMovesEachEmbedder(_ trained: Bool) throws {
         let directory = try ScratchDirectory()
         let path = try write(directory, trained: trained)
-        let trainer = try trainer(path, directory, ["method": .string("finetune"), "lr": .number(1e-2)])
+        let trainer = try trainer(path, directory, ["method": .string("finetune"), "learning_rate": .number(1e-2)])
         try trainer.run()
         let out = "\(directory.path)/out"
         try trainer.export(checkpoint: out)
@@ -158,7 +158,7 @@ import Testing
         try SafetensorsWriter.write(tensors, metadata: metadata, to: file)
         #expect(metadata.count == 5)
         #expect(try sameBits(forward(Model(path)), plain))
-        let trainer = try trainer(path, directory, ["method": .string("finetune"), "lr": .number(1e-2)])
+        let trainer = try trainer(path, directory, ["method": .string("finetune"), "learning_rate": .number(1e-2)])
         try trainer.run()
         try trainer.export(checkpoint: "\(directory.path)/out")
         let exported = try Checkpoint.open(path: "\(directory.path)/out").tensors

@@ -170,7 +170,7 @@ import Testing
         case "router": settings["sampling_steps"] = .integer(4)
         default:
             settings["method"] = .string("prune")
-            (settings["rule"], settings["keep"]) = (.string(method), .integer(1))
+            (settings["rule"], settings["keep_count"]) = (.string(method), .integer(1))
         }
         let trainer = try Trainer(path, .object(settings))
         expect(failure { try trainer.run() }, "weights or data")
