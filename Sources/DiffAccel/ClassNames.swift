@@ -47,7 +47,8 @@ public struct ClassNames: Sendable, Equatable {
                 guard found.count == 1, let index = found.first else {
                     let numbers = found.map(String.init).joined(separator: " and ")
                     throw DiffError(
-                        .invalidArgument, "\"\(name.prefix(100))\" is the name of the classes \(numbers): give a number")
+                        .invalidArgument, "\"\(name.prefix(100))\" is the name of the classes \(numbers): give a number"
+                    )
                 }
                 return index
             }

@@ -52,7 +52,8 @@ public final class Model: Sendable {
         let family = try Families.choose(source, options)
         return try locating(path) { () throws(DiffError) in
             let index = try pipeline.map { (json) throws(DiffError) in
-                try ledger.entered(JSONObject(json, source: "model_index.json"), as: "model_index.json", FileRules.pipeline)
+                try ledger.entered(
+                    JSONObject(json, source: "model_index.json"), as: "model_index.json", FileRules.pipeline)
             }
             for (file, remedy) in FileRules.refused.each where try checkpoint.hasFile(file) {
                 throw DiffError(.unsupported, "\(file): \(remedy)")
@@ -125,7 +126,9 @@ public final class Model: Sendable {
         try run.begin(Opening(layouts: layouts, calls: 1, steps: 1, rows: 1))
         let outputs = try family.forward(inputs, wanted: wanted ?? [known.outputs[0]], run)
         for name in Array(outputs.keys).each.sorted() {
-            if let output = outputs[name] { try run.requireFinite(output, "the output \"\(name)\" (weights or inputs)") }
+            if let output = outputs[name] {
+                try run.requireFinite(output, "the output \"\(name)\" (weights or inputs)")
+            }
         }
         return outputs
     }

@@ -38,7 +38,8 @@ extension Weights {
         let isOne = has(original) ? try table.holdsSame(full(copy), full(original)) : true
         guard isOne else {
             throw DiffError(
-                .incompatible, "\(table.path): \(full(copy)) and \(full(original)) should be the same and differ; \(remedy)")
+                .incompatible,
+                "\(table.path): \(full(copy)) and \(full(original)) should be the same and differ; \(remedy)")
         }
         markUsed { $0 == full(copy) }
     }

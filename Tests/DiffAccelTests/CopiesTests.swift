@@ -211,7 +211,9 @@ import Testing
         let directory = try ScratchDirectory()
         let tiny = TinyVAR()
         let path = try tiny.write(directory)
-        let levels = tiny.sides.enumerated().flatMap { Array(repeating: Float($0.offset), count: $0.element * $0.element) }
+        let levels = tiny.sides.enumerated().flatMap {
+            Array(repeating: Float($0.offset), count: $0.element * $0.element)
+        }
         let mask = levels.flatMap { own in levels.map { $0 <= own ? Float(0) : -.infinity } }
         func open(_ change: (inout [Float], inout [Float]) -> Void) throws -> DiffError? {
             var tensors = try tiny.tensors(tiny.shapes)
@@ -225,5 +227,20 @@ import Testing
         #expect(try open { _, _ in } == nil)
         #expect(try open { a, _ in a[1] = 0 }?.message.contains("lvl_1L") == true)
         #expect(try open { _, b in b[2] = 0 }?.message.contains("attn_bias_for_masking") == true)
+    }
+
+    @Test func aRefinerWithOtherCodesIsRefused() throws {
+        let directory = try ScratchDirectory()
+        var tiny = TinyVAR()
+        let drafter = try Model(tiny.write(directory))
+        (tiny.width, tiny.depth) = (16, 1)
+        let plan = Plan([CollaborativePlan(draftScales: 2)])
+        var options = SessionOptions()
+        for (seed, isSame) in [(UInt64(1), true), (2, false)] {
+            tiny.seed = seed
+            options.partner = try Model(tiny.write(directory, as: "refiner\(seed)"))
+            let error = failure { _ = try drafter.session(plan, options) }
+            #expect(isSame ? error == nil : error?.code == .incompatible && error?.message.contains("VQ-VAE") == true)
+        }
     }
 }

@@ -48,8 +48,8 @@ struct DiTFamily: ModelFamily {
 
     /// The epsilon channels that are guided unless a request says otherwise.
     static func guidanceChannels(_ opened: Opened, _ c: DiTConfiguration) throws(DiffError) -> Int {
-        guard c.conventions == .official else { return c.inChannels }
-        return try opened.config.integer("cfg_channels", in: 1...max(1, c.inChannels), default: min(3, c.inChannels))
+        let usual = c.conventions == .official ? min(3, c.inChannels) : c.inChannels
+        return try opened.config.integer("cfg_channels", in: 1...max(1, c.inChannels), default: usual)
     }
 
     /// Whether the config's `output` says that the model works on pixels in -1 ... 1.

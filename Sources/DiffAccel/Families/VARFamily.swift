@@ -9,6 +9,7 @@ struct VARFamily: ModelFamily {
 
     let network: VAR
     private let scales: NextScaleSampling
+    var autoencoder: VQVAE? { scales.autoencoder }
     let classes: ClassNames
 
     static let rules = VARConfiguration.rules

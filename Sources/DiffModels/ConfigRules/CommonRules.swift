@@ -9,7 +9,8 @@ extension ConfigRules {
         .harmless(
             ["_name_or_path", "_diffusers_version", "transformers_version", "name", "name_or_path", "_commit_hash"],
             "says where the files come from"),
-        .harmless(["architectures", "auto_map", "model_type", "family", "kind"], "names code; the family was chosen by it"),
+        .harmless(
+            ["architectures", "auto_map", "model_type", "family", "kind"], "names code; the family was chosen by it"),
         .harmless(
             ["torch_dtype", "dtype", "precision", "params_dtype", "_attn_implementation", "attn_implementation"],
             "weights stay in their file's type or the one asked for, sums are f32"),
@@ -67,7 +68,7 @@ public enum FileRules {
         [
             .harmless(
                 ["_from_model_config", "bos_token_id", "pad_token_id", "return_dict_in_generate", "output_history"],
-                "not about which tokens are chosen"),
+                "not about which tokens are chosen")
         ])
 
     /// `tokenizer_config.json` beside a `tokenizer.json`, which says how text is cut.
@@ -76,15 +77,22 @@ public enum FileRules {
         [
             .harmless(
                 [
-                    "tokenizer_class", "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens", "vocab_size",
-                    "bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "cls_token", "sep_token", "gmask_token",
-                    "model_max_length", "model_input_names", "padding_side", "truncation_side", "processor_class", "use_fast",
-                    "fast_tokenizer", "from_slow", "legacy", "trust_remote_code", "is_local", "backend", "local_files_only",
-                    "use_default_system_prompt", "special_tokens_map_file", "tokenizer_file", "vocab_file", "merges_file",
+                    "tokenizer_class", "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens",
+                    "vocab_size",
+                    "bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "cls_token", "sep_token",
+                    "gmask_token",
+                    "model_max_length", "model_input_names", "padding_side", "truncation_side", "processor_class",
+                    "use_fast",
+                    "fast_tokenizer", "from_slow", "legacy", "trust_remote_code", "is_local", "backend",
+                    "local_files_only",
+                    "use_default_system_prompt", "special_tokens_map_file", "tokenizer_file", "vocab_file",
+                    "merges_file",
                     "chat_template", "response_schema", "name_or_path", "device_map", "max_length", "stride",
                     "pad_to_multiple_of", "pad_token_type_id", "truncation_strategy",
                 ], "tokenizer.json says what is done with the text, the request how long it is"),
-            .only("clean_up_tokenization_spaces", [.bool(false)], "spaces before punctuation are left out of decoded text"),
+            .only(
+                "clean_up_tokenization_spaces", [.bool(false)], "spaces before punctuation are left out of decoded text"
+            ),
             .only("split_special_tokens", [.bool(false)], "control tokens are cut like other text"),
             .only("add_prefix_space", [.bool(false)], "a space is put in front of every text"),
             .only("add_bos_token", [.bool(false)], "a token is put in front of every text"),
@@ -94,7 +102,10 @@ public enum FileRules {
 
     /// Files that change a model and that nothing here can apply, with the remedy.
     public static let refused = [
-        ("adapter_config.json", "an adapter of PEFT: merge it into the weights (merge_and_unload) and save the whole model"),
+        (
+            "adapter_config.json",
+            "an adapter of PEFT: merge it into the weights (merge_and_unload) and save the whole model"
+        ),
         ("quantize_config.json", "weights quantised by GPTQ: open the checkpoint that they were made of"),
         ("quant_config.json", "quantised weights: open the checkpoint that they were made of"),
         ("hf_quant_config.json", "quantised weights: open the checkpoint that they were made of"),

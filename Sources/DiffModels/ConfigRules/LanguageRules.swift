@@ -3,13 +3,17 @@ public import DiffCheckpoint
 extension LanguageConfiguration {
     /// Settings of a language model's config in any of the layouts, beside those that are read.
     public static let rules = ConfigRules(
-        ConfigRules.origin, ConfigRules.dropout, ConfigRules.execution, ConfigRules.initialisation, tokens, llada, dream)
+        ConfigRules.origin, ConfigRules.dropout, ConfigRules.execution, ConfigRules.initialisation, tokens, llada, dream
+    )
 
     private static let tokens: [ConfigRules.Entry] = [
-        .harmless(["pad_token_id", "bos_token_id", "sep_token_id", "cls_token_id"], "prompts come as tokens, without padding"),
+        .harmless(
+            ["pad_token_id", "bos_token_id", "sep_token_id", "cls_token_id"], "prompts come as tokens, without padding"),
         .harmless(["head_dim"], "the tensors' extents tell it"),
-        .harmless(["return_dict", "output_attentions", "output_hidden_states", "is_encoder_decoder"], "about Python objects"),
-        .harmless(["problem_type", "label2id", "id2label", "task_specific_params", "finetuning_task"], "about other tasks"),
+        .harmless(
+            ["return_dict", "output_attentions", "output_hidden_states", "is_encoder_decoder"], "about Python objects"),
+        .harmless(
+            ["problem_type", "label2id", "id2label", "task_specific_params", "finetuning_task"], "about other tasks"),
         .harmless(["chunk_size_feed_forward", "torchscript"], "the same numbers computed another way"),
     ]
 

@@ -32,7 +32,8 @@ public final class LanguageModel: Sendable {
             embedding = try weights.packed(table, [c.vocabulary, c.width])
             head = Linear(weight: embedding, bias: nil)
             try weights.markCopy(
-                headName, of: table, remedy: "if the head is its own, the config's tie_word_embeddings or weight_tying must be false")
+                headName, of: table,
+                remedy: "if the head is its own, the config's tie_word_embeddings or weight_tying must be false")
         } else {
             embedding = try WeightMatrix(weights.tensor(table, [c.vocabulary, c.width]))
             head = Linear(weight: try weights.packed(headName, [c.vocabulary, c.width]), bias: nil)

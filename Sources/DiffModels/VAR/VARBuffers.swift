@@ -23,7 +23,8 @@ extension Weights {
     private func differs(_ name: String, _ schedule: ScaleSchedule) -> DiffError {
         DiffError(
             .incompatible,
-            "\(table.path): \(name) is not that of the scales \(schedule.sides): the config's patch_nums are another model's")
+            "\(table.path): \(name) is not that of the scales \(schedule.sides): the config's patch_nums are another model's"
+        )
     }
 
     /// Whether the mask `name` is 0 where a token sees another, which is of its own scale or an earlier one, and very low elsewhere.

@@ -52,6 +52,17 @@ public struct ScaleQuantizer: Sendable {
         self.schedule = schedule
     }
 
+    /// Whether `other` has the same codes, up to the rounding of narrow element types.
+    public func hasCodes(of other: ScaleQuantizer) -> Bool {
+        guard codes.shape == other.codes.shape, let a = unsafe codes.floats, let b = unsafe other.codes.floats else {
+            return false
+        }
+        return Indices(below: codes.shape.count).allSatisfy {
+            let (x, y) = unsafe (a[$0], b[$0])
+            return abs(x - y) <= 0.01 * max(abs(x), abs(y))
+        }
+    }
+
     /// Number of codes.
     public var vocabulary: Int { codes.shape[0] }
     /// Channels of a code.

@@ -25,7 +25,8 @@ public struct DiTExport: Sendable {
         let names = PrunedNames(configuration.naming, keep: keep)
         let tensors = export.checkpoint.tensors
         // The last layer sees the first block's embedders, whichever block that is in a checkpoint.
-        for name in export.allNames.each where names.renamed(name)?.hasPrefix("transformer_blocks.0.norm1.emb.") == true {
+        for name in export.allNames.each where names.renamed(name)?.hasPrefix("transformer_blocks.0.norm1.emb.") == true
+        {
             guard let original = names.inFirstBlock(name), try !tensors.holdsSame(name, original) else { continue }
             throw DiffError(
                 .incompatible,

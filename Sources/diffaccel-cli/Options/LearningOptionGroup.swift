@@ -108,7 +108,9 @@ struct TrainerOptionGroup: ParsableArguments {
     var memoryLimit = ByteCount.none
 
     @Option(
-        help: "Whose published code a DiT follows: official or diffusers (default: official, unless it was trained in diffusers).")
+        help:
+            "Whose published code a DiT follows: official or diffusers (default: official, unless it was trained in diffusers)."
+    )
     var conventions: DiTConventions?
 
     @Flag(help: "Follow symbolic links inside the model's folder, as download caches have them.")

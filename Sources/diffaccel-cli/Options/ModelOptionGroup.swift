@@ -12,7 +12,9 @@ struct ModelOptionGroup: ParsableArguments {
     var decoder: String?
 
     @Option(
-        help: "Whose published code a DiT follows: official or diffusers (default: official, unless it was trained in diffusers).")
+        help:
+            "Whose published code a DiT follows: official or diffusers (default: official, unless it was trained in diffusers)."
+    )
     var conventions: DiTConventions?
 
     @Option(help: "What weights are in memory: stored (the file's type), f32 or int8 (a scale for each output).")

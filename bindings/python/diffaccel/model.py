@@ -36,7 +36,8 @@ class Model(Handle):
     family: "dit", "var", "autoencoder_kl" or "vqvae"; None lets the config decide.
     config: the configuration as a dict or JSON text, used instead of the checkpoint's config.json.
     decoder: folder of the autoencoder that turns latents into pixels; None means the checkpoint's own vae/.
-    conventions: "official" or "diffusers" (how a DiT is evaluated); None means official.
+    conventions: "official" or "diffusers" (how a DiT is evaluated); None means official, unless the checkpoint shows that it was
+        trained in diffusers.
     follow_links: follow symbolic links inside the folder, as download caches have them.
     weights: what the weights are in memory: "stored" (the default: the file's element type), "f32", or "int8": matrices of linear
         layers over tokens as whole numbers with a scale for each output, all else as stored.
@@ -80,7 +81,9 @@ class Model(Handle):
 
     @property
     def description(self) -> dict[str, Any]:
-        """Facts about the model: family, parameters, bytes, weights, input, config, sites, labels, decoder, flops, ..."""
+        """Facts about the model: family, parameters, bytes, weights, input, config, sites, labels, decoder, flops, ...; settings of
+        its files without effect (unknown_keys), what was taken for absent ones (defaults), and what else was assumed (assumptions).
+        """
         text = _ffi.text_of(_ffi.lib.da_model_describe, self._handle)
         return json.loads(text)
 
