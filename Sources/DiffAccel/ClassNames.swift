@@ -21,15 +21,17 @@ public struct ClassNames: Sendable, Equatable {
             return
         }
         // A name takes memory, a class number does not: as many as the file has room for.
-        var names: [Int: String] = [:]
+        var (names, count): ([Int: String], Int) = ([:], 0)
         for key in table.keys.each {
-            guard let index = Int(key), index >= 0, index < classes else {
+            guard let index = Checked.decimal(Array(key.utf8)), index < min(classes, Limits.configValues) else {
                 throw table.error(key, "no class: the model has 0..<\(classes)")
             }
             names.put(try table.string(key), for: index)
+            count = max(count, index &+ 1)
         }
-        let last = Array(names.keys).each.max() ?? -1
-        texts = last < Limits.configValues ? Indices(below: last &+ 1).map { names[$0] ?? "" } : []
+        var found: [String] = []
+        for index in Indices(below: count) { found.append(names[index] ?? "") }
+        texts = found
     }
 
     /// Whether no class has a name.
@@ -38,37 +40,63 @@ public struct ClassNames: Sendable, Equatable {
     /// The class called `name`: by all its names as one text or by any of them, and if there is none, without regard to case. Throws
     /// `invalidArgument` when there is no such class, or more than one.
     public func index(of name: String) throws(DiffError) -> Int {
+        let bytes = Array(name.utf8)
         for ignoresCase in [false, true].each {
-            let wanted = Self.normal(Substring(name), ignoresCase)
-            for found in [
-                indices { Self.normal(Substring($0), ignoresCase) == wanted },
-                indices { Self.synonyms($0).each.contains { Self.normal($0, ignoresCase) == wanted } },
-            ].each where !found.isEmpty {
-                guard found.count == 1, let index = found.first else {
-                    let numbers = found.map(String.init).joined(separator: " and ")
-                    throw DiffError(
-                        .invalidArgument, "\"\(name.prefix(100))\" is the name of the classes \(numbers): give a number"
-                    )
+            let wanted = Self.normal(bytes, ignoresCase)
+            guard !wanted.isEmpty else { break }
+            var (whole, part): ([Int], [Int]) = ([], [])
+            for (index, text) in texts.numbered where !text.isEmpty {
+                let all = Array(text.utf8)
+                if Self.normal(all, ignoresCase) == wanted { whole.append(index) }
+                if Self.names(all).each.contains(where: { Self.normal($0, ignoresCase) == wanted }) {
+                    part.append(index)
                 }
-                return index
             }
+            let found = whole.isEmpty ? part : whole
+            guard let index = found.first else { continue }
+            guard found.count == 1 else {
+                throw DiffError(
+                    .invalidArgument, "\"\(name.prefix(100))\" is the name of the classes \(found): give a number")
+            }
+            return index
         }
         let known =
-            isEmpty ? "the model's classes have no names" : "known: \(texts.prefix(10).joined(separator: "; ")), ..."
+            isEmpty
+            ? "the model's classes have no names" : "there are \(texts.count) names, as \"\(texts.first ?? "")\""
         throw DiffError(.invalidArgument, "no class is called \"\(name.prefix(100))\"; \(known)")
     }
 
-    private func indices(where condition: (String) -> Bool) -> [Int] {
-        texts.numbered.filter { !$0.element.isEmpty && condition($0.element) }.map(\.offset)
+    /// The single names of a text.
+    private static func names(_ text: [UInt8]) -> [[UInt8]] {
+        var names: [[UInt8]] = []
+        var name: [UInt8] = []
+        for byte in text.each {
+            if byte == UInt8(ascii: ",") {
+                names.append(name)
+                name = []
+            } else {
+                name.append(byte)
+            }
+        }
+        names.append(name)
+        return names
     }
 
-    private static func synonyms(_ text: String) -> [Substring] { text.split(separator: ",") }
-
     /// A name without the spaces around it.
-    private static func normal(_ name: Substring, _ ignoresCase: Bool) -> String {
-        var rest = name.drop { $0 == " " }
-        while rest.last == " " { rest.removeLast() }
-        return ignoresCase ? rest.lowercased() : String(rest)
+    private static func normal(_ name: [UInt8], _ ignoresCase: Bool) -> [UInt8] {
+        let space = UInt8(ascii: " ")
+        var (normal, spaces): ([UInt8], Int) = ([], 0)
+        for byte in name.each {
+            guard byte != space else {
+                spaces &+= normal.isEmpty ? 0 : 1
+                continue
+            }
+            for _ in Indices(below: spaces) { normal.append(space) }
+            spaces = 0
+            let isCapital = byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z")
+            normal.append(ignoresCase && isCapital ? byte | 0x20 : byte)
+        }
+        return normal
     }
 
     var json: JSON { .array(texts.map { .string($0) }) }

@@ -83,7 +83,7 @@ public final class Model: Sendable {
         members["weights"] = .string(weights.rawValue)
         members["blocks"] = .integer(layout.blockCount)
         members["sites"] = .array(layout.sites(.attention, .mlp).map { .string(layout.info($0).name) })
-        for (name, value) in settings.members { members[name] = value }
+        for name in Array(settings.members.keys).each { members.put(settings.members[name] ?? .null, for: name) }
         if let sampling = family.sampling, let flops = try? sampling.flopsPerCall() {
             members["flops"] = .number(flops)
         }
@@ -124,8 +124,9 @@ public final class Model: Sendable {
         }
         let layouts = family.layouts
         try run.begin(Opening(layouts: layouts, calls: 1, steps: 1, rows: 1))
-        let outputs = try family.forward(inputs, wanted: wanted ?? [known.outputs[0]], run)
-        for name in Array(outputs.keys).each.sorted() {
+        let names = wanted ?? [known.outputs[0]]
+        let outputs = try family.forward(inputs, wanted: names, run)
+        for name in names.each {
             if let output = outputs[name] {
                 try run.requireFinite(output, "the output \"\(name)\" (weights or inputs)")
             }

@@ -23,10 +23,17 @@ public struct ConfigRules: Sendable {
     /// The rules of all `lists`; of two for the same key the later one holds.
     public init(_ lists: [Entry]...) {
         var rules: [String: Rule] = [:]
-        for entry in lists.each.flatMap({ $0 }).each {
-            switch entry {
-            case .harmless(let keys, _): for key in keys.each { rules.put(.harmless, for: key) }
-            case .only(let key, let values, let meaning): rules.put(.only(values, meaning), for: key)
+        func add(_ key: String, _ rule: Rule) {
+            // Members of an object `model` count as those beside it.
+            rules.put(rule, for: key)
+            rules.put(rule, for: "model.\(key)")
+        }
+        for list in lists.each {
+            for entry in list.each {
+                switch entry {
+                case .harmless(let keys, _): for key in keys.each { add(key, .harmless) }
+                case .only(let key, let values, let meaning): add(key, .only(values, meaning))
+                }
             }
         }
         self.rules = rules
@@ -51,14 +58,9 @@ public struct ConfigRules: Sendable {
         return values.each.contains { $0.means(found) }
     }
 
-    /// Places of `object`, which has a record, that nobody asked for and no rule covers. Members of an object `model` count as those
-    /// beside it.
+    /// Places of `object`, which has a record, that nobody asked for and no rule covers.
     public func unknown(in object: JSONObject) -> [String] {
-        object.unread.filter { place in
-            let inner = "model."
-            return rules[place] == nil
-                && (!place.hasPrefix(inner) || rules[String(place.dropFirst(inner.count))] == nil)
-        }
+        object.unread.each.filter { rules[$0] == nil }
     }
 }
 

@@ -45,7 +45,12 @@ public final class TensorTable: Sendable {
 
     /// The entries of `metadata` that give a tensor a further name.
     private static func aliases(_ metadata: [String: String], _ places: [String: Place]) -> [String: String] {
-        metadata.filter { places[$0.key] == nil && places[$0.value] != nil }
+        var aliases: [String: String] = [:]
+        for name in Array(metadata.keys).each where places[name] == nil {
+            guard let original = metadata[name], places[original] != nil else { continue }
+            aliases.put(original, for: name)
+        }
+        return aliases
     }
 
     /// The tensors of the shards that the file `index` of `directory` lists. Throws `format` when a tensor is not in

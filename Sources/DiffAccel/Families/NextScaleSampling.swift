@@ -63,7 +63,8 @@ struct NextScaleSampling: FamilySampling {
         if let mine = autoencoder, let theirs = family.autoencoder, !mine.codes.hasCodes(of: theirs.codes) {
             throw DiffError(
                 .incompatible,
-                "the refiner was made with the codes of another VQ-VAE: the one in its folder vae differs from the drafter's")
+                "the refiner was made with the codes of another VQ-VAE: the one in its folder vae differs from the drafter's"
+            )
         }
         let (a, b) = (network.configuration, other.configuration)
         let facts = [

@@ -119,7 +119,7 @@ public final class Trainer: @unchecked Sendable {
         return try exclusively { () throws(DiffError) in
             cancelFlag.clear()
             let measured = try course.procedure.evaluate(batches)
-            for name in Array(measured.keys).each.sorted() {
+            for name in Array(measured.keys).each {
                 guard case .number(let value)? = measured[name], !value.isFinite else { continue }
                 throw DiffError(.notFinite, "the evaluation's \"\(name)\" is not finite (weights or data)")
             }
