@@ -21,16 +21,15 @@ public struct ClassNames: Sendable, Equatable {
             return
         }
         // A name takes memory, a class number does not: as many as the file has room for.
-        var (names, count): ([Int: String], Int) = ([:], 0)
-        for key in table.keys.each {
-            guard let index = Checked.decimal(Array(key.utf8)), index < min(classes, Limits.configValues) else {
-                throw table.error(key, "no class: the model has 0..<\(classes)")
-            }
-            names.put(try table.string(key), for: index)
-            count = max(count, index &+ 1)
-        }
         var found: [String] = []
-        for index in Indices(below: count) { found.append(names[index] ?? "") }
+        for index in Indices(below: min(classes, Limits.configValues)) {
+            guard let name = try table.optionalString(String(index)) else { continue }
+            while found.count < index { found.append("") }
+            found.append(name)
+        }
+        for stray in table.unread.each {
+            throw DiffError(.format, "\(table.source): \(stray): no class: the model has 0..<\(classes)")
+        }
         texts = found
     }
 
@@ -53,10 +52,12 @@ public struct ClassNames: Sendable, Equatable {
                 }
             }
             let found = whole.isEmpty ? part : whole
-            guard let index = found.first else { continue }
+            guard let index = found.at(0) else { continue }
             guard found.count == 1 else {
                 throw DiffError(
-                    .invalidArgument, "\"\(name.prefix(100))\" is the name of the classes \(found): give a number")
+                    .invalidArgument,
+                    "\"\(name.prefix(100))\" is the name of the classes \(index) and \(found.at(1) ?? index): give a number"
+                )
             }
             return index
         }
@@ -83,7 +84,7 @@ public struct ClassNames: Sendable, Equatable {
     }
 
     /// A name without the spaces around it.
-    private static func normal(_ name: [UInt8], _ ignoresCase: Bool) -> [UInt8] {
+    private static func normal(_ name: [UInt8], _ ignoresCase: Bool) -> String {
         let space = UInt8(ascii: " ")
         var (normal, spaces): ([UInt8], Int) = ([], 0)
         for byte in name.each {
@@ -96,7 +97,7 @@ public struct ClassNames: Sendable, Equatable {
             let isCapital = byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z")
             normal.append(ignoresCase && isCapital ? byte | 0x20 : byte)
         }
-        return normal
+        return String(decoding: normal, as: UTF8.self)
     }
 
     var json: JSON { .array(texts.map { .string($0) }) }
