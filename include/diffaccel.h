@@ -152,7 +152,8 @@ typedef struct da_model_options {
     int32_t widen;              /* 1: the same as weights "f32"; 0 (default) */
     const char *family;         /* "dit", "var", "autoencoder_kl", "vqvae", "llada", "illada", "dream"; null: the config decides */
     const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
-    const char *conventions;    /* DiT: "official" (default) or "diffusers" (time frequencies over 127, norm_eps) */
+    const char *conventions;    /* DiT: "official" or "diffusers" (time frequencies over 127, norm_eps); null: official, unless the
+                                   checkpoint shows that it was trained in diffusers: its blocks have embedders of their own */
     const char *decoder;        /* folder of the autoencoder that turns latents into pixels; null: the checkpoint's vae/ */
     uint64_t memory_limit;      /* bytes for the weights, the largest twice while it is put in order; 0: none */
     int32_t follow_links;       /* 1: symbolic links inside the folder are followed, as download caches have them, and inside those of
@@ -169,12 +170,16 @@ int32_t da_model_options_init(da_model_options *options, uint32_t size);
 
 /* Loads a checkpoint: a folder with config.json and *.safetensors (also sharded), or one .safetensors file together with
  * options->config. Official, diffusers and pipeline folders are recognised. `options` may be null. The model is immutable
- * and may be shared by threads and sessions. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED, DA_NO_MEMORY, DA_OVER_BUDGET,
+ * and may be shared by threads and sessions. Every setting in its config files is honoured, refused with DA_UNSUPPORTED and its
+ * name when it would change results, or known to change none; others are told to the log as warnings. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED, DA_NO_MEMORY, DA_OVER_BUDGET,
  * DA_INVALID_ARGUMENT; DA_SHAPE and DA_INCOMPATIBLE with a text that lists the tensors that are missing, unused or of the wrong
  * shape. */
 int32_t da_model_open(const char *path, const da_model_options *options, da_model *model);
 
-/* JSON about the model: {"family", "parameters", "bytes", "weights", "input", "config", "sites", "labels", "decoder", "flops"}. */
+/* JSON about the model: {"family", "parameters", "bytes", "weights", "input", "config", "sites", "labels", "decoder", "flops"}, and
+ * what its config files came to: "unknown_keys" (settings without effect, as "file: key"), "defaults" (by file, what was taken for
+ * absent settings) and "assumptions" (what else was taken for granted, and how to have it otherwise). A label holds all names of a
+ * class, separated by commas; those of a pipeline come from its id2label. */
 int32_t da_model_describe(da_model model, char *buf, size_t capacity, size_t *needed);
 
 /* Releases the handle; sessions of the model go on. */
@@ -201,7 +206,8 @@ int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
  *   llada, dream:    "tokens" i64 [n], one text  ->  "logits" f32 [1,n,vocabulary]
  * Inputs are read during the call. For each output the caller gives name, data and bytes; rank, shape, dtype and bytes are
  * set. With data null only these are set (a size query, nothing is computed). `options` may be null.
- * Errors: DA_INVALID_ARGUMENT (unknown or missing name), DA_SHAPE, DA_MORE (an output buffer is too small), memory errors. */
+ * Errors: DA_INVALID_ARGUMENT (unknown or missing name), DA_SHAPE, DA_MORE (an output buffer is too small), DA_NOT_FINITE (an
+ * output holds NaN or infinity: weights or inputs), memory errors. */
 int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_count, da_tensor *outputs,
                          size_t output_count, const da_forward_options *options);
 
@@ -346,8 +352,9 @@ int32_t da_request_init(da_request *request, uint32_t size);
 int32_t da_session_estimate(da_session session, const da_request *request, char *buf, size_t capacity, size_t *needed);
 
 /* Samples. Blocks until done, failed or cancelled; the session can be used again in every case.
- * Errors: DA_INVALID_ARGUMENT, DA_SHAPE, DA_INCOMPATIBLE, DA_UNSUPPORTED, DA_OVER_BUDGET, DA_NO_MEMORY, DA_NOT_FINITE, DA_BUSY;
- * DA_CANCELLED when stopped. */
+ * Errors: DA_INVALID_ARGUMENT, DA_SHAPE, DA_INCOMPATIBLE, DA_UNSUPPORTED, DA_OVER_BUDGET, DA_NO_MEMORY, DA_BUSY; DA_NOT_FINITE
+ * for NaN or infinity, naming where it arose: what was given, the network and its step, the decoder and its picture; DA_CANCELLED
+ * when stopped. */
 int32_t da_session_sample(da_session session, const da_request *request, da_result *result);
 
 /* Stops the run that is going on in the session, if any. From any thread or signal handler; returns at once and does not
@@ -437,12 +444,12 @@ int32_t da_trainer_create(const char *path, const char *settings, size_t length,
                           const da_trainer_options *options, da_trainer *trainer);
 
 /* JSON with the memory that a trainer with these arguments would need, by a dry run of a step: {"bytes": {"weights", "learning",
- * "workspace", "peak"}, "trained_parameters"}. Weights are not read. */
+ * "workspace", "peak"}, "trained_parameters"}. Of the weights only copies are read, to compare them. */
 int32_t da_trainer_estimate(const char *path, const char *settings, size_t length, const da_model_options *model_options,
                             const da_trainer_options *options, char *buf, size_t capacity, size_t *needed);
 
 /* Makes `steps` more steps; 0: all that are left. `callback` may be null. Whatever ends it, the trainer stands after its last whole step
- * and can go on. Errors: DA_INVALID_ARGUMENT, DA_NOT_FINITE (data, or losses 50 times in a row), DA_IO (data or state),
+ * and can go on. Errors: DA_INVALID_ARGUMENT, DA_NOT_FINITE (data; the very first loss; or losses 50 times in a row), DA_IO (data or state),
  * DA_OVER_BUDGET, DA_NO_MEMORY, DA_BUSY; DA_CANCELLED when stopped. */
 int32_t da_trainer_run(da_trainer trainer, int64_t steps, da_training_callback callback, void *user);
 

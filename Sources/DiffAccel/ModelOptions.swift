@@ -9,8 +9,9 @@ public struct ModelOptions: Sendable {
     public var config: JSON?
     /// Language models: the mask token; nil: the one that the config names.
     public var maskToken: Int?
-    /// How a DiT's published code is followed; sets the defaults of its sampling too.
-    public var conventions: DiTConventions = .official
+    /// Which published code a DiT follows; sets the defaults of its sampling too. Nil: the official one, unless the checkpoint shows
+    /// that it was trained in diffusers.
+    public var conventions: DiTConventions?
     /// Folder of the autoencoder that turns latents into pixels; nil: the checkpoint's `vae` folder, if it has one.
     public var decoder: String?
     /// What weights are kept as in memory.

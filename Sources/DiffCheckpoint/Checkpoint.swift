@@ -88,6 +88,9 @@ public final class Checkpoint: Sendable {
         return try Checkpoint(directory.subdirectory(name), config: config)
     }
 
+    /// Whether the checkpoint is a directory with a file `name` in it.
+    public func hasFile(_ name: String) throws(DiffError) -> Bool { try directory?.contains(name) ?? false }
+
     /// The JSON file `name` of the directory (at most ``Limits/configBytes``), or nil when it is not there.
     public func json(_ name: String) throws(DiffError) -> JSON? { try directory?.json(name) }
 

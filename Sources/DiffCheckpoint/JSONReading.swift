@@ -11,13 +11,16 @@ public struct JSONObject: Sendable {
     public let path: String
     /// The members as they are.
     public let members: [String: JSON]
+    /// Where it is noted what is asked for; nil: nowhere.
+    public let record: KeyRecord?
 
     /// The object `value`. Throws `format` when it is something else.
-    public init(_ value: JSON, source: String, path: String = "") throws(DiffError) {
+    public init(_ value: JSON, source: String, path: String = "", record: KeyRecord? = nil) throws(DiffError) {
         guard case .object(let members) = value else {
             throw DiffError(.format, "\(Self.place(source, path)): expected an object, found \(value.summary)")
         }
-        (self.source, self.path, self.members) = (source, path, members)
+        (self.source, self.path, self.members, self.record) = (source, path, members, record)
+        record?.noteObject(path)
     }
 
     /// The file or option and the path in it, for messages about the object as a whole.
@@ -35,13 +38,14 @@ public struct JSONObject: Sendable {
 
     /// The member `key`, or nil when it is absent or null.
     public func value(_ key: String) -> JSON? {
+        record?.note(joined(key))
         guard let value = members[key], value != .null else { return nil }
         return value
     }
 
     /// A `format` error about the member `key`.
     public func error(_ key: String, _ text: String) -> DiffError {
-        DiffError(.format, "\(source): \(joined(key)): \(text)")
+        DiffError(.format, "\(place(of: key)): \(text)")
     }
 
     /// Throws `format` when a member has a name that is not in `known`: a misspelt option must not be ignored.
@@ -160,7 +164,7 @@ public struct JSONObject: Sendable {
     public func objects(_ key: String) throws(DiffError) -> [JSONObject] {
         var objects: [JSONObject] = []
         for (position, element) in try array(key, default: []).numbered {
-            objects.append(try JSONObject(element, source: source, path: "\(joined(key))[\(position)]"))
+            objects.append(try JSONObject(element, source: source, path: "\(joined(key))[\(position)]", record: record))
         }
         return objects
     }
@@ -176,26 +180,34 @@ public struct JSONObject: Sendable {
     /// The object `key`, or nil when absent.
     public func optionalObject(_ key: String) throws(DiffError) -> JSONObject? {
         guard let value = value(key) else { return nil }
-        return try JSONObject(value, source: source, path: joined(key))
+        return try JSONObject(value, source: source, path: joined(key), record: record)
     }
 
     // MARK: Texts
 
-    private func joined(_ key: String) -> String {
+    private func joined(_ key: String) -> String { Self.joined(path, key) }
+
+    static func joined(_ path: String, _ key: String) -> String {
         let short = key.utf8.count > 100 ? String(key.prefix(60)) + "..." : key
         return path.isEmpty ? short : "\(path).\(short)"
     }
+
+    /// The source and the path of the member `key`, for messages.
+    public func place(of key: String) -> String { "\(source): \(joined(key))" }
 
     private func mismatch(_ key: String, _ expected: String, _ found: JSON) -> DiffError {
         error(key, "expected \(expected), found \(found.summary)")
     }
 
-    private func orMissing<T>(_ key: String, _ fallback: T?, _ expected: String) throws(DiffError) -> T {
+    private func orMissing<T: ConfigValue>(
+        _ key: String, _ fallback: T?, _ expected: String
+    ) throws(DiffError) -> T {
         guard let fallback else { throw error(key, "missing; expected \(expected)") }
+        record?.noteDefault(joined(key), fallback.json)
         return fallback
     }
 
-    private func list<T>(
+    private func list<T: ConfigValue>(
         _ key: String, _ fallback: [T]?, _ expected: String, _ element: (JSON) -> T?
     ) throws(DiffError) -> [T] {
         guard has(key) else { return try orMissing(key, fallback, "a list; of each element: \(expected)") }

@@ -21,7 +21,7 @@ extension Weights {
             report.missing(name)
             return nil
         }
-        report.use(name)
+        report.use(entry.name)
         guard shapes.contains(entry.shape) else {
             report.wrong(name, found: entry.shape, expected: shapes)
             return nil

@@ -10,7 +10,9 @@ struct DiTFamily: ModelFamily {
 
     let network: DiT
     private let images: ImageSampling
-    private let labels: [String]
+    let classes: ClassNames
+
+    static let rules = DiTConfiguration.rules
 
     static func recognises(_ config: JSONObject) -> Bool {
         switch config.value("_class_name") {
@@ -21,12 +23,11 @@ struct DiTFamily: ModelFamily {
     }
 
     init(_ opened: Opened) throws(DiffError) {
-        let configuration = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
-        network = try DiT(configuration, opened.weights)
-        labels = try opened.config.strings("labels", default: [])
-        guard labels.isEmpty || labels.count == configuration.classes else {
-            throw opened.config.error("labels", "\(labels.count) names for \(configuration.classes) classes")
-        }
+        let sizes = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
+        classes = try ClassNames(opened, classes: sizes.classes)
+        network = try DiT(sizes, opened.weights)
+        let configuration = network.configuration
+        if let assumption = configuration.assumption { opened.ledger.assume(assumption) }
         let decoder: ImageDecoder? =
             try Self.makesPixels(opened.config) ? .pixels : ImageDecoder.autoencoder(opened)
         if case .latents(let autoencoder) = decoder,
@@ -47,8 +48,8 @@ struct DiTFamily: ModelFamily {
 
     /// The epsilon channels that are guided unless a request says otherwise.
     static func guidanceChannels(_ opened: Opened, _ c: DiTConfiguration) throws(DiffError) -> Int {
-        guard c.conventions == .official else { return c.inChannels }
-        return try opened.config.integer("cfg_channels", in: 1...max(1, c.inChannels), default: min(3, c.inChannels))
+        let usual = c.conventions == .official ? min(3, c.inChannels) : c.inChannels
+        return try opened.config.integer("cfg_channels", in: 1...max(1, c.inChannels), default: usual)
     }
 
     /// Whether the config's `output` says that the model works on pixels in -1 ... 1.
@@ -96,7 +97,7 @@ struct DiTFamily: ModelFamily {
             "guidance": .number(images.guidance),
             "guidance_channels": .integer(images.guidanceChannels),
             "null_class": c.nullClass.map { .integer($0) } ?? .null,
-            "labels": .array(labels.map { .string($0) }),
+            "labels": classes.json,
             "decoder": .string(images.decoder?.name ?? "none"),
         ]
     }

@@ -39,6 +39,7 @@ struct LanguageCore: Sendable {
         guard configuration.family == family else {
             throw DiffError(.incompatible, "the config is that of a \(configuration.family.rawValue) model")
         }
+        try Self.complete(&configuration, opened)
         if let mask = opened.options.maskToken {
             guard mask >= 0, mask < configuration.vocabulary else {
                 throw DiffError(.invalidArgument, "mask_token \(mask) is outside 0..<\(configuration.vocabulary)")
@@ -47,6 +48,7 @@ struct LanguageCore: Sendable {
         }
         network = try LanguageModel(configuration, opened.weights)
         do throws(DiffError) {
+            try Self.enterTokenizerConfig(opened, family)
             let controls = configuration.endTokens + [configuration.maskToken].compactMap(\.self)
             tokenizer = .success(try Tokenizer(in: opened.checkpoint, controls: controls))
         } catch {
@@ -59,6 +61,8 @@ struct LanguageCore: Sendable {
 
 extension LanguageFamily {
     static var forwardNames: (inputs: [String], outputs: [String]) { (["tokens"], ["logits"]) }
+
+    static var rules: ConfigRules { LanguageConfiguration.rules }
 
     static func recognises(_ config: JSONObject) -> Bool {
         LanguageConfiguration.family(of: config)?.rawValue == name

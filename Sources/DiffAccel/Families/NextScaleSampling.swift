@@ -64,8 +64,15 @@ struct NextScaleSampling: FamilySampling {
 
     /// The network of `partner`. Throws `incompatible` when the two cannot take turns.
     private func fitting(_ partner: Model, draftScales: Int) throws(DiffError) -> VAR {
-        guard let other = (partner.family as? VARFamily)?.network else {
+        guard let family = partner.family as? VARFamily else {
             throw DiffError(.incompatible, "the refiner is a \(partner.familyName) model, a var model is needed")
+        }
+        let other = family.network
+        if let mine = autoencoder, let theirs = family.autoencoder, !mine.codes.hasCodes(of: theirs.codes) {
+            throw DiffError(
+                .incompatible,
+                "the refiner was made with the codes of another VQ-VAE: the one in its folder vae differs from the drafter's"
+            )
         }
         let (a, b) = (network.configuration, other.configuration)
         let facts = [

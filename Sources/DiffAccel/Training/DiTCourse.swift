@@ -27,8 +27,13 @@ struct DiTCourse: Course {
             _ source: Checkpoint, _ c: DiTConfiguration, _ parameters: Parameters?, lora: LoRAOptions? = nil
         ) throws(DiffError) -> DiT {
             let weights = material.weights(source, parameters, lora: lora)
-            weights.markUsed(prefix: "gumbel_gates.")
-            return try DiT(c, weights)
+            if source.tensors.names.each.contains(where: { $0.hasPrefix("gumbel_gates.") }) {
+                opened.ledger.assume("gates that an earlier run learned (gumbel_gates) are left out")
+                weights.markUsed(prefix: "gumbel_gates.")
+            }
+            let network = try DiT(c, weights)
+            if let assumption = network.configuration.assumption { opened.ledger.assume(assumption) }
+            return network
         }
         func required() throws(DiffError) -> LatentSet {
             guard let data else { throw settings.json.error("data", "training needs data") }
@@ -36,11 +41,12 @@ struct DiTCourse: Course {
         }
         switch settings.method {
         case .router:
-            var defaults = RouterSettings()
-            defaults.guidanceChannels = try DiTFamily.guidanceChannels(opened, c)
-            let own = try RouterSettings(settings.json, default: defaults)
             parameters = Parameters()
-            procedure = try RouterLearning(load(checkpoint, c, parameters), process, data: data, own, resources)
+            let network = try load(checkpoint, c, parameters)
+            var defaults = RouterSettings()
+            defaults.guidanceChannels = try DiTFamily.guidanceChannels(opened, network.configuration)
+            let own = try RouterSettings(settings.json, default: defaults)
+            procedure = try RouterLearning(network, process, data: data, own, resources)
             (otherWeights, loading) = (0, 0)
         case .prune where settings.learnsGates:
             let own = try PruningSettings(settings.json, depth: c.depth)

@@ -54,6 +54,7 @@ public struct LanguageConfiguration: Sendable, Equatable {
             let type = try config.string("model_type", default: "")
             throw DiffError(.unsupported, "\(config.place): model_type \"\(type)\" is no masked language model")
         }
+        try Self.rules.refuse(config)
         try check(config)
     }
 

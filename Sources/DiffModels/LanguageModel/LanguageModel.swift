@@ -31,7 +31,9 @@ public final class LanguageModel: Sendable {
         if c.isTied {
             embedding = try weights.packed(table, [c.vocabulary, c.width])
             head = Linear(weight: embedding, bias: nil)
-            weights.markUsed { $0 == headName }
+            try weights.markCopy(
+                headName, of: table,
+                remedy: "if the head is its own, the config's tie_word_embeddings or weight_tying must be false")
         } else {
             embedding = try WeightMatrix(weights.tensor(table, [c.vocabulary, c.width]))
             head = Linear(weight: try weights.packed(headName, [c.vocabulary, c.width]), bias: nil)
@@ -44,7 +46,7 @@ public final class LanguageModel: Sendable {
             let parameters = try LanguageBlockParameters(scope, names, c)
             blocks.append(LanguageBlock(parameters, c, layer: layer, name: scope.path, &layout))
         }
-        weights.markUsed { $0.hasSuffix("rotary_emb.inv_freq") }
+        try weights.markRotaryFrequencies(c)
         try weights.finish()
         (self.configuration, self.layout, self.blocks) = (c, layout, blocks)
     }

@@ -154,7 +154,12 @@ public struct MaskedDecoding: Sendable {
             let feeding = try plan.feeding(rows, twins: guidance > 0 ? prompts.count : 0)
             let call = Call(time: 0, index: pass, count: passes, step: pass)
             let states = try run.evaluate(call) { (_, run) throws(DiffError) in try network.states(feeding, run) }
-            let chosen = try choose(plan, rows, states, network, &noise, run)
+            let chosen: [ChosenToken]
+            do throws(DiffError) {
+                chosen = try choose(plan, rows, states, network, &noise, run)
+            } catch {
+                throw error.code == .notFinite ? error.at("pass \(pass &+ 1) of \(passes)") : error
+            }
             var (samples, first): ([MaskedProgress.Sample], Int) = ([], 0)
             for share in plan.shares.each {
                 guard var row = rows.at(share.row) else { continue }

@@ -37,7 +37,7 @@ struct InfoCommand: ParsableCommand {
         guard case .object(var members) = model.description else { return }
         let names = members["sites"]?.asArray?.compactMap(\.asText) ?? []
         members["sites"] = .integer(names.count)
-        if members["labels"] == .array([]) { members["labels"] = nil }
+        for key in ["labels", "unknown_keys", "assumptions"] where members[key] == .array([]) { members[key] = nil }
         Self.list(.object(members), model.path)
         guard sites else { return }
         for (index, name) in names.enumerated() {

@@ -107,7 +107,10 @@ struct TrainerOptionGroup: ParsableArguments {
     @Option(help: "Most memory for weights, gradients, moments and activations, such as 500M or 2G.")
     var memoryLimit = ByteCount.none
 
-    @Option(help: "Whose published code a DiT follows: official or diffusers.")
+    @Option(
+        help:
+            "Whose published code a DiT follows: official or diffusers (default: official, unless it was trained in diffusers)."
+    )
     var conventions: DiTConventions?
 
     @Flag(help: "Follow symbolic links inside folders of models, as download caches have them.")

@@ -14,7 +14,10 @@ struct ModelOptionGroup: ParsableArguments {
     @Option(help: "JSON file to read in place of the model's config.json; a weight file alone needs one.")
     var config: String?
 
-    @Option(help: "Whose published code a DiT follows: official or diffusers.")
+    @Option(
+        help:
+            "Whose published code a DiT follows: official or diffusers (default: official, unless it was trained in diffusers)."
+    )
     var conventions: DiTConventions?
 
     @Option(help: "What weights are in memory: stored (the file's type), f32 or int8 (a scale for each output).")

@@ -22,7 +22,7 @@ struct ModelFacts {
     func classIndices(_ text: String) throws(DiffError) -> [Int] {
         if text == "all" { return Array(0..<classes) }
         // The whole name of a class may hold commas.
-        if let index = model.classNames.firstIndex(of: text) { return [index] }
+        if let index = model.classNames.texts.firstIndex(of: text) { return [index] }
         var found: [Int] = []
         for piece in text.split(separator: ",", omittingEmptySubsequences: false) {
             found += try classes(String(piece.trimmed))

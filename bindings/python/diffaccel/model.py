@@ -38,7 +38,8 @@ class Model(Handle):
     family: "dit", "var", "autoencoder_kl", "vqvae", "llada", "illada" or "dream"; None lets the config decide.
     config: the configuration as a dict or JSON text, used instead of the checkpoint's config.json.
     decoder: folder of the autoencoder that turns latents into pixels; None means the checkpoint's own vae/.
-    conventions: "official" or "diffusers" (how a DiT is evaluated); None leaves it to the library.
+    conventions: "official" or "diffusers" (how a DiT is evaluated); None means official, unless the checkpoint shows that it was
+        trained in diffusers.
     follow_links: follow symbolic links inside the folder, as download caches have them, and inside those of its autoencoder and of a
         plan's refiner.
     weights: what the weights are in memory: "stored" (the default: the file's element type), "f32", or "int8": matrices of linear
@@ -89,7 +90,9 @@ class Model(Handle):
 
     @property
     def description(self) -> dict[str, Any]:
-        """Facts about the model: family, parameters, bytes, weights, input, config, sites, labels, decoder, flops, ..."""
+        """Facts about the model: family, parameters, bytes, weights, input, config, sites, labels, decoder, flops, ...; settings of
+        its files without effect (unknown_keys), what was taken for absent ones (defaults), and what else was assumed (assumptions).
+        """
         return _ffi.facts_of(_ffi.lib.da_model_describe, self._handle)
 
     def _facts(self) -> dict[str, Any]:

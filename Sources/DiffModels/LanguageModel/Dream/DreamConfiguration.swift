@@ -21,12 +21,6 @@ extension LanguageConfiguration {
         // <|endoftext|> from the config; <|im_end|> of the published vocabulary ends a turn.
         endTokens = try Self.endTokens(c, adding: Self.publishedEndOfTurn, to: Self.publishedEnd)
         trainedLength = try c.integer("max_position_embeddings", in: 1...1 << 24, default: 32768)
-        guard try c.string("hidden_act", default: "silu") == "silu" else {
-            throw DiffError(.unsupported, "\(c.place): hidden_act must be \"silu\"")
-        }
-        guard try !c.bool("use_sliding_window", default: false) else {
-            throw DiffError(.unsupported, "\(c.place): use_sliding_window must be false")
-        }
     }
 
     private static let publishedEnd = 151643, publishedEndOfTurn = 151645
