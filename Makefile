@@ -20,11 +20,11 @@ VENV := .venv
 # A Python with the safetensors package, the reference for verdicts on files; without it that comparison is left out, and said so.
 HOSTILE_PYTHON ?= $(VENV)/bin/python
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' bindings/python/pyproject.toml)
-C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Tests/Hostile/*.[ch] Sources/CBoundary/*.c Sources/CKernels/*.c)
+C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/KernelTable/*.[ch] Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Tests/Hostile/*.[ch] Tests/Surfaces/*.c Sources/CBoundary/*.c Sources/CCommandLine/*.c Sources/CKernels/*.c)
 SWIFT_SOURCES = Sources Tests bindings Package.swift
 
 .DEFAULT_GOAL := all
-.PHONY: all build install uninstall deps venv demo test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-canary test-python test-tokenizers test-package format format-check clean help
+.PHONY: all build install uninstall deps venv demo test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-spills test-kernels test-arm64 test-canary test-python test-tokenizers test-package format format-check clean help
 
 all: build
 
@@ -51,7 +51,9 @@ uninstall:
 
 # ---- what building and testing need ----
 
-PACKAGES := libopenblas-dev libjansson-dev libpng-dev pkg-config python3-venv clang-format abigail-tools binutils
+# For the census of the other architecture's kernels.
+CROSS_HEADERS := $(if $(filter aarch64,$(shell uname -m)),libc6-dev-amd64-cross,libc6-dev-arm64-cross)
+PACKAGES := libopenblas-dev libjansson-dev libpng-dev pkg-config python3-venv clang-format abigail-tools binutils $(CROSS_HEADERS)
 
 deps:
 	@missing=; \
@@ -80,6 +82,7 @@ $(VENV)/stamp: bindings/python/pyproject.toml
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "tokenizers>=0.20" || true
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "safetensors==0.8.0" || true
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check matplotlib || true
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check mypy Pillow || true
 	touch $@
 
 # Everything from nothing: installs what is missing, builds, samples.
@@ -99,6 +102,8 @@ test: deps
 	$(MAKE) --no-print-directory format-check
 	$(MAKE) --no-print-directory test-swift
 	$(MAKE) --no-print-directory test-traps
+	$(MAKE) --no-print-directory test-spills
+	$(MAKE) --no-print-directory test-kernels
 	$(MAKE) --no-print-directory test-c
 	$(MAKE) --no-print-directory test-hostile
 	$(MAKE) --no-print-directory test-fuzz
@@ -129,7 +134,7 @@ test-valgrind: build
 test-hostile: build venv
 	HOSTILE_PYTHON="$(HOSTILE_PYTHON)" Tests/Hostile/run.sh $(RELEASE)
 
-# Twelve targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
+# Thirteen targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
 test-fuzz: build
 	SWIFT="$(SWIFT)" FUZZ_LIBRARY="$(CURDIR)/$(RELEASE)" Tests/Fuzz/run.sh all 5000 1
 
@@ -138,16 +143,30 @@ test-traps: build
 	$(PYTHON) Tests/TrapCensus/lint.py
 	$(PYTHON) Tests/TrapCensus/census.py $(RELEASE)
 
+# Accesses to the stack in the kernels' innermost loops, for every instruction set (Tests/SpillCensus/README.md).
+test-spills:
+	$(PYTHON) Tests/SpillCensus/census.py
+
+# The kernels against plain C on every instruction set of this machine, and compiled for 64-bit ARM under user-mode emulation.
+test-kernels:
+	SWIFT="$(SWIFT)" Tests/KernelTable/run.sh
+
+test-arm64:
+	$(MAKE) --no-print-directory deps PACKAGES="qemu-user-static gcc-aarch64-linux-gnu"
+	SWIFT="$(SWIFT)" Tests/KernelTable/run.sh arm64
+
 # The tests of the tests: a library with planted faults, built in .build-canary.
 test-canary:
 	SWIFT="$(SWIFT)" PYTHON="$(PYTHON)" Tests/Canary/run.sh
 
 test-python: build venv
+	$(SWIFT) build -c release --product surface-defaults $(SWIFT_FLAGS)
 	DIFFACCEL_LIBRARY="$(CURDIR)/$(LIBRARY)" $(VENV)/bin/python -m pytest bindings/python/tests
 
-# Tokens and texts of 10,000 lines beside the tokenizers package, on vocabularies trained there.
+# Tokens and texts of 10,000 lines beside the tokenizers package, on vocabularies trained there; and how patterns cut texts.
 test-tokenizers: build venv
 	$(VENV)/bin/python Tests/Tokenizers/compare.py $(CLI)
+	$(VENV)/bin/python Tests/Tokenizers/patterns.py $(CLI)
 
 # Another package that uses the library as a Swift package.
 test-package:

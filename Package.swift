@@ -25,9 +25,13 @@ let tests: [SwiftSetting] = [.swiftLanguageMode(.v6), .enableUpcomingFeature("Ex
 let kernels: [CSetting] = [
     .unsafeFlags(["-O3", "-std=c17", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"])
 ]
-/// What the C library refuses to small objects, the library's reserve gives them: Sources/CBoundary/reserve.c.
-let wrapped = ["malloc", "calloc", "realloc", "free", "malloc_usable_size"].flatMap { ["-Xlinker", "--wrap=\($0)"] }
-let exports = Context.packageDirectory + "/Sources/DiffAccelLink/exports.map"
+/// What the C library refuses to small objects, the library's reserve gives them (Sources/CBoundary/reserve.c), and of the environment
+/// the code linked in sees the library's own variables (Sources/CBoundary/environment.c).
+let wrapped = [
+    "malloc", "calloc", "realloc", "free", "malloc_usable_size", "getenv", "secure_getenv", "environ", "__environ",
+    "stdin",
+].flatMap { ["-Xlinker", "--wrap=\($0)"] }
+let link = Context.packageDirectory + "/Sources/DiffAccelLink"
 
 let package = Package(
     name: "diffaccel",
@@ -42,7 +46,8 @@ let package = Package(
     targets: [
         // System libraries, found through pkg-config.
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
-        .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
+        // Not through pkg-config, which would name the folder of the shared library before Sources/DiffAccelLink/static.
+        .systemLibrary(name: "CJansson", providers: [.apt(["libjansson-dev"])]),
         .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
         .systemLibrary(name: "CDiffAccel"),
 
@@ -73,22 +78,29 @@ let package = Package(
         // Link settings of libdiffaccel.so, kept apart so that test bundles are linked without them.
         .target(
             name: "DiffAccelLink",
-            exclude: ["exports.map"],
+            exclude: ["exports.map", "static"],
             linkerSettings: [
                 .unsafeFlags(
                     [
-                        "-static-stdlib", "-Xlinker", "--version-script=\(exports)",
-                        "-Xlinker", "-z", "-Xlinker", "nodelete", "-use-ld=lld", "-Xlinker", "--gc-sections",
+                        "-static-stdlib", "-L\(link)/static", "-Xlinker", "--version-script=\(link)/exports.map",
+                        "-Xlinker", "-Bsymbolic", "-Xlinker", "-z", "-Xlinker", "nodelete", "-use-ld=lld",
+                        "-Xlinker", "--gc-sections",
                     ] + wrapped, .when(platforms: [.linux]))
             ]),
 
+        .target(name: "CCommandLine", cSettings: kernels),
         .executableTarget(
             name: "diffaccel-cli",
             dependencies: [
-                "DiffAccel", "DiffCheckpoint", "DiffModels", "CPNG",
+                "DiffAccel", "DiffCheckpoint", "DiffModels", "CPNG", "CCommandLine",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
+
+        // What Python's tests compare the surfaces' results with.
+        .executableTarget(
+            name: "surface-defaults", dependencies: ["DiffAccel"], path: "Tests/Surfaces", exclude: ["defaults.c"],
+            swiftSettings: tests),
 
         // Tests, one target a layer, and the golden runner over all of them.
         .target(name: "TestSupport", dependencies: ["DiffAccel"], path: "Tests/TestSupport", swiftSettings: tests),

@@ -24,9 +24,10 @@
  *      at any time.
  *      [CABI/threads: test_shared_model, test_contention; CABI/training_threads: test_second_thread, test_side_by_side]
  *   7. No signal handler, locale, rounding mode, working directory or environment variable is changed; errno and the
- *      floating-point environment are restored; nothing is printed.
+ *      floating-point environment are restored; nothing is printed. Loading it starts nothing. No symbol of the host takes the place
+ *      of one inside, but the C library's own (Tests/CABI/interposable.txt); no variable of the Swift runtime is looked at.
  *      [CABI/environment: test_locale, test_floating_point, test_errno, test_process, test_signals,
- *      prints_nothing]
+ *      prints_nothing; CABI/loading.sh]
  *   8. Same inputs, seed and thread count give the same bits on the same CPU.
  *      [DiffAccelTests/ReproducibilityTests: aSeedDecidesEveryBit; CABI/threads: test_shared_model]
  *   9. Functions and the leading members of structs never change once released; da_abi_version() says which exist.
@@ -49,6 +50,14 @@
  *   - Tensors are row-major. n: samples, C: channels, H, W: height and width.
  *   - A function may be called from any thread, also inside an event callback, where da_session_sample of the same session
  *     gives DA_BUSY as it does from a second thread.
+ *   - Callbacks return normally. A C++ exception or a longjmp that leaves one jumps over the library, which never learns of it: the
+ *     session or trainer stays busy for ever (DA_BUSY), what its run held is lost, and the thread keeps the library's floating-point
+ *     environment; an exception may also end the process. Catch inside, keep what was caught, return non-zero, throw it again
+ *     when the call has returned.
+ *   - Threads: 0 stands for the processors that the calling thread may use at that moment: the least of those that are online, those
+ *     that its affinity allows, and what the CPU quotas of its control groups amount to, a fraction counting as one; at most 256.
+ *   - Of the environment two variables are read: DIFFACCEL_ISA (base, avx2, avx512 or neon: instructions below the best there are)
+ *     and DIFFACCEL_GEMM (openblas: matrix products by libopenblas.so.0, to compare with).
  */
 #ifndef DIFFACCEL_H
 #define DIFFACCEL_H
@@ -63,7 +72,7 @@ extern "C" {
 /* ---- status ----------------------------------------------------------------------------------------------------- */
 
 #define DA_OK 0
-#define DA_CANCELLED 1          /* stopped by da_session_cancel or a callback */
+#define DA_CANCELLED 1          /* stopped by da_session_cancel, a callback or a cancel flag */
 #define DA_MORE 2               /* the buffer is too small; *needed says how large it must be */
 #define DA_INVALID_ARGUMENT (-1) /* an argument or option is out of its documented range */
 #define DA_IO (-2)              /* a file cannot be opened, read or written */
@@ -108,7 +117,8 @@ int32_t da_library_describe(char *buf, size_t capacity, size_t *needed);
 #define DA_LOG_WARNING 2
 #define DA_LOG_INFO 3
 
-/* Receives one line without newline; `message` is valid during the call. Must not call the library. */
+/* Receives one line without newline; `message` is valid during the call. Must not call the library, and must return
+ * normally. */
 typedef void (*da_log_callback)(void *user, int32_t level, const char *message);
 
 /* Sends messages up to `level` to `callback` (null: none), from whichever thread they arise on. For the whole library. */
@@ -140,16 +150,19 @@ typedef struct da_tensor {
 typedef struct da_model_options {
     uint32_t struct_size;
     int32_t widen;              /* 1: the same as weights "f32"; 0 (default) */
-    const char *family;         /* "dit", "var", "autoencoder_kl", "vqvae"; null: the config decides */
+    const char *family;         /* "dit", "var", "autoencoder_kl", "vqvae", "llada", "illada", "dream"; null: the config decides */
     const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
-    const char *conventions;    /* DiT: "official" (default) or "diffusers" (time frequencies over 127, norm_eps) */
+    const char *conventions;    /* DiT: "official" or "diffusers" (time frequencies over 127, norm_eps); null: official, unless the
+                                   checkpoint shows that it was trained in diffusers: its blocks have embedders of their own */
     const char *decoder;        /* folder of the autoencoder that turns latents into pixels; null: the checkpoint's vae/ */
     uint64_t memory_limit;      /* bytes for the weights, the largest twice while it is put in order; 0: none */
-    int32_t follow_links;       /* 1: symbolic links inside the folder are followed, as download caches have them; 0: refused */
+    int32_t follow_links;       /* 1: symbolic links inside the folder are followed, as download caches have them, and inside those of
+                                   the autoencoder and of models that a plan or a trainer puts beside this one; 0: refused */
     int32_t reserved;           /* zero */
     const char *weights;        /* what weights are in memory: "stored" (default: the file's element type), "f32", or "int8": matrices of
                                    linear layers over tokens (heads too) as whole numbers in -127...127 with an f32 scale for each
                                    output, the largest magnitude / 127; all else as stored. Not for learning: DA_UNSUPPORTED */
+    int64_t mask_token;         /* language models: the mask token; -1 (default): the one that the config names */
 } da_model_options;
 
 /* Fills *options with defaults. DA_INVALID_ARGUMENT when options is null or `size` is no size of this struct. */
@@ -157,13 +170,16 @@ int32_t da_model_options_init(da_model_options *options, uint32_t size);
 
 /* Loads a checkpoint: a folder with config.json and *.safetensors (also sharded), or one .safetensors file together with
  * options->config. Official, diffusers and pipeline folders are recognised. `options` may be null. The model is immutable
- * and may be shared by threads and sessions. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED, DA_NO_MEMORY, DA_OVER_BUDGET,
+ * and may be shared by threads and sessions. Every setting in its config files is honoured, refused with DA_UNSUPPORTED and its
+ * name when it would change results, or known to change none; others are told to the log as warnings. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED, DA_NO_MEMORY, DA_OVER_BUDGET,
  * DA_INVALID_ARGUMENT; DA_SHAPE and DA_INCOMPATIBLE with a text that lists the tensors that are missing, unused or of the wrong
  * shape. */
 int32_t da_model_open(const char *path, const da_model_options *options, da_model *model);
 
 /* JSON about the model: {"family", "parameters", "bytes", "weights", "input", "config", "sites", "labels", "decoder", "flops",
- * "sampler" (the model's own), "prediction_type"}. */
+ * "sampler" (the model's own), "prediction_type"}, and what its config files came to: "unknown_keys" (settings without effect, as
+ * "file: key"), "defaults" (by file, what was taken for absent settings) and "assumptions" (what else was taken for granted, and how
+ * to have it otherwise). A label holds all names of a class, separated by commas; those of a pipeline come from its id2label. */
 int32_t da_model_describe(da_model model, char *buf, size_t capacity, size_t *needed);
 
 /* Releases the handle; sessions of the model go on. */
@@ -172,7 +188,7 @@ int32_t da_model_close(da_model model);
 /* Options of da_model_forward. */
 typedef struct da_forward_options {
     uint32_t struct_size;
-    int32_t threads;            /* 0: one per processor; else 1...256 */
+    int32_t threads;            /* 0: one per processor that may be used; else 1...256 */
     uint64_t memory_limit;      /* bytes of working memory; 0: none */
 } da_forward_options;
 
@@ -185,10 +201,13 @@ int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
  *                    ->  "logits" f32 [n,t,V], t being all tokens up to some scale
  *   vqvae:           "image" f32 [n,3,H,W], "tokens" i64 [n*L], or "state" f32 [n,C,h,w]
  *                    ->  "image", "state", "tokens" f32 [n,L] (whole numbers), "features" (before the codes)
+ *   llada, illada, dream:  "tokens" i64 [n]  ->  "logits" f32 [1,n,V]
  *   autoencoder_kl:  "latents" f32 [n,C,h,w]  ->  "image" f32 [n,3,H,W];   "image" f32 [n,3,H,W]  ->  "moments" f32 [n,2C,h,w]
+ *   llada, dream:    "tokens" i64 [n], one text  ->  "logits" f32 [1,n,vocabulary]
  * Inputs are read during the call. For each output the caller gives name, data and bytes; rank, shape, dtype and bytes are
  * set. With data null only these are set (a size query, nothing is computed). `options` may be null.
- * Errors: DA_INVALID_ARGUMENT (unknown or missing name), DA_SHAPE, DA_MORE (an output buffer is too small), memory errors. */
+ * Errors: DA_INVALID_ARGUMENT (unknown or missing name), DA_SHAPE, DA_MORE (an output buffer is too small), DA_NOT_FINITE (an
+ * output holds NaN or infinity: weights or inputs), memory errors. */
 int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_count, da_tensor *outputs,
                          size_t output_count, const da_forward_options *options);
 
@@ -203,19 +222,30 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  * ENTRY for CoDe, of models that generate scale by scale:
  *   {"method": "code", "refiner": "folder", "draft_scales": 8}     the session's model makes the first scales, the refiner the rest.
  * In a plan file "refiner" names a folder beside the file, in a plan given as text any path; without it the session needs a
- * partner. A refiner that does not fit (codes, classes, scales) is refused by da_session_create. */
+ * partner; it is opened with the options of the session's model (weights, memory_limit, follow_links). A refiner that does not fit
+ * (codes, classes, scales) is refused by da_session_create. A file beside a plan may be a symbolic link only where the plan's file is
+ * one, into the same folder, as in download caches.
+ * ENTRY for caching keys and values, of masked diffusion language models:
+ *   {"method": "dkv", "variant": "decode", "refresh": 8}     dKV-Cache: "decode" (LLaDA, Dream), "greedy" with "window" (LLaDA), "prefill",
+ *     "pd" (Dream); Fast-dLLM: "prefix", "dual". "refresh" (8), of decode, greedy and pd: steps from one in which all is fed to the next.
+ *     "shift" ("un" or "un_right"), of decode and pd on Dream: when a place counts as decided
+ * Simple plans have a word, taken wherever a plan is named: none, alternate, interval:N, random:RATIO[:SEED],
+ * dkv:VARIANT[:REFRESH[:WINDOW]], depth:BLOCKS (such as depth:0,2,5-8), code[:DRAFT_SCALES] (the session is given the partner). */
 
-/* Reads a plan from a JSON file. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED. */
+/* Reads a plan from a JSON file or, where there is no file of that name, from a word. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED,
+ * DA_INVALID_ARGUMENT for a word of the wrong form. */
 int32_t da_plan_load(const char *path, da_plan *plan);
 
-/* Reads a plan from `length` bytes of JSON, which may not name other files. Errors: DA_FORMAT, DA_UNSUPPORTED. */
+/* Reads a plan from `length` bytes of JSON, which may not name other files, or from a word. Errors: DA_FORMAT, DA_UNSUPPORTED,
+ * DA_INVALID_ARGUMENT for a word of the wrong form. */
 int32_t da_plan_parse(const char *json, size_t length, da_plan *plan);
 
 /* A plan with the methods of `first`, then those of `second` (outermost first). */
 int32_t da_plan_stack(da_plan first, da_plan second, da_plan *plan);
 
-/* JSON about the plan. With a model and steps > 0 it is checked against them and "grid" says, for each step and site, "1" for
- * compute and "0" for reuse, with the share reused and FLOPs. `model` may be null, then steps is ignored.
+/* JSON about the plan. With a model it is checked against it and "grid" says, for each of so many steps (0: as many as a request has
+ * by default) and each site, "1" for compute, "0" for reuse and "-" for what is not needed, with the share reused and FLOPs.
+ * `model` may be null, then steps is ignored.
  * Errors: DA_INCOMPATIBLE. */
 int32_t da_plan_describe(da_plan plan, da_model model, int32_t steps, char *buf, size_t capacity, size_t *needed);
 
@@ -229,7 +259,7 @@ int32_t da_plan_close(da_plan plan);
 /* Options of da_session_create. */
 typedef struct da_session_options {
     uint32_t struct_size;
-    int32_t threads;            /* 0: one per processor; else 1...256 */
+    int32_t threads;            /* 0: one per processor that may be used; else 1...256 */
     uint64_t memory_limit;      /* bytes for states, caches and workspace (weights excluded); 0: none */
     da_model partner;           /* the second model of a plan that needs one, already open; null: the plan says where it is */
 } da_session_options;
@@ -267,20 +297,21 @@ typedef struct da_event {
 } da_event;
 
 /* Called on the thread that called da_session_sample, with no lock held. A non-zero return cancels the run. It must return
- * normally (no exception or longjmp). */
+ * normally: an exception or a longjmp out of it leaves the session busy for ever. */
 typedef int32_t (*da_event_callback)(void *user, const da_event *event);
 
 /* One sampling request. Pointers are read during the call only. */
 typedef struct da_request {
     uint32_t struct_size;
-    int32_t steps;              /* 1...1000; default 50 */
+    int32_t steps;              /* 1...1000; 0 (default): the sum of the counts of spacing, else what the plan's router was learned
+                                   for, else 50 */
     const char *sampler;        /* one of "samplers" in da_library_describe, or the class of diffusers that it is, such as
                                    "DDIMScheduler"; null (default): the model's own, else "ddim" */
     const char *spacing;        /* "leading", "trailing", "linspace" (diffusers); of ddim and ddpm also "even" (official respacing),
                                    "strided" ("ddimN"), or counts per section such as "10,15,25" (then steps must be their sum or 0);
                                    null: as the model's scheduler or conventions say */
     double eta;                 /* ddim: 0 (default) ... 1; others: 0 */
-    uint64_t seed;              /* torch.manual_seed(seed) on the CPU; low 32 bits count */
+    uint64_t seed;              /* torch.manual_seed(seed) on the CPU; low 32 bits count; default 0 */
     const int64_t *labels;      /* [label_count] class indices, one sample each */
     size_t label_count;         /* 1...4096 */
     double guidance;            /* classifier-free guidance scale; 1 or less: none; NaN (default): the model's own. Scale by scale:
@@ -324,8 +355,9 @@ int32_t da_request_init(da_request *request, uint32_t size);
 int32_t da_session_estimate(da_session session, const da_request *request, char *buf, size_t capacity, size_t *needed);
 
 /* Samples. Blocks until done, failed or cancelled; the session can be used again in every case.
- * Errors: DA_INVALID_ARGUMENT, DA_SHAPE, DA_INCOMPATIBLE, DA_UNSUPPORTED, DA_OVER_BUDGET, DA_NO_MEMORY, DA_NOT_FINITE, DA_BUSY;
- * DA_CANCELLED when stopped. */
+ * Errors: DA_INVALID_ARGUMENT, DA_SHAPE, DA_INCOMPATIBLE, DA_UNSUPPORTED, DA_OVER_BUDGET, DA_NO_MEMORY, DA_BUSY; DA_NOT_FINITE
+ * for NaN or infinity, naming where it arose: what was given, the network and its step, the decoder and its picture; DA_CANCELLED
+ * when stopped. */
 int32_t da_session_sample(da_session session, const da_request *request, da_result *result);
 
 /* Stops the run that is going on in the session, if any. From any thread or signal handler; returns at once and does not
@@ -344,7 +376,7 @@ int32_t da_session_close(da_session session);
 int32_t da_result_tensor(da_result result, const char *name, da_tensor *view);
 
 /* JSON: {"seconds", "threads", "isa", "sampler", "steps": [{"timestep", "network", "seconds", "computed", "reused", "skipped", "flops"}],
- * "totals", "memory", "tensors"}. */
+ * "totals", "memory", "tensors": {name: shape}}. */
 int32_t da_result_stats(da_result result, char *buf, size_t capacity, size_t *needed);
 
 int32_t da_result_close(da_result result);
@@ -382,7 +414,7 @@ int32_t da_result_close(da_result result);
 /* Options of da_trainer_create. */
 typedef struct da_trainer_options {
     uint32_t struct_size;
-    int32_t threads;            /* 0: one per processor; else 1...256 */
+    int32_t threads;            /* 0: one per processor that may be used; else 1...256 */
     uint64_t memory_limit;      /* bytes for weights, gradients, moments, averages and activations; 0: none */
 } da_trainer_options;
 
@@ -404,7 +436,8 @@ typedef struct da_training_event {
     const char *json;           /* the same as one line of JSON, with the terms of the loss by name */
 } da_training_event;
 
-/* Called on the thread that called da_trainer_run, with no lock held. A non-zero return stops the run. Must return normally. */
+/* Called on the thread that called da_trainer_run, with no lock held. A non-zero return stops the run. It must
+ * return normally: an exception or a longjmp out of it leaves the trainer busy for ever. */
 typedef int32_t (*da_training_callback)(void *user, const da_training_event *event);
 
 /* A trainer of the checkpoint at `path` (as for da_model_open; DiT, or VAR to specialise) with `length` bytes of settings. `model_options` and `options`
@@ -414,12 +447,12 @@ int32_t da_trainer_create(const char *path, const char *settings, size_t length,
                           const da_trainer_options *options, da_trainer *trainer);
 
 /* JSON with the memory that a trainer with these arguments would need, by a dry run of a step: {"bytes": {"weights", "learning",
- * "workspace", "peak"}, "trained_parameters"}. Weights are not read. */
+ * "workspace", "peak"}, "trained_parameters"}. Of the weights only copies are read, to compare them. */
 int32_t da_trainer_estimate(const char *path, const char *settings, size_t length, const da_model_options *model_options,
                             const da_trainer_options *options, char *buf, size_t capacity, size_t *needed);
 
 /* Makes `steps` more steps; 0: all that are left. `callback` may be null. Whatever ends it, the trainer stands after its last whole step
- * and can go on. Errors: DA_INVALID_ARGUMENT, DA_NOT_FINITE (data, or losses 50 times in a row), DA_IO (data or state),
+ * and can go on. Errors: DA_INVALID_ARGUMENT, DA_NOT_FINITE (data; the very first loss; or losses 50 times in a row), DA_IO (data or state),
  * DA_OVER_BUDGET, DA_NO_MEMORY, DA_BUSY; DA_CANCELLED when stopped. */
 int32_t da_trainer_run(da_trainer trainer, int64_t steps, da_training_callback callback, void *user);
 
@@ -459,22 +492,36 @@ int32_t da_model_tokenizer(da_model model, da_tokenizer *tokenizer);
 /* A tokenizer.json by its path: byte-level byte-pair encoding. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED. */
 int32_t da_tokenizer_load(const char *path, da_tokenizer *tokenizer);
 
-/* Tokens of `length` bytes of UTF-8 at `text` (what is no UTF-8 counts as U+FFFD). add_special 1: with what the tokenizer puts
- * around a text; 0 for chats. *needed is the number of tokens; with less capacity DA_MORE, and nothing is written. `tokens` has
- * room for capacity ids; `offsets`, null or room for twice as many, gets the first byte of each token and the one behind its last.
+/* Tokens of `length` bytes of UTF-8 at `text`. What is no UTF-8 counts as U+FFFD. `flags` are DA_ENCODE_*, added. Control tokens
+ * such as <|endoftext|> are plain text unless DA_ENCODE_CONTROL says otherwise, so that nobody's text can open a turn of a chat or
+ * bring masks. *needed is the number of tokens; with less capacity DA_MORE, and nothing is written. `tokens` has room for capacity
+ * ids; `offsets`, null or room for twice as many, gets the first byte of each token and the one behind its last: within 0...length,
+ * neither ever before that of the token in front [CABI/text_safety: test_offsets]; tokens of one character share its bytes. `cancel`, null
+ * or a word that any thread or signal handler may set to other than 0 during the call, ends it with DA_CANCELLED.
  * Errors: DA_INVALID_ARGUMENT (more than 64 MiB), DA_UNSUPPORTED (the tokenizer's pattern takes too long). */
-int32_t da_tokenizer_encode(da_tokenizer tokenizer, const char *text, size_t length, int32_t add_special, int64_t *tokens,
-                            int64_t *offsets, size_t capacity, size_t *needed);
+int32_t da_tokenizer_encode(da_tokenizer tokenizer, const char *text, size_t length, int32_t flags, const int32_t *cancel,
+                            int64_t *tokens, int64_t *offsets, size_t capacity, size_t *needed);
+
+#define DA_ENCODE_SPECIAL 1     /* with what the tokenizer puts around a text; not for chats */
+#define DA_ENCODE_CONTROL 2     /* control tokens that are written in the text are those tokens */
 
 /* The text of `count` tokens into buf, with a final NUL; the text may hold NULs of its own, and is *needed - 1 bytes long.
- * skip_special 1: without special tokens. Numbers that are no tokens stand for nothing. */
-int32_t da_tokenizer_decode(da_tokenizer tokenizer, const int64_t *tokens, size_t count, int32_t skip_special, char *buf,
-                            size_t capacity, size_t *needed);
+ * skip_special 1: without special tokens. Numbers that are no tokens stand for nothing. `cancel`: as in da_tokenizer_encode. */
+int32_t da_tokenizer_decode(da_tokenizer tokenizer, const int64_t *tokens, size_t count, int32_t skip_special,
+                            const int32_t *cancel, char *buf, size_t capacity, size_t *needed);
 
 int32_t da_tokenizer_close(da_tokenizer tokenizer);
 
-/* A conversation as instruction-tuned models of `family` ("llada", "dream") were trained to read it. `messages` is JSON of `length`
- * bytes: [{"role": "user", "content": "..."}, ...]. ask 1: opens the assistant's turn. Encode the text with add_special 0. */
+/* A conversation as instruction-tuned models of `family` ("llada", "dream") were trained to read it, as tokens. `messages` is JSON
+ * of `length` bytes: [{"role": "user", "content": "..."}, ...], roles being "system", "user" and "assistant". ask 1: opens the
+ * assistant's turn. What a content says is plain text unless `flags` is DA_ENCODE_CONTROL. `tokens`, capacity, *needed and `cancel`
+ * as in da_tokenizer_encode. Errors: DA_INVALID_ARGUMENT (roles), DA_FORMAT (JSON), DA_UNSUPPORTED (the folder's own template is none
+ * of the family's), those of da_tokenizer_encode. */
+int32_t da_chat_encode(da_tokenizer tokenizer, const char *family, const char *messages, size_t length, int32_t ask,
+                       int32_t flags, const int32_t *cancel, int64_t *tokens, size_t capacity, size_t *needed);
+
+/* The same as a text, for reading: a content that holds the text of a control token looks like one here, and encoding this with
+ * DA_ENCODE_CONTROL makes it one. */
 int32_t da_chat_render(const char *family, const char *messages, size_t length, int32_t ask, char *buf, size_t capacity,
                        size_t *needed);
 
@@ -495,21 +542,22 @@ typedef struct da_text_event {
 /* Called once per text and pass, as da_event_callback. */
 typedef int32_t (*da_text_callback)(void *user, const da_text_event *event);
 
-/* Continuations of prompts by a masked diffusion language model. Pointers are read during the call only. */
+/* Continuations of prompts by a masked diffusion language model (families llada and dream). Pointers are read during the call only. */
 typedef struct da_text_request {
     uint32_t struct_size;
-    int32_t length;             /* tokens to generate for each prompt; default 128 */
+    int32_t length;             /* tokens to generate behind each prompt; default 128; 0: only masks in the prompts are filled */
     int32_t steps;              /* passes; 0 (default): one per token */
-    int32_t block_length;       /* LLaDA: tokens of a block; 0 (default): all in one */
-    const int64_t *tokens;      /* [sum of lengths] the prompts' tokens, one after the other */
+    int32_t block_length;       /* tokens of a block; 0 (default): all in one. Dream: blocks as in Fast-dLLM */
+    const int64_t *tokens;      /* [sum of lengths] the prompts' tokens, one after the other; masks among them: see DA_TEXT_INFILL */
     const size_t *lengths;      /* [prompt_count] tokens of each prompt */
     size_t prompt_count;        /* 1...4096 */
     const char *order;          /* LLaDA: "low_confidence" (default), "random"; Dream: "entropy" (default), "maskgit_plus", "topk_margin",
                                    "origin"; null: the default */
-    double temperature;         /* of the tokens; 0 (default): the most probable */
-    double guidance;            /* LLaDA: away from a masked prompt; 0 (default): none */
-    double threshold;           /* LLaDA: reveal everything of at least this probability; 0 (default): by steps */
-    double order_temperature;   /* Dream: randomness of the order; default 0 */
+    double temperature;         /* of the tokens; 0 (default): the most probable; else 1e-30...1e30 */
+    double guidance;            /* LLaDA: away from a masked prompt, 0...1e30; 0 (default): none */
+    double threshold;           /* reveal everything of at least this probability, 1e-30...1; 0 (default): by steps. Dream (order
+                                   "maskgit_plus"), without blocks: steps, where given, bound what a pass reveals */
+    double order_temperature;   /* Dream: randomness of the order; default 0; else 1e-30...1e30 */
     double top_p;               /* Dream: nucleus; default 1: all */
     double eps;                 /* Dream: last time of the schedule; default 0.001 */
     int32_t top_k;              /* Dream: largest candidates; 0 (default): all */
@@ -523,11 +571,15 @@ typedef struct da_text_request {
 #define DA_TEXT_ALLOW_MASK 1    /* the mask token may be chosen, as in the published code */
 #define DA_TEXT_NO_END 2        /* tokens that end a text are never chosen */
 #define DA_TEXT_END_LAST 4      /* LLaDA: ... or only when nothing else is left to reveal */
+#define DA_TEXT_INFILL 8        /* masks in the prompts are filled like those behind them, and steps and blocks are made for all. Without it,
+                                   unless length is 0, the published rule holds: LLaDA reveals as many places as the text has, and the
+                                   masks in the prompt compete for them; Dream fills all */
 
 /* Fills *request with defaults. */
 int32_t da_text_request_init(da_text_request *request, uint32_t size);
 
-/* Generates. As da_session_sample; the result has "tokens" i64 [prompts, length]. */
+/* Generates. As da_session_sample; the result has "tokens" i64 [prompts, length], what stands behind the prompts; "sequences" i64 [sum of
+ * lengths], prompts and texts one after the other; "lengths" i64 [prompts]; and "filled" i64 [sum of lengths], 1 where the run wrote a token. */
 int32_t da_session_generate(da_session session, const da_text_request *request, da_result *result);
 
 /* As da_session_estimate. */

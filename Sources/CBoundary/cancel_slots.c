@@ -53,3 +53,5 @@ void cb_cancel_clear(uint32_t slot, uint64_t handle) {
     slot_words *words = find(slot);
     if (words) atomic_compare_exchange_strong(&words->cancelled, &handle, 0);
 }
+
+int32_t cb_word(const int32_t *word) { return word ? __atomic_load_n(word, __ATOMIC_ACQUIRE) : 0; }

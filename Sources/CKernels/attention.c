@@ -8,6 +8,7 @@ enum {
     MAX_TILE = 1008,           /* a multiple of every register tile */
     MAX_PANEL = 192,           /* columns that are packed at once */
     WHOLE_FLOATS = 128 * 1024, /* of keys, and of values, that are packed once for all tiles */
+    WIDE_COLUMNS = 32,         /* of a register tile */
     TASKS_PER_THREAD = 8,      /* so that threads finish together when one is interrupted */
 };
 
@@ -36,7 +37,7 @@ static size_t value_floats(int64_t keys, int64_t head_dim) { return (size_t)(ck_
 
 static size_t pack_floats(int64_t queries, int64_t keys, int64_t head_dim) {
     if (packs_whole(queries, keys, head_dim))
-        return key_floats(keys, head_dim) + value_floats(keys, head_dim) + ck_gemm_block_floats(head_dim);
+        return key_floats(keys, head_dim) + value_floats(keys, head_dim) + ck_gemm_block_floats(ck_active(), head_dim);
     size_t scores = ck_gemm_pack_floats(ck_min(keys, MAX_PANEL), head_dim);
     size_t values = ck_gemm_pack_floats(ck_min(head_dim, MAX_PANEL), keys);
     return scores > values ? scores : values;
@@ -98,8 +99,10 @@ static void part_task(void *context, int64_t index, int32_t thread) {
         int64_t from = tile * p->tile, rows = ck_min(p->tile, a->queries - from);
         scores.a = a->q + batch * a->q_batch + from * a->q_row + at, scores.m = rows;
         values.c = a->out + batch * a->out_batch + from * a->out_row + at, values.m = rows;
-        /* Queries are packed too where a block holds a tile of them; scores, for head_dim columns only, would not repay it. */
-        if (p->whole && rows <= CK_BLOCK_ROWS) ck_gemm_block(p->kernels, &scores);
+        /* Queries are packed too where a block holds a tile of them, and registers are narrow: wide ones pass a row of keys in
+         * so few tiles that it would not be repaid. Nor would it for scores, which meet head_dim columns only. */
+        if (p->whole && p->kernels->gemm_columns < WIDE_COLUMNS && rows <= p->kernels->block_rows)
+            ck_gemm_block(p->kernels, &scores);
         else ck_gemm(p->kernels, &scores);
         float inverse[MAX_TILE];
         for (int64_t r = 0; r < rows; r++) inverse[r] = p->kernels->softmax_weights(buffer + r * a->keys, a->keys, a->scale);

@@ -51,13 +51,15 @@ void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *g) {
     }
 }
 
-size_t ck_gemm_block_floats(int64_t k) { return (size_t)ck_min(k, CK_MAX_DEPTH) * (CK_BLOCK_ROWS + MAX_TILE_COLUMNS); }
+size_t ck_gemm_block_floats(const ck_kernels *kernels, int64_t k) {
+    return (size_t)(ck_min(k, CK_MAX_DEPTH) * (kernels->block_rows + MAX_TILE_COLUMNS));
+}
 
 void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *g) {
     int64_t depth = ck_gemm_depth(g->k), padded = ck_round_up(g->ldb, CK_STRIP);
     /* A tile's columns of widened weights at a time: more would not stay in the first-level cache. */
     int64_t step = g->dtype == CK_F32 ? g->n : kernels->gemm_columns;
-    float *widened = g->pack + ck_min(g->k, CK_MAX_DEPTH) * CK_BLOCK_ROWS;
+    float *widened = g->pack + ck_min(g->k, CK_MAX_DEPTH) * kernels->block_rows;
     for (int64_t p = 0; p < g->k; p += depth) {
         int64_t deep = ck_min(depth, g->k - p);
         int32_t last = p + deep >= g->k;

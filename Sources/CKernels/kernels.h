@@ -11,8 +11,8 @@
 
 /* Columns of one packed strip, on every instruction set. A macro, as the preprocessor asks for it. */
 #define CK_STRIP 16
-/* Where a column of a strip lies in each of its lines. bf16 is folded: the columns of both halves share 32 bits by turns, so that one
- * load, a shift and a mask widen two registers, where widening them one by one takes units that multiply. */
+/* Where a column of a strip lies in each of its lines. bf16 is folded: the columns of both halves share 32 bits by turns, so
+ * that one load, a shift and a mask widen two registers, where widening them one by one takes units that multiply. */
 static inline int64_t ck_strip_place(int32_t dtype, int64_t column) {
     return dtype == CK_BF16 ? column % (CK_STRIP / 2) * 2 + column / (CK_STRIP / 2) : column;
 }
@@ -45,6 +45,7 @@ typedef struct ck_kernels {
     int32_t isa;
     int32_t gemm_rows;    /* rows of one register tile */
     int32_t gemm_columns; /* its columns, or those of a strip where these are more */
+    int32_t block_rows;   /* most rows of ck_gemm_block: a multiple of 24, and so of 6, 8 and 12 */
 
     void (*to_f32)(int32_t dtype, const void *src, float *dst, int64_t n);
     void (*from_f32)(int32_t dtype, const float *src, void *dst, int64_t n);
@@ -120,8 +121,9 @@ const ck_kernels *ck_active(void);
 
 /* ---- serial matrix product (gemm.c) ---- */
 
-/* A strip of this depth and two register tiles of A stay in a first-level cache of 32 KiB, CK_BLOCK_ROWS rows of it in a part of
- * the second-level one that leaves room for the strips on their way; a neighbour may use half of both. */
+/* A strip of this depth and two register tiles of A stay in a first-level cache of 32 KiB (of 48 KiB where a tile is 32 columns
+ * wide, but for the second tile), `block_rows` rows of it in a part of the second-level one that leaves room for the strips on
+ * their way; a neighbour may use half of both. */
 enum { CK_MAX_DEPTH = 256 };
 /* Depth of a packed panel (pack.c). It is a function of k alone, so that a result never depends on how work was split. */
 int64_t ck_gemm_depth(int64_t k);
@@ -153,11 +155,10 @@ typedef struct ck_gemm_args {
     float *pack;
 } ck_gemm_args;
 void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *args);
-/* The same bits for CK_B_PACKED and up to CK_BLOCK_ROWS rows, which are packed too: for many columns. `panel` is not used;
- * `pack` holds ck_gemm_block_floats(k). */
-enum { CK_BLOCK_ROWS = 144 }; /* a multiple of 6, 8 and 12 */
+/* The same bits for CK_B_PACKED and up to `block_rows` rows, which are packed too: for many columns. `panel` is not used;
+ * `pack` holds ck_gemm_block_floats(kernels, k). */
 void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *args);
-size_t ck_gemm_block_floats(int64_t k);
+size_t ck_gemm_block_floats(const ck_kernels *kernels, int64_t k);
 /* The same through OpenBLAS (gemm_blas.c); 0 when the sizes are not for it. */
 int32_t ck_gemm_blas(const ck_kernels *kernels, const ck_gemm_args *args);
 

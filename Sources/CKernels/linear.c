@@ -99,7 +99,7 @@ static void panel_task(void *context, int64_t index, int32_t thread) {
 static int32_t cut_into_blocks(plan *p, int32_t threads) {
     const ck_linear_args *a = p->args;
     if (a->layout != CK_PACKED || a->k <= 0 || a->m < MIN_ROWS_PACKING || a->n < MIN_BLOCK_PANEL) return 0;
-    int64_t row_blocks = ck_ceil_div(a->m, CK_BLOCK_ROWS);
+    int64_t row_blocks = ck_ceil_div(a->m, p->kernels->block_rows);
     if (row_blocks > 1 && a->m >= (int64_t)threads * MIN_ROWS_PACKING) row_blocks = ck_round_up(row_blocks, threads);
     int64_t panels = ck_max(1, ck_min((int64_t)threads * BLOCKS_PER_THREAD / row_blocks, a->n / MIN_BLOCK_PANEL));
     if (row_blocks == 1 && panels > threads) panels = panels / threads * threads;
@@ -143,7 +143,7 @@ static void cut(plan *p, int32_t threads) {
 
 static size_t scratch_floats(int64_t k, int32_t dtype, int32_t layout) {
     size_t panel = layout == CK_PACKED && dtype == CK_F32 ? 0 : ck_gemm_pack_floats(MAX_PANEL, k);
-    size_t block = layout == CK_PACKED ? ck_gemm_block_floats(k) : 0;
+    size_t block = layout == CK_PACKED ? ck_gemm_block_floats(ck_active(), k) : 0;
     return panel > block ? panel : block;
 }
 

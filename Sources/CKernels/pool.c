@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 256, SPINS = 2000, STACK_BYTES = 2 << 20 };
+enum { SPINS = 2000, STACK_BYTES = 2 << 20 };
 
 /* `state`: this bit while a run can be joined, and below it the number of workers inside. */
 #define OPEN 0x80000000u
@@ -36,7 +36,7 @@ struct ck_pool {
     void *context;
     int32_t threads, started;
     pid_t pid; /* of the process that started the workers, 0 before */
-    worker workers[MAX_THREADS];
+    worker workers[CK_MAX_THREADS];
 };
 
 static void relax(void) {
@@ -92,7 +92,8 @@ static uint32_t wait_for_run(ck_pool *pool, uint32_t seen) {
 static void *worker_main(void *argument) {
     worker *self = argument;
     ck_pool *pool = self->pool;
-    fesetenv(FE_DFL_ENV); /* threads inherit their creator's */
+    fesetenv(FE_DFL_ENV);                            /* threads inherit their creator's */
+    pthread_setname_np(pthread_self(), "diffaccel"); /* from outside it would need a file of /proc */
     uint32_t seen = 0;
     while (!atomic_load(&pool->stopping)) {
         if (join_run(pool)) {
@@ -106,8 +107,12 @@ static void *worker_main(void *argument) {
 }
 
 static void start_workers(ck_pool *pool) {
+    /* A blocked fault would end the process without asking the host's handlers: crash reporters, sandboxes that answer system
+     * calls. */
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
     sigset_t all, before;
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
     pthread_attr_t attributes;
     pool->started = 0;
     if (pthread_attr_init(&attributes) != 0) return;
@@ -118,7 +123,6 @@ static void start_workers(ck_pool *pool) {
         worker *w = &pool->workers[i];
         *w = (worker){.pool = pool, .index = i};
         if (pthread_create(&w->thread, &attributes, worker_main, w) != 0) break; /* fewer threads, same results */
-        pthread_setname_np(w->thread, "diffaccel");
         pool->started = i;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -141,7 +145,7 @@ static void reset(ck_pool *pool) {
 ck_pool *ck_pool_create(int32_t threads) {
     ck_pool *pool = aligned_alloc(64, sizeof *pool);
     if (!pool) return NULL;
-    pool->threads = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
+    pool->threads = threads < 1 ? 1 : threads > CK_MAX_THREADS ? CK_MAX_THREADS : threads;
     reset(pool);
     return pool;
 }

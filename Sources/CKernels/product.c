@@ -62,11 +62,11 @@ void ck_product(ck_pool *pool, const ck_product_args *args) {
     int32_t threads = ck_pool_threads(helpers);
     plan p = {.args = args, .kernels = ck_active(), .packed = args->scratch};
     p.blocks = p.packed + packed_floats(args->n, args->k);
-    p.block_floats = ck_gemm_block_floats(args->k);
+    p.block_floats = ck_gemm_block_floats(p.kernels, args->k);
     /* Blocks of rows, as many as threads or a multiple, by panels; an element's bits do not depend on either cut. */
-    int64_t wanted = ck_ceil_div(args->m, CK_BLOCK_ROWS);
+    int64_t wanted = ck_ceil_div(args->m, p.kernels->block_rows);
     if (args->m >= (int64_t)threads * 48) wanted = ck_round_up(wanted, threads);
-    p.rows = ck_min(CK_BLOCK_ROWS, ck_round_up(ck_ceil_div(args->m, wanted), p.kernels->gemm_rows));
+    p.rows = ck_min(p.kernels->block_rows, ck_round_up(ck_ceil_div(args->m, wanted), p.kernels->gemm_rows));
     p.row_blocks = ck_ceil_div(args->m, p.rows);
     int64_t panels = ck_max(1, ck_min(ck_ceil_div((int64_t)threads * BLOCKS_PER_THREAD, p.row_blocks), args->n / MIN_PANEL));
     p.panel = ck_round_up(ck_ceil_div(args->n, threads > 1 ? panels : 1), 32);
@@ -76,5 +76,5 @@ void ck_product(ck_pool *pool, const ck_product_args *args) {
 
 size_t ck_product_scratch(int32_t threads, int64_t m, int64_t n, int64_t k) {
     (void)m;
-    return (packed_floats(n, k) + (size_t)ck_max(threads, 1) * ck_gemm_block_floats(k)) * sizeof(float);
+    return (packed_floats(n, k) + (size_t)ck_max(threads, 1) * ck_gemm_block_floats(ck_active(), k)) * sizeof(float);
 }

@@ -6,7 +6,9 @@ import DiffTensor
 /// Facts about the library itself.
 public enum Library {
     /// "major.minor.patch"
-    public static let version = "0.1.0"
+    public static var version: String { versionText.description }
+    /// The same as a constant of the program: its text never moves.
+    public static let versionText: StaticString = "0.1.0"
     /// Number of the newest C interface.
     public static let abiVersion = 2
 

@@ -12,6 +12,7 @@ public final class Model: Sendable {
     private let budget: MemoryBudget
     private let parameters: Int
     private let weights: WeightType
+    private let settings: ConfigReport
 
     /// Opens the checkpoint at `path`: a folder with `config.json` and safetensors, or one safetensors file with a config in
     /// the options.
@@ -22,12 +23,17 @@ public final class Model: Sendable {
         let began = Machine.seconds
         let budget = try MemoryBudget(limit: options.memoryLimit)
         let opened = try Self.opened(path, options, budget)
-        let type = try Families.choose(opened.config, options)
+        let type = opened.family
+        guard options.maskToken == nil || type is any LanguageFamily.Type else {
+            throw DiffError(.unsupported, "mask_token is for language models; this is a \(type.name) model")
+        }
         family = try locating(path) { () throws(DiffError) in try type.init(opened) }
         familyName = type.name
         let tensors = opened.checkpoint.tensors
         parameters = tensors.names.each.reduce(0) { Checked.sum($0, tensors.info($1)?.shape.count ?? 0) }
         (self.path, self.budget, weights) = (path, budget, options.weights)
+        settings = opened.ledger.report
+        settings.log(path)
         Log.write(.info, "opened \(path): \(type.name), \(budget.used) bytes in \(Machine.seconds - began) s")
     }
 
@@ -38,6 +44,8 @@ public final class Model: Sendable {
         var options = options
         var checkpoint = try Checkpoint.open(
             path: path, config: options.config, followingLinks: options.followLinks)
+        let pipeline = checkpoint.pipeline
+        var part = ""
         let schedulerName = "scheduler_config.json"
         var scheduler = try checkpoint.json(schedulerName).map { (json) throws(DiffError) in
             try JSONObject(json, source: schedulerName)
@@ -53,12 +61,29 @@ public final class Model: Sendable {
             }
             if options.decoder == nil, try checkpoint.hasSubdirectory("vae") { options.decoder = "\(path)/vae" }
             checkpoint = try checkpoint.subdirectory("transformer", config: options.config)
+            part = options.config == nil ? "transformer/" : ""
         }
-        let config = try checkpoint.configuration
-        let architecture = try config.optionalObject("model") ?? config
-        return Opened(
-            checkpoint: checkpoint, architecture: architecture, config: config, scheduler: scheduler, options: options,
-            budget: budget, pool: try WorkerPool(threads: Machine.processors))
+        let (ledger, source) = (ConfigLedger(), try checkpoint.configuration)
+        let family = try Families.choose(source, options)
+        return try locating(path) { () throws(DiffError) in
+            let index = try pipeline.map { (json) throws(DiffError) in
+                try ledger.entered(
+                    JSONObject(json, source: "model_index.json"), as: "model_index.json", FileRules.pipeline)
+            }
+            for (file, remedy) in FileRules.refused.each where try checkpoint.hasFile(file) {
+                throw DiffError(.unsupported, "\(file): \(remedy)")
+            }
+            let config = try ledger.entered(source, as: part + source.source, family.rules)
+            let sampling = try scheduler.map { (file) throws(DiffError) in
+                try ledger.entered(file, as: file.source, SchedulerRules.file)
+            }
+            let architecture = try config.optionalObject("model") ?? config
+            try family.rules.refuse(architecture)
+            return Opened(
+                checkpoint: checkpoint, family: family, architecture: architecture, config: config, pipeline: index,
+                scheduler: sampling,
+                ledger: ledger, options: options, budget: budget, pool: try WorkerPool(threads: Machine.processors))
+        }
     }
 
     /// Bytes of the weights in memory.
@@ -67,7 +92,8 @@ public final class Model: Sendable {
     /// Sites of the network that plans act on.
     public var layout: SiteLayout { family.layouts[0] }
 
-    /// Facts about the model as JSON: family, sizes, sites, sampling defaults.
+    /// Facts about the model as JSON: family, sizes, sites, sampling defaults; what its config files say that has no effect
+    /// (`unknown_keys`), what was taken where they say nothing (`defaults`) and otherwise assumed (`assumptions`).
     public var description: JSON {
         var members = family.description
         members["family"] = .string(familyName)
@@ -76,6 +102,7 @@ public final class Model: Sendable {
         members["weights"] = .string(weights.rawValue)
         members["blocks"] = .integer(layout.blockCount)
         members["sites"] = .array(layout.sites(.attention, .mlp).map { .string(layout.info($0).name) })
+        for name in Array(settings.members.keys).each { members.put(settings.members[name] ?? .null, for: name) }
         if let sampling = family.sampling, let flops = try? sampling.flopsPerCall() {
             members["flops"] = .number(flops)
         }
@@ -89,7 +116,7 @@ public final class Model: Sendable {
     ///
     /// DiT: `x` [n, C, S, S], `t` [n], integers `y` [n] give `out`. Autoencoder: `latents` give `image`, `image` gives `moments`.
     /// Language models: integers `tokens` [n] give `logits` [1, n, vocabulary].
-    /// Throws `invalidArgument` for missing or unknown names, `shape`, and memory errors.
+    /// Throws `invalidArgument` for missing or unknown names, `shape`, `notFinite` for outputs that are not, and memory errors.
     public func forward(
         _ inputs: NamedInputs, wanted: [String]? = nil, threads: Int = 0, memoryLimit: Int = 0
     ) throws(DiffError) -> [String: Tensor] {
@@ -116,7 +143,14 @@ public final class Model: Sendable {
         }
         let layouts = family.layouts
         try run.begin(SamplingContext(layouts: layouts, calls: 1, rows: 1))
-        return try family.forward(inputs, wanted: wanted ?? [known.outputs[0]], run)
+        let names = wanted ?? [known.outputs[0]]
+        let outputs = try family.forward(inputs, wanted: names, run)
+        for name in names.each {
+            if let output = outputs[name] {
+                try run.requireFinite(output, "the output \"\(name)\" (weights or inputs)")
+            }
+        }
+        return outputs
     }
 
     /// A session of this model under `plan`.

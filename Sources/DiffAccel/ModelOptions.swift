@@ -7,13 +7,17 @@ public struct ModelOptions: Sendable {
     public var family: String?
     /// Used instead of the checkpoint's `config.json`.
     public var config: JSON?
-    /// How a DiT's published code is followed; sets the defaults of its sampling too.
-    public var conventions: DiTConventions = .official
+    /// Language models: the mask token; nil: the one that the config names.
+    public var maskToken: Int?
+    /// Which published code a DiT follows; sets the defaults of its sampling too. Nil: the official one, unless the checkpoint shows
+    /// that it was trained in diffusers.
+    public var conventions: DiTConventions?
     /// Folder of the autoencoder that turns latents into pixels; nil: the checkpoint's `vae` folder, if it has one.
     public var decoder: String?
     /// What weights are kept as in memory.
     public var weights = WeightType.stored
-    /// Follow symbolic links inside the checkpoint's folder, as download caches have them.
+    /// Follow symbolic links inside the checkpoint's folder, as download caches have them, and inside those of its autoencoder and of
+    /// the models that a plan or a trainer puts beside it.
     public var followLinks = false
     /// Bytes the weights may take, and the largest of them once more as the file has it: it is packed while that is still there.
     /// 0: no limit.
@@ -21,4 +25,11 @@ public struct ModelOptions: Sendable {
 
     /// The defaults.
     public init() {}
+
+    /// The same for a model that works beside this one: what belongs to this checkpoint alone is left out.
+    public var forPartner: ModelOptions {
+        var options = self
+        (options.family, options.config, options.decoder) = (nil, nil, nil)
+        return options
+    }
 }

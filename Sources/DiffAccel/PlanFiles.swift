@@ -1,6 +1,7 @@
 import DiffAcceleration
 public import DiffCheckpoint
-import DiffTensor
+public import DiffTensor
+import Glibc
 
 extension Plan {
     /// The largest plan file that is read: a router of 1000 steps and 4096 layers fits.
@@ -18,6 +19,33 @@ extension Plan {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
         let folder = parts.dropLast().joined(separator: "/")
         try locating(path) { () throws(DiffError) in try stand(in: folder.isEmpty && parts.count > 1 ? "/" : folder) }
+    }
+
+    /// Reads what `name` names: a plan file or, where there is no such file, a rule written out (``Plan/wordForms``). Throws as
+    /// ``init(contentsOf:)`` and ``init(word:)``, and `io` for what is neither.
+    public init(named name: String) throws(DiffError) {
+        let isMissing = unsafe access(name, F_OK) != 0 && errno == ENOENT
+        guard isMissing else {
+            try self.init(contentsOf: name)
+            return
+        }
+        guard Self.isWord(name) else {
+            throw DiffError(.io, "\(name.prefix(200)): there is no such file, and \(Self.unknown(name))")
+        }
+        try self.init(word: name)
+    }
+
+    /// Reads a plan from text: JSON, which may not name other files, or a rule written out. Throws `format`, `unsupported`, and
+    /// `invalidArgument` for a rule of the wrong form.
+    public init(text: UnsafeRawBufferPointer, source: String) throws(DiffError) {
+        // No plan's JSON begins with a letter.
+        guard text.count <= 4096, let first = unsafe text.first, (0x61...0x7a).contains(first | 0x20) else {
+            try self.init(unsafe JSON(parsing: text, limits: Self.jsonLimits, source: source), source: source)
+            return
+        }
+        let word = unsafe String(decoding: text, as: UTF8.self)
+        guard Self.isWord(word) else { throw DiffError(.format, "\(source): no JSON, and \(Self.unknown(word))") }
+        try self.init(word: word)
     }
 
     /// Writes the plan as JSON to `path`, atomically. Throws `io`.

@@ -21,7 +21,6 @@ struct SampleLoop {
         let output = try steps(&statistics, began, observe)
         var tensors: [ResultTensor] = []
         if let state = output.latents {
-            try run.requireFinite(state, "the sampler's last state (weights or inputs)")
             let latents = try owned(state)
             tensors.append(ResultTensor("latents", latents))
             if let decoder = job.decoder {
@@ -64,6 +63,8 @@ struct SampleLoop {
         var stepBegan = began
         var warmAllocations = 0
         let output = try job.perform(run) { (progress) throws(DiffError) in
+            // In every step, so that the error names the one it arose in, and a hopeless run ends there.
+            if let state = progress.state { try run.requireFinite(state, place(of: progress)) }
             let now = Machine.seconds
             let counts = run.trace.counts(sites.at(progress.network) ?? [], call: progress.call)
             let flops = run.trace.flops.at(progress.call) ?? 0
@@ -94,6 +95,15 @@ struct SampleLoop {
         let kept = output
         run.workspace.trim()
         return kept
+    }
+
+    /// What a step's state is made of, for an error.
+    private func place(of progress: SamplingProgress) -> String {
+        let step = "step \(progress.step &+ 1) of \(progress.steps)"
+        switch job.stage {
+        case .scale: return "the picture in code space after \(step) (the codes of the VQ-VAE)"
+        default: return "the network's output in \(step), timestep \(progress.timestep) (weights or inputs)"
+        }
     }
 
     /// Takes all memory before the first step, or at least sees that it will fit: a run that cannot fit its limit does not start.

@@ -18,10 +18,14 @@ public struct SampleRequest: Sendable {
     /// As ``guidanceChannels``: every epsilon channel (diffusers guides all, the official DiT three).
     public static let allChannels = -1
 
+    /// The number of sampling steps where nothing says another one.
+    public static let defaultSteps = 50
+
     /// A name of ``Library/samplers``, or the class of diffusers that it is; nil: the model's own.
     public var sampler: String?
-    /// Number of sampling steps.
-    public var steps = 50
+    /// Number of sampling steps; nil: the sum of the counts of ``spacing``, else what the plan's router was learned for, else
+    /// ``defaultSteps``.
+    public var steps: Int?
     /// `leading`, `trailing`, `linspace` (diffusers); of DDIM and DDPM also `even` (official respacing), `strided` ("ddimN"), or counts
     /// per section such as `10,15,25`; nil: as the model's scheduler or conventions say.
     public var spacing: String?

@@ -4,8 +4,9 @@ public import DiffTensor
 /// What a run made: tensors by name. Owns them; immutable.
 ///
 /// Images: `latents` [n, C, h, w] f32, the sampler's final state; when decoded `pixels` [n, channels, H, W] f32, nominally -1 ... 1
-/// (not clamped), and `images` [n, H, W, channels] u8. Families add others: see ``Model/forwardNames`` and the documentation of
-/// each.
+/// (not clamped), and `images` [n, H, W, channels] u8. Language models: `tokens` [n, length] behind the prompts; `sequences`, prompts and
+/// texts one after the other, with `lengths` [n] and `filled` (1 where the run wrote a token). Families add others: see
+/// ``Model/forwardNames`` and the documentation of each.
 public final class SampleResult: Sendable {
     /// All tensors, in the order in which they were made.
     public let tensors: [ResultTensor]
@@ -39,6 +40,32 @@ public final class SampleResult: Sendable {
         return Indices(below: found.shape[0]).map { row in
             Indices(below: length).map { all.at(row &* length &+ $0) ?? 0 }
         }
+    }
+
+    /// What a language model made whole: prompt and text of each prompt, masks filled. Empty for others.
+    public var sequences: [[Int]] { split("sequences") }
+    /// For each prompt the places of its sequence that the run filled, ascending: behind the prompt and, where masks were, in it.
+    public var filled: [[Int]] {
+        var filled: [[Int]] = []
+        for flags in split("filled").each {
+            var places: [Int] = []
+            for (place, flag) in flags.numbered where flag != 0 { places.append(place) }
+            filled.append(places)
+        }
+        return filled
+    }
+
+    /// The integers of `name`, taken apart by the lengths of the sequences.
+    private func split(_ name: String) -> [[Int]] {
+        let all = named(name)?.integers ?? []
+        var (parts, start): ([[Int]], Int) = ([], 0)
+        for length in (named("lengths")?.integers ?? []).each {
+            var part: [Int] = []
+            for place in Indices(below: length) { part.append(all.at(start &+ place) ?? 0) }
+            parts.append(part)
+            start &+= length
+        }
+        return parts
     }
 
     private func named(_ name: String) -> ResultTensor? { tensors.each.first { $0.name == name } }

@@ -4,7 +4,7 @@ import Synchronization
 
 /// How a session runs.
 public struct SessionOptions: Sendable {
-    /// Threads of the session's own pool; 0: one per processor.
+    /// Threads of the session's own pool; 0: one per processor that may be used (affinity, quotas of control groups).
     public var threads = 0
     /// Bytes for states, caches and workspace (weights excluded); 0: no limit.
     public var memoryLimit = 0

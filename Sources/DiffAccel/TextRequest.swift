@@ -4,13 +4,16 @@ import DiffTensor
 /// A request to a language model: prompts as tokens, and how their continuations are decoded. Use ``Model/tokenizer`` to make tokens of
 /// text.
 public struct TextRequest: Sendable {
-    /// Tokens of each prompt; the prompts may differ in length.
+    /// Tokens of each prompt; the prompts may differ in length. They may hold mask tokens: see ``infills``.
     public var prompts: [[Int]]
-    /// Tokens to generate for each prompt.
+    /// Tokens to generate behind each prompt; 0: only the masks in the prompts are filled.
     public var length = 128
+    /// Whether masks in the prompts are filled like those behind them: blocks and steps are made for all of them. Without it the published
+    /// rule holds: LLaDA's steps reveal as many places as the text has, and masks in the prompt compete for them.
+    public var infills = false
     /// Passes over the whole text; nil: one per token.
     public var steps: Int?
-    /// LLaDA: tokens of a block; nil: all in one.
+    /// Tokens of a block; nil: all in one. Dream: as Fast-dLLM decodes it, each block beginning with its first place.
     public var blockLength: Int?
     /// Which places are revealed first. LLaDA: `low_confidence` (default) or `random`. Dream: `entropy` (default), `maskgit_plus`,
     /// `topk_margin` or `origin`.
@@ -19,7 +22,8 @@ public struct TextRequest: Sendable {
     public var temperature = 0.0
     /// LLaDA: guidance away from a masked prompt; 0: none.
     public var guidance = 0.0
-    /// LLaDA: reveals all places of at least this probability in every pass, and at least one; `steps` is then not used.
+    /// Reveals all places of at least this probability in every pass, and at least one; `steps` is then not used. Dream (in the order
+    /// `maskgit_plus`), without blocks: `steps` bounds what a pass reveals, as in Fast-dLLM.
     public var threshold: Double?
     /// Dream: randomness of the order, nucleus (1: off), candidates (0: all), last time of the schedule.
     public var orderTemperature = 0.0, topP = 1.0, topK = 0, eps = 1e-3

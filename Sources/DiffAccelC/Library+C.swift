@@ -5,10 +5,10 @@ import DiffCheckpoint
 import DiffTensor
 
 @c @implementation
-public func da_version_string() -> UnsafePointer<CChar>? { unsafe staticText("0.1.0") }
+public func da_version_string() -> UnsafePointer<CChar>? { unsafe staticText(Library.versionText) }
 
 @c @implementation
-public func da_abi_version() -> Int32 { 2 }
+public func da_abi_version() -> Int32 { Int32(clamping: Library.abiVersion) }
 
 @c @implementation
 public func da_last_error() -> UnsafePointer<CChar>? { unsafe cb_error_text() }
@@ -17,21 +17,8 @@ public func da_last_error() -> UnsafePointer<CChar>? { unsafe cb_error_text() }
 public func da_status_name(_ status: Int32) -> UnsafePointer<CChar>? {
     switch status {
     case DA_OK: unsafe staticText("DA_OK")
-    case DA_CANCELLED: unsafe staticText("DA_CANCELLED")
     case DA_MORE: unsafe staticText("DA_MORE")
-    case DA_INVALID_ARGUMENT: unsafe staticText("DA_INVALID_ARGUMENT")
-    case DA_IO: unsafe staticText("DA_IO")
-    case DA_FORMAT: unsafe staticText("DA_FORMAT")
-    case DA_UNSUPPORTED: unsafe staticText("DA_UNSUPPORTED")
-    case DA_SHAPE: unsafe staticText("DA_SHAPE")
-    case DA_NO_MEMORY: unsafe staticText("DA_NO_MEMORY")
-    case DA_OVER_BUDGET: unsafe staticText("DA_OVER_BUDGET")
-    case DA_INVALID_HANDLE: unsafe staticText("DA_INVALID_HANDLE")
-    case DA_BUSY: unsafe staticText("DA_BUSY")
-    case DA_INCOMPATIBLE: unsafe staticText("DA_INCOMPATIBLE")
-    case DA_NOT_FINITE: unsafe staticText("DA_NOT_FINITE")
-    case DA_INTERNAL: unsafe staticText("DA_INTERNAL")
-    default: unsafe staticText("DA_UNKNOWN")
+    default: unsafe DiffError.Code(rawValue: status)?.cName ?? staticText("DA_UNKNOWN")
     }
 }
 

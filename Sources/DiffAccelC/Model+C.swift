@@ -36,6 +36,7 @@ func modelOptions(_ pointer: UnsafePointer<da_model_options>?) throws(DiffError)
         }
         options.conventions = conventions
     }
+    unsafe options.maskToken = raw.mask_token == -1 ? nil : Int(raw.mask_token)
     guard unsafe raw.reserved == 0 else { throw DiffError(.unsupported, "da_model_options.reserved must be zero") }
     return options
 }

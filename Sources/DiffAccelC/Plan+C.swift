@@ -12,7 +12,7 @@ final class PlanBox: Sendable {
 @c @implementation
 public func da_plan_load(_ path: UnsafePointer<CChar>?, _ plan: UnsafeMutablePointer<da_plan?>?) -> Int32 {
     boundary { () throws(DiffError) in
-        try unsafe store(plan) { () throws(DiffError) in try unsafe Plan(contentsOf: requiredText(path, "path")) }
+        try unsafe store(plan) { () throws(DiffError) in try unsafe Plan(named: requiredText(path, "path")) }
     }
 }
 
@@ -23,10 +23,10 @@ public func da_plan_parse(
     boundary { () throws(DiffError) in
         try unsafe store(plan) { () throws(DiffError) in
             guard let json = unsafe json, length >= 1, length <= Plan.maxBytes else {
-                throw DiffError(.invalidArgument, "a plan needs 1...\(Plan.maxBytes) bytes of JSON, found \(length)")
+                throw DiffError(
+                    .invalidArgument, "a plan needs 1...\(Plan.maxBytes) bytes of JSON or a rule, found \(length)")
             }
-            let bytes = unsafe UnsafeRawBufferPointer(start: json, count: length)
-            return try Plan(unsafe JSON(parsing: bytes, limits: Plan.jsonLimits, source: "plan"), source: "plan")
+            return try unsafe Plan(text: UnsafeRawBufferPointer(start: json, count: length), source: "plan")
         }
     }
 }
@@ -51,7 +51,8 @@ public func da_plan_describe(
         let plan = try unsafe HandleTable.object(plan, .plan, PlanBox.self).plan
         guard unsafe model != nil else { return try unsafe emit(plan.json.serialized(), buf, capacity, needed) }
         let target = try unsafe HandleTable.object(model, .model, Model.self)
-        return try unsafe emit(target.preview(plan, steps: Int(steps)).json.serialized(), buf, capacity, needed)
+        return try unsafe emit(
+            target.preview(plan, steps: steps == 0 ? nil : Int(steps)).json.serialized(), buf, capacity, needed)
     }
 }
 

@@ -7,7 +7,7 @@ import DiffTensor
 func sampleRequest(_ raw: da_request, to session: Session) throws(DiffError) -> SampleRequest {
     var request = SampleRequest()
     request.sampler = try unsafe text(raw.sampler, "sampler")
-    unsafe request.steps = Int(raw.steps)
+    unsafe request.steps = raw.steps == 0 ? nil : Int(raw.steps)
     request.spacing = try unsafe text(raw.spacing, "spacing")
     unsafe request.stepsOffset = Int(raw.steps_offset)
     unsafe request.eta = raw.eta

@@ -40,7 +40,7 @@ public func da_result_stats(
 ) -> Int32 {
     boundary { () throws(DiffError) in
         let result = try unsafe HandleTable.object(result, .result, SampleResult.self)
-        return try unsafe emit(result.statistics.json.serialized(), buf, capacity, needed)
+        return try unsafe emit(result.json.serialized(), buf, capacity, needed)
     }
 }
 

@@ -1,4 +1,5 @@
 import CDiffAccel
+import DiffAccel
 import DiffTensor
 
 /// A C struct that starts with `struct_size`.
@@ -21,8 +22,8 @@ extension VersionedStruct {
 
 extension da_model_options: VersionedStruct {
     static var typeName: String { "da_model_options" }
-    static var earlierSizes: [Int] { [56] }
-    mutating func setDefaults() {}
+    static var earlierSizes: [Int] { [56, 64] }
+    mutating func setDefaults() { unsafe mask_token = -1 }
 }
 extension da_forward_options: VersionedStruct {
     static var typeName: String { "da_forward_options" }
@@ -38,7 +39,8 @@ extension da_request: VersionedStruct {
     static var typeName: String { "da_request" }
     static var earlierSizes: [Int] { [128] }
     mutating func setDefaults() {
-        unsafe (steps, decode) = (50, 1)
+        let unset = SampleRequest()
+        unsafe (decode, eta, seed) = (unset.decode ? 1 : 0, unset.eta, unset.seed)
         unsafe (guidance, top_p) = (.nan, .nan)
     }
 }
@@ -98,7 +100,11 @@ func elements<T: VersionedStruct>(
 
 /// The same, with `fallback` for null.
 func decode<T: VersionedStruct>(_ pointer: UnsafePointer<T>?, or fallback: T) throws(DiffError) -> T {
-    guard let pointer = unsafe pointer else { return fallback }
+    guard let pointer = unsafe pointer else {
+        var fallback = fallback
+        fallback.setDefaults()
+        return fallback
+    }
     return try unsafe decode(pointer)
 }
 

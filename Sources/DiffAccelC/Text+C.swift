@@ -6,7 +6,12 @@ import DiffTensor
 extension da_text_request: VersionedStruct {
     static var typeName: String { "da_text_request" }
     static var earlierSizes: [Int] { [] }
-    mutating func setDefaults() { unsafe (length, top_p, eps) = (128, 1, 1e-3) }
+    mutating func setDefaults() {
+        let unset = TextRequest(prompts: [])
+        unsafe (length, top_p, eps) = (Int32(clamping: unset.length), unset.topP, unset.eps)
+        unsafe (temperature, guidance) = (unset.temperature, unset.guidance)
+        unsafe (order_temperature, top_k, seed) = (unset.orderTemperature, Int32(clamping: unset.topK), unset.seed)
+    }
 }
 
 @c @implementation
@@ -59,9 +64,10 @@ private func textRequest(_ raw: da_text_request) throws(DiffError) -> SampleRequ
     unsafe (text.orderTemperature, text.topP, text.eps) = (raw.order_temperature, raw.top_p, raw.eps)
     unsafe (text.topK, text.seed) = (Int(raw.top_k), raw.seed)
     let flags = unsafe raw.flags
-    guard flags & ~(DA_TEXT_ALLOW_MASK | DA_TEXT_NO_END | DA_TEXT_END_LAST) == 0 else {
+    guard flags & ~(DA_TEXT_ALLOW_MASK | DA_TEXT_NO_END | DA_TEXT_END_LAST | DA_TEXT_INFILL) == 0 else {
         throw DiffError(.invalidArgument, "flags: \(flags) has bits that are no DA_TEXT_*")
     }
+    text.infills = flags & DA_TEXT_INFILL != 0
     text.forbidsMask = flags & DA_TEXT_ALLOW_MASK == 0
     (text.forbidsEnd, text.delaysEnd) = (flags & DA_TEXT_NO_END != 0, flags & DA_TEXT_END_LAST != 0)
     if let seeds = unsafe raw.seeds {

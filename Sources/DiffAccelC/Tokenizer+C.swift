@@ -1,3 +1,4 @@
+import CBoundary
 public import CDiffAccel
 import DiffAccel
 import DiffCheckpoint
@@ -26,43 +27,33 @@ public func da_tokenizer_load(
 
 @c @implementation
 public func da_tokenizer_encode(
-    _ tokenizer: da_tokenizer?, _ text: UnsafePointer<CChar>?, _ length: Int, _ add_special: Int32,
-    _ tokens: UnsafeMutablePointer<Int64>?, _ offsets: UnsafeMutablePointer<Int64>?, _ capacity: Int,
-    _ needed: UnsafeMutablePointer<Int>?
+    _ tokenizer: da_tokenizer?, _ text: UnsafePointer<CChar>?, _ length: Int, _ flags: Int32,
+    _ cancel: UnsafePointer<Int32>?, _ tokens: UnsafeMutablePointer<Int64>?, _ offsets: UnsafeMutablePointer<Int64>?,
+    _ capacity: Int, _ needed: UnsafeMutablePointer<Int>?
 ) -> Int32 {
     boundary { () throws(DiffError) in
         let tokenizer = try unsafe HandleTable.object(tokenizer, .tokenizer, Tokenizer.self)
         let source = try unsafe bytes(text, length, Tokenizer.maxTextBytes, "text")
-        guard capacity >= 0, unsafe tokens != nil || capacity == 0 else {
-            throw DiffError(.invalidArgument, "tokens is null but capacity is \(capacity)")
+        let flags = try encodeFlags(flags, DA_ENCODE_SPECIAL | DA_ENCODE_CONTROL)
+        return try unsafe emit(tokens, offsets, capacity, needed) { () throws(DiffError) in
+            try unsafe tokenizer.encode(
+                source, addsSpecial: flags & DA_ENCODE_SPECIAL != 0, allowsControl: flags & DA_ENCODE_CONTROL != 0,
+                cancel: CancelFlag(cancel))
         }
-        let encoded = try tokenizer.encode(
-            unsafe String(decoding: source, as: UTF8.self), addsSpecial: flag(add_special, "add_special"))
-        if let needed = unsafe needed { unsafe needed.pointee = encoded.count }
-        guard encoded.count <= capacity else { return DA_MORE }
-        unsafe encoded.withUnsafeBufferPointer { encoded in
-            for index in Indices(below: encoded.count) {
-                let token = unsafe encoded[index]
-                if let tokens = unsafe tokens { unsafe tokens[index] = Int64(token.id) }
-                if let offsets = unsafe offsets {
-                    unsafe offsets[2 &* index] = Int64(token.bytes.lowerBound)
-                    unsafe offsets[2 &* index &+ 1] = Int64(token.bytes.upperBound)
-                }
-            }
-        }
-        return DA_OK
     }
 }
 
 @c @implementation
 public func da_tokenizer_decode(
     _ tokenizer: da_tokenizer?, _ tokens: UnsafePointer<Int64>?, _ count: Int, _ skip_special: Int32,
-    _ buf: UnsafeMutablePointer<CChar>?, _ capacity: Int, _ needed: UnsafeMutablePointer<Int>?
+    _ cancel: UnsafePointer<Int32>?, _ buf: UnsafeMutablePointer<CChar>?, _ capacity: Int,
+    _ needed: UnsafeMutablePointer<Int>?
 ) -> Int32 {
     boundary { () throws(DiffError) in
         let tokenizer = try unsafe HandleTable.object(tokenizer, .tokenizer, Tokenizer.self)
         let ids = try unsafe integers(tokens, count, Tokenizer.maxTextBytes, "tokens")
-        let text = try tokenizer.decode(ids, skipsSpecial: flag(skip_special, "skip_special"))
+        let skipsSpecial = try flag(skip_special, "skip_special")
+        let text = try tokenizer.decode(ids, skipsSpecial: skipsSpecial, cancel: unsafe CancelFlag(cancel))
         return try unsafe emit(text, buf, capacity, needed)
     }
 }
@@ -72,31 +63,6 @@ public func da_tokenizer_close(_ tokenizer: da_tokenizer?) -> Int32 {
     boundary { () throws(DiffError) in
         try unsafe HandleTable.remove(tokenizer, .tokenizer)
         return DA_OK
-    }
-}
-
-@c @implementation
-public func da_chat_render(
-    _ family: UnsafePointer<CChar>?, _ messages: UnsafePointer<CChar>?, _ length: Int, _ ask: Int32,
-    _ buf: UnsafeMutablePointer<CChar>?, _ capacity: Int, _ needed: UnsafeMutablePointer<Int>?
-) -> Int32 {
-    boundary { () throws(DiffError) in
-        let name = try unsafe requiredText(family, "family")
-        guard let template = ChatTemplate(rawValue: name) else {
-            let known = ChatTemplate.allCases.map(\.rawValue).joined(separator: ", ")
-            throw DiffError(.invalidArgument, "family must be one of \(known), found \"\(name)\"")
-        }
-        let json = try unsafe JSON(
-            parsing: bytes(messages, length, JSON.Limits().bytes, "messages"), source: "messages")
-        guard case .array(let turns) = json else { throw DiffError(.format, "messages: expected a list") }
-        var conversation: [ChatTemplate.Message] = []
-        for turn in turns.each {
-            let object = try JSONObject(turn, source: "messages")
-            conversation.append(
-                ChatTemplate.Message(role: try object.string("role"), content: try object.string("content")))
-        }
-        let text = template.render(conversation, asksForAnswer: try flag(ask, "ask"))
-        return try unsafe emit(text, buf, capacity, needed)
     }
 }
 
@@ -111,8 +77,51 @@ private func store(
     return DA_OK
 }
 
+/// `flags`, which may have the bits of `known`.
+func encodeFlags(_ flags: Int32, _ known: Int32) throws(DiffError) -> Int32 {
+    guard flags & ~known == 0 else {
+        throw DiffError(.invalidArgument, "flags: \(flags) has bits that are no DA_ENCODE_* for this call")
+    }
+    return flags
+}
+
+/// Puts tokens into the caller's arrays; DA_MORE when they do not fit.
+func emit(
+    _ tokens: UnsafeMutablePointer<Int64>?, _ offsets: UnsafeMutablePointer<Int64>?, _ capacity: Int,
+    _ needed: UnsafeMutablePointer<Int>?, _ encode: () throws(DiffError) -> [Tokenizer.Token]
+) throws(DiffError) -> Int32 {
+    guard capacity >= 0, unsafe tokens != nil || capacity == 0 else {
+        throw DiffError(.invalidArgument, "tokens is null but capacity is \(capacity)")
+    }
+    let encoded = try encode()
+    if let needed = unsafe needed { unsafe needed.pointee = encoded.count }
+    guard encoded.count <= capacity else { return DA_MORE }
+    unsafe encoded.withUnsafeBufferPointer { encoded in
+        for index in Indices(below: encoded.count) {
+            let token = unsafe encoded[index]
+            if let tokens = unsafe tokens { unsafe tokens[index] = Int64(token.id) }
+            if let offsets = unsafe offsets {
+                unsafe offsets[2 &* index] = Int64(token.bytes.lowerBound)
+                unsafe offsets[2 &* index &+ 1] = Int64(token.bytes.upperBound)
+            }
+        }
+    }
+    return DA_OK
+}
+
+extension CancelFlag {
+    /// A flag that follows a word of the caller's, for the time of a call; nil: nothing is followed.
+    convenience init(_ word: UnsafePointer<Int32>?) {
+        self.init()
+        guard let word = unsafe word else { return }
+        // As a number: a pointer must not be kept by what other threads may call, and this one is not used behind the call.
+        let address = UInt(bitPattern: word)
+        follow(Source(isSet: { unsafe cb_word(UnsafePointer(bitPattern: address)) != 0 }, clear: {}))
+    }
+}
+
 /// `count` bytes of the caller's.
-private func bytes(
+func bytes(
     _ pointer: UnsafePointer<CChar>?, _ count: Int, _ limit: Int, _ name: String
 ) throws(DiffError) -> UnsafeRawBufferPointer {
     guard count >= 0, count <= limit, unsafe pointer != nil || count == 0 else {

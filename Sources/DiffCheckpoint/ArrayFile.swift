@@ -89,9 +89,6 @@ public final class ArrayFile: Sendable {
         DiffError(.unsupported, "\(path): \(type.rawValue) elements cannot be states (F32, F16, BF16, F64, U8 can)")
     }
 
-    /// Types whose elements are integers.
-    public static let integral: [ElementType] = [.bool, .u8, .i8, .u16, .i16, .u32, .i32, .u64, .i64]
-
     /// Elements `first ..< first + count` as integers. Throws `io`, `unsupported` when they are none, `internal` outside of the array.
     public func integers(from first: Int, count: Int) throws(DiffError) -> [Int] {
         guard first >= 0, count >= 0, let end = Checked.add(first, count), end <= shape.count,

@@ -26,7 +26,9 @@ public final class AtomicFile {
         guard directory >= 0 else { throw SystemError.error(folder, "cannot be opened", number) }
         do throws(DiffError) {
             let mode = try Self.modeOfExisting(name, in: directory, path: path)
-            (descriptor, temporary) = try Self.create(in: directory, path: path)
+            (descriptor, temporary) = try Self.asideStandardStreams(directory) { () throws(DiffError) in
+                try Self.create(in: directory, path: path)
+            }
             // A file that replaces another keeps its permissions; otherwise the process's mask has decided.
             if let mode { _ = fchmod(descriptor, mode) }
         } catch {
@@ -89,7 +91,8 @@ public final class AtomicFile {
         try file.commit()
     }
 
-    private static func split(_ path: String) -> (folder: String, name: String) {
+    /// The folder of `path`, with its last slash, and the name in it.
+    static func split(_ path: String) -> (folder: String, name: String) {
         var folder: [UInt8] = []
         var name: [UInt8] = []
         for byte in Array(path.utf8).each {
@@ -125,5 +128,19 @@ public final class AtomicFile {
             guard number == EEXIST else { throw SystemError.error(path, "cannot be created", number) }
         }
         throw SystemError.error(path, "cannot be created", EEXIST)
+    }
+
+    /// Runs `body` while the descriptors of standard streams that the host has closed stand for `directory`: a file opened in `body` is
+    /// none of them, or what anybody in the process prints would land in it.
+    private static func asideStandardStreams<R>(
+        _ directory: Int32, _ body: () throws(DiffError) -> R
+    ) throws(DiffError) -> R {
+        let copy = fcntl(directory, F_DUPFD_CLOEXEC, 0)
+        guard copy >= 0, copy <= STDERR_FILENO else {
+            if copy >= 0 { _ = close(copy) }
+            return try body()
+        }
+        defer { _ = close(copy) }
+        return try asideStandardStreams(directory, body)
     }
 }

@@ -11,7 +11,8 @@ public final class Checkpoint: Sendable {
     /// The tensors; empty in a pipeline folder, whose parts have folders of their own.
     public let tensors: TensorTable
 
-    private let directory: Directory?
+    /// The directory; nil for a single file.
+    public let directory: Directory?
     /// Where the configuration comes from, for messages.
     private let configSource: String
 
@@ -54,9 +55,9 @@ public final class Checkpoint: Sendable {
         if let config {
             self.config = config
         } else {
-            self.config = try Self.json("config.json", in: directory)
+            self.config = try directory.json("config.json")
         }
-        let pipeline = try Self.json("model_index.json", in: directory)
+        let pipeline = try directory.json("model_index.json")
         self.pipeline = pipeline
         tensors = try Self.tensors(in: directory, isPipeline: pipeline != nil)
     }
@@ -65,7 +66,8 @@ public final class Checkpoint: Sendable {
     public var configuration: JSONObject {
         get throws(DiffError) {
             guard let config else {
-                throw DiffError(.format, "\(path): no config.json; pass the configuration with the model")
+                throw DiffError(
+                    .format, "\(path): no config.json; pass the configuration with the model (config, --config FILE)")
             }
             return try JSONObject(config, source: configSource)
         }
@@ -86,41 +88,16 @@ public final class Checkpoint: Sendable {
         return try Checkpoint(directory.subdirectory(name), config: config)
     }
 
+    /// Whether the checkpoint is a directory with a file `name` in it.
+    public func hasFile(_ name: String) throws(DiffError) -> Bool { try directory?.contains(name) ?? false }
+
     /// The JSON file `name` of the directory (at most ``Limits/configBytes``), or nil when it is not there.
-    public func json(_ name: String) throws(DiffError) -> JSON? {
-        guard let directory else { return nil }
-        return try Self.json(name, in: directory)
-    }
+    public func json(_ name: String) throws(DiffError) -> JSON? { try directory?.json(name) }
 
     /// The JSON file `name` of the directory's directory `subdirectory`, or nil when either is not there.
     public func json(_ name: String, in subdirectory: String) throws(DiffError) -> JSON? {
         guard let directory, try directory.containsDirectory(subdirectory) else { return nil }
-        return try Self.json(name, in: directory.subdirectory(subdirectory))
-    }
-
-    /// The JSON file `name` of the directory within other bounds, or nil when it is not there: vocabularies are larger than configs.
-    public func json(_ name: String, limits: JSON.Limits) throws(DiffError) -> JSON? {
-        guard let directory else { return nil }
-        return try Self.json(name, in: directory, limits)
-    }
-
-    /// The text file `name` of the directory, at most `limit` bytes, or nil when it is not there.
-    public func text(_ name: String, limit: Int) throws(DiffError) -> String? {
-        guard let directory, try directory.contains(name) else { return nil }
-        return try unsafe directory.open(name).contents(limit: limit).withBytes { (text) throws(DiffError) in
-            unsafe String(decoding: text, as: UTF8.self)
-        }
-    }
-
-    private static func json(
-        _ name: String, in directory: Directory, _ limits: JSON.Limits = JSON.Limits()
-    ) throws(DiffError) -> JSON? {
-        guard try directory.contains(name) else { return nil }
-        let file = try directory.open(name)
-        let text = try file.contents(limit: limits.bytes)
-        return try unsafe text.withBytes { (text) throws(DiffError) in
-            try unsafe JSON(parsing: text, limits: limits, source: file.path)
-        }
+        return try directory.subdirectory(subdirectory).json(name)
     }
 
     private static func tensors(in directory: Directory, isPipeline: Bool) throws(DiffError) -> TensorTable {
@@ -134,16 +111,11 @@ public final class Checkpoint: Sendable {
         let wanted = weightFiles.joined(separator: ", ")
         if !others.isEmpty {
             throw DiffError(
-                .format, "\(directory.path): which weights? found \(NameList(others).text), but none of \(wanted)")
+                .format,
+                "\(directory.path): which weights? found \(NameList(others).text), but none of \(wanted): open one of the "
+                    + "files with its configuration, or rename it")
         }
-        let foreign = try directory.names(endingIn: "").each.filter { name in
-            ForeignFormat.endings.contains { name.hasSuffix($0) }
-        }
-        if !foreign.isEmpty {
-            throw DiffError(
-                .unsupported,
-                "\(directory.path): no safetensors file, but \(NameList(foreign).text); \(ForeignFormat.advice)")
-        }
+        if let other = try OtherFiles(directory) { throw other.error }
         throw DiffError(.io, "\(directory.path): no weights; looked for \(wanted), or a single *.safetensors file")
     }
 }

@@ -62,8 +62,40 @@ public final class Directory: Sendable {
         let flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (followsLinks ? 0 : O_NOFOLLOW)
         let descriptor = Self.retrying { unsafe openat(self.descriptor, name, flags) }
         let number = errno
-        guard descriptor >= 0 else { throw SystemError.error("\(path)/\(name)", "cannot be opened", number) }
+        guard descriptor >= 0 else { throw refused(name, number) }
         return try FileBytes(adopting: descriptor, path: "\(path)/\(name)")
+    }
+
+    /// The same for a file that belongs to the one at `path`. Where that one is a link, as in a download cache, it may be a link into
+    /// the same folder of contents.
+    func open(_ name: String, besides path: String) throws(DiffError) -> FileBytes {
+        guard !followsLinks, let status = try status(name, AT_SYMLINK_NOFOLLOW), status.st_mode & S_IFMT == S_IFLNK
+        else {
+            return try open(name)
+        }
+        guard let target = Self.resolved("\(self.path)/\(name)"), let owner = Self.resolved(path), Self.isLink(path),
+            target.folder == owner.folder
+        else {
+            throw DiffError(
+                .io,
+                "\(self.path)/\(name): cannot be opened: is a symbolic link, which \(path) is not, or leads elsewhere: copy the "
+                    + "folder with its links resolved (cp -rL)")
+        }
+        return try Directory(path: owner.folder).open(target.name)
+    }
+
+    private static func isLink(_ path: String) -> Bool {
+        var status = stat()
+        return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
+    }
+
+    /// The folder and the name that `path` leads to; nil when it leads nowhere.
+    private static func resolved(_ path: String) -> (folder: String, name: String)? {
+        let full: String? = unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: Limits.pathBytes) { buffer in
+            guard unsafe realpath(path, buffer.baseAddress) != nil else { return nil }
+            return unsafe String(untilNUL: UnsafeRawBufferPointer(buffer))
+        }
+        return full.map { AtomicFile.split($0) }
     }
 
     /// Opens the directory `name` of this one. Throws `io`, or `format` for a name that is not one component.
@@ -72,8 +104,19 @@ public final class Directory: Sendable {
         let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (followsLinks ? 0 : O_NOFOLLOW)
         let opened = Self.retrying { unsafe openat(descriptor, name, flags) }
         let number = errno
-        guard opened >= 0 else { throw SystemError.error("\(path)/\(name)", "cannot be opened", number) }
+        guard opened >= 0 else { throw refused(name, number) }
         return Directory(adopting: opened, path: "\(path)/\(name)", followingLinks: followsLinks)
+    }
+
+    private func refused(_ name: String, _ number: Int32) -> DiffError {
+        guard (number == ELOOP || number == ENOTDIR), !followsLinks,
+            let status = try? status(name, AT_SYMLINK_NOFOLLOW),
+            status.st_mode & S_IFMT == S_IFLNK
+        else { return SystemError.error("\(path)/\(name)", "cannot be opened", number) }
+        return DiffError(
+            .io,
+            "\(path)/\(name): cannot be opened: is a symbolic link, which is followed only on request, as download caches need "
+                + "it: follow_links (--follow-links), or copy the folder with its links resolved (cp -rL)")
     }
 
     /// Whether something called `name` is there, whatever it is: a broken link must not look like nothing, or another

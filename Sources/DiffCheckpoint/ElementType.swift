@@ -38,12 +38,25 @@ public enum ElementType: String, Sendable, CaseIterable {
     }
 
     /// The type of a tensor in memory, or nil when such elements cannot be weights.
+    ///
+    /// F64 is rounded to f32; F8_E4M3 and F8_E5M2 are exact in bf16.
     public var weight: DType? {
         switch self {
-        case .f32: .f32
+        case .f32, .f64: .f32
         case .f16: .f16
-        case .bf16: .bf16
+        case .bf16, .f8e4m3, .f8e5m2: .bf16
         default: nil
+        }
+    }
+
+    /// Whether the file's bytes are those in memory.
+    var isNative: Bool { self == .f32 || self == .f16 || self == .bf16 }
+
+    /// Whether the elements are integers or truth values: counters, positions and masks, never weights.
+    public var isIntegral: Bool {
+        switch self {
+        case .bool, .u8, .i8, .u16, .i16, .u32, .i32, .u64, .i64: true
+        default: false
         }
     }
 

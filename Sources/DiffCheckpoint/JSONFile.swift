@@ -8,10 +8,10 @@ extension JSON {
     }
 
     /// Reads the JSON file `name` in the folder of the file at `path`. `name` comes out of a file: it must be a plain
-    /// file name, and symbolic links are not followed.
+    /// file name, and a symbolic link only to where the file at `path` itself is, as in download caches.
     public init(contentsOf name: String, besides path: String, limits: Limits = Limits()) throws(DiffError) {
         let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
-        try self.init(Directory(path: folder).open(name), limits)
+        try self.init(Directory(path: folder).open(name, besides: path), limits)
     }
 
     private init(_ file: FileBytes, _ limits: Limits) throws(DiffError) {

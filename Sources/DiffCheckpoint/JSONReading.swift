@@ -11,13 +11,16 @@ public struct JSONObject: Sendable {
     public let path: String
     /// The members as they are.
     public let members: [String: JSON]
+    /// Where it is noted what is asked for; nil: nowhere.
+    public let record: KeyRecord?
 
     /// The object `value`. Throws `format` when it is something else.
-    public init(_ value: JSON, source: String, path: String = "") throws(DiffError) {
+    public init(_ value: JSON, source: String, path: String = "", record: KeyRecord? = nil) throws(DiffError) {
         guard case .object(let members) = value else {
             throw DiffError(.format, "\(Self.place(source, path)): expected an object, found \(value.summary)")
         }
-        (self.source, self.path, self.members) = (source, path, members)
+        (self.source, self.path, self.members, self.record) = (source, path, members, record)
+        record?.noteObject(path)
     }
 
     /// The file or option and the path in it, for messages about the object as a whole.
@@ -35,13 +38,14 @@ public struct JSONObject: Sendable {
 
     /// The member `key`, or nil when it is absent or null.
     public func value(_ key: String) -> JSON? {
+        record?.note(joined(key))
         guard let value = members[key], value != .null else { return nil }
         return value
     }
 
     /// A `format` error about the member `key`.
     public func error(_ key: String, _ text: String) -> DiffError {
-        DiffError(.format, "\(source): \(joined(key)): \(text)")
+        DiffError(.format, "\(place(of: key)): \(text)")
     }
 
     /// Throws `format` when a member has a name that is not in `known`: a misspelt option must not be ignored.
@@ -53,7 +57,7 @@ public struct JSONObject: Sendable {
 
     // MARK: Scalars
 
-    /// An integer written without fraction or exponent, within `range`; `fallback` when absent.
+    /// An integer within `range`, also when it is written as 28.0; `fallback` when absent.
     public func integer(
         _ key: String, in range: ClosedRange<Int>, default fallback: Int? = nil
     ) throws(DiffError) -> Int {
@@ -64,7 +68,7 @@ public struct JSONObject: Sendable {
     /// The same, or nil when absent.
     public func optionalInteger(_ key: String, in range: ClosedRange<Int>) throws(DiffError) -> Int? {
         guard let value = value(key) else { return nil }
-        guard case .integer(let integer) = value, range.contains(integer) else {
+        guard let integer = value.asInteger, range.contains(integer) else {
             throw mismatch(key, Self.text(range), value)
         }
         return integer
@@ -87,11 +91,14 @@ public struct JSONObject: Sendable {
         return number
     }
 
-    /// `true` or `false`; `fallback` when absent.
+    /// `true` or `false`, also when it is written as 1 or 0; `fallback` when absent.
     public func bool(_ key: String, default fallback: Bool? = nil) throws(DiffError) -> Bool {
         guard let value = value(key) else { return try orMissing(key, fallback, "true or false") }
-        guard case .bool(let flag) = value else { throw mismatch(key, "true or false", value) }
-        return flag
+        if case .bool(let flag) = value { return flag }
+        guard let number = value.asInteger, (0...1).contains(number) else {
+            throw mismatch(key, "true or false", value)
+        }
+        return number == 1
     }
 
     /// A string, one of `choices` when given; `fallback` when absent.
@@ -125,9 +132,15 @@ public struct JSONObject: Sendable {
         _ key: String, in range: ClosedRange<Int>, default fallback: [Int]? = nil
     ) throws(DiffError) -> [Int] {
         try list(key, fallback, Self.text(range)) {
-            guard case .integer(let integer) = $0, range.contains(integer) else { return nil }
+            guard let integer = $0.asInteger, range.contains(integer) else { return nil }
             return integer
         }
+    }
+
+    /// An integer within `range`, or a list of such; empty when absent.
+    public func oneOrMoreIntegers(_ key: String, in range: ClosedRange<Int>) throws(DiffError) -> [Int] {
+        if case .array? = value(key) { return try integers(key, in: range) }
+        return try optionalInteger(key, in: range).map { [$0] } ?? []
     }
 
     /// A list of finite numbers within `range`; `fallback` when absent.
@@ -151,7 +164,7 @@ public struct JSONObject: Sendable {
     public func objects(_ key: String) throws(DiffError) -> [JSONObject] {
         var objects: [JSONObject] = []
         for (position, element) in try array(key, default: []).numbered {
-            objects.append(try JSONObject(element, source: source, path: "\(joined(key))[\(position)]"))
+            objects.append(try JSONObject(element, source: source, path: "\(joined(key))[\(position)]", record: record))
         }
         return objects
     }
@@ -167,26 +180,34 @@ public struct JSONObject: Sendable {
     /// The object `key`, or nil when absent.
     public func optionalObject(_ key: String) throws(DiffError) -> JSONObject? {
         guard let value = value(key) else { return nil }
-        return try JSONObject(value, source: source, path: joined(key))
+        return try JSONObject(value, source: source, path: joined(key), record: record)
     }
 
     // MARK: Texts
 
-    private func joined(_ key: String) -> String {
+    private func joined(_ key: String) -> String { Self.joined(path, key) }
+
+    static func joined(_ path: String, _ key: String) -> String {
         let short = key.utf8.count > 100 ? String(key.prefix(60)) + "..." : key
         return path.isEmpty ? short : "\(path).\(short)"
     }
+
+    /// The source and the path of the member `key`, for messages.
+    public func place(of key: String) -> String { "\(source): \(joined(key))" }
 
     private func mismatch(_ key: String, _ expected: String, _ found: JSON) -> DiffError {
         error(key, "expected \(expected), found \(found.summary)")
     }
 
-    private func orMissing<T>(_ key: String, _ fallback: T?, _ expected: String) throws(DiffError) -> T {
+    private func orMissing<T: ConfigValue>(
+        _ key: String, _ fallback: T?, _ expected: String
+    ) throws(DiffError) -> T {
         guard let fallback else { throw error(key, "missing; expected \(expected)") }
+        record?.noteDefault(joined(key), fallback.json)
         return fallback
     }
 
-    private func list<T>(
+    private func list<T: ConfigValue>(
         _ key: String, _ fallback: [T]?, _ expected: String, _ element: (JSON) -> T?
     ) throws(DiffError) -> [T] {
         guard has(key) else { return try orMissing(key, fallback, "a list; of each element: \(expected)") }
@@ -221,13 +242,23 @@ extension JSON {
         }
     }
 
+    /// The value as an integer, if it is one: 28.0 is, 28.5 is not.
+    public var asInteger: Int? {
+        switch self {
+        case .integer(let value): value
+        // Up to 2^53 each integer has a number of its own.
+        case .number(let value): value.magnitude <= 0x1p53 ? Int(exactly: value) : nil
+        default: nil
+        }
+    }
+
     /// A short text of the value for errors.
     var summary: String {
         switch self {
         case .null: "null"
         case .bool(let value): value ? "true" : "false"
         case .integer(let value): String(value)
-        case .number(let value): value.description
+        case .number(let value): value.isFinite ? value.description : value.isNaN ? "NaN" : "an infinite number"
         case .string(let value): value.utf8.count > 100 ? "\"\(value.prefix(40))...\"" : "\"\(value)\""
         case .array(let elements): "a list of \(elements.count)"
         case .object: "an object"

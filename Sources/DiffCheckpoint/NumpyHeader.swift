@@ -34,9 +34,13 @@ struct NumpyHeader: Equatable {
         var parser = Dictionary(text: scalars, path: file.path)
         let found = try parser.parse()
         guard let type = Self.types.each.first(where: { $0.name == found.descr })?.type else {
-            throw DiffError(.unsupported, "\(file.path): elements of type \"\(found.descr)\" are not read")
+            throw DiffError(
+                .unsupported,
+                "\(file.path): elements of type \"\(found.descr)\" are not read: save astype(\"<f4\") of it")
         }
-        guard !found.fortran else { throw DiffError(.unsupported, "\(file.path): Fortran order is not read") }
+        guard !found.fortran else {
+            throw DiffError(.unsupported, "\(file.path): Fortran order is not read: save numpy.ascontiguousarray of it")
+        }
         self.type = type
         shape = try locating(file.path) { () throws(DiffError) in try Shape(found.extents) }
         offset = start &+ length
@@ -46,8 +50,15 @@ struct NumpyHeader: Equatable {
     private static func place(
         _ head: UnsafeRawBufferPointer, _ file: FileBytes
     ) throws(DiffError) -> (start: Int, length: Int) {
-        guard head.count == headBytes, unsafe ForeignFormat.begins(head, with: magic) else {
-            throw DiffError(.format, "\(file.path): no NumPy file (its first bytes are not those of one)")
+        guard head.count == headBytes, unsafe ForeignFormat.has(magic, in: head) else {
+            let prefix = try file.block(at: 0, count: min(ForeignFormat.prefixBytes, file.size), budget: nil)
+            let found = try unsafe prefix.withBytes { (bytes) throws(DiffError) in
+                unsafe ForeignFormat(bytes, fileSize: file.size)
+            }
+            throw DiffError(
+                .format,
+                "\(file.path): no NumPy file (its first bytes are not those of one)"
+                    + (found.map { ": \($0.name)" } ?? ""))
         }
         let version = unsafe head[6]
         guard (1...3).contains(version) else {

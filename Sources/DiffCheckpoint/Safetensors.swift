@@ -29,7 +29,7 @@ public struct SafetensorsHeader: Sendable {
 
     /// Reads and checks the header of `file`. Throws `format`, `io` or `unsupported`.
     public init(_ file: FileBytes) throws(DiffError) {
-        let start = try file.block(at: 0, count: min(file.size, 16), budget: nil)
+        let start = try file.block(at: 0, count: min(file.size, ForeignFormat.prefixBytes), budget: nil)
         let length = try unsafe start.withBytes { (prefix) throws(DiffError) in
             try unsafe ForeignFormat.refuse(prefix, fileSize: file.size, source: file.path)
             return try unsafe Self.length(prefix, fileSize: file.size, source: file.path)
@@ -54,10 +54,14 @@ public struct SafetensorsHeader: Sendable {
         #endif
         guard let length = Int(exactly: declared), length > 0, length <= Limits.headerBytes else {
             throw DiffError(
-                .format, "\(source): a header of \(declared) bytes; 1 to \(Limits.headerBytes) are allowed")
+                .format,
+                "\(source): a header of \(declared) bytes; 1 to \(Limits.headerBytes) are allowed: no safetensors file")
         }
         guard length <= fileSize - prefixBytes else {
-            throw DiffError(.format, "\(source): a header of \(length) bytes in a file of \(fileSize)")
+            throw DiffError(
+                .format,
+                "\(source): a header of \(length) bytes in a file of \(fileSize): cut off, or no safetensors file; "
+                    + ForeignFormat.again)
         }
         return length
     }
@@ -71,7 +75,7 @@ public struct SafetensorsHeader: Sendable {
         guard !scan.hasNegativeZero else { throw DiffError(.format, "\(source): -0 where a size was expected") }
         let limits = JSON.Limits(
             bytes: Limits.headerBytes, values: .max, memory: Limits.parseMemory(fileSize: fileSize))
-        let json = try unsafe JSON(parsing: text, scan: scan, limits: limits, source: source)
+        let json = try unsafe JSON(strictly: text, scan: scan, limits: limits, source: source, isFile: false)
         let object = try JSONObject(json, source: source)
         guard let dataStart = Checked.add(Self.prefixBytes, text.count), dataStart <= fileSize else {
             throw DiffError(.format, "\(source): the header is longer than the file")
@@ -118,9 +122,9 @@ public struct SafetensorsHeader: Sendable {
         }
         let shape: Shape
         do throws(DiffError) {
-            shape = try Shape(object.integers("shape", in: 0...Int.max))
+            shape = try Shape(sizes("shape", object))
         } catch { throw error.code == .shape ? DiffError(.format, "\(place): shape: \(error.message)") : error }
-        let offsets = try object.integers("data_offsets", in: 0...Int.max)
+        let offsets = try sizes("data_offsets", object)
         guard offsets.count == 2, let begin = offsets.first, let end = offsets.last, begin <= end else {
             throw DiffError(.format, "\(place): data_offsets: expected [begin, end] with begin <= end")
         }
@@ -138,6 +142,14 @@ public struct SafetensorsHeader: Sendable {
         return TensorEntry(name: name, type: type, shape: shape, offset: offset, byteCount: byteCount)
     }
 
+    /// Integers as the format has them: a configuration may also say 28.0.
+    private static func sizes(_ key: String, _ object: JSONObject) throws(DiffError) -> [Int] {
+        for element in try object.array(key).each {
+            if case .number(let number) = element { throw object.error(key, "expected integers, found \(number)") }
+        }
+        return try object.integers(key, in: 0...Int.max)
+    }
+
     /// Every byte behind the header belongs to exactly one tensor: no overlap (a small file standing for a huge
     /// model), no hole and no tail (a second file hidden in the first).
     private static func checkCover(
@@ -151,7 +163,10 @@ public struct SafetensorsHeader: Sendable {
                 throw DiffError(.format, "\(place): \(what), at byte \(entry.offset &- dataStart) of the data")
             }
             guard let next = Checked.add(end, entry.byteCount), next <= fileSize else {
-                throw DiffError(.format, "\(place): ends beyond the file, which has \(fileSize) bytes")
+                throw DiffError(
+                    .format,
+                    "\(place): ends beyond the file, which has \(fileSize) bytes: it was cut off; \(ForeignFormat.again)"
+                )
             }
             end = next
         }

@@ -12,9 +12,21 @@ public enum SafetensorsWriter {
     public static func write(
         _ tensors: [String: Tensor], metadata: [String: String] = [:], to path: String
     ) throws(DiffError) {
+        let file = try AtomicFile(path: path)
+        try unsafe write(tensors, metadata: metadata, named: path) { (bytes) throws(DiffError) in
+            try unsafe file.write(bytes)
+        }
+        try file.commit()
+    }
+
+    /// Gives `sink` the bytes of such a file, piece by piece; `name` names it in errors.
+    public static func write(
+        _ tensors: [String: Tensor], metadata: [String: String] = [:], named name: String,
+        sink: (UnsafeRawBufferPointer) throws(DiffError) -> Void
+    ) throws(DiffError) {
         let contents = tensors.withValues { (dtype: $0.dtype, shape: $0.shape) }
-        try write(contents, metadata: metadata, to: path) { (name) throws(DiffError) in
-            guard let tensor = tensors[name] else { throw DiffError(.internal, "\(path): no tensor \"\(name)\"") }
+        try unsafe write(contents, metadata, name, sink) { (tensor) throws(DiffError) in
+            guard let tensor = tensors[tensor] else { throw DiffError(.internal, "\(name): no tensor \"\(tensor)\"") }
             return tensor
         }
     }
@@ -24,10 +36,19 @@ public enum SafetensorsWriter {
         _ contents: [String: (dtype: DType, shape: Shape)], metadata: [String: String] = [:], to path: String,
         load: (String) throws(DiffError) -> Tensor
     ) throws(DiffError) {
-        let (header, order) = try layout(contents, metadata: metadata, path: path)
         let file = try AtomicFile(path: path)
+        try unsafe write(
+            contents, metadata, path, { (bytes) throws(DiffError) in try unsafe file.write(bytes) }, load)
+        try file.commit()
+    }
+
+    private static func write(
+        _ contents: [String: (dtype: DType, shape: Shape)], _ metadata: [String: String], _ path: String,
+        _ sink: (UnsafeRawBufferPointer) throws(DiffError) -> Void, _ load: (String) throws(DiffError) -> Tensor
+    ) throws(DiffError) {
+        let (header, order) = try layout(contents, metadata: metadata, path: path)
         try unsafe header.withUnsafeBufferPointer { (bytes) throws(DiffError) in
-            try unsafe file.write(UnsafeRawBufferPointer(bytes))
+            try unsafe sink(UnsafeRawBufferPointer(bytes))
         }
         for name in order.each {
             let tensor = try load(name)
@@ -38,9 +59,8 @@ public enum SafetensorsWriter {
             guard let start = unsafe tensor.raw else {
                 throw DiffError(.internal, "\(path): tensor \"\(name)\" has no memory")
             }
-            try unsafe file.write(UnsafeRawBufferPointer(start: start, count: tensor.byteCount))
+            try unsafe sink(UnsafeRawBufferPointer(start: start, count: tensor.byteCount))
         }
-        try file.commit()
     }
 
     /// The bytes before the elements, and the names in the order of their elements.

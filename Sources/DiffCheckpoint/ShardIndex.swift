@@ -36,11 +36,11 @@ struct ShardIndex: Sendable {
         for (position, shard) in shards.numbered {
             try locating("\(source): weight_map") { () throws(DiffError) in try Directory.check(component: shard) }
             guard shard.hasSuffix(".safetensors") else {
-                let foreign = ForeignFormat.endings.contains { shard.hasSuffix($0) }
+                let remedy = OtherFiles.remedy(of: shard)
                 throw DiffError(
-                    foreign ? .unsupported : .format,
+                    remedy == nil ? .format : .unsupported,
                     "\(source): weight_map: \"\(shard)\" is not a .safetensors file"
-                        + (foreign ? "; \(ForeignFormat.advice)" : ""))
+                        + (remedy.map { "; \($0.text(source))" } ?? ""))
             }
             positions.put(position, for: shard)
         }

@@ -27,7 +27,7 @@ extension TensorTable {
     /// The numbers of `name` as f32, rounded when the file holds more digits; errors as for ``integers(_:)``.
     public func floats(_ name: String) throws(DiffError) -> [Float] {
         let (entry, block) = try small(name)
-        if let type = entry.type.weight {
+        if let type = entry.type.weight, entry.type.isNative {
             return try Tensor(block, entry.shape, type).widened(budget: nil).array
         }
         return try doubles(name).map { Float($0) }

@@ -16,7 +16,7 @@ enum SystemError {
         case EACCES, EPERM: "not permitted"
         case ENOTDIR: "a part of the path is not a directory"
         case EISDIR: "is a directory"
-        case ELOOP: "is a symbolic link, which is not followed here"
+        case ELOOP: "too many symbolic links, or one that is not followed here"
         case ENAMETOOLONG: "name too long"
         case EMFILE, ENFILE: "too many open files"
         case ENOSPC, EDQUOT: "no space left"

@@ -18,6 +18,9 @@ public final class TensorTable: Sendable {
 
     private let sources: [Source]
     private let places: [String: Place]
+    /// Further names of tensors: names that stand in the metadata only, where writers put those of tensors that share their memory,
+    /// and whose tensor each is.
+    public let aliases: [String: String]
     /// The `__metadata__` strings of the file (of the first shard that has any).
     public let metadata: [String: String]
     /// Path of the file or of the index, for messages.
@@ -25,7 +28,7 @@ public final class TensorTable: Sendable {
 
     /// A table without tensors.
     init(emptyAt path: String) {
-        (sources, places, metadata, self.path, byteCount) = ([], [:], [:], path, 0)
+        (sources, places, aliases, metadata, self.path, byteCount) = ([], [:], [:], [:], path, 0)
     }
 
     /// The tensors of one file. Throws `format`, `io` or `unsupported`.
@@ -37,6 +40,17 @@ public final class TensorTable: Sendable {
         byteCount = Self.bytes(header.entries)
         (sources, metadata, path) = ([.open(file)], header.metadata, file.path)
         self.places = places
+        aliases = Self.aliases(header.metadata, places)
+    }
+
+    /// The entries of `metadata` that give a tensor a further name.
+    private static func aliases(_ metadata: [String: String], _ places: [String: Place]) -> [String: String] {
+        var aliases: [String: String] = [:]
+        for name in Array(metadata.keys).each where places[name] == nil {
+            guard let original = metadata[name], places[original] != nil else { continue }
+            aliases.put(original, for: name)
+        }
+        return aliases
     }
 
     /// The tensors of the shards that the file `index` of `directory` lists. Throws `format` when a tensor is not in
@@ -50,11 +64,18 @@ public final class TensorTable: Sendable {
         var sources: [Source] = []
         var places: [String: Place] = [:]
         var metadata: [String: String] = [:]
-        var byteCount = 0
+        var (byteCount, names) = (0, [String: String]())
         for (number, name) in shards.shards.numbered {
+            guard try directory.contains(name) else {
+                throw DiffError(
+                    .io,
+                    "\(directory.path)/\(name): cannot be opened: no such file, though \(file.path) names it: the download is not "
+                        + "complete; fetch it")
+            }
             let shard = try directory.open(name)
             let header = try SafetensorsHeader(shard)
             if metadata.isEmpty { metadata = header.metadata }
+            for key in Array(header.metadata.keys).each { names.put(header.metadata[key] ?? "", for: key) }
             for entry in header.entries.each {
                 let tensor = "tensor \"\(entry.name.prefix(200))\""
                 guard let home = shards.home[entry.name] else {
@@ -73,10 +94,11 @@ public final class TensorTable: Sendable {
             throw DiffError(.format, "\(file.path): not in the shards it names: \(list)")
         }
         (self.sources, self.places, self.metadata, path) = (sources, places, metadata, file.path)
+        aliases = Self.aliases(names, places)
         self.byteCount = byteCount
     }
 
-    /// Names of all tensors, sorted.
+    /// Names of all tensors, sorted; aliases are left out.
     public var names: [String] { places.keys.sorted(by: JSON.precedes) }
 
     /// The names for which `condition` holds, in no order.
@@ -89,18 +111,21 @@ public final class TensorTable: Sendable {
     public let byteCount: Int
 
     /// Whether there is a tensor `name`.
-    public func has(_ name: String) -> Bool { places[name] != nil }
+    public func has(_ name: String) -> Bool { known(name) != nil }
 
-    /// Type, shape and place of the tensor `name`, or nil.
-    public func info(_ name: String) -> TensorEntry? { places[name]?.entry }
+    /// Type, shape and place of the tensor `name`, or nil. That of an alias has the tensor's own name.
+    public func info(_ name: String) -> TensorEntry? { known(name)?.entry }
 
-    /// The tensor `name` in the file's element type.
+    private func known(_ name: String) -> Place? { places[name] ?? aliases[name].flatMap { places[$0] } }
+
+    /// The tensor `name` in the file's element type; F64 in f32, types of eight bits in bf16.
     ///
     /// Throws `format` when it is not there, `unsupported` when its elements cannot be weights, `io` when the file
     /// changed, `outOfMemory` or `overBudget`.
     public func load(_ name: String, budget: MemoryBudget? = nil) throws(DiffError) -> Tensor {
         let place = try place(name)
         let type = try weightType(place.entry)
+        guard place.entry.type.isNative else { return try converted(place, budget: budget) }
         let block = try Storage(byteCount: place.entry.byteCount, budget: budget)
         try read(place, into: block, at: 0)
         return try Tensor(block, place.entry.shape, type)
@@ -122,22 +147,34 @@ public final class TensorTable: Sendable {
         guard let type = entry.type.weight else {
             throw DiffError(
                 .unsupported,
-                "\(path): tensor \"\(entry.name)\": \(entry.type.rawValue) cannot be weights (F32, F16, BF16 can)"
-            )
+                "\(path): tensor \"\(entry.name)\": \(entry.type.rawValue) cannot be weights (F32, F16, BF16, F64, F8_E4M3, "
+                    + "F8_E5M2 can)" + (entry.type.bits <= 8 || entry.type.isIntegral ? "; \(Self.quantised)" : ""))
         }
         return type
     }
 
+    private static let quantised =
+        "if the model was quantised by another program, take its release in F16 or BF16: weights \"int8\" quantises here"
+
     func place(_ name: String) throws(DiffError) -> Place {
-        guard let place = places[name] else { throw DiffError(.format, "\(path): no tensor \"\(name.prefix(200))\"") }
+        guard let place = known(name) else { throw DiffError(.format, "\(path): no tensor \"\(name.prefix(200))\"") }
         return place
     }
 
     func read(
         _ place: Place, into block: Storage, at start: Int, pool: WorkerPool? = nil
     ) throws(DiffError) {
-        guard start >= 0, let end = Checked.add(start, place.entry.byteCount), end <= block.byteCount,
-            let base = unsafe block.base, place.file >= 0, place.file < sources.count
+        try read(place, from: 0, count: place.entry.byteCount, into: block, at: start, pool: pool)
+    }
+
+    /// Reads `count` bytes of a tensor from byte `first` on.
+    func read(
+        _ place: Place, from first: Int, count: Int, into block: Storage, at start: Int, pool: WorkerPool? = nil
+    ) throws(DiffError) {
+        guard start >= 0, let end = Checked.add(start, count), end <= block.byteCount, first >= 0, count >= 0,
+            let last = Checked.add(first, count), last <= place.entry.byteCount,
+            let offset = Checked.add(place.entry.offset, first), let base = unsafe block.base, place.file >= 0,
+            place.file < sources.count
         else { throw DiffError(.internal, "\(path): no room for tensor \"\(place.entry.name)\"") }
         let file: FileBytes
         switch sources[place.file] {
@@ -149,8 +186,7 @@ public final class TensorTable: Sendable {
             }
         }
         try unsafe file.read(
-            at: place.entry.offset,
-            into: UnsafeMutableRawBufferPointer(start: base + start, count: place.entry.byteCount),
+            at: offset, into: UnsafeMutableRawBufferPointer(start: base + start, count: count),
             pool: pool)
     }
 }

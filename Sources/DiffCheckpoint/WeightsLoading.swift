@@ -21,7 +21,7 @@ extension Weights {
             report.missing(name)
             return nil
         }
-        report.use(name)
+        report.use(entry.name)
         guard shapes.contains(entry.shape) else {
             report.wrong(name, found: entry.shape, expected: shapes)
             return nil
@@ -37,6 +37,7 @@ extension Weights {
         let type = try table.weightType(entry)
         let widening = widening || options.parameters != nil
         if options.dryRun { return noted([name], try virtual(shape, widening ? .f32 : type)) }
+        if !entry.type.isNative { return noted([name], try converted(entry, widening: widening).reshaped(shape)) }
         if widening, type != .f32 { return noted([name], try widened(entry).reshaped(shape)) }
         let block = if let given { given } else { try newBlock(entry.byteCount) }
         try table.read(entry.name, into: block, at: 0, pool: options.pool)
@@ -48,8 +49,15 @@ extension Weights {
         options.parameters?.add(names.map(full), tensor) ?? tensor
     }
 
+    /// A tensor whose elements no kernel reads, in the type they are kept as or in f32.
+    private func converted(_ entry: TensorEntry, widening: Bool) throws(DiffError) -> Tensor {
+        let tensor = try table.converted(table.place(entry.name), budget: options.budget, pool: options.pool)
+        return widening ? try tensor.widened(budget: options.budget) : tensor
+    }
+
     /// A narrow tensor in f32; its own form passes through the staging block.
     private func widened(_ entry: TensorEntry) throws(DiffError) -> Tensor {
+        guard entry.type.isNative else { return try converted(entry, widening: true) }
         let type = try table.weightType(entry)
         guard type != .f32 else { return try table.load(entry.name, budget: options.budget) }
         return try staging.withRoom(entry.byteCount, budget: options.budget) { (block) throws(DiffError) in
@@ -72,7 +80,8 @@ extension Weights {
         for name in names.each {
             guard let entry = entry(name, accepting: [part]) else { continue }
             entries.append(entry)
-            types.insert(try table.weightType(entry))
+            // Parts that need converting anyway meet in f32.
+            types.insert(entry.type.isNative ? try table.weightType(entry) : .f32)
         }
         let isNarrow = !widening && options.parameters == nil
         let type = isNarrow && types.count == 1 ? types.first ?? .f32 : .f32
@@ -81,7 +90,7 @@ extension Weights {
         let partBytes = part.count &* type.size  // below 2^51 by Shape's bound
         var start = 0
         for entry in entries.each {
-            if entry.type.weight == type {
+            if entry.type.isNative, entry.type.weight == type {
                 try table.read(entry.name, into: block, at: start, pool: options.pool)
             } else {
                 let wide = try widened(entry)

@@ -53,14 +53,17 @@ extension Weights {
     private func roomBytes(_ names: [String]) -> Int? {
         var (stored, widened): (Int, Int) = (0, 0)
         var types: Set<ElementType> = []
+        var areNative = true
         for name in names.each {
             guard let entry = table.info(full(name)), let wide = Checked.multiply(entry.shape.count, DType.f32.size),
                 let storedSum = Checked.add(stored, entry.byteCount), let wideSum = Checked.add(widened, wide)
             else { return nil }
             (stored, widened) = (storedSum, wideSum)
             types.insert(entry.type)
+            areNative = areNative && entry.type.isNative
         }
-        let widens = types.count > 1 || (options.widens && !types.contains(.f32))
+        let widens =
+            types.count > 1 || (options.widens && !types.contains(.f32)) || !areNative
         if names.count == 1 { return widens ? nil : stored }  // a widened tensor has a block of its own
         return widens ? widened : stored
     }

@@ -24,10 +24,11 @@ final class WeightsReport: Sendable {
         state.withLock { $0.wrong[name] = "\(name.prefix(120)) is \(found), expected \(shapes)" }
     }
 
-    /// Throws when there is something to report.
+    /// Throws when there is something to report. Integers that nothing asked for are a trainer's counters or positions, no weights.
     func finish(_ table: TensorTable, allowingUnused: Bool) throws(DiffError) {
         let state = state.withLock { $0 }
-        let unused = allowingUnused ? NameList([]) : NameList(firstOf: table.unordered { !state.used.contains($0) })
+        let others = table.unordered { !state.used.contains($0) && table.info($0)?.type.isIntegral == false }
+        let unused = allowingUnused ? NameList([]) : NameList(firstOf: others)
         let missing = NameList(firstOf: state.missing)
         let wrong = NameList(firstOf: state.wrong.keys)
         guard unused.count > 0 || missing.count > 0 || wrong.count > 0 else { return }
@@ -36,6 +37,7 @@ final class WeightsReport: Sendable {
         if wrong.count > 0 { text += "\nwrongly shaped: \(wrong.text { state.wrong[$0] ?? $0 })" }
         if missing.count > 0 { text += "\nmissing: \(missing.text)" }
         if unused.count > 0 { text += "\nunused: \(unused.text)" }
+        if let hint = NameHint(missing: state.missing, unused: others, path: table.path) { text += "\n\(hint.text)" }
         throw DiffError(wrong.count == 0 ? .incompatible : .shape, text)
     }
 }

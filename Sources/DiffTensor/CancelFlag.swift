@@ -35,4 +35,7 @@ public final class CancelFlag: Sendable {
     public var isSet: Bool {
         flag.load(ordering: .acquiring) || (source.withLock { $0 }?.isSet() ?? false)
     }
+
+    /// Throws `cancelled` when a stop was asked for.
+    public func check() throws(DiffError) { if isSet { throw .cancelled } }
 }

@@ -54,6 +54,12 @@ public enum Checked {
         return low &* low == value ? low : nil
     }
 
+    /// Divisors that logits of any network stay in the range of f32 with.
+    public static let divisors = 1e-30...1e30
+
+    /// `value` in f32 when something can be divided by it: neither 0 nor so small or large that the result would be 0 or infinity.
+    public static func divisor(_ value: Double) -> Float? { divisors.contains(value) ? Float(value) : nil }
+
     /// The integer that `value` is exactly, or nil (fractions, NaN, infinities, out of range).
     public static func integer(_ value: Double) -> Int? {
         guard value.isFinite, value.magnitude <= 9_007_199_254_740_992 else { return nil }

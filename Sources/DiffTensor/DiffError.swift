@@ -18,6 +18,33 @@ public struct DiffError: Error, Sendable, Equatable {
         case incompatible = -10
         case notFinite = -11
         case `internal` = -12
+
+        /// The name of the status in the C library, such as `DA_IO`.
+        public var name: String { unsafe String(cString: cName) }
+
+        /// The same as C reads it; valid for ever.
+        public var cName: UnsafePointer<CChar> {
+            switch self {
+            case .cancelled: unsafe Self.address("DA_CANCELLED")
+            case .invalidArgument: unsafe Self.address("DA_INVALID_ARGUMENT")
+            case .io: unsafe Self.address("DA_IO")
+            case .format: unsafe Self.address("DA_FORMAT")
+            case .unsupported: unsafe Self.address("DA_UNSUPPORTED")
+            case .shape: unsafe Self.address("DA_SHAPE")
+            case .outOfMemory: unsafe Self.address("DA_NO_MEMORY")
+            case .overBudget: unsafe Self.address("DA_OVER_BUDGET")
+            case .invalidHandle: unsafe Self.address("DA_INVALID_HANDLE")
+            case .busy: unsafe Self.address("DA_BUSY")
+            case .incompatible: unsafe Self.address("DA_INCOMPATIBLE")
+            case .notFinite: unsafe Self.address("DA_NOT_FINITE")
+            case .internal: unsafe Self.address("DA_INTERNAL")
+            }
+        }
+
+        @inline(__always)
+        private static func address(_ text: StaticString) -> UnsafePointer<CChar> {
+            unsafe UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)
+        }
     }
 
     /// The kind of failure.

@@ -9,8 +9,9 @@ public enum Machine {
         return unsafe name.flatMap { unsafe String(validatingCString: $0) } ?? "base"
     }
 
-    /// Processors that are online, at most 256.
-    public static var processors: Int { min(max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))), 256) }
+    /// Processors that the calling thread may use now, 1...256: the least of those that are online, those it is allowed to run on
+    /// (affinity), and what the CPU quotas of its control groups amount to, rounded up.
+    public static var processors: Int { Int(ck_processors()) }
 
     /// Seconds on the monotonic clock.
     public static var seconds: Double {

@@ -4,6 +4,8 @@
 #include <fenv.h>
 #include <limits.h>
 #include <locale.h>
+#include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -165,6 +167,62 @@ static void without_standard_streams(void) {
     same("closed standard streams");
 }
 
+/* Files get the numbers of standard streams that are closed: nothing that others print may land in them. */
+static atomic_int saving;
+static void *print_on(void *unused) {
+    while (saving)
+        for (int stream = 1; stream <= 2; stream++)
+            if (write(stream, "noise", 5) == 5) saving = -1;
+    return unused;
+}
+
+static void saves_without_standard_streams(void) {
+    const char *json = "{\"method\":\"l2c\",\"policy\":\"random\",\"ratio\":0.5}";
+    da_plan plan = NULL;
+    STATUS(DA_OK, da_plan_parse(json, strlen(json), &plan));
+    char path[] = "/tmp/diffaccel-saved-XXXXXX";
+    int file = mkstemp(path), kept = dup(2);
+    close(file);
+    close(0), close(1), close(2);
+    saving = 1;
+    pthread_t thread;
+    int made = !pthread_create(&thread, NULL, print_on, NULL), noisy = 0;
+    for (int i = 0; i < 50; i++) {
+        STATUS(DA_OK, da_plan_save(plan, path));
+        noisy |= saving < 0;
+    }
+    saving = 0;
+    if (made) pthread_join(thread, NULL);
+    dup2(kept, 2);
+    CHECK(!noisy, "what others print lands in files that are written");
+    da_plan again = NULL;
+    STATUS(DA_OK, da_plan_load(path, &again));
+    unlink(path);
+}
+
+/* What the header says of a callback that does not return. */
+static jmp_buf outside;
+static int32_t leaves(void *user, const da_event *event) {
+    (void)user, (void)event;
+    longjmp(outside, 1);
+}
+static void callback_does_not_return(void) {
+    static da_request request;
+    request = check_request();
+    request.callback = leaves;
+    da_result result = NULL;
+    if (!setjmp(outside)) {
+        da_session_sample(session, &request, &result);
+        CHECK(0, "the callback has returned");
+    }
+    request.callback = NULL;
+    STATUS(DA_BUSY, da_session_sample(session, &request, &result));
+    STATUS(DA_BUSY, da_session_sample(session, &request, &result));
+    child_starts_afresh();
+    STATUS(DA_OK, da_session_close(session));
+    STATUS(DA_INVALID_HANDLE, da_session_sample(session, &request, &result));
+}
+
 static void without_current_folder(void) {
     char folder[] = "/tmp/diffaccel-gone-XXXXXX";
     if (!mkdtemp(folder) || chdir(folder) || rmdir(folder)) _exit(2);
@@ -226,10 +284,12 @@ int main(void) {
     test_process();
     test_signals();
     in_child("closed standard streams", without_standard_streams);
+    in_child("saving without standard streams", saves_without_standard_streams);
     in_child("deleted working directory", without_current_folder);
     in_child("umask 777", with_odd_umask);
     in_child("no more files", with_few_files);
     if (!SANITIZED) in_child("little memory", with_little_memory);
+    if (!SANITIZED) in_child("a callback that does not return", callback_does_not_return);
     in_child("standard output", prints_nothing);
     same("at the end");
     STATUS(DA_OK, da_session_close(session));

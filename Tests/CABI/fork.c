@@ -26,6 +26,31 @@ static void *work(void *argument) {
     return NULL;
 }
 
+/* ---- a fork inside the event callback: both go on with the run ---- */
+
+static pid_t forked;
+static int32_t fork_once(void *user, const da_event *event) {
+    (void)user, (void)event;
+    if (forked < 0) forked = fork();
+    if (forked == 0) alarm(20);
+    return 0;
+}
+
+static void test_fork_in_callback(void) {
+    da_request request = check_request();
+    request.callback = fork_once;
+    float found[N];
+    forked = -1;
+    fflush(stdout);
+    int32_t status = check_sample(session, &request, found);
+    int good = status == DA_OK && !memcmp(found, expected, sizeof found);
+    if (forked == 0) _exit(good ? 0 : 1);
+    CHECK(good, "after a fork in the callback: %s", da_status_name(status));
+    int end = -1;
+    waitpid(forked, &end, 0);
+    CHECK(WIFEXITED(end) && WEXITSTATUS(end) == 0, "forked in the callback: the child ends with %x", (unsigned)end);
+}
+
 /* The session that another thread of the parent was using: any status will do, but no hang. */
 static void child_touches_busy(void) {
     da_request request = check_request();
@@ -139,6 +164,7 @@ int main(void) {
     in_child("fork before the first use", child_starts_afresh);
     begin();
     test_fork();
+    for (int i = 0; i < 5; i++) test_fork_in_callback();
     test_trainers();
     same("at the end");
     STATUS(DA_OK, da_session_close(session));

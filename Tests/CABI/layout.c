@@ -27,7 +27,8 @@ AT(da_model_options, memory_limit, 40);
 AT(da_model_options, follow_links, 48);
 AT(da_model_options, reserved, 52);
 AT(da_model_options, weights, 56);
-SIZE(da_model_options, 64);
+AT(da_model_options, mask_token, 64);
+SIZE(da_model_options, 72);
 
 AT(da_forward_options, struct_size, 0);
 AT(da_forward_options, threads, 4);
@@ -176,7 +177,7 @@ int main(void) {
     CHECK(session.struct_size == sizeof session && !session.threads && !session.memory_limit, "session options");
     CHECK(forward.struct_size == sizeof forward && !forward.threads && !forward.memory_limit, "forward options");
     CHECK(trainer.struct_size == sizeof trainer && !trainer.threads && !trainer.memory_limit, "trainer options");
-    CHECK(request.struct_size == sizeof request && request.steps == 50 && request.guidance != request.guidance &&
+    CHECK(request.struct_size == sizeof request && request.steps == 0 && request.guidance != request.guidance &&
               request.decode == 1 && request.tile == 0 && request.guidance_channels == 0,
           "request");
     CHECK(request.top_p != request.top_p && !request.top_k && !request.draws && !request.smooth && !session.partner &&

@@ -109,6 +109,40 @@ static void test_errors_are_told(void) {
     da_plan made = NULL;
     STATUS(DA_FORMAT, da_plan_parse("{\"method\": \"never-heard-of\"}", 28, &made));
     CHECK(strstr(da_last_error(), "never-heard-of"), "the text is \"%s\"", da_last_error());
+    /* Words for plans, and what is said of one with a slip in it. */
+    static const char *const words[] = {"none",           "alternate",   "interval:3", "random:0.5:7",
+                                        "dkv:greedy:4:2", "depth:0,2-3", "code:2"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        da_plan parsed = NULL, loaded = NULL;
+        STATUS(DA_OK, da_plan_parse(words[i], strlen(words[i]), &parsed));
+        STATUS(DA_OK, da_plan_load(words[i], &loaded));
+        STATUS(DA_OK, da_plan_close(parsed));
+        STATUS(DA_OK, da_plan_close(loaded));
+    }
+    STATUS(DA_FORMAT, da_plan_parse("altrenate", 9, &made));
+    CHECK(strstr(da_last_error(), "did you mean \"alternate\""), "the text is \"%s\"", da_last_error());
+    STATUS(DA_IO, da_plan_load("altrenate", &made));
+    CHECK(strstr(da_last_error(), "did you mean \"alternate\""), "the text is \"%s\"", da_last_error());
+    static const char *const wrong[] = {"interval",
+                                        "interval:0",
+                                        "interval:3:4",
+                                        "random:2",
+                                        "random:nan",
+                                        "random:0.5:-1",
+                                        "dkv",
+                                        "dkv:",
+                                        "dkv:prefix:4",
+                                        "dkv:decode:0",
+                                        "dkv:decode:8:1",
+                                        "depth:",
+                                        "depth:3-1",
+                                        "code:0",
+                                        "none:1",
+                                        "interval:99999999999999999999"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        STATUS(DA_INVALID_ARGUMENT, da_plan_parse(wrong[i], strlen(wrong[i]), &made));
+        STATUS(DA_INVALID_ARGUMENT, da_plan_load(wrong[i], &made));
+    }
     STATUS(DA_OK, da_random_uniform(0, 0, NULL));
     CHECK(!*da_last_error(), "a success leaves the text \"%s\"", da_last_error());
     for (int i = -20; i < 20; i++) CHECK(strncmp(da_status_name(i), "DA_", 3) == 0, "name of %d", i);

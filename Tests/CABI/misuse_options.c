@@ -73,6 +73,14 @@ static void test_options(void) {
         status = da_model_open(tiny_checkpoint(), &opening, &opened);
         expect_answer("model memory_limit", (long double)hostile64[i], status, opened);
         if (opened) da_model_close(opened);
+        STATUS(DA_OK, da_model_options_init(&opening, sizeof opening));
+        opening.mask_token = (int64_t)hostile64[i];
+        opened = (void *)&opened;
+        status = da_model_open(tiny_checkpoint(), &opening, &opened);
+        expect_answer("mask_token", (long double)hostile64[i], status, opened);
+        CHECK((status == DA_OK) == (opening.mask_token == -1), "the mask %lld of a model of images is %s",
+              (long long)opening.mask_token, da_status_name(status));
+        if (opened) da_model_close(opened);
         da_plan parsed = (void *)&parsed;
         if (hostile64[i] == 0 || hostile64[i] >= 1ull << 40) {
             STATUS(DA_INVALID_ARGUMENT, da_plan_parse("{}", (size_t)hostile64[i], &parsed));

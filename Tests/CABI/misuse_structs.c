@@ -93,8 +93,9 @@ static _Alignas(16) unsigned char memory[70000];
 static const struct {
     const char *name;
     uint32_t size;
-} earlier[] = {
-    {"da_model_options", 56}, {"da_model_options of a trainer", 56}, {"da_session_options", 16}, {"da_request", 128}};
+} earlier[] = {{"da_model_options", 56},   {"da_model_options of a trainer", 56},
+               {"da_model_options", 64},   {"da_model_options of a trainer", 64},
+               {"da_session_options", 16}, {"da_request", 128}};
 
 static int was_released(const struct kind *kind, uint32_t size) {
     for (size_t i = 0; i < COUNT(earlier); i++)

@@ -30,7 +30,7 @@ static const struct bad cases[] = {
     {FINETUNE ",\"threshold\":0.5" DATA, DA_FORMAT, "threshold: unknown name"},
     {FINETUNE ",\"teacher\":7" DATA, DA_FORMAT, "teacher"},
     {FINETUNE ",\"dtype\":\"f8\"" DATA, DA_FORMAT, "dtype"},
-    {FINETUNE ",\"averaged\":1" DATA, DA_FORMAT, "averaged"},
+    {FINETUNE ",\"averaged\":2" DATA, DA_FORMAT, "averaged"},
     {FINETUNE ",\"resume\":\"yes\"" DATA, DA_FORMAT, "resume"},
     {FINETUNE ",\"start\":\"nowhere\"" DATA, DA_FORMAT, "start"},
     {FINETUNE ",\"masking\":\"all\"" DATA, DA_FORMAT, "masking"},

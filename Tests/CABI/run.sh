@@ -16,13 +16,12 @@ sanitizer=${SANITIZER:-}
 long=${DIFFACCEL_LONG:-}
 passed=0
 failed=0
-# A trap in the library must end the test at once instead of waiting in a debugger.
-export SWIFT_BACKTRACE=enable=no
-
 if [ ! -f "$library" ]; then
     echo "no $library: build it first (make build)" >&2
     exit 2
 fi
+. "$here/swift_variables.sh"
+
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT INT TERM
 
@@ -40,9 +39,9 @@ check() {
 }
 
 # What does not depend on how the library was built, and what only a release has.
-if [ -z "$sanitizer" ] && [ -z "${PROGRAMS:-}" ]; then
-    . "$here/interface.sh"
-fi
+for part in interface loading; do
+    case "${PROGRAMS:-$part}" in *$part*) [ -n "$sanitizer" ] || . "$here/$part.sh" ;; esac
+done
 
 # ---- the programs ----
 
@@ -65,7 +64,7 @@ surroundings() {
     esac
 }
 
-all="layout misuse_handles misuse_arguments misuse_structs misuse_options misuse_requests misuse_forward \
+all="processors layout misuse_handles misuse_arguments misuse_structs misuse_options misuse_requests misuse_forward \
 misuse_training misuse_trainers misuse_specialise cancel threads environment fork stacks failing soak copies files training training_stops training_states \
 training_memory training_threads failing_training text"
 # Frames of sanitized code do not fit into 64 KiB, a second copy has no second sanitizer, ThreadSanitizer has its own allocator and
@@ -76,6 +75,7 @@ case $sanitizer in
 esac
 
 for program in ${PROGRAMS:-$all}; do
+    case $program in interface | loading) continue ;; esac
     extra=
     case $program in failing*) extra=$here/faults.c ;; esac
     flags="-std=c11 -O1 -g -Wall -Wextra -Werror ${CFLAGS:-} -I$root/include"

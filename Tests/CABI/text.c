@@ -1,26 +1,9 @@
 /* Tokenizers, chats and text requests: what they give, and what they refuse. The library's own model is no language model here,
  * so generating is refused in every way; that it works is for the Swift and Python tests. */
 #include "misuse.h"
+#include "tokenizer_files.h"
 
 #include <unistd.h>
-
-static char file[64] = "/tmp/diffaccel-text-XXXXXX";
-
-/* A vocabulary of the 94 visible ASCII characters, "he" and a special token. */
-static int write_tokenizer(const char *merges, const char *pattern) {
-    FILE *out = fopen(file, "w");
-    if (!out) return 0;
-    fputs("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"he\":200", out);
-    for (int c = 33; c < 127; c++) fprintf(out, ",\"%s%c\":%d", c == '"' || c == '\\' ? "\\" : "", c, c);
-    fprintf(
-        out,
-        "},\"merges\":%s},\"added_tokens\":[{\"id\":300,\"content\":\"<|end|>\",\"special\":true}],\"pre_tokenizer\":{\"type\":"
-        "\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"behavior\":\"Isolated\",\"pattern\":{\"Regex\":\"%s\"}},{"
-        "\"type\":"
-        "\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]}}",
-        merges, pattern);
-    return fclose(out) == 0;
-}
 
 static void test_encode_and_decode(void) {
     da_tokenizer tokenizer = NULL;
@@ -28,46 +11,47 @@ static void test_encode_and_decode(void) {
     STATUS(DA_OK, da_tokenizer_load(file, &tokenizer));
     int64_t tokens[8], offsets[16];
     size_t needed = 0;
-    STATUS(DA_MORE, da_tokenizer_encode(tokenizer, "she<|end|>!", 11, 0, NULL, NULL, 0, &needed));
+    STATUS(DA_MORE, da_tokenizer_encode(tokenizer, "she<|end|>!", 11, 2, NULL, NULL, NULL, 0, &needed));
     CHECK(needed == 4, "%zu tokens", needed);
     memset(tokens, 0x55, sizeof tokens);
-    STATUS(DA_MORE, da_tokenizer_encode(tokenizer, "she<|end|>!", 11, 0, tokens, offsets, 3, &needed));
+    STATUS(DA_MORE, da_tokenizer_encode(tokenizer, "she<|end|>!", 11, 2, NULL, tokens, offsets, 3, &needed));
     CHECK(tokens[0] == 0x5555555555555555, "too small an array is written to");
-    STATUS(DA_OK, da_tokenizer_encode(tokenizer, "she<|end|>!", 11, 0, tokens, offsets, 8, &needed));
+    STATUS(DA_OK, da_tokenizer_encode(tokenizer, "she<|end|>!", 11, 2, NULL, tokens, offsets, 8, &needed));
     CHECK(needed == 4 && tokens[0] == 's' && tokens[1] == 200 && tokens[2] == 300 && tokens[3] == '!', "other tokens");
     CHECK(offsets[2] == 1 && offsets[3] == 3 && offsets[4] == 3 && offsets[5] == 10 && offsets[7] == 11, "other offsets");
     char text[16];
-    STATUS(DA_OK, da_tokenizer_decode(tokenizer, tokens, 4, 1, text, sizeof text, &needed));
+    STATUS(DA_OK, da_tokenizer_decode(tokenizer, tokens, 4, 1, NULL, text, sizeof text, &needed));
     CHECK(!strcmp(text, "she!") && needed == 5, "decoded \"%s\"", text);
-    STATUS(DA_OK, da_tokenizer_decode(tokenizer, tokens, 4, 0, text, sizeof text, NULL));
+    STATUS(DA_OK, da_tokenizer_decode(tokenizer, tokens, 4, 0, NULL, text, sizeof text, NULL));
     CHECK(!strcmp(text, "she<|end|>!"), "decoded \"%s\"", text);
-    STATUS(DA_MORE, da_tokenizer_decode(tokenizer, tokens, 4, 0, text, 3, &needed));
-    STATUS(DA_OK, da_tokenizer_encode(tokenizer, "", 0, 0, NULL, NULL, 0, &needed));
-    STATUS(DA_OK, da_tokenizer_encode(tokenizer, NULL, 0, 0, NULL, NULL, 0, NULL));
-    STATUS(DA_OK, da_tokenizer_decode(tokenizer, NULL, 0, 1, text, sizeof text, NULL));
+    STATUS(DA_MORE, da_tokenizer_decode(tokenizer, tokens, 4, 0, NULL, text, 3, &needed));
+    STATUS(DA_OK, da_tokenizer_encode(tokenizer, "", 0, 0, NULL, NULL, NULL, 0, &needed));
+    STATUS(DA_OK, da_tokenizer_encode(tokenizer, NULL, 0, 0, NULL, NULL, NULL, 0, NULL));
+    STATUS(DA_OK, da_tokenizer_decode(tokenizer, NULL, 0, 1, NULL, text, sizeof text, NULL));
     /* Bytes that are no UTF-8, and every number as a token. */
-    STATUS(DA_OK, da_tokenizer_encode(tokenizer, "\xff\xfe\x80", 3, 0, tokens, offsets, 8, &needed));
+    STATUS(DA_OK, da_tokenizer_encode(tokenizer, "\xff\xfe\x80", 3, 0, NULL, tokens, offsets, 8, &needed));
     for (size_t i = 0; i < COUNT(hostile64); i++) {
         int64_t wild = (int64_t)hostile64[i];
-        STATUS(DA_OK, da_tokenizer_decode(tokenizer, &wild, 1, 1, text, sizeof text, NULL));
+        STATUS(DA_OK, da_tokenizer_decode(tokenizer, &wild, 1, 1, NULL, text, sizeof text, NULL));
     }
-    STATUS(DA_INVALID_ARGUMENT, da_tokenizer_encode(tokenizer, NULL, 1, 0, tokens, NULL, 8, NULL));
-    STATUS(DA_INVALID_ARGUMENT, da_tokenizer_encode(tokenizer, "a", SIZE_MAX, 0, tokens, NULL, 8, NULL));
-    STATUS(DA_INVALID_ARGUMENT, da_tokenizer_encode(tokenizer, "a", 1, 2, tokens, NULL, 8, NULL));
-    STATUS(DA_INVALID_ARGUMENT, da_tokenizer_encode(tokenizer, "a", 1, 0, NULL, NULL, 8, NULL));
-    STATUS(DA_INVALID_ARGUMENT, da_tokenizer_decode(tokenizer, NULL, 1, 1, text, sizeof text, NULL));
-    STATUS(DA_INVALID_ARGUMENT, da_tokenizer_decode(tokenizer, tokens, SIZE_MAX, 1, text, sizeof text, NULL));
-    STATUS(DA_INVALID_ARGUMENT, da_tokenizer_decode(tokenizer, tokens, 1, 1, NULL, 4, NULL));
+    STATUS(DA_INVALID_ARGUMENT, da_tokenizer_encode(tokenizer, NULL, 1, 0, NULL, tokens, NULL, 8, NULL));
+    STATUS(DA_INVALID_ARGUMENT, da_tokenizer_encode(tokenizer, "a", SIZE_MAX, 0, NULL, tokens, NULL, 8, NULL));
+    STATUS(DA_INVALID_ARGUMENT, da_tokenizer_encode(tokenizer, "a", 1, 4, NULL, tokens, NULL, 8, NULL));
+    STATUS(DA_INVALID_ARGUMENT, da_tokenizer_encode(tokenizer, "a", 1, 0, NULL, NULL, NULL, 8, NULL));
+    STATUS(DA_INVALID_ARGUMENT, da_tokenizer_decode(tokenizer, NULL, 1, 1, NULL, text, sizeof text, NULL));
+    STATUS(DA_INVALID_ARGUMENT, da_tokenizer_decode(tokenizer, tokens, SIZE_MAX, 1, NULL, text, sizeof text, NULL));
+    STATUS(DA_INVALID_ARGUMENT, da_tokenizer_decode(tokenizer, tokens, 1, 1, NULL, NULL, 4, NULL));
     STATUS(DA_OK, da_tokenizer_close(tokenizer));
     STATUS(DA_INVALID_HANDLE, da_tokenizer_close(tokenizer));
-    STATUS(DA_INVALID_HANDLE, da_tokenizer_encode(tokenizer, "a", 1, 0, tokens, NULL, 8, NULL));
-    STATUS(DA_INVALID_HANDLE, da_tokenizer_decode(tokenizer, tokens, 1, 1, text, sizeof text, NULL));
+    STATUS(DA_INVALID_HANDLE, da_tokenizer_encode(tokenizer, "a", 1, 0, NULL, tokens, NULL, 8, NULL));
+    STATUS(DA_INVALID_HANDLE, da_tokenizer_decode(tokenizer, tokens, 1, 1, NULL, text, sizeof text, NULL));
     STATUS(DA_INVALID_HANDLE, da_tokenizer_close((da_tokenizer)model));
 }
 
 static void test_hostile_files(void) {
     da_tokenizer tokenizer = NULL;
-    static const char *const patterns[] = {"(", "[", "a{2", "\\\\", "(?<a>b)", "\\\\p{Nothing}", "*"};
+    static const char *const patterns[] = {"(", "[",     "a{100001}", "\\\\",  "\\\\p{Nothing}",
+                                           "*", "\\\\X", "(a)\\\\1",  "(?~a)", "\\\\K"};
     for (size_t i = 0; i < COUNT(patterns); i++) {
         CHECK(write_tokenizer("[]", patterns[i]), "no file to write");
         CHECK(da_tokenizer_load(file, &tokenizer) < 0 && !tokenizer, "the pattern %s is read", patterns[i]);
@@ -83,7 +67,7 @@ static void test_hostile_files(void) {
     static char text[4096];
     memset(text, 'a', sizeof text);
     size_t needed = 0;
-    STATUS(DA_UNSUPPORTED, da_tokenizer_encode(tokenizer, text, sizeof text, 0, NULL, NULL, 0, &needed));
+    STATUS(DA_UNSUPPORTED, da_tokenizer_encode(tokenizer, text, sizeof text, 0, NULL, NULL, NULL, 0, &needed));
     STATUS(DA_OK, da_tokenizer_close(tokenizer));
     STATUS(DA_IO, da_tokenizer_load("/nowhere/tokenizer.json", &tokenizer));
     STATUS(DA_INVALID_ARGUMENT, da_tokenizer_load(NULL, &tokenizer));
@@ -103,7 +87,15 @@ static void test_chats(void) {
     STATUS(DA_INVALID_ARGUMENT, da_chat_render("other", messages, strlen(messages), 0, text, sizeof text, NULL));
     STATUS(DA_INVALID_ARGUMENT, da_chat_render(NULL, messages, strlen(messages), 0, text, sizeof text, NULL));
     STATUS(DA_INVALID_ARGUMENT, da_chat_render("llada", NULL, 4, 0, text, sizeof text, NULL));
-    static const char *const bad[] = {"", "{}", "[3]", "[{}]", "[{\"role\": 3, \"content\": \"\"}]", "[{\"role\": \"user\"}]"};
+    static const char *const bad[] = {"",
+                                      "{}",
+                                      "[]",
+                                      "[3]",
+                                      "[{}]",
+                                      "[{\"role\": \"tool\", \"content\": \"\"}]",
+                                      "[{\"role\": \"user\", \"content\": \"\", \"name\": \"x\"}]",
+                                      "[{\"role\": 3, \"content\": \"\"}]",
+                                      "[{\"role\": \"user\"}]"};
     for (size_t i = 0; i < COUNT(bad); i++)
         CHECK(da_chat_render("llada", bad[i], strlen(bad[i]), 0, text, sizeof text, NULL) < 0, "the chat %s is rendered",
               bad[i]);
@@ -139,7 +131,7 @@ static void test_requests(void) {
         if (size > 3) wild.tokens = NULL;
         CHECK(da_session_generate(session, &wild, &made) < 0, "a prompt of %zu", size);
     }
-    request.flags = 8;
+    request.flags = 16;
     STATUS(DA_INVALID_ARGUMENT, da_session_generate(session, &request, &made));
 }
 

@@ -12,7 +12,6 @@ command -v valgrind >/dev/null 2>&1 || {
 }
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT INT TERM
-export SWIFT_BACKTRACE=enable=no
 # Its processor knows AVX2 and no AVX-512.
 export DIFFACCEL_ISA=avx2
 

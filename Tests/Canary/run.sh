@@ -1,6 +1,6 @@
 #!/bin/sh
 # Tests of the tests: builds the library with five planted faults (CANARY in the sources), checks that the trap census reports each of
-# them, and that the suites against hostile input die of each, one process and one fault at a time.
+# them and the spill census a sixth, and that the suites against hostile input die of each, one process and one fault at a time.
 # Usage: run.sh   (SWIFT, CC and CANARY_FOLDER, by default .build-canary, may be set)
 # Ends with "N passed, N failed"; the exit code is 0 only when nothing failed.
 set -u
@@ -11,7 +11,6 @@ folder=${CANARY_FOLDER:-$root/.build-canary}
 library=$folder/release
 passed=0
 failed=0
-export SWIFT_BACKTRACE=enable=no
 
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT INT TERM
@@ -36,6 +35,17 @@ for place in "DiffCheckpoint: .*SafetensorsHeader" "DiffAcceleration: .*Plan.ini
     "DiffAccel: .*SampleLoop" "DiffAccelC: .*emit"; do
     if grep -q "^$place" "$work/census"; then pass; else fail "the census does not report $place"; fi
 done
+
+# ---- the other census sees a tile whose loops are left rolled ----
+
+cp -r Sources/CKernels "$work/kernels"
+sed -i -E 's/^#pragma unroll.*/#pragma clang loop unroll(disable)/; s/_Pragma\("unroll"\)/_Pragma("clang loop unroll(disable)")/' \
+    "$work/kernels/generic/gemm.inl"
+${PYTHON:-python3} Tests/SpillCensus/census.py --sources "$work/kernels" >"$work/census" 2>&1 && fail "the spill census has no complaint"
+for isa in base avx2 avx512; do
+    if grep -q "^$isa: .*tile" "$work/census"; then pass; else fail "the spill census does not report the rolled tile of $isa"; fi
+done
+if ${PYTHON:-python3} Tests/SpillCensus/census.py >"$work/census" 2>&1; then pass; else fail "the spill census complains without a fault"; fi
 
 # ---- the suites find each of them ----
 

@@ -65,7 +65,8 @@ import Testing
     @Test func everyVariantRunsAndFeedsLess() throws {
         for (variant, isDream, order) in [
             (KVCachePlan.Variant.decode, false, nil), (.decode, true, nil), (.greedy, false, "random"),
-            (.prefix, false, nil), (.dual, false, nil), (.prefill, true, nil), (.pd, true, nil),
+            (.prefix, false, nil), (.dual, false, nil), (.prefill, true, nil), (.pd, true, nil), (.prefix, true, nil),
+            (.dual, true, nil),
         ] as [(KVCachePlan.Variant, Bool, String?)] {
             let model = try model { $0.isDream = isDream }
             let result = try generate(model, Plan([try KVCachePlan(variant, refresh: 4, window: 1)])) {
@@ -127,6 +128,64 @@ import Testing
         }
     }
 
+    /// Every number that f32 would turn into 0, infinity or something else than it says.
+    @Test func numbersBeyondSinglePrecision() throws {
+        for isDream in [false, true] {
+            let model = try model { $0.isDream = isDream }
+            let tiny = Double.leastNormalMagnitude
+            for temperature in [1e-46, tiny, tiny / 4, .leastNonzeroMagnitude, 1e-31, 1e31, 1e39, 1e300, .infinity] {
+                #expect(throws: DiffError.self) { _ = try generate(model) { $0.temperature = temperature } }
+                if isDream {
+                    #expect(throws: DiffError.self) { _ = try generate(model) { $0.orderTemperature = temperature } }
+                }
+            }
+            // The smallest that is taken chooses as none does; Dream is then equally sure of all places.
+            let sharpest = try generate(model) { $0.temperature = 1e-30 }.tokens
+            #expect(try sharpest == generate(model) { if isDream { $0.topK = 1 } }.tokens)
+            #expect(throws: DiffError.self) { _ = try generate(model) { $0.threshold = 1e-46 } }
+        }
+        let (llada, dream) = (try model(), try model { $0.isDream = true })
+        #expect(throws: DiffError.self) { _ = try generate(llada) { $0.guidance = 1e39 } }
+        #expect(try generate(llada) { $0.guidance = 1e-46 }.tokens == generate(llada) { _ in }.tokens)
+        let greedy = try generate(dream) { _ in }.tokens
+        #expect(try generate(dream) { ($0.temperature, $0.topP) = (1, 1e-46) }.tokens[0].count == greedy[0].count)
+        // The order follows the probability of the only candidate: 1, so that places are revealed from left to right.
+        let narrow = try generate(dream) { ($0.temperature, $0.topP, $0.order) = (1, 1e-46, "maskgit_plus") }
+        #expect(try narrow.tokens == generate(dream) { ($0.topK, $0.order) = (1, "maskgit_plus") }.tokens)
+        #expect(try generate(dream) { $0.eps = 1e-46 }.tokens == generate(dream) { $0.eps = 1e-30 }.tokens)
+    }
+
+    @Test func theMaskTokenByOption() throws {
+        var tiny = TinyLanguageModel()
+        (tiny.isILLaDA, tiny.isTied) = (true, true)
+        let path = try tiny.write(to: directory, as: "illada")
+        let nameless = try Model(path)
+        #expect(nameless.maskToken == nil && nameless.familyName == "illada" && nameless.chatTemplate == nil)
+        let error = #expect(throws: DiffError.self) { _ = try generate(nameless) { _ in } }
+        #expect(error?.message.contains("mask_token") ?? false)
+        var options = ModelOptions()
+        options.maskToken = 5
+        let model = try Model(path, options)
+        #expect(model.maskToken == 5)
+        for plan in [Plan(), Plan([try KVCachePlan(.decode, refresh: 4)]), Plan([try KVCachePlan(.dual)])] {
+            let result = try generate(model, plan) { ($0.blockLength, $0.prompts) = (6, [[7, 8], [9]]) }
+            #expect(result.tokens.allSatisfy { $0.count == 12 && !$0.contains(5) })
+        }
+        for wrong in [-1, 61, 1 << 40] {
+            options.maskToken = wrong
+            #expect(throws: DiffError.self) { _ = try Model(path, options) }
+        }
+        for (key, value) in [("attention_bias", true), ("mlp_bias", true)] {
+            tiny.changes = [key: .bool(value)]
+            let refused = try tiny.write(to: directory, as: key)
+            let error = #expect(throws: DiffError.self) { _ = try Model(refused) }
+            #expect(error?.message.contains(key) ?? false)
+        }
+        tiny.changes = ["eos_token_id": .array([.integer(1), .integer(3)]), "mask_token_id": .integer(6)]
+        let listed = try Model(tiny.write(to: directory, as: "list"))
+        #expect(listed.endTokens == [1, 3] && listed.maskToken == 6)
+    }
+
     @Test func mistakesAreRefused() throws {
         let (llada, dream) = (try model(), try model { $0.isDream = true })
         func refused(_ model: Model, _ plan: Plan = Plan(), _ change: @escaping (inout TextRequest) -> Void) {
@@ -147,7 +206,13 @@ import Testing
         refused(llada) { $0.topK = 3 }
         refused(llada) { $0.seeds = [1, 2] }
         refused(dream) { $0.order = "random" }
-        refused(dream) { $0.blockLength = 4 }
+        refused(dream) { $0.blockLength = 5 }
+        refused(dream) { ($0.blockLength, $0.steps) = (4, 3) }
+        refused(dream) { ($0.blockLength, $0.order) = (4, "origin") }
+        refused(dream) { ($0.threshold, $0.order) = (0.9, "entropy") }
+        refused(dream) { ($0.threshold, $0.steps) = (0.9, 5) }
+        refused(dream, Plan([try KVCachePlan(.dual)])) { $0.steps = 1 }
+        refused(dream) { $0.guidance = 1 }
         refused(dream) { $0.topP = 0 }
         refused(dream) { $0.eps = 1 }
         // The greedy order is drawn before a block; confidences are known only after.

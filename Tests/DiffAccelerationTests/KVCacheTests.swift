@@ -58,6 +58,30 @@ import Testing
             try fed(KVCachePlan(.prefill), predictsNext: true) == [all, prompt, prompt, prompt, prompt, prompt])
     }
 
+    /// Masks in the prompt: the first place is fed while it is masked, and what prefill never feeds again holds a token.
+    @Test func masksInThePromptOfDream() throws {
+        var masked = [true, false, true, false, true, true]
+        func fed(_ plan: KVCachePlan) throws -> [[Int]] {
+            let cache = plan.makeAcceleration()
+            _ = try cache.begin(Opening(layouts: [layout("dream")], calls: 3, steps: 3, rows: 1))
+            masked = [true, false, true, false, true, true]
+            return try (0..<3).map { step in
+                var fed = Array(repeating: true, count: 6)
+                try cache.feed(
+                    UnmaskingRound(
+                        sample: 0, step: step, stepInBlock: step, block: 0..<6, isMasked: masked, revealed: [],
+                        revealing: [], predictsNext: true), &fed)
+                masked[2] = false
+                return fed.indices.filter { fed[$0] }
+            }
+        }
+        let all = Array(0..<6)
+        #expect(try fed(KVCachePlan(.prefill)) == [all, all, all])
+        // Of the flags of the step before: place 2's successor holds a token.
+        #expect(try fed(KVCachePlan(.decode, refresh: 8)) == [all, [0, 1, 3, 4, 5], [0, 3, 4, 5]])
+        #expect(try fed(KVCachePlan(.decode, refresh: 8, shift: .unRight))[2] == [0, 3, 4, 5])
+    }
+
     @Test func fastVariants() throws {
         #expect(try fed(KVCachePlan(.prefix), predictsNext: false)[1...].allSatisfy { $0 == Array(2..<8) })
         #expect(try fed(KVCachePlan(.dual), predictsNext: false)[0] == all)
@@ -98,10 +122,11 @@ import Testing
 
     @Test func plansAreCheckedAgainstTheFamily() throws {
         for (variant, families) in [
-            (KVCachePlan.Variant.decode, ["llada", "dream"]), (.greedy, ["llada"]), (.prefix, ["llada"]),
-            (.dual, ["llada"]), (.prefill, ["dream"]), (.pd, ["dream"]),
+            (KVCachePlan.Variant.decode, ["llada", "illada", "dream"]), (.greedy, ["llada", "illada"]),
+            (.prefix, ["llada", "illada", "dream"]), (.dual, ["llada", "illada", "dream"]), (.prefill, ["dream"]),
+            (.pd, ["dream"]),
         ] {
-            for family in ["llada", "dream", "dit"] {
+            for family in ["llada", "illada", "dream", "dit"] {
                 let plan = Plan([try KVCachePlan(variant)])
                 if families.contains(family) {
                     try plan.check([layout(family)])

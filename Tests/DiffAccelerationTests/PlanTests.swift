@@ -27,6 +27,33 @@ import Testing
         }
     }
 
+    @Test func wordsAreThePlansTheyWriteOut() throws {
+        let words: [(String, String)] = [
+            ("none", #"{"method": "l2c", "policy": "none"}"#),
+            ("alternate", #"{"method": "l2c", "policy": "alternate"}"#),
+            ("interval:3", #"{"method": "l2c", "policy": "interval", "interval": 3}"#),
+            ("random:0.25", #"{"method": "l2c", "policy": "random", "ratio": 0.25}"#),
+            ("random:0.25:9", #"{"method": "l2c", "policy": "random", "ratio": 0.25, "seed": 9}"#),
+            ("dkv:prefix", #"{"method": "dkv", "variant": "prefix"}"#),
+            ("dkv:decode", #"{"method": "dkv", "variant": "decode"}"#),
+            ("dkv:greedy:4:2", #"{"method": "dkv", "variant": "greedy", "refresh": 4, "window": 2}"#),
+            ("depth:0,2-4", #"{"method": "depth", "keep": [0, 2, 3, 4]}"#), ("code", #"{"method": "code"}"#),
+            ("code:2", #"{"method": "code", "draft_scales": 2}"#),
+        ]
+        for (word, json) in words { #expect(try Plan(word: word).json == plan(json).json, "\(word)") }
+        let wrong = [
+            "", ":", "interval", "interval:", "interval:0", "random:1.1", "random:nan", "random:0.5:4294967296", "dkv",
+            "dkv:prefix:2",
+            "dkv:decode:8:1", "dkv:greedy:1:1:1", "depth:4-2", "depth:-1", "depth:0,,1", "depth:9-99999999999",
+            "code:0", "none:", "x",
+            String(repeating: "a", count: 10_000), "interval:\u{1F600}",
+        ]
+        for word in wrong { #expect(code { _ = try Plan(word: word) } == .invalidArgument, "\(word.prefix(40))") }
+        #expect(Plan.unknown("altrenate").contains("did you mean \"alternate\"?"))
+        #expect(!Plan.unknown("photograph").contains("did you mean"))
+        #expect("\(try Plan(word: "alternate"))" == "l2c" && "\(Plan())" == "plain model")
+    }
+
     @Test func writtenPlansAreReadBackEqual() throws {
         for policy in try Self.policies {
             let before = Plan([LayerCachePlan(policy)])

@@ -109,15 +109,33 @@ extension Hostile {
     // MARK: Other formats (H14, H15)
 
     static var foreign: [HostileFile] {
-        let magics: [(String, [UInt8])] = [
-            ("zip", [0x50, 0x4b, 3, 4, 0, 0, 8, 8]), ("pickle-2", [0x80, 2, 0x8a, 10]),
-            ("pickle-4", [0x80, 4, 0x95, 1]),
-            ("gguf", Array("GGUF".utf8) + [3, 0, 0, 0]), ("hdf5", [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a]),
-            ("npy", [0x93] + Array("NUMPY".utf8) + [1, 0]), ("gzip", [0x1f, 0x8b, 8, 0]),
+        let none = "it cannot be converted"
+        let magics: [(String, [UInt8], String)] = [
+            ("zip", [0x50, 0x4b, 3, 4, 0, 0, 8, 8], "python -m diffaccel.convert"),
+            ("pickle-2", [0x80, 2, 0x8a, 10], "python -m diffaccel.convert"),
+            ("pickle-4", [0x80, 4, 0x95, 1], "python -m diffaccel.convert"),
+            ("gguf", Array("GGUF".utf8) + [3, 0, 0, 0], none),
+            ("hdf5", [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a], none),
+            ("npy", [0x93] + Array("NUMPY".utf8) + [1, 0], none), ("gzip", [0x1f, 0x8b, 8, 0], "unpack it"),
+            ("tar", [UInt8](repeating: 0x61, count: 256) + [0] + Array("ustar".utf8), "unpack it"),
+            ("onnx", [8, 7, 0x12, 7] + Array("pytorch".utf8), none),
+            ("png", [0x89] + Array("PNG\r\n".utf8) + [26, 10], none),
         ]
         var files = magics.map {
-            file("magic-" + $0.0, $0.1 + [UInt8](repeating: 7, count: 500), .fails(unsupported, "diffaccel.convert"))
+            file("magic-" + $0.0, $0.1 + [UInt8](repeating: 7, count: 500), .fails(unsupported, $0.2))
         }
+        let texts: [(String, String, String)] = [
+            ("lfs", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "a git-lfs pointer"),
+            ("xet", "# xet version 0\nfilesize = 1\n", "a Xet pointer"),
+            ("annex", "/annex/objects/SHA256E-s1--ab.safetensors\n", "a git-annex pointer"),
+            ("html", "\n<!DOCTYPE html>\n<html lang=\"en\">", "an HTML page"),
+            ("html-marked", "\u{feff}<HTML>", "an HTML page"),
+            ("xml", "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "an XML text"),
+            ("json", "{\"error\":\"Access to this model is restricted.\"}", "a JSON text"),
+            ("message", "Entry not found", "a text (\"Entry not found\")"),
+        ]
+        files += texts.map { file("left-" + $0.0, Array($0.1.utf8), .fails(format, $0.2)) }
+        files.append(file("left-zeros", [UInt8](repeating: 0, count: 5000), .fails(format, "nothing but zeros")))
         // 640 = 0x0280: the length of this header looks like the start of a pickle.
         let header = "{" + entry("a") + "}"
         files.append(

@@ -59,9 +59,9 @@ extension Hostile {
     static var brokenShards: [HostileFile] {
         let overlap = image("{" + entry("a") + "," + entry("b") + "}", data: 4)
         let contents: [(String, HostileFile.Content, Int32, String)] = [
-            ("empty", .bytes([]), format, "s.safetensors: 0 bytes are too few"),
+            ("empty", .bytes([]), format, "s.safetensors: an empty file"),
             ("seven-bytes", .bytes([2, 0, 0, 0, 0, 0, 0]), format, "s.safetensors: 7 bytes are too few"),
-            ("no-header", .bytes(image("", length: 0)), format, "s.safetensors: a header of 0 bytes"),
+            ("no-header", .bytes(image("", length: 0)), format, "s.safetensors: nothing but zeros"),
             ("long-header", .bytes(image("{}", length: 3)), format, "s.safetensors: a header of 3 bytes"),
             (
                 "huge-header", .bytes(image("{}", length: .max)), format,
@@ -83,7 +83,7 @@ extension Hostile {
             ("no-tensors", .bytes(image("{}")), format, "not in the shards it names: a"),
             ("zip", .bytes([0x50, 0x4b, 3, 4] + [UInt8](repeating: 0, count: 60)), unsupported, "s.safetensors"),
             ("gguf", .bytes(Array("GGUF".utf8) + [UInt8](repeating: 0, count: 60)), unsupported, "s.safetensors"),
-            ("sparse", .sparse(1 << 40), format, "s.safetensors: a header of 0 bytes"),
+            ("sparse", .sparse(1 << 40), format, "s.safetensors: nothing but zeros"),
             ("broken-link", .link("nowhere"), io, "s.safetensors: cannot be opened: is a symbolic link"),
             ("link-to-itself", .link("s.safetensors"), io, "s.safetensors: cannot be opened: is a symbolic link"),
         ]

@@ -80,20 +80,29 @@ extension Hostile {
         files.append(file("header-pair-of-surrogates", image(named(Array("\\ud83d\\ude00".utf8)), data: 4), .loads))
         files.append(file("header-last-of-unicode", image(named([0xf4, 0x8f, 0xbf, 0xbf]), data: 4), .loads))
         let config = "{\"a\":1}"
-        let configs: [(String, [UInt8])] = [
-            ("utf16-little", config.utf16.flatMap { [UInt8($0 & 0xff), UInt8($0 >> 8)] }),
-            ("utf16-marked", [0xff, 0xfe] + config.utf16.flatMap { [UInt8($0 & 0xff), UInt8($0 >> 8)] }),
-            ("latin-1", [0x7b, 0x22, 0xe9, 0x22, 0x3a, 0x31, 0x7d]), ("gzip", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]),
-            ("nul-inside", Array("{\"a\":".utf8) + [0] + Array("1}".utf8)), ("nul-behind", Array(config.utf8) + [0]),
-            ("yaml", Array("a: 1\n".utf8)), ("python", Array("{'a': True}".utf8)),
-            ("html", Array("<html></html>".utf8)),
-            ("git-lfs", Array("version https://git-lfs.github.com/spec/v1\n".utf8)),
+        let (bad, utf16) = ("config.json: bad JSON at line 1", "config.json: bad JSON: the text is in UTF-16")
+        let configs: [(String, [UInt8], String)] = [
+            ("utf16-little", config.utf16.flatMap { [UInt8($0 & 0xff), UInt8($0 >> 8)] }, utf16),
+            ("utf16-big", config.utf16.flatMap { [UInt8($0 >> 8), UInt8($0 & 0xff)] }, utf16),
+            ("utf16-marked", [0xff, 0xfe] + config.utf16.flatMap { [UInt8($0 & 0xff), UInt8($0 >> 8)] }, utf16),
+            ("latin-1", [0x7b, 0x22, 0xe9, 0x22, 0x3a, 0x31, 0x7d], bad),
+            ("gzip", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0], "config.json: a gzip archive, not JSON"),
+            ("nul-inside", Array("{\"a\":".utf8) + [0] + Array("1}".utf8), bad),
+            ("nul-behind", Array(config.utf8) + [0], bad), ("yaml", Array("a: 1\n".utf8), bad),
+            ("python", Array("{'a': True}".utf8), "line 1, column 2: a single quote"),
+            ("python-words", Array("{\"é\": 1, \"a\": True}".utf8), "line 1, column 15: Python's True: JSON says true"),
+            ("comment", Array("{\n  // why\n  \"a\": 1}".utf8), "line 2, column 3: a comment"),
+            ("hash", Array("{\"a\": 1 # why\n}".utf8), "line 1, column 9: a comment"),
+            ("comma", Array("{\"a\": [1,\n2,\n]}".utf8), "line 3, column 1: a comma before a closing bracket"),
+            ("html", Array("<html></html>".utf8), "config.json: an HTML page, not JSON"),
+            ("git-lfs", Array("version https://git-lfs.github.com/spec/v1\n".utf8), "git lfs pull"),
+            ("zeros", [UInt8](repeating: 0, count: 99), "config.json: nothing but zeros"),
         ]
-        for (name, bytes) in configs {
+        for (name, bytes, part) in configs {
             files.append(
                 directory(
                     "config-is-" + name, [("config.json", .bytes(bytes)), ("model.safetensors", .bytes(good))],
-                    .fails(format, "config.json: bad JSON at line 1")))
+                    .fails(format, part)))
         }
         return files
     }

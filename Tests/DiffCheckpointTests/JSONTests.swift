@@ -19,12 +19,12 @@ extension All {
 
         static let invalid = [
             "", " ", "{", "}", "[1", "[1,]", "{\"a\":1,}", "{\"a\" 1}", "{a:1}", "01", "+1", ".5", "1.", "1e", "--1",
-            "0x1", "NaN",
-            "Infinity", "-Infinity", "nul", "True", "'a'", "\"", "\"\\q\"", "\"\\u12\"", "\"\\ud800\"", "\"\\udc00\"",
+            "0x1", "nan", "+Infinity", "NaNs", "{NaN:1}", "[NaN,\"\u{7f}\"]", "[NaN,\"\\u007F\"]", "nul", "True", "'a'",
+            "\"", "\"\\q\"", "\"\\u12\"", "\"\\ud800\"", "\"\\udc00\"",
             "\"\t\"", "[1]]",
             "1 2", "[1 2]", "{\"a\":1 \"b\":2}", "{\"a\":1,\"a\":1}", "{\"a\":1,\"\\u0061\":1}", "\"\\u0000\"",
             "{\"\\u0000\":1}",
-            "/*a*/1", "1e999", "-1e999", "9223372036854775808", "-9223372036854775809", "\u{feff}1", "1,5", "[,1]",
+            "/*a*/1", "1e999", "-1e999", "012345678901234567890", "1,5", "[,1]", "\u{feff}\u{feff}1",
         ]
 
         @Test func reads() throws {
@@ -35,6 +35,30 @@ extension All {
             for text in Self.invalid {
                 let found = error { () throws(DiffError) in try JSON(parsing: text, source: "t.json") }
                 #expect(found?.code == .format && found?.message.hasPrefix("t.json: ") ?? false, "\(text)")
+            }
+        }
+
+        /// What Python writes, and editors put in front.
+        @Test func readsWhatOthersWrite() throws {
+            func value(_ text: String) throws -> JSON { try JSON(parsing: text, source: "t") }
+            #expect(try value("\u{feff}{\"a\":1}") == .object(["a": .integer(1)]))
+            guard case .array(let numbers) = try value("[NaN, Infinity, -Infinity, 1, \"NaN\", \"\"]"),
+                case .number(let first)? = numbers.first
+            else { return #expect(Bool(false), "no list") }
+            #expect(first.isNaN)
+            #expect(
+                numbers.dropFirst() == [
+                    .number(.infinity), .number(-.infinity), .integer(1), .string("NaN"), .string(""),
+                ])
+            // The length of a text without bounds in a tokenizer's config: int(1e30).
+            #expect(try value("1000000000000000019884624838656") == .number(1e30))
+            #expect(try value("{\"a\":-9223372036854775809}") == .object(["a": .number(-0x1p63)]))
+            #expect(try value("[18446744073709551615]") == .array([.number(0x1p64)]))
+            let object = try JSONObject(value("{\"x\":NaN,\"y\":-Infinity,\"n\":1e30,\"d\":3}"), source: "c")
+            #expect(try object.integer("d", in: 0...9) == 3)
+            for key in ["x", "y"] {
+                let found = error { () throws(DiffError) in try object.number(key, in: -1e9...1e9) }
+                #expect(found?.message.hasPrefix("c: \(key): expected a number in") ?? false, "\(found?.message ?? "")")
             }
         }
 
@@ -132,6 +156,7 @@ extension All {
 
         @Test func values() throws {
             #expect(try object.integer("depth", in: 1...9) == 4)
+            #expect(try object.integer("whole", in: 1...9) == 4)
             #expect(try object.integer("none", in: 1...9, default: 7) == 7)
             #expect(try object.optionalInteger("absent", in: 1...9) == nil)
             #expect(try object.number("ratio", in: 0...8) == 4)
@@ -165,8 +190,8 @@ extension All {
                     "-3 config.json: model.depth: expected an integer in 5...9, found 4"
                 ),
                 (
-                    text { () throws(DiffError) in _ = try o.integer("whole", in: 1...9) },
-                    "-3 config.json: model.whole: expected an integer in 1...9, found 4.0"
+                    text { () throws(DiffError) in _ = try o.integer("scale", in: 0...9) },
+                    "-3 config.json: model.scale: expected an integer in 0...9, found 0.5"
                 ),
                 (
                     text { () throws(DiffError) in _ = try o.integer("absent", in: 1...9) },

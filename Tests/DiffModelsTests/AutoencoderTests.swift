@@ -156,7 +156,7 @@ import Testing
         ("block_out_channels", .array(Array(repeating: .integer(4), count: 9)), .format),
         ("norm_num_groups", .integer(0), .format), ("latent_channels", .integer(0), .format),
         ("scaling_factor", .number(0), .format), ("act_fn", .string("relu"), .unsupported),
-        ("layers_per_block", .integer(1000), .format), ("use_quant_conv", .integer(1), .format),
+        ("layers_per_block", .integer(1000), .format), ("use_quant_conv", .integer(2), .format),
     ])
     func badConfigsAreRefused(_ key: String, _ value: JSON, _ code: DiffError.Code) throws {
         guard case .object(var members) = TinyAutoencoder().config else { return }

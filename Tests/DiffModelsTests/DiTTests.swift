@@ -222,7 +222,7 @@ func forward(_ network: DiT, threads: Int = 1) throws -> [Float] {
         ("input_size", .integer(7)), ("input_size", .integer(0)), ("patch_size", .integer(3)),
         ("patch_size", .integer(0)),
         ("in_channels", .integer(0)), ("num_classes", .integer(0)), ("num_classes", .integer(.max)),
-        ("mlp_ratio", .number(0)), ("mlp_ratio", .number(1e9)), ("learn_sigma", .integer(1)),
+        ("mlp_ratio", .number(0)), ("mlp_ratio", .number(1e9)), ("learn_sigma", .integer(2)),
         ("class_dropout_prob", .number(2)), ("frequency_embedding_size", .integer(255)),
     ])
     func badConfigsAreFormatErrors(_ key: String, _ value: JSON) throws {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fuzzes one target: run.sh TARGET INPUTS SEED [KIND]
 #
-#   TARGET  header json index config_dit config_vae scheduler plan router folder api npy training; or "all", one after the other
+#   TARGET  header json index config_dit config_vae scheduler plan router folder api npy training tokenizer; or "all", one after the other
 #   KIND    shipped   the release library as it is (default)
 #           coverage  a library built with libFuzzer's counters: finds more, some minutes to build the first time
 #           edges     the same without the tracing of comparisons: about twice the inputs in the same time
@@ -10,7 +10,7 @@
 # Inputs that end the process are kept in build/fuzz/found. The compiler is the clang of the Swift toolchain, which has libFuzzer.
 set -eu
 
-all="header json index config_dit config_vae scheduler plan router folder api npy training"
+all="header json index config_dit config_vae scheduler plan router folder api npy training tokenizer"
 target=${1:-all}
 inputs=${2:-5000}
 seed=${3:-1}
@@ -20,8 +20,6 @@ root=$(CDPATH= cd -- "$here/../.." && pwd)
 work=$root/build/fuzz
 swift=${SWIFT:-swift}
 clang=${FUZZ_CLANG:-$(dirname -- "$(readlink -f -- "$(command -v "$swift")")")/clang}
-# A trap in the library must end the process at once instead of waiting in a debugger.
-export SWIFT_BACKTRACE=enable=no
 mkdir -p "$work/bin" "$work/found"
 
 # Only the compilers are told of the counters, not the linker: the library takes them from the program it is loaded into.

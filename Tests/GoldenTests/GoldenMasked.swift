@@ -71,14 +71,12 @@ struct GoldenMaskedRun {
         let shape = try fixture.shape("\(name).prompt")
         (batch, promptLength) = (shape[0], shape[1])
         let tokens = try fixture.integers("\(name).prompt")
-        let padding =
-            fixture.has("\(name).attention_mask")
-            ? try fixture.integers("\(name).attention_mask") : tokens.map { _ in 1 }
-        let (rows, width) = (shape[0], shape[1])
-        prompts = (0..<rows).map { row in
-            MaskedPrompt(
-                Array(tokens[(row * width)..<((row + 1) * width)]),
-                padding: padding[(row * width)..<((row + 1) * width)].prefix { $0 == 0 }.count)
+        let seen = "\(name).attention_mask"
+        let padding = fixture.has(seen) ? try fixture.integers(seen) : tokens.map { _ in 1 }
+        let width = shape[1]
+        prompts = (0..<shape[0]).map { row in
+            let places = (row * width)..<((row + 1) * width)
+            return MaskedPrompt(Array(tokens[places]), padding: padding[places].prefix { $0 == 0 }.count)
         }
         method = try settings.string("method")
     }
@@ -122,10 +120,9 @@ struct GoldenMaskedRun {
 
     private func decoding() throws -> MaskedDecoding {
         let temperature = try settings.number("temperature", in: 0...100, default: 0)
-        if model.configuration.family == .llada {
-            var options = LLaDAOptions(
-                MaskedCommon(maskToken: mask, length: try settings.integer("gen_length", in: 1...100_000)))
-            options.steps = try settings.integer("steps", in: 1...100_000)
+        if model.configuration.family != .dream {
+            var options = LLaDAOptions(try common("gen_length"))
+            options.steps = try settings.optionalInteger("steps", in: 1...100_000)
             options.blockLength = try settings.integer("block_length", in: 1...100_000)
             options.temperature = temperature
             options.guidance = try settings.number("cfg_scale", in: 0...100, default: 0)
@@ -142,16 +139,25 @@ struct GoldenMaskedRun {
         return try MaskedDecoding(prompts, dreamOptions())
     }
 
+    private func common(_ length: String) throws -> MaskedCommon {
+        MaskedCommon(
+            maskToken: mask, length: try settings.integer(length, in: 0...100_000),
+            infills: try settings.bool("infill", default: false))
+    }
+
     private func dreamOptions() throws -> DreamOptions {
-        var options = DreamOptions(
-            MaskedCommon(maskToken: mask, length: try settings.integer("max_new_tokens", in: 1...100_000)))
-        options.steps = try settings.integer("steps", in: 1...100_000)
+        var options = DreamOptions(try common("max_new_tokens"))
+        options.steps = try settings.optionalInteger("steps", in: 1...100_000)
+        options.blockLength = try settings.optionalInteger("block_length", in: 1...100_000)
+        options.threshold = try settings.optionalNumber("threshold", in: 0...1)
         options.eps = try settings.number("eps", in: 0...1, default: 1e-3)
         options.temperature = try settings.number("temperature", in: 0...100, default: 0)
         options.algorithmTemperature = try settings.number("alg_temp", in: 0...100, default: 0)
         options.topP = try settings.number("top_p", in: 0...1, default: 1)
         options.topK = try settings.integer("top_k", in: 0...1_000_000, default: 0)
-        let algorithm = try settings.string("alg")
+        var algorithm = try settings.string("alg")
+        // Fast-dLLM's name for thresholds on probabilities.
+        if algorithm == "confidence_threshold" { algorithm = DreamOptions.Algorithm.maskGIT.rawValue }
         guard let value = DreamOptions.Algorithm(rawValue: algorithm) else {
             throw DiffError(.unsupported, "alg \(algorithm)")
         }
@@ -215,7 +221,8 @@ struct GoldenMaskedRun {
         try report.compare("\(name).kv_step", integers: record.ages)
         try report.compare("\(name).n_transfer", integers: record.transferred)
         if fixture.has("\(name).timesteps") {
-            try report.compare("\(name).timesteps", dreamOptions().timesteps, .exact)
+            let steps = try dreamOptions().steps ?? 1
+            try report.compare("\(name).timesteps", dreamOptions().timesteps(steps), .exact)
         }
         if fixture.has("\(name).conf") {
             // A step that compares nothing has no confidences, recorded as NaN.
@@ -285,13 +292,4 @@ struct GoldenMaskedRun {
             }
         }
     }
-}
-
-/// Lu + (scale + 1)(L - Lu) of the two halves of `logits`; `logits` itself without guidance.
-private func guided(_ logits: Tensor, _ scale: Double, _ run: Run) throws(DiffError) -> Tensor {
-    guard scale > 0 else { return logits }
-    let rows = logits.shape.rows / 2
-    let own = try run.gatherRows(logits, Array(0..<rows))
-    let twin = try run.gatherRows(logits, Array(rows..<(2 * rows)))
-    return try run.combine(1, twin, Float(scale + 1), run.combine(1, own, -1, twin))
 }

@@ -51,7 +51,7 @@ static const struct {
      DA_IO,
      "model.safetensors: cannot be opened"},
     {"weights are a device", {{'Z', "model.safetensors"}}, DA_IO, "model.safetensors: cannot be opened"},
-    {"weights are holes", {{'S', "model.safetensors"}}, DA_FORMAT, "model.safetensors: a header of 0 bytes"},
+    {"weights are holes", {{'S', "model.safetensors"}}, DA_FORMAT, "model.safetensors: nothing but zeros"},
     {"index is a pipe", {{'P', "model.safetensors.index.json"}}, DA_IO, "model.safetensors.index.json: a pipe"},
     {"index is a directory", {{'D', "model.safetensors.index.json"}}, DA_IO, "index.json: a directory"},
     {"index is a link", {{'L', "model.safetensors.index.json"}}, DA_IO, "index.json: cannot be opened: is a symbolic link"},
@@ -78,7 +78,7 @@ static const struct {
     {"part is a file", {{'T', "model_index.json"}, {'F', "transformer"}}, DA_FORMAT, "place: no config.json"},
     {"pickles only", {{'F', "pytorch_model.bin"}, {'T', "config.json"}}, DA_UNSUPPORTED, "pytorch_model.bin"},
     {"checkpoints of others", {{'F', "model.ckpt"}}, DA_UNSUPPORTED, "model.ckpt"},
-    {"weights are text", {{'T', "model.safetensors"}}, DA_FORMAT, "model.safetensors: 2 bytes are too few"},
+    {"weights are text", {{'T', "model.safetensors"}}, DA_FORMAT, "model.safetensors: a JSON text"},
 };
 
 static void paths(void) {
@@ -98,7 +98,7 @@ static void paths(void) {
     hostile_open("not UTF-8", "/\xff\xfe", NULL, NULL, 0, DA_INVALID_ARGUMENT, "path");
     hostile_open("a device", "/dev/null", NULL, NULL, 0, DA_IO, "/dev/null: a device");
     hostile_open("endless device", "/dev/zero", NULL, NULL, 0, DA_IO, "/dev/zero: a device");
-    hostile_open("the process's memory", "/proc/self/mem", NULL, NULL, 0, DA_FORMAT, "/proc/self/mem: 0 bytes");
+    hostile_open("the process's memory", "/proc/self/mem", NULL, NULL, 0, DA_FORMAT, "/proc/self/mem: an empty file");
     hostile_open("the file system's root", "/", NULL, NULL, 0, DA_IO, "no weights");
 }
 

@@ -22,7 +22,7 @@ static void members(const char *path, size_t size, const char *object, const cha
             snprintf(id, sizeof id, "%s.%s = %s", object, *names, *value);
             snprintf(text, sizeof text, "%s,\"%s\":{\"%s\":%s}}", tiny_transformer_config, object, *names, *value);
             snprintf(part, sizeof part, "options.config: %s.%s", object, *names);
-            int unreadable = !strcmp(*value, "1e400") || !strcmp(*value, "18446744073709551616");
+            int unreadable = !strcmp(*value, "1e400");
             hostile_open(id, path, NULL, text, size, DA_FORMAT, unreadable ? "options.config: bad JSON at line 1" : part);
         }
 }

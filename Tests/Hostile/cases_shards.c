@@ -41,7 +41,7 @@ static const struct hostile indices[] = {
     {"a link to a device", MAP("zero.safetensors"), 0, DA_IO, "zero.safetensors: cannot be opened: is a symbolic link"},
     {"a pipe", MAP("pipe.safetensors"), 0, DA_IO, "pipe.safetensors: a pipe, not a regular file"},
     {"a directory", MAP("folder.safetensors"), 0, DA_IO, "folder.safetensors: a directory, not a regular file"},
-    {"empty shard", MAP("empty.safetensors"), 0, DA_FORMAT, "empty.safetensors: 0 bytes"},
+    {"empty shard", MAP("empty.safetensors"), 0, DA_FORMAT, "empty.safetensors: an empty file"},
     {"tensor absent", "{\"weight_map\":{\"a\":\"s.safetensors\",\"z\":\"s.safetensors\"}}", 0, DA_FORMAT, "names: z"},
     {"tensor unlisted", "{\"weight_map\":{\"z\":\"s.safetensors\"}}", 0, DA_FORMAT, "s.safetensors: tensor \"a\" is not in"},
     {"tensor elsewhere", "{\"weight_map\":{\"a\":\"t.safetensors\",\"b\":\"s.safetensors\"}}", 0, DA_FORMAT,
@@ -65,7 +65,7 @@ static const struct hostile indices[] = {
     {"two maps", "{\"weight_map\":{\"a\":\"s.safetensors\"},\"weight_map\":{\"a\":\"s.safetensors\"}}", 0, DA_FORMAT,
      "duplicate"},
     {"cut", "{\"weight_map\":{\"a\":\"s.safe", 0, DA_FORMAT, INDEX ": bad JSON at line 1"},
-    {"byte order mark", "\xef\xbb\xbf" MAP("s.safetensors"), 0, DA_FORMAT, INDEX ": bad JSON"},
+    {"byte order mark", "\xef\xbb\xbf" MAP("s.safetensors"), 0, DA_FORMAT, "no config.json"},
     {"not UTF-8", "{\"weight_map\":{\"\xff\":\"s.safetensors\"}}", 0, DA_FORMAT, INDEX ": bad JSON"},
 };
 

@@ -66,6 +66,7 @@ void cases_numbers(void);
 void cases_large(void);
 void cases_shards(void);
 void cases_places(void);
+void cases_downloads(void);
 void cases_configs(void);
 void cases_schedulers(void);
 void cases_plans(void);

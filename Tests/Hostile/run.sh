@@ -10,7 +10,6 @@ root=$(CDPATH= cd -- "$here/../.." && pwd)
 folder=$(CDPATH= cd -- "${1:-$root/.build/release}" && pwd) || exit 2
 # A Python that has the safetensors package: the reference is only for tests, so its absence is no failure, but it is said.
 python=${HOSTILE_PYTHON:-python3}
-export SWIFT_BACKTRACE=enable=no
 passed=0
 failed=0
 
@@ -18,6 +17,8 @@ if [ ! -f "$folder/libdiffaccel.so" ]; then
     echo "no $folder/libdiffaccel.so: build it first (make build)" >&2
     exit 2
 fi
+library=$folder/libdiffaccel.so
+. "$root/Tests/CABI/swift_variables.sh"
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT INT TERM
 

@@ -7,6 +7,7 @@ int main(void) {
     cases_large();
     cases_shards();
     cases_places();
+    cases_downloads();
     cases_configs();
     cases_schedulers();
     cases_plans();

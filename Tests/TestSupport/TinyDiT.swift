@@ -60,6 +60,13 @@ public struct TinyDiT: Sendable {
         ])
     }
 
+    /// The same with names of the classes.
+    public func config(labels: [String]) -> JSON {
+        guard case .object(var members) = config else { return config }
+        members["labels"] = .array(labels.map { .string($0) })
+        return .object(members)
+    }
+
     /// `config.json` of the diffusers layout.
     public var diffusersConfig: JSON {
         .object([

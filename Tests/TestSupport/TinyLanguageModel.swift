@@ -4,6 +4,10 @@ import DiffTensor
 /// A small LLaDA or Dream with random weights, written as the published folders are.
 public struct TinyLanguageModel: Sendable {
     public var isDream = false
+    /// iLLaDA: Dream's names without biases, and no mask in the config.
+    public var isILLaDA = false
+    /// Members put into `config.json`, over those that are there; null: taken out.
+    public var changes: [String: JSON] = [:]
     public var width = 32, layers = 2, heads = 4, kvHeads = 2, mlp = 48, vocabulary = 61, mask = 60
     public var isTied = false
     public var seed: UInt64 = 1
@@ -16,7 +20,7 @@ public struct TinyLanguageModel: Sendable {
     public var shapes: [String: [Int]] {
         let (d, kv) = (width, kvHeads * headDim)
         var shapes: [String: [Int]] = [:]
-        if isDream {
+        if isDream || isILLaDA {
             shapes["model.embed_tokens.weight"] = [vocabulary, d]
             shapes["model.norm.weight"] = [d]
             if !isTied { shapes["lm_head.weight"] = [vocabulary, d] }
@@ -25,7 +29,7 @@ public struct TinyLanguageModel: Sendable {
                 for name in ["input_layernorm", "post_attention_layernorm"] { shapes["\(p).\(name).weight"] = [d] }
                 for (name, outputs) in [("q_proj", d), ("k_proj", kv), ("v_proj", kv)] {
                     shapes["\(p).self_attn.\(name).weight"] = [outputs, d]
-                    shapes["\(p).self_attn.\(name).bias"] = [outputs]
+                    if isDream { shapes["\(p).self_attn.\(name).bias"] = [outputs] }
                 }
                 shapes["\(p).self_attn.o_proj.weight"] = [d, d]
                 for name in ["gate_proj", "up_proj"] { shapes["\(p).mlp.\(name).weight"] = [mlp, d] }
@@ -62,6 +66,21 @@ public struct TinyLanguageModel: Sendable {
 
     /// `config.json`.
     public var config: JSON {
+        guard case .object(let members) = published else { return published }
+        return .object(members.merging(changes) { $1 }.filter { $0.value != .null })
+    }
+
+    private var published: JSON {
+        if isILLaDA {
+            return .object([
+                "architectures": .array([.string("ILLaDAForCausalLM")]), "model_type": .string("illada"),
+                "hidden_size": .integer(width), "num_hidden_layers": .integer(layers),
+                "num_attention_heads": .integer(heads), "num_key_value_heads": .integer(kvHeads),
+                "intermediate_size": .integer(mlp), "vocab_size": .integer(vocabulary),
+                "rope_theta": .number(500_000), "rms_norm_eps": .number(1e-5), "tie_word_embeddings": .bool(isTied),
+                "eos_token_id": .integer(1), "max_position_embeddings": .integer(256),
+            ])
+        }
         if isDream {
             return .object([
                 "model_type": .string("Dream"), "hidden_size": .integer(width), "num_hidden_layers": .integer(layers),

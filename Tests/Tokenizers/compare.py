@@ -83,10 +83,10 @@ def trained(name, lines):
 
 def ours(cli, path, lines, *flags):
     run = subprocess.run(
-        [cli, "tokenize", path, *flags], input="".join(json.dumps(l) + "\n" for l in lines).encode(), capture_output=True)
+        [cli, "tokenize", path, *([] if "--decode" in flags else ["--allow-control"]), *flags], input="".join(json.dumps(l) + "\n" for l in lines).encode(), capture_output=True)
     if run.returncode:
         sys.exit(run.stderr.decode())
-    return [json.loads(l) for l in run.stdout.decode().splitlines()]
+    return [json.loads(l) for l in run.stdout.decode().split("\n") if l]
 
 
 def main():

@@ -94,17 +94,17 @@ def hits(lines):
         recent = recent[-24:] + [line]
 
 
-def disassemble(library):
-    """The lines of the disassembly of `library`."""
-    tool = shutil.which("objdump") or shutil.which("llvm-objdump")
+def disassemble(library, tool=None):
+    """The lines of the disassembly of `library`, by `tool` or by what is on the PATH."""
+    tool = tool or shutil.which("objdump") or shutil.which("llvm-objdump")
     if tool is None:
-        raise SystemExit("trap census: neither objdump nor llvm-objdump is on the PATH")
+        raise SystemExit("census: neither objdump nor llvm-objdump is on the PATH")
     process = subprocess.Popen(
         [tool, "-d", "--no-show-raw-insn", str(library)], stdout=subprocess.PIPE, text=True, errors="replace"
     )
     yield from process.stdout
     if process.wait() != 0:
-        raise SystemExit(f"trap census: {tool} failed on {library}")
+        raise SystemExit(f"census: {tool} failed on {library}")
 
 
 def emitters(folder):

@@ -35,6 +35,11 @@ int32_t cb_cancel_request(uint32_t slot, uint64_t handle);
 int32_t cb_cancel_requested(uint32_t slot, uint64_t handle); /* 1 when a request for exactly this handle stands */
 void cb_cancel_clear(uint32_t slot, uint64_t handle);
 
+/* ---- a word of the caller's that asks for a stop (cancel_slots.c) --------------------------------------------------- */
+
+/* The word that another thread or a signal handler may be writing; 0 for null. */
+int32_t cb_word(const int32_t *word);
+
 #ifdef __cplusplus
 }
 #endif

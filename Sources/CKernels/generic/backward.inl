@@ -37,14 +37,9 @@ INLINE vf v_activation_slope(int32_t act, vf x) {
     }
 }
 INLINE void activation_slopes(int32_t act, const float *x, const float *g, float *out, int64_t n) {
-    for (int64_t i = 0; i < n; i += LANES) {
-        int64_t left = n - i;
-        if (left >= LANES) {
-            v_store(out + i, v_load(g + i) * v_activation_slope(act, v_load(x + i)));
-        } else {
-            v_store_part(out + i, v_load_part(g + i, left) * v_activation_slope(act, v_load_part(x + i, left)), left);
-        }
-    }
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) v_store(out + i, v_load(g + i) * v_activation_slope(act, v_load(x + i)));
+    if (i < n) v_store_part(out + i, v_load_part(g + i, n - i) * v_activation_slope(act, v_load_part(x + i, n - i)), n - i);
 }
 static void activation_backward(int32_t act, const float *x, const float *g, float *out, int64_t n) {
     WITH_ACTIVATION(act, activation_slopes, x, g, out, n)

@@ -2,6 +2,25 @@
  * stays in the first-level cache while all rows of the block, in the second-level one, pass by it: per multiply-add that
  * is a fifth of the traffic of the order in gemm.inl, which keeps the rows and lets the weights pass. */
 
+#if LANES == 16
+/* 16 columns of four rows: the rows side by side for each, those of column q, q + 4, q + 8 and q + 12 in line q. Blocks of 4 x 4 are
+ * transposed where they lie, which is half of the instructions that four columns at a time would take. */
+INLINE void transpose_fours(const float *const *rows, int64_t p, vf line[4]) {
+#define PAIRS(A, B, X, Y)                                                                                                         \
+    __builtin_shufflevector(A, B, X, (X) + 16, Y, (Y) + 16, (X) + 4, (X) + 20, (Y) + 4, (Y) + 20, (X) + 8, (X) + 24, (Y) + 8,     \
+                            (Y) + 24, (X) + 12, (X) + 28, (Y) + 12, (Y) + 28)
+#define JOINED(A, B, X)                                                                                                           \
+    __builtin_shufflevector(A, B, X, (X) + 1, (X) + 16, (X) + 17, (X) + 4, (X) + 5, (X) + 20, (X) + 21, (X) + 8, (X) + 9,         \
+                            (X) + 24, (X) + 25, (X) + 12, (X) + 13, (X) + 28, (X) + 29)
+    vf a = v_load(rows[0] + p), b = v_load(rows[1] + p), c = v_load(rows[2] + p), d = v_load(rows[3] + p);
+    vf ab_low = PAIRS(a, b, 0, 1), ab_high = PAIRS(a, b, 2, 3), cd_low = PAIRS(c, d, 0, 1), cd_high = PAIRS(c, d, 2, 3);
+    line[0] = JOINED(ab_low, cd_low, 0), line[1] = JOINED(ab_low, cd_low, 2);
+    line[2] = JOINED(ab_high, cd_high, 0), line[3] = JOINED(ab_high, cd_high, 2);
+#undef PAIRS
+#undef JOINED
+}
+#endif
+
 /* Rows of A in groups of CK_TILE_ROWS, each group one line of CK_TILE_ROWS values per k. Missing rows repeat the last
  * one: their results are never stored. */
 static void pack_block(const float *a, int64_t lda, int64_t m, int64_t k, float *to) {
@@ -10,6 +29,23 @@ static void pack_block(const float *a, int64_t lda, int64_t m, int64_t k, float 
         const float *rows[CK_TILE_ROWS];
         for (int r = 0; r < CK_TILE_ROWS; r++) rows[r] = a + ck_min(i + r, m - 1) * lda;
         int64_t p = 0;
+#if LANES == 16
+        for (; p + 16 <= k; p += 16, to += 16 * CK_TILE_ROWS) {
+#pragma unroll
+            for (int r = 0; r < CK_TILE_ROWS; r++) __builtin_prefetch(rows[r] + CK_TILE_ROWS * lda + p);
+#pragma unroll
+            for (int g = 0; g < FOURS; g++) {
+                vf line[4];
+                transpose_fours(rows + 4 * g, p, line);
+#pragma unroll
+                for (int q = 0; q < 4; q++) {
+                    f4 parts[4] = {line[q].lo.lo, line[q].lo.hi, line[q].hi.lo, line[q].hi.hi};
+#pragma unroll
+                    for (int i = 0; i < 4; i++) memcpy(to + (4 * i + q) * CK_TILE_ROWS + 4 * g, &parts[i], sizeof parts[i]);
+                }
+            }
+        }
+#endif
         for (; p + 4 <= k; p += 4, to += 4 * CK_TILE_ROWS) {
             f4 v[CK_TILE_ROWS];
 #pragma unroll
@@ -54,11 +90,12 @@ static void pack_block_columns(const float *a, int64_t lda, int64_t m, int64_t k
 }
 
 /* Fetches a share of the next strip, and the lines that the tile will write, before they are asked for. */
-INLINE void fetch_ahead(const tile_args *t, int64_t rows, const float *next, const float *end) {
+INLINE void fetch_ahead(const tile_result *t, int64_t rows, const float *next, const float *end) {
+    int64_t last = ck_min(t->columns, TILE_COLUMNS) - 1;
     for (; next < end; next += 16) __builtin_prefetch(next, 0, 2);
     for (int64_t r = 0; r < rows; r++) {
         __builtin_prefetch(t->c + r * t->ldc, 1);
-        __builtin_prefetch(t->c + r * t->ldc + t->columns - 1, 1);
+        __builtin_prefetch(t->c + r * t->ldc + last, 1);
     }
 }
 
@@ -92,18 +129,13 @@ static void gemm_block(const ck_panel_args *g) {
                 .b0 = b0,
                 .b1 = second_register(g, b0, j),
                 .k = g->k,
-                .c = g->c + i * g->ldc + j,
-                .ldc = g->ldc,
-                .columns = ck_min(TILE_COLUMNS, g->n - j),
-                .accumulate = g->accumulate,
-                .scale = g->scale ? g->scale + j : NULL,
-                .bias = g->bias ? g->bias + j : NULL,
+                .to = result_at(g, i, j),
             };
             int64_t until = ck_min(ahead + share, left);
-            fetch_ahead(&t, rows, b0 + strip + ahead, b0 + strip + until);
+            fetch_ahead(&t.to, rows, b0 + strip + ahead, b0 + strip + until);
             ahead = until;
-            packed_tiles[rows](&t);
-            if (g->act != CK_ACT_NONE) activation_of_tile(g->act, t.c, t.ldc, rows, t.columns);
+            run_tile(1, rows, &t);
+            if (g->act != CK_ACT_NONE) activation_of_tile(g->act, t.to.c, t.to.ldc, rows, ck_min(t.to.columns, TILE_COLUMNS));
         }
     }
 }

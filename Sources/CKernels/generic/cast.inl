@@ -59,13 +59,26 @@ INLINE float load_as(int32_t dtype, const void *p, int64_t i) {
     if (dtype == CK_F32) return ((const float *)p)[i];
     if (dtype == CK_I8) return ((const int8_t *)p)[i];
     uint16_t h = ((const uint16_t *)p)[i];
-    return dtype == CK_BF16 ? float_of((uint32_t)h << 16) : half_to_float(h);
+    if (dtype == CK_BF16) return float_of((uint32_t)h << 16);
+#if CK_HALF_HARDWARE
+    _Float16 half;
+    memcpy(&half, &h, sizeof half);
+    return half;
+#else
+    return half_to_float(h);
+#endif
 }
 
+/* The first n elements from i on, zeros behind them. The narrow ones by a function: inlined, its loop would put all sums of the loop
+ * around it on the stack. */
+static __attribute__((noinline)) vf v_load_part_narrow(int32_t dtype, const void *p, int64_t i, int64_t n) {
+    uint16_t line[LANES] = {0};
+    memcpy(line, ck_at(p, dtype, i), (size_t)(n * ck_type_size(dtype)));
+    if (dtype == CK_F16) return v_load_as(CK_F16, line, 0);
+    return dtype == CK_I8 ? v_load_as(CK_I8, line, 0) : v_load_as(CK_BF16, line, 0);
+}
 INLINE vf v_load_part_as(int32_t dtype, const void *p, int64_t i, int64_t n) {
-    float t[LANES] = {0};
-    for (int64_t j = 0; j < n; j++) t[j] = load_as(dtype, p, i + j);
-    return v_load(t);
+    return dtype == CK_F32 ? v_load_part((const float *)p + i, n) : v_load_part_narrow(dtype, p, i, n);
 }
 
 INLINE void widen(int32_t dtype, const void *src, float *dst, int64_t n) {

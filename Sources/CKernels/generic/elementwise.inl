@@ -32,11 +32,16 @@ static float softmax_weights_into(const float *x, float *out, int64_t n, float s
         sum0 += e0;
         sum1 += e1;
     }
-    for (; i < n; i += LANES) {
-        int64_t left = n - i < LANES ? n - i : LANES;
-        vf e = v_exp_weight(v_load_part(x + i, left) * scale - best);
-        v_store_part(out + i, e, left);
-        sum0 += v_load_part(out + i, left);
+    if (i + LANES <= n) {
+        vf e = v_exp_weight(v_load(x + i) * scale - best);
+        v_store(out + i, e);
+        sum0 += e;
+        i += LANES;
+    }
+    if (i < n) {
+        vf e = v_exp_weight(v_load_part(x + i, n - i) * scale - best);
+        v_store_part(out + i, e, n - i);
+        sum0 += v_load_part(out + i, n - i);
     }
     return 1.0f / v_sum(sum0 + sum1);
 }

@@ -5,13 +5,11 @@ typedef struct {
     const float *a;     /* rows side by side */
     const void *packed; /* the strips of one block of k */
     int64_t deep;       /* lines of a strip */
-    int64_t from, last; /* registers across all strips: the first one wanted, the last one there is */
+    int64_t from; /* the first register wanted, counted across all strips */
+    int64_t last; /* strip that there is */
     const char *next;   /* what is fetched meanwhile, */
     int64_t share;      /* so many bytes of it per line */
-    float *c; int64_t ldc;
-    int64_t columns; /* from the first register on */
-    int32_t accumulate;
-    const float *scale, *bias; /* for the last block of k, or null */
+    tile_result to;
 } few_args;
 
 enum {
@@ -21,101 +19,80 @@ enum {
     LINE = 64,                            /* bytes that are fetched at once */
 };
 
-/* What is done with the sums of a tile that ends within its registers: once for all of these, which are many functions. */
-static __attribute__((noinline)) void few_finish(const vf *sums, int rows, int registers, const few_args *t) {
+/* What a tile reads, in registers. */
+typedef struct {
+    const void *strips[WIDE]; /* one for all registers that a strip has */
+    const float *a;
+    const char *next;
+    int64_t share;
+} few_stream;
+
+/* One step of k. `within`: the first register's number in its strip, which is `from`'s remainder. */
+INLINE void few_step(int32_t dtype, const int rows, const int registers, const int within, const few_stream *from, int64_t p,
+                     vf *sums) {
+#pragma clang fp contract(fast)
+    vf u[WIDE];
+    __builtin_prefetch(from->next + p * from->share);
+    if (registers == WIDE) __builtin_prefetch(from->next + p * from->share + LINE);
+#pragma unroll
+    for (int q = 0; q < registers; q++)
+        u[q] = v_load_line(dtype, from->strips[q / STRIP_REGISTERS], p * CK_STRIP, (within + q) % STRIP_REGISTERS);
+#pragma unroll
     for (int r = 0; r < rows; r++) {
-        for (int q = 0; q < registers; q++) {
-            int64_t first = q * LANES, left = t->columns - first;
-            float *to = t->c + r * t->ldc + first;
-            vf sum = sums[r * registers + q];
-            if (left >= LANES) {
-                if (t->accumulate) sum += v_load(to);
-                if (t->scale) sum = v_scaled(sum, v_load(t->scale + first));
-                if (t->bias) sum += v_load(t->bias + first);
-                v_store(to, sum);
-            } else if (left > 0) {
-                if (t->accumulate) sum += v_load_part(to, left);
-                if (t->scale) sum = v_scaled(sum, v_load_part(t->scale + first, left));
-                if (t->bias) sum += v_load_part(t->bias + first, left);
-                v_store_part(to, sum, left);
-            }
-        }
+        vf x = v_splat(from->a[p * CK_TILE_ROWS + r]);
+#pragma unroll
+        for (int q = 0; q < registers; q++) sums[r * registers + q] += x * u[q];
     }
 }
 
-/* `within`: the first register's number in its strip, which is `from`'s remainder. */
 INLINE void few_tile(int32_t dtype, const int rows, const int registers, const int within, const few_args *t) {
-#pragma clang fp contract(fast)
-    const int64_t deep = t->deep, share = t->share;
-    const float *a = t->a;
-    const char *next = t->next;
-    int64_t at[WIDE];
-    vf s[CK_TILE_ROWS][WIDE];
+    const int64_t deep = t->deep;
+    few_stream from = {.a = t->a, .next = t->next, .share = t->share};
+    vf sums[MOST_SUMS];
 #pragma unroll
-    for (int q = 0; q < registers; q++) {
-        int64_t index = ck_min(t->from + q, t->last);
-        at[q] = index / STRIP_REGISTERS * CK_STRIP * deep;
+    for (int q = 0; q < registers; q += STRIP_REGISTERS) {
+        int64_t strip = ck_min((t->from + q) / STRIP_REGISTERS, t->last);
+        from.strips[q / STRIP_REGISTERS] = ck_at(t->packed, dtype, strip * CK_STRIP * deep);
     }
 #pragma unroll
-    for (int r = 0; r < rows; r++)
+    for (int i = 0; i < rows * registers; i++) sums[i] = v_splat(0);
+    /* Two steps at once, but where the compiler, seeing both, would hold more than there are registers. */
+    const int steps = TILE_STEPS == 1 || (LANES == 8 && dtype == CK_F16 && rows == CK_TILE_ROWS) ? 1 : 2;
+    int64_t p = 0;
+    for (; p + steps <= deep; p += steps)
 #pragma unroll
-        for (int q = 0; q < registers; q++) s[r][q] = v_splat(0);
-#pragma unroll 2
-    for (int64_t p = 0; p < deep; p++) {
-        vf u[WIDE];
-        __builtin_prefetch(next + p * share);
-        if (registers == WIDE) __builtin_prefetch(next + p * share + LINE);
-#pragma unroll
-        for (int q = 0; q < registers; q++) u[q] = v_load_line(dtype, t->packed, at[q] + p * CK_STRIP, (within + q) % STRIP_REGISTERS);
-#pragma unroll
-        for (int r = 0; r < rows; r++) {
-            vf x = v_splat(a[p * CK_TILE_ROWS + r]);
-#pragma unroll
-            for (int q = 0; q < registers; q++) s[r][q] += x * u[q];
-        }
-    }
-    if (t->columns >= registers * LANES) {
-#define EACH_SUM(BODY)                               \
-    _Pragma("unroll") for (int r = 0; r < rows; r++) \
-        _Pragma("unroll") for (int q = 0; q < registers; q++) BODY
-        float *c = t->c;
-        const int64_t ldc = t->ldc;
-        if (t->accumulate) EACH_SUM(s[r][q] += v_load(c + r * ldc + q * LANES);)
-        if (t->scale) EACH_SUM(s[r][q] = v_scaled(s[r][q], v_load(t->scale + q * LANES));)
-        if (t->bias) EACH_SUM(s[r][q] += v_load(t->bias + q * LANES);)
-        EACH_SUM(v_store(c + r * ldc + q * LANES, s[r][q]);)
-#undef EACH_SUM
-        return;
-    }
-    vf sums[CK_TILE_ROWS * WIDE];
-#pragma unroll
-    for (int r = 0; r < rows; r++)
-#pragma unroll
-        for (int q = 0; q < registers; q++) sums[r * registers + q] = s[r][q];
-    few_finish(sums, rows, registers, t);
+        for (int i = 0; i < steps; i++) few_step(dtype, rows, registers, within, &from, p + i, sums);
+    if (p < deep) few_step(dtype, rows, registers, within, &from, p, sums);
+    finish(sums, rows, registers, &t->to);
 }
 
 /* Where a strip is wider than a tile, a tile begins at its first register or at its middle. */
-#define FEW_CASE(ROWS)                                                                          \
-    case ROWS:                                                                                  \
-        if (STRIP_REGISTERS > FEW_REGISTERS && t->from % STRIP_REGISTERS)                       \
-            few_tile(dtype, ROWS, FEW_REGISTERS, FEW_REGISTERS, t);                             \
-        else                                                                                    \
-            few_tile(dtype, ROWS, ROWS <= WIDE_ROWS ? WIDE : FEW_REGISTERS, 0, t);              \
-        break;
-INLINE void few_rows_tile(int32_t dtype, int64_t rows, const few_args *t) {
-    switch (rows) {
-        FEW_CASE(1) FEW_CASE(2) FEW_CASE(3) FEW_CASE(4) FEW_CASE(5) FEW_CASE(6)
-#if CK_TILE_ROWS >= 8
-        FEW_CASE(7) FEW_CASE(8)
-#endif
-#if CK_TILE_ROWS >= 12
-        FEW_CASE(9) FEW_CASE(10) FEW_CASE(11) FEW_CASE(12)
-#endif
-        default: break;
+#define FEW_TILE(TYPE, ROWS)                                                           \
+    static __attribute__((noinline)) void few_##TYPE##_##ROWS(const few_args *t) {     \
+        if (STRIP_REGISTERS > FEW_REGISTERS && t->from % STRIP_REGISTERS)              \
+            few_tile(CK_##TYPE, ROWS, FEW_REGISTERS, FEW_REGISTERS, t);                \
+        else                                                                           \
+            few_tile(CK_##TYPE, ROWS, ROWS <= WIDE_ROWS ? WIDE : FEW_REGISTERS, 0, t); \
     }
-}
-#undef FEW_CASE
+#define FEW_TILES(ROWS) FEW_TILE(F32, ROWS) FEW_TILE(F16, ROWS) FEW_TILE(BF16, ROWS) FEW_TILE(I8, ROWS)
+#define F32_ENTRY(ROWS)  few_F32_##ROWS,
+#define F16_ENTRY(ROWS)  few_F16_##ROWS,
+#define BF16_ENTRY(ROWS) few_BF16_##ROWS,
+#define I8_ENTRY(ROWS)   few_I8_##ROWS,
+EACH_ROW_COUNT(FEW_TILES)
+typedef void (*few_function)(const few_args *);
+static const few_function few_tiles[4][CK_TILE_ROWS + 1] = {
+    [CK_F32] = {0, EACH_ROW_COUNT(F32_ENTRY)},
+    [CK_F16] = {0, EACH_ROW_COUNT(F16_ENTRY)},
+    [CK_BF16] = {0, EACH_ROW_COUNT(BF16_ENTRY)},
+    [CK_I8] = {0, EACH_ROW_COUNT(I8_ENTRY)},
+};
+#undef FEW_TILE
+#undef FEW_TILES
+#undef F32_ENTRY
+#undef F16_ENTRY
+#undef BF16_ENTRY
+#undef I8_ENTRY
 
 /* Rows are shared out evenly among as few tiles as hold them: a tile of few rows leaves multipliers idle. So no tile but the only one
  * has WIDE_ROWS rows or fewer. */
@@ -127,7 +104,8 @@ static void few_pack(const float *a, int64_t lda, int64_t m, int64_t k, float *t
     }
 }
 
-INLINE void few_rows_as(int32_t dtype, const ck_gemm_args *g) {
+static void few_rows(const ck_gemm_args *g) {
+    const int32_t dtype = g->dtype;
     int64_t depth = ck_gemm_depth(g->k), padded = ck_round_up(g->ldb, CK_STRIP), tiles = ck_ceil_div(g->m, CK_TILE_ROWS);
     int64_t registers = g->m <= WIDE_ROWS ? WIDE : FEW_REGISTERS, columns = registers * LANES;
     for (int64_t p = 0; p < g->k; p += depth) {
@@ -136,22 +114,21 @@ INLINE void few_rows_as(int32_t dtype, const ck_gemm_args *g) {
         few_args t = {
             .packed = ck_at(g->b, dtype, p * padded),
             .deep = deep,
-            .last = padded / LANES - 1,
+            .last = padded / CK_STRIP - 1,
             .share = ck_ceil_div(columns * ck_type_size(dtype), tiles),
-            .ldc = g->ldc,
-            .accumulate = p > 0 || g->accumulate,
+            .to = {.ldc = g->ldc, .accumulate = p > 0 || g->accumulate},
         };
         for (int64_t j = 0; j < g->n; j += columns) {
             t.from = (g->first + j) / LANES;
-            t.columns = g->n - j;
-            t.scale = last && g->scale ? g->scale + j : NULL;
-            t.bias = last && g->bias ? g->bias + j : NULL;
+            t.to.columns = g->n - j;
+            t.to.scale = last && g->scale ? g->scale + j : NULL;
+            t.to.bias = last && g->bias ? g->bias + j : NULL;
             t.a = g->a + p * tiles * CK_TILE_ROWS;
             t.next = ck_at(t.packed, dtype, (t.from + registers) / STRIP_REGISTERS * CK_STRIP * deep);
             for (int64_t i = 0, left = tiles, rows; left > 0; i += rows, left--) {
                 rows = ck_ceil_div(g->m - i, left);
-                t.c = g->c + i * g->ldc + j;
-                few_rows_tile(dtype, rows, &t);
+                t.to.c = g->c + i * g->ldc + j;
+                few_tiles[dtype][rows](&t);
                 t.a += CK_TILE_ROWS * deep;
                 t.next += deep * t.share;
             }
@@ -159,11 +136,4 @@ INLINE void few_rows_as(int32_t dtype, const ck_gemm_args *g) {
     }
     if (g->act == CK_ACT_NONE) return;
     for (int64_t r = 0; r < g->m; r++) activation(g->act, g->c + r * g->ldc, g->c + r * g->ldc, g->n);
-}
-
-static void few_rows(const ck_gemm_args *g) {
-    if (g->dtype == CK_F32) few_rows_as(CK_F32, g);
-    else if (g->dtype == CK_F16) few_rows_as(CK_F16, g);
-    else if (g->dtype == CK_I8) few_rows_as(CK_I8, g);
-    else few_rows_as(CK_BF16, g);
 }

@@ -5,15 +5,25 @@
  * Packed strips are CK_STRIP columns wide on every instruction set, so that weights packed once fit all of them: narrow
  * registers take a strip in several tiles, wide ones take two strips in one. */
 #define TILE_COLUMNS (2 * LANES)
+enum {
+    MOST_SUMS = 4 * CK_TILE_ROWS, /* registers of any tile */
+    /* of k at once. Without fused multiply-adds each product takes a register, and none is left for a second step's loads. */
+    TILE_STEPS = CK_FUSED ? 4 : 1,
+};
+
+/* Where a tile's sums go, and what is done with them on the way. */
+typedef struct {
+    float *c; int64_t ldc;
+    int64_t columns; /* from the tile's first one on; may be more than it has */
+    int32_t accumulate;
+    const float *scale, *bias; /* for the last stretch of k, or null */
+} tile_result;
 
 typedef struct {
     const float *a; int64_t lda;
     const float *b0, *b1; /* where the two registers' columns begin; CK_STRIP apart from one k to the next */
     int64_t k;
-    float *c; int64_t ldc;
-    int64_t columns;
-    int32_t accumulate;
-    const float *scale, *bias; /* for the last stretch of k, or null */
+    tile_result to;
 } tile_args;
 
 /* A rounded product: joined with the addition behind it here and not there, an element's bits would depend on its place in a tile. */
@@ -21,86 +31,117 @@ INLINE vf v_scaled(vf sum, vf scale) {
 #pragma clang fp contract(off)
     return sum * scale;
 }
-INLINE float scaled(float sum, float scale) {
-#pragma clang fp contract(off)
-    return sum * scale;
-}
 
-INLINE void tile(const int rows, const int packed, const tile_args *t) {
-#pragma clang fp contract(fast)
-    const float *a = t->a, *b0 = t->b0, *b1 = t->b1;
-    const int64_t lda = t->lda, k = t->k;
-    vf s[CK_TILE_ROWS][2];
-#pragma unroll
-    for (int r = 0; r < rows; r++) s[r][0] = s[r][1] = v_splat(0);
-#pragma unroll 4
-    for (int64_t p = 0; p < k; p++) {
-        vf u = v_load(b0 + p * CK_STRIP), v = v_load(b1 + p * CK_STRIP);
-#pragma unroll
-        for (int r = 0; r < rows; r++) {
-            vf x = v_splat(packed ? a[p * CK_TILE_ROWS + r] : a[r * lda + p]);
-            s[r][0] += x * u;
-            s[r][1] += x * v;
+/* A tile that ends within its registers: one function for all of these, which are many. */
+static __attribute__((noinline)) void finish_part(const vf *sums, int rows, int registers, const tile_result *t) {
+    for (int r = 0; r < rows; r++) {
+        for (int q = 0; q < registers; q++) {
+            int64_t first = q * LANES, left = t->columns - first;
+            float *to = t->c + r * t->ldc + first;
+            vf sum = sums[r * registers + q];
+            if (left >= LANES) {
+                if (t->accumulate) sum += v_load(to);
+                if (t->scale) sum = v_scaled(sum, v_load(t->scale + first));
+                if (t->bias) sum += v_load(t->bias + first);
+                v_store(to, sum);
+            } else if (left > 0) {
+                if (t->accumulate) sum += v_load_part(to, left);
+                if (t->scale) sum = v_scaled(sum, v_load_part(t->scale + first, left));
+                if (t->bias) sum += v_load_part(t->bias + first, left);
+                v_store_part(to, sum, left);
+            }
         }
     }
-    if (t->columns == TILE_COLUMNS) {
-        vf bias0 = v_splat(0), bias1 = bias0;
-        if (t->bias) bias0 = v_load(t->bias), bias1 = v_load(t->bias + LANES);
+}
+
+/* `sums` are rows of registers. They stay in registers only while every loop over them, here and in the tiles, is unrolled whole: one
+ * that is not indexes them by a variable, which needs an address, and then each multiply-add of the tile takes its sum from the stack
+ * and puts it back. So the part above gets a copy, made where a tile has such an edge. */
+INLINE void finish(vf *sums, const int rows, const int registers, const tile_result *t) {
+    if (t->columns < registers * LANES) {
+        vf copy[MOST_SUMS];
 #pragma unroll
-        for (int r = 0; r < rows; r++) {
-            float *to = t->c + r * t->ldc;
-            if (t->accumulate) {
-                s[r][0] += v_load(to);
-                s[r][1] += v_load(to + LANES);
-            }
-            if (t->scale) {
-                s[r][0] = v_scaled(s[r][0], v_load(t->scale));
-                s[r][1] = v_scaled(s[r][1], v_load(t->scale + LANES));
-            }
-            if (t->bias) {
-                s[r][0] += bias0;
-                s[r][1] += bias1;
-            }
-            v_store(to, s[r][0]);
-            v_store(to + LANES, s[r][1]);
-        }
+        for (int i = 0; i < rows * registers; i++) copy[i] = sums[i];
+        finish_part(copy, rows, registers, t);
         return;
     }
-    for (int r = 0; r < rows; r++) {
-        float line[TILE_COLUMNS], *to = t->c + r * t->ldc;
-        v_store(line, s[r][0]);
-        v_store(line + LANES, s[r][1]);
-        for (int64_t j = 0; j < t->columns; j++) {
-            float value = t->accumulate ? line[j] + to[j] : line[j];
-            if (t->scale) value = scaled(value, t->scale[j]);
-            to[j] = t->bias ? value + t->bias[j] : value;
-        }
-    }
+#define EACH_SUM(BODY)                               \
+    _Pragma("unroll") for (int r = 0; r < rows; r++) \
+        _Pragma("unroll") for (int q = 0; q < registers; q++) BODY
+    float *c = t->c;
+    const int64_t ldc = t->ldc;
+    if (t->accumulate) EACH_SUM(sums[r * registers + q] += v_load(c + r * ldc + q * LANES);)
+    if (t->scale) EACH_SUM(sums[r * registers + q] = v_scaled(sums[r * registers + q], v_load(t->scale + q * LANES));)
+    if (t->bias) EACH_SUM(sums[r * registers + q] += v_load(t->bias + q * LANES);)
+    EACH_SUM(v_store(c + r * ldc + q * LANES, sums[r * registers + q]);)
+#undef EACH_SUM
 }
 
-#define TILE_FUNCTION(ROWS)                                                                          \
-    static __attribute__((noinline)) void tile_##ROWS(const tile_args *t) { tile(ROWS, 0, t); }      \
-    static __attribute__((noinline)) void tile_packed_##ROWS(const tile_args *t) { tile(ROWS, 1, t); }
-TILE_FUNCTION(1) TILE_FUNCTION(2) TILE_FUNCTION(3) TILE_FUNCTION(4) TILE_FUNCTION(5) TILE_FUNCTION(6)
-#if CK_TILE_ROWS >= 8
-TILE_FUNCTION(7) TILE_FUNCTION(8)
-#endif
-#if CK_TILE_ROWS >= 12
-TILE_FUNCTION(9) TILE_FUNCTION(10) TILE_FUNCTION(11) TILE_FUNCTION(12)
-#endif
-#undef TILE_FUNCTION
+INLINE void tile(const int rows, const int registers, const int packed, const tile_args *t) {
+#pragma clang fp contract(fast)
+    const float *a = t->a, *b0 = t->b0, *b1 = t->b1;
+    const int64_t lda = t->lda, lda3 = 3 * lda, k = t->k;
+    /* Rows in place: a pointer for every four, the others of which are reached through one stride and three of them. That it is unknown
+     * where the pointers stand keeps the compiler from making one for each row, for which there are not enough registers. */
+    const float *fours[(CK_TILE_ROWS + 3) / 4];
+    vf sums[MOST_SUMS];
+#pragma unroll
+    for (int i = 0; i < (rows + 3) / 4; i++) fours[i] = a + 4 * i * lda;
+#pragma unroll
+    for (int i = 0; i < rows * registers; i++) sums[i] = v_splat(0);
+#pragma unroll TILE_STEPS
+    for (int64_t p = 0; p < k; p++) {
+        vf u = v_load(b0 + p * CK_STRIP), v = registers > 1 ? v_load(b1 + p * CK_STRIP) : u;
+#pragma unroll
+        for (int i = 0; !packed && i < (rows + 3) / 4; i++) __asm__("" : "+r"(fours[i]));
+#pragma unroll
+        for (int r = 0; r < rows; r++) {
+            vf x = v_splat(packed ? a[p * CK_TILE_ROWS + r] : fours[r / 4][r % 4 == 3 ? lda3 : r % 4 * lda]);
+            sums[r * registers] += x * u;
+            if (registers > 1) sums[r * registers + 1] += x * v;
+        }
+#pragma unroll
+        for (int i = 0; !packed && i < (rows + 3) / 4; i++) fours[i]++;
+    }
+    finish(sums, rows, registers, &t->to);
+}
 
-typedef void (*tile_function)(const tile_args *);
+/* F of every number of rows that a tile can have. */
 #if CK_TILE_ROWS == 6
-#define TILE_TABLE(P) {0, P##1, P##2, P##3, P##4, P##5, P##6}
+#define EACH_ROW_COUNT(F) F(1) F(2) F(3) F(4) F(5) F(6)
 #elif CK_TILE_ROWS == 8
-#define TILE_TABLE(P) {0, P##1, P##2, P##3, P##4, P##5, P##6, P##7, P##8}
+#define EACH_ROW_COUNT(F) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8)
 #else
-#define TILE_TABLE(P) {0, P##1, P##2, P##3, P##4, P##5, P##6, P##7, P##8, P##9, P##10, P##11, P##12}
+#define EACH_ROW_COUNT(F) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12)
 #endif
-static const tile_function tiles[CK_TILE_ROWS + 1] = TILE_TABLE(tile_);
-static const tile_function packed_tiles[CK_TILE_ROWS + 1] = TILE_TABLE(tile_packed_);
-#undef TILE_TABLE
+
+/* Functions of their own: inlined into one, the compiler joins what tiles of different sizes have in common, and spills for it. */
+#define TILE(NAME, ROWS, REGISTERS, PACKED) \
+    static __attribute__((noinline)) void NAME##_##ROWS(const tile_args *t) { tile(ROWS, REGISTERS, PACKED, t); }
+#define TILES(ROWS)             \
+    TILE(tile, ROWS, 2, 0)        \
+    TILE(tile_packed, ROWS, 2, 1) \
+    TILE(tile_narrow, ROWS, 1, 0) \
+    TILE(tile_narrow_packed, ROWS, 1, 1)
+#define WIDE_ENTRY(ROWS)          tile_##ROWS,
+#define WIDE_PACKED_ENTRY(ROWS)   tile_packed_##ROWS,
+#define NARROW_ENTRY(ROWS)        tile_narrow_##ROWS,
+#define NARROW_PACKED_ENTRY(ROWS) tile_narrow_packed_##ROWS,
+EACH_ROW_COUNT(TILES)
+typedef void (*tile_function)(const tile_args *);
+static const tile_function tiles[2][2][CK_TILE_ROWS + 1] = {
+    {{0, EACH_ROW_COUNT(WIDE_ENTRY)}, {0, EACH_ROW_COUNT(NARROW_ENTRY)}},
+    {{0, EACH_ROW_COUNT(WIDE_PACKED_ENTRY)}, {0, EACH_ROW_COUNT(NARROW_PACKED_ENTRY)}},
+};
+#undef TILE
+#undef TILES
+#undef WIDE_ENTRY
+#undef WIDE_PACKED_ENTRY
+#undef NARROW_ENTRY
+#undef NARROW_PACKED_ENTRY
+
+/* The last columns take a tile of one register where that holds them. */
+INLINE void run_tile(int packed, int64_t rows, const tile_args *t) { tiles[packed][t->to.columns <= LANES][rows](t); }
 
 /* Where the second register of a tile finds its columns. */
 INLINE const float *second_register(const ck_panel_args *g, const float *b0, int64_t j) {
@@ -110,6 +151,17 @@ INLINE const float *second_register(const ck_panel_args *g, const float *b0, int
 #else
     return j + CK_STRIP < g->n ? b0 + CK_STRIP * g->k : b0;
 #endif
+}
+
+INLINE tile_result result_at(const ck_panel_args *g, int64_t i, int64_t j) {
+    return (tile_result){
+        .c = g->c + i * g->ldc + j,
+        .ldc = g->ldc,
+        .columns = g->n - j,
+        .accumulate = g->accumulate,
+        .scale = g->scale ? g->scale + j : NULL,
+        .bias = g->bias ? g->bias + j : NULL,
+    };
 }
 
 /* The rows of a tile get their bias in registers and their activation here, while they are in the first-level cache: an
@@ -125,14 +177,9 @@ static void gemm_panel(const ck_panel_args *g) {
                 .b0 = b0,
                 .b1 = second_register(g, b0, j),
                 .k = g->k,
-                .c = g->c + i * g->ldc + j,
-                .ldc = g->ldc,
-                .columns = ck_min(TILE_COLUMNS, g->n - j),
-                .accumulate = g->accumulate,
-                .scale = g->scale ? g->scale + j : NULL,
-                .bias = g->bias ? g->bias + j : NULL,
+                .to = result_at(g, i, j),
             };
-            tiles[rows](&t);
+            run_tile(0, rows, &t);
         }
         if (g->act == CK_ACT_NONE) continue;
         for (int64_t r = i; r < i + rows; r++) activation(g->act, g->c + r * g->ldc, g->c + r * g->ldc, g->n);

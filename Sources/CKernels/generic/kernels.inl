@@ -1,6 +1,7 @@
 /* One body for every instruction set. The including file sets CK_LANES (floats per register), CK_TILE_ROWS (rows of a
- * matrix-product tile), CK_HALF_HARDWARE (half-precision conversion instructions) and CK_TABLE. All functions are
- * static, so each copy keeps the target attribute of its file; only the table is visible. */
+ * matrix-product tile), CK_BLOCK_ROWS (rows that are packed at once), CK_FUSED (whether it has fused multiply-adds), CK_HALF_HARDWARE
+ * (half-precision conversion instructions) and CK_TABLE. All functions are static, so each copy keeps the target attribute of its
+ * file; only the table is visible. */
 #include "simd.inl"
 #include "cast.inl"
 #include "math.inl"
@@ -19,6 +20,7 @@
 const ck_kernels CK_TABLE = {
     .isa = CK_TABLE_ISA,
     .gemm_rows = CK_TILE_ROWS,
+    .block_rows = CK_BLOCK_ROWS,
     .gemm_columns = TILE_COLUMNS > CK_STRIP ? TILE_COLUMNS : CK_STRIP,
     .to_f32 = to_f32,
     .from_f32 = from_f32,

@@ -60,11 +60,9 @@ static void rms_norm_row(const float *x, const float *weight, float *out, int64_
 }
 
 static void swiglu_row(const float *gate, const float *up, float *out, int64_t n) {
-    for (int64_t i = 0; i < n; i += LANES) {
-        int64_t left = n - i;
-        if (left >= LANES) v_store(out + i, v_silu(v_load(gate + i)) * v_load(up + i));
-        else v_store_part(out + i, v_silu(v_load_part(gate + i, left)) * v_load_part(up + i, left), left);
-    }
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) v_store(out + i, v_silu(v_load(gate + i)) * v_load(up + i));
+    if (i < n) v_store_part(out + i, v_silu(v_load_part(gate + i, n - i)) * v_load_part(up + i, n - i), n - i);
 }
 
 static void rotate(const float *x, const float *cosines, const float *sines, float *out, int64_t n) {
@@ -110,16 +108,16 @@ static int64_t best_of(const float *x, int64_t n, float *value) {
 
 static double exp_sum(const float *x, int64_t n, float best) {
     vd low = (vd)(0.0), high = low;
-    for (int64_t i = 0; i < n; i += LANES) {
-        int64_t left = n - i;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vf e = v_exp_weight(v_load(x + i) - best);
+        low += __builtin_convertvector(e.lo, vd);
+        high += __builtin_convertvector(e.hi, vd);
+    }
+    if (i < n) {
         float line[LANES];
-        vf e;
-        if (left >= LANES) {
-            e = v_exp_weight(v_load(x + i) - best);
-        } else {
-            v_store(line, v_exp_weight(v_load_part(x + i, left) - best));
-            e = v_load_part(line, left);
-        }
+        v_store(line, v_exp_weight(v_load_part(x + i, n - i) - best));
+        vf e = v_load_part(line, n - i);
         low += __builtin_convertvector(e.lo, vd);
         high += __builtin_convertvector(e.hi, vd);
     }

@@ -1,25 +1,28 @@
 /* Normalisation of one row or one group. Sums run in fixed lanes, so their order depends on the length alone. */
 
+INLINE vf row_term(vf sum, const float *x, float center, int32_t squared) {
+#pragma clang fp contract(fast)
+    vf d = v_load(x) - center;
+    return squared ? sum + d * d : sum + d;
+}
+
 INLINE float row_sum(const float *x, int64_t n, float center, int32_t squared) {
 #pragma clang fp contract(fast)
-    vf s[4] = {v_splat(0), v_splat(0), v_splat(0), v_splat(0)};
+    vf s0 = v_splat(0), s1 = s0, s2 = s0, s3 = s0;
     int64_t i = 0;
     for (; i + 4 * LANES <= n; i += 4 * LANES) {
-        for (int u = 0; u < 4; u++) {
-            vf d = v_load(x + i + u * LANES) - center;
-            s[u] = squared ? s[u] + d * d : s[u] + d;
-        }
+        s0 = row_term(s0, x + i, center, squared);
+        s1 = row_term(s1, x + i + LANES, center, squared);
+        s2 = row_term(s2, x + i + 2 * LANES, center, squared);
+        s3 = row_term(s3, x + i + 3 * LANES, center, squared);
     }
-    for (; i + LANES <= n; i += LANES) {
-        vf d = v_load(x + i) - center;
-        s[0] = squared ? s[0] + d * d : s[0] + d;
-    }
+    for (; i + LANES <= n; i += LANES) s0 = row_term(s0, x + i, center, squared);
     float tail = 0;
     for (; i < n; i++) {
         float d = x[i] - center;
         tail = squared ? tail + d * d : tail + d;
     }
-    return v_sum((s[0] + s[1]) + (s[2] + s[3])) + tail;
+    return v_sum((s0 + s1) + (s2 + s3)) + tail;
 }
 
 INLINE void layer_norm_apply(int32_t affine_row, int32_t modulate, const ck_layer_norm_args *a, const float *x,

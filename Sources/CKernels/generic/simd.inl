@@ -17,16 +17,26 @@ typedef uint16_t h4 __attribute__((ext_vector_type(4)));
 
 INLINE vf v_load(const float *p) { vf v; memcpy(&v, p, sizeof v); return v; }
 INLINE void v_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
+/* Never through an array on the stack: what is written element by element and read whole waits for every write. */
+#if LANES == 16
+INLINE __mmask16 v_first(int64_t n) { return (__mmask16)((1u << n) - 1); }
+INLINE vf v_load_part(const float *p, int64_t n) { return (vf)_mm512_maskz_loadu_ps(v_first(n), p); }
+INLINE void v_store_part(float *p, vf v, int64_t n) { _mm512_mask_storeu_ps(p, v_first(n), (__m512)v); }
+#elif LANES == 8
+INLINE __m256i v_first(int64_t n) { return (__m256i)((vi){0, 1, 2, 3, 4, 5, 6, 7} < (int32_t)n); }
+INLINE vf v_load_part(const float *p, int64_t n) { return (vf)_mm256_maskload_ps(p, v_first(n)); }
+INLINE void v_store_part(float *p, vf v, int64_t n) { _mm256_maskstore_ps(p, v_first(n), (__m256)v); }
+#else
 INLINE vf v_load_part(const float *p, int64_t n) {
-    float t[LANES] = {0};
-    for (int64_t i = 0; i < n; i++) t[i] = p[i];
-    return v_load(t);
+    return (vf){n > 0 ? p[0] : 0, n > 1 ? p[1] : 0, n > 2 ? p[2] : 0, n > 3 ? p[3] : 0};
 }
 INLINE void v_store_part(float *p, vf v, int64_t n) {
-    float t[LANES];
-    v_store(t, v);
-    for (int64_t i = 0; i < n; i++) p[i] = t[i];
+    if (n > 0) p[0] = v.x;
+    if (n > 1) p[1] = v.y;
+    if (n > 2) p[2] = v.z;
+    if (n > 3) p[3] = v.w;
 }
+#endif
 INLINE vf v_splat(float x) { return (vf)(x); }
 INLINE vi v_bits(vf v) { return (vi)v; }
 INLINE vf v_float(vi v) { return (vf)v; }
@@ -71,9 +81,13 @@ INLINE float v_max_lane(vf v) {
             v_store((OUT) + i_, first_);                                               \
             v_store((OUT) + i_ + LANES, second_);                                      \
         }                                                                              \
-        for (; i_ < (N); i_ += LANES) {                                                \
-            int64_t left_ = (N) - i_ < LANES ? (N) - i_ : LANES;                       \
-            vf v = v_load_part((IN) + i_, left_);                                      \
-            v_store_part((OUT) + i_, (BODY), left_);                                   \
+        if (i_ + LANES <= (N)) {                                                       \
+            vf v = v_load((IN) + i_);                                                  \
+            v_store((OUT) + i_, (BODY));                                               \
+            i_ += LANES;                                                               \
+        }                                                                              \
+        if (i_ < (N)) {                                                                \
+            vf v = v_load_part((IN) + i_, (N) - i_);                                   \
+            v_store_part((OUT) + i_, (BODY), (N) - i_);                                \
         }                                                                              \
     } while (0)

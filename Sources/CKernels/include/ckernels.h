@@ -42,14 +42,23 @@ void ck_set_poison(int32_t byte_or_minus1); /* fill new and freed blocks; -1 tur
 
 /* ---- worker pool (pool.c) -------------------------------------------------------------------------------------- */
 
-/* A fixed set of threads, started at the first parallel call, parked when idle, all signals blocked, 2 MiB stacks.
- * After fork() the child rebuilds it on first use. One run at a time per pool. */
+enum { CK_MAX_THREADS = 256 };
+
+/* A fixed set of threads, started at the first parallel call, parked when idle, 2 MiB stacks, all signals blocked but those
+ * that tell of their own faults. After fork() the child rebuilds it on first use. One run at a time per pool. */
 typedef struct ck_pool ck_pool;
-ck_pool *ck_pool_create(int32_t threads); /* 1...256, the caller included; null when out of memory */
+ck_pool *ck_pool_create(int32_t threads); /* 1...CK_MAX_THREADS, the caller included; null when out of memory */
 void ck_pool_destroy(ck_pool *pool);
 int32_t ck_pool_threads(const ck_pool *pool); /* 1 for null */
 typedef void (*ck_task)(void *context, int64_t index, int32_t thread);
 void ck_pool_run(ck_pool *pool, int64_t tasks, ck_task task, void *context);
+
+/* Processors that the calling thread may use now, 1...CK_MAX_THREADS: the least of those online, its affinity and the quota of its
+ * control groups (processors.c). */
+int32_t ck_processors(void);
+/* What the quotas of this thread's control groups amount to, the least along the path, a fraction counting as one; 0: no limit.
+ * `root` is put in front of /proc and of the places of mounts; tests have trees of their own. */
+int64_t ck_processor_quota(const char *root);
 
 /* Default floating-point environment (round to nearest, exceptions masked, denormals kept) for the calling thread. */
 typedef struct {

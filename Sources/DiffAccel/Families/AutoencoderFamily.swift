@@ -9,6 +9,8 @@ struct AutoencoderFamily: ModelFamily {
 
     let autoencoder: Autoencoder
 
+    static let rules = AutoencoderConfiguration.rules
+
     static func recognises(_ config: JSONObject) -> Bool {
         config.value("_class_name") == .string("AutoencoderKL")
             || (config.has("latent_channels") && config.has("block_out_channels"))

@@ -5,7 +5,7 @@ import DiffTensor
 
 /// What families of class-conditional denoisers have in common: names of classes, guidance, and what makes pixels of the state.
 struct ClassConditional {
-    let labels: [String]
+    let classes: ClassNames
     let images: ImageSampling
 
     /// Reads the common keys of the config. `guidance` and `guidanceChannels` are the family's own. Throws `format`, `incompatible`, and what
@@ -14,10 +14,7 @@ struct ClassConditional {
         _ opened: Opened, _ network: any Denoiser, _ solver: any ImageSolver, classes: Int, guidance: Double,
         guidanceChannels: Int
     ) throws(DiffError) {
-        labels = try opened.config.strings("labels", default: [])
-        guard labels.isEmpty || labels.count == classes else {
-            throw opened.config.error("labels", "\(labels.count) names for \(classes) classes")
-        }
+        self.classes = try ClassNames(opened, classes: classes)
         let decoder: ImageDecoder? =
             try Self.makesPixels(opened.config) ? .pixels : ImageDecoder.autoencoder(opened)
         if case .latents(let autoencoder) = decoder, autoencoder.configuration.latentChannels != network.channels {
@@ -49,7 +46,7 @@ struct ClassConditional {
             "guidance": .number(images.guidance),
             "guidance_channels": .integer(images.guidanceChannels),
             "null_class": network.nullClass.map { .integer($0) } ?? .null,
-            "labels": .array(labels.map { .string($0) }),
+            "labels": classes.json,
             "decoder": .string(images.decoder?.name ?? "none"),
         ]
     }

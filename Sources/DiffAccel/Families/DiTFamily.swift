@@ -11,6 +11,8 @@ struct DiTFamily: ModelFamily {
     private let network: DiT
     private let common: ClassConditional
 
+    static let rules = DiTConfiguration.rules
+
     static func recognises(_ config: JSONObject) -> Bool {
         switch config.value("_class_name") {
         case .string("DiTTransformer2DModel"): true
@@ -20,25 +22,30 @@ struct DiTFamily: ModelFamily {
     }
 
     init(_ opened: Opened) throws(DiffError) {
-        let configuration = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
-        network = try DiT(configuration, opened.weights)
+        let sizes = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
+        network = try DiT(sizes, opened.weights)
+        // What the weights showed is in the network's own.
+        let configuration = network.configuration
+        if let assumption = configuration.assumption { opened.ledger.assume(assumption) }
         common = try ClassConditional(
-            opened, network, SchedulerSolver(scheduler: try Self.scheduler(opened)), classes: configuration.classes,
+            opened, network, SchedulerSolver(scheduler: try Self.scheduler(opened, configuration)),
+            classes: configuration.classes,
             guidance: try opened.config.number("cfg_scale", in: 0...1000, default: 4),
             guidanceChannels: try Self.guidanceChannels(opened, configuration))
     }
 
     /// The epsilon channels that are guided unless a request says otherwise.
     static func guidanceChannels(_ opened: Opened, _ c: DiTConfiguration) throws(DiffError) -> Int {
-        guard c.conventions == .official else { return c.inChannels }
-        return try opened.config.integer("cfg_channels", in: 1...max(1, c.inChannels), default: min(3, c.inChannels))
+        let usual = c.conventions == .official ? min(3, c.inChannels) : c.inChannels
+        return try opened.config.integer("cfg_channels", in: 1...max(1, c.inChannels), default: usual)
     }
 
     /// How the model is sampled unless a request says otherwise.
-    static func scheduler(_ opened: Opened) throws(DiffError) -> SchedulerSettings {
-        try SchedulerSettings(opened, spacing: opened.options.conventions == .diffusers ? "leading" : "even")
+    static func scheduler(_ opened: Opened, _ c: DiTConfiguration) throws(DiffError) -> SchedulerSettings {
+        try SchedulerSettings(opened, spacing: c.conventions == .diffusers ? "leading" : "even")
     }
 
+    var classes: ClassNames { common.classes }
     var layouts: [SiteLayout] { [network.layout] }
     var sampling: (any FamilySampling)? { common.images }
 

@@ -12,8 +12,8 @@ protocol FamilySampling: Sendable {
     func under(_ plan: Plan, _ options: SessionOptions) throws(DiffError) -> any FamilySampling
     /// Checks `request` against the model. Throws `invalidArgument`, `shape`, `incompatible` or `unsupported`.
     func job(_ request: SampleRequest) throws(DiffError) -> any SamplingJob
-    /// A request for one sample in `steps` steps, for previews.
-    func previewRequest(steps: Int) -> SampleRequest
+    /// A request for one sample in `steps` steps (nil: as many as requests have by default), for previews.
+    func previewRequest(steps: Int?) -> SampleRequest
     /// Floating-point operations of one network call for one sample.
     func flopsPerCall() throws(DiffError) -> Double
 }

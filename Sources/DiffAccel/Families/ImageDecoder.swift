@@ -21,12 +21,14 @@ enum ImageDecoder: Sendable {
     /// The autoencoder of a model of latents; nil when there is none.
     static func autoencoder(_ opened: Opened) throws(DiffError) -> ImageDecoder? {
         guard let checkpoint = try opened.autoencoder() else { return nil }
-        let configuration = try AutoencoderConfiguration(checkpoint.configuration)
+        let config = try opened.entered(
+            checkpoint.configuration, as: "vae/config.json", AutoencoderConfiguration.rules)
+        let configuration = try AutoencoderConfiguration(config)
         return .latents(try Autoencoder(configuration, Weights(checkpoint.tensors, options: opened.loading)))
     }
 
     /// Pixels of `state` [n, C, h, w], nominally -1...1. `tile` is the side of decoder tiles in latents; nil: whole images.
-    /// Latents are decoded one sample at a time, so memory does not grow with their number.
+    /// Latents are decoded one sample at a time, so memory does not grow with their number. Throws `notFinite` when a picture is not.
     func decode(
         _ state: Tensor, tile: Int?, _ run: Run, progress: (Int) throws(DiffError) -> Void
     ) throws(DiffError) -> Tensor {
@@ -40,8 +42,10 @@ enum ImageDecoder: Sendable {
         let (height, width) = (state.shape[2] &* factor, state.shape[3] &* factor)
         let pixels = try run.workspace.take(Shape(state.shape[0], channels, height, width))
         for sample in Indices(below: state.shape[0]) {
-            let one = try state.rows(sample, 1)
-            try run.store(decodeOne(one, tile, run), in: pixels, row: sample)
+            let decoded = try decodeOne(state.rows(sample, 1), tile, run)
+            try run.requireFinite(
+                decoded, "the decoder's picture \(sample &+ 1) of \(state.shape[0]) (the decoder's weights)")
+            try run.store(decoded, in: pixels, row: sample)
             run.workspace.trim()
             try progress(sample + 1)
         }

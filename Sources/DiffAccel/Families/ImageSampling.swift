@@ -1,3 +1,4 @@
+import DiffAcceleration
 import DiffModels
 import DiffSampling
 import DiffTensor
@@ -10,6 +11,15 @@ struct ImageSampling: FamilySampling {
     let guidance: Double
     let guidanceChannels: Int
     let decoder: ImageDecoder?
+    /// The steps that the session's plan was learned for.
+    var learnedSteps: Int?
+
+    /// The same, in as many steps as the plan was learned for unless a request says otherwise.
+    func under(_ plan: Plan, _ options: SessionOptions) throws(DiffError) -> any FamilySampling {
+        var planned = self
+        planned.learnedSteps = plan.learnedSteps
+        return planned
+    }
 
     var layouts: [SiteLayout] { [network.layout] }
 
@@ -22,7 +32,8 @@ struct ImageSampling: FamilySampling {
                 "top_k, top_p, temperature, draws, known pictures and previews are for models that work scale by scale")
         }
         let learnsVariance = network.predictedChannels > network.channels
-        let (name, sampler) = try solver.sampler(request, learnsVariance: learnsVariance)
+        let (name, sampler) = try solver.sampler(
+            request, steps: request.steps ?? learnedSteps ?? SampleRequest.defaultSteps, learnsVariance: learnsVariance)
         if sampler.needsVariance, !learnsVariance {
             throw DiffError(
                 .unsupported, "sampler \(name) needs a model that learns the variance; ddim is for all others")
@@ -77,7 +88,7 @@ struct ImageSampling: FamilySampling {
         return (Float(scale), channels)
     }
 
-    func previewRequest(steps: Int) -> SampleRequest {
+    func previewRequest(steps: Int?) -> SampleRequest {
         var request = SampleRequest(labels: [0])
         (request.steps, request.guidance, request.decode) = (steps, 1, false)
         return request

@@ -7,10 +7,10 @@ protocol ImageSolver: Sendable {
     var standard: String { get }
     /// What the network predicts, in the words of diffusers.
     var prediction: String { get }
-    /// The sampler of `request`, by its name in statistics, for a network that learns the variance or not. Throws `invalidArgument`,
-    /// `unsupported`.
+    /// The sampler of `request`, by its name in statistics, for a network that learns the variance or not; `steps` are the request's, or what
+    /// holds where it says none. Throws `invalidArgument`, `unsupported`.
     func sampler(
-        _ request: SampleRequest, learnsVariance: Bool
+        _ request: SampleRequest, steps: Int, learnsVariance: Bool
     ) throws(DiffError) -> (name: String, sampler: any Sampler)
 }
 
@@ -22,10 +22,10 @@ struct SchedulerSolver: ImageSolver {
     var prediction: String { scheduler.process.prediction.rawValue }
 
     func sampler(
-        _ request: SampleRequest, learnsVariance: Bool
+        _ request: SampleRequest, steps: Int, learnsVariance: Bool
     ) throws(DiffError) -> (name: String, sampler: any Sampler) {
-        let steps = try ImageSteps(scheduler, request, learnsVariance: learnsVariance)
-        return (steps.name, try steps.sampler())
+        let chosen = try ImageSteps(scheduler, request, steps: steps, learnsVariance: learnsVariance)
+        return (chosen.name, try chosen.sampler())
     }
 }
 
@@ -37,11 +37,11 @@ struct SinglestepSolver: ImageSolver {
     var prediction: String { process.prediction.rawValue }
 
     func sampler(
-        _ request: SampleRequest, learnsVariance: Bool
+        _ request: SampleRequest, steps: Int, learnsVariance: Bool
     ) throws(DiffError) -> (name: String, sampler: any Sampler) {
         try request.refuse(samplersBut: [standard], why: "U-ViT models are sampled by DPM-Solver++(2S)")
-        try request.requireSteps()
-        return (standard, try DPMSolverSinglestepSampler(process, evaluations: 2 &* request.steps))
+        try SampleRequest.requireSteps(steps)
+        return (standard, try DPMSolverSinglestepSampler(process, evaluations: 2 &* steps))
     }
 }
 
@@ -54,20 +54,20 @@ struct FlowSolver: ImageSolver {
     var prediction: String { process.prediction.rawValue }
 
     func sampler(
-        _ request: SampleRequest, learnsVariance: Bool
+        _ request: SampleRequest, steps: Int, learnsVariance: Bool
     ) throws(DiffError) -> (name: String, sampler: any Sampler) {
         let name = request.sampler ?? standard
         let fixed = RungeKuttaMethod.allCases.map(\.rawValue), stochastic = ["sde_euler", "sde_heun"]
         try request.refuse(
             samplersBut: [standard] + fixed + stochastic, why: "a flow is sampled by solvers of its equations")
-        try request.requireSteps()
+        try SampleRequest.requireSteps(steps)
         if let method = RungeKuttaMethod(rawValue: name) {
-            return (name, try FlowODESampler(method, points: request.steps &+ 1, process: process))
+            return (name, try FlowODESampler(method, points: steps &+ 1, process: process))
         }
         switch name {
-        case "sde_euler": return (name, try FlowSDESampler(.euler, points: max(2, request.steps), process: process))
-        case "sde_heun": return (name, try FlowSDESampler(.heun, points: max(2, request.steps), process: process))
-        default: return (name, try AdaptiveODESampler(process: process, maxSteps: request.steps))
+        case "sde_euler": return (name, try FlowSDESampler(.euler, points: max(2, steps), process: process))
+        case "sde_heun": return (name, try FlowSDESampler(.heun, points: max(2, steps), process: process))
+        default: return (name, try AdaptiveODESampler(process: process, maxSteps: steps))
         }
     }
 }
@@ -84,9 +84,9 @@ extension SampleRequest {
         }
     }
 
-    fileprivate func requireSteps() throws(DiffError) {
-        guard (1...Self.maxSteps).contains(steps) else {
-            throw DiffError(.invalidArgument, "steps must be 1...\(Self.maxSteps), found \(steps)")
+    fileprivate static func requireSteps(_ steps: Int) throws(DiffError) {
+        guard (1...maxSteps).contains(steps) else {
+            throw DiffError(.invalidArgument, "steps must be 1...\(maxSteps), found \(steps)")
         }
     }
 }

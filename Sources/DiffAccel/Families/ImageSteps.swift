@@ -6,12 +6,16 @@ struct ImageSteps {
     /// The model's scheduler.
     let scheduler: SchedulerSettings
     let request: SampleRequest
+    /// The request's steps, or what holds where it says none.
+    let count: Int
     private let entry: SamplerEntry
     private let learnsVariance: Bool
 
     /// Throws `invalidArgument` for a sampler that does not exist.
-    init(_ scheduler: SchedulerSettings, _ request: SampleRequest, learnsVariance: Bool) throws(DiffError) {
-        (self.scheduler, self.request, self.learnsVariance) = (scheduler, request, learnsVariance)
+    init(
+        _ scheduler: SchedulerSettings, _ request: SampleRequest, steps count: Int, learnsVariance: Bool
+    ) throws(DiffError) {
+        (self.scheduler, self.request, self.count, self.learnsVariance) = (scheduler, request, count, learnsVariance)
         entry = if let name = request.sampler { try Samplers.named(name) } else { scheduler.sampler }
     }
 
@@ -26,7 +30,7 @@ struct ImageSteps {
             configuration.variance = .learnedRange
         }
         // A scheduler's own spacing is in its configuration; conventions speak of DDIM and DDPM only.
-        let name = request.spacing ?? (entry.respaces ? scheduler.spacing(steps: request.steps) : nil)
+        let name = request.spacing ?? (entry.respaces ? scheduler.spacing(steps: count) : nil)
         let effective = name ?? (configuration.spacing ?? entry.spacing).rawValue
         guard request.stepsOffset == 0 || effective == SchedulerSpacing.leading.rawValue else {
             throw DiffError(
@@ -38,8 +42,8 @@ struct ImageSteps {
         }
         if request.stepsOffset != 0 { configuration.stepsOffset = request.stepsOffset }
         if name != nil, let spacing = SchedulerSpacing(rawValue: effective) { configuration.spacing = spacing }
-        let steps = try Self.steps(effective, request.steps)
-        let count = if case .respaced(let spacing) = steps { spacing.steps } else { request.steps }
+        let steps = try steps(effective)
+        let count = if case .respaced(let spacing) = steps { spacing.steps } else { count }
         guard (1...SampleRequest.maxSteps).contains(count) else {
             throw DiffError(.invalidArgument, "steps must be 1...\(SampleRequest.maxSteps), found \(count)")
         }
@@ -51,8 +55,8 @@ struct ImageSteps {
         return try entry.sampler(configuration, steps, eta: request.eta)
     }
 
-    /// The steps that a spacing's name and a number mean.
-    private static func steps(_ name: String, _ count: Int) throws(DiffError) -> SamplerSteps {
+    /// The steps that a spacing's name and their number mean.
+    private func steps(_ name: String) throws(DiffError) -> SamplerSteps {
         switch name {
         case "leading", "trailing", "linspace": return .count(count)
         case "even": return .respaced(.even([count]))
@@ -66,7 +70,7 @@ struct ImageSteps {
                 )
             }
             let total = counts.each.reduce(0) { Checked.add($0, $1) ?? Int.max }
-            guard count == 0 || count == total else {
+            guard request.steps == nil || count == total else {
                 throw DiffError(.invalidArgument, "spacing \"\(name)\" has \(total) steps, the request says \(count)")
             }
             return .respaced(.even(counts))

@@ -2,11 +2,18 @@ import DiffCheckpoint
 public import DiffModels
 import DiffTensor
 
-/// LLaDA: LLaDA-8B, LLaDA-1.5, iLLaDA.
+/// LLaDA: LLaDA-8B, LLaDA-1.5.
 struct LLaDAFamily: LanguageFamily {
     static let name = LanguageConfiguration.Family.llada.rawValue
     let core: LanguageCore
     init(_ opened: Opened) throws(DiffError) { core = try LanguageCore(opened, .llada) }
+}
+
+/// iLLaDA: iLLaDA-8B.
+struct ILLaDAFamily: LanguageFamily {
+    static let name = LanguageConfiguration.Family.illada.rawValue
+    let core: LanguageCore
+    init(_ opened: Opened) throws(DiffError) { core = try LanguageCore(opened, .illada) }
 }
 
 /// Dream: Dream-7B, DiffuCoder, Dream-Coder.
@@ -16,7 +23,7 @@ struct DreamFamily: LanguageFamily {
     init(_ opened: Opened) throws(DiffError) { core = try LanguageCore(opened, .dream) }
 }
 
-/// Masked diffusion language models: what both families have in common.
+/// Masked diffusion language models: what the families have in common.
 protocol LanguageFamily: ModelFamily {
     var core: LanguageCore { get }
 }
@@ -28,13 +35,22 @@ struct LanguageCore: Sendable {
     let tokenizer: Result<Tokenizer?, DiffError>
 
     init(_ opened: Opened, _ family: LanguageConfiguration.Family) throws(DiffError) {
-        let configuration = try LanguageConfiguration(opened.architecture)
+        var configuration = try LanguageConfiguration(opened.architecture)
         guard configuration.family == family else {
             throw DiffError(.incompatible, "the config is that of a \(configuration.family.rawValue) model")
         }
+        try Self.complete(&configuration, opened)
+        if let mask = opened.options.maskToken {
+            guard mask >= 0, mask < configuration.vocabulary else {
+                throw DiffError(.invalidArgument, "mask_token \(mask) is outside 0..<\(configuration.vocabulary)")
+            }
+            configuration.maskToken = mask
+        }
         network = try LanguageModel(configuration, opened.weights)
         do throws(DiffError) {
-            tokenizer = .success(try Tokenizer(in: opened.checkpoint))
+            try Self.enterTokenizerConfig(opened, family)
+            let controls = configuration.endTokens + [configuration.maskToken].compactMap(\.self)
+            tokenizer = .success(try Tokenizer(in: opened.checkpoint, controls: controls))
         } catch {
             guard error.code != .outOfMemory else { throw error }
             Log.write(.warning, "the tokenizer cannot be used: \(error.message)")
@@ -46,9 +62,10 @@ struct LanguageCore: Sendable {
 extension LanguageFamily {
     static var forwardNames: (inputs: [String], outputs: [String]) { (["tokens"], ["logits"]) }
 
+    static var rules: ConfigRules { LanguageConfiguration.rules }
+
     static func recognises(_ config: JSONObject) -> Bool {
-        guard case .string(let type)? = config.value("model_type") else { return false }
-        return type.lowercased() == name
+        LanguageConfiguration.family(of: config)?.rawValue == name
     }
 
     var layouts: [SiteLayout] { [core.network.layout] }
@@ -113,6 +130,59 @@ extension Model {
 
     /// The mask token; nil when there is none.
     public var maskToken: Int? { language?.network.configuration.maskToken }
+
+    /// The tokens of `text`, every `blank` in it standing for one mask token: a prompt to be filled in. Control tokens in the text are
+    /// treated as ``Tokenizer/encode(_:addsSpecial:)`` does. Throws `invalidArgument` for an empty blank, `unsupported` without a
+    /// tokenizer or a mask token.
+    public func infillingPrompt(_ text: String, blank: String, addsSpecial: Bool = true) throws(DiffError) -> [Int] {
+        guard let mask = maskToken else {
+            throw DiffError(.unsupported, "the model names no mask token; open it with the option mask_token")
+        }
+        let (bytes, mark) = (Array(text.utf8), Array(blank.utf8))
+        guard !mark.isEmpty else { throw DiffError(.invalidArgument, "an empty blank would stand everywhere") }
+        let tokenizer = try tokenizer
+        var (prompt, piece, place): ([Int], [UInt8], Int) = ([], [], 0)
+        while let byte = bytes.at(place) {
+            let isBlank = mark.numbered.allSatisfy { bytes.at(place &+ $0.offset) == $0.element }
+            place &+= isBlank ? mark.count : 1
+            guard isBlank else {
+                piece.append(byte)
+                continue
+            }
+            for token in try tokenizer.encode(String(decoding: piece, as: UTF8.self)).each { prompt.append(token.id) }
+            prompt.append(mask)
+            piece = []
+        }
+        for token in try tokenizer.encode(String(decoding: piece, as: UTF8.self)).each { prompt.append(token.id) }
+        return addsSpecial ? try surrounded(prompt, tokenizer) : prompt
+    }
+
+    /// `prompt` with what the tokenizer puts around a text: around one that is not empty that is what stands for none of its bytes.
+    private func surrounded(_ prompt: [Int], _ tokenizer: Tokenizer) throws(DiffError) -> [Int] {
+        var (before, after): ([Int], [Int]) = ([], [])
+        var isBehind = false
+        for token in try tokenizer.encode("a", addsSpecial: true).each {
+            if !token.bytes.isEmpty {
+                isBehind = true
+            } else if isBehind {
+                after.append(token.id)
+            } else {
+                before.append(token.id)
+            }
+        }
+        return before + prompt + after
+    }
+
+    /// The tokens of a sequence that are its text: the prompt, of which `length` tokens behind are left, and of those what comes before
+    /// the first that ends a text.
+    public func textTokens(ofSequence sequence: [Int], length: Int) -> [Int] {
+        let prompt = sequence.count &- max(0, length)
+        var (tokens, text): ([Int], [Int]) = ([], [])
+        for (place, token) in sequence.numbered {
+            if place < prompt { tokens.append(token) } else { text.append(token) }
+        }
+        return tokens + textTokens(text)
+    }
 
     /// `tokens` up to the first that ends a text.
     public func textTokens(_ tokens: [Int]) -> [Int] {

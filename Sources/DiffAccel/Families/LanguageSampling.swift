@@ -1,3 +1,4 @@
+import DiffAcceleration
 import DiffModels
 import DiffSampling
 import DiffTensor
@@ -5,6 +6,17 @@ import DiffTensor
 /// Masked decoding of a language model: what a request means for its family.
 struct LanguageSampling: FamilySampling {
     let network: LanguageModel
+    /// Whether the session's plan caches block by block, so that a request without blocks has one.
+    private(set) var isBlockwise = false
+
+    init(network: LanguageModel) { self.network = network }
+
+    func under(_ plan: Plan, _ options: SessionOptions) -> any FamilySampling {
+        var sampling = self
+        let variants = plan.entries.compactMap { ($0 as? KVCachePlan)?.variant }
+        sampling.isBlockwise = variants.contains(.prefix) || variants.contains(.dual)
+        return sampling
+    }
 
     var layouts: [SiteLayout] { [network.layout] }
 
@@ -15,7 +27,10 @@ struct LanguageSampling: FamilySampling {
         }
         let c = network.configuration
         guard let mask = c.maskToken else {
-            throw DiffError(.unsupported, "the model's config names no mask_token_id")
+            throw DiffError(
+                .unsupported,
+                "the model's config names no mask_token_id; open it with the option mask_token (iLLaDA's published models: 5)"
+            )
         }
         guard (1...SampleRequest.maxSamples).contains(text.prompts.count) else {
             throw DiffError(
@@ -38,7 +53,7 @@ struct LanguageSampling: FamilySampling {
         guard text.seeds.isEmpty || text.seeds.count == text.prompts.count else {
             throw DiffError(.invalidArgument, "\(text.seeds.count) seeds for \(text.prompts.count) prompts")
         }
-        var common = MaskedCommon(maskToken: mask, length: text.length)
+        var common = MaskedCommon(maskToken: mask, length: text.length, infills: text.infills)
         common.forbidden = (text.forbidsMask ? [mask] : []) + (text.forbidsEnd ? c.endTokens : [])
         guard Set(common.forbidden).count < c.vocabulary else {
             throw DiffError(.invalidArgument, "every token of the vocabulary is forbidden")
@@ -46,31 +61,46 @@ struct LanguageSampling: FamilySampling {
         return LanguageJob(
             network: network, decoding: try decoding(text, common),
             draws: text.seeds.isEmpty ? DecodingNoise(seed: text.seed) : DecodingNoise(seeds: text.seeds),
-            length: text.length)
+            length: text.length, mask: mask)
+    }
+
+    /// Says what the published rule leaves: masks in a prompt take part in the text's budget and are none of it.
+    private func warnOfMasks(_ text: TextRequest, _ mask: Int) {
+        guard !text.infills, text.length > 0 else { return }
+        for (prompt, tokens) in text.prompts.numbered where tokens.contains(mask) {
+            Log.write(
+                .warning,
+                "prompt \(prompt) holds masks, and steps are made for the text alone: as many places stay masked; infill fills all"
+            )
+        }
     }
 
     private func decoding(_ text: TextRequest, _ common: MaskedCommon) throws(DiffError) -> MaskedDecoding {
         let prompts = text.prompts.map { MaskedPrompt($0) }
         switch network.configuration.family {
-        case .llada:
+        case .llada, .illada:
             guard text.orderTemperature == 0, text.topP == 1, text.topK == 0 else {
                 throw DiffError(.unsupported, "top_p, top_k and the order's temperature are Dream's; this is LLaDA")
             }
+            warnOfMasks(text, common.maskToken)
             var options = LLaDAOptions(common)
-            options.blockLength = text.blockLength ?? text.length
-            options.steps = text.steps ?? text.length
+            (options.blockLength, options.steps) = (text.blockLength, text.steps)
             options.remasking = try named(text.order, .lowConfidence, "order")
             (options.temperature, options.guidance) = (text.temperature, text.guidance)
             options.threshold = text.threshold
             options.reluctant = text.delaysEnd ? network.configuration.endTokens : []
             return try MaskedDecoding(prompts, options)
         case .dream:
-            guard text.blockLength == nil, text.guidance == 0, text.threshold == nil, !text.delaysEnd else {
-                throw DiffError(.unsupported, "blocks, guidance and thresholds are LLaDA's; this is Dream")
+            guard text.guidance == 0, !text.delaysEnd else {
+                throw DiffError(.unsupported, "guidance and ends that come last are LLaDA's; this is Dream")
             }
             var options = DreamOptions(common)
-            options.steps = text.steps ?? text.length
-            options.algorithm = try named(text.order, .entropy, "order")
+            (options.blockLength, options.isBlockwise) = (text.blockLength, isBlockwise)
+            options.threshold = text.threshold
+            // By the published schedule the text's length counts, not the masks in the prompt.
+            let isPlain = !options.hasBlocks && text.threshold == nil && !text.infills && text.length > 0
+            options.steps = text.steps ?? (isPlain ? text.length : nil)
+            options.algorithm = try named(text.order, text.threshold == nil ? .entropy : .maskGIT, "order")
             options.algorithmTemperature = text.orderTemperature
             (options.temperature, options.topP, options.topK) = (text.temperature, text.topP, text.topK)
             options.eps = text.eps
@@ -89,10 +119,10 @@ struct LanguageSampling: FamilySampling {
         return value
     }
 
-    func previewRequest(steps: Int) -> SampleRequest {
+    func previewRequest(steps: Int?) -> SampleRequest {
         var text = TextRequest(prompts: [[0]])
-        (text.length, text.steps) = (max(1, steps), max(1, steps))
-        if network.configuration.family == .llada { text.order = LLaDAOptions.Remasking.random.rawValue }
+        if let steps { (text.length, text.steps) = (max(1, steps), max(1, steps)) }
+        if network.configuration.family != .dream { text.order = LLaDAOptions.Remasking.random.rawValue }
         var request = SampleRequest()
         request.text = text
         return request
@@ -115,7 +145,8 @@ struct LanguageJob: SamplingJob {
     let decoding: MaskedDecoding
     /// Where random numbers come from.
     let draws: DecodingNoise
-    let length: Int
+    /// Tokens behind each prompt, and the mask.
+    let length: Int, mask: Int
 
     var context: SamplingContext {
         SamplingContext(
@@ -146,16 +177,28 @@ struct LanguageJob: SamplingJob {
             try observe(told)
         }
         var output = SamplingOutput()
-        var tokens: [Int] = []
-        for canvas in canvases.each {
-            for place in Indices(below: length) {
-                if let token = canvas.at(canvas.count &- length &+ place) { tokens.append(token) }
+        output.others = try results(canvases, run)
+        return output
+    }
+
+    /// The texts behind the prompts; all sequences one after the other, their lengths, and which of their places were filled.
+    private func results(_ canvases: [[Int]], _ run: Run) throws(DiffError) -> [ResultTensor] {
+        var (tokens, filled, sequences, lengths): ([Int], [Int], [Int], [Int]) = ([], [], [], [])
+        for (index, canvas) in canvases.numbered {
+            lengths.append(canvas.count)
+            let prompt = decoding.prompts.at(index)?.tokens ?? []
+            for (place, token) in canvas.numbered {
+                sequences.append(token)
+                if place >= prompt.count { tokens.append(token) }
+                filled.append((prompt.at(place) ?? mask) == mask && token != mask ? 1 : 0)
             }
         }
-        output.others = [
-            try ResultTensor(
-                "tokens", tokens, Shape(canvases.count, length), budget: run.isDry ? nil : run.workspace.memoryBudget)
+        let budget = run.isDry ? nil : run.workspace.memoryBudget
+        return [
+            try ResultTensor("tokens", tokens, Shape(canvases.count, length), budget: budget),
+            try ResultTensor("sequences", sequences, Shape(sequences.count), budget: budget),
+            try ResultTensor("lengths", lengths, Shape(lengths.count), budget: budget),
+            try ResultTensor("filled", filled, Shape(filled.count), budget: budget),
         ]
-        return output
     }
 }

@@ -5,12 +5,18 @@ import DiffTensor
 /// A checkpoint as a family sees it while it is opened.
 struct Opened {
     let checkpoint: Checkpoint
+    /// The family that it belongs to.
+    let family: any ModelFamily.Type
     /// Architecture keys: the config's `model` object when it has one, else the config itself.
     let architecture: JSONObject
-    /// The whole config, and the pipeline's `model_index.json` when there is one.
+    /// The whole config.
     let config: JSONObject
+    /// `model_index.json` of the pipeline that the checkpoint is a part of; nil when it is none.
+    let pipeline: JSONObject?
     /// `scheduler_config.json` of the pipeline that the checkpoint is a part of, or beside its config; nil when there is none.
     let scheduler: JSONObject?
+    /// What is read of all configs.
+    let ledger: ConfigLedger
     let options: ModelOptions
     let budget: MemoryBudget
     /// Threads to load with.
@@ -26,6 +32,11 @@ struct Opened {
         if let path = options.decoder { return try Checkpoint.open(path: path, followingLinks: options.followLinks) }
         return try checkpoint.hasSubdirectory("vae") ? try checkpoint.subdirectory("vae") : nil
     }
+
+    /// `object`, the contents of `file`, entered in the ledger. Throws `unsupported` when `rules` refuse it.
+    func entered(_ object: JSONObject, as file: String, _ rules: ConfigRules) throws(DiffError) -> JSONObject {
+        try ledger.entered(object, as: file, rules)
+    }
 }
 
 /// What the surfaces need of a family of models: one conformance per family.
@@ -34,6 +45,8 @@ protocol ModelFamily: Sendable {
     static var name: String { get }
     /// Whether a config without a `family` belongs to this one.
     static func recognises(_ config: JSONObject) -> Bool
+    /// What is known of settings in its config that nothing is computed with.
+    static var rules: ConfigRules { get }
 
     init(_ opened: Opened) throws(DiffError)
 
@@ -47,11 +60,15 @@ protocol ModelFamily: Sendable {
     func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor]
     /// A sampler for the family; nil when it cannot sample by itself.
     var sampling: (any FamilySampling)? { get }
+    /// Names of the classes it samples; empty when it has none.
+    var classes: ClassNames { get }
     /// Whether its weights are those of `network`: a model may be its own partner.
     func sharesWeights(with network: VAR) -> Bool
 }
 
 extension ModelFamily {
+    /// None.
+    var classes: ClassNames { ClassNames() }
     /// Other weights.
     func sharesWeights(with network: VAR) -> Bool { false }
 }
@@ -87,7 +104,7 @@ public struct NamedInputs: Sendable {
 enum Families {
     static let all: [any ModelFamily.Type] = [
         DiTFamily.self, UViTFamily.self, SiTFamily.self, AutoencoderFamily.self, VARFamily.self, VQVAEFamily.self,
-        LLaDAFamily.self, DreamFamily.self,
+        LLaDAFamily.self, ILLaDAFamily.self, DreamFamily.self,
     ]
 
     static var names: [String] { all.map { $0.name } }

@@ -8,6 +8,8 @@ import DiffTensor
 struct NextScaleSampling: FamilySampling {
     let network: VAR
     let autoencoder: VQVAE?
+    /// How the model was opened: its refiner is opened alike.
+    let opening: ModelOptions
     /// The model's own guidance, top-k and top-p.
     let guidance: Double
     let topK: Int
@@ -37,11 +39,17 @@ struct NextScaleSampling: FamilySampling {
         } else if let path = entry.refinerPath {
             if let folder = entry.folder, let name = entry.refiner {
                 // A name found in a file: no link may lead it out of the file's folder.
-                guard try Directory(path: folder.isEmpty ? "." : folder).containsDirectory(name) else {
-                    throw DiffError(.io, "\(path): no folder of that name beside the plan")
+                guard
+                    try Directory(path: folder.isEmpty ? "." : folder, followingLinks: opening.followLinks)
+                        .containsDirectory(name)
+                else {
+                    throw DiffError(
+                        .io,
+                        "\(path): no folder of that name beside the plan (a link to one counts where the model was opened with "
+                            + "follow_links); or give the session a partner")
                 }
             }
-            partner = try Model(path)
+            partner = try Model(path, opening.forPartner)
         } else {
             throw DiffError(
                 .invalidArgument, "method \"code\": the plan names no refiner, and the session has no partner")
@@ -56,8 +64,15 @@ struct NextScaleSampling: FamilySampling {
 
     /// The network of `partner`. Throws `incompatible` when the two cannot take turns.
     private func fitting(_ partner: Model, draftScales: Int) throws(DiffError) -> VAR {
-        guard let other = (partner.family as? VARFamily)?.network else {
+        guard let family = partner.family as? VARFamily else {
             throw DiffError(.incompatible, "the refiner is a \(partner.familyName) model, a var model is needed")
+        }
+        let other = family.network
+        if let mine = autoencoder, let theirs = family.autoencoder, !mine.codes.hasCodes(of: theirs.codes) {
+            throw DiffError(
+                .incompatible,
+                "the refiner was made with the codes of another VQ-VAE: the one in its folder vae differs from the drafter's"
+            )
         }
         let (a, b) = (network.configuration, other.configuration)
         let facts = [
@@ -105,12 +120,20 @@ struct NextScaleSampling: FamilySampling {
         let temperatures = try Self.each(options.temperature, "temperature", schedule.count, default: 1)
         var steps: [ScaleStep] = []
         for (scale, side) in schedule.sides.numbered {
+            let temperature = temperatures.at(scale) ?? 1
+            guard let divisor = Checked.divisor(temperature) else {
+                let allowed = Checked.divisors
+                throw DiffError(
+                    .invalidArgument,
+                    "temperature must be \(allowed.lowerBound)...\(allowed.upperBound), found \(temperature); top_k 1 takes the most "
+                        + "probable code")
+            }
             steps.append(
                 ScaleStep(
                     side: side,
                     truncation: Truncation(
                         topK: topK.at(scale) ?? 0, topP: options.topP ?? topP,
-                        temperature: Float(temperatures.at(scale) ?? 1))))
+                        temperature: divisor)))
         }
         let sampler = try NextScaleSampler(steps, guidance: request.guidance ?? guidance, mixes: options.mixes)
         return NextScaleJob(
@@ -179,7 +202,7 @@ struct NextScaleSampling: FamilySampling {
         return ScaleDraws(uniforms: parts)
     }
 
-    func previewRequest(steps: Int) -> SampleRequest {
+    func previewRequest(steps: Int?) -> SampleRequest {
         var request = SampleRequest(labels: [0])
         (request.guidance, request.decode) = (0, false)
         return request
@@ -187,6 +210,6 @@ struct NextScaleSampling: FamilySampling {
 
     /// Those of all scales of one picture without guidance.
     func flopsPerCall() throws(DiffError) -> Double {
-        try Rehearsal(job(previewRequest(steps: 0)), Plan(), threads: 1).flops
+        try Rehearsal(job(previewRequest(steps: nil)), Plan(), threads: 1).flops
     }
 }

@@ -84,15 +84,12 @@ struct SchedulerFile {
         read.timestepScaling = try c.optionalNumber("timestep_scaling", in: 0...1e6)
     }
 
-    /// Tells the log about keys that have no effect on `sampler`.
+    /// Tells the log about settings of other samplers, which have no effect on `sampler`; those that none has, the ledger tells.
     func account(for sampler: SamplerEntry) {
-        Self.warn(of: c, unknownBeside: SchedulerRules.process + sampler.keys + SchedulerRules.harmless)
-    }
-
-    /// Tells the log about members of `object` that have no effect.
-    static func warn(of object: JSONObject, unknownBeside known: [String]) {
-        for key in object.keys.each where !known.contains(key) && object.has(key) && !key.hasPrefix("_") {
-            Log.write(.warning, "\(object.place): \"\(key.prefix(100))\" is a setting without effect here")
+        let ours = SchedulerRules.process + sampler.keys + SchedulerRules.harmless
+        let others = Samplers.all.flatMap(\.keys)
+        for key in c.keys.each where !ours.contains(key) && others.contains(key) && c.has(key) {
+            Log.write(.warning, "\(c.place): \"\(key)\" is a setting without effect on sampler \(sampler.name)")
         }
     }
 

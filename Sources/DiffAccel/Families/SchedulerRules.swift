@@ -1,4 +1,5 @@
 import DiffCheckpoint
+import DiffModels
 
 /// What is known of the keys of schedulers.
 enum SchedulerRules {
@@ -56,4 +57,7 @@ enum SchedulerRules {
         ("solver_p", [], "another solver as predictor is not supported; leave it out"),
         ("eta", [.integer(0), .number(0)], "give eta with the request"),
     ]
+
+    /// What nothing is computed with; which values of other keys are refused, the reader knows.
+    static let file = ConfigRules([.harmless(harmless, "of other classes, and off")])
 }

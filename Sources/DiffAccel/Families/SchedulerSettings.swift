@@ -72,11 +72,6 @@ struct SchedulerSettings {
         configuration.clips = try c.bool("clip_denoised", default: false)
         configuration.clippingRecoversNoise = true
         try read(respacing: c)
-        SchedulerFile.warn(
-            of: c,
-            unknownBeside: [
-                "schedule", "beta_start", "beta_end", "train_steps", "prediction_type", "clip_denoised", "respacing",
-            ])
     }
 
     /// The official code's `timestep_respacing`: "250", "ddim50" or "10,15,25".

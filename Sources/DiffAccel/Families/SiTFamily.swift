@@ -8,6 +8,8 @@ struct SiTFamily: ModelFamily {
     static let name = "sit"
     static let forwardNames = (inputs: ["t", "x", "y"], outputs: ["out"])
 
+    static let rules = SiT.rules
+
     private let network: SiT
     private let common: ClassConditional
 
@@ -41,6 +43,7 @@ struct SiTFamily: ModelFamily {
         return process
     }
 
+    var classes: ClassNames { common.classes }
     var layouts: [SiteLayout] { [network.layout] }
     var sampling: (any FamilySampling)? { common.images }
 

@@ -8,6 +8,8 @@ struct UViTFamily: ModelFamily {
     static let name = "uvit"
     static let forwardNames = (inputs: ["t", "x", "y"], outputs: ["out"])
 
+    static let rules = UViTConfiguration.rules
+
     private let network: UViT
     private let common: ClassConditional
 
@@ -38,6 +40,7 @@ struct UViTFamily: ModelFamily {
         return process
     }
 
+    var classes: ClassNames { common.classes }
     var layouts: [SiteLayout] { [network.layout] }
     var sampling: (any FamilySampling)? { common.images }
 

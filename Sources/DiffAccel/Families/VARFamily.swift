@@ -9,7 +9,10 @@ struct VARFamily: ModelFamily {
 
     let network: VAR
     private let scales: NextScaleSampling
-    private let labels: [String]
+    var autoencoder: VQVAE? { scales.autoencoder }
+    let classes: ClassNames
+
+    static let rules = VARConfiguration.rules
 
     static func recognises(_ config: JSONObject) -> Bool {
         config.has("patch_nums") && (config.has("depth") || config.has("attn_l2_norm"))
@@ -18,16 +21,14 @@ struct VARFamily: ModelFamily {
     init(_ opened: Opened) throws(DiffError) {
         let weights = opened.weights
         let configuration = try VARConfiguration(opened.architecture, weights)
+        if let assumption = configuration.assumption { opened.ledger.assume(assumption) }
         network = try VAR(configuration, weights)
-        labels = try opened.config.strings("labels", default: [])
-        guard labels.isEmpty || labels.count == configuration.classes else {
-            throw opened.config.error("labels", "\(labels.count) names for \(configuration.classes) classes")
-        }
+        classes = try ClassNames(opened, classes: configuration.classes)
         let autoencoder = try VQVAEFamily.decoder(opened, for: configuration)
         // The authors' settings for their figures.
         let sampling = try opened.config.optionalObject("sampling") ?? opened.config
         scales = NextScaleSampling(
-            network: network, autoencoder: autoencoder,
+            network: network, autoencoder: autoencoder, opening: opened.options,
             guidance: try sampling.number("cfg", in: 0...1000, default: 1.5),
             topK: try sampling.integer("top_k", in: 0...1_000_000, default: 900),
             topP: try sampling.number("top_p", in: 0...1, default: 0.96))
@@ -48,7 +49,7 @@ struct VARFamily: ModelFamily {
                 "attn_l2_norm": .bool(c.normalisesHeads),
             ]),
             "guidance": .number(scales.guidance), "top_k": .integer(scales.topK), "top_p": .number(scales.topP),
-            "null_class": .integer(c.nullClass), "labels": .array(labels.map { .string($0) }),
+            "null_class": .integer(c.nullClass), "labels": classes.json,
             "decoder": .string(scales.autoencoder == nil ? "none" : VQVAEFamily.name),
         ]
     }
@@ -73,6 +74,8 @@ struct VQVAEFamily: ModelFamily {
 
     let autoencoder: VQVAE
 
+    static let rules = VQVAEConfiguration.rules
+
     static func recognises(_ config: JSONObject) -> Bool {
         config.has("share_quant_resi") || (config.has("ch_mult") && config.has("z_channels"))
     }
@@ -82,14 +85,16 @@ struct VQVAEFamily: ModelFamily {
         autoencoder = try VQVAE(VQVAEConfiguration(opened.architecture, weights), weights)
     }
 
-    /// Sizes of the VQ-VAE in `checkpoint`. Throws `incompatible` when its codes are not those of `c`.
+    /// Sizes of the VQ-VAE in `checkpoint`, the decoder of the model `opened`. Throws `incompatible` when its codes are not those of
+    /// `c`.
     static func configuration(
-        _ checkpoint: Checkpoint, for c: VARConfiguration
+        _ checkpoint: Checkpoint, of opened: Opened, for c: VARConfiguration
     ) throws(DiffError) -> VQVAEConfiguration {
-        // The published file comes without a config: its shapes tell everything.
-        let config =
+        // The published file comes without a config: its shapes tell everything but what is the same in all published ones.
+        let source =
             checkpoint.config == nil
             ? try JSONObject(.object([:]), source: checkpoint.path) : try checkpoint.configuration
+        let config = try opened.entered(source, as: "vae/config.json", VQVAEConfiguration.rules)
         let configuration = try VQVAEConfiguration(config.optionalObject("model") ?? config, checkpoint.weights())
         guard configuration.vocabulary == c.vocabulary, configuration.codeChannels == c.codeChannels else {
             throw DiffError(
@@ -104,7 +109,7 @@ struct VQVAEFamily: ModelFamily {
     static func decoder(_ opened: Opened, for c: VARConfiguration) throws(DiffError) -> VQVAE? {
         guard let checkpoint = try opened.autoencoder() else { return nil }
         return try VQVAE(
-            configuration(checkpoint, for: c), Weights(checkpoint.tensors, options: opened.loading),
+            configuration(checkpoint, of: opened, for: c), Weights(checkpoint.tensors, options: opened.loading),
             schedule: c.schedule)
     }
 

@@ -30,7 +30,7 @@ enum Courses {
         _ path: String, _ model: ModelOptions, _ settings: TrainerSettings, _ resources: LearningResources
     ) throws(DiffError) -> any Course {
         let material = try CourseMaterial(path, model, settings, resources)
-        let family = try Families.choose(material.opened.config, model).name
+        let family = material.opened.family.name
         let trained = settings.method == .specialise ? VARFamily.name : DiTFamily.name
         guard family == trained else {
             throw DiffError(
@@ -38,7 +38,9 @@ enum Courses {
                 "\(path): a model of the family \"\(family)\"; \"\(settings.method.rawValue)\" trains \"\(trained)\" only"
             )
         }
-        return settings.method == .specialise ? try VARCourse(material) : try DiTCourse(material)
+        let course: any Course = settings.method == .specialise ? try VARCourse(material) : try DiTCourse(material)
+        material.opened.ledger.report.log(path)
+        return course
     }
 }
 

@@ -18,7 +18,7 @@ struct DiTCourse: Course {
         let (opened, settings, resources) = (material.opened, material.settings, material.resources)
         let checkpoint = opened.checkpoint
         let c = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
-        let scheduler = try DiTFamily.scheduler(opened)
+        let scheduler = try DiTFamily.scheduler(opened, c)
         let process = try scheduler.learnedProcess()
         let data = try settings.data.map { (data) throws(DiffError) in try data.latents(classes: c.classRows) }
         (self.material, configuration) = (material, c)
@@ -28,8 +28,13 @@ struct DiTCourse: Course {
             _ source: Checkpoint, _ c: DiTConfiguration, _ parameters: Parameters?, lora: LoRAOptions? = nil
         ) throws(DiffError) -> DiT {
             let weights = material.weights(source, parameters, lora: lora)
-            weights.markUsed(prefix: "gumbel_gates.")
-            return try DiT(c, weights)
+            if source.tensors.names.each.contains(where: { $0.hasPrefix("gumbel_gates.") }) {
+                opened.ledger.assume("gates that an earlier run learned (gumbel_gates) are left out")
+                weights.markUsed(prefix: "gumbel_gates.")
+            }
+            let network = try DiT(c, weights)
+            if let assumption = network.configuration.assumption { opened.ledger.assume(assumption) }
+            return network
         }
         func required() throws(DiffError) -> LatentSet {
             guard let data else { throw settings.json.error("data", "training needs data") }
@@ -37,8 +42,10 @@ struct DiTCourse: Course {
         }
         switch settings.method {
         case .router:
+            parameters = Parameters()
+            let network = try load(checkpoint, c, parameters)
             var defaults = RouterSettings()
-            defaults.guidanceChannels = try DiTFamily.guidanceChannels(opened, c)
+            defaults.guidanceChannels = try DiTFamily.guidanceChannels(opened, network.configuration)
             let own = try RouterSettings(settings.json, default: defaults)
             guard own.trajectory == .data || !scheduler.clips else {
                 throw DiffError(
@@ -47,8 +54,7 @@ struct DiTCourse: Course {
                         + "does not do; use the trajectory \"data\", or set the key to false if the model works without"
                 )
             }
-            parameters = Parameters()
-            procedure = try RouterLearning(load(checkpoint, c, parameters), process, data: data, own, resources)
+            procedure = try RouterLearning(network, process, data: data, own, resources)
             (otherWeights, loading) = (0, 0)
         case .prune where settings.learnsGates:
             let own = try PruningSettings(settings.json, depth: c.depth)

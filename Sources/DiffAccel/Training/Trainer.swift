@@ -118,7 +118,12 @@ public final class Trainer: @unchecked Sendable {
         }
         return try exclusively { () throws(DiffError) in
             cancelFlag.clear()
-            return .object(try course.procedure.evaluate(batches))
+            let measured = try course.procedure.evaluate(batches)
+            for name in Array(measured.keys).each {
+                guard case .number(let value)? = measured[name], !value.isFinite else { continue }
+                throw DiffError(.notFinite, "the evaluation's \"\(name)\" is not finite (weights or data)")
+            }
+            return .object(measured)
         }
     }
 

@@ -41,7 +41,7 @@ public struct TrainingEvent: Sendable, Equatable {
 
 /// How a trainer runs.
 public struct TrainerOptions: Sendable {
-    /// Threads of the trainer's own pool; 0: one per processor.
+    /// Threads of the trainer's own pool; 0: one per processor that may be used.
     public var threads = 0
     /// Bytes for weights, gradients, moments, activations and data; 0: no limit.
     public var memoryLimit = 0

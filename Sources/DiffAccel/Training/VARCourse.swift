@@ -35,7 +35,8 @@ struct VARCourse: Course {
         let codes = try Self.codes(sources, settings)
         let encoder = try locating(codes.path) { () throws(DiffError) in
             try ScaleEncoder(
-                VQVAEFamily.configuration(codes, for: c), material.weights(codes, nil), schedule: c.schedule,
+                VQVAEFamily.configuration(codes, of: opened, for: c), material.weights(codes, nil),
+                schedule: c.schedule,
                 encodesPictures: data.kind == .images)
         }
         learning = try SpecialisationLearning(

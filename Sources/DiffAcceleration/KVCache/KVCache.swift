@@ -56,8 +56,9 @@ public final class KVCache: Acceleration {
             state.masked = masked
         case .decode, .prefill, .pd:
             if round.stepInBlock == 0 {
-                state.finishedAtStart = Self.finishedAtStart(masked)
-                state.finished = state.finishedAtStart
+                state.finished = Self.finishedAtStart(masked)
+                // What is never fed again must hold a token already: a mask in the prompt does not.
+                state.finishedAtStart = state.finished.numbered.map { $0.element && !(masked.at($0.offset) ?? true) }
                 return
             }
             let out =
@@ -73,9 +74,12 @@ public final class KVCache: Acceleration {
 
     // MARK: Dream
 
-    /// Places whose successor is decided; the last one has none and is never finished at the start.
+    /// Places whose successor is decided; of the last one, which has none, whether it is decided itself. The first place is needed for
+    /// its own token too.
     private static func finishedAtStart(_ masked: [Bool]) -> [Bool] {
-        masked.numbered.map { place, isMasked in !(masked.at(place &+ 1) ?? isMasked) }
+        masked.numbered.map { place, isMasked in
+            !(masked.at(place &+ 1) ?? isMasked) && !(place == 0 && isMasked)
+        }
     }
 
     /// Places that count as finished, by `plan.shift`.
@@ -83,7 +87,8 @@ public final class KVCache: Acceleration {
         let last = masked.count &- 1
         var flags = masked.numbered.map { place, isMasked in
             let next = !(masked.at(place &+ 1) ?? true)
-            return plan.shift == .un ? next : next && !isMasked
+            // The first place has nothing before it, so its own results decide it.
+            return plan.shift == .un && place > 0 ? next : next && !isMasked
         }
         guard flags.indices.contains(last) else { return flags }
         // The published code shifts by rotating: the last place takes the flag of the first, or that of its neighbour.

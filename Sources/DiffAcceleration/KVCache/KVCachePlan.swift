@@ -9,11 +9,13 @@ public import DiffTensor
 /// | `greedy` | what was and will be revealed and a window around it (LLaDA, random order) | `refresh`, `window` |
 /// | `prefill` | all but the prompt, which is never refreshed (Dream) | |
 /// | `pd` | as `decode`, but the prompt is never refreshed (Dream) | `refresh`, `shift` |
-/// | `prefix` | from the block on to the end (Fast-dLLM on LLaDA) | |
-/// | `dual` | the block (Fast-dLLM on LLaDA) | |
+/// | `prefix` | from the block on to the end (Fast-dLLM) | |
+/// | `dual` | the block (Fast-dLLM) | |
 public struct KVCachePlan: PlanEntry, Equatable {
     /// The name in plans.
     public static let method = "dkv"
+    /// Steps from one refresh to the next unless a plan says otherwise: the authors' setting for 8B models.
+    public static let defaultRefresh = 8
 
     /// The published rules.
     public enum Variant: String, Sendable, CaseIterable {
@@ -38,7 +40,9 @@ public struct KVCachePlan: PlanEntry, Equatable {
     public let shift: Shift
 
     /// An entry of these settings. Throws `invalidArgument`.
-    public init(_ variant: Variant, refresh: Int = 8, window: Int = 0, shift: Shift = .un) throws(DiffError) {
+    public init(
+        _ variant: Variant, refresh: Int = KVCachePlan.defaultRefresh, window: Int = 0, shift: Shift = .un
+    ) throws(DiffError) {
         guard (1...1_000_000).contains(refresh), (0...1_000_000).contains(window) else {
             throw DiffError(
                 .invalidArgument, "refresh must be 1 or more and window 0 or more, found \(refresh) and \(window)")
@@ -47,7 +51,7 @@ public struct KVCachePlan: PlanEntry, Equatable {
     }
 
     /// Members that a variant has beside `method`, `variant` and `comment`.
-    private static func members(_ variant: Variant) -> [String] {
+    static func members(_ variant: Variant) -> [String] {
         switch variant {
         case .decode, .pd: ["refresh", "shift"]
         case .greedy: ["refresh", "window"]
@@ -62,7 +66,7 @@ public struct KVCachePlan: PlanEntry, Equatable {
         try json.allow(only: ["method", "variant", "comment"] + Self.members(variant))
         let shift = try json.string("shift", oneOf: Shift.allCases.map(\.rawValue), default: Shift.un.rawValue)
         try self.init(
-            variant, refresh: json.integer("refresh", in: 1...1_000_000, default: 8),
+            variant, refresh: json.integer("refresh", in: 1...1_000_000, default: Self.defaultRefresh),
             window: json.integer("window", in: 0...1_000_000, default: 0), shift: Shift(rawValue: shift) ?? .un)
     }
 
@@ -76,18 +80,18 @@ public struct KVCachePlan: PlanEntry, Equatable {
         return .object(members)
     }
 
-    /// Throws `incompatible` when the model decodes no masked text, or when the rule is the other family's.
+    /// Throws `incompatible` when the model decodes no masked text, or when the rule is another family's.
     public func check(_ layouts: [SiteLayout]) throws(DiffError) {
         let families: [String] =
             switch variant {
-            case .decode: ["llada", "dream"]
-            case .greedy, .prefix, .dual: ["llada"]
+            case .decode, .prefix, .dual: ["llada", "illada", "dream"]
+            case .greedy: ["llada", "illada"]
             case .prefill, .pd: ["dream"]
             }
         for layout in layouts.each where !families.contains(layout.family) {
             throw DiffError(
                 .incompatible,
-                "the variant \"\(variant.rawValue)\" is for \(families.joined(separator: " and ")); this is a "
+                "the variant \"\(variant.rawValue)\" is for \(families.joined(separator: ", ")); this is a "
                     + "\(layout.family) model")
         }
     }

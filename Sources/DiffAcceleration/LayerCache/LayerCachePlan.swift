@@ -10,6 +10,8 @@ public struct LayerCachePlan: PlanEntry, Equatable {
     public static let method = "l2c"
     /// The threshold of the authors' ImageNet 256 results.
     public static let defaultThreshold = 0.1
+    /// The seed of random rules that name none.
+    public static let defaultSeed: UInt32 = 0
 
     /// Which sub-layers are computed when.
     public var policy: CachePolicy
@@ -33,7 +35,8 @@ public struct LayerCachePlan: PlanEntry, Equatable {
         case "alternate": policy = .alternate
         case "interval": policy = .interval(every: try json.integer("interval", in: 1...1_000_000))
         case "random":
-            let seed = UInt64(truncatingIfNeeded: try json.integer("seed", in: 0...Int(UInt32.max), default: 0))
+            let seed = UInt64(
+                truncatingIfNeeded: try json.integer("seed", in: 0...Int(UInt32.max), default: Int(Self.defaultSeed)))
             policy =
                 hasRouter
                 ? .shuffled(try Self.router(json, files), seed: seed)

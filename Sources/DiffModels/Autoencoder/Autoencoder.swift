@@ -56,7 +56,7 @@ public final class Autoencoder: Sendable {
     /// Pixels [batch, inChannels, h, w] in [-1, 1] to the moments of their latents in the autoencoder's own scale:
     /// [batch, 2 * latentChannels, h / factor, w / factor], means first, log-variances clamped to [-30, 20].
     ///
-    /// Throws `unsupported` when the checkpoint holds no encoder.
+    /// Throws `unsupported` when the checkpoint holds no encoder, `notFinite` when the moments are not.
     public func encode(_ image: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         let c = configuration
         guard let encoder else { throw DiffError(.unsupported, "this autoencoder was saved without its encoder") }
@@ -67,6 +67,8 @@ public final class Autoencoder: Sendable {
                 .shape, "image \(image.shape), expected [batch, \(c.inChannels), h, w], sides multiples of \(c.factor)")
         }
         let moments = try encoder(image, run)
+        // Before they are limited: a limit makes a number of NaN.
+        try run.requireFinite(moments, "the encoder's output (the encoder's weights, or the image)")
         return try run.clamped(moments, fromChannel: c.latentChannels, to: -30...20)
     }
 }

@@ -60,8 +60,6 @@ public struct AutoencoderConfiguration: Sendable, Equatable {
         for channels in levelChannels where channels % groups != 0 {
             throw DiffError(.format, "\(c.place): \(channels) channels are not divisible into \(groups) groups")
         }
-        guard try c.string("act_fn", default: "silu") == "silu" else {
-            throw DiffError(.unsupported, "\(c.place): act_fn must be \"silu\"")
-        }
+        try Self.rules.refuse(c)
     }
 }

@@ -9,15 +9,17 @@ public final class DiT: Sendable {
     public let configuration: DiTConfiguration
     /// Sites of the blocks, their attention and their MLP, by module path.
     public let layout: SiteLayout
-    private let positions, classTable: Tensor
+    private let positions: Tensor
     private let patch: Linear
-    private let time: TimestepEmbedding
+    private let embedder: DiTEmbedder
+    /// By block; nil where a block shares the network's.
+    private let ownEmbedders: [DiTEmbedder?]
     private let blocks: [DiTBlock]
     private let finalModulation, finalProjection: Linear
 
     /// Loads the network, of `family` in its layout. Throws `format` listing every tensor that is missing, unused or of the wrong shape.
     public init(_ configuration: DiTConfiguration, _ weights: Weights, family: String = "dit") throws(DiffError) {
-        let c = configuration
+        var c = configuration
         // Every block has tensors of its own; a config that claims more blocks must not make us build them first.
         guard c.depth <= weights.table.count else {
             throw DiffError(
@@ -30,12 +32,13 @@ public final class DiT: Sendable {
             }
         patch = try parameters.patch
         let storedPositions = try parameters.positions
-        let mlp = try parameters.time
-        let half = c.timeFeatures / 2
-        let denominator = Float(c.conventions == .official ? half : max(1, half - 1))
-        time = TimestepEmbedding(
-            frequencies: TimeFrequencies(half: half, denominator: denominator), first: mlp.first, second: mlp.second)
-        classTable = try parameters.classTable
+        let network = try parameters.embedder
+        var own: [DiTEmbedderParameters?] = []
+        for index in Indices(below: c.depth) { own.append(try parameters.ownEmbedder(index)) }
+        if own.contains(where: { $0 != nil }) { c.foundOwnEmbedders() }
+        let settled = c
+        embedder = DiTEmbedder(network, settled)
+        ownEmbedders = own.map { $0.map { DiTEmbedder($0, settled) } }
         var layout = SiteLayout(family: family)
         var blocks: [DiTBlock] = []
         for index in Indices(below: c.depth) {
@@ -67,13 +70,13 @@ public final class DiT: Sendable {
             )
         }
         var h = try run.addTable(patchTokens(x, run), positions)
-        let conditioning = try run.add(timeEmbedding(t, run), classEmbedding(y, run))
-        let activated = try run.activate(conditioning, .silu)
+        let conditioning = try embedder(t, y, run)
         for index in run.blocks(layout.blocks).each {
             guard let block = blocks.at(index) else { continue }
-            h = try block(h, activated, run)
+            let own = ownEmbedders.at(index) ?? nil
+            h = try block(h, own.map { (own) throws(DiffError) in try own(t, y, run) } ?? conditioning, run)
         }
-        let m = try finalModulation(activated, run)
+        let m = try finalModulation(conditioning, run)
         h = try run.normModulate(h, shift: RowVectors(m, 0, of: 2), scale: RowVectors(m, 1, of: 2), eps: 1e-6)
         return try run.unpatchify(
             finalProjection(h, run), channels: c.outChannels, gridHeight: c.grid, gridWidth: c.grid, patch: c.patchSize)
@@ -85,13 +88,17 @@ public final class DiT: Sendable {
     }
 
     /// Sinusoidal features of `t`: [batch, timeFeatures], cosines first.
-    public func timeFeatures(_ t: Tensor, _ run: Run) throws(DiffError) -> Tensor { try time.features(t, run) }
+    public func timeFeatures(_ t: Tensor, _ run: Run) throws(DiffError) -> Tensor { try embedder.time.features(t, run) }
 
     /// The time network's output: [batch, width].
-    public func timeEmbedding(_ t: Tensor, _ run: Run) throws(DiffError) -> Tensor { try time(t, run) }
+    public func timeEmbedding(_ t: Tensor, _ run: Run) throws(DiffError) -> Tensor { try embedder.time(t, run) }
 
     /// Rows `y` of the class table: [batch, width]. Throws `invalidArgument` for a label outside the table.
     public func classEmbedding(_ y: [Int], _ run: Run) throws(DiffError) -> Tensor {
-        try run.embedding(classTable, y)
+        try run.embedding(embedder.classTable, y)
     }
+
+
+    /// Whether blocks have embedders of their own, as after training in diffusers.
+    public var hasOwnEmbedders: Bool { ownEmbedders.contains { $0 != nil } }
 }

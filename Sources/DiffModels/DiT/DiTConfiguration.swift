@@ -42,6 +42,8 @@ public struct DiTConfiguration: Sendable, Equatable {
     public var naming: DiTNaming
     /// Which published code is followed.
     public var conventions: DiTConventions
+    /// Why these conventions were taken, and how to have others; nil when they were asked for, or the layout leaves no doubt.
+    public private(set) var assumption: String?
     /// eps of the second norm under the diffusers conventions.
     public var secondNormEps: Float
 
@@ -55,17 +57,19 @@ public struct DiTConfiguration: Sendable, Equatable {
     /// The class index that means "no class"; nil when the model has none.
     public var nullClass: Int? { classRows > classes ? classes : nil }
 
-    /// Reads either layout's config. `conventions` overrides the official default.
-    public init(_ config: JSONObject, conventions: DiTConventions = .official) throws(DiffError) {
+    /// Reads either layout's config. `conventions` nil: the official code's, unless the checkpoint shows that it was trained in
+    /// diffusers.
+    public init(_ config: JSONObject, conventions: DiTConventions? = nil) throws(DiffError) {
         if config.has("num_attention_heads") {
             try self.init(diffusers: config, conventions)
         } else {
             try self.init(official: config, conventions)
         }
+        try Self.rules.refuse(config)
         try check(config.place)
     }
 
-    private init(official c: JSONObject, _ conventions: DiTConventions) throws(DiffError) {
+    private init(official c: JSONObject, _ conventions: DiTConventions?) throws(DiffError) {
         inputSize = try c.integer("input_size", in: 1...8192, default: 32)
         patchSize = try c.integer("patch_size", in: 1...1024, default: 2)
         inChannels = try c.integer("in_channels", in: 1...1024, default: 4)
@@ -81,10 +85,17 @@ public struct DiTConfiguration: Sendable, Equatable {
         classRows = classes + (dropout > 0 ? 1 : 0)
         naming = .official
         secondNormEps = 1e-6
-        self.conventions = conventions
+        self.conventions = conventions ?? .official
+        let (own, given) = (nullClass, try c.optionalInteger("null_class", in: 0...10_000_000))
+        guard given == nil || given == own else {
+            throw DiffError(
+                .unsupported,
+                "\(c.place(of: "null_class")): only \(classes), the row behind the classes, can stand for no class, and only "
+                    + "with a class_dropout_prob above 0")
+        }
     }
 
-    private init(diffusers c: JSONObject, _ conventions: DiTConventions) throws(DiffError) {
+    private init(diffusers c: JSONObject, _ conventions: DiTConventions?) throws(DiffError) {
         heads = try c.integer("num_attention_heads", in: 1...1024)
         let headDim = try c.integer("attention_head_dim", in: 1...65536)
         inputSize = try c.integer("sample_size", in: 1...8192, default: 32)
@@ -99,13 +110,39 @@ public struct DiTConfiguration: Sendable, Equatable {
         timeFeatures = 256
         naming = .diffusers
         secondNormEps = Float(try c.number("norm_eps", in: 0...1, default: 1e-5))
-        self.conventions = conventions
-        let expected = [
-            ("activation_fn", "gelu-approximate"), ("norm_type", "ada_norm_zero"),
-        ]
-        for (key, value) in expected where try c.string(key, default: value) != value {
-            throw DiffError(.unsupported, "\(c.place): \(key) must be \"\(value)\" for a DiT")
+        self.conventions = .official
+        try settle(conventions, c)
+    }
+
+    /// The conventions of weights under diffusers names: both published codes run them.
+    private mutating func settle(_ conventions: DiTConventions?, _ c: JSONObject) throws(DiffError) {
+        // Official weights were converted with the default of 1e-5, which the official code does not use.
+        let isPublishedEps = secondNormEps == 1e-5 || secondNormEps == 1e-6
+        guard conventions != .official || isPublishedEps else {
+            throw DiffError(
+                .unsupported,
+                "\(c.place(of: "norm_eps")): \(secondNormEps) is not the official code's; open the model with the conventions "
+                    + "\"diffusers\"")
         }
+        self.conventions = conventions ?? (isPublishedEps ? .official : .diffusers)
+        guard conventions == nil else { return }
+        assumption =
+            isPublishedEps
+            ? "a DiT under diffusers names, taken for converted official weights: the official code's conventions (time "
+                + "frequencies over 128, eps 1e-6). If it was trained in diffusers, open it with the conventions \"diffusers\""
+            : Self.trainedInDiffusers("norm_eps is not the official code's")
+    }
+
+    private static func trainedInDiffusers(_ sign: String) -> String {
+        "\(sign), so the model was trained in diffusers: its conventions are used (time frequencies over 127, norm_eps of the "
+            + "config). The conventions \"official\" override this"
+    }
+
+    /// Takes notice that blocks have embedders of their own, which only training in diffusers gives.
+    mutating func foundOwnEmbedders() {
+        guard assumption != nil, conventions == .official else { return }
+        conventions = .diffusers
+        assumption = Self.trainedInDiffusers("the blocks' embedders differ")
     }
 
     private func check(_ place: String) throws(DiffError) {

@@ -6,8 +6,10 @@ protocol DiTParameters {
     var patch: Linear { get throws(DiffError) }
     /// The stored position table [tokens, width]; nil where the layout does not store it.
     var positions: Tensor? { get throws(DiffError) }
-    var time: (first: Linear, second: Linear) { get throws(DiffError) }
-    var classTable: Tensor { get throws(DiffError) }
+    /// The embedders of the network, whose output the last layer sees.
+    var embedder: DiTEmbedderParameters { get throws(DiffError) }
+    /// The embedders of a block that has others; nil for one that shares the network's.
+    func ownEmbedder(_ block: Int) throws(DiffError) -> DiTEmbedderParameters?
     var finalModulation: Linear { get throws(DiffError) }
     var finalProjection: Linear { get throws(DiffError) }
     func block(_ index: Int) throws(DiffError) -> DiTBlockParameters
@@ -33,17 +35,14 @@ struct OfficialDiTParameters: DiTParameters {
             return try weights.tensor("pos_embed", [1, c.tokens, c.width]).widened(budget: weights.options.budget)
         }
     }
-    var time: (first: Linear, second: Linear) {
+    var embedder: DiTEmbedderParameters {
         get throws(DiffError) {
             let mlp = weights.scope("t_embedder.mlp")
-            return (
-                try Linear(mlp.scope("0"), c.timeFeatures, c.width, of: .vectors),
-                try Linear(mlp.scope("2"), c.width, c.width, of: .vectors)
-            )
+            return DiTEmbedderParameters(
+                first: try Linear(mlp.scope("0"), c.timeFeatures, c.width, of: .vectors),
+                second: try Linear(mlp.scope("2"), c.width, c.width, of: .vectors),
+                classTable: try weights.tensor("y_embedder.embedding_table.weight", [c.classRows, c.width]))
         }
-    }
-    var classTable: Tensor {
-        get throws(DiffError) { try weights.tensor("y_embedder.embedding_table.weight", [c.classRows, c.width]) }
     }
     var finalModulation: Linear {
         get throws(DiffError) {
@@ -68,9 +67,11 @@ struct OfficialDiTParameters: DiTParameters {
             fc2: try Linear(w.scope("mlp.fc2"), c.mlpWidth, c.width, of: .tokens),
             name: name, attentionName: "\(name).attn", mlpName: "\(name).mlp")
     }
+
+    func ownEmbedder(_ block: Int) throws(DiffError) -> DiTEmbedderParameters? { nil }
 }
 
-/// diffusers `DiTTransformer2DModel`: separate q, k and v, and a copy of both embedders in every block.
+/// diffusers `DiTTransformer2DModel`: separate q, k and v, and both embedders in every block.
 struct DiffusersDiTParameters: DiTParameters {
     let weights: Weights
     let c: DiTConfiguration
@@ -79,21 +80,7 @@ struct DiffusersDiTParameters: DiTParameters {
         get throws(DiffError) { try patchProjection(weights.scope("pos_embed.proj"), c) }
     }
     var positions: Tensor? { nil }
-    private var embedders: Weights { weights.scope("transformer_blocks.0.norm1.emb") }
-    var time: (first: Linear, second: Linear) {
-        get throws(DiffError) {
-            let mlp = embedders.scope("timestep_embedder")
-            return (
-                try Linear(mlp.scope("linear_1"), c.timeFeatures, c.width, of: .vectors),
-                try Linear(mlp.scope("linear_2"), c.width, c.width, of: .vectors)
-            )
-        }
-    }
-    var classTable: Tensor {
-        get throws(DiffError) {
-            try embedders.tensor("class_embedder.embedding_table.weight", [c.classRows, c.width])
-        }
-    }
+    var embedder: DiTEmbedderParameters { get throws(DiffError) { try embedder(0) } }
     var finalModulation: Linear {
         get throws(DiffError) { try Linear(weights.scope("proj_out_1"), c.width, 2 * c.width, of: .vectors) }
     }
@@ -106,8 +93,6 @@ struct DiffusersDiTParameters: DiTParameters {
     func block(_ index: Int) throws(DiffError) -> DiTBlockParameters {
         let name = "transformer_blocks.\(index)"
         let w = weights.scope(name)
-        // Equal copies of block 0's: published conversions repeat them, nothing reads them.
-        w.markUsed(prefix: "norm1.emb.")
         let heads = ["to_q", "to_k", "to_v"]
         let attention = w.scope("attn1")
         let qkv = try Linear(

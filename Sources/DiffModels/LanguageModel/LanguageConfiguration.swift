@@ -5,8 +5,10 @@ public import DiffTensor
 public struct LanguageConfiguration: Sendable, Equatable {
     /// The published families that this engine runs.
     public enum Family: String, Sendable, CaseIterable {
-        /// LLaDA-8B, LLaDA-1.5, iLLaDA: results of a place decide the token at that place.
+        /// LLaDA-8B, LLaDA-1.5: results of a place decide the token at that place.
         case llada
+        /// iLLaDA: decoded as LLaDA is, with the layout of Llama.
+        case illada
         /// Dream, DiffuCoder, Dream-Coder: a causal model turned bidirectional, so results of a place decide the next token.
         case dream
     }
@@ -33,29 +35,47 @@ public struct LanguageConfiguration: Sendable, Equatable {
     public var isTied: Bool
     /// Whether projections of queries, keys and values have a bias.
     public var hasProjectionBias: Bool
-    /// The mask token; nil when the config names none.
+    /// The mask token; nil when the config names none and none was given.
     public var maskToken: Int?
     /// Tokens that end a text, the end of the text proper first.
     public var endTokens: [Int]
     /// Places that the model was made for; longer canvases work, but nobody trained them.
     public var trainedLength: Int
 
-    /// Reads `config.json` of either family, told apart by `model_type`. Throws `format`, and `unsupported` for variants that
-    /// compute something else.
+    /// Reads `config.json` of any of the families, told apart by `architectures` and `model_type`. Throws `format`, and `unsupported`
+    /// for variants that compute something else.
     public init(_ config: JSONObject) throws(DiffError) {
-        let type = try config.string("model_type", default: config.has("d_model") ? "llada" : "Dream")
-        switch type.lowercased() {
-        case "llada": try self.init(llada: config)
-        case "dream": try self.init(dream: config)
-        default: throw DiffError(.unsupported, "\(config.place): model_type \"\(type)\" is no masked language model")
+        let fallback: Family? = config.has("model_type") ? nil : config.has("d_model") ? .llada : .dream
+        switch Self.family(of: config) ?? fallback {
+        case .llada: try self.init(llada: config)
+        case .illada: try self.init(illada: config)
+        case .dream: try self.init(dream: config)
+        case nil:
+            let type = try config.string("model_type", default: "")
+            throw DiffError(.unsupported, "\(config.place): model_type \"\(type)\" is no masked language model")
         }
+        try Self.rules.refuse(config)
         try check(config)
     }
 
-    /// Whether `config` describes a model of these families.
-    public static func recognises(_ config: JSONObject) -> Bool {
-        guard case .string(let type)? = config.value("model_type") else { return false }
-        return ["llada", "dream"].contains(type.lowercased())
+    /// The family whose class `config` names; nil when it is none of these.
+    public static func family(of config: JSONObject) -> Family? {
+        if case .array(let classes)? = config.value("architectures"),
+            classes.each.contains(where: { $0 == .string("ILLaDAForCausalLM") })
+        {
+            return .illada
+        }
+        guard case .string(let type)? = config.value("model_type") else { return nil }
+        return Family(rawValue: type.lowercased())
+    }
+
+    /// `eos_token_id`, one or a list; `companion` with it where it is `published`: the end of a turn, which the config leaves out.
+    static func endTokens(
+        _ c: JSONObject, adding companion: Int? = nil, to published: Int? = nil
+    ) throws(DiffError) -> [Int] {
+        var ends = try c.oneOrMoreIntegers("eos_token_id", in: 0...Limits.vocabulary)
+        if let companion, let published, ends.contains(published), !ends.contains(companion) { ends.append(companion) }
+        return ends
     }
 
     private func check(_ c: JSONObject) throws(DiffError) {
@@ -78,10 +98,13 @@ public struct LanguageConfiguration: Sendable, Equatable {
 
     static let maxMLPWidth = 1 << 20
 
-    /// The width of one head; throws `format` when the width does not divide.
+    /// The width of one head; throws `format` when the width does not divide, `unsupported` when the config wants heads of another.
     static func headDim(_ width: Int, _ heads: Int, _ c: JSONObject) throws(DiffError) -> Int {
         guard heads > 0, width % heads == 0 else {
             throw DiffError(.format, "\(c.place): a width of \(width) is not divisible into \(heads) heads")
+        }
+        if let stated = try c.optionalInteger("head_dim", in: 1...Limits.width), stated != width / heads {
+            throw DiffError(.unsupported, "\(c.place): head_dim must be \(width / heads), found \(stated)")
         }
         return width / heads
     }

@@ -1,7 +1,7 @@
 public import DiffCheckpoint
 public import DiffTensor
 
-/// A masked diffusion language model (LLaDA, Dream): a bidirectional transformer over a canvas of fixed length.
+/// A masked diffusion language model (LLaDA, iLLaDA, Dream): a bidirectional transformer over a canvas of fixed length.
 ///
 /// One function serves plain decoding and every cache: a pass feeds a set of places, writes their keys and values into a full-length
 /// memory and attends to all of it. Immutable after loading; any number of runs may use one model at once.
@@ -25,13 +25,15 @@ public final class LanguageModel: Sendable {
         let names =
             switch c.family {
             case .llada: LanguageNames.llada
-            case .dream: LanguageNames.dream
+            case .illada, .dream: LanguageNames.llama
             }
         let (table, headName) = ("\(names.embedding).weight", "\(names.head).weight")
         if c.isTied {
             embedding = try weights.packed(table, [c.vocabulary, c.width])
             head = Linear(weight: embedding, bias: nil)
-            weights.markUsed { $0 == headName }
+            try weights.markCopy(
+                headName, of: table,
+                remedy: "if the head is its own, the config's tie_word_embeddings or weight_tying must be false")
         } else {
             embedding = try WeightMatrix(weights.tensor(table, [c.vocabulary, c.width]))
             head = Linear(weight: try weights.packed(headName, [c.vocabulary, c.width]), bias: nil)
@@ -44,7 +46,7 @@ public final class LanguageModel: Sendable {
             let parameters = try LanguageBlockParameters(scope, names, c)
             blocks.append(LanguageBlock(parameters, c, layer: layer, name: scope.path, &layout))
         }
-        weights.markUsed { $0.hasSuffix("rotary_emb.inv_freq") }
+        try weights.markRotaryFrequencies(c)
         try weights.finish()
         (self.configuration, self.layout, self.blocks) = (c, layout, blocks)
     }

@@ -6,7 +6,7 @@ struct AddedTokens: Sendable {
     struct Entry: Sendable, Equatable {
         let id: Int
         let content: String
-        /// Left out when decoding without special tokens.
+        /// Left out when decoding without special tokens; found in a text only when control tokens are allowed there.
         let isSpecial: Bool
         /// Only between characters that are no letters or digits.
         let isSingleWord: Bool
@@ -17,21 +17,28 @@ struct AddedTokens: Sendable {
     }
 
     let entries: [Entry]
-    private let raw: Trie, normalised: Trie
+    private let raw: WordSearch, normalised: WordSearch
 
     /// What a tokenizer file may add.
     static let maxEntries = 100_000, maxContent = 10_000
 
-    init(_ entries: [Entry]) throws(DiffError) {
+    /// `normalizer` is applied to what is looked for in the normalised text.
+    init(_ entries: [Entry], _ normalizer: Normalizer) throws(DiffError) {
         guard entries.count <= Self.maxEntries else { throw DiffError(.format, "\(entries.count) added tokens") }
-        var (raw, normalised) = (Trie(), Trie())
+        var (raw, normalised) = (WordSearch(), WordSearch())
         for (position, entry) in entries.numbered {
             let scalars = entry.content.unicodeScalars.map(\.value)
             guard !scalars.isEmpty, scalars.count <= Self.maxContent else {
                 throw DiffError(.format, "an added token of \(scalars.count) characters (id \(entry.id))")
             }
-            if entry.isNormalised { normalised.insert(scalars, position) } else { raw.insert(scalars, position) }
+            if entry.isNormalised {
+                normalised.insert(try normalizer.apply(scalars[...]).scalars, position)
+            } else {
+                raw.insert(scalars, position)
+            }
         }
+        raw.link()
+        normalised.link()
         (self.entries, self.raw, self.normalised) = (entries, raw, normalised)
     }
 
@@ -41,87 +48,44 @@ struct AddedTokens: Sendable {
         let token: Int?
     }
 
-    /// `text` in parts, by the tokens that are looked for in raw or in normalised text: the leftmost, and the longest there.
-    func split(_ text: ArraySlice<UInt32>, normalised isNormalised: Bool) -> [Part] {
-        let trie = isNormalised ? normalised : raw
-        guard !trie.isEmpty else { return [Part(range: text.indices, token: nil)] }
+    /// `text` in parts, by the tokens that are looked for in raw or in normalised text: the leftmost, and the longest there. What
+    /// `isPlain` says is text like any other. Linear in the text. Throws `cancelled`.
+    func split(
+        _ text: ArraySlice<UInt32>, normalised isNormalised: Bool, isPlain: (Entry, Range<Int>) -> Bool,
+        _ cancel: CancelFlag?
+    ) throws(DiffError) -> [Part] {
+        let words = isNormalised ? normalised : raw
         var parts: [Part] = []
         var (open, position) = (text.startIndex, text.startIndex)
-        while position < text.endIndex {
-            guard let match = trie.longest(in: text, at: position), let entry = entries.at(match.entry) else {
-                position &+= 1
-                continue
-            }
-            var range = position..<match.end
-            if entry.isSingleWord, isWord(text, position &- 1) || isWord(text, match.end) {
-                position = match.end
-                continue
-            }
-            if entry.stripsLeft {
-                var start = range.lowerBound
-                while start > open, isSpace(text, start &- 1) { start &-= 1 }
-                range = start..<range.upperBound
-            }
-            if entry.stripsRight {
-                var end = range.upperBound
-                while end < text.endIndex, isSpace(text, end) { end &+= 1 }
-                range = range.lowerBound..<end
-            }
-            if open < range.lowerBound { parts.append(Part(range: open..<range.lowerBound, token: nil)) }
-            parts.append(Part(range: range, token: entry.id))
-            (open, position) = (range.upperBound, range.upperBound)
+        for match in try words.matches(in: text, cancel).each where match.range.lowerBound >= position {
+            guard let entry = entries.at(match.entry), !isPlain(entry, match.range) else { continue }
+            // One that is no word hides what overlaps it, as in the published readers.
+            position = match.range.upperBound
+            var (start, end) = (match.range.lowerBound, match.range.upperBound)
+            if entry.isSingleWord, isWord(text, start &- 1) || isWord(text, end) { continue }
+            if entry.stripsLeft { while start > open, isSpace(text, start &- 1) { start &-= 1 } }
+            if entry.stripsRight { while end < text.endIndex, isSpace(text, end) { end &+= 1 } }
+            // White space that the last one took is not there any more.
+            start = max(start, open)
+            end = max(start, end)
+            if open < start { parts.append(Part(range: open..<start, token: nil)) }
+            parts.append(Part(range: start..<end, token: entry.id))
+            open = end
         }
         if open < text.endIndex { parts.append(Part(range: open..<text.endIndex, token: nil)) }
         return parts
     }
 
-    private func scalar(_ text: ArraySlice<UInt32>, _ index: Int) -> Unicode.Scalar? {
-        text.indices.contains(index) ? Unicode.Scalar(text[index]) : nil
+    private func scalar(_ text: ArraySlice<UInt32>, _ index: Int) -> UInt32? {
+        text.indices.contains(index) ? text[index] : nil
     }
 
     private func isSpace(_ text: ArraySlice<UInt32>, _ index: Int) -> Bool {
-        scalar(text, index)?.properties.isWhitespace ?? false
+        scalar(text, index).map { ScalarSet.whitespace.contains($0) } ?? false
     }
 
-    private static let word = ScalarSet([.word])
+    /// Unlike in patterns the two joiners are letters here: the published readers have another library for this.
     private func isWord(_ text: ArraySlice<UInt32>, _ index: Int) -> Bool {
-        scalar(text, index).map { Self.word.contains($0.value) } ?? false
-    }
-}
-
-/// Texts by their scalars.
-private struct Trie: Sendable {
-    private struct Node: Sendable {
-        var children: [UInt32: Int] = [:]
-        var entry: Int?
-    }
-
-    private var nodes = [Node()]
-
-    var isEmpty: Bool { nodes.count == 1 }
-
-    mutating func insert(_ text: [UInt32], _ entry: Int) {
-        var at = 0
-        for scalar in text.each {
-            if let child = nodes.at(at)?.children[scalar] {
-                at = child
-                continue
-            }
-            let child = nodes.count
-            nodes.append(Node())
-            if nodes.indices.contains(at) { nodes[at].children.put(child, for: scalar) }
-            at = child
-        }
-        if nodes.indices.contains(at) { nodes[at].entry = entry }
-    }
-
-    func longest(in text: ArraySlice<UInt32>, at start: Int) -> (entry: Int, end: Int)? {
-        var (at, position): (Int, Int) = (0, start)
-        var found: (entry: Int, end: Int)?
-        while position < text.endIndex, let child = nodes.at(at)?.children[text[position]] {
-            (at, position) = (child, position &+ 1)
-            if let entry = nodes.at(at)?.entry { found = (entry, position) }
-        }
-        return found
+        scalar(text, index).map { ScalarSet.word.contains($0) || $0 == 0x200c || $0 == 0x200d } ?? false
     }
 }

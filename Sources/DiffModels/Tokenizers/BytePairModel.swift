@@ -4,7 +4,7 @@ import DiffTensor
 struct BytePairModel: Sendable {
     /// A pair's place in that order, and what the two become.
     private struct Merge: Sendable {
-        let rank: Int, token: Int
+        let rank: Int32, token: Int32
     }
 
     /// What a vocabulary may be: far above the largest published.
@@ -12,6 +12,7 @@ struct BytePairModel: Sendable {
 
     private let ids: [[UInt8]: Int]
     private let merges: [UInt64: Merge]
+    private let controls: Set<Int>
     /// Token of each single byte, through the byte alphabet; nil: none.
     private let byteTokens: [Int?]
     /// Tokens for bytes that have none: `<0x41>`.
@@ -21,10 +22,10 @@ struct BytePairModel: Sendable {
     private let takesWholeWords: Bool
 
     /// `vocabulary` holds ids by token; `merges` pairs of tokens in order. Throws `format` for ids outside 0..<2^31 and for a merge
-    /// whose parts or result the vocabulary lacks.
+    /// whose parts or result the vocabulary lacks. No word becomes one of `controls`, which are for added tokens alone.
     init(
-        vocabulary: [(token: String, id: Int)], merges: [(String, String)], unknown: String?, fusesUnknown: Bool,
-        fallsBackToBytes: Bool, takesWholeWords: Bool
+        vocabulary: [(token: String, id: Int)], merges: [(String, String)], controls: Set<Int> = [], unknown: String?,
+        fusesUnknown: Bool, fallsBackToBytes: Bool, takesWholeWords: Bool
     ) throws(DiffError) {
         guard vocabulary.count <= Self.maxTokens, merges.count <= Self.maxTokens else {
             throw DiffError(.format, "a vocabulary of \(vocabulary.count) tokens and \(merges.count) merges")
@@ -43,8 +44,11 @@ struct BytePairModel: Sendable {
                 throw DiffError(
                     .format, "merge \(rank): \"\(merge.0)\" and \"\(merge.1)\" or both together are no tokens")
             }
+            guard !controls.contains(joined) else { continue }
             // A pair that is there twice: the later entry counts, as in the published readers.
-            table.put(Merge(rank: rank, token: joined), for: Self.key(a, b))
+            table.put(
+                Merge(rank: Int32(truncatingIfNeeded: rank), token: Int32(truncatingIfNeeded: joined)),
+                for: Self.key(Int32(truncatingIfNeeded: a), Int32(truncatingIfNeeded: b)))
         }
         byteTokens = ByteAlphabet.scalars.map { scalar in
             Unicode.Scalar(scalar).flatMap { ids[Array(String($0).utf8)] }
@@ -56,51 +60,61 @@ struct BytePairModel: Sendable {
         }
         self.unknown = unknown.flatMap { ids[Array($0.utf8)] }
         if let unknown, self.unknown == nil { throw DiffError(.format, "the unknown token \"\(unknown)\" is no token") }
-        (self.ids, self.merges) = (ids, table)
+        (self.ids, self.merges, self.controls) = (ids, table, controls)
         (self.fusesUnknown, self.takesWholeWords) = (fusesUnknown, takesWholeWords)
     }
 
-    private static func key(_ a: Int, _ b: Int) -> UInt64 {
-        UInt64(truncatingIfNeeded: a) << 32 | UInt64(truncatingIfNeeded: b)
+    private static func key(_ a: Int32, _ b: Int32) -> UInt64 {
+        UInt64(UInt32(truncatingIfNeeded: a)) << 32 | UInt64(UInt32(truncatingIfNeeded: b))
     }
 
-    /// A token of a word and how many of the word's bytes it stands for.
+    /// A token of a word and which of the word's bytes it stands for.
     struct Piece: Equatable {
-        var token: Int
-        var bytes: Int
+        var token: Int32
+        var start: Int32, end: Int32
+
+        init(_ token: Int, _ bytes: Range<Int>) {
+            self.token = Int32(truncatingIfNeeded: token)
+            (start, end) = (Int32(truncatingIfNeeded: bytes.lowerBound), Int32(truncatingIfNeeded: bytes.upperBound))
+        }
+
+        fileprivate init(_ token: Int32, _ left: Piece, _ right: Piece) {
+            (self.token, start, end) = (token, left.start, right.end)
+        }
     }
 
-    /// The tokens of one word, given as bytes.
-    func encode(_ word: ArraySlice<UInt8>) -> [Piece] {
-        if takesWholeWords, let token = ids[Self.name(word)] { return [Piece(token: token, bytes: word.count)] }
+    /// The tokens of one word, given as bytes, in order. Throws `cancelled`.
+    func encode(_ word: [UInt8], _ cancel: CancelFlag? = nil) throws(DiffError) -> [Piece] {
+        if takesWholeWords, let token = ids[Self.name(word)], !controls.contains(token) {
+            return [Piece(token, 0..<word.count)]
+        }
         var pieces: [Piece] = []
         pieces.reserveCapacity(word.count)
         var unknownIsOpen = false
-        for byte in word {
+        for (place, byte) in word.numbered {
+            let bytes = place..<(place &+ 1)
             if let token = byteTokens.at(Int(byte)) ?? nil {
-                pieces.append(Piece(token: token, bytes: 1))
+                pieces.append(Piece(token, bytes))
                 unknownIsOpen = false
             } else if let tokens = fallback(byte) {
-                for (position, token) in tokens.numbered {
-                    pieces.append(Piece(token: token, bytes: position == 0 ? 1 : 0))
-                }
+                for token in tokens.each { pieces.append(Piece(token, bytes)) }
                 unknownIsOpen = false
             } else if let unknown {
                 if unknownIsOpen, fusesUnknown, !pieces.isEmpty {
-                    pieces.update(at: pieces.count &- 1) { $0.bytes &+= 1 }
+                    pieces.update(at: pieces.count &- 1) { $0.end &+= 1 }
                 } else {
-                    pieces.append(Piece(token: unknown, bytes: 1))
+                    pieces.append(Piece(unknown, bytes))
                 }
                 unknownIsOpen = true
             }
         }
-        return pieces.count < 2 ? pieces : joined(pieces)
+        return pieces.count < 2 ? pieces : try joined(pieces, cancel)
     }
 
     /// A word in the letters of the byte alphabet, as UTF-8.
-    private static func name(_ word: ArraySlice<UInt8>) -> [UInt8] {
+    private static func name(_ word: [UInt8]) -> [UInt8] {
         var name: [UInt8] = []
-        for byte in word {
+        for byte in word.each {
             guard let scalar = ByteAlphabet.scalars.at(Int(byte)).flatMap({ Unicode.Scalar($0) }) else { continue }
             name.append(contentsOf: String(scalar).utf8)
         }
@@ -119,31 +133,35 @@ struct BytePairModel: Sendable {
     }
 
     /// Joins neighbours, the earliest merge first and the leftmost of equals; time n log n, since a word may be a whole file.
-    private func joined(_ pieces: [Piece]) -> [Piece] {
+    private func joined(_ pieces: [Piece], _ cancel: CancelFlag?) throws(DiffError) -> [Piece] {
         var pieces = pieces
         let count = pieces.count
-        var next = Indices(below: count).map { $0 &+ 1 }
-        var previous = Indices(below: count).map { $0 &- 1 }
+        var next = Indices(below: count).map { Int32(truncatingIfNeeded: $0 &+ 1) }
+        var previous = Indices(below: count).map { Int32(truncatingIfNeeded: $0 &- 1) }
         var heap = MergeHeap()
         func push(_ left: Int, _ heap: inout MergeHeap) {
-            guard let right = next.at(left), let a = pieces.at(left), let b = pieces.at(right),
+            guard let right = next.at(left), let a = pieces.at(left), let b = pieces.at(Int(right)),
                 let merge = merges[Self.key(a.token, b.token)]
             else { return }
-            heap.push(MergeHeap.Entry(rank: merge.rank, position: left, token: merge.token))
+            heap.push(
+                MergeHeap.Entry(rank: merge.rank, position: Int32(truncatingIfNeeded: left), token: merge.token))
         }
         for left in Indices(below: count &- 1) { push(left, &heap) }
+        var turns = 0
         while let entry = heap.pop() {
-            let left = entry.position
+            turns &+= 1
+            if turns & 0xfff == 0 { try cancel?.check() }
+            let left = Int(entry.position)
             // What was joined meanwhile no longer is what the entry speaks of.
-            guard let a = pieces.at(left), a.token >= 0, let right = next.at(left), let b = pieces.at(right),
+            guard let a = pieces.at(left), a.token >= 0, let right = next.at(left), let b = pieces.at(Int(right)),
                 let merge = merges[Self.key(a.token, b.token)], merge.token == entry.token
             else { continue }
-            pieces.put(Piece(token: merge.token, bytes: a.bytes &+ b.bytes), at: left)
-            pieces.put(Piece(token: -1, bytes: 0), at: right)
-            let after = next.at(right) ?? count
+            pieces.put(Piece(merge.token, a, b), at: left)
+            pieces.update(at: Int(right)) { $0.token = -1 }
+            let after = next.at(Int(right)) ?? Int32(truncatingIfNeeded: count)
             next.put(after, at: left)
-            previous.put(left, at: after)
-            if let before = previous.at(left), before >= 0 { push(before, &heap) }
+            previous.put(entry.position, at: Int(after))
+            if let before = previous.at(left), before >= 0 { push(Int(before), &heap) }
             push(left, &heap)
         }
         return pieces.filter { $0.token >= 0 }
@@ -153,7 +171,7 @@ struct BytePairModel: Sendable {
 /// Pairs that may be joined, the next one on top.
 private struct MergeHeap {
     struct Entry {
-        let rank: Int, position: Int, token: Int
+        let rank: Int32, position: Int32, token: Int32
 
         func precedes(_ other: Entry) -> Bool {
             rank != other.rank ? rank < other.rank : position < other.position

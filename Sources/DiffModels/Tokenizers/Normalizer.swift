@@ -1,6 +1,5 @@
 import DiffCheckpoint
 import DiffTensor
-@_spi(_Unicode) import Swift
 
 /// What a tokenizer does to a text before it is cut: nothing, or composing characters (NFC).
 enum Normalizer: Sendable {
@@ -32,33 +31,122 @@ enum Normalizer: Sendable {
         var scalars: [UInt32]
         /// Nil: each scalar comes from the one at the same place.
         var origins: [Range<Int>]?
+
+        /// The original scalars that a range of these comes from, in a text that begins at `start`.
+        func place(of range: Range<Int>, behind start: Int) -> Range<Int> {
+            guard let origins else { return (range.lowerBound &+ start)..<(range.upperBound &+ start) }
+            let first = origins.at(range.lowerBound)?.lowerBound ?? origins.last?.upperBound ?? 0
+            let last = range.isEmpty ? first : origins.at(range.upperBound &- 1)?.upperBound ?? first
+            return (first &+ start)..<(max(first, last) &+ start)
+        }
+
+        /// Appends what stands from `place` on in the original text: as it is, or what it became.
+        fileprivate mutating func append(_ before: ArraySlice<UInt32>, at place: Int, became after: [UInt32]? = nil) {
+            guard let after, !before.elementsEqual(after) else {
+                scalars += before
+                if origins != nil {
+                    for offset in Indices(below: before.count) {
+                        origins?.append((place &+ offset)..<(place &+ offset &+ 1))
+                    }
+                }
+                return
+            }
+            if origins == nil { origins = Indices(below: place).map { $0..<($0 &+ 1) } }
+            scalars += after
+            origins? += Array(repeating: place..<(place &+ before.count), count: after.count)
+        }
     }
 
-    /// `text` normalised. Compositions never reach across characters, so unchanged ones keep their places.
-    func apply(_ text: ArraySlice<UInt32>) -> Text {
+    /// `text` normalised, in linear time. Stretches that stay as they are keep their
+    /// places; of others every scalar comes from the whole stretch, since marks change places. Throws `cancelled`.
+    func apply(_ text: ArraySlice<UInt32>, _ cancel: CancelFlag? = nil) throws(DiffError) -> Text {
         // Below U+0300 nothing composes and nothing decomposes.
         guard case .nfc = self, text.contains(where: { $0 >= 0x300 }) else {
             return Text(scalars: Array(text), origins: nil)
         }
-        var string = String.UnicodeScalarView()
-        for value in text { if let scalar = Unicode.Scalar(value) { string.append(scalar) } }
-        var out = Text(scalars: [], origins: [])
-        var place = 0
-        for character in String(string) {
-            let before = character.unicodeScalars.map(\.value)
-            let after = String(character)._nfc.map(\.value)
-            if before == after {
-                for (offset, value) in before.numbered {
-                    out.scalars.append(value)
-                    out.origins?.append((place &+ offset)..<(place &+ offset &+ 1))
-                }
+        var out = Text(scalars: [], origins: nil)
+        out.scalars.reserveCapacity(text.count)
+        var (start, turns) = (text.startIndex, 0)
+        while start < text.endIndex {
+            turns &+= 1
+            if turns & 0xffff == 0 { try cancel?.check() }
+            var end = start &+ 1
+            while end < text.endIndex, !CanonicalForms.isBoundary(text[end]) { end &+= 1 }
+            let (stretch, place) = (text[start..<end], start &- text.startIndex)
+            if end &- start == 1, !CanonicalForms.changes(text[start]) {
+                out.append(stretch, at: place)
             } else {
-                for value in after.each {
-                    out.scalars.append(value)
-                    out.origins?.append(place..<(place &+ before.count))
-                }
+                out.append(stretch, at: place, became: Self.composed(stretch))
             }
-            place &+= before.count
+            start = end
+        }
+        return out
+    }
+
+    /// A stretch decomposed, its marks in order, composed again.
+    private static func composed(_ stretch: ArraySlice<UInt32>) -> [UInt32] {
+        var parts: [UInt32] = []
+        for scalar in stretch {
+            if let letters = Hangul.decomposed(scalar) ?? CanonicalForms.decompositions[scalar] {
+                parts += letters
+            } else {
+                parts.append(scalar)
+            }
+        }
+        if parts.count == 1 { return parts }
+        let classes = parts.map { CanonicalForms.classes[$0] ?? 0 }
+        return joined(ordered(parts, classes))
+    }
+
+    private typealias Part = (scalar: UInt32, order: UInt8)
+
+    /// Marks in a row by their combining class; those of one class stay in their order.
+    private static func ordered(_ parts: [UInt32], _ classes: [UInt8]) -> [Part] {
+        let isOrdered = Indices(below: classes.count &- 1).allSatisfy { place in
+            let (a, b) = (classes.at(place) ?? 0, classes.at(place &+ 1) ?? 0)
+            return b == 0 || a <= b
+        }
+        if isOrdered { return zip(parts, classes).map { (scalar: $0, order: $1) } }
+        var ordered: [Part] = []
+        ordered.reserveCapacity(parts.count)
+        var marks: [[UInt32]] = []
+        func flush(_ marks: inout [[UInt32]], _ ordered: inout [Part]) {
+            for (order, scalars) in marks.numbered {
+                for scalar in scalars.each { ordered.append((scalar, UInt8(truncatingIfNeeded: order))) }
+            }
+            marks = []
+        }
+        for (position, scalar) in parts.numbered {
+            let order = classes.at(position) ?? 0
+            guard order != 0 else {
+                flush(&marks, &ordered)
+                ordered.append((scalar, 0))
+                continue
+            }
+            if marks.isEmpty { marks = Array(repeating: [], count: 256) }
+            marks.update(at: Int(order)) { $0.append(scalar) }
+        }
+        flush(&marks, &ordered)
+        return ordered
+    }
+
+    /// Each mark joined with the letter before it unless a mark of its class, or a letter, stands between.
+    private static func joined(_ parts: [Part]) -> [UInt32] {
+        var out: [UInt32] = []
+        out.reserveCapacity(parts.count)
+        /// Where the last letter stands, and the class of what stands last behind it.
+        var (letter, before): (Int?, UInt8) = (nil, 0)
+        for part in parts.each {
+            if let place = letter, let first = out.at(place),
+                before < part.order || before == 0 && place == out.count &- 1,
+                let composed = CanonicalForms.composed(first, part.scalar)
+            {
+                out.put(composed, at: place)
+                continue
+            }
+            if part.order == 0 { letter = out.count }
+            before = part.order
+            out.append(part.scalar)
         }
         return out
     }

@@ -29,12 +29,17 @@ struct PreTokenizer: Sendable {
 
     init(_ stages: [Stage]) { self.stages = stages }
 
-    /// Reads the `pre_tokenizer` of a tokenizer file. Throws `unsupported` for kinds that byte-level vocabularies do not use.
-    init(_ json: JSONObject) throws(DiffError) {
+    /// Reads the `pre_tokenizer` of a tokenizer file. `prefixesSpace`: what is said beside it of a space in front of texts, which counts
+    /// when a byte level stands alone. Throws `unsupported` for kinds that byte-level vocabularies do not use.
+    init(_ json: JSONObject, prefixesSpace: Bool? = nil) throws(DiffError) {
         var (stages, isByteLevel): ([Stage], Bool) = ([], false)
         try Self.read(json, &stages, &isByteLevel, depth: 0)
         guard isByteLevel else {
             throw DiffError(.unsupported, "\(json.place): no ByteLevel stage; only byte-level vocabularies are read")
+        }
+        if let prefixesSpace, try json.string("type") == "ByteLevel" {
+            stages.removeAll { if case .prefixSpace = $0 { true } else { false } }
+            if prefixesSpace { stages.insert(.prefixSpace, at: 0) }
         }
         self.stages = stages
     }
@@ -79,23 +84,22 @@ struct PreTokenizer: Sendable {
         if let pattern = try json.optionalString("Regex") {
             return try locating(json.place) { () throws(DiffError) in try PatternParser.program(pattern) }
         }
-        // A plain text: every character stands for itself.
+        // A plain text: every character stands for itself, and none for nothing.
         let text = try json.string("String")
-        let sets = text.unicodeScalars.map { ScalarSet($0.value, foldsCase: false) }
-        return PatternProgram(instructions: sets.indices.map { .set($0) } + [.match], sets: sets)
+        let sets = text.unicodeScalars.map { ScalarSet([.range($0.value, $0.value)]) }
+        guard !sets.isEmpty else { return try PatternParser.program("(?!)") }
+        return PatternProgram(instructions: sets.indices.map { .set($0) } + [.match], sets: sets, slots: 0)
     }
 
-    /// The words of `text` as ranges of it, in order. `prefixed`: whether a space is to be put in front of the first.
-    func words(_ text: [UInt32]) throws(DiffError) -> [Range<Int>] {
+    /// The words of `text` as ranges of it, in order. Throws `unsupported` when a pattern takes too long, `cancelled`.
+    func words(_ text: [UInt32], _ cancel: CancelFlag? = nil) throws(DiffError) -> [Range<Int>] {
         var words = [0..<text.count]
         for stage in stages.each {
             guard case .split(let program, let behavior, let inverts) = stage else { continue }
-            var next: [Range<Int>] = []
-            for word in words.each {
-                let piece = Array(text[word])
-                for part in try Self.split(piece, program, behavior, inverts).each {
-                    next.append((part.lowerBound &+ word.lowerBound)..<(part.upperBound &+ word.lowerBound))
-                }
+            var (next, work): ([Range<Int>], PatternWork) = ([], PatternWork(text.count, cancel))
+            for word in words.each where !word.isEmpty {
+                let matches = try program.matches(in: text, word, &work)
+                Self.split(word, matches, behavior, inverts, into: &next)
             }
             words = next
         }
@@ -107,19 +111,19 @@ struct PreTokenizer: Sendable {
         stages.each.contains { if case .prefixSpace = $0 { true } else { false } }
     }
 
+    /// Appends the parts of `word`: its matches, what lies between them, or both joined.
     private static func split(
-        _ text: [UInt32], _ program: PatternProgram, _ behavior: Behavior, _ inverts: Bool
-    ) throws(DiffError) -> [Range<Int>] {
+        _ word: Range<Int>, _ matches: [Range<Int>], _ behavior: Behavior, _ inverts: Bool, into out: inout [Range<Int>]
+    ) {
         // Matches and what lies between them, in order.
         var parts: [(range: Range<Int>, isMatch: Bool)] = []
-        var open = 0
-        for match in try program.matches(in: text).each {
+        var open = word.lowerBound
+        for match in matches.each {
             if open < match.lowerBound { parts.append((open..<match.lowerBound, inverts)) }
             parts.append((match, !inverts))
             open = match.upperBound
         }
-        if open < text.count { parts.append((open..<text.count, inverts)) }
-        var out: [Range<Int>] = []
+        if open < word.upperBound { parts.append((open..<word.upperBound, inverts)) }
         var last: Bool?
         for part in parts.each {
             defer { last = part.isMatch }
@@ -139,6 +143,5 @@ struct PreTokenizer: Sendable {
                 out.append(part.range)
             }
         }
-        return out
     }
 }

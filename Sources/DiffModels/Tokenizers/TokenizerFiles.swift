@@ -8,30 +8,49 @@ enum TokenizerLimits {
 }
 
 extension Tokenizer {
-    /// The tokenizer in a checkpoint's folder: `tokenizer.json`, else `vocab.json` with `merges.txt` (Qwen2, which Dream uses) and the
-    /// added tokens of `tokenizer_config.json`. Nil when there is neither. Throws `format` and `unsupported` naming the place.
-    public convenience init?(in checkpoint: Checkpoint) throws(DiffError) {
-        if let json = try checkpoint.json("tokenizer.json", limits: TokenizerLimits.json) {
-            try self.init(JSONObject(json, source: "tokenizer.json"))
+    /// The tokenizer in a checkpoint's folder: `tokenizer.json`, else `vocab.json` with `merges.txt` (Qwen2, which Dream uses), and what
+    /// `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` add. Nil when there is neither. `controls`: tokens
+    /// that user text must not contain by accident besides the special ones. Throws `format` and `unsupported` naming the place.
+    public convenience init?(in checkpoint: Checkpoint, controls: [Int] = []) throws(DiffError) {
+        guard let directory = checkpoint.directory else { return nil }
+        try self.init(in: directory, controls: controls)
+    }
+
+    /// The same in any folder.
+    public convenience init?(in directory: Directory, controls: [Int] = []) throws(DiffError) {
+        if let json = try directory.json("tokenizer.json", limits: TokenizerLimits.json) {
+            try self.init(
+                JSONObject(json, source: "tokenizer.json"), beside: TokenizerNeighbours(directory), controls: controls)
             return
         }
-        guard let vocabulary = try checkpoint.json("vocab.json", limits: TokenizerLimits.json),
-            let merges = try checkpoint.text("merges.txt", limit: TokenizerLimits.bytes)
+        guard let vocabulary = try directory.json("vocab.json", limits: TokenizerLimits.json),
+            let merges = try directory.lines("merges.txt", limit: TokenizerLimits.bytes)
         else { return nil }
         try self.init(
             vocabulary: JSONObject(vocabulary, source: "vocab.json"), merges: merges,
-            config: checkpoint.json("tokenizer_config.json").map { (json) throws(DiffError) in
-                try JSONObject(json, source: "tokenizer_config.json")
-            })
+            beside: TokenizerNeighbours(directory), controls: controls)
     }
 
-    /// Reads a `tokenizer.json` at `path`. Throws `io`, `format`, `unsupported`.
+    /// Reads a `tokenizer.json`, or the folder of one, at `path`. Throws `io`, `format`, `unsupported`.
     public convenience init(contentsOf path: String) throws(DiffError) {
-        try self.init(JSONObject(JSON(contentsOf: path, limits: TokenizerLimits.json), source: "tokenizer.json"))
+        guard try Directory.isDirectory(path) else {
+            try self.init(JSONObject(JSON(contentsOf: path, limits: TokenizerLimits.json), source: "tokenizer.json"))
+            return
+        }
+        guard let read = try Tokenizer(in: Directory(path: path, followingLinks: true)) else {
+            throw DiffError(.io, "\(path): no tokenizer.json, and no vocab.json with merges.txt")
+        }
+        self.init(copying: read)
     }
 
     /// Reads the contents of a `tokenizer.json`.
     public convenience init(_ json: JSONObject) throws(DiffError) {
+        try self.init(json, beside: TokenizerNeighbours(), controls: [])
+    }
+
+    convenience init(
+        _ json: JSONObject, beside neighbours: TokenizerNeighbours, controls: [Int]
+    ) throws(DiffError) {
         let model = try json.object("model")
         guard try model.string("type", default: "BPE") == "BPE" else {
             throw model.error("type", "only BPE is supported")
@@ -43,48 +62,54 @@ extension Tokenizer {
         guard try model.number("dropout", in: 0...1, default: 0) == 0 else {
             throw DiffError(.unsupported, "\(model.place): dropout must be 0")
         }
-        let vocabulary = try Self.vocabulary(model.object("vocab"))
-        let bytePairs = try BytePairModel(
-            vocabulary: vocabulary, merges: Self.merges(model), unknown: model.optionalString("unk_token"),
-            fusesUnknown: model.bool("fuse_unk", default: false),
-            fallsBackToBytes: model.bool("byte_fallback", default: false),
-            takesWholeWords: model.bool("ignore_merges", default: false))
         if let decoder = try json.optionalObject("decoder"), try decoder.string("type") != "ByteLevel" {
             throw DiffError(.unsupported, "\(decoder.place): only the ByteLevel decoder is supported")
         }
-        let normalizer = try Normalizer(json.optionalObject("normalizer"))
+        let vocabulary = try Self.vocabulary(model.object("vocab"))
         let entries = try json.objects("added_tokens").map { (entry) throws(DiffError) in
             try Self.added(entry, id: entry.integer("id", in: 0...Int(Int32.max)))
         }
-        self.init(
-            model: bytePairs, vocabulary: vocabulary, added: try AddedTokens(entries), normalizer: normalizer,
-            words: try PreTokenizer(json.object("pre_tokenizer")),
-            template: try Self.template(json.optionalObject("post_processor")))
+        let parts = Parts(vocabulary, try neighbours.completed(entries, vocabulary), controls)
+        let bytePairs = try BytePairModel(
+            vocabulary: vocabulary, merges: Self.merges(model), controls: parts.controls,
+            unknown: model.optionalString("unk_token"), fusesUnknown: model.bool("fuse_unk", default: false),
+            fallsBackToBytes: model.bool("byte_fallback", default: false),
+            takesWholeWords: model.bool("ignore_merges", default: false))
+        let words = try json.object("pre_tokenizer")
+        try self.init(
+            model: bytePairs, parts: parts, normalizer: try Normalizer(json.optionalObject("normalizer")),
+            words: try PreTokenizer(words, prefixesSpace: neighbours.prefixesSpace),
+            template: try Self.template(json.optionalObject("post_processor")), chatTemplate: neighbours.chatTemplate)
     }
 
     /// Reads the files of the slow Qwen2 tokenizer.
-    convenience init(vocabulary json: JSONObject, merges text: String, config: JSONObject?) throws(DiffError) {
+    convenience init(
+        vocabulary json: JSONObject, merges lines: [String], beside neighbours: TokenizerNeighbours, controls: [Int]
+    ) throws(DiffError) {
         let vocabulary = try Self.vocabulary(json)
         var merges: [(String, String)] = []
-        for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: true).enumerated() {
-            if number == 0, line.hasPrefix("#version") { continue }
-            merges.append(
-                try Self.pair(String(line.last == "\r" ? line.dropLast() : line), "merges.txt: line \(number &+ 1)"))
+        for (number, line) in lines.numbered {
+            let line = Self.trimmed(line)
+            if line.isEmpty || number == 0 && line.starts(with: "#version".utf8) { continue }
+            merges.append(try Self.pair(line, "merges.txt: line \(number &+ 1)"))
         }
-        var entries: [AddedTokens.Entry] = []
-        if let added = try config?.optionalObject("added_tokens_decoder") {
-            for key in added.keys.each {
-                guard let id = Int(key), id >= 0, id <= Int(Int32.max) else { throw added.error(key, "no token id") }
-                entries.append(try Self.added(added.object(key), id: id))
-            }
-        }
-        self.init(
+        let parts = Parts(vocabulary, try neighbours.completed([], vocabulary), controls)
+        try self.init(
             model: try BytePairModel(
-                vocabulary: vocabulary, merges: merges, unknown: nil, fusesUnknown: false, fallsBackToBytes: false,
-                takesWholeWords: false),
-            vocabulary: vocabulary, added: try AddedTokens(entries.sorted { $0.id < $1.id }), normalizer: .nfc,
+                vocabulary: vocabulary, merges: merges, controls: parts.controls, unknown: nil, fusesUnknown: false,
+                fallsBackToBytes: false, takesWholeWords: false),
+            parts: parts, normalizer: .nfc,
             words: PreTokenizer([.split(try PatternParser.program(PreTokenizer.qwen2), .isolated, inverts: false)]),
-            template: [nil])
+            template: [nil], chatTemplate: neighbours.chatTemplate)
+    }
+
+    /// Without blanks and tabs at both ends.
+    private static func trimmed(_ line: String) -> [UInt8] {
+        func isBlank(_ byte: UInt8) -> Bool { byte == 32 || byte == 9 }
+        let bytes = Array(line.utf8)
+        guard let first = bytes.firstIndex(where: { !isBlank($0) }), let last = bytes.lastIndex(where: { !isBlank($0) })
+        else { return [] }
+        return Array(bytes[first...last])
     }
 
     private static func vocabulary(_ json: JSONObject) throws(DiffError) -> [(token: String, id: Int)] {
@@ -105,7 +130,7 @@ extension Tokenizer {
         var merges: [(String, String)] = []
         for (number, value) in try model.array("merges").numbered {
             switch value {
-            case .string(let text): merges.append(try pair(text, "\(model.place).merges[\(number)]"))
+            case .string(let text): merges.append(try pair(Array(text.utf8), "\(model.place).merges[\(number)]"))
             case .array(let parts):
                 guard parts.count == 2, case .string(let a)? = parts.first, case .string(let b)? = parts.last else {
                     throw model.error("merges[\(number)]", "expected two tokens")
@@ -117,15 +142,16 @@ extension Tokenizer {
         return merges
     }
 
-    private static func pair(_ text: String, _ place: String) throws(DiffError) -> (String, String) {
-        let parts = text.split(separator: " ", omittingEmptySubsequences: false)
-        guard parts.count == 2, let a = parts.first, let b = parts.last, !a.isEmpty, !b.isEmpty else {
+    /// Two tokens with a space between; by bytes, since a mark behind the space is one character with it.
+    private static func pair(_ text: [UInt8], _ place: String) throws(DiffError) -> (String, String) {
+        guard let space = text.firstIndex(of: 32), space == text.lastIndex(of: 32), space > 0, space < text.count &- 1
+        else {
             throw DiffError(.format, "\(place): expected two tokens and a space between")
         }
-        return (String(a), String(b))
+        return (String(decoding: text[..<space], as: UTF8.self), String(decoding: text[(space &+ 1)...], as: UTF8.self))
     }
 
-    private static func added(_ json: JSONObject, id: Int) throws(DiffError) -> AddedTokens.Entry {
+    static func added(_ json: JSONObject, id: Int) throws(DiffError) -> AddedTokens.Entry {
         let isSpecial = try json.bool("special", default: false)
         return AddedTokens.Entry(
             id: id, content: try json.string("content"), isSpecial: isSpecial,

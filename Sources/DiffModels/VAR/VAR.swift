@@ -40,8 +40,7 @@ public final class VAR: Sendable {
         headModulation = try VARVectors(weights.scope("head_nm.ada_lin.1"), width: c.width, groups: 2)
         head = try Linear(weights.scope("head"), c.width, c.vocabulary, of: .tokens)
         let positions = try VARPositions(weights, c)
-        // Buffers that follow from the schedule.
-        for name in ["lvl_1L", "attn_bias_for_masking"] { weights.markUsed(prefix: name) }
+        try weights.markScheduleBuffers(c.schedule)
         try weights.finish()
         self.positions = try positions.prepared()
         (self.configuration, self.layout, self.blocks) = (c, layout, blocks)

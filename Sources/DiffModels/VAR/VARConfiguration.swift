@@ -26,6 +26,8 @@ public struct VARConfiguration: Sendable, Equatable {
     public var eps: Float
     /// The scales.
     public var schedule: ScaleSchedule
+    /// What neither the config nor the tensors tell and was taken as in the published models; nil when there is nothing.
+    public private(set) var assumption: String?
 
     /// The class index that means "no class".
     public var nullClass: Int { classes }
@@ -33,9 +35,11 @@ public struct VARConfiguration: Sendable, Equatable {
     /// Reads a config; `weights` is the scope of the transformer's tensors. Throws `format` for values out of range or that do
     /// not fit each other, and names what neither the config nor the tensors tell.
     public init(_ c: JSONObject, _ weights: Weights) throws(DiffError) {
+        try Self.rules.refuse(c)
         let shapes = VARShapes(weights: weights)
         depth = try Self.integer(c, "depth", in: 1...4096, shapes.depth)
         width = try Self.integer(c, "embed_dim", in: 1...65536, shapes.rows("blocks.0.attn.proj.weight"))
+        let tellsHeads = shapes.heads != nil || c.has("num_heads")
         heads = try Self.integer(c, "num_heads", in: 1...1024, shapes.heads ?? max(1, width / 64))
         classes = try Self.integer(
             c, "num_classes", in: 1...10_000_000, shapes.rows("class_emb.weight").flatMap { Checked.subtract($0, 1) })
@@ -55,6 +59,14 @@ public struct VARConfiguration: Sendable, Equatable {
             throw DiffError(.format, "\(c.place): no patch_nums, and the checkpoint's tensors do not tell them")
         }
         schedule = try ScaleSchedule(sides)
+        let tellsScales = c.has("patch_nums") || weights.has("lvl_1L")
+        if !tellsHeads || !tellsScales {
+            let guesses = [
+                tellsHeads ? nil : "\(heads) heads, one for 64 of the width (num_heads)",
+                tellsScales ? nil : "the scales \(schedule.sides), the published ones with as many tokens (patch_nums)",
+            ]
+            assumption = "taken as in the published models: \(guesses.compactMap(\.self).joined(separator: ", "))"
+        }
         guard width % max(1, heads) == 0, mlpWidth <= 1 << 22 else {
             throw DiffError(.format, "\(c.place): a width of \(width) is not divisible into \(heads) heads")
         }
@@ -67,7 +79,7 @@ public struct VARConfiguration: Sendable, Equatable {
         guard range.contains(inferred) else {
             throw DiffError(.format, "\(c.place): the tensors mean a \(key) of \(inferred), allowed are \(range)")
         }
-        return inferred
+        return try c.integer(key, in: range, default: inferred)
     }
 }
 

@@ -52,6 +52,17 @@ public struct ScaleQuantizer: Sendable {
         self.schedule = schedule
     }
 
+    /// Whether `other` has the same codes, up to the rounding of narrow element types.
+    public func hasCodes(of other: ScaleQuantizer) -> Bool {
+        guard codes.shape == other.codes.shape, let a = unsafe codes.floats, let b = unsafe other.codes.floats else {
+            return false
+        }
+        return Indices(below: codes.shape.count).allSatisfy {
+            let (x, y) = unsafe (a[$0], b[$0])
+            return abs(x - y) <= 0.01 * max(abs(x), abs(y))
+        }
+    }
+
     /// Number of codes.
     public var vocabulary: Int { codes.shape[0] }
     /// Channels of a code.
@@ -104,7 +115,7 @@ public struct ScaleQuantizer: Sendable {
     }
 
     /// Tokens of all scales, coarse to fine, whose states come nearest to `features` [batch, channels, S, S] step by step, with
-    /// the state after each.
+    /// the state after each. Throws `notFinite` for features or codes that are not.
     public func encode(_ features: Tensor, _ run: Run) throws(DiffError) -> (tokens: [[Int]], states: [Tensor]) {
         guard features.shape.rank == 4, features.shape[1] == channels, features.shape[2] == schedule.finest,
             features.shape[3] == schedule.finest
@@ -114,6 +125,8 @@ public struct ScaleQuantizer: Sendable {
                 "features \(features.shape), expected [batch, \(channels), \(schedule.finest), "
                     + "\(schedule.finest)]")
         }
+        // What is nearest to NaN is the first code.
+        try run.requireFinite(features, "the encoder's features (the encoder's weights, or the image)")
         var rest = features
         var tokens: [[Int]] = []
         var states: [Tensor] = []
@@ -124,6 +137,7 @@ public struct ScaleQuantizer: Sendable {
             states.append(try states.last.map { (state) throws(DiffError) in try run.add(state, added) } ?? added)
             tokens.append(found)
         }
+        if let last = states.last { try run.requireFinite(last, "the picture in code space (the codes of the VQ-VAE)") }
         return (tokens, states)
     }
 

@@ -28,6 +28,7 @@ public struct VQVAEConfiguration: Sendable, Equatable {
 
     /// Reads a config; `weights` is the scope of the autoencoder's tensors. Throws `format`, `unsupported`.
     public init(_ c: JSONObject, _ weights: Weights) throws(DiffError) {
+        try Self.rules.refuse(c)
         let table = weights.shape(of: "quantize.embedding.weight")
         vocabulary = try c.integer("vocab_size", in: 2...1_000_000, default: table?[0] ?? 4096)
         codeChannels = try c.integer("z_channels", in: 1...1024, default: table?[1] ?? 32)

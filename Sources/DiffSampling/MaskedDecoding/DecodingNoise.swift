@@ -79,15 +79,19 @@ public struct DecodingNoise: Sendable {
         for i in Indices(below: count) { unsafe out[i] = doubles.at(start &+ i) ?? 0 }
     }
 
-    /// `count` exponential values into `out`.
-    mutating func exponential(_ sample: Int, _ count: Int, into out: UnsafeMutablePointer<Float>) throws(DiffError) {
+    /// `count` exponential values into `out`; none is kept when `out` is nil.
+    mutating func exponential(_ sample: Int, _ count: Int, into out: UnsafeMutablePointer<Float>?) throws(DiffError) {
         let isDrawn: Void? = try draw(sample) { generator in
-            for i in Indices(below: count) { unsafe out[i] = generator.exponentialFloat() }
+            for i in Indices(below: count) {
+                let value = generator.exponentialFloat()
+                if let out = unsafe out { unsafe out[i] = value }
+            }
         }
         guard isDrawn == nil else { return }
         let start = used.exponentials
         guard count >= 0, count <= exponentials.count &- start else { throw Self.exhausted }
         used.exponentials = start &+ count
+        guard let out = unsafe out else { return }
         for i in Indices(below: count) { unsafe out[i] = exponentials.at(start &+ i) ?? 1 }
     }
 

@@ -14,6 +14,8 @@ protocol DecodingRow {
     mutating func candidates(_ fed: [Bool], _ noise: inout DecodingNoise) throws(DiffError) -> [Int]
     /// The place whose results decide the token of `place`.
     func source(of place: Int) -> Int
+    /// Places that noise is drawn for in this pass, ascending: the candidates, and where the published code draws for more, those too.
+    func drawn(_ candidates: [Int], _ fed: [Bool]) -> [Int]
     /// Reveals tokens: `choice` has one entry per candidate. `fed` as before.
     mutating func reveal(
         _ candidates: [Int], _ fed: [Bool], _ choice: ArraySlice<ChosenToken>, _ noise: inout DecodingNoise
@@ -30,8 +32,10 @@ struct ChosenToken {
 struct DecodingCanvas {
     /// Tokens of all places.
     private(set) var tokens: [Int]
-    /// Places of the prompt, of which the first `padding` are padding.
-    let promptLength: Int, padding: Int
+    /// Places in front that are padding.
+    let padding: Int
+    /// Per place, whether it holds a token of the caller: guidance hides these, and never what was filled in.
+    let isGiven: [Bool]
     /// The mask token.
     let mask: Int
     /// Passes made.
@@ -43,18 +47,24 @@ struct DecodingCanvas {
 
     init(_ prompt: MaskedPrompt, _ common: MaskedCommon) {
         tokens = prompt.tokens + Array(repeating: common.maskToken, count: max(0, common.length))
-        (promptLength, padding, mask) = (prompt.tokens.count, prompt.padding, common.maskToken)
+        (padding, mask) = (prompt.padding, common.maskToken)
+        isGiven = tokens.each.map { $0 != common.maskToken }
     }
 
     var count: Int { tokens.count }
     var isMasked: [Bool] { tokens.each.map { $0 == mask } }
     func isMasked(_ place: Int) -> Bool { tokens.at(place) == mask }
 
-    /// Masked places of `range`.
+    /// How many places of `range` are masked.
     func masked(in range: Range<Int>) -> Int {
         var count = 0
         for (place, token) in tokens.numbered where range.contains(place) && token == mask { count &+= 1 }
         return count
+    }
+
+    /// The masked places of `range`, ascending.
+    func masked(_ range: Range<Int>) -> [Int] {
+        tokens.numbered.filter { range.contains($0.offset) && $0.element == mask }.map(\.offset)
     }
 
     /// Closes a step that writes `writes`.
@@ -80,5 +90,10 @@ func largest(_ count: Int, of values: [Double]) -> [Int] {
     let order = values.numbered.map { (value: $0.element, position: $0.offset) }.sorted {
         $0.value != $1.value ? $0.value > $1.value : $0.position < $1.position
     }
-    return order.prefix(max(0, count)).map(\.position)
+    var positions: [Int] = []
+    for entry in order.each {
+        guard positions.count < count else { break }
+        positions.append(entry.position)
+    }
+    return positions
 }

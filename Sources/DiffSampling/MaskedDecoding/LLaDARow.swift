@@ -5,6 +5,7 @@ struct LLaDARow: DecodingRow {
     var canvas: DecodingCanvas
     private let options: LLaDAOptions
     private let sample: Int
+    private let blocks: [Range<Int>]
     private var blockIndex = 0
     private var stepInBlock = 0
     /// Tokens to reveal in each step of the block: evenly, what remains goes to the first ones.
@@ -19,14 +20,12 @@ struct LLaDARow: DecodingRow {
     init(_ prompt: MaskedPrompt, _ options: LLaDAOptions, sample: Int) {
         canvas = DecodingCanvas(prompt, options.common)
         (self.options, self.sample) = (options, sample)
+        blocks = options.common.blocks(prompt, of: options.blockLength)
     }
 
-    var isDone: Bool { blockIndex >= options.blocks }
+    var isDone: Bool { blockIndex >= blocks.count }
 
-    private var block: Range<Int> {
-        let start = canvas.promptLength &+ blockIndex &* options.blockLength
-        return start..<max(start, start &+ options.blockLength)
-    }
+    private var block: Range<Int> { blocks.at(blockIndex) ?? 0..<0 }
 
     func source(of place: Int) -> Int { place }
 
@@ -39,8 +38,8 @@ struct LLaDARow: DecodingRow {
     }
 
     private mutating func begin(_ fixedOrder: Bool, _ noise: inout DecodingNoise) throws(DiffError) {
-        let steps = options.steps / max(1, options.blocks)
         let masks = canvas.masked(in: block)
+        let steps = options.steps.map { $0 / max(1, blocks.count) } ?? masks
         let (each, rest) = (masks / max(1, steps), masks % max(1, steps))
         counts = Indices(below: steps).map { each &+ ($0 < rest ? 1 : 0) }
         (order, done) = (nil, 0)
@@ -50,16 +49,14 @@ struct LLaDARow: DecodingRow {
         }
         // One draw per place of the canvas, sorted within the block.
         let draws = try noise.uniform(sample, canvas.count)
-        order = largest(block.count, of: draws.dropFirst(block.lowerBound).prefix(block.count).map { Double($0) })
-            .map { $0 &+ block.lowerBound }
+        let places = canvas.masked(block)
+        order = largest(places.count, of: places.map { Double(draws.at($0) ?? 0) }).compactMap { places.at($0) }
     }
 
     mutating func candidates(_ fed: [Bool], _ noise: inout DecodingNoise) throws(DiffError) -> [Int] {
         draws = nil
         if order != nil { return revealing.sorted() }
-        let eligible = fed.numbered.filter {
-            $0.element && $0.offset < block.upperBound && canvas.isMasked($0.offset)
-        }.map(\.offset)
+        let eligible = eligible(fed)
         guard options.remasking == .random, options.temperature == 0 else { return eligible }
         // The order does not depend on the tokens, so only those that are revealed need results.
         let values = try drawOrder(fed, &noise)
@@ -67,6 +64,14 @@ struct LLaDARow: DecodingRow {
         let chosen = chosenPlaces(eligible, eligible.map { values.at($0) ?? -.infinity })
         return chosen.sorted()
     }
+
+    /// Fed places that are masked, up to the block's end: what earlier blocks left, and masks in the prompt, compete too.
+    private func eligible(_ fed: [Bool]) -> [Int] {
+        fed.numbered.filter { $0.element && $0.offset < block.upperBound && canvas.isMasked($0.offset) }.map(\.offset)
+    }
+
+    /// The published code draws for all that it feeds.
+    func drawn(_ candidates: [Int], _ fed: [Bool]) -> [Int] { fed.numbered.filter(\.element).map(\.offset) }
 
     /// A draw per fed place, by place.
     private func drawOrder(_ fed: [Bool], _ noise: inout DecodingNoise) throws(DiffError) -> [Double] {
@@ -98,9 +103,7 @@ struct LLaDARow: DecodingRow {
             done &+= revealing.count
         } else if options.remasking == .random {
             let values = if let draws { draws } else { try drawOrder(fed, &noise) }
-            let eligible = fed.numbered.filter {
-                $0.element && $0.offset < block.upperBound && canvas.isMasked($0.offset)
-            }.map(\.offset)
+            let eligible = eligible(fed)
             let own = eligible.map { values.at($0) ?? -.infinity }
             (places, confidences) = (chosenPlaces(eligible, own), canvas.spread(eligible, own))
         } else {

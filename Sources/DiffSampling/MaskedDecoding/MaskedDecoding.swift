@@ -60,14 +60,14 @@ public struct MaskedDecoding: Sendable {
     /// Decodes as LLaDA does. Throws `invalidArgument`.
     public init(_ prompts: [MaskedPrompt], _ options: LLaDAOptions) throws(DiffError) {
         try options.common.check(prompts)
-        try options.check()
+        try options.check(prompts)
         (rule, self.prompts) = (.llada(options), prompts)
     }
 
     /// Decodes as Dream does. Throws `invalidArgument`.
     public init(_ prompts: [MaskedPrompt], _ options: DreamOptions) throws(DiffError) {
         try options.common.check(prompts)
-        try options.check()
+        try options.check(prompts)
         (rule, self.prompts) = (.dream(options), prompts)
     }
 
@@ -82,13 +82,30 @@ public struct MaskedDecoding: Sendable {
         if case .llada(let options) = rule { options.guidance } else { 0 }
     }
 
+    /// Masked places of one canvas at most.
+    private var masks: Int { prompts.each.reduce(0) { max($0, common.masks($1)) } }
+
+    /// Blocks of one canvas at most.
+    private var blocks: Int {
+        prompts.each.reduce(0) { most, prompt in
+            switch rule {
+            case .llada(let options): max(most, common.blocks(prompt, of: options.blockLength).count)
+            case .dream(let options): max(most, common.blocks(prompt, of: options.blockLength, always: true).count)
+            }
+        }
+    }
+
     /// Passes that will be made at most.
     public var passes: Int {
+        // Under a threshold every pass reveals a token, or (where the mask is allowed) ends a block without one.
+        let most = common.allowsMask ? Checked.sum(masks, blocks) : masks
         switch rule {
         case .llada(let options):
-            // With a threshold every pass reveals a token, and a block makes at least `leastSteps`.
-            options.threshold == nil ? options.steps : max(options.common.length, options.blocks &* options.leastSteps)
-        case .dream(let options): options.steps
+            guard options.threshold == nil else { return max(most, blocks &* options.leastSteps) }
+            return options.steps ?? (common.fillsPrompts ? masks : common.length)
+        case .dream(let options):
+            guard options.threshold != nil else { return options.steps ?? masks }
+            return options.blockLength == nil ? Checked.sum(options.steps ?? 0, masks) : most
         }
     }
 
@@ -111,8 +128,7 @@ public struct MaskedDecoding: Sendable {
             let rows = prompts.numbered.map { LLaDARow($0.element, options, sample: $0.offset) }
             return try decode(rows, network, noise, run, observe)
         case .dream(let options):
-            let times = options.timesteps
-            let rows = prompts.numbered.map { DreamRow($0.element, options, times: times, sample: $0.offset) }
+            let rows = prompts.numbered.map { DreamRow($0.element, options, sample: $0.offset) }
             return try decode(rows, network, noise, run, observe)
         }
     }
@@ -131,13 +147,19 @@ public struct MaskedDecoding: Sendable {
             for index in active.each {
                 guard var row = rows.at(index) else { continue }
                 let fed = try run.fed(row.round(run.wantsFixedOrder, &noise))
-                plan.add(index, fed, try row.candidates(fed, &noise))
+                let candidates = try row.candidates(fed, &noise)
+                plan.add(index, fed, candidates, drawn: row.drawn(candidates, fed))
                 rows.put(row, at: index)
             }
             let feeding = try plan.feeding(rows, twins: guidance > 0 ? prompts.count : 0)
             let call = Call(time: 0, index: pass, count: passes, step: pass)
             let states = try run.advance(call) { (_, run) throws(DiffError) in try network.states(feeding, run) }
-            let chosen = try choose(plan, rows, states, network, &noise, run)
+            let chosen: [ChosenToken]
+            do throws(DiffError) {
+                chosen = try choose(plan, rows, states, network, &noise, run)
+            } catch {
+                throw error.code == .notFinite ? error.at("pass \(pass &+ 1) of \(passes)") : error
+            }
             var (samples, first): ([MaskedProgress.Sample], Int) = ([], 0)
             for share in plan.shares.each {
                 guard var row = rows.at(share.row) else { continue }
@@ -162,7 +184,7 @@ public struct MaskedDecoding: Sendable {
         _ plan: PassPlan, _ rows: [Row], _ states: Tensor, _ network: MaskedNetwork, _ noise: inout DecodingNoise,
         _ run: Run
     ) throws(DiffError) -> [ChosenToken] {
-        let most = Checked.multiply(common.length, prompts.count) ?? .max
+        let most = Checked.multiply(masks, prompts.count) ?? .max
         switch rule {
         case .llada(let options):
             let reader = TokenReader(

@@ -6,6 +6,8 @@ struct PassPlan {
         let row: Int
         let fed: [Bool]
         let candidates: [Int]
+        /// Places that noise is drawn for, ascending as the candidates are, which are among them.
+        let drawn: [Int]
     }
 
     private(set) var shares: [Share] = []
@@ -13,11 +15,11 @@ struct PassPlan {
     /// Rows to be decided.
     var candidates: Int { shares.each.reduce(0) { $0 &+ $1.candidates.count } }
 
-    mutating func add(_ row: Int, _ fed: [Bool], _ candidates: [Int]) {
-        shares.append(Share(row: row, fed: fed, candidates: candidates))
+    mutating func add(_ row: Int, _ fed: [Bool], _ candidates: [Int], drawn: [Int]) {
+        shares.append(Share(row: row, fed: fed, candidates: candidates, drawn: drawn))
     }
 
-    /// What the network is told. `twins` (above 0): each sample once more, `twins` slots later, with a masked prompt.
+    /// What the network is told. `twins` (above 0): each sample once more, `twins` slots later, with the caller's tokens masked.
     func feeding<Row: DecodingRow>(_ rows: [Row], twins: Int) throws(DiffError) -> Feeding {
         var samples: [FedSample] = []
         for share in shares.each {
@@ -43,9 +45,24 @@ struct PassPlan {
             // Padding is seen by nobody, so feeding it would change nothing.
             if sources.contains(place) { wanted.append(places.count) }
             places.append(place)
-            tokens.append(masksPrompt && place < canvas.promptLength ? canvas.mask : canvas.tokens.at(place) ?? 0)
+            let isHidden = masksPrompt && canvas.isGiven.at(place) ?? false
+            tokens.append(isHidden ? canvas.mask : canvas.tokens.at(place) ?? 0)
         }
         return try FedSample(slot: slot, places: places, tokens: tokens, wanted: wanted)
+    }
+
+    /// For each place that noise is drawn for, in order, its sample and whether it is a candidate.
+    var draws: [(sample: Int, isUsed: Bool)] {
+        var draws: [(sample: Int, isUsed: Bool)] = []
+        for share in shares.each {
+            var next = 0
+            for place in share.drawn.each {
+                let isUsed = share.candidates.at(next) == place
+                draws.append((share.row, isUsed))
+                if isUsed { next &+= 1 }
+            }
+        }
+        return draws
     }
 
     /// For each candidate the row of the states that decides it. Two candidates share a row where the first place is masked:

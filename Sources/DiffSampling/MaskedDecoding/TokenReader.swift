@@ -44,7 +44,7 @@ struct TokenReader {
         }
     }
 
-    /// LLaDA: noise is drawn for every fed place in ascending order, and used where a place is decided.
+    /// LLaDA's choice of tokens.
     func gumbel(
         _ plan: PassPlan, _ states: Tensor, temperature: Double, _ noise: inout DecodingNoise, _ run: Run
     ) throws(DiffError) -> [ChosenToken] {
@@ -57,14 +57,7 @@ struct TokenReader {
             }
             return chosen
         }
-        // Which candidate, if any, each fed place is, in the order of the draws.
-        var draws: [(sample: Int, isUsed: Bool)] = []
-        for share in plan.shares.each {
-            let candidates = Set(share.candidates)
-            for (place, isFed) in share.fed.numbered where isFed {
-                draws.append((share.row, candidates.contains(place)))
-            }
-        }
+        let draws = plan.draws
         let vocabulary = network.vocabulary
         var next = 0
         try withChunks(total, run) { (start, count) throws(DiffError) in
@@ -89,7 +82,7 @@ struct TokenReader {
         return chosen
     }
 
-    /// Dream: `sources` says which row of the states decides each candidate; noise is drawn per candidate.
+    /// Dream's choice of tokens; `sources` says which row of the states decides each candidate.
     func race(
         _ plan: PassPlan, _ sources: [Int], _ states: Tensor, _ options: DreamOptions, _ noise: inout DecodingNoise,
         _ run: Run
@@ -100,28 +93,41 @@ struct TokenReader {
             case .entropy: .entropy
             default: .probability
             }
-        let samples = plan.shares.flatMap { share in share.candidates.map { _ in share.row } }
+        let draws = plan.draws
         let vocabulary = network.vocabulary
         let isNoisy = options.temperature > 0
         var chosen: [ChosenToken] = []
+        var next = 0
         try withChunks(sources.count, run) { (start, count) throws(DiffError) in
             let logits = try network.logits(
-                run.gatherRows(states, Array(sources.dropFirst(start).prefix(count))), run)
+                run.gatherRows(states, rows(sources, start, count)), run)
             run.forbid(forbidden, in: logits)
             let block = isNoisy ? try run.workspace.block(rows &* vocabulary &* 4) : nil
             let values = unsafe block?.base?.assumingMemoryBound(to: Float.self)
-            if let values = unsafe values, !run.isDry {
-                for row in Indices(below: count) {
-                    try unsafe noise.exponential(
-                        samples.at(start &+ row) ?? 0, vocabulary, into: values + row &* vocabulary)
-                }
+            var row = 0
+            while isNoisy, let draw = draws.at(next), row < count {
+                let target = unsafe draw.isUsed ? values.map { unsafe $0 + row &* vocabulary } : nil
+                if !run.isDry { try unsafe noise.exponential(draw.sample, vocabulary, into: target) }
+                if draw.isUsed { row &+= 1 }
+                next &+= 1
             }
             let choice = try unsafe run.raceTokens(
                 logits, noise: UnsafePointer(values), temperature: Float(options.temperature),
                 topP: Float(options.topP), topK: options.topK, confidence: confidence)
             append(choice, to: &chosen)
         }
+        while isNoisy, let draw = draws.at(next) {
+            if !run.isDry { try unsafe noise.exponential(draw.sample, vocabulary, into: nil) }
+            next &+= 1
+        }
         return chosen
+    }
+
+    /// `count` elements of `sources` from `start` on.
+    private func rows(_ sources: [Int], _ start: Int, _ count: Int) -> [Int] {
+        var rows: [Int] = []
+        for place in Indices(below: count) { rows.append(sources.at(start &+ place) ?? 0) }
+        return rows
     }
 
     private func append(_ choice: TokenChoice, to chosen: inout [ChosenToken]) {

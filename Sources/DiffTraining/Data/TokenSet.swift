@@ -28,7 +28,7 @@ public final class TokenSet: Sendable {
                 "\(tokens.path): tokens \(tokens.shape), expected [N, \(all)]: those of scales "
                     + "\(encoder.codes.schedule.sides)")
         }
-        guard ArrayFile.integral.contains(tokens.type) else {
+        guard tokens.type.isIntegral else {
             throw DiffError(.unsupported, "\(tokens.path): \(tokens.type.rawValue) elements cannot be tokens")
         }
         try self.init(tokens, labels, encoder, classes, isEncoded: false)

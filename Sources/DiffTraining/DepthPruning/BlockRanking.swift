@@ -88,6 +88,7 @@ public final class BlockRanking: LearningProcedure {
             let scores = try BlockScores(
                 network, batches: [(x: x, t: t, labels: labels)], pool: resources.pool, budget: resources.budget,
                 cancel: resources.cancel)
+            try Self.requireFinite(scores.similarity + scores.change)
             similarity = Self.sums(similarity, scores.similarity)
             change = Self.sums(change, scores.change)
             return 0
@@ -99,9 +100,17 @@ public final class BlockRanking: LearningProcedure {
                 try cost(x0, x, noise, t, labels, keep: all.filter { $0 != removed }, beside: held))
         }
         let whole = try cost(x0, x, noise, t, labels, keep: all, beside: held)
+        try Self.requireFinite(losses + [whole])
         sensitivity = Self.sums(sensitivity, losses)
         baseline += whole
         return whole
+    }
+
+    /// Blocks cannot be put in order by NaN.
+    private static func requireFinite(_ scores: [Double]) throws(DiffError) {
+        guard scores.allSatisfy(\.isFinite) else {
+            throw DiffError(.notFinite, "what was measured of the blocks is not finite (weights or data)")
+        }
     }
 
     private static func sums(_ a: [Double], _ b: [Double]) -> [Double] { zip(a.each, b.each).map { $0 + $1 } }

@@ -33,9 +33,12 @@ public struct CheckpointExport: Sendable {
                 tensors.put(names.count == 1 ? tensor : try tensor.rows(index &* rows, rows), for: name)
             }
         }
-        func source(_ name: String) -> Tensor? { tensors[name] ?? original(name).flatMap { tensors[$0] } }
+        let aliases = checkpoint.tensors.aliases
+        func source(_ name: String) -> Tensor? {
+            tensors[name] ?? original(name).flatMap { tensors[$0] } ?? aliases[name].flatMap { tensors[$0] }
+        }
         var contents: [String: (dtype: DType, shape: Shape)] = [:]
-        for name in checkpoint.tensors.names.each where !derived.contains(name) {
+        for name in allNames.each where !derived.contains(name) {
             guard let entry = checkpoint.tensors.info(name), let stored = entry.type.weight else { continue }
             contents.put((type ?? stored, entry.shape), for: name)
         }
@@ -55,6 +58,9 @@ public struct CheckpointExport: Sendable {
             return try tensor.narrowed(to: wanted.dtype, budget: nil)
         }
     }
+
+    /// Names of all tensors, second names included: each is written as a tensor of its own.
+    var allNames: [String] { checkpoint.tensors.names + Array(checkpoint.tensors.aliases.keys) }
 
     /// Writes the part `name` of the checkpoint, a folder in its folder, into `folder`, as it is; nothing when there is none. Throws `io`,
     /// `format`.

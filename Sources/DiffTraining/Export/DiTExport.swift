@@ -24,9 +24,18 @@ public struct DiTExport: Sendable {
         else { throw DiffError(.invalidArgument, "blocks \(keep) cannot be kept of \(configuration.depth)") }
         let names = PrunedNames(configuration.naming, keep: keep)
         let tensors = export.checkpoint.tensors
+        // The last layer sees the first block's embedders, whichever block that is in a checkpoint.
+        for name in export.allNames.each where names.renamed(name)?.hasPrefix("transformer_blocks.0.norm1.emb.") == true
+        {
+            guard let original = names.inFirstBlock(name), try !tensors.holdsSame(name, original) else { continue }
+            throw DiffError(
+                .incompatible,
+                "\(tensors.path): the blocks have embedders of their own, and the last layer uses block 0's: keep block 0, or use "
+                    + "the plan with the whole checkpoint")
+        }
         var sources: [String: String] = [:]
         var contents: [String: (dtype: DType, shape: Shape)] = [:]
-        for name in tensors.names.each {
+        for name in export.allNames.each {
             guard let entry = tensors.info(name), let type = entry.type.weight, let new = names.renamed(name)
             else { continue }
             sources.put(name, for: new)

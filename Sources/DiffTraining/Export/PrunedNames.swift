@@ -22,7 +22,7 @@ struct PrunedNames {
         return "\(prefix)\(index)\(tail)"
     }
 
-    /// The same tensor of block 0: diffusers keeps copies of the embedders in every block, and only those of block 0 are loaded.
+    /// The same tensor of block 0: diffusers keeps embedders in every block, and equal ones are loaded once.
     func inFirstBlock(_ name: String) -> String? {
         guard let (_, tail) = split(name), tail.hasPrefix(".norm1.emb.") else { return nil }
         return "\(prefix)0\(tail)"

@@ -97,16 +97,21 @@ public struct LearningReport: Sendable, Equatable {
     }
 }
 
-/// Losses that are not numbers: such a step changes no weights, and a long row of them ends the run.
+/// Losses that are not numbers: such a step changes no weights, and a long row of them ends the run. So does the very first one: what
+/// nothing was learned by yet has broken weights, or data.
 struct LossGuard: Sendable {
     private static let patience = 50
     private(set) var skipped = 0
+    private var hasAdmitted = false
 
-    /// Whether the step may be made. Throws `notFinite` after 50 refusals in a row.
+    /// Whether the step may be made. Throws `notFinite` instead of a first refusal before any step, and after 50 refusals in a row.
     mutating func admits(_ loss: Double, gradientNorm: Double) throws(DiffError) -> Bool {
         if loss.isFinite, gradientNorm.isFinite {
-            skipped = 0
+            (skipped, hasAdmitted) = (0, true)
             return true
+        }
+        guard hasAdmitted else {
+            throw DiffError(.notFinite, "the first loss or its gradient is not finite (weights or data)")
         }
         skipped &+= 1
         guard skipped < Self.patience else {

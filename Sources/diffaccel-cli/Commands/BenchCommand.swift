@@ -30,6 +30,7 @@ struct BenchCommand: ParsableCommand {
 
     @OptionGroup(title: "Session") var sessionOptions: SessionOptionGroup
     @OptionGroup(title: "Model options") var modelOptions: ModelOptionGroup
+    @OptionGroup(title: "Model options") var partnerOptions: PartnerOptionGroup
 
     func validate() throws {
         guard (1...1000).contains(turns) else { throw ValidationError("--repeat must be 1...1000.") }
@@ -57,8 +58,13 @@ struct BenchCommand: ParsableCommand {
         var request = try self.request.request(facts, plans)
         request.decode = false
         var measured: [Measured] = []
+        let partner = try partnerOptions.open(modelOptions)
+        guard partner == nil || plans.contains(where: \.takesPartner) else {
+            throw DiffError(.invalidArgument, "--partner: no plan here uses a second model")
+        }
         for plan in plans {
-            measured.append(Measured(plan: plan, session: try sessionOptions.session(model, plan.plan)))
+            let session = try sessionOptions.session(model, plan.plan, partner: plan.takesPartner ? partner : nil)
+            measured.append(Measured(plan: plan, session: session))
         }
         let requests = try Batches.split(request, size: self.request.batch, facts)
         try measure(&measured, requests)
@@ -83,7 +89,7 @@ struct BenchCommand: ParsableCommand {
     private func printTable(_ measured: [Measured], _ request: SampleRequest) {
         let steps = measured[0].statistics?.steps.count ?? 0
         let sampler = measured[0].statistics?.sampler ?? ""
-        print(
+        StandardOutput.say(
             "\(request.labels.count) samples, \(steps) \(sampler) steps, "
                 + "\(measured[0].session.threads) threads, medians of \(turns)")
         var table = Table("plan", "seconds", "fastest", "arithmetic", "reused", "speed-up", "ideal")

@@ -38,6 +38,7 @@ struct DemoCommand: ParsableCommand {
     var json = false
 
     @OptionGroup(title: "Session") var sessionOptions: SessionOptionGroup
+    @OptionGroup(title: "Model options") var modelOptions: ModelOptionGroup
 
     /// A model under a plan, and what came out of it.
     private struct Outcome {
@@ -56,12 +57,13 @@ struct DemoCommand: ParsableCommand {
     }
 
     func run() throws(DiffError) {
+        try ResultFile.checkFolder(out, "--out")
         guard unsafe access(self.model, R_OK) == 0 else {
             throw DiffError(
                 .io,
                 "\(self.model): there is no such model; start from the folder that holds Models, or use --model FOLDER")
         }
-        let model = try Model(self.model)
+        let model = try modelOptions.open(self.model)
         let facts = ModelFacts(model)
         guard facts.hasDecoder else {
             throw DiffError(.unsupported, "\(model.path): the demo needs a model that makes images")
@@ -77,7 +79,7 @@ struct DemoCommand: ParsableCommand {
         request.steps = steps
         request.seed = seed
         if !json {
-            print(
+            StandardOutput.say(
                 "\(request.labels.count) samples in \(steps) ddim steps with each of: "
                     + outcomes.map(\.plan.name).joined(separator: ", "))
         }
@@ -105,7 +107,7 @@ struct DemoCommand: ParsableCommand {
     private func pruned() throws(DiffError) -> [Outcome] {
         let folder = "\(model)-half"
         guard plan.isEmpty, unsafe access(folder, R_OK) == 0 else { return [] }
-        let half = try Model(folder)
+        let half = try modelOptions.open(folder)
         var outcomes = [
             Outcome(plan: NamedPlan(name: "half", plan: Plan()), session: try sessionOptions.session(half, Plan()))
         ]
@@ -169,8 +171,9 @@ struct DemoCommand: ParsableCommand {
                 index == 0 ? "-" : Format.fixed(distance.peakSignalToNoise, 2))
         }
         table.print()
-        print("speed-up: measured; ideal: of the arithmetic; mean |diff| and PSNR: pixels against plain, scale 0-255")
-        print("written " + files.joined(separator: ", "))
+        StandardOutput.say(
+            "speed-up: measured; ideal: of the arithmetic; mean |diff| and PSNR: pixels against plain, scale 0-255")
+        StandardOutput.say("written " + files.joined(separator: ", "))
     }
 
     private func printJSON(_ outcomes: [Outcome]) {

@@ -11,24 +11,30 @@ struct GenerateCommand: ParsableCommand {
         discussion: """
             Example: diffaccel generate LLaDA-8B-Instruct --chat --prompt "What is a tensor?" --length 64 --plan dkv:decode:8 --live
 
+            Filling in: diffaccel generate LLaDA-8B-Base --prompt "The ___ of France is Paris." --blank ___ --length 0
+
             The text goes to standard output. On a terminal --live shows how it appears, out of order.
             """)
 
     @Argument(help: "Folder of a model.")
     var model: String
 
-    @Option(help: "The text to continue; several make a batch.")
+    @Option(help: "The text to continue, - for standard input; several make a batch.")
     var prompt: [String] = []
 
     @Option(help: "The text as token numbers, such as 12,7,99, instead of --prompt.")
     var tokens: [String] = []
 
+    @Option(help: "A mark in the prompts that stands for one token to fill in, such as ___.")
+    var blank: String?
+
     @Flag(help: "The prompt is what a user says to an instruction-tuned model.")
     var chat = false
 
-    @Option(
-        help: ArgumentHelp(
-            NamedPlan.help + " dkv:VARIANT[:REFRESH[:WINDOW]] caches keys and values.", valueName: "plan"))
+    @Flag(help: "Control tokens that a prompt spells out, such as <|endoftext|>, are those tokens, not plain text.")
+    var allowControl = false
+
+    @Option(help: ArgumentHelp(NamedPlan.help + " dkv caches keys and values.", valueName: "plan"))
     var plan: String?
 
     @OptionGroup(title: "Decoding") var decoding: DecodingOptionGroup
@@ -66,48 +72,64 @@ struct GenerateCommand: ParsableCommand {
         var prompts: [[Int]] = []
         for list in tokens {
             var ids: [Int] = []
-            for part in list.split(separator: ",") {
-                guard let id = Int(part) else {
+            for part in list.split(separator: ",", omittingEmptySubsequences: false) {
+                guard let id = Int(part.trimmed) else {
                     throw DiffError(.invalidArgument, "--tokens takes numbers with commas between, found \"\(part)\"")
                 }
                 ids.append(id)
             }
             prompts.append(ids)
         }
+        guard blank == nil || !chat else {
+            throw DiffError(.invalidArgument, "--blank is for plain prompts; a conversation has none to fill in")
+        }
         for text in prompt {
-            var text = text
-            if chat {
-                guard let template = model.chatTemplate else {
-                    throw DiffError(.unsupported, "\(model.familyName) models hold no conversations")
-                }
-                text = template.render([ChatTemplate.Message(role: "user", content: text)])
+            let text = text == StandardOutput.name ? try StandardInput.text() : text
+            if let blank {
+                prompts.append(try model.infillingPrompt(text, blank: blank))
+            } else {
+                prompts.append(try encoded(text, model).map(\.id))
             }
-            prompts.append(try model.tokenizer.encode(text, addsSpecial: !chat).map(\.id))
         }
         guard !prompts.isEmpty else { throw DiffError(.invalidArgument, "--prompt or --tokens is needed") }
         return prompts
+    }
+
+    private func encoded(_ text: String, _ model: Model) throws(DiffError) -> [Tokenizer.Token] {
+        guard chat else {
+            return try model.tokenizer.encode(text, addsSpecial: true, allowsControl: allowControl)
+        }
+        guard let template = model.chatTemplate else {
+            throw DiffError(.unsupported, "\(model.familyName) models hold no conversations")
+        }
+        return try model.tokenizer.encode(
+            [ChatTemplate.Message(role: .user, content: text)], as: template, allowsControl: allowControl)
     }
 
     private func write(_ result: SampleResult, _ model: Model, _ plan: NamedPlan) throws(DiffError) {
         let statistics = result.statistics
         var tokenizer = try? model.tokenizer
         if tokens.isEmpty { tokenizer = try model.tokenizer }
-        let texts = result.tokens.map { tokens in
-            tokenizer.map { $0.decode(model.textTokens(tokens)) }
-                ?? tokens.map(String.init).joined(separator: ",")
+        let texts = (decoding.isInfilling ? result.sequences : result.tokens).map { tokens in
+            tokenizer.map {
+                $0.decode(model.textTokens(ofSequence: tokens, length: min(decoding.length ?? TextRequest(prompts: []).length, tokens.count)))
+            } ?? tokens.map(String.init).joined(separator: ",")
         }
-        let count = result.tokens.reduce(0) { $0 + $1.count }
+        let count = result.filled.reduce(0) { $0 + $1.count }
         let rate = statistics.seconds > 0 ? Double(count) / statistics.seconds : 0
         if json {
             JSON.object([
                 "model": .string(model.path), "plan": .string(plan.name),
                 "texts": .array(texts.map { .string($0) }),
                 "tokens": .array(result.tokens.map { .array($0.map { .integer($0) }) }),
+                "sequences": .array(result.sequences.map { .array($0.map { .integer($0) }) }),
+                "filled": .array(result.filled.map { .array($0.map { .integer($0) }) }),
                 "tokens_per_second": .number(rate), "statistics": statistics.json,
             ]).print()
             return
         }
-        for text in texts { print(text) }
+        for text in texts { StandardOutput.say(text) }
+        try StandardOutput.finish()
         guard !quiet else { return }
         let fed = statistics.steps.reduce(0) { $0 + $1.fedRows }
         Terminal.say(
@@ -115,41 +137,5 @@ struct GenerateCommand: ParsableCommand {
                 + "(\(Format.fixed(rate, 2)) per second); \(Format.grouped(fed)) rows fed; "
                 + "\(Format.flops(statistics.flops)); keys and values \(Format.bytes(statistics.cacheBytes)), "
                 + "peak beside the weights \(Format.bytes(statistics.peakBytes))")
-    }
-}
-
-/// `diffaccel tokenize`: what a model's tokenizer makes of lines of text.
-struct TokenizeCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "tokenize",
-        abstract: "Reads lines of text and prints the tokens of each as JSON.",
-        discussion: "Example: printf 'Hello world\\n' | diffaccel tokenize LLaDA-8B-Instruct/tokenizer.json")
-
-    @Argument(help: "A tokenizer.json, or the folder of one.")
-    var path: String
-
-    @Flag(help: "With the special tokens that the tokenizer puts around a text.")
-    var special = false
-
-    @Flag(help: "Lines are JSON strings, which may hold line feeds.")
-    var jsonLines = false
-
-    @Flag(help: "Lines are JSON lists of tokens, to be decoded.")
-    var decode = false
-
-    func run() throws(DiffError) {
-        let tokenizer = try Tokenizer(contentsOf: path.hasSuffix(".json") ? path : "\(path)/tokenizer.json")
-        while let line = readLine() {
-            if decode {
-                let tokens = try JSON(parsing: line, source: "standard input").asArray ?? []
-                let ids = tokens.compactMap { if case .integer(let id) = $0 { id } else { nil } }
-                print(JSON.string(tokenizer.decode(ids)).serialized())
-                continue
-            }
-            var text = line
-            if jsonLines { text = try JSON(parsing: line, source: "standard input").asText ?? "" }
-            let tokens = try tokenizer.encode(text, addsSpecial: special)
-            print(JSON.array(tokens.map { .integer($0.id) }).serialized())
-        }
     }
 }

@@ -37,17 +37,17 @@ struct InfoCommand: ParsableCommand {
         guard case .object(var members) = model.description else { return }
         let names = members["sites"]?.asArray?.compactMap(\.asText) ?? []
         members["sites"] = .integer(names.count)
-        if members["labels"] == .array([]) { members["labels"] = nil }
+        for key in ["labels", "unknown_keys", "assumptions"] where members[key] == .array([]) { members[key] = nil }
         Self.list(.object(members), model.path)
         guard sites else { return }
         for (index, name) in names.enumerated() {
-            print("\(String(index).padded(5, right: true))  \(name)")
+            StandardOutput.say("\(String(index).padded(5, right: true))  \(name)")
         }
     }
 
     /// Members in an order of their own, nested ones with their path.
     private static func list(_ json: JSON, _ heading: String) {
-        print(heading)
+        StandardOutput.say(heading)
         var pairs: [(String, String)] = []
         collect(json, "", into: &pairs)
         let order = ["version", "family", "parameters", "bytes", "flops", "input", "blocks", "sites"]

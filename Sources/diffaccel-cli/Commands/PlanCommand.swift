@@ -29,7 +29,7 @@ struct PlanCommand: ParsableCommand {
         @Option(help: "Sampling steps (default: what a learned plan was made for, else 50).")
         var steps: Int?
 
-        @Option(help: "Also write the grid as a picture.")
+        @Option(help: "Also write the grid as a picture, - for standard output.")
         var png: String?
 
         @Flag(help: "Print JSON.")
@@ -38,20 +38,21 @@ struct PlanCommand: ParsableCommand {
         @OptionGroup(title: "Model options") var modelOptions: ModelOptionGroup
 
         func run() throws(DiffError) {
+            try StandardOutput.reserve([png], besidesJSON: json)
             let plan = try NamedPlan.read(self.plan)
             let model = try modelOptions.open(self.model)
-            if let png { try Folder.check(png) }
-            let preview = try model.preview(plan.plan, steps: steps ?? plan.learnedSteps ?? 50)
+            if let png { try ResultFile.check(png) }
+            let preview = try model.preview(plan.plan, steps: steps)
             let grid = PlanGrid(preview, model)
             if let png { try PNGWriter.write(HeatMap.draw(grid), to: png) }
             if json { return preview.json.print() }
             grid.print()
             let ratio = preview.baselineFlops > 0 ? preview.flops / preview.baselineFlops : 1
-            print(
+            StandardOutput.say(
                 "\(Format.percent(preview.shareSaved)) of the sites saved; "
                     + "\(Format.flops(preview.flops)) of \(Format.flops(preview.baselineFlops)) per sample "
                     + "(\(Format.percent(ratio)), ideal speed-up \(Format.fixed(1 / max(ratio, 1e-9), 2))x)")
-            if let png { print("written \(png)") }
+            for file in ResultFile.said([png]) { StandardOutput.say("written \(file)") }
         }
     }
 
@@ -78,7 +79,7 @@ struct PlanCommand: ParsableCommand {
         @Option(help: "Of random: seed of the draw.")
         var seed: UInt32 = 0
 
-        @Option(help: "File to write.")
+        @Option(help: "File to write, - for standard output.")
         var out: String
 
         func validate() throws {
@@ -94,7 +95,8 @@ struct PlanCommand: ParsableCommand {
                 case .interval: .interval(every: interval)
                 case .random: .random(ratio: ratio, seed: UInt64(seed))
                 }
-            try Plan([LayerCachePlan(rule)]).save(to: out)
+            try StandardOutput.reserve([out], besidesJSON: false)
+            try ResultFile.write(Plan([LayerCachePlan(rule)]), to: out)
         }
     }
 }

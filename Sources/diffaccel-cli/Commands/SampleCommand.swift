@@ -34,15 +34,18 @@ struct SampleCommand: ParsableCommand {
 
     @OptionGroup(title: "Session") var sessionOptions: SessionOptionGroup
     @OptionGroup(title: "Model options") var modelOptions: ModelOptionGroup
+    @OptionGroup(title: "Model options") var partnerOptions: PartnerOptionGroup
 
     func run() throws(DiffError) {
+        if !estimate { try outputs.reserve(besidesJSON: json) }
         let model = try modelOptions.open(self.model)
         let facts = ModelFacts(model)
         var plan = NamedPlan.plain
         if let name = self.plan { plan = try NamedPlan.read(name) }
         var request = try self.request.request(facts, [plan])
         request.decode = outputs.wantsImages
-        let session = try sessionOptions.session(model, plan.plan)
+        let session = try sessionOptions.session(
+            model, plan.plan, partner: partnerOptions.open(modelOptions))
         if estimate {
             request.decode = request.decode && facts.hasDecoder
             return try printEstimate(session, request, facts)
@@ -112,7 +115,7 @@ struct SampleCommand: ParsableCommand {
                 "weights \(Format.bytes(statistics.weightBytes)), peak beside them "
                     + "\(Format.bytes(statistics.peakBytes)), of it caches \(Format.bytes(statistics.cacheBytes))"
             ),
-            ("written", files.joined(separator: ", ")),
+            ("written", files.isEmpty ? "standard output" : files.joined(separator: ", ")),
         ])
     }
 }

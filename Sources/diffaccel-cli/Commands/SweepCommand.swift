@@ -25,7 +25,7 @@ extension PlanCommand {
         @Option(name: .customLong("repeat"), help: "Measured turns.")
         var turns = 3
 
-        @Option(help: "JSON file for the measures.")
+        @Option(help: "JSON file for the measures, - for standard output.")
         var out: String?
 
         @Flag(help: "Print JSON; no progress bar.")
@@ -57,11 +57,12 @@ extension PlanCommand {
         }
 
         func run() throws(DiffError) {
+            try StandardOutput.reserve([out], besidesJSON: json)
             let plan = try NamedPlan.read(router)
-            guard let learned = plan.router else {
+            guard let learned = plan.plan.router else {
                 throw DiffError(.unsupported, "\(router): no learned router, so it has no threshold")
             }
-            if let out { try Folder.check(out) }
+            if let out { try ResultFile.check(out) }
             let model = try modelOptions.open(self.model)
             let facts = ModelFacts(model)
             var request = try self.request.request(facts, [plan])
@@ -80,7 +81,7 @@ extension PlanCommand {
                 "samples": .integer(request.labels.count), "seconds": .number(entries[0].median),
                 "rows": .array(rows),
             ])
-            if let out { try AtomicFile.write(document.serialized(pretty: true), to: out) }
+            if let out { try ResultFile.write(document.serialized(pretty: true), to: out) }
             if json { document.print() } else { printTable(rows) }
         }
 
@@ -124,7 +125,7 @@ extension PlanCommand {
                     Format.significant(value("error"), 4))
             }
             table.print()
-            if let out { print("written \(out)") }
+            for file in ResultFile.said([out]) { StandardOutput.say("written \(file)") }
         }
     }
 }

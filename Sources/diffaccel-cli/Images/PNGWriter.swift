@@ -6,14 +6,9 @@ import DiffCheckpoint
 ///
 /// libpng reports errors by `longjmp`, which must not cross Swift frames; its simplified interface catches them itself.
 enum PNGWriter {
-    /// Writes `picture` as the file `path`, complete or not at all. Throws `io`, `unsupported`.
+    /// Writes `picture` as the file `path`, complete or not at all; to standard output for `-`. Throws `io`, `unsupported`.
     static func write(_ picture: Picture, to path: String) throws(DiffError) {
-        let file = try AtomicFile(path: path)
-        let encoded = try encode(picture, for: path)
-        try unsafe encoded.withUnsafeBufferPointer { (bytes) throws(DiffError) in
-            try unsafe file.write(UnsafeRawBufferPointer(bytes))
-        }
-        try file.commit()
+        try ResultFile.write(encode(picture, for: path), to: path)
     }
 
     /// The bytes of the PNG file; `path` names it in errors.

@@ -101,22 +101,25 @@ struct LearningOptionGroup: ParsableArguments {
 
 /// What a trainer may use.
 struct TrainerOptionGroup: ParsableArguments {
-    @Option(help: "Threads (default: one per processor).")
+    @Option(help: "Threads (default: one per processor that may be used).")
     var threads = 0
 
     @Option(help: "Most memory for weights, gradients, moments and activations, such as 500M or 2G.")
     var memoryLimit = ByteCount.none
 
-    @Option(help: "Whose published code a DiT follows: official or diffusers.")
-    var conventions = DiTConventions.official
+    @Option(
+        help:
+            "Whose published code a DiT follows: official or diffusers (default: official, unless it was trained in diffusers)."
+    )
+    var conventions: DiTConventions?
 
-    @Flag(help: "Follow symbolic links inside the model's folder, as download caches have them.")
+    @Flag(help: "Follow symbolic links inside folders of models, as download caches have them.")
     var followLinks = false
 
     /// How the checkpoint is opened.
     var model: ModelOptions {
         var options = ModelOptions()
-        options.conventions = conventions
+        if let conventions { options.conventions = conventions }
         options.followLinks = followLinks
         return options
     }

@@ -9,14 +9,14 @@ struct RequestOptionGroup: ParsableArguments {
     @Option(help: "Samples of each class.")
     var count = 1
 
-    @Option(help: "Sampling steps (default: what a learned plan was made for, else 50).")
+    @Option(help: "Sampling steps (default: what a learned plan was made for, else \(SampleRequest.defaultSteps)).")
     var steps: Int?
 
     @Option(help: "Sampler: \(Library.samplers.joined(separator: ", ")) (default: the model's own).")
     var sampler: String?
 
     @Option(help: "Noise of DDIM, from 0 (none) to 1.")
-    var eta = 0.0
+    var eta: Double?
 
     @Option(help: "Guidance scale; 1: none (default: the model's own).")
     var guidance: Double?
@@ -28,7 +28,7 @@ struct RequestOptionGroup: ParsableArguments {
     var spacing: String?
 
     @Option(help: "Seed of the noise, as in torch.manual_seed.")
-    var seed: UInt64 = 0
+    var seed: UInt64?
 
     @Option(
         help: "Models that work scale by scale: only so many likeliest codes, 0: all; one number or one for each scale."
@@ -44,14 +44,15 @@ struct RequestOptionGroup: ParsableArguments {
     @Flag(help: "Models that work scale by scale: mix codes instead of drawing them, for looks.")
     var smooth = false
 
-    @Option(help: "Samples computed together; 0: all of them.")
-    var batch = 32
+    @Option(
+        help: "Samples computed together; 0: all of them (default: 32, or all where the numbers drawn depend on it).")
+    var batch: Int?
 
     func validate() throws {
         guard count >= 1, count <= SampleRequest.maxSamples else {
             throw ValidationError("--count must be 1...\(SampleRequest.maxSamples).")
         }
-        guard batch >= 0 else { throw ValidationError("--batch must not be negative.") }
+        if let batch, batch < 0 { throw ValidationError("--batch must not be negative.") }
         if let steps, steps < 1 { throw ValidationError("--steps must be at least 1.") }
     }
 
@@ -65,12 +66,13 @@ struct RequestOptionGroup: ParsableArguments {
                     + "\(SampleRequest.maxSamples) samples")
         }
         var request = SampleRequest(labels: classes.flatMap { Array(repeating: $0, count: count) })
-        request.steps = steps ?? (spacing == nil ? plans.lazy.compactMap(\.learnedSteps).first : nil) ?? defaultSteps
-        request.sampler = sampler
-        request.eta = eta
+        // All plans of a comparison take as many steps as the first learned one; else the library decides.
+        request.steps = steps ?? (spacing == nil ? plans.lazy.compactMap(\.plan.learnedSteps).first : nil)
+        if let sampler { request.sampler = sampler }
+        if let eta { request.eta = eta }
         request.guidance = guidance
         request.spacing = spacing
-        request.seed = seed
+        if let seed { request.seed = seed }
         request.scales.topK = try Self.list(topK, "--top-k") { Int($0) }
         request.scales.topP = topP
         request.scales.temperature = try Self.list(temperature, "--temperature") { Double($0) }
@@ -92,9 +94,6 @@ struct RequestOptionGroup: ParsableArguments {
         }
         return values
     }
-
-    // A spacing that lists counts says itself how many steps there are, and 0 leaves it to do so.
-    private var defaultSteps: Int { spacing?.first?.isNumber == true ? 0 : 50 }
 
     private func classes(_ facts: ModelFacts) throws(DiffError) -> [Int] {
         if let labels { return try facts.classIndices(labels) }

@@ -1,16 +1,18 @@
 import ArgumentParser
 import DiffAccel
-import DiffCheckpoint
 
 /// Where `sample` puts what it made.
 struct SampleOutputs: ParsableArguments {
-    @Option(help: "PNG file for all images in a grid (default: samples.png, unless another output is named).")
+    @Option(
+        help:
+            "PNG file for all images in a grid, - for standard output (default: samples.png, unless another output is named)."
+    )
     var out: String?
 
     @Option(help: "Folder for one PNG file per image.")
     var individual: String?
 
-    @Option(help: "Safetensors file for the latents.")
+    @Option(help: "Safetensors file for the latents, - for standard output.")
     var latents: String?
 
     @Option(help: "Side of a pixel in the grid.")
@@ -25,10 +27,16 @@ struct SampleOutputs: ParsableArguments {
     /// Whether latents have to be decoded.
     var wantsImages: Bool { gridPath != nil || individual != nil }
 
+    /// Keeps standard output for the picture or the latents, when they go there.
+    func reserve(besidesJSON isJSON: Bool) throws(DiffError) {
+        try ResultFile.checkFolder(individual, "--individual")
+        try StandardOutput.reserve([gridPath, latents], besidesJSON: isJSON)
+    }
+
     /// Looks, before the long run, for what would keep its results from being written. Throws `unsupported` when images are
     /// wanted of a model that makes none, `io` for folders that are not there.
     func check(_ facts: ModelFacts, _ path: String) throws(DiffError) {
-        for file in [gridPath, latents] { if let file { try Folder.check(file) } }
+        for file in [gridPath, latents] { if let file { try ResultFile.check(file) } }
         if let individual { try Folder.make(individual) }
         guard wantsImages, !facts.hasDecoder else { return }
         throw DiffError(
@@ -54,9 +62,9 @@ struct SampleOutputs: ParsableArguments {
             written.append(individual)
         }
         if let latents, let joined = try collected.joinedLatents() {
-            try SafetensorsWriter.write(["latents": joined], to: latents)
+            try ResultFile.write(["latents": joined], to: latents)
             written.append(latents)
         }
-        return written
+        return ResultFile.said(written)
     }
 }

@@ -5,9 +5,15 @@ import DiffAccel
 /// The start noise is drawn for all samples at once: a picture does not depend on the size of its batch. Samplers that add
 /// noise at every step draw it batch by batch, from a seed of the batch's own.
 enum Batches {
-    /// Requests of at most `size` samples each (0: one request) that together make what `request` asks for.
-    static func split(_ request: SampleRequest, size: Int, _ facts: ModelFacts) throws(DiffError) -> [SampleRequest] {
+    /// Samples of a request at most, unless somebody says otherwise.
+    private static let usual = 32
+
+    /// Requests of at most `size` samples each (0: one request) that together make what `request` asks for; nil: as many as is
+    /// usual, but all where the pictures would depend on it.
+    static func split(_ request: SampleRequest, size: Int?, _ facts: ModelFacts) throws(DiffError) -> [SampleRequest] {
         let labels = request.labels
+        let isFree = facts.startsFromNoise && request.sampler == .ddim && request.eta == 0
+        let size = size ?? (isFree ? usual : 0)
         guard size > 0, size < labels.count, labels.count <= SampleRequest.maxSamples, let input = facts.input else {
             return [request]
         }

@@ -1,4 +1,3 @@
-import ArgumentParser
 import DiffAccel
 import Glibc
 
@@ -15,7 +14,7 @@ struct Lesson {
 
     private var settings: JSON { options.settings(method, own, state: options.state) }
 
-    /// Trains and writes the results; throws exit code 130 when Ctrl-C stopped it.
+    /// Trains and writes the results; throws ``Stopped`` when Ctrl-C stopped it.
     func run() throws {
         if options.estimate { return try printEstimate() }
         try check()
@@ -28,7 +27,7 @@ struct Lesson {
             guard error.code == .cancelled else { throw error }
             throw try stopped(trainer)
         }
-        if let plan { try trainer.plan().save(to: plan) }
+        if let plan { try ResultFile.write(trainer.plan(), to: plan) }
         if let folder { try trainer.export(checkpoint: folder) }
         var outcome = try trainer.describe()
         if options.evaluate > 0 {
@@ -39,7 +38,13 @@ struct Lesson {
 
     /// Looks, before the long run, for what would keep its results from being written.
     private func check() throws(DiffError) {
-        for file in [plan, options.state, options.log] { if let file { try Folder.check(file) } }
+        guard options.state != StandardOutput.name else {
+            throw DiffError(
+                .invalidArgument, "--state names a file that is read again, so it cannot be standard output")
+        }
+        try ResultFile.checkFolder(folder, "--out")
+        try StandardOutput.reserve([plan, options.log], besidesJSON: options.json)
+        for file in [plan, options.state, options.log] { if let file { try ResultFile.check(file) } }
         guard let folder else { return }
         guard !Folder.isSame(folder, model) else {
             throw DiffError(.invalidArgument, "\(folder) is the model that is learned from: name another folder")
@@ -65,8 +70,11 @@ struct Lesson {
             if event.loss.isFinite { smooth = mean }
             bar.show(event.step, of: event.steps, "learning", note: "loss \(Format.significant(mean, 4))")
             guard event.step % options.logEvery == 0 || event.step == event.steps else { return .continue }
-            if options.json { Terminal.put(event.json.serialized()) }
             do throws(DiffError) {
+                if options.json {
+                    StandardOutput.say(event.json.serialized())
+                    try StandardOutput.finish()
+                }
                 try log?.append(event.json.serialized())
             } catch {
                 failure = error
@@ -77,18 +85,15 @@ struct Lesson {
     }
 
     /// Keeps what was learned when Ctrl-C stopped the run, and says how to go on.
-    private func stopped(_ trainer: Trainer) throws -> ExitCode {
+    private func stopped(_ trainer: Trainer) throws(DiffError) -> Stopped {
         let place = "stopped after step \(trainer.step) of \(trainer.steps)"
         if let state = options.state {
-            Terminal.say("diffaccel: \(place); to go on, give the same command with --resume (state: \(state))")
-        } else if trainer.step > 0 {
-            let state = Self.spareState(plan ?? folder ?? model)
-            try trainer.save(to: state)
-            Terminal.say("diffaccel: \(place); to go on, give the same command with --state \(state) --resume")
-        } else {
-            Terminal.say("diffaccel: \(place); nothing was written")
+            return Stopped(message: "\(place); to go on, give the same command with --resume (state: \(state))")
         }
-        return ExitCode(130)
+        guard trainer.step > 0 else { return Stopped(message: "\(place); nothing was written") }
+        let state = Self.spareState(ResultFile.said([plan, folder, model]).first ?? "learning")
+        try trainer.save(to: state)
+        return Stopped(message: "\(place); to go on, give the same command with --state \(state) --resume")
     }
 
     /// Where the state goes when none was named.
@@ -102,7 +107,7 @@ struct Lesson {
     private func printEstimate() throws(DiffError) {
         let estimate = try Trainer.estimate(
             model, options.settings(method, own, state: nil), resources.model, threads: resources.threads)
-        if options.json { return Terminal.put(estimate.json.serialized()) }
+        if options.json { return StandardOutput.say(estimate.json.serialized()) }
         Facts.print([
             ("weights", Format.bytes(estimate.weights)),
             ("gradients, moments, averages", Format.bytes(estimate.learning)),
@@ -113,9 +118,9 @@ struct Lesson {
     }
 
     private func report(_ outcome: JSON) {
-        let written = [plan, folder].compactMap(\.self)
+        let written = ResultFile.said([plan, folder])
         if options.json {
-            return Terminal.put(
+            return StandardOutput.say(
                 outcome.with("written", .array(written.map { .string($0) })).with("model", .string(model)).serialized())
         }
         var facts = [("learned", "\(method), \(outcome["step"]?.asInt ?? 0) steps")]
@@ -135,7 +140,7 @@ struct Lesson {
             }
         }
         if let peak = outcome["bytes"]?["peak"]?.asInt { facts.append(("memory", Format.bytes(peak))) }
-        facts.append(("written", written.joined(separator: ", ")))
+        facts.append(("written", written.isEmpty ? "standard output" : written.joined(separator: ", ")))
         Facts.print(facts)
     }
 }

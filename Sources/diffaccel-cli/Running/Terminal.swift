@@ -1,3 +1,4 @@
+import DiffAccel
 import Glibc
 
 /// Standard error, where messages and progress go, so that standard output holds results only.
@@ -8,22 +9,8 @@ enum Terminal {
     /// Writes a line to standard error.
     static func say(_ line: String) { write(line + "\n") }
 
-    /// Writes a line to standard output at once, for programs that read along.
-    static func put(_ line: String) {
-        print(line)
-        _ = fflush(nil)
-    }
-
-    /// Writes `text` to standard error as it is.
+    /// Writes `text` to standard error as it is. When that fails there is nobody to tell.
     static func write(_ text: String) {
-        let bytes = Array(text.utf8)
-        var done = 0
-        while done < bytes.count {
-            let written = unsafe bytes.withUnsafeBytes { buffer in
-                unsafe Glibc.write(STDERR_FILENO, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done)
-            }
-            guard written > 0 else { return }
-            done += written
-        }
+        _ = StandardOutput.write(STDERR_FILENO, Array(text.utf8))
     }
 }

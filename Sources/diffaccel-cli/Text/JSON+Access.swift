@@ -18,5 +18,5 @@ extension JSON {
     var asText: String? { if case .string(let value) = self { value } else { nil } }
 
     /// Prints the value on standard output.
-    func print() { Swift.print(serialized(pretty: true), terminator: "") }
+    func print() { StandardOutput.put(serialized(pretty: true)) }
 }

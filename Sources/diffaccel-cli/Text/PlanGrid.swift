@@ -37,7 +37,7 @@ struct PlanGrid {
         var heading = "step  timestep"
         for (panel, width) in zip(panels, widths) { heading += "  " + panel.title.padded(width) }
         for panel in panels { heading += "  " + panel.title.padded(9) }
-        Swift.print(heading.trimmedEnd)
+        StandardOutput.say(heading.trimmedEnd)
         for (step, timestep) in timesteps.enumerated() {
             var line = String(step + 1).padded(4, right: true) + "  " + String(timestep).padded(8, right: true)
             for (panel, width) in zip(panels, widths) {
@@ -47,7 +47,7 @@ struct PlanGrid {
             for panel in panels {
                 line += "  " + "\(panel.computed(step))/\(panel.blocks.count)".padded(9)
             }
-            Swift.print(line.trimmedEnd)
+            StandardOutput.say(line.trimmedEnd)
         }
         var totals = String(repeating: " ", count: 14)
         for width in widths { totals += "  " + "".padded(width) }
@@ -55,8 +55,8 @@ struct PlanGrid {
             let computed = timesteps.indices.reduce(0) { $0 + panel.computed($1) }
             totals += "  " + "\(computed)/\(panel.blocks.count * timesteps.count)".padded(9)
         }
-        Swift.print(totals.trimmedEnd)
-        Swift.print("█ computed  · reused  - skipped")
+        StandardOutput.say(totals.trimmedEnd)
+        StandardOutput.say("█ computed  · reused  - skipped")
     }
 
     private static func character(_ outcome: Trace.Outcome) -> Character {

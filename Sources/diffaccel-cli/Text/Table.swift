@@ -19,7 +19,7 @@ struct Table {
                 let padding = String(repeating: " ", count: widths[column] - cell.count)
                 return column == 0 ? cell + padding : padding + cell
             }
-            Swift.print(cells.joined(separator: "  "))
+            StandardOutput.say(cells.joined(separator: "  "))
         }
     }
 }
@@ -30,7 +30,7 @@ enum Facts {
     static func print(_ pairs: [(String, String)]) {
         let width = pairs.map(\.0.count).max() ?? 0
         for (name, value) in pairs {
-            Swift.print(name + String(repeating: " ", count: width - name.count + 2) + value)
+            StandardOutput.say(name + String(repeating: " ", count: width - name.count + 2) + value)
         }
     }
 }

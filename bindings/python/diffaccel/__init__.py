@@ -3,16 +3,16 @@
     import diffaccel
 
     model = diffaccel.Model("Models/fashion-dit")
-    session = model.session(plan=diffaccel.Plan(l2c={"policy": "alternate"}))
-    result = session.sample(labels=[3, 5], steps=20, progress=True)
+    session = model.session(plan="alternate")       # or Plan(...), the path of a plan file
+    result = session.sample(labels=["sneaker", 5], steps=20, progress=True)
     result.images                                   # uint8 [n, H, W, C]
+    result.save("grid.png")
 
 Everything the library reports is an exception derived from DiffAccelError. Ctrl-C stops a run.
 """
 
 from __future__ import annotations
 
-import json
 from typing import Any, Callable
 
 from . import _ffi, learn
@@ -54,7 +54,7 @@ __all__ = [
 
 def describe() -> dict[str, Any]:
     """Facts about the library: version, interface number, instruction set, families, methods, samplers, limits."""
-    return json.loads(_ffi.text_of(_ffi.lib.da_library_describe))
+    return _ffi.facts_of(_ffi.lib.da_library_describe)
 
 
 _LEVELS = {"none": 0, "error": 1, "warning": 2, "info": 3}
@@ -73,6 +73,8 @@ def set_log(callback: Callable[[str, str], Any] | None, level: str = "warning") 
     names = {number: name for name, number in _LEVELS.items()}
 
     def tell(_user: Any, number: int, message: bytes) -> None:
+        if callback is None:
+            return
         try:
             callback(names.get(number, str(number)), message.decode("utf-8", "replace"))
         except Exception:  # noqa: BLE001 - there is nobody to raise it to

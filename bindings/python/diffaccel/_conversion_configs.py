@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import Any, Callable
 
 from ._conversion import ConversionError, State
 
@@ -12,40 +12,81 @@ from ._conversion import ConversionError, State
 _HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}
 
 
+def _ratio(hidden: int, width: int) -> float:
+    """The mlp_ratio whose product with `width`, cut to an integer, is `hidden`."""
+    ratio = hidden / width
+    return ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf) if hasattr(math, "nextafter") else ratio + 1e-12
+
+
 def _count(state: State, pattern: str) -> int:
     found = [int(match.group(1)) for match in (re.match(pattern, name) for name in state) if match]
     return max(found, default=-1) + 1
 
 
-def dit_config(state: State, heads: int | None = None) -> dict[str, Any]:
-    """Configuration of an official DiT state dict, from its shapes."""
+def dit_config(
+    state: State, heads: int | None = None, null_class: bool | None = None, say: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
+    """Configuration of an official DiT state dict, from its shapes.
+
+    null_class: whether the last row of the class table stands for no class; None assumes it and says so.
+    """
     width, channels, patch, _ = state["x_embedder.proj.weight"].shape
-    heads = heads or _HEADS.get(width)
+    rows = state["y_embedder.embedding_table.weight"].shape[0]
+    if null_class is None:
+        null_class = True
+        if rows < 2:
+            raise ConversionError(
+                f"a class table of {rows} row: pass --no-null-class when it stands for a class, not for none of them")
+        say(f"assumed: the last of the {rows} rows of the class table stands for no class (--no-null-class: all are classes)")
+    if rows < 1 + null_class:
+        raise ConversionError(f"a class table of {rows} rows leaves no class beside the one for none")
     if heads is None:
-        raise ConversionError(f"the number of heads cannot be told from a width of {width}: pass --heads")
+        heads = _HEADS.get(width)
+        if heads is None:
+            raise ConversionError(f"the number of heads cannot be told from a width of {width}: pass --heads")
+        say(f"assumed: {heads} attention heads, as published networks of width {width} have (--heads)")
     model = {
         "patch_size": patch,
         "hidden_size": width,
         "depth": _count(state, r"blocks\.(\d+)\."),
         "num_heads": heads,
-        "num_classes": state["y_embedder.embedding_table.weight"].shape[0] - 1,
-        "mlp_ratio": state["blocks.0.mlp.fc1.weight"].shape[0] / width,
-        "class_dropout_prob": 0.1,
+        "num_classes": rows - null_class,
+        "mlp_ratio": _ratio(state["blocks.0.mlp.fc1.weight"].shape[0], width),
+        "class_dropout_prob": 0.1 if null_class else 0.0,
         "in_channels": channels,
         "learn_sigma": state["final_layer.linear.weight"].shape[0] == 2 * channels * patch * patch,
         "frequency_embedding_size": state["t_embedder.mlp.0.weight"].shape[1],
     }
     if "pos_embed" in state:
-        model["input_size"] = math.isqrt(state["pos_embed"].shape[1]) * patch
+        tokens = state["pos_embed"].shape[1]
+        side = math.isqrt(tokens)
+        if side * side != tokens:
+            raise ConversionError(f"positions of {tokens} tokens, which are no square: only square inputs are known")
+        model["input_size"] = side * patch
+    else:
+        say("assumed: an input of 32 x 32, since the file has no positions (pos_embed)")
     return {"family": "dit", "model": model}
 
 
-def autoencoder_config(state: State, scaling_factor: float = 0.18215) -> dict[str, Any]:
-    """Configuration of a KL autoencoder's state dict, in the original (LDM) or diffusers naming, from its shapes."""
+def autoencoder_config(
+    state: State, scaling_factor: float | None = None, groups: int | None = None, say: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
+    """Configuration of a KL autoencoder's state dict, in the original (LDM) or diffusers naming, from its shapes.
+
+    scaling_factor, groups: what shapes do not tell; None assumes those of Stable Diffusion (0.18215, 32) and says so.
+    """
+    if scaling_factor is None:
+        scaling_factor = 0.18215
+        say("assumed: latents are scaled by 0.18215 (--scaling-factor)")
     original = "decoder.up.0.block.0.conv1.weight" in state
     level, block = ("up", "block") if original else ("up_blocks", "resnets")
     levels = _count(state, rf"decoder\.{level}\.(\d+)\.")
     channels = [state[f"decoder.{level}.{index}.{block}.0.conv1.weight"].shape[0] for index in range(levels)]
+    if groups is None:
+        groups = 32
+        if any(width % groups for width in channels):
+            raise ConversionError(f"levels of {channels} channels cannot be normalised in 32 groups: pass --norm-groups")
+        say("assumed: norms of 32 groups (--norm-groups)")
     return {
         "_class_name": "AutoencoderKL",
         "in_channels": 3,
@@ -54,7 +95,7 @@ def autoencoder_config(state: State, scaling_factor: float = 0.18215) -> dict[st
         # diffusers numbers the decoder's levels from the coarsest
         "block_out_channels": channels if original else channels[::-1],
         "layers_per_block": _count(state, rf"decoder\.{level}\.0\.{block}\.(\d+)\.") - 1,
-        "norm_num_groups": 32,
+        "norm_num_groups": groups,
         "act_fn": "silu",
         "scaling_factor": scaling_factor,
         "use_quant_conv": "quant_conv.weight" in state,
@@ -68,24 +109,29 @@ _SCHEDULES = {680: [1, 2, 3, 4, 5, 6, 8, 10, 13, 16], 2240: [1, 2, 3, 4, 6, 9, 1
 VAR_BUFFERS = ("lvl_1L", "attn_bias_for_masking")
 
 
-def var_config(state: State) -> dict[str, Any]:
+def var_config(state: State, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     """Configuration of an official VAR state dict, from its shapes and its level buffer."""
     width = state["word_embed.weight"].shape[0]
+    if state["class_emb.weight"].shape[0] < 2:
+        raise ConversionError("a class table of one row: a VAR has one for each class and one for none")
     depth = _count(state, r"blocks\.(\d+)\.")
     tokens = state["pos_1LC"].shape[1]
     if "lvl_1L" in state:
-        levels = state["lvl_1L"].flatten().tolist()
+        levels = state["lvl_1L"].values().flatten().tolist()
         sides = [math.isqrt(levels.count(level)) for level in range(max(levels) + 1)]
     else:
         sides = _SCHEDULES.get(tokens, [])
+        say(f"assumed: the published scales {sides} of {tokens} tokens")
     if sum(side * side for side in sides) != tokens:
         raise ConversionError(f"the scales cannot be told from {tokens} tokens")
     normalises = "blocks.0.attn.scale_mul_1H11" in state
+    if not normalises:
+        say(f"assumed: heads of 64 elements, so {max(1, width // 64)}")
     model = {
         "depth": depth,
         "embed_dim": width,
         "num_heads": state["blocks.0.attn.scale_mul_1H11"].shape[1] if normalises else max(1, width // 64),
-        "mlp_ratio": state["blocks.0.ffn.fc1.weight"].shape[0] / width,
+        "mlp_ratio": _ratio(state["blocks.0.ffn.fc1.weight"].shape[0], width),
         "num_classes": state["class_emb.weight"].shape[0] - 1,
         "vocab_size": state["head.weight"].shape[0],
         "z_channels": state["word_embed.weight"].shape[1],

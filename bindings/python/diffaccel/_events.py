@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import _thread
+import importlib
 import threading
 from dataclasses import dataclass
 from typing import Any, Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from . import _ffi
 
@@ -29,9 +31,9 @@ class Event:
     sites_skipped: int
     seconds: float  #: since the run began
     flops: float  #: of this step
-    latents: np.ndarray | None  #: copy of the state, float32 [n, C, H, W]; None in other stages
+    latents: npt.NDArray[np.float32] | None  #: copy of the state, float32 [n, C, H, W]; None in other stages
     network: int = 0  #: 0: the session's model made the step; 1: the refiner of its plan
-    preview: np.ndarray | None = None  #: copy of the picture so far, uint8 [n, H, W, C], when previews are asked for
+    preview: npt.NDArray[np.uint8] | None = None  #: copy of the picture so far, uint8 [n, H, W, C], when previews are asked for
 
 
 def _event(raw: _ffi.Event) -> Event:
@@ -61,15 +63,15 @@ class Listener:
         try:
             raw = event.contents
             if self._make_bar is not None:
-                self._show(raw)
+                self._show(raw, self._make_bar)
             return int(bool(self._callback(_event(raw)))) if self._callback is not None else 0
         except BaseException as failure:  # noqa: BLE001 - raised again by `raise_failure`
             self.failure = failure
             return 1
 
-    def _show(self, raw: _ffi.Event) -> None:
+    def _show(self, raw: _ffi.Event, make_bar: Callable[[int, str], Any]) -> None:
         if raw.stage not in self._bars:
-            self._bars[raw.stage] = self._make_bar(raw.steps, _STAGES.get(raw.stage, ""))
+            self._bars[raw.stage] = make_bar(raw.steps, _STAGES.get(raw.stage, ""))
         bar = self._bars[raw.stage]
         bar.update(raw.step - bar.n)
 
@@ -85,13 +87,17 @@ class Listener:
             raise failure
 
 
-def _bar_maker() -> Callable[[int, str], Any] | None:
-    """Makes tqdm bars; None when tqdm is not installed, for a missing bar is no reason to fail."""
+def bars() -> Any:
+    """tqdm's bars; None when tqdm is not installed, for a missing bar is no reason to fail."""
     try:
-        from tqdm.auto import tqdm
+        return importlib.import_module("tqdm.auto").tqdm
     except ImportError:
         return None
-    return lambda total, name: tqdm(total=total, desc=name)
+
+
+def _bar_maker() -> Callable[[int, str], Any] | None:
+    bar = bars()
+    return None if bar is None else lambda total, name: bar(total=total, desc=name)
 
 
 def run_interruptibly(work: Callable[[], tuple[int, str]], cancel: Callable[[], Any]) -> tuple[int, str]:

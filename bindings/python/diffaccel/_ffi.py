@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
+import json
 import os
 import threading
 from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
-from pathlib import Path
 from typing import Any, Callable
 
-from .errors import error_for
+from ._loading import bind, load
+from .errors import InvalidArgumentError, error_for
 
-LIBRARY = "libdiffaccel.so"
 MAX_RANK = 8
 F32, U8, I64 = 0, 16, 17
 DA_OK, DA_CANCELLED, DA_MORE, DA_INVALID_HANDLE = 0, 1, 2, -8
@@ -33,7 +32,8 @@ class ModelOptions(ctypes.Structure):
 
     _fields_ = [("struct_size", c_uint32), ("widen", c_int32), ("family", c_char_p), ("config", c_char_p),
                 ("conventions", c_char_p), ("decoder", c_char_p), ("memory_limit", c_uint64),
-                ("follow_links", c_int32), ("reserved", c_int32), ("weights", c_char_p)]
+                ("follow_links", c_int32), ("reserved", c_int32), ("weights", c_char_p),
+                ("mask_token", c_int64)]
 
 
 class ForwardOptions(ctypes.Structure):
@@ -165,10 +165,12 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "da_trainer_close": (c_int32, [_HANDLE]),
     "da_model_tokenizer": (c_int32, [_HANDLE, POINTER(_HANDLE)]),
     "da_tokenizer_load": (c_int32, [c_char_p, POINTER(_HANDLE)]),
-    "da_tokenizer_encode": (c_int32, [_HANDLE, c_char_p, c_size_t, c_int32, POINTER(c_int64), POINTER(c_int64), c_size_t,
-                                      POINTER(c_size_t)]),
-    "da_tokenizer_decode": (c_int32, [_HANDLE, POINTER(c_int64), c_size_t, c_int32, *_TEXT]),
+    "da_tokenizer_encode": (c_int32, [_HANDLE, c_char_p, c_size_t, c_int32, POINTER(c_int32), POINTER(c_int64), POINTER(c_int64),
+                                      c_size_t, POINTER(c_size_t)]),
+    "da_tokenizer_decode": (c_int32, [_HANDLE, POINTER(c_int64), c_size_t, c_int32, POINTER(c_int32), *_TEXT]),
     "da_tokenizer_close": (c_int32, [_HANDLE]),
+    "da_chat_encode": (c_int32, [_HANDLE, c_char_p, c_char_p, c_size_t, c_int32, c_int32, POINTER(c_int32), POINTER(c_int64),
+                                 c_size_t, POINTER(c_size_t)]),
     "da_chat_render": (c_int32, [c_char_p, c_char_p, c_size_t, c_int32, *_TEXT]),
     "da_text_request_init": (c_int32, [POINTER(TextRequest), c_uint32]),
     "da_session_generate": (c_int32, [_HANDLE, POINTER(TextRequest), POINTER(_HANDLE)]),
@@ -179,26 +181,8 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
-def _load() -> ctypes.CDLL:
-    """Finds the library: $DIFFACCEL_LIBRARY, the package, the repository's build folder, the system's loader."""
-    package = Path(__file__).resolve().parent
-    chosen = os.environ.get("DIFFACCEL_LIBRARY")
-    if chosen:
-        return ctypes.CDLL(chosen)
-    for path in (package / LIBRARY, package.parents[2] / ".build" / "release" / LIBRARY):
-        if path.is_file():
-            return ctypes.CDLL(str(path))
-    try:
-        return ctypes.CDLL(LIBRARY)
-    except OSError as error:
-        raise ImportError(
-            f"{LIBRARY} was not found: build it (make build), install it, or name it in $DIFFACCEL_LIBRARY") from error
-
-
-lib = _load()
-for _name, (_result, _arguments) in FUNCTIONS.items():
-    _function = getattr(lib, _name)
-    _function.restype, _function.argtypes = _result, _arguments
+lib = load()
+bind(lib, FUNCTIONS)
 
 
 class _Thread(threading.local):
@@ -257,20 +241,37 @@ def text_of(function: Callable[..., int], *arguments: Any) -> str:
             return buffer.value.decode("utf-8")
 
 
+def facts_of(function: Callable[..., int], *arguments: Any) -> dict[str, Any]:
+    """The JSON object a describing function writes."""
+    facts: dict[str, Any] = json.loads(text_of(function, *arguments))
+    return facts
+
+
 def encode_path(path: Any) -> bytes:
-    """A file name as the system spells it. Raises ValueError for one with a NUL inside."""
+    """A file name as the system spells it. Raises InvalidArgumentError for one with a NUL inside."""
     name = os.fsencode(path)
     if b"\0" in name:
-        raise ValueError("a path cannot contain a NUL character")
+        raise InvalidArgumentError("a path cannot contain a NUL character")
     return name
 
 
+def utf8(text: Any, what: str) -> bytes:
+    """Text in UTF-8. Raises TypeError for what is no text, InvalidArgumentError for halves of surrogate pairs, which UTF-8 cannot
+    spell."""
+    if not isinstance(text, str):
+        hint = f"; {what}.decode() makes text of bytes" if isinstance(text, (bytes, bytearray)) else ""
+        raise TypeError(f"{what} must be a string, not {type(text).__name__}{hint}")
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidArgumentError(
+            f"{what} holds half of a surrogate pair, {text[error.start]!r}, at character {error.start}: it is no valid text") from error
+
+
 def encode_text(text: str | None, what: str) -> bytes | None:
-    """Text for the library, or None. Raises ValueError for NUL characters and lone surrogates."""
+    """Text for the library, or None. Raises as `utf8`, and InvalidArgumentError for NUL characters."""
     if text is None:
         return None
-    if not isinstance(text, str):
-        raise TypeError(f"{what} must be a string, not {type(text).__name__}")
-    if "\0" in text:
-        raise ValueError(f"{what} cannot contain a NUL character")
-    return text.encode("utf-8")
+    if isinstance(text, str) and "\0" in text:
+        raise InvalidArgumentError(f"{what} cannot contain a NUL character")
+    return utf8(text, what)

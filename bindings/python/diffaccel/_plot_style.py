@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Mapping, Sequence
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes  # type: ignore[import-not-found, unused-ignore]
+    from matplotlib.figure import Figure  # type: ignore[import-not-found, unused-ignore]
 
 INK, ACCENT, SECOND, FAINT = "#22313f", "#0b6e99", "#d1495b", "#c9d3da"
 
@@ -17,14 +17,15 @@ INK, ACCENT, SECOND, FAINT = "#22313f", "#0b6e99", "#d1495b", "#c9d3da"
 def blank(width: float = 8.0, height: float = 4.5, rows: int = 1, **grid: Any) -> tuple[Figure, Any]:
     """A figure with its axes; no window, no global state. Raises ImportError without matplotlib."""
     try:
-        from matplotlib.figure import Figure as Made
+        from matplotlib.figure import Figure as Made  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise ImportError("plots need matplotlib: pip install diffaccel[plot]") from error
     figure = Made(figsize=(width, height), dpi=130, layout="constrained")
     return figure, figure.subplots(rows, **grid)
 
 
-def dress(axes: Axes, title: str = "", x: str = "", y: str = "", grid: str = "both") -> None:
+def dress(axes: Axes, title: str = "", x: str = "", y: str = "",
+          grid: Literal["both", "x", "y", ""] = "both") -> None:
     """Titles and quiet lines."""
     axes.set_title(title, loc="left", fontsize=11, color=INK)
     axes.set_xlabel(x, color=INK)

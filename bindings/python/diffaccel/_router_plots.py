@@ -10,7 +10,7 @@ import numpy as np
 from ._plot_style import ACCENT, FAINT, INK, SECOND, blank, dress, values_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # type: ignore[import-not-found, unused-ignore]
 
 
 def _is_full(index: int, period: int) -> bool:
@@ -20,7 +20,7 @@ def _is_full(index: int, period: int) -> bool:
 def router(found: Mapping[str, Any]) -> Figure:
     """The scores of a router (as `read_router` gives it), sampling steps from the noisiest down; what is computed is framed. Full
     steps, of which the router has no say, are hatched."""
-    from matplotlib.patches import Rectangle
+    from matplotlib.patches import Rectangle  # type: ignore[import-not-found, unused-ignore]
 
     logits = np.asarray(found["logits"], np.float64)
     threshold, period = float(found.get("threshold", 0.1)), int(found.get("period", 2))
@@ -30,7 +30,7 @@ def router(found: Mapping[str, Any]) -> Figure:
     kept = scores > threshold
     share = 1 - kept[cached].mean() if cached.any() else 0.0
     figure, panels = blank(max(7.0, 0.16 * columns + 2.2), max(3.2, 0.2 * rows + 1.4), 1, ncols=2, sharey=True)
-    image = None
+    image: Any = None
     for panel, (axes, name) in enumerate(zip(panels, ("attention", "MLP"))):
         part, framed = scores[::-1, panel::2], kept[::-1, panel::2]
         image = axes.imshow(part, vmin=0, vmax=1, cmap="viridis", aspect="auto", interpolation="nearest")

@@ -32,16 +32,18 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
+from . import _arrays
 from .errors import InvalidArgumentError, ShapeError
 from .model import Model
-from .plan import Plan
+from .plan import Plan, PlanLike
 from .trainer import Trainer, TrainingEvent
 
 __all__ = ["Trainer", "TrainingEvent", "estimate", "finetune", "prune", "router", "specialise", "sweep", "trainer"]
 
 _RUN = ("progress", "callback", "log", "log_every")
-_MAKE = ("threads", "memory_limit", "conventions", "config")
+_MAKE = ("threads", "memory_limit", "conventions", "config", "follow_links")
 
 
 #: Shapes of what is learned from, by the number of axes.
@@ -49,9 +51,9 @@ _SHAPES = {"labels": {1: "N integers"}, "tokens": {2: "[N, tokens]"}, "images": 
            "latents": {4: "[N,C,h,w]", 5: "[N,2,C,h,w]"}}
 
 
-def _array(name: str, value: Any) -> np.ndarray:
+def _array(name: str, value: Any) -> npt.NDArray[Any]:
     """`value` as an array that the library reads: integers as int64, states of a type that data files may have."""
-    array = np.asarray(value)
+    array = _arrays.integers(value, name) if name == "labels" else _arrays.as_array(value, name)
     if name in ("labels", "tokens"):
         if array.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, not {array.dtype}")
@@ -59,8 +61,6 @@ def _array(name: str, value: Any) -> np.ndarray:
         raise TypeError(f"{name} must be floating-point numbers or bytes, not {array.dtype}")
     if array.ndim not in _SHAPES[name]:
         raise ShapeError(f"{name}: expected {' or '.join(_SHAPES[name].values())}, found shape {array.shape}")
-    if name == "labels":
-        return array.astype(np.int64)
     return array if array.dtype == np.float16 or array.dtype.kind in "iu" else array.astype(np.float32, copy=False)
 
 
@@ -106,8 +106,8 @@ def _split(settings: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def trainer(model: str | os.PathLike[str], method: str, data: Any = None, **settings: Any) -> Trainer:
-    """A trainer that has made no step yet. `method` is "router", "prune", "finetune" or "specialise"; `threads`, `memory_limit`, `conventions` and `config`
-    are as for `Trainer`, everything else is a setting."""
+    """A trainer that has made no step yet. `method` is "router", "prune", "finetune" or "specialise"; `threads`, `memory_limit`, `conventions`,
+    `config` and `follow_links` are as for `Trainer`, everything else is a setting."""
     options = _split(settings, _MAKE)
     with _source(method, data) as source:
         return Trainer(model, _settings(method, source, settings), **options)
@@ -138,7 +138,7 @@ def _learn(method: str, model: Any, data: Any, settings: dict[str, Any]) -> Trai
 
 
 def router(
-    model: str | os.PathLike[str], data: Any = None, *, sampling_steps: int = 20, steps: int = 20_000,
+    model: str | os.PathLike[str], data: Any = None, *, sampling_steps: int | None = None, steps: int | None = None,
     progress: bool = False, callback: Callable[[TrainingEvent], Any] | None = None, **settings: Any,
 ) -> Trainer:
     """Learns a Learning-to-Cache router of a frozen DiT for so many sampling steps; `.plan()` of the result is the router.
@@ -165,7 +165,7 @@ def prune(
 
 
 def finetune(
-    model: str | os.PathLike[str], data: Any, *, steps: int = 100_000, progress: bool = False,
+    model: str | os.PathLike[str], data: Any, *, steps: int | None = None, progress: bool = False,
     callback: Callable[[TrainingEvent], Any] | None = None, **settings: Any,
 ) -> Trainer:
     """Trains the weights of a DiT, such as a pruned one; `.export(folder)` writes them.
@@ -178,7 +178,7 @@ def finetune(
 
 
 def specialise(
-    model: str | os.PathLike[str], data: Any, *, role: str, draft_scales: int, steps: int = 3000, progress: bool = False,
+    model: str | os.PathLike[str], data: Any, *, role: str, draft_scales: int, steps: int | None = None, progress: bool = False,
     callback: Callable[[TrainingEvent], Any] | None = None, **settings: Any,
 ) -> Trainer:
     """Fine-tunes a VAR for its part of collaborative decoding, where a drafter makes the first `draft_scales` scales and a refiner
@@ -197,7 +197,7 @@ def specialise(
 
 
 def sweep(
-    model: Model, router: Plan | Mapping[str, Any], thresholds: Sequence[float] = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9), *,
+    model: Model, router: PlanLike, thresholds: Sequence[float] = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9), *,
     threads: int = 0, repeat: int = 3, **request: Any,
 ) -> list[dict[str, float]]:
     """What each threshold of a router gives, a dict a threshold: "threshold", "removed" (share of all sub-layers that are not computed),
@@ -206,8 +206,11 @@ def sweep(
 
     request: as for `Session.sample`; steps are the router's. Raises InvalidArgumentError for a plan without a learned router.
     """
-    described = dict(router) if not isinstance(router, Plan) else next(
-        (entry for entry in router.describe()["methods"] if "logits" in entry), {})
+    turns = _arrays.integer(repeat, "repeat")
+    if turns < 1:
+        raise InvalidArgumentError(f"repeat must be at least 1, found {turns}")
+    described = dict(router) if isinstance(router, Mapping) and "logits" in router else next(
+        (entry for entry in Plan.of(router).describe()["methods"] if "logits" in entry), {})
     if "logits" not in described:
         raise InvalidArgumentError("a sweep needs a plan with a learned router")
     entry = {key: value for key, value in described.items() if key not in ("method", "policy", "seed")}
@@ -216,10 +219,10 @@ def sweep(
     with model.session(threads=threads) as plain:
         full = plain.sample(**request)
         for threshold in thresholds:
-            with Plan(l2c={**entry, "threshold": float(threshold)}) as plan, model.session(plan=plan, threads=threads) as cached:
+            with Plan(l2c={**entry, "threshold": _arrays.real(threshold, "thresholds")}) as plan, model.session(plan=plan, threads=threads) as cached:
                 fast = cached.sample(**request)
                 seconds = np.array([[session.sample(**request).stats["seconds"] for session in (plain, cached)]
-                                    for _ in range(max(1, repeat))])
+                                    for _ in range(turns)])
             totals = fast.stats["totals"]
             sites = totals["computed"] + totals["reused"] + totals["skipped"]
             slow, quick = np.median(seconds, axis=0)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
-from typing import TYPE_CHECKING, Any, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Mapping, Sequence, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from . import _arrays, _ffi
 from ._handle import Handle, new_handle
+from ._json import json_text
 from .errors import InvalidArgumentError
 from .text import Tokenizer
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from .plan import PlanLike
     from .session import Session
 
 #: Inputs of a network that are integers; every other one is float32.
@@ -25,6 +26,7 @@ _OUTPUTS = {
     "autoencoder_kl": {"latents": "image", "image": "moments"},
     "vqvae": {"tokens": "image", "state": "image", "image": "tokens"},
     "var": {"y": "logits"},
+    "llada": {"tokens": "logits"}, "illada": {"tokens": "logits"}, "dream": {"tokens": "logits"},
 }
 
 
@@ -33,15 +35,18 @@ class Model(Handle):
 
     path: folder with config.json and *.safetensors (official, diffusers or pipeline layout), or one .safetensors file
         together with `config`.
-    family: "dit", "var", "autoencoder_kl" or "vqvae"; None lets the config decide.
+    family: "dit", "var", "autoencoder_kl", "vqvae", "llada", "illada" or "dream"; None lets the config decide.
     config: the configuration as a dict or JSON text, used instead of the checkpoint's config.json.
     decoder: folder of the autoencoder that turns latents into pixels; None means the checkpoint's own vae/.
-    conventions: "official" or "diffusers" (how a DiT is evaluated); None means official.
-    follow_links: follow symbolic links inside the folder, as download caches have them.
+    conventions: "official" or "diffusers" (how a DiT is evaluated); None means official, unless the checkpoint shows that it was
+        trained in diffusers.
+    follow_links: follow symbolic links inside the folder, as download caches have them, and inside those of its autoencoder and of a
+        plan's refiner.
     weights: what the weights are in memory: "stored" (the default: the file's element type), "f32", or "int8": matrices of linear
         layers over tokens as whole numbers with a scale for each output, all else as stored.
     widen: the same as weights="f32".
     memory_limit: bytes the weights may take, the largest counted twice while it is put in order; 0 is no limit.
+    mask_token: language models: the mask token; None is the one that the config names.
 
     Raises FileError, FormatError, UnsupportedError, OutOfMemoryError, OverBudgetError, InvalidArgumentError.
     """
@@ -60,11 +65,12 @@ class Model(Handle):
         widen: bool = False,
         weights: str | None = None,
         memory_limit: int = 0,
+        mask_token: int | None = None,
     ) -> None:
         options = _ffi.ModelOptions()
         _ffi.check(_ffi.lib.da_model_options_init, ctypes.byref(options), ctypes.sizeof(options))
         if config is not None and not isinstance(config, str):
-            config = json.dumps(config, allow_nan=False)
+            config = json_text(config, "config")
         options.family = _ffi.encode_text(family, "family")
         options.config = _ffi.encode_text(config, "config")
         options.conventions = _ffi.encode_text(conventions, "conventions")
@@ -73,6 +79,10 @@ class Model(Handle):
         options.widen = _arrays.flag(widen, "widen")
         options.weights = _ffi.encode_text(weights, "weights")
         options.memory_limit = _arrays.unsigned(memory_limit, "memory_limit")
+        if mask_token is not None:
+            options.mask_token = _arrays.integer(mask_token, "mask_token", bits=64)
+            if options.mask_token < 0:
+                raise InvalidArgumentError(f"mask_token must be 0 or more, not {mask_token}")
         super().__init__(new_handle(_ffi.lib.da_model_open, _ffi.encode_path(path), ctypes.byref(options)))
         self._path = os.fspath(path)
         self._description: dict[str, Any] | None = None
@@ -80,9 +90,10 @@ class Model(Handle):
 
     @property
     def description(self) -> dict[str, Any]:
-        """Facts about the model: family, parameters, bytes, weights, input, config, sites, labels, decoder, flops, ..."""
-        text = _ffi.text_of(_ffi.lib.da_model_describe, self._handle)
-        return json.loads(text)
+        """Facts about the model: family, parameters, bytes, weights, input, config, sites, labels, decoder, flops, ...; settings of
+        its files without effect (unknown_keys), what was taken for absent ones (defaults), and what else was assumed (assumptions).
+        """
+        return _ffi.facts_of(_ffi.lib.da_model_describe, self._handle)
 
     def _facts(self) -> dict[str, Any]:
         # The model never changes, so one look is enough for what every call needs.
@@ -93,47 +104,63 @@ class Model(Handle):
     @property
     def family(self) -> str:
         """The model's family, such as "dit"."""
-        return self._facts()["family"]
+        return str(self._facts()["family"])
 
     @property
     def parameters(self) -> int:
         """Number of parameters."""
-        return self._facts()["parameters"]
+        return int(self._facts()["parameters"])
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of a language model. Raises UnsupportedError when there is none."""
         if self._tokenizer is None or self._tokenizer.closed:
-            self._tokenizer = Tokenizer(_handle=new_handle(_ffi.lib.da_model_tokenizer, self._handle))
+            self._tokenizer = Tokenizer._from_handle(new_handle(_ffi.lib.da_model_tokenizer, self._handle))
         return self._tokenizer
 
     @property
     def end_tokens(self) -> list[int]:
         """Tokens that end a text; empty when the model is no language model."""
-        return self._facts().get("end_tokens") or []
+        return [int(token) for token in self._facts().get("end_tokens") or []]
+
+    @property
+    def mask_token(self) -> int | None:
+        """The mask token of a language model; None when there is none."""
+        return self._facts().get("mask_token")
 
     @property
     def labels(self) -> list[str]:
         """Names of the classes, in order; empty when the checkpoint does not tell them."""
-        return self._facts().get("labels") or []
+        return [str(name) for name in self._facts().get("labels") or []]
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape (C, H, W) of one sample's state."""
         return tuple(self._facts()["input"])
 
+    @overload
     def forward(
-        self, outputs: Iterable[str] | None = None, threads: int = 0, memory_limit: int = 0, **inputs: Any
-    ) -> np.ndarray | dict[str, np.ndarray]:
+        self, outputs: str | None = None, threads: int = 0, memory_limit: int = 0, **inputs: Any
+    ) -> npt.NDArray[np.float32]: ...
+
+    @overload
+    def forward(
+        self, outputs: list[str] | tuple[str, ...], threads: int = 0, memory_limit: int = 0, **inputs: Any
+    ) -> dict[str, npt.NDArray[np.float32]]: ...
+
+    def forward(
+        self, outputs: str | Sequence[str] | None = None, threads: int = 0, memory_limit: int = 0, **inputs: Any
+    ) -> npt.NDArray[np.float32] | dict[str, npt.NDArray[np.float32]]:
         """Evaluates the raw network once, without sampler or plan.
 
         dit: x [n,C,S,S], t [n] (original timesteps), y [n] (integers) -> [n,C or 2C,S,S]
         var: x [n,t-1,C] (codes of the picture so far, for the scales after the first), y [n] -> logits [n,t,V]
         vqvae: tokens [n*L] (integers) or state [n,C,h,w] -> image [n,3,H,W]; image -> tokens [n,L] (whole numbers)
+        llada, illada, dream: tokens [n] (integers) -> logits [1,n,V]
         autoencoder_kl: latents [n,C,h,w] -> image [n,3,H,W]; image [n,3,H,W] -> moments [n,2C,h,w]
 
         Arrays of any strides and any real element type are converted; `y` must hold integers. `outputs` names what is
-        wanted when the default does not fit. Returns a float32 array, or a dict of them when several are wanted.
+        wanted when the default does not fit. Returns a float32 array, or a dict of them for a list of names.
         Raises InvalidArgumentError (unknown or missing input), ShapeError, OverBudgetError, OutOfMemoryError.
         """
         if not inputs:
@@ -149,23 +176,24 @@ class Model(Handle):
         options.threads = _arrays.integer(threads, "threads")
         options.memory_limit = _arrays.unsigned(memory_limit, "memory_limit")
         wanted = (_ffi.Tensor * len(names))(
-            *(_ffi.Tensor(struct_size=ctypes.sizeof(_ffi.Tensor), name=name.encode("utf-8")) for name in names))
+            *(_ffi.Tensor(struct_size=ctypes.sizeof(_ffi.Tensor), name=_ffi.encode_text(name, "outputs")) for name in names))
         given = (_ffi.Tensor * len(arrays))(*(_arrays.describe(name, array) for name, array in arrays.items()))
         run = (_ffi.lib.da_model_forward, self._handle, given, len(given), wanted, len(wanted), ctypes.byref(options))
         _ffi.check(*run)
-        results = {}
+        results: dict[str, npt.NDArray[np.float32]] = {}
         for name, tensor in zip(names, wanted):
             results[name] = np.empty(tuple(tensor.shape[: tensor.rank]), np.float32)
             tensor.data, tensor.bytes = results[name].ctypes.data, results[name].nbytes
         _ffi.check(*run)
-        return next(iter(results.values())) if len(results) == 1 else results
+        return results[names[0]] if outputs is None or isinstance(outputs, str) else results
 
     def session(
-        self, plan: Plan | None = None, threads: int = 0, memory_limit: int = 0, partner: Model | None = None
+        self, plan: PlanLike | None = None, threads: int = 0, memory_limit: int = 0, partner: Model | None = None
     ) -> Session:
-        """A session that samples this model with `plan` (None: the plain model).
+        """A session that samples this model with `plan`: a Plan, the path of a plan file, a word such as "alternate" or "dkv:decode:8",
+        or a dict (None: the plain model).
 
-        threads: 0 means one per processor. memory_limit: bytes for states, caches and workspace; 0 is no limit.
+        threads: 0 means one per processor that may be used (affinity, quotas of control groups). memory_limit: bytes for states, caches and workspace; 0 is no limit.
         partner: the second model of a plan that needs one (CoDe's refiner), already open; None: the plan says where it is.
         Raises IncompatibleError when the plan does not fit the model.
         """

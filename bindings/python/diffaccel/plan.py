@@ -5,33 +5,20 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Union
 
 import numpy as np
+import numpy.typing as npt
 
 from . import _arrays, _ffi
 from ._handle import Handle, new_handle
-from .errors import FileError, FormatError
+from ._json import json_text, plain
+from .errors import FileError, FormatError, InvalidArgumentError
 from .model import Model
 
 #: What an entry's router file may contribute; released files carry much else.
 _ROUTER_KEYS = ("logits", "threshold", "official_threshold")
 _GRID_VALUES = {"1": 1, "0": 0, "-": -1}
-
-
-def _plain(value: Any) -> Any:
-    """`value` with numpy arrays and numbers, and paths, turned into lists, numbers and texts that json can write."""
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _inlined(entry: dict[str, Any]) -> dict[str, Any]:
@@ -55,15 +42,25 @@ def _inlined(entry: dict[str, Any]) -> dict[str, Any]:
     return {**found, **{key: value for key, value in entry.items() if key != "router"}}
 
 
+#: What a plan may be given as.
+PlanLike = Union["Plan", str, "os.PathLike[str]", Mapping[str, Any]]
+
+
 class Plan(Handle):
     """A stack of methods, outermost first. `Plan()` is the plain model.
 
-    Each keyword is a method with its settings. For Learning-to-Cache:
+    Each keyword is a method with its settings:
 
-        Plan(l2c={"logits": array of [steps, 2 * depth], "threshold": 0.1})
+        Plan(l2c={"logits": array of [steps, 2 * depth], "threshold": 0.1})     Learning-to-Cache, a learned router
         Plan(l2c={"router": "router.json"})            a released router file, or one written by diffaccel.convert
-        Plan(code={"refiner": "path", "draft_scales": 8})   CoDe; without "refiner" the session is given a partner
         Plan(l2c={"policy": "alternate"})              also "none", "interval" (with "interval"), "random" (with "ratio", "seed")
+        Plan(depth={"keep": [0, 2, 5]})                depth pruning: the blocks that run
+        Plan(code={"refiner": "path", "draft_scales": 8})   CoDe; without "refiner" the session is given a partner
+        Plan(dkv={"variant": "decode", "refresh": 8})  caches keys and values of a language model; LLaDA: "decode", "greedy" (with
+                                                       "window"), "prefix", "dual"; Dream: "decode", "prefill", "pd" (with "shift")
+
+    Simple ones have a word: `Plan.load("alternate")`, also "none", "interval:N", "random:RATIO[:SEED]", "depth:0,2,5-8",
+    "code[:DRAFT_SCALES]", "dkv:VARIANT[:REFRESH[:WINDOW]]"; `Model.session` takes the word itself.
 
     Raises FileError and FormatError for router files, FormatError and UnsupportedError for settings.
     """
@@ -75,16 +72,16 @@ class Plan(Handle):
         for method, settings in methods.items():
             if not isinstance(settings, Mapping):
                 raise TypeError(f"{method} must be a dict of settings, not {type(settings).__name__}")
-            entries.append(_inlined({**_plain(settings), "method": method}))
+            entries.append(_inlined({**plain(settings), "method": method}))
         try:
-            text = json.dumps({"methods": entries}, allow_nan=False)
-        except ValueError as error:
-            raise FormatError(f"the plan holds numbers that are not finite: {error}") from error
+            text = json_text({"methods": entries}, "the plan")
+        except InvalidArgumentError as error:
+            raise FormatError(str(error)) from error
         super().__init__(self._parsed(text))
 
     @staticmethod
     def _parsed(text: str) -> int:
-        data = text.encode("utf-8")
+        data = _ffi.utf8(text, "the plan")
         return new_handle(_ffi.lib.da_plan_parse, data, len(data))
 
     @classmethod
@@ -95,29 +92,43 @@ class Plan(Handle):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Plan:
-        """Reads a plan or a released router file. Raises FileError, FormatError, UnsupportedError."""
+        """Reads a plan, a released router file or, where there is no such file, a word such as "interval:3".
+
+        Raises FileError, FormatError, UnsupportedError, InvalidArgumentError for a word of the wrong form.
+        """
         return cls._from_handle(new_handle(_ffi.lib.da_plan_load, _ffi.encode_path(path)))
 
     @classmethod
     def parse(cls, text: str | Mapping[str, Any]) -> Plan:
-        """Reads a plan from JSON text or the dict it would give; neither may name files. Raises FormatError."""
-        return cls._from_handle(cls._parsed(text if isinstance(text, str) else json.dumps(_plain(text))))
+        """Reads a plan from JSON text, the dict it would give, or a word; none may name files. Raises FormatError."""
+        return cls._from_handle(cls._parsed(json_text(text, "the plan") if isinstance(text, Mapping) else text))
+
+    @classmethod
+    def of(cls, plan: PlanLike) -> Plan:
+        """The plan that `plan` stands for: itself, the path of a file, a word, or a dict."""
+        if isinstance(plan, Plan):
+            return plan
+        if isinstance(plan, Mapping):
+            return cls.parse(plan)
+        if isinstance(plan, (str, os.PathLike)):
+            return cls.load(plan)
+        raise TypeError(f"plan must be a Plan, a file's path, a word or a dict, not {type(plan).__name__}")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the plan as JSON, atomically. Raises FileError."""
         _ffi.check(_ffi.lib.da_plan_save, self._handle, _ffi.encode_path(path))
 
     def describe(self, model: Model | None = None, steps: int = 0) -> dict[str, Any]:
-        """The plan as a dict; with a model, what the plan would do to it in so many steps.
+        """The plan as a dict; with a model, what the plan would do to it in so many steps (0: as `Session.sample` has by default).
 
         Then the dict has "sites", "timesteps", "grid", "saved", "flops" and "baseline_flops".
         Raises IncompatibleError when the plan does not fit the model.
         """
         handle = None if model is None else model._handle
         steps = _arrays.integer(steps, "steps")
-        return json.loads(_ffi.text_of(_ffi.lib.da_plan_describe, self._handle, handle, steps))
+        return _ffi.facts_of(_ffi.lib.da_plan_describe, self._handle, handle, steps)
 
-    def grid(self, model: Model, steps: int) -> np.ndarray:
+    def grid(self, model: Model, steps: int = 0) -> npt.NDArray[np.int8]:
         """What happens at each step and site: int8 [steps, sites]; 1 computed, 0 reused, -1 not needed.
 
         Steps run from the noisiest; sites are in the order of `describe(model, steps)["sites"]`.

@@ -25,7 +25,7 @@ from ._router_plots import router, router_history, sweep
 from .training_files import read_log, read_router, read_state
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # type: ignore[import-not-found, unused-ignore]
 
 __all__ = ["blocks", "gates", "loss", "main", "read_log", "read_router", "read_state", "router", "router_history", "sweep"]
 
@@ -94,7 +94,7 @@ def loss(log: Sequence[Mapping[str, Any]], smoothing: float = 0.95) -> Figure:
 
 
 def _tones(share: float) -> Any:
-    from matplotlib import colormaps
+    from matplotlib import colormaps  # type: ignore[import-not-found, unused-ignore]
 
     return colormaps["viridis"](0.92 * share)
 

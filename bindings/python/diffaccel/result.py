@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ctypes
-import json
-from typing import Any
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from . import _ffi
+from . import _ffi, _png
 from ._handle import Handle
-from .errors import InvalidArgumentError
+from .errors import DiffAccelError, InvalidArgumentError, InvalidHandleError
 
-_KINDS = {_ffi.F32: np.dtype(np.float32), _ffi.U8: np.dtype(np.uint8), _ffi.I64: np.dtype(np.int64)}
+if TYPE_CHECKING:
+    from .model import Model
+
+_KINDS: dict[int, str] = {_ffi.F32: np.dtype(np.float32).str, _ffi.U8: np.dtype(np.uint8).str, _ffi.I64: np.dtype(np.int64).str}
 
 
 class _Owner(Handle):
@@ -29,7 +35,7 @@ class _Memory:
         self.__array_interface__ = {
             "version": 3,
             "shape": tuple(tensor.shape[: tensor.rank]),
-            "typestr": _KINDS[tensor.dtype].str,
+            "typestr": _KINDS[tensor.dtype],
             "data": (tensor.data or 0, True),
         }
 
@@ -46,48 +52,79 @@ class Result:
 
     def _open(self) -> _Owner:
         if self._owner is None:
-            from .errors import InvalidHandleError
-
             raise InvalidHandleError("the result is closed")
         return self._owner
 
-    def tensor(self, name: str) -> np.ndarray:
-        """The tensor of that name. Raises InvalidArgumentError when the result has none."""
+    def tensor(self, name: str) -> npt.NDArray[Any]:
+        """The tensor of that name. Raises InvalidArgumentError when the result has none, naming those it has."""
         owner = self._open()
         view = _ffi.Tensor(struct_size=ctypes.sizeof(_ffi.Tensor))
         _ffi.check(_ffi.lib.da_result_tensor, owner._handle, _ffi.encode_text(name, "name"), ctypes.byref(view))
         return np.asarray(_Memory(owner, view))
 
-    def _optional(self, name: str) -> np.ndarray | None:
-        try:
-            return self.tensor(name)
-        except InvalidArgumentError:
-            return None
+    @property
+    def names(self) -> list[str]:
+        """Names of the tensors there are: "latents", "pixels" and "images" when decoded, "tokens"."""
+        return sorted(self.stats["tensors"])
 
     @property
-    def images(self) -> np.ndarray | None:
-        """uint8 [n, H, W, C] with C 3 or 1; None when nothing was decoded."""
-        return self._optional("images")
+    def images(self) -> npt.NDArray[np.uint8]:
+        """uint8 [n, H, W, C] with C 3 or 1. Raises InvalidArgumentError when nothing was decoded: `"images" in result.names` tells."""
+        return self.tensor("images")
 
     @property
-    def latents(self) -> np.ndarray:
-        """float32 [n, C, H, W]: the sampler's last state."""
+    def latents(self) -> npt.NDArray[np.float32]:
+        """float32 [n, C, H, W]: the sampler's last state. Raises InvalidArgumentError when the model has none."""
         return self.tensor("latents")
 
     @property
-    def tokens(self) -> np.ndarray | None:
-        """int64 [n, L]: the codes of all scales, one after the other; None of models that do not work scale by scale."""
-        return self._optional("tokens")
+    def tokens(self) -> npt.NDArray[np.int64]:
+        """int64 [n, L]: the codes of all scales, one after the other. Raises InvalidArgumentError for models that draw no codes."""
+        return self.tensor("tokens")
 
     @property
-    def pixels(self) -> np.ndarray | None:
-        """float32 [n, C, H, W], nominally -1...1; None when nothing was decoded."""
-        return self._optional("pixels")
+    def pixels(self) -> npt.NDArray[np.float32]:
+        """float32 [n, C, H, W], nominally -1...1. Raises InvalidArgumentError when nothing was decoded."""
+        return self.tensor("pixels")
+
+    @property
+    def pil_images(self) -> list[Any]:
+        """The pictures as images of Pillow, gray ones of one channel. Raises ImportError without Pillow, else as `images`."""
+        return [_png.image_of(picture) for picture in self.images]
+
+    def save(self, path: str | os.PathLike[str], columns: int | None = None) -> None:
+        """Writes the pictures as one file, several in a grid (of so many `columns`), as `diffaccel sample --out` does: one alone without
+        a margin. PNG needs nothing else; other kinds, by the end of the name, need Pillow.
+
+        Raises InvalidArgumentError when nothing was decoded or for an unknown kind, FileError.
+        """
+        picture = self._sheet(columns)
+        kind = Path(path).suffix.lower()
+        if kind == ".png":
+            return _png.write(path, _png.encoded(picture))
+        formats = _png.pillow().registered_extensions()
+        if kind not in formats:
+            raise InvalidArgumentError(f"{os.fspath(path)}: the name says no kind of picture; end it in .png")
+        file = io.BytesIO()
+        _png.image_of(picture).save(file, formats[kind])
+        _png.write(path, file.getvalue())
+
+    def _sheet(self, columns: int | None = None) -> npt.NDArray[np.uint8]:
+        if columns is not None and columns < 1:
+            raise InvalidArgumentError(f"columns must be at least 1, found {columns}")
+        images = self.images
+        return images[0] if len(images) == 1 else _png.grid(images, columns)
+
+    def _repr_png_(self) -> bytes | None:
+        """The pictures for notebooks; None when there are none."""
+        if self.closed or "images" not in self.names or self.images.shape[3] not in (1, 3):
+            return None
+        return _png.encoded(self._sheet())
 
     @property
     def stats(self) -> dict[str, Any]:
-        """Seconds, threads, instruction set, and for each step timestep, seconds, sites computed and reused, FLOPs."""
-        return json.loads(_ffi.text_of(_ffi.lib.da_result_stats, self._open()._handle))
+        """Seconds, threads, instruction set, for each step timestep, seconds, sites computed and reused, FLOPs, and the tensors' shapes."""
+        return _ffi.facts_of(_ffi.lib.da_result_stats, self._open()._handle)
 
     def close(self) -> None:
         """Lets go of the result. Its memory is freed when no array refers to it any more."""
@@ -108,31 +145,52 @@ class Result:
         raise TypeError("a Result cannot be copied or pickled; copy its arrays")
 
     def __repr__(self) -> str:
+        kind = type(self).__name__
         if self.closed:
-            return "<diffaccel.Result closed>"
+            return f"<diffaccel.{kind} closed>"
         stats = self.stats
-        return f"<diffaccel.Result: {len(self.latents)} samples, {len(stats['steps'])} steps, {stats['seconds']:.2f} s>"
+        tensors = ", ".join(f"{name} {shape}" for name, shape in sorted(stats["tensors"].items()))
+        count = next((shape[0] for shape in stats["tensors"].values()), 0)
+        return f"<diffaccel.{kind}: {count} samples, {len(stats['steps'])} {stats['sampler']} steps, {stats['seconds']:.2f} s: {tensors}>"
 
 
 class TextResult(Result):
-    """The outcome of `Session.generate`."""
+    """The outcome of `Session.generate`. `str()` is the texts, one after the other."""
 
-    def __init__(self, handle: int, model: Any) -> None:
+    def __init__(self, handle: int, model: Model, whole: bool = False) -> None:
         super().__init__(handle)
-        self._model = model
+        self._model, self._whole = model, whole
 
     @property
-    def tokens(self) -> np.ndarray:
-        """int64 [prompts, length]: what was generated."""
+    def tokens(self) -> npt.NDArray[np.int64]:
+        """int64 [prompts, length]: what was generated behind the prompts."""
         return self.tensor("tokens")
 
     @property
+    def sequences(self) -> list[np.ndarray]:
+        """int64 arrays: prompt and text of each prompt, masks in it filled."""
+        return self._split("sequences")
+
+    @property
+    def filled(self) -> list[np.ndarray]:
+        """int64 arrays: for each prompt the places of its sequence that the run filled, ascending."""
+        return [np.flatnonzero(flags) for flags in self._split("filled")]
+
+    def _split(self, name: str) -> list[np.ndarray]:
+        return np.split(self.tensor(name), np.cumsum(self.tensor("lengths"))[:-1])
+
+    @property
     def texts(self) -> list[str]:
-        """The texts, up to the first token that ends one. Raises UnsupportedError when the model has no tokenizer."""
+        """The texts behind the prompts, up to the first token that ends one; of infilling the whole texts, prompts and all.
+
+        Raises UnsupportedError when the model has no tokenizer.
+        """
         tokenizer, ends = self._model.tokenizer, set(self._model.end_tokens)
         texts = []
-        for row in self.tokens.tolist():
-            stop = next((place for place, token in enumerate(row) if token in ends), len(row))
+        length = self.tokens.shape[1]
+        for row in (self.sequences if self._whole else self.tokens):
+            row = row.tolist()
+            stop = next((place for place in range(len(row) - length, len(row)) if row[place] in ends), len(row))
             texts.append(tokenizer.decode(row[:stop]))
         return texts
 
@@ -140,3 +198,15 @@ class TextResult(Result):
     def text(self) -> str:
         """The text of the first prompt."""
         return self.texts[0]
+
+    def save(self, path: str | os.PathLike[str], columns: int | None = None) -> None:
+        """Writes the texts as a text file, a line feed behind each. Raises as `texts`, FileError."""
+        if columns is not None:
+            raise InvalidArgumentError("columns are for pictures")
+        _png.write(path, "".join(text + "\n" for text in self.texts).encode("utf-8"))
+
+    def __str__(self) -> str:
+        try:
+            return "\n".join(self.texts)
+        except DiffAccelError:  # no tokenizer, or closed
+            return repr(self)

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from . import _arrays, _ffi
-from ._events import run_interruptibly
+from ._events import bars, run_interruptibly
 from ._handle import Handle, new_handle
 from .errors import BusyError, Cancelled, InvalidArgumentError, error_for
-from .plan import Plan, _plain
+from ._json import json_text
+from .plan import Plan
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,12 @@ class TrainingEvent:
     gradient_norm: float  #: of everything that learns, before clipping
     learning_rate: float
     seconds: float  #: since `run` began
-    confidences: np.ndarray  #: float32, 0...1: of each group of gates, or a router's scores of the row just trained
+    confidences: npt.NDArray[np.float32]  #: float32, 0...1: of each group of gates, or a router's scores of the row just trained
     terms: dict[str, float] = field(default_factory=dict)  #: terms of the loss and other figures by name
 
 
 def _event(raw: _ffi.TrainingEvent) -> TrainingEvent:
-    confidences = np.zeros(0, np.float32)
+    confidences: npt.NDArray[np.float32] = np.zeros(0, np.float32)
     if raw.confidence_count:
         confidences = np.ctypeslib.as_array(raw.confidences, (raw.confidence_count,)).copy()
     # JSON has no word for numbers that are none.
@@ -71,12 +73,11 @@ class _Listener:
 
     def _show(self, raw: _ffi.TrainingEvent) -> None:
         if self._bar is None:
-            try:
-                from tqdm.auto import tqdm
-            except ImportError:
+            bar = bars()
+            if bar is None:
                 self._wants_bar = False
                 return
-            self._bar = tqdm(total=raw.steps, initial=raw.step - 1, desc="learning")
+            self._bar = bar(total=raw.steps, initial=raw.step - 1, desc="learning")
         self._bar.update(raw.step - self._bar.n)
         self._bar.set_postfix(loss=f"{raw.loss:.4g}", refresh=False)
 
@@ -88,17 +89,15 @@ class _Listener:
 
 
 def _request(path: Any, settings: Mapping[str, Any], threads: int, memory_limit: int, conventions: str | None,
-             config: Any) -> tuple[tuple[Any, ...], list[Any]]:
+             config: Any, follow_links: bool) -> tuple[tuple[Any, ...], list[Any]]:
     """The arguments that creating and estimating share, and what must outlive the call."""
-    try:
-        text = json.dumps(_plain(settings), allow_nan=False).encode("utf-8")
-    except ValueError as error:
-        raise InvalidArgumentError(f"the settings hold numbers that are not finite: {error}") from error
+    text = json_text(settings, "settings").encode("utf-8")
     model = _ffi.ModelOptions()
     _ffi.check(_ffi.lib.da_model_options_init, ctypes.byref(model), ctypes.sizeof(model))
     model.conventions = _ffi.encode_text(conventions, "conventions")
+    model.follow_links = _arrays.flag(follow_links, "follow_links")
     if config is not None and not isinstance(config, str):
-        config = json.dumps(config, allow_nan=False)
+        config = json_text(config, "config")
     model.config = _ffi.encode_text(config, "config")
     options = _ffi.TrainerOptions()
     _ffi.check(_ffi.lib.da_trainer_options_init, ctypes.byref(options), ctypes.sizeof(options))
@@ -114,6 +113,7 @@ class Trainer(Handle):
 
     path: as for `Model`. settings: the dict that include/diffaccel.h describes under "learning".
     memory_limit: bytes for weights, gradients, moments, averages and activations; 0 is no limit.
+    follow_links: follow symbolic links in folders of models, as download caches have them.
 
     One thread uses a trainer at a time; only `cancel` may be called at any time. Whatever ends `run`, the trainer stands after its last
     whole step and can go on. Raises InvalidArgumentError, FormatError, ShapeError, FileError, IncompatibleError, UnsupportedError,
@@ -124,9 +124,9 @@ class Trainer(Handle):
 
     def __init__(
         self, path: str | os.PathLike[str], settings: Mapping[str, Any], *, threads: int = 0, memory_limit: int = 0,
-        conventions: str | None = None, config: Mapping[str, Any] | str | None = None,
+        conventions: str | None = None, config: Mapping[str, Any] | str | None = None, follow_links: bool = False,
     ) -> None:
-        arguments, kept = _request(path, settings, threads, memory_limit, conventions, config)
+        arguments, kept = _request(path, settings, threads, memory_limit, conventions, config, follow_links)
         super().__init__(new_handle(_ffi.lib.da_trainer_create, *arguments))
         del kept
         self._path = os.fspath(path)
@@ -134,13 +134,13 @@ class Trainer(Handle):
     @staticmethod
     def estimate(
         path: str | os.PathLike[str], settings: Mapping[str, Any], *, threads: int = 0, conventions: str | None = None,
-        config: Mapping[str, Any] | str | None = None,
+        config: Mapping[str, Any] | str | None = None, follow_links: bool = False,
     ) -> dict[str, Any]:
         """The memory that such a trainer would need, by a dry run: {"bytes": {"weights", "learning", "workspace", "peak"}, ...}."""
-        arguments, kept = _request(path, settings, threads, 0, conventions, config)
-        text = _ffi.text_of(_ffi.lib.da_trainer_estimate, *arguments)
+        arguments, kept = _request(path, settings, threads, 0, conventions, config, follow_links)
+        facts = _ffi.facts_of(_ffi.lib.da_trainer_estimate, *arguments)
         del kept
-        return json.loads(text)
+        return facts
 
     def run(
         self, steps: int | None = None, *, progress: bool = False,
@@ -155,6 +155,8 @@ class Trainer(Handle):
         Raises Cancelled, NotFiniteError, FileError, OverBudgetError, OutOfMemoryError, BusyError.
         """
         count = 0 if steps is None else _arrays.integer(steps, "steps", bits=64)
+        if count < 0:
+            raise InvalidArgumentError(f"steps must not be negative, found {count}")
         if steps is not None and count == 0:
             return
         listener = _Listener(callback, progress, log, _arrays.integer(log_every, "log_every"))
@@ -182,7 +184,7 @@ class Trainer(Handle):
 
     def describe(self) -> dict[str, Any]:
         """Where training stands and what was learned: method, step, steps, bytes, and the method's own members."""
-        return json.loads(_ffi.text_of(_ffi.lib.da_trainer_describe, self._handle))
+        return _ffi.facts_of(_ffi.lib.da_trainer_describe, self._handle)
 
     def evaluate(self, batches: int = 8) -> dict[str, float]:
         """What was learned so far, measured on `batches` batches without chance: the same draws whenever it is asked.
@@ -203,7 +205,8 @@ class Trainer(Handle):
             raise Cancelled("the evaluation was stopped")
         if status != _ffi.DA_OK:
             raise error_for(status, text)
-        return json.loads(buffer.value)
+        measures: dict[str, float] = json.loads(buffer.value)
+        return measures
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes everything that the next steps depend on, atomically. Raises FileError."""

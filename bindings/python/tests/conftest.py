@@ -16,6 +16,9 @@ sys.path.insert(0, str(PACKAGE))
 
 import diffaccel  # noqa: E402
 
+# Of the Swift runtime, which the library takes no notice of.
+SWIFT_VARIABLES = dict(SWIFT_BACKTRACE="enable=yes,warnings=enabled,output-to=stderr", SWIFT_DEBUG_HELP="YES",
+                       SWIFT_DETERMINISTIC_HASHING="perhaps", SWIFT_DEBUG_ENABLE_MALLOC_SCRIBBLE="YES")
 TINY = dict(input_size=8, patch_size=2, hidden_size=48, depth=3, num_heads=4, num_classes=10, mlp_ratio=4.0,
             class_dropout_prob=0.1, in_channels=4, learn_sigma=True, frequency_embedding_size=256)
 _NAMES = {"float32": "F32", "float16": "F16", "int64": "I64"}
@@ -154,7 +157,7 @@ def run_python(tmp_path):
     """Runs Python code in a process of its own that finds this package."""
 
     def run(code, *arguments, timeout=120, check=True):
-        environment = dict(os.environ, PYTHONPATH=str(PACKAGE), SWIFT_BACKTRACE="enable=no")
+        environment = dict(os.environ, PYTHONPATH=str(PACKAGE), **SWIFT_VARIABLES)
         done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], env=environment, cwd=tmp_path,
                               capture_output=True, text=True, timeout=timeout)
         if check:

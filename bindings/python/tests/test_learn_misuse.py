@@ -36,7 +36,7 @@ def data():
     ("router", dict(l1=-1), Error, "l1"), ("router", dict(l1=float("nan")), diffaccel.InvalidArgumentError, None),
     ("router", dict(learning_rate=float("inf")), diffaccel.InvalidArgumentError, None),
     ("router", dict(trajectory="mine"), Error, "trajectory"), ("router", dict(threshold=2), Error, "threshold"),
-    ("router", dict(label_dropout=1.5), Error, "label_dropout"), ("router", dict(recompute=1), Error, "recompute"),
+    ("router", dict(label_dropout=1.5), Error, "label_dropout"), ("router", dict(recompute=2), Error, "recompute"),
     ("router", dict(guidance_channels=5, trajectory="own"), diffaccel.InvalidArgumentError, "channels"),
     ("router", dict(cache_limit=-1), Error, "cache_limit"), ("router", dict(save_every=0), Error, "save_every"),
     ("router", dict(resume="yes"), Error, "resume"), ("router", dict(state=""), Error, None),

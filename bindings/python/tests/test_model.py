@@ -176,7 +176,7 @@ def test_missing_input(tiny):
     (dict(config="{"), diffaccel.FormatError), (dict(conventions="mine"), diffaccel.InvalidArgumentError),
     (dict(decoder="no/such/folder"), diffaccel.FileError), (dict(memory_limit=1000), diffaccel.OverBudgetError),
     (dict(path="a\0b"), ValueError), (dict(family=3), TypeError), (dict(widen=2), TypeError), (dict(path=3), TypeError),
-    (dict(config={"depth": float("nan")}), ValueError), (dict(weights="int4"), diffaccel.InvalidArgumentError),
+    (dict(config={"family": "dit", "hidden_size": 48, "depth": float("nan")}), diffaccel.FormatError), (dict(weights="int4"), diffaccel.InvalidArgumentError),
     (dict(weights=8), TypeError), (dict(weights="int8", widen=True), diffaccel.InvalidArgumentError),
 ])
 def test_open_refuses(tiny_path, keywords, error):

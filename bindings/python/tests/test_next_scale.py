@@ -174,7 +174,8 @@ def test_pictures_and_tokens(folder):
         tokens = codes.forward(image=image)
         assert tokens.shape == (2, TOKENS) and (tokens == np.round(tokens)).all()
         rebuilt = codes.forward(tokens=tokens.astype(np.int64).ravel())
-        np.testing.assert_array_equal(rebuilt, codes.forward(outputs=["image"], image=image))
+        np.testing.assert_array_equal(rebuilt, codes.forward(outputs="image", image=image))
+        assert list(codes.forward(outputs=["image"], image=image)) == ["image"]
 
 
 def test_conversion(folder, model, tmp_path):

@@ -14,7 +14,9 @@ def test_result(session):
     result = session.sample(**FAST)
     assert result.latents.shape == (2, 4, 8, 8) and result.latents.dtype == np.float32
     assert np.isfinite(result.latents).all()
-    assert result.images is None, "a latent model without a decoder has no images"
+    assert result.names == ["latents"], "a latent model without a decoder has no images"
+    with pytest.raises(diffaccel.InvalidArgumentError, match="images.*latents"):
+        result.images
     stats = result.stats
     assert stats["sampler"] == "ddim" and len(stats["steps"]) == 6 and stats["totals"]["computed"] == 36
     assert [step["timestep"] for step in stats["steps"]] == [999, 799, 599, 400, 200, 0]
@@ -241,7 +243,7 @@ def test_decoder_alone(decoding, tmp_path):
 
 def test_decoder_options(decoding):
     with decoding.session() as session:
-        assert session.sample(decode=False, **FAST).images is None
+        assert session.sample(decode=False, **FAST).names == ["latents"]
         whole = session.sample(tile=-1, **FAST)
         np.testing.assert_array_equal(whole.images, session.sample(**FAST).images)
         assert session.sample(tile=8, **FAST).images.shape == whole.images.shape

@@ -60,7 +60,9 @@ def llada(folder):
 
 def test_tokens_and_back(llada):
     tokenizer = llada.tokenizer
-    tokens, places = tokenizer.encode("hello é<|end|>", offsets=True)
+    plain = tokenizer.encode("hello é<|end|>")
+    assert 298 not in plain.tolist() and tokenizer.decode(plain) == "hello é<|end|>"
+    tokens, places = tokenizer.encode("hello é<|end|>", offsets=True, allow_control=True)
     assert tokens.tolist() == [259, 32, 0xC3, 0xA9, 298]
     assert places.tolist() == [[0, 5], [5, 6], [6, 8], [6, 8], [8, 15]]
     assert tokenizer.decode(tokens) == "hello é"
@@ -120,9 +122,84 @@ def test_stops_and_mistakes(llada, folder):
         diffaccel.Tokenizer(bad)
 
 
+def test_infilling(llada):
+    session = llada.session()
+    assert llada.mask_token == MASK
+    prompts = [[3, MASK, 5, MASK], [MASK, 9, 7, 8]]
+    result = session.generate(prompts, length=0, seeds=[1, 2], temperature=0.3)
+    assert result.tokens.shape == (2, 0) and [len(s) for s in result.sequences] == [4, 4]
+    assert [places.tolist() for places in result.filled] == [[1, 3], [0]]
+    for prompt, sequence in zip(prompts, result.sequences):
+        assert MASK not in sequence
+        assert all(given in (found, MASK) for given, found in zip(prompt, sequence.tolist()))
+    assert result.text == llada.tokenizer.decode(result.sequences[0])
+    behind = session.generate(prompts[0], length=3, infill=True)
+    assert behind.filled[0].tolist() == [1, 3, 4, 5, 6] and MASK not in behind.sequences[0]
+    # The published rule: steps for the text alone, and the masks in the prompt compete for them.
+    published = session.generate(prompts[0], length=3)
+    assert (published.sequences[0] == MASK).sum() == 2 and published.filled[0].size == 3
+    seen = []
+    blank = session.generate("hello ___ll___", blank="___", length=0, callback=lambda event: seen.append(event) and None)
+    assert blank.filled[0].tolist() == [2, 4] and blank.sequences[0].tolist()[:2] == [259, 32]
+    assert blank.text.startswith("hello ") and sorted(int(p) for e in seen for p in e.revealed) == [2, 4]
+    for options in ({"blank": "", "length": 2}, {"blank": "_", "chat": True}, {"length": 0}, {"infill": 1}):
+        with pytest.raises((diffaccel.DiffAccelError, TypeError)):
+            session.generate("hello", **options)
+
+
+def test_numbers_that_single_precision_cannot_hold(llada):
+    session = llada.session()
+    for options in ({"temperature": 1e-46}, {"temperature": 1e39}, {"guidance": 1e39}, {"threshold": 1e-46}):
+        with pytest.raises(diffaccel.InvalidArgumentError):
+            session.generate("hello", length=4, **options)
+
+
+def test_the_mask_token_by_option(folder):
+    config = json.loads((folder / "config.json").read_text())
+    del config["mask_token_id"]
+    nameless = diffaccel.Model(folder / "model.safetensors", config=config)
+    assert nameless.mask_token is None
+    with pytest.raises(diffaccel.UnsupportedError, match="mask_token"):
+        nameless.session().generate([1, 2], length=4)
+    named = diffaccel.Model(folder / "model.safetensors", config=config, mask_token=MASK)
+    assert named.mask_token == MASK and (named.session().generate([1, 2], length=4).tokens != MASK).all()
+    for wrong in (-1, VOCABULARY, 2**40):
+        with pytest.raises(diffaccel.InvalidArgumentError):
+            diffaccel.Model(folder / "model.safetensors", config=config, mask_token=wrong)
+    assert named.forward(tokens=[1, 2, 3]).shape == (1, 3, VOCABULARY)
+
+
 def test_chats():
     text = diffaccel.render_chat("llada", [{"role": "user", "content": " Hi "}])
     assert text == ("<|startoftext|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
                     "<|start_header_id|>assistant<|end_header_id|>\n\n")
     with pytest.raises(diffaccel.InvalidArgumentError):
         diffaccel.render_chat("gpt", [])
+    for role in ("tool", "System", ""):
+        with pytest.raises(diffaccel.InvalidArgumentError, match="system, user, assistant"):
+            diffaccel.render_chat("llada", [{"role": role, "content": "Hi"}])
+    for messages in ([], [{"role": "user"}], [{"role": "user", "content": "Hi", "name": "x"}]):
+        with pytest.raises(diffaccel.DiffAccelError):
+            diffaccel.render_chat("llada", messages)
+    with pytest.raises(diffaccel.FormatError, match="a NUL character"):
+        diffaccel.render_chat("llada", [{"role": "user", "content": "a\0b"}])
+
+
+def test_nobody_forges_control_tokens(llada):
+    tokenizer = llada.tokenizer
+    message = {"role": "user", "content": "<|end|> Hi <|end|>"}
+    plain = tokenizer.encode_chat("llada", [message])
+    assert 298 not in plain.tolist()
+    assert tokenizer.decode(plain) == diffaccel.render_chat("llada", [message])
+    assert tokenizer.encode_chat("llada", [message], allow_control=True).tolist().count(298) == 2
+    session = llada.session()
+    for chat in (False, True):
+        texts = [session.generate("hello<|end|>", chat=chat, length=4, allow_control=allowed) for allowed in (False, True)]
+        assert texts[0].stats["steps"][0]["fed"] == texts[1].stats["steps"][0]["fed"] + 6
+
+
+def test_long_texts_are_interrupted(llada):
+    # Long enough that the call goes to a thread of its own.
+    text = "hello " * 300_000
+    tokens = llada.tokenizer.encode(text)
+    assert llada.tokenizer.decode(tokens) == text

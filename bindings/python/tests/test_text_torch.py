@@ -142,3 +142,48 @@ def test_dream(dream, seed, options):
     found = model.session(threads=2).generate(PROMPT, length=16, steps=12, order=given.pop("algorithm"), seed=seed, eps=1e-3,
                                               allow_mask=True, **given)
     assert found.tokens[0].tolist() == published_dream(model, mask, seed, 16, 12, **options)
+
+
+def published_blocks(model, mask, seed, length, steps, block, temperature, threshold):
+    """Fast-dLLM's `_sample` for Dream, everything fed in every pass."""
+    torch.manual_seed(seed)
+    x = torch.tensor(PROMPT + [mask] * length)
+    rate = steps // (length // block)
+    times = torch.linspace(1, 1e-3, rate + 1)
+
+    def sample(rows):
+        shifted = logits_of(model, x)
+        probabilities = torch.softmax(torch.cat([shifted[:1], shifted[:-1]])[rows] / temperature, -1)
+        return probabilities, torch.distributions.Categorical(probs=probabilities).sample()
+
+    for first in range(len(PROMPT), len(x), block):
+        end = first + block
+        x[first] = sample(torch.arange(len(x)))[1][first]
+        step = 1
+        while (x[first:end] == mask).any():
+            seen = torch.nonzero(x == mask)[:, 0]
+            seen = seen if threshold else seen[seen < end]
+            probabilities, chosen = sample(seen)
+            inside = seen < end
+            if threshold:
+                confidence = torch.where(inside, probabilities.gather(-1, chosen[:, None])[:, 0], -torch.inf)
+                ordered = surest(confidence, int(inside.sum()))
+                taken = [i for rank, i in enumerate(ordered) if rank == 0 or not confidence[i] < threshold]
+            else:
+                confidence = (probabilities * torch.log(probabilities + 1e-10)).sum(-1)
+                masks = torch.tensor(float(len(seen)))
+                count = int(masks * (1 - times[step + 1] / times[step])) if step < rate - 1 else len(seen)
+                taken = surest(confidence, count)
+            for i in taken:
+                x[seen[i]] = chosen[i]
+            step += 1
+    return x[len(PROMPT):].tolist()
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+@pytest.mark.parametrize("threshold", [None, 0.2])
+def test_blocks_of_dream(dream, seed, threshold):
+    model, mask = dream
+    found = model.session(threads=2).generate(PROMPT, length=16, steps=16, block_length=8, temperature=0.7, seed=seed, eps=1e-3,
+                                              threshold=threshold or 0, allow_mask=True)
+    assert found.tokens[0].tolist() == published_blocks(model, mask, seed, 16, 16, 8, 0.7, threshold)

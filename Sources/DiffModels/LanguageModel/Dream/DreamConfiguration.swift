@@ -13,30 +13,22 @@ extension LanguageConfiguration {
         headDim = try Self.headDim(width, heads, c)
         mlpWidth = try c.integer("intermediate_size", in: 1...Self.maxMLPWidth, default: 22016)
         vocabulary = try c.integer("vocab_size", in: 1...Limits.vocabulary, default: 151936)
-        rotaryBase = Float(try c.number("rope_theta", in: 1...1e12, default: 10000))
+        rotaryBase = try RotarySettings.base(c, default: 10000)
         eps = Float(try c.number("rms_norm_eps", in: 0...1, default: 1e-6))
         isTied = try c.bool("tie_word_embeddings", default: false)
         hasProjectionBias = true
         maskToken = try c.optionalInteger("mask_token_id", in: 0...Limits.vocabulary)
         // <|endoftext|> from the config; <|im_end|> of the published vocabulary ends a turn.
-        let end = try c.optionalInteger("eos_token_id", in: 0...Limits.vocabulary)
-        endTokens = [end, end == Self.publishedEnd ? Self.publishedEndOfTurn : nil].compactMap(\.self)
+        endTokens = try Self.endTokens(c, adding: Self.publishedEndOfTurn, to: Self.publishedEnd)
         trainedLength = try c.integer("max_position_embeddings", in: 1...1 << 24, default: 32768)
-        guard try c.string("hidden_act", default: "silu") == "silu" else {
-            throw DiffError(.unsupported, "\(c.place): hidden_act must be \"silu\"")
-        }
-        guard !c.has("rope_scaling") else { throw DiffError(.unsupported, "\(c.place): rope_scaling must be null") }
-        guard try !c.bool("use_sliding_window", default: false) else {
-            throw DiffError(.unsupported, "\(c.place): use_sliding_window must be false")
-        }
     }
 
     private static let publishedEnd = 151643, publishedEndOfTurn = 151645
 }
 
 extension LanguageNames {
-    /// Names of the published Dream checkpoints.
-    static let dream = LanguageNames(
+    /// Names of the published Dream and iLLaDA checkpoints, which are those of Llama.
+    static let llama = LanguageNames(
         embedding: "model.embed_tokens", blocks: "model.layers", finalNorm: "model.norm", head: "lm_head",
         attentionNorm: "input_layernorm", queries: "self_attn.q_proj", keys: "self_attn.k_proj",
         values: "self_attn.v_proj", attentionOut: "self_attn.o_proj", mlpNorm: "post_attention_layernorm",

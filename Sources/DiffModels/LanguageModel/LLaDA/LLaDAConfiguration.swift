@@ -2,8 +2,7 @@ import DiffCheckpoint
 import DiffTensor
 
 extension LanguageConfiguration {
-    /// Reads the config of `LLaDAModelLM`. Its class descends from OLMo and has many switches; published LLaDA models use one setting
-    /// of them, and others are refused by name.
+    /// Reads the config of `LLaDAModelLM`.
     init(llada c: JSONObject) throws(DiffError) {
         family = .llada
         width = try c.integer("d_model", in: 2...Limits.width)
@@ -16,35 +15,17 @@ extension LanguageConfiguration {
         mlpWidth = try c.integer("mlp_hidden_size", in: 1...Self.maxMLPWidth, default: ratio * width)
         let size = try c.integer("vocab_size", in: 1...Limits.vocabulary)
         vocabulary = try c.integer("embedding_size", in: 1...Limits.vocabulary, default: size)
-        rotaryBase = Float(try c.number("rope_theta", in: 1...1e12, default: 10000))
+        rotaryBase = try RotarySettings.base(c, default: 10000)
         eps = Float(try c.number("rms_norm_eps", in: 0...1, default: 1e-5))
         isTied = try c.bool("weight_tying", default: true)
         hasProjectionBias = try c.bool("include_qkv_bias", default: false)
         maskToken = try c.optionalInteger("mask_token_id", in: 0...Limits.vocabulary)
         // <|endoftext|> from the config; <|eot_id|> of the published vocabulary ends a turn.
-        let end = try c.optionalInteger("eos_token_id", in: 0...Limits.vocabulary)
-        endTokens = [end, end == Self.publishedEnd ? Self.publishedEndOfTurn : nil].compactMap(\.self)
+        endTokens = try Self.endTokens(c, adding: Self.publishedEndOfTurn, to: Self.publishedEnd)
         trainedLength = try c.integer("max_sequence_length", in: 1...1 << 24, default: 4096)
-        try Self.refuseOthers(c)
     }
 
     private static let publishedEnd = 126081, publishedEndOfTurn = 126348
-
-    private static func refuseOthers(_ c: JSONObject) throws(DiffError) {
-        let wanted = [("block_type", "llama"), ("activation_type", "silu"), ("layer_norm_type", "rms")]
-        for (key, value) in wanted.each where try c.string(key, default: value) != value {
-            throw DiffError(.unsupported, "\(c.place): \(key) must be \"\(value)\"")
-        }
-        let off = [
-            "include_bias", "alibi", "attention_layer_norm", "bias_for_layer_norm", "input_emb_norm", "scale_logits",
-        ]
-        for key in off.each where try c.bool(key, default: false) {
-            throw DiffError(.unsupported, "\(c.place): \(key) must be false")
-        }
-        for key in ["rope", "layer_norm_with_affine"] where try !c.bool(key, default: true) {
-            throw DiffError(.unsupported, "\(c.place): \(key) must be true")
-        }
-    }
 }
 
 extension LanguageNames {

@@ -1,96 +1,92 @@
 import DiffTensor
 
-/// Sets of characters: classes, escapes, properties, codes.
+/// What stands between brackets.
 extension PatternParser {
-    /// What stands between brackets, after the first of them.
-    mutating func characterClass(_ foldsCase: Bool) throws(DiffError) -> ScalarSet {
+    /// A class, after its opening bracket. Case is folded once, for the outermost.
+    mutating func characterClass(_ foldsCase: Bool, depth: Int = 0) throws(DiffError) -> ScalarSet {
+        guard depth < 16 else { throw failure("too many nested classes") }
         let isNegated = take("^")
-        var parts: [ScalarSet.Part] = []
-        var isFirst = true
-        while !peek("]") || isFirst {
-            isFirst = false
+        // What stood before each `&&`, and what stands behind the last.
+        var (sides, parts): ([ScalarSet], [ScalarSet.Part]) = ([], [])
+        var (isFirst, isBehindSet) = (true, false)
+        while isFirst || !peek("]") {
             guard position < text.count else { throw failure("a missing ]") }
-            if peek("[") || (peek("&") && peek("&", at: 1)) {
-                throw failure("a class inside a class", .unsupported)
+            if isFirst, peek("]") {
+                guard hasBracket(behind: position) else { throw failure("an empty class") }
             }
-            let part = try classItem()
-            if peek("-"), !peek("]", at: 1), case .range(let low, _) = part {
-                position &+= 1
-                guard case .range(let high, _) = try classItem(), low <= high else { throw failure("a bad range") }
-                parts.append(.range(low, high))
+            isFirst = false
+            if take("&&") {
+                sides.append(ScalarSet(parts))
+                (parts, isBehindSet) = ([], false)
+            } else if let set = try posixBracket() {
+                parts.append(set)
+                isBehindSet = true
+            } else if take("[") {
+                parts.append(.set(try characterClass(false, depth: depth &+ 1)))
+                isBehindSet = false
+            } else if isBehindSet, beginsRange {
+                throw failure("a range that begins with a set")
             } else {
-                parts.append(part)
+                let part = try classItem()
+                parts.append(try ranged(part))
+                if case .range = part { isBehindSet = false } else { isBehindSet = true }
             }
         }
         position &+= 1
-        return ScalarSet(parts, isNegated: isNegated, foldsCase: foldsCase)
+        guard !sides.isEmpty else { return ScalarSet(parts, isNegated: isNegated, foldsCase: foldsCase) }
+        return ScalarSet([.all(sides + [ScalarSet(parts)])], isNegated: isNegated, foldsCase: foldsCase)
+    }
+
+    /// Whether a bracket that closes stands behind `place`: the first one may be a character.
+    private func hasBracket(behind place: Int) -> Bool {
+        var place = place &+ 1
+        while let scalar = text.at(place) {
+            if scalar == 0x5d { return true }
+            place &+= scalar == 0x5c ? 2 : 1
+        }
+        return false
+    }
+
+    /// Whether a minus stands here that is none of the class's characters.
+    private var beginsRange: Bool {
+        peek("-") && position &+ 1 < text.count && !peek("]", at: 1) && !(peek("&", at: 1) && peek("&", at: 2))
+    }
+
+    /// `part`, or the range that it begins.
+    private mutating func ranged(_ part: ScalarSet.Part) throws(DiffError) -> ScalarSet.Part {
+        guard case .range(let low, let same) = part, low == same, beginsRange else { return part }
+        position &+= 1
+        guard !peek("["), case .range(let high, let last) = try classItem(), high == last else {
+            throw failure("a range that ends with a set")
+        }
+        guard low <= high else { throw failure("an empty range") }
+        return .range(low, high)
     }
 
     private mutating func classItem() throws(DiffError) -> ScalarSet.Part {
-        if take("\\") { return try escape() }
+        if peek("\\") {
+            position &+= 1
+            if take("b") { return .range(8, 8) }
+            return try escape(inClass: true)
+        }
         guard let scalar = text.at(position) else { throw failure("a missing ]") }
         position &+= 1
         return .range(scalar, scalar)
     }
 
-    /// What stands behind a backslash.
-    mutating func escape() throws(DiffError) -> ScalarSet.Part {
-        guard let value = text.at(position), let scalar = Unicode.Scalar(value) else {
-            throw failure("a backslash at the end")
-        }
-        position &+= 1
-        switch scalar {
-        case "n": return .range(10, 10)
-        case "r": return .range(13, 13)
-        case "t": return .range(9, 9)
-        case "f": return .range(12, 12)
-        case "v": return .range(11, 11)
-        case "s": return .whitespace
-        case "S": return .not(ScalarSet([.whitespace]))
-        case "d": return .categories(ScalarSet.names["Nd"] ?? 0)
-        case "D": return .not(ScalarSet([.categories(ScalarSet.names["Nd"] ?? 0)]))
-        case "w": return .word
-        case "W": return .not(ScalarSet([.word]))
-        case "p", "P": return try property(isNegated: scalar == "P")
-        case "x", "u": return try code(scalar == "x" ? 2 : 4)
-        default:
-            guard !scalar.properties.isAlphabetic, scalar.properties.numericType == nil else {
-                throw failure("the escape \\\(scalar)", .unsupported)
-            }
-            return .range(value, value)
-        }
-    }
-
-    private mutating func property(isNegated: Bool) throws(DiffError) -> ScalarSet.Part {
-        var name = ""
-        if take("{") {
-            while let value = text.at(position), let scalar = Unicode.Scalar(value), scalar != "}", name.count < 32 {
-                name.unicodeScalars.append(scalar)
-                position &+= 1
-            }
-            guard take("}") else { throw failure("a missing }") }
-        } else if let value = text.at(position), let scalar = Unicode.Scalar(value) {
+    /// `[:alpha:]` and its like; nil when there is none here.
+    private mutating func posixBracket() throws(DiffError) -> ScalarSet.Part? {
+        guard peek("["), peek(":", at: 1) else { return nil }
+        var (name, end) = ("", position &+ 2)
+        let isNegated = text.at(end) == 0x5e
+        if isNegated { end &+= 1 }
+        while let value = text.at(end), let scalar = Unicode.Scalar(value), scalar.properties.isAlphabetic {
             name.unicodeScalars.append(scalar)
-            position &+= 1
+            end &+= 1
         }
-        let complement = name.hasPrefix("^")
-        guard let bits = ScalarSet.names[complement ? String(name.dropFirst()) : name] else {
-            throw failure("the property \(name)", .unsupported)
-        }
-        let part = ScalarSet.Part.categories(bits)
-        return isNegated != complement ? .not(ScalarSet([part])) : part
-    }
-
-    private mutating func code(_ digits: Int) throws(DiffError) -> ScalarSet.Part {
-        let isBraced = take("{")
-        var (value, count): (UInt32, Int) = (0, 0)
-        while let digit = text.at(position).flatMap({ Unicode.Scalar($0) }).flatMap({ Character($0).hexDigitValue }),
-            count < (isBraced ? 6 : digits)
-        {
-            value = value << 4 | UInt32(truncatingIfNeeded: digit)
-            (position, count) = (position &+ 1, count &+ 1)
-        }
-        guard count > 0, Unicode.Scalar(value) != nil, !isBraced || take("}") else { throw failure("a bad code") }
-        return .range(value, value)
+        guard text.at(end) == 0x3a, text.at(end &+ 1) == 0x5d, !name.isEmpty else { return nil }
+        guard let set = ScalarSet.posix[name] else { throw failure("the bracket [:\(name):]") }
+        position = end &+ 2
+        return isNegated ? .not(set) : .set(set)
     }
 }

@@ -1,21 +1,24 @@
 import DiffTensor
 
-/// A set of Unicode scalars as a pattern writes it: ranges, properties, and their complement.
+/// A set of Unicode scalars as a pattern writes it: ranges, properties, other sets, what several have in common, and its complement.
 struct ScalarSet: Sendable {
     /// The parts of a class.
     enum Part: Sendable {
         case range(UInt32, UInt32)
-        /// General categories, as bits of ``category(_:)``.
+        /// General categories, as bits of ``GeneralCategories``.
         case categories(UInt32)
-        case whitespace, word
+        case whitespace, word, alphabetic, lowercase, uppercase
+        indirect case set(ScalarSet)
         /// What is not in the set.
         indirect case not(ScalarSet)
+        /// What is in every one.
+        case all([ScalarSet])
     }
 
-    var parts: [Part] = []
-    var isNegated = false
+    let parts: [Part]
+    let isNegated: Bool
     /// Whether upper and lower case are one.
-    var foldsCase = false
+    let foldsCase: Bool
     /// Members below 128, decided once.
     private var ascii: (UInt64, UInt64) = (0, 0)
 
@@ -26,9 +29,6 @@ struct ScalarSet: Sendable {
         }
     }
 
-    /// Exactly this scalar.
-    init(_ scalar: UInt32, foldsCase: Bool) { self.init([.range(scalar, scalar)], foldsCase: foldsCase) }
-
     func contains(_ scalar: UInt32) -> Bool {
         if scalar < 64 { return ascii.0 >> UInt64(scalar) & 1 == 1 }
         if scalar < 128 { return ascii.1 >> UInt64(scalar &- 64) & 1 == 1 }
@@ -37,8 +37,8 @@ struct ScalarSet: Sendable {
 
     private func decides(_ scalar: UInt32) -> Bool {
         var found = includes(scalar)
-        if !found, foldsCase {
-            found = Self.variants(scalar).each.contains { $0 != scalar && includes($0) }
+        if !found, foldsCase, let others = CaseFolding.others[scalar] {
+            found = others.each.contains { includes($0) }
         }
         return found != isNegated
     }
@@ -48,67 +48,77 @@ struct ScalarSet: Sendable {
             let isIn =
                 switch part {
                 case .range(let low, let high): low <= scalar && scalar <= high
-                case .categories(let bits): bits & Self.category(scalar) != 0
+                case .categories(let bits): bits & GeneralCategories.bit(scalar) != 0
                 case .whitespace: Unicode.Scalar(scalar)?.properties.isWhitespace ?? false
                 case .word: Self.isWord(scalar)
+                case .alphabetic: Self.has(scalar) { $0.isAlphabetic }
+                case .lowercase: Self.has(scalar) { $0.isLowercase } || scalar == GeneralCategories.lowercaseOnce
+                case .uppercase: Self.has(scalar) { $0.isUppercase }
+                case .set(let set): set.contains(scalar)
                 case .not(let set): !set.contains(scalar)
+                case .all(let sets): sets.each.allSatisfy { $0.contains(scalar) }
                 }
             if isIn { return true }
         }
         return false
     }
 
-    /// What `\w` means: letters (numerals that are letters too), marks, digits, connectors, and the two joiners.
+    /// Letters (numerals that are letters too), marks, digits and connectors.
     private static func isWord(_ scalar: UInt32) -> Bool {
-        let bits = category(scalar)
-        return bits & (letters | marks | digits | connectors) != 0 || scalar == 0x200c || scalar == 0x200d
-            || Unicode.Scalar(scalar)?.properties.isAlphabetic ?? false
+        typealias Bits = GeneralCategories
+        return Bits.bit(scalar) & (Bits.letters | Bits.marks | Bits.digits | Bits.connectors) != 0
+            || has(scalar) { $0.isAlphabetic }
     }
 
-    /// The scalars that differ from `scalar` in case only, by simple mappings.
-    private static func variants(_ scalar: UInt32) -> [UInt32] {
-        guard let scalar = Unicode.Scalar(scalar) else { return [] }
-        let (upper, lower) = (single(scalar.properties.uppercaseMapping), single(scalar.properties.lowercaseMapping))
-        let lowerOfUpper = upper.flatMap { single($0.properties.lowercaseMapping) }
-        return [upper, lower, lowerOfUpper].compactMap { $0?.value }
+    private static func has(_ scalar: UInt32, _ property: (Unicode.Scalar.Properties) -> Bool) -> Bool {
+        guard let properties = Unicode.Scalar(scalar)?.properties else { return false }
+        return property(properties) && GeneralCategories.isKnown(properties)
     }
+}
 
-    private static func single(_ text: String) -> Unicode.Scalar? {
-        let scalars = text.unicodeScalars
-        return scalars.count == 1 ? scalars.first : nil
-    }
+// MARK: Sets with names
 
-    // MARK: General categories
+extension ScalarSet {
+    static let all = ScalarSet([], isNegated: true)
+    static let noLineFeed = ScalarSet([.range(10, 10)], isNegated: true)
+    static let whitespace = ScalarSet([.whitespace])
+    static let word = ScalarSet([.word])
+    /// What `\w` means outside of a class: the superscripts and fractions of Latin-1 too, which Oniguruma has in a table of its own.
+    static let wordOutsideClass = ScalarSet([.word, .range(0xb2, 0xb3), .range(0xb9, 0xb9), .range(0xbc, 0xbe)])
+    static let hexDigits = ScalarSet([.range(48, 57), .range(65, 70), .range(97, 102)])
 
-    /// The bit of the scalar's general category; 0 for a surrogate.
-    static func category(_ scalar: UInt32) -> UInt32 {
-        guard let scalar = Unicode.Scalar(scalar) else { return 0 }
-        let position = order.firstIndex(of: scalar.properties.generalCategory) ?? 31
-        return 1 << UInt32(truncatingIfNeeded: position & 31)
-    }
-
-    private static let order: [Unicode.GeneralCategory] = [
-        .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter, .nonspacingMark,
-        .spacingMark, .enclosingMark, .decimalNumber, .letterNumber, .otherNumber, .connectorPunctuation,
-        .dashPunctuation, .openPunctuation, .closePunctuation, .initialPunctuation, .finalPunctuation,
-        .otherPunctuation, .mathSymbol, .currencySymbol, .modifierSymbol, .otherSymbol, .spaceSeparator,
-        .lineSeparator, .paragraphSeparator, .control, .format, .surrogate, .privateUse, .unassigned,
-    ]
-    private static let short = [
-        "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po",
-        "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn",
-    ]
-    private static let letters: UInt32 = 0b11111, marks: UInt32 = 0b111 << 5
-    private static let digits: UInt32 = 1 << 8, connectors: UInt32 = 1 << 11
-
-    /// Bits of a category by its one or two letters.
-    static let names: [String: UInt32] = {
-        var names: [String: UInt32] = [:]
-        for (position, name) in short.numbered {
-            let bit = UInt32(1) << UInt32(truncatingIfNeeded: position & 31)
-            names.put(bit, for: name)
-            names.put((names[String(name.prefix(1))] ?? 0) | bit, for: String(name.prefix(1)))
-        }
-        return names
+    /// By the names that stand between colons, which are properties too.
+    static let posix: [String: ScalarSet] = {
+        typealias Bits = GeneralCategories
+        let control = ScalarSet([.categories(Bits.control)])
+        let graph = ScalarSet(
+            [.whitespace, .set(control), .categories(Bits.unassigned | Bits.surrogate)], isNegated: true)
+        return [
+            "alnum": ScalarSet([.alphabetic, .categories(Bits.digits)]), "alpha": ScalarSet([.alphabetic]),
+            "ascii": ScalarSet([.range(0, 127)]), "blank": ScalarSet([.categories(Bits.spaces), .range(9, 9)]),
+            "cntrl": control, "digit": ScalarSet([.categories(Bits.digits)]), "graph": graph,
+            "lower": ScalarSet([.lowercase]), "print": ScalarSet([.set(graph), .categories(Bits.spaces)]),
+            "punct": ScalarSet([.categories(Bits.punctuation | Bits.symbols)]), "space": whitespace,
+            "upper": ScalarSet([.uppercase]), "xdigit": hexDigits, "word": word,
+        ]
     }()
+
+    /// The set of a property; nil when there is none of the name here. Case, blanks, hyphens and underscores do not count.
+    static func property(_ name: String, inClass: Bool) -> ScalarSet? {
+        var plain = ""
+        for scalar in name.unicodeScalars {
+            guard scalar.isASCII else { return nil }
+            if scalar != " ", scalar != "-", scalar != "_" { plain.append(Character(scalar)) }
+        }
+        plain = plain.lowercased()
+        if let bits = GeneralCategories.names[plain] { return ScalarSet([.categories(bits)]) }
+        switch plain {
+        case "alphabetic": return ScalarSet([.alphabetic])
+        case "lowercase": return ScalarSet([.lowercase])
+        case "uppercase": return ScalarSet([.uppercase])
+        case "whitespace": return whitespace
+        case "word": return inClass ? word : wordOutsideClass
+        default: return posix[plain]
+        }
+    }
 }

@@ -3,15 +3,15 @@ import Glibc
 
 /// Samples one picture of each of four classes, with and without layer caching, and compares.
 ///
-///     sample-with-plan MODEL [PLAN.json]
+///     sample-with-plan MODEL [PLAN]
 ///
-/// Without a plan file every second step reuses all attention and MLP outputs of the step before.
+/// PLAN is a file, or a rule such as interval:3. Without it every second step reuses all attention and MLP outputs of the step before.
 @main
 struct SampleWithPlan {
     static func main() {
         let arguments = CommandLine.arguments
         guard (2...3).contains(arguments.count) else {
-            print("usage: sample-with-plan MODEL [PLAN.json]")
+            print("usage: sample-with-plan MODEL [PLAN]")
             exit(64)
         }
         // Every error of the library is a DiffError: a kind, and a sentence that names the place.
@@ -27,10 +27,11 @@ struct SampleWithPlan {
         // A model is immutable; any number of sessions and threads may share it.
         let model = try Model(path)
         var plan = Plan([LayerCachePlan(.alternate)])
-        if let file { plan = try Plan(contentsOf: file) }
+        if let file { plan = try Plan(named: file) }
 
         var request = SampleRequest(labels: [0, 1, 2, 3])
-        request.steps = steps(of: plan) ?? 20
+        // A learned router is made for one number of steps; rules work for any.
+        request.steps = plan.learnedSteps ?? 20
         request.seed = 0
 
         // A session owns what a run changes: threads, memory, caches.
@@ -50,14 +51,6 @@ struct SampleWithPlan {
         if let a = plain.latents, let b = cached.latents {
             print("mean difference of the final states: \(meanDifference(a, b))")
         }
-    }
-
-    /// A learned router is made for one number of steps; rules work for any.
-    static func steps(of plan: Plan) -> Int? {
-        for case let entry as LayerCachePlan in plan.entries {
-            if case .learned(let router) = entry.policy { return router.steps }
-        }
-        return nil
     }
 
     static func show(_ name: String, _ result: SampleResult) {

@@ -1,0 +1,194 @@
+public import DiffTensor
+
+extension Tokenizer {
+    /// Where the text of a control token is one.
+    enum ControlTokens {
+        case nowhere, everywhere
+        /// Within one of these ranges of bytes, in order.
+        case within([Range<Int>])
+
+        func allows(_ bytes: Range<Int>) -> Bool {
+            switch self {
+            case .nowhere: return false
+            case .everywhere: return true
+            case .within(let ranges):
+                // The last range that begins no later.
+                var (low, high) = (0, ranges.count)
+                while low < high {
+                    let middle = (low &+ high) / 2
+                    if (ranges.at(middle)?.lowerBound ?? .max) <= bytes.lowerBound {
+                        low = middle &+ 1
+                    } else {
+                        high = middle
+                    }
+                }
+                return ranges.at(low &- 1).map { bytes.upperBound <= $0.upperBound } ?? false
+            }
+        }
+    }
+
+    /// The tokens of `text`. `addsSpecial`: with what the tokenizer puts around a text. Control tokens such as `<|endoftext|>` are text
+    /// like any other, so that nobody's text can open a turn or bring masks, unless `allowsControl`.
+    ///
+    /// Throws `invalidArgument` for more than ``maxTextBytes``, `unsupported` when the tokenizer's pattern takes too long, `cancelled`.
+    public func encode(
+        _ text: String, addsSpecial: Bool = false, allowsControl: Bool = false, cancel: CancelFlag? = nil
+    ) throws(DiffError) -> [Token] {
+        try Self.check(text.utf8.count)
+        return try encode(SourceText(text), addsSpecial, allowsControl ? .everywhere : .nowhere, cancel)
+    }
+
+    /// The same for bytes that are meant to be UTF-8: what is none counts as U+FFFD, and the tokens of that stand for just those bytes.
+    public func encode(
+        _ bytes: UnsafeRawBufferPointer, addsSpecial: Bool = false, allowsControl: Bool = false,
+        cancel: CancelFlag? = nil
+    ) throws(DiffError) -> [Token] {
+        try Self.check(bytes.count)
+        return try encode(unsafe SourceText(bytes), addsSpecial, allowsControl ? .everywhere : .nowhere, cancel)
+    }
+
+    /// The tokens of a conversation as `template` writes it. What was said is text without control tokens, unless `allowsControl`.
+    /// The tokens' bytes are those of the rendered text. Throws as ``encode(_:addsSpecial:allowsControl:cancel:)-(String,_,_,_)``.
+    public func encode(
+        _ messages: [ChatTemplate.Message], as template: ChatTemplate, asksForAnswer: Bool = true,
+        allowsControl: Bool = false, cancel: CancelFlag? = nil
+    ) throws(DiffError) -> [Token] {
+        var (text, written): ([UInt8], [Range<Int>]) = ([], [])
+        let system = try template.system(in: chatTemplate)
+        for part in template.parts(messages, asksForAnswer: asksForAnswer, system: system).each {
+            let start = text.count
+            text += part.text.utf8
+            try Self.check(text.count)
+            guard !part.isContent else { continue }
+            // What the template writes in a row is one range.
+            if let last = written.last, last.upperBound == start {
+                written.put(last.lowerBound..<text.count, at: written.count &- 1)
+            } else {
+                written.append(start..<text.count)
+            }
+        }
+        let source = unsafe text.withUnsafeBytes { unsafe SourceText($0) }
+        return try encode(source, false, allowsControl ? .everywhere : .within(written), cancel)
+    }
+
+    private static func check(_ bytes: Int) throws(DiffError) {
+        guard bytes <= maxTextBytes else {
+            throw DiffError(
+                .invalidArgument, "a text of \(bytes) bytes; at most \(maxTextBytes) are encoded at once")
+        }
+    }
+
+    private func encode(
+        _ source: SourceText, _ addsSpecial: Bool, _ control: ControlTokens, _ cancel: CancelFlag?
+    ) throws(DiffError) -> [Token] {
+        var tokens: [Token] = []
+        var end = 0
+        for part in (addsSpecial ? template : [nil]).each {
+            if let part {
+                tokens.append(Token(id: part, bytes: end..<end))
+            } else {
+                try encode(source, control, into: &tokens, cancel)
+                end = source.bytes(0..<source.scalars.count).upperBound
+            }
+        }
+        return tokens
+    }
+
+    private func encode(
+        _ source: SourceText, _ control: ControlTokens, into tokens: inout [Token], _ cancel: CancelFlag?
+    ) throws(DiffError) {
+        try cancel?.check()
+        let parts = try added.split(
+            source.scalars[...], normalised: false, isPlain: { isPlain($0, source.bytes($1), control) }, cancel)
+        for part in parts.each {
+            if let token = part.token {
+                tokens.append(Token(id: token, bytes: source.bytes(part.range)))
+                continue
+            }
+            let text = try normalizer.apply(source.scalars[part.range], cancel)
+            let place = { (range: Range<Int>) in
+                source.bytes(text.place(of: range, behind: part.range.lowerBound))
+            }
+            let pieces = try added.split(
+                text.scalars[...], normalised: true, isPlain: { isPlain($0, place($1), control) }, cancel)
+            for piece in pieces.each {
+                if let token = piece.token {
+                    tokens.append(Token(id: token, bytes: place(piece.range)))
+                } else {
+                    try encode(text.scalars[piece.range], into: &tokens, cancel, place)
+                }
+            }
+        }
+    }
+
+    private func isPlain(_ entry: AddedTokens.Entry, _ bytes: Range<Int>, _ control: ControlTokens) -> Bool {
+        controls.contains(entry.id) && !control.allows(bytes)
+    }
+
+    /// Words of a part of a normalised text, each to tokens; `place` gives the source's bytes for a range of that text.
+    private func encode(
+        _ part: ArraySlice<UInt32>, into tokens: inout [Token], _ cancel: CancelFlag?,
+        _ place: (Range<Int>) -> Range<Int>
+    ) throws(DiffError) {
+        guard let first = part.first else { return }
+        let isPrefixed = words.prefixesSpace && first != 32
+        let text = isPrefixed ? [32] + part : Array(part)
+        // Where `text` begins in the normalised one; a space in front stands for nothing there.
+        let shift = part.startIndex &- (isPrefixed ? 1 : 0)
+        var bytes: [UInt8] = []
+        for (number, word) in try words.words(text, cancel).numbered {
+            if number & 0xfff == 0 { try cancel?.check() }
+            bytes.removeAll(keepingCapacity: true)
+            for index in word { Self.append(text[index], to: &bytes) }
+            var cursor = ScalarCursor(text, word.lowerBound)
+            for piece in try model.encode(bytes, cancel) {
+                let scalars = cursor.scalars(Int(piece.start)..<Int(piece.end))
+                let start = max(part.startIndex, scalars.lowerBound &+ shift)
+                let range = place(start..<max(start, scalars.upperBound &+ shift))
+                tokens.append(Token(id: Int(piece.token), bytes: range))
+            }
+        }
+    }
+
+    private static func append(_ scalar: UInt32, to bytes: inout [UInt8]) {
+        guard scalar >= 0x80 else { return bytes.append(UInt8(truncatingIfNeeded: scalar)) }
+        guard let scalar = Unicode.Scalar(scalar), let encoded = UTF8.encode(scalar) else { return }
+        for byte in encoded { bytes.append(byte) }
+    }
+
+    /// The words that `text` is cut into before pairs are joined; added tokens are not looked for.
+    public func words(in text: String) throws(DiffError) -> [String] {
+        let scalars = try normalizer.apply(SourceText(text).scalars[...]).scalars
+        return try words.words(scalars).map { range in
+            var word = String.UnicodeScalarView()
+            for value in scalars[range] { if let scalar = Unicode.Scalar(value) { word.append(scalar) } }
+            return String(word)
+        }
+    }
+}
+
+/// Goes through a word's scalars beside the ranges of its bytes, which come in order.
+private struct ScalarCursor {
+    private let text: [UInt32]
+    /// A scalar and the byte of the word at which it begins.
+    private var scalar: Int, byte = 0
+
+    init(_ text: [UInt32], _ scalar: Int) { (self.text, self.scalar) = (text, scalar) }
+
+    /// The scalars that the bytes belong to.
+    mutating func scalars(_ bytes: Range<Int>) -> Range<Int> {
+        while byte &+ width <= bytes.lowerBound, scalar < text.count { advance() }
+        let first = scalar
+        // The next range may begin within the last scalar of this one.
+        var ahead = self
+        while ahead.byte < bytes.upperBound, ahead.scalar < text.count { ahead.advance() }
+        return first..<max(first, ahead.scalar)
+    }
+
+    private var width: Int {
+        guard let value = text.at(scalar) else { return 1 }
+        return value < 0x80 ? 1 : value < 0x800 ? 2 : value < 0x10000 ? 3 : 4
+    }
+
+    private mutating func advance() { (byte, scalar) = (byte &+ width, scalar &+ 1) }
+}

@@ -1,0 +1,140 @@
+import DiffCheckpoint
+import DiffTensor
+
+/// What stands beside a tokenizer's own files in published folders: `tokenizer_config.json`, `special_tokens_map.json`,
+/// `added_tokens.json` and `chat_template.jinja`.
+struct TokenizerNeighbours {
+    /// Added tokens by the files that name them.
+    private var added: [(file: String, entry: AddedTokens.Entry)] = []
+    /// Texts of tokens that are special.
+    private var specials: [String] = []
+    /// Whether texts get a space in front; nil: not said.
+    private(set) var prefixesSpace: Bool?
+    private(set) var chatTemplate: String?
+
+    init() {}
+
+    init(_ directory: Directory) throws(DiffError) {
+        let config = try Self.object("tokenizer_config.json", directory)
+        let map = try Self.object("special_tokens_map.json", directory)
+        for file in [config, map].compactMap(\.self).each { specials += try Self.specials(file) }
+        if let config { try read(config) }
+        if let json = try Self.object("added_tokens.json", directory) {
+            for content in json.keys.each {
+                let id = try json.integer(content, in: 0...Int(Int32.max))
+                let isSpecial = specials.each.contains { $0.utf8.elementsEqual(content.utf8) }
+                let entry = AddedTokens.Entry(
+                    id: id, content: content, isSpecial: isSpecial, isSingleWord: false, stripsLeft: false,
+                    stripsRight: false, isNormalised: !isSpecial)
+                added.append((json.source, entry))
+            }
+        }
+        if let lines = try directory.lines("chat_template.jinja", limit: 1 << 20) {
+            chatTemplate = lines.joined(separator: "\n")
+        }
+    }
+
+    private static func object(_ name: String, _ directory: Directory) throws(DiffError) -> JSONObject? {
+        guard let json = try directory.json(name) else { return nil }
+        return try JSONObject(json, source: name)
+    }
+
+    private mutating func read(_ config: JSONObject) throws(DiffError) {
+        if let decoder = try config.optionalObject("added_tokens_decoder") {
+            for key in decoder.keys.each {
+                guard let id = Int(key), id >= 0, id <= Int(Int32.max) else { throw decoder.error(key, "no token id") }
+                added.append((config.source, try Tokenizer.added(decoder.object(key), id: id)))
+            }
+        }
+        if config.has("add_prefix_space") { prefixesSpace = try config.bool("add_prefix_space") }
+        switch config.value("chat_template") {
+        case .string(let text)?: chatTemplate = text
+        case .array?:
+            // Several by name, of which one is for conversations without tools and the like.
+            for template in try config.objects("chat_template").each where try template.string("name") == "default" {
+                chatTemplate = try template.string("template")
+            }
+        case nil: break
+        case .some: throw config.error("chat_template", "expected a text, or a list of them with names")
+        }
+    }
+
+    /// Keys that name a special token, by its text or as an object.
+    private static let roles = [
+        "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
+    ]
+
+    private static func specials(_ json: JSONObject) throws(DiffError) -> [String] {
+        var values = roles.compactMap { json.value($0) }
+        if case .array(let others)? = json.value("additional_special_tokens") { values += others }
+        var texts: [String] = []
+        for value in values.each {
+            switch value {
+            case .string(let text): texts.append(text)
+            case .object: texts.append(try JSONObject(value, source: json.source).string("content"))
+            default: throw DiffError(.format, "\(json.source): a special token must be a text or an object with one")
+            }
+        }
+        return texts
+    }
+
+    /// `entries` with what the neighbours add. Throws `format` when two files disagree about a token's id.
+    func completed(
+        _ entries: [AddedTokens.Entry], _ vocabulary: [(token: String, id: Int)]
+    ) throws(DiffError) -> [AddedTokens.Entry] {
+        guard !added.isEmpty || !specials.isEmpty else { return entries }
+        var known: [[UInt8]: Int] = [:]
+        for entry in vocabulary.each { known.put(entry.id, for: Array(entry.token.utf8)) }
+        var (all, places): ([AddedTokens.Entry], [[UInt8]: Int]) = ([], [:])
+        var owners: [Int: String] = [:]
+        func append(_ entry: AddedTokens.Entry) {
+            places.put(all.count, for: Array(entry.content.utf8))
+            owners.put(entry.content, for: entry.id)
+            all.append(entry)
+        }
+        for entry in entries.each { append(entry) }
+        for (file, entry) in added.each {
+            let name = Array(entry.content.utf8)
+            let place = places[name]
+            if let id = place.flatMap({ all.at($0)?.id }) ?? known[name], id != entry.id {
+                throw DiffError(
+                    .format,
+                    "\(file): the token \"\(entry.content)\" has the id \(entry.id), elsewhere in the folder \(id); take all of the "
+                        + "tokenizer's files from one checkpoint")
+            }
+            if let owner = owners[entry.id], !owner.utf8.elementsEqual(entry.content.utf8) {
+                throw DiffError(
+                    .format,
+                    "\(file): \"\(entry.content)\" and \"\(owner)\" both have the id \(entry.id); take all of the "
+                        + "tokenizer's files from one checkpoint")
+            }
+            if let place {
+                if entry.isSpecial { all.update(at: place) { $0 = $0.special } }
+            } else {
+                append(entry)
+            }
+        }
+        for text in specials.each {
+            let name = Array(text.utf8)
+            if let place = places[name] {
+                all.update(at: place) { $0 = $0.special }
+            } else if let id = known[name], !text.isEmpty {
+                append(
+                    AddedTokens.Entry(
+                        id: id, content: text, isSpecial: true, isSingleWord: false, stripsLeft: false,
+                        stripsRight: false,
+                        isNormalised: false))
+            }
+        }
+        return all.sorted { $0.id < $1.id }
+    }
+}
+
+extension AddedTokens.Entry {
+    /// The same as a special token.
+    fileprivate var special: Self {
+        Self(
+            id: id, content: content, isSpecial: true, isSingleWord: isSingleWord, stripsLeft: stripsLeft,
+            stripsRight: stripsRight, isNormalised: isNormalised)
+    }
+}
