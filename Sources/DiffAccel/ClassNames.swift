@@ -51,13 +51,12 @@ public struct ClassNames: Sendable, Equatable {
                     part.append(index)
                 }
             }
-            let found = whole.isEmpty ? part : whole
-            guard let index = found.at(0) else { continue }
-            guard found.count == 1 else {
+            var found = (whole.isEmpty ? part : whole).each
+            guard let index = found.next() else { continue }
+            if let other = found.next() {
                 throw DiffError(
                     .invalidArgument,
-                    "\"\(name.prefix(100))\" is the name of the classes \(index) and \(found.at(1) ?? index): give a number"
-                )
+                    "\"\(name.prefix(100))\" is the name of the classes \(index) and \(other): give a number")
             }
             return index
         }
