@@ -43,21 +43,20 @@ public struct ClassNames: Sendable, Equatable {
         for ignoresCase in [false, true].each {
             let wanted = Self.normal(bytes, ignoresCase)
             guard !wanted.isEmpty else { break }
-            var (whole, part): ([Int], [Int]) = ([], [])
+            var (whole, part) = (Matches(), Matches())
             for (index, text) in texts.numbered where !text.isEmpty {
                 let all = Array(text.utf8)
-                if Self.normal(all, ignoresCase) == wanted { whole.append(index) }
+                if Self.normal(all, ignoresCase) == wanted { whole.add(index) }
                 if Self.names(all).each.contains(where: { Self.normal($0, ignoresCase) == wanted }) {
-                    part.append(index)
+                    part.add(index)
                 }
             }
-            let found = whole.isEmpty ? part : whole
-            guard let index = found.at(0) else { continue }
-            guard found.count == 1 else {
+            let found = whole.first == nil ? part : whole
+            guard let index = found.first else { continue }
+            if let other = found.second {
                 throw DiffError(
                     .invalidArgument,
-                    "\"\(name.prefix(100))\" is the name of the classes \(index) and \(found.at(1) ?? index): give a number"
-                )
+                    "\"\(name.prefix(100))\" is the name of the classes \(index) and \(other): give a number")
             }
             return index
         }
@@ -79,6 +78,15 @@ public struct ClassNames: Sendable, Equatable {
             .invalidArgument,
             "the model has no class \"\(name.prefix(100))\"\(Spelling.suggestion(for: name, among: known)) "
                 + "(\(texts.count) names, such as \(shown.joined(separator: "; ")))")
+    }
+
+    /// The classes that a name means, as far as they matter.
+    private struct Matches {
+        var first, second: Int?
+
+        mutating func add(_ index: Int) {
+            if first == nil { first = index } else if second == nil { second = index }
+        }
     }
 
     /// The single names of a text.

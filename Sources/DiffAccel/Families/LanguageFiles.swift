@@ -37,11 +37,13 @@ extension LanguageCore {
         let name = "tokenizer_config.json"
         guard let json = try opened.checkpoint.json(name) else { return }
         let file = try opened.entered(JSONObject(json, source: name), as: name, FileRules.tokenizer)
-        let sign =
-            switch family {
-            case .llada: "<|start_header_id|>"
-            case .dream: "<|im_start|>"
-            }
+        let sign: String
+        switch family {
+        case .llada: sign = "<|start_header_id|>"
+        case .dream: sign = "<|im_start|>"
+        // Chats of these are refused: nobody knows their form.
+        case .illada: return
+        }
         guard case .string(let template)? = file.value("chat_template"), !template.holds(sign) else { return }
         opened.ledger.assume(
             "\(name) has a chat_template of another kind: conversations are written as the published \(family.rawValue) models read "
