@@ -153,6 +153,11 @@ public final class Model: Sendable {
         return outputs
     }
 
+    /// The sampling steps that the router in `plan` was learned for on such a model; nil when it has none.
+    public func learnedSteps(of plan: Plan) -> Int? {
+        plan.learnedSteps.map { $0 / max(1, family.sampling?.callsPerStep ?? 1) }
+    }
+
     /// A session of this model under `plan`.
     public func session(_ plan: Plan = Plan(), _ options: SessionOptions = SessionOptions()) throws(DiffError)
         -> Session

@@ -99,7 +99,7 @@ struct SampleLoop {
 
     /// What a step's state is made of, for an error.
     private func place(of progress: SamplingProgress) -> String {
-        let step = "step \(progress.step &+ 1) of \(progress.steps)"
+        let step = "step \(progress.call &+ 1) of \(progress.calls)"
         switch job.stage {
         case .scale: return "the picture in code space after \(step) (the codes of the VQ-VAE)"
         default: return "the network's output in \(step), timestep \(progress.timestep) (weights or inputs)"

@@ -82,6 +82,14 @@ public final class Session: @unchecked Sendable {
         return noise
     }
 
+    /// Whether a sample of `request` has the same bits in whatever batch it is made: nothing is drawn on the way, and no step is chosen by
+    /// looking at all samples. Throws as ``sample(_:observe:)`` does for a bad request.
+    public func isBatchInvariant(_ request: SampleRequest) throws(DiffError) -> Bool {
+        let job = try sampling.job(request)
+        guard case .exactly = job.context.calls, let noise = job.noise else { return false }
+        return noise.draws == 0
+    }
+
     /// What `request` would need, by a dry run of it. Throws as ``sample(_:observe:)`` does for a bad request.
     public func estimate(_ request: SampleRequest) throws(DiffError) -> Estimate {
         try Estimate(sampling.job(request), request.tileSide, plan, threads: threads, weights: weightBytes)

@@ -103,7 +103,7 @@ private let published: [String: JSON] = [
     @Test(arguments: [
         ["prediction_type": JSON.string("score")], ["beta_schedule": .string("quadratic")],
         ["beta_start": .number(2)], ["steps_offset": .integer(-1)], ["timestep_spacing": .integer(1)],
-        ["clip_sample": .integer(1)], ["clip_sample_range": .number(-1)], ["trained_betas": .array([.number(2)])],
+        ["clip_sample": .integer(2)], ["clip_sample_range": .number(-1)], ["trained_betas": .array([.number(2)])],
         ["num_train_timesteps": .number(0.5)],
     ])
     func badValuesAreNamed(_ changes: [String: JSON]) throws {

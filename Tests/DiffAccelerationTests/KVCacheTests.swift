@@ -63,7 +63,7 @@ import Testing
         var masked = [true, false, true, false, true, true]
         func fed(_ plan: KVCachePlan) throws -> [[Int]] {
             let cache = plan.makeAcceleration()
-            _ = try cache.begin(Opening(layouts: [layout("dream")], calls: 3, steps: 3, rows: 1))
+            _ = try cache.begin(SamplingContext(layouts: [layout("dream")], calls: 3, rows: 1))
             masked = [true, false, true, false, true, true]
             return try (0..<3).map { step in
                 var fed = Array(repeating: true, count: 6)

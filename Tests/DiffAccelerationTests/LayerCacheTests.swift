@@ -269,9 +269,29 @@ private func router(_ steps: Int, _ sublayers: Int, threshold: Double = 0.1, _ s
         #expect(hooks.modules == SiteSet([network.sites[1]]) && !hooks.blocks && !hooks.evaluations)
     }
 
-    @Test func samplersWithSeveralCallsAStepAreRefused() throws {
-        let context = SamplingContext(layouts: [Network(1).layout], calls: .exactly(8), steps: 4, rows: 1)
-        #expect { try LayerCache(.alternate).begin(context) } throws: { ($0 as? DiffError)?.code == .unsupported }
+    @Test func samplersWhoseStepsDifferInCallsAreRefused() throws {
+        for calls in [CallCount.exactly(7), .atMost(8)] {
+            let context = SamplingContext(layouts: [Network(1).layout], calls: calls, steps: 4, rows: 1)
+            #expect { try LayerCache(.alternate).begin(context) } throws: { ($0 as? DiffError)?.code == .unsupported }
+        }
+    }
+
+    @Test func ofTwoCallsAStepTheFirstMayReuseWhatTheSecondGave() throws {
+        let alternate = try CachePolicy.alternate.computes(steps: 4, stages: 2, sublayers: 2)
+        #expect(alternate.map { $0[0] } == [true, true, false, true, false, true, false, true])
+        // Rows count from the noisy end; the first has no effect, and one more evaluation than two a step is rounded down.
+        let logits: [[Float]] = [[-9, -9], [9, -9], [-9, 9], [-9, -9], [-9, -9], [-9, -9], [-9, -9]]
+        let learned = try CachePolicy.learned(Router(logits: logits, threshold: 0.5)).computes(
+            steps: 3, stages: 2, sublayers: 2)
+        let full = [true, true]
+        #expect(learned == [full, full, [true, false], full, [false, true], full])
+        #expect(throws: DiffError.self) {
+            try CachePolicy.learned(Router(logits: logits, threshold: 0.5)).computes(steps: 4, stages: 2, sublayers: 2)
+        }
+        #expect(throws: DiffError.self) {
+            try CachePolicy.learned(Router(logits: logits, threshold: 0.5, period: 3)).computes(
+                steps: 3, stages: 2, sublayers: 2)
+        }
     }
 
     @Test func aSecondRunStartsFresh() throws {

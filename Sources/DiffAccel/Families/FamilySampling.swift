@@ -14,6 +14,8 @@ protocol FamilySampling: Sendable {
     func job(_ request: SampleRequest) throws(DiffError) -> any SamplingJob
     /// A request for one sample in `steps` steps (nil: as many as requests have by default), for previews.
     func previewRequest(steps: Int?) -> SampleRequest
+    /// Network calls of a step, of which a learned router has a row for each.
+    var callsPerStep: Int { get }
     /// Floating-point operations of one network call for one sample.
     func flopsPerCall() throws(DiffError) -> Double
 }
@@ -21,6 +23,8 @@ protocol FamilySampling: Sendable {
 extension FamilySampling {
     /// No other weights.
     var partnerBytes: Int { 0 }
+    /// One.
+    var callsPerStep: Int { 1 }
     /// The same under every plan.
     func under(_ plan: Plan, _ options: SessionOptions) throws(DiffError) -> any FamilySampling { self }
 }

@@ -17,11 +17,12 @@ struct ImageSampling: FamilySampling {
     /// The same, in as many steps as the plan was learned for unless a request says otherwise.
     func under(_ plan: Plan, _ options: SessionOptions) throws(DiffError) -> any FamilySampling {
         var planned = self
-        planned.learnedSteps = plan.learnedSteps
+        planned.learnedSteps = plan.learnedSteps.map { $0 / max(1, callsPerStep) }
         return planned
     }
 
     var layouts: [SiteLayout] { [network.layout] }
+    var callsPerStep: Int { solver.callsPerStep }
 
     /// Checks `request` against the model. Throws `invalidArgument`, `shape`, `notFinite` or `unsupported`.
     @inline(never)

@@ -7,11 +7,17 @@ protocol ImageSolver: Sendable {
     var standard: String { get }
     /// What the network predicts, in the words of diffusers.
     var prediction: String { get }
+    /// Network calls of a step, of which a router has a row for each.
+    var callsPerStep: Int { get }
     /// The sampler of `request`, by its name in statistics, for a network that learns the variance or not; `steps` are the request's, or what
     /// holds where it says none. Throws `invalidArgument`, `unsupported`.
     func sampler(
         _ request: SampleRequest, steps: Int, learnsVariance: Bool
     ) throws(DiffError) -> (name: String, sampler: any Sampler)
+}
+
+extension ImageSolver {
+    var callsPerStep: Int { 1 }
 }
 
 /// Samplers of a discrete process, as a model's scheduler or conventions have them.
@@ -34,6 +40,7 @@ struct SinglestepSolver: ImageSolver {
     let process: DiffusionProcess
 
     var standard: String { "dpmpp_2s" }
+    var callsPerStep: Int { 2 }
     var prediction: String { process.prediction.rawValue }
 
     func sampler(

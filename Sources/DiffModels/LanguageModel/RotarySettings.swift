@@ -18,7 +18,8 @@ enum RotarySettings {
             guard let fallback else {
                 throw c.error("rope_theta", "missing; expected a number here or in rope_parameters")
             }
-            return Float(fallback)
+            // Asked for once more, so that the ledger has what was taken.
+            return Float(try c.number("rope_theta", in: 1e-3...1e12, default: fallback))
         }
         for other in stated.each where other.value != first.value {
             throw DiffError(

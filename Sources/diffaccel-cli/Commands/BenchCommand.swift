@@ -66,7 +66,7 @@ struct BenchCommand: ParsableCommand {
             let session = try sessionOptions.session(model, plan.plan, partner: plan.takesPartner ? partner : nil)
             measured.append(Measured(plan: plan, session: session))
         }
-        let requests = try Batches.split(request, size: self.request.batch, facts)
+        let requests = try Batches.split(request, size: self.request.batch, facts, measured[0].session)
         try measure(&measured, requests)
         if json { printJSON(measured, request) } else { printTable(measured, request) }
     }

@@ -83,7 +83,7 @@ struct DemoCommand: ParsableCommand {
                 "\(request.labels.count) samples in \(steps) ddim steps with each of: "
                     + outcomes.map(\.plan.name).joined(separator: ", "))
         }
-        try sample(&outcomes, Batches.split(request, size: 20, facts))
+        try sample(&outcomes, Batches.split(request, size: 20, facts, outcomes[0].session))
         let files = try write(outcomes)
         if json { printJSON(outcomes) } else { printTable(outcomes, files) }
     }

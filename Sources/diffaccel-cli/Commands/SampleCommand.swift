@@ -51,7 +51,7 @@ struct SampleCommand: ParsableCommand {
             return try printEstimate(session, request, facts)
         }
         try outputs.check(facts, model.path)
-        let collected = try sample(session, Batches.split(request, size: self.request.batch, facts))
+        let collected = try sample(session, Batches.split(request, size: self.request.batch, facts, session))
         let written = try outputs.write(collected, request.labels, rows: self.request.count)
         guard let statistics = collected.statistics else { return }
         if json {
@@ -83,7 +83,7 @@ struct SampleCommand: ParsableCommand {
     }
 
     private func printEstimate(_ session: Session, _ request: SampleRequest, _ facts: ModelFacts) throws(DiffError) {
-        let first = try Batches.split(request, size: self.request.batch, facts)[0]
+        let first = try Batches.split(request, size: self.request.batch, facts, session)[0]
         let estimate = try session.estimate(first)
         let scale = Double(request.labels.count) / Double(first.labels.count)
         if json { return estimate.json.print() }

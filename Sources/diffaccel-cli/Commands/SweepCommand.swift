@@ -74,7 +74,7 @@ extension PlanCommand {
                 let plan = Plan([LayerCachePlan(.learned(changed))])
                 entries.append(Entry(threshold: threshold, session: try sessionOptions.session(model, plan)))
             }
-            try measure(&entries, Batches.split(request, size: self.request.batch, facts))
+            try measure(&entries, Batches.split(request, size: self.request.batch, facts, entries[0].session))
             let rows = try entries.dropFirst().map { entry throws(DiffError) in try row(entry, entries[0]) }
             let document = JSON.object([
                 "router": .string(router), "model": .string(self.model), "steps": .integer(learned.steps),

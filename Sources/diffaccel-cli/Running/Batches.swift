@@ -10,9 +10,11 @@ enum Batches {
 
     /// Requests of at most `size` samples each (0: one request) that together make what `request` asks for; nil: as many as is
     /// usual, but all where the pictures would depend on it.
-    static func split(_ request: SampleRequest, size: Int?, _ facts: ModelFacts) throws(DiffError) -> [SampleRequest] {
+    static func split(
+        _ request: SampleRequest, size: Int?, _ facts: ModelFacts, _ session: Session
+    ) throws(DiffError) -> [SampleRequest] {
         let labels = request.labels
-        let isFree = facts.startsFromNoise && request.sampler == .ddim && request.eta == 0
+        let isFree = try session.isBatchInvariant(request)
         let size = size ?? (isFree ? usual : 0)
         guard size > 0, size < labels.count, labels.count <= SampleRequest.maxSamples, let input = facts.input else {
             return [request]

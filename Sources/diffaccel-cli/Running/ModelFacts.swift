@@ -4,7 +4,7 @@ import DiffCheckpoint
 /// What commands need of a model's description.
 struct ModelFacts {
     let description: JSON
-    private let model: Model
+    let model: Model
 
     /// The facts of `model`.
     init(_ model: Model) { (self.model, description) = (model, model.description) }
