@@ -1,3 +1,4 @@
+import DiffAccel
 import DiffModels
 import DiffSampling
 import DiffTensor
@@ -18,12 +19,33 @@ enum GoldenSiT {
         let run = Run(pool: nil, budget: nil)
         let out = try sit.network(
             fixture.tensor("x"), t: fixture.tensor("t"), y: fixture.integers("y"), run)
-        try report.compare("out", run.channels(out, 0, 4), forward)
-        try report.compare(
-            "cfg.out", sit.guided(fixture.tensor("cfg.x"), t: fixture.floats("cfg.t")[0], run), forward)
+        try report.compare("out", out, forward)
+        let guided = try sit.guided(fixture.tensor("cfg.x"), t: fixture.floats("cfg.t")[0], run)
+        try report.compare("cfg.out", run.channels(guided, 0, 4), forward)
+        try throughTheFrontDoor(fixture, &report)
         try fixedSteps(fixture, sit, &report)
         try stochasticSteps(fixture, sit, &report)
         try adaptiveSteps(fixture, sit, &report)
+    }
+
+    /// As a caller of the library sees it: the family is known by its config, the state has one half, and dopri5 is the default.
+    private static func throughTheFrontDoor(_ fixture: GoldenFixture, _ report: inout GoldenReport) throws {
+        let model = try Model(fixture.path)
+        if model.familyName != "sit" { report.fail("config.json", "family \(model.familyName)") }
+        let n = try fixture.shape("cfg.x")[0] / 2
+        var request = SampleRequest(labels: Array(try fixture.integers("cfg.y").prefix(n)))
+        request.noise = try fixture.tensor("cfg.x").rows(0, n)
+        request.guidance = try fixture.config.number("cfg_scale", in: 0...100)
+        for (sampler, key, steps, tolerance) in [
+            ("euler", "euler.traj", 6, fixed), ("midpoint", "midpoint.out", 3, fixed), ("rk4", "rk4.out", 3, fixed),
+            (nil as String?, "dopri5.traj", 50, adaptive),
+        ] {
+            (request.sampler, request.steps) = (sampler, steps)
+            let latents = try GoldenDiT.state(model.session().sample(request)).array
+            let recorded = try fixture.doubles(key).suffix(2 * latents.count)
+            let difference = Difference(latents, Array(recorded.prefix(latents.count)))
+            report.confirm(key, difference.absolute <= tolerance.allowed(difference) ? nil : "library: \(difference)")
+        }
     }
 
     private static func fixedSteps(
@@ -92,14 +114,14 @@ enum GoldenSiT {
 
     /// The fixture's network.
     private struct Network {
-        let network: DiT
+        let network: SiT
         let fixture: GoldenFixture
         let labels: [Int]
         let scale: Float
 
         init(_ fixture: GoldenFixture) throws {
             self.fixture = fixture
-            network = try DiT(DiTConfiguration(fixture.config), fixture.checkpoint().weights())
+            network = try SiT(DiTConfiguration(fixture.config), fixture.checkpoint().weights())
             labels = try fixture.integers("cfg.y")
             scale = Float(try fixture.config.number("cfg_scale", in: 0...100))
         }
@@ -112,8 +134,7 @@ enum GoldenSiT {
         func guided(_ x: Tensor, t: Float, _ run: Run) throws(DiffError) -> Tensor {
             let raw = try network(
                 run.doubled(x.rows(0, x.shape[0] / 2)), t: run.filled(labels.count, with: t), y: labels, run)
-            let both = GoldenDiT.bothHalves(try run.guided(raw, scale: scale, channels: 3), raw, channels: 3)
-            return try Tensor(both, raw.shape)
+            return try run.guidedHalves(raw, scale: scale, channels: 3)
         }
 
         /// The state after each evaluation of a run; with guidance unless there are labels.
