@@ -98,7 +98,6 @@ public final class DiT: Sendable {
         try run.embedding(embedder.classTable, y)
     }
 
-
     /// Whether blocks have embedders of their own, as after training in diffusers.
     public var hasOwnEmbedders: Bool { ownEmbedders.contains { $0 != nil } }
 }

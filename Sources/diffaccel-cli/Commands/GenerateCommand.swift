@@ -112,7 +112,10 @@ struct GenerateCommand: ParsableCommand {
         if tokens.isEmpty { tokenizer = try model.tokenizer }
         let texts = (decoding.isInfilling ? result.sequences : result.tokens).map { tokens in
             tokenizer.map {
-                $0.decode(model.textTokens(ofSequence: tokens, length: min(decoding.length ?? TextRequest(prompts: []).length, tokens.count)))
+                $0.decode(
+                    model.textTokens(
+                        ofSequence: tokens,
+                        length: min(decoding.length ?? TextRequest(prompts: []).length, tokens.count)))
             } ?? tokens.map(String.init).joined(separator: ",")
         }
         let count = result.filled.reduce(0) { $0 + $1.count }

@@ -67,7 +67,8 @@ struct RequestOptionGroup: ParsableArguments {
         }
         var request = SampleRequest(labels: classes.flatMap { Array(repeating: $0, count: count) })
         // All plans of a comparison take as many steps as the first learned one; else the library decides.
-        request.steps = steps ?? (spacing == nil ? plans.lazy.compactMap { facts.model.learnedSteps(of: $0.plan) }.first : nil)
+        request.steps =
+            steps ?? (spacing == nil ? plans.lazy.compactMap { facts.model.learnedSteps(of: $0.plan) }.first : nil)
         if let sampler { request.sampler = sampler }
         if let eta { request.eta = eta }
         request.guidance = guidance
