@@ -114,15 +114,16 @@ static void activation_of_tile(int32_t act, float *c, int64_t ldc, int64_t rows,
     WITH_ACTIVATION(act, activate_rows, c, ldc, rows, columns)
 }
 
-/* `a` is a block by pack_block. The tiles of a strip fetch the next one, each its share, step by step: asked for at once, so many lines
- * would keep the tile's own waiting. */
+/* `a` is a block by pack_block. The tiles of a strip fetch what comes next, each its share, step by step: asked for at once, so many
+ * lines would keep the tile's own waiting. */
 static void gemm_block(const ck_panel_args *g) {
-    int64_t strip = g->k * TILE_COLUMNS, tiles_of_rows = ck_ceil_div(g->m, CK_TILE_ROWS);
-    int64_t share = ck_ceil_div(strip * (int64_t)sizeof(float), ck_max(tiles_of_rows * g->k, 1));
+    int64_t strip = g->k * TILE_COLUMNS, steps = ck_max(ck_ceil_div(g->m, CK_TILE_ROWS) * g->k, 1);
     for (int64_t j = 0; j < g->n; j += TILE_COLUMNS) {
         const float *b0 = g->packed + j / CK_STRIP * CK_STRIP * g->k + j % CK_STRIP;
         int32_t last = j + TILE_COLUMNS >= g->n;
-        const char *next = (const char *)(last ? b0 : b0 + strip);
+        const char *next = last ? g->next : (const char *)(b0 + strip);
+        int64_t share = ck_ceil_div(last ? g->next_bytes : strip * (int64_t)sizeof(float), steps);
+        if (!next) next = (const char *)b0, share = 0;
         for (int64_t i = 0; i < g->m; i += CK_TILE_ROWS) {
             int64_t rows = ck_min(CK_TILE_ROWS, g->m - i);
             tile_args t = {
@@ -131,10 +132,10 @@ static void gemm_block(const ck_panel_args *g) {
                 .b1 = second_register(g, b0, j),
                 .k = g->k,
                 .next = next,
-                .share = last ? 0 : share,
+                .share = share,
                 .to = result_at(g, i, j),
             };
-            next += t.share * g->k;
+            next += share * g->k;
             fetch_result(&t.to, rows);
             run_tile(1, rows, &t);
             if (g->act != CK_ACT_NONE) activation_of_tile(g->act, t.to.c, t.to.ldc, rows, ck_min(t.to.columns, TILE_COLUMNS));
