@@ -1,6 +1,6 @@
-/* The register tile of the matrix product: CK_TILE_ROWS rows of A, read in place or packed side by side, times two
- * registers' width of packed columns. Every element of the result is one chain of multiply-adds in the order of k, in full tiles and at the edges
- * alike: this is what makes a row's bits independent of the rows beside it.
+/* The register tile of the matrix product: CK_TILE_ROWS rows of A, read in place or packed side by side, times two registers' width of
+ * packed columns, or one where that holds the last of them. Every element of the result is one chain of multiply-adds in the order of
+ * k, in full tiles and at the edges alike: this is what makes a row's bits independent of the rows beside it.
  *
  * Packed strips are CK_STRIP columns wide on every instruction set, so that weights packed once fit all of them: narrow
  * registers take a strip in several tiles, wide ones take two strips in one. */
