@@ -67,7 +67,9 @@ void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *g) {
         else kernels->pack_block(g->a + p, g->lda, g->m, deep, g->pack);
         for (int64_t j = 0; j < g->n; j += step) {
             int64_t columns = ck_min(step, g->n - j);
-            const void *at = ck_at(g->b, g->dtype, p * padded + (g->first + j) * deep);
+            const void *at = ck_at(g->b, g->dtype, p * padded + (g->first + j) * deep), *next = NULL;
+            if (j + step < g->n) next = ck_at(at, g->dtype, columns * deep);
+            else if (!last) next = ck_at(g->b, g->dtype, (p + deep) * padded + g->first * ck_min(depth, g->k - p - deep));
             if (g->dtype != CK_F32) kernels->strips_to_f32(g->dtype, at, widened, ck_ceil_div(columns, CK_STRIP) * deep);
             ck_panel_args block = {
                 .a = g->pack,
@@ -81,6 +83,8 @@ void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *g) {
                 .act = last ? g->act : CK_ACT_NONE,
                 .scale = last && g->scale ? g->scale + j : NULL,
                 .bias = last && g->bias ? g->bias + j : NULL,
+                .next = next,
+                .next_bytes = next ? kernels->gemm_columns * deep * ck_type_size(g->dtype) : 0,
             };
             kernels->gemm_block(&block);
         }

@@ -27,6 +27,8 @@ typedef struct {
     int64_t m, n, k;
     int32_t accumulate, act;
     const float *scale, *bias; /* or null */
+    const void *next;          /* gemm_block only: fetched meanwhile, */
+    int64_t next_bytes;        /* so much of it */
 } ck_panel_args;
 
 /* What the rows of a layer norm add to the gradients of its vectors. */

@@ -89,10 +89,9 @@ static void pack_block_columns(const float *a, int64_t lda, int64_t m, int64_t k
     }
 }
 
-/* Fetches a share of the next strip, and the lines that the tile will write, before they are asked for. */
-INLINE void fetch_ahead(const tile_result *t, int64_t rows, const float *next, const float *end) {
+/* Fetches the lines that a tile will write before they are asked for. */
+INLINE void fetch_result(const tile_result *t, int64_t rows) {
     int64_t last = ck_min(t->columns, TILE_COLUMNS) - 1;
-    for (; next < end; next += 16) __builtin_prefetch(next, 0, 2);
     for (int64_t r = 0; r < rows; r++) {
         __builtin_prefetch(t->c + r * t->ldc, 1);
         __builtin_prefetch(t->c + r * t->ldc + last, 1);
@@ -115,13 +114,16 @@ static void activation_of_tile(int32_t act, float *c, int64_t ldc, int64_t rows,
     WITH_ACTIVATION(act, activate_rows, c, ldc, rows, columns)
 }
 
-/* `a` is a block by pack_block. */
+/* `a` is a block by pack_block. The tiles of a strip fetch what comes next, each its share, step by step: asked for at once, so many
+ * lines would keep the tile's own waiting. */
 static void gemm_block(const ck_panel_args *g) {
-    int64_t strip = g->k * TILE_COLUMNS, tiles_of_rows = ck_ceil_div(g->m, CK_TILE_ROWS);
-    int64_t share = ck_round_up(ck_ceil_div(strip, ck_max(tiles_of_rows, 1)), 16);
+    int64_t strip = g->k * TILE_COLUMNS, steps = ck_max(ck_ceil_div(g->m, CK_TILE_ROWS) * g->k, 1);
     for (int64_t j = 0; j < g->n; j += TILE_COLUMNS) {
         const float *b0 = g->packed + j / CK_STRIP * CK_STRIP * g->k + j % CK_STRIP;
-        int64_t left = j + TILE_COLUMNS < g->n ? strip : 0, ahead = 0;
+        int32_t last = j + TILE_COLUMNS >= g->n;
+        const char *next = last ? g->next : (const char *)(b0 + strip);
+        int64_t share = ck_ceil_div(last ? g->next_bytes : strip * (int64_t)sizeof(float), steps);
+        if (!next) next = (const char *)b0, share = 0;
         for (int64_t i = 0; i < g->m; i += CK_TILE_ROWS) {
             int64_t rows = ck_min(CK_TILE_ROWS, g->m - i);
             tile_args t = {
@@ -129,11 +131,12 @@ static void gemm_block(const ck_panel_args *g) {
                 .b0 = b0,
                 .b1 = second_register(g, b0, j),
                 .k = g->k,
+                .next = next,
+                .share = share,
                 .to = result_at(g, i, j),
             };
-            int64_t until = ck_min(ahead + share, left);
-            fetch_ahead(&t.to, rows, b0 + strip + ahead, b0 + strip + until);
-            ahead = until;
+            next += share * g->k;
+            fetch_result(&t.to, rows);
             run_tile(1, rows, &t);
             if (g->act != CK_ACT_NONE) activation_of_tile(g->act, t.to.c, t.to.ldc, rows, ck_min(t.to.columns, TILE_COLUMNS));
         }

@@ -1,6 +1,6 @@
-/* The register tile of the matrix product: CK_TILE_ROWS rows of A, read in place or packed side by side, times two
- * registers' width of packed columns. Every element of the result is one chain of multiply-adds in the order of k, in full tiles and at the edges
- * alike: this is what makes a row's bits independent of the rows beside it.
+/* The register tile of the matrix product: CK_TILE_ROWS rows of A, read in place or packed side by side, times two registers' width of
+ * packed columns, or one where that holds the last of them. Every element of the result is one chain of multiply-adds in the order of
+ * k, in full tiles and at the edges alike: this is what makes a row's bits independent of the rows beside it.
  *
  * Packed strips are CK_STRIP columns wide on every instruction set, so that weights packed once fit all of them: narrow
  * registers take a strip in several tiles, wide ones take two strips in one. */
@@ -23,6 +23,8 @@ typedef struct {
     const float *a; int64_t lda;
     const float *b0, *b1; /* where the two registers' columns begin; CK_STRIP apart from one k to the next */
     int64_t k;
+    const char *next; /* packed rows only: what is fetched meanwhile, */
+    int64_t share;    /* so many bytes of it per step of k */
     tile_result to;
 } tile_args;
 
@@ -84,6 +86,8 @@ INLINE void tile(const int rows, const int registers, const int packed, const ti
     /* Rows in place: a pointer for every four, the others of which are reached through one stride and three of them. That it is unknown
      * where the pointers stand keeps the compiler from making one for each row, for which there are not enough registers. */
     const float *fours[(CK_TILE_ROWS + 3) / 4];
+    const char *next = t->next;
+    const int64_t share = t->share;
     vf sums[MOST_SUMS];
 #pragma unroll
     for (int i = 0; i < (rows + 3) / 4; i++) fours[i] = a + 4 * i * lda;
@@ -91,6 +95,7 @@ INLINE void tile(const int rows, const int registers, const int packed, const ti
     for (int i = 0; i < rows * registers; i++) sums[i] = v_splat(0);
 #pragma unroll TILE_STEPS
     for (int64_t p = 0; p < k; p++) {
+        if (packed) __builtin_prefetch(next + p * share, 0, 2);
         vf u = v_load(b0 + p * CK_STRIP), v = registers > 1 ? v_load(b1 + p * CK_STRIP) : u;
 #pragma unroll
         for (int i = 0; !packed && i < (rows + 3) / 4; i++) __asm__("" : "+r"(fours[i]));
