@@ -31,6 +31,10 @@ public struct DiffusionProcess: Sendable, Equatable {
     /// DiT's process: 1000 steps, β linear from 1e-4 to 0.02.
     public static let dit = DiffusionProcess(.linear, 1e-4, 0.02, trainSteps: 1000)
 
+    /// What some classes of diffusers have by default, linear and in the square root.
+    static let stableLinear = DiffusionProcess(.linear, 0.00085, 0.012, trainSteps: 1000)
+    static let stable = DiffusionProcess(.scaledLinear, 0.00085, 0.012, trainSteps: 1000)
+
     /// A process with β in [betaStart, betaEnd].
     public init(_ betaSchedule: BetaSchedule, _ betaStart: Double, _ betaEnd: Double, trainSteps: Int) {
         (self.betaSchedule, self.betaStart, self.betaEnd, self.trainSteps) = (

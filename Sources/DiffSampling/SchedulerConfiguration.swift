@@ -32,11 +32,59 @@ public struct SchedulerConfiguration: Sendable, Equatable {
     /// `variance_type` of DDPM
     public var variance: DDPMSampler.Variance?
 
+    // MARK: σ
+
+    /// `use_karras_sigmas`, `use_exponential_sigmas`
+    public var usesKarrasSigmas: Bool?, usesExponentialSigmas: Bool?
+    /// `sigma_min`, `sigma_max` of Euler
+    public var sigmaMin: Double?, sigmaMax: Double?
+    /// `final_sigmas_type`: whether the last step goes to the least σ of the process rather than to 0.
+    public var endsAtSigmaMin: Bool?
+    /// `interpolation_type` log_linear of Euler
+    public var isLogLinear: Bool?
+    /// `timestep_type` continuous of Euler
+    public var isContinuous: Bool?
+
+    // MARK: Solvers
+
+    /// `algorithm_type` of DPM++
+    public enum Algorithm: String, Sendable, CaseIterable {
+        case deterministic = "dpmsolver++"
+        case stochastic = "sde-dpmsolver++"
+    }
+
+    /// `solver_type` of DPM++ and UniPC; each takes the other's for its own default.
+    public enum SolverType: String, Sendable, CaseIterable {
+        case midpoint, heun, logrho, bh1, bh2
+    }
+
+    /// `algorithm_type`
+    public var algorithm = Algorithm.deterministic
+    /// `solver_type`
+    public var solverType: SolverType?
+    /// `solver_order`
+    public var solverOrder: Int?
+    /// `lower_order_final`
+    public var lowersFinalOrder: Bool?
+    /// `euler_at_final`
+    public var endsInEuler: Bool?
+    /// `predict_x0` of UniPC
+    public var predictsClean: Bool?
+    /// `disable_corrector` of UniPC
+    public var uncorrectedSteps: [Int]?
+    /// `skip_prk_steps` of PNDM
+    public var skipsRungeKutta: Bool?
+    /// `original_inference_steps`, `timestep_scaling` of LCM
+    public var originalSteps: Int?, timestepScaling: Double?
+
     /// Nothing said.
     public init() {}
 
     /// What a model of this process and no scheduler file would have said.
-    public init(_ process: DiffusionProcess) {
+    public init(_ process: DiffusionProcess) { take(process) }
+
+    /// Says all of `process`.
+    mutating func take(_ process: DiffusionProcess) {
         (trainSteps, betaSchedule) = (process.trainSteps, process.betaSchedule)
         (betaStart, betaEnd) = (process.betaStart, process.betaEnd)
         (trainedBetas, endsInNoise) = (process.trainedBetas, process.endsInNoise)

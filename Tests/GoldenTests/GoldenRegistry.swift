@@ -17,6 +17,7 @@ struct GoldenCheck: Sendable {
         GoldenCheck(prefix: "l2c_dit_eps", run: GoldenDiTEps.check),
         GoldenCheck(prefix: "sd-schedulers", run: GoldenSchedulers.check),
         GoldenCheck(prefix: "sd-vae", run: GoldenAutoencoder.check),
+        GoldenCheck(prefix: "sit", run: GoldenSiT.check),
         GoldenCheck(prefix: "tinyfusion_gates", run: GoldenTinyFusionGates.check),
         GoldenCheck(prefix: "tinyfusion_kd", run: GoldenTinyFusionRecovery.check),
         GoldenCheck(prefix: "tinyfusion_prune", run: GoldenTinyFusionPrune.check),

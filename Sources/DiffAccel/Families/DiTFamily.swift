@@ -77,7 +77,7 @@ struct DiTFamily: ModelFamily {
                 "conventions": .string(c.conventions.rawValue),
             ]),
             "sampler": .string(images.scheduler.sampler.name),
-            "prediction_type": .string(images.scheduler.configuration.process().prediction.rawValue),
+            "prediction_type": .string(images.scheduler.process.prediction.rawValue),
             "guidance": .number(images.guidance),
             "guidance_channels": .integer(images.guidanceChannels),
             "null_class": c.nullClass.map { .integer($0) } ?? .null,

@@ -9,18 +9,23 @@ import DiffTensor
 struct SchedulerFile {
     private let c: JSONObject
 
+    /// Throws `unsupported`, naming the key and a remedy, for a setting that would have to be honoured and cannot.
     init(_ object: JSONObject) throws(DiffError) {
         // What was not in the file that this one was saved from is left to the class that reads it.
         let left = Set(try object.strings("_use_default_values", default: []))
         let members = left.isEmpty ? object.members : object.members.filter { !left.contains($0.key) }
         c = try JSONObject(.object(members), source: object.source, path: object.path)
+        for rule in SchedulerRules.only.each {
+            guard let found = c.value(rule.key), !rule.values.contains(found) else { continue }
+            throw DiffError(.unsupported, "\(place(rule.key)): \(rule.meaning)")
+        }
     }
 
     /// The sampler that the file names; nil when it names none. Throws `unsupported` for one that this library does not have.
     func sampler() throws(DiffError) -> SamplerEntry? {
         let short = try c.optionalString("type").map { "\($0)Scheduler" }
         guard let name = try c.optionalString("_class_name") ?? short else { return nil }
-        guard let entry = Samplers.all.each.first(where: { $0.schedulerClass == name }) else {
+        guard let entry = Samplers.of(class: name, try configuration(over: SchedulerConfiguration())) else {
             let known = Samplers.all.map(\.schedulerClass)
             let classes = known.numbered.filter { !known.prefix($0.offset).contains($0.element) }.map(\.element)
             throw DiffError(
@@ -49,16 +54,40 @@ struct SchedulerFile {
         read.clips = try flag("clip_sample")
         read.clipRange = try c.optionalNumber("clip_sample_range", in: 1e-6...1e6)
         read.endsClean = try flag("set_alpha_to_one")
-        if try sampler()?.keys.contains("variance_type") ?? true { read.variance = try variance() }
+        if try isDDPM { read.variance = try variance() }
+        try readSigmas(&read)
+        try readSolver(&read)
         return read
     }
 
-    /// Throws `unsupported` for what `sampler` would have to honour and cannot, and tells the log about keys that it does not know.
-    func account(for sampler: SamplerEntry) throws(DiffError) {
-        for rule in SchedulerRules.only.each {
-            guard let found = c.value(rule.key), !rule.values.contains(found) else { continue }
-            throw DiffError(.unsupported, "\(place(rule.key)): \(rule.meaning)")
+    private func readSigmas(_ read: inout SchedulerConfiguration) throws(DiffError) {
+        read.usesKarrasSigmas = try flag("use_karras_sigmas")
+        read.usesExponentialSigmas = try flag("use_exponential_sigmas")
+        guard read.usesKarrasSigmas != true || read.usesExponentialSigmas != true else {
+            throw c.error("use_exponential_sigmas", "only one of this and use_karras_sigmas can be true")
         }
+        read.sigmaMin = try c.optionalNumber("sigma_min", in: 1e-9...1e9)
+        read.sigmaMax = try c.optionalNumber("sigma_max", in: 1e-9...1e9)
+        read.endsAtSigmaMin = try second(of: ["zero", "sigma_min"], "final_sigmas_type")
+        read.isLogLinear = try second(of: ["linear", "log_linear"], "interpolation_type")
+        read.isContinuous = try second(of: ["discrete", "continuous"], "timestep_type")
+    }
+
+    private func readSolver(_ read: inout SchedulerConfiguration) throws(DiffError) {
+        if let algorithm: SchedulerConfiguration.Algorithm = try choice("algorithm_type") { read.algorithm = algorithm }
+        read.solverType = try choice("solver_type")
+        read.solverOrder = try c.optionalInteger("solver_order", in: 1...100)
+        read.lowersFinalOrder = try flag("lower_order_final")
+        read.endsInEuler = try flag("euler_at_final")
+        read.predictsClean = try flag("predict_x0")
+        read.uncorrectedSteps = c.has("disable_corrector") ? try c.integers("disable_corrector", in: 0...1_000_000) : nil
+        read.skipsRungeKutta = try flag("skip_prk_steps")
+        read.originalSteps = try c.optionalInteger("original_inference_steps", in: 1...1_000_000)
+        read.timestepScaling = try c.optionalNumber("timestep_scaling", in: 0...1e6)
+    }
+
+    /// Tells the log about keys that have no effect on `sampler`.
+    func account(for sampler: SamplerEntry) {
         Self.warn(of: c, unknownBeside: SchedulerRules.process + sampler.keys + SchedulerRules.harmless)
     }
 
@@ -70,6 +99,18 @@ struct SchedulerFile {
     }
 
     // MARK: Values
+
+    /// `variance_type` means something else in other classes.
+    private var isDDPM: Bool {
+        get throws(DiffError) {
+            try c.optionalString("_class_name") == "DDPMScheduler" || c.optionalString("type") == "DDPM"
+        }
+    }
+
+    /// Whether `key` is the second of two words; nil where it is absent.
+    private func second(of words: [String], _ key: String) throws(DiffError) -> Bool? {
+        try c.optionalString(key, oneOf: words).map { $0 == words.last }
+    }
 
     private func flag(_ key: String) throws(DiffError) -> Bool? { c.has(key) ? try c.bool(key) : nil }
 
@@ -97,42 +138,4 @@ struct SchedulerFile {
     private func place(_ key: String) -> String {
         c.path.isEmpty ? "\(c.source): \(key)" : "\(c.source): \(c.path).\(key)"
     }
-}
-
-/// What is known of the keys of schedulers.
-enum SchedulerRules {
-    /// Those of the process, which all samplers have.
-    static let process = [
-        "num_train_timesteps", "beta_schedule", "beta_start", "beta_end", "trained_betas", "prediction_type",
-    ]
-
-    /// Those that change nothing that is computed here.
-    static let harmless = [
-        // Who wrote the file.
-        "_class_name", "_diffusers_version", "type",
-        // Requests say it.
-        "steps",
-        // Of dynamic thresholding, which must be off.
-        "dynamic_thresholding_ratio", "sample_max_value",
-        // Switches of other classes that are off, or that Stable Diffusion's files carry from one class to the next.
-        "thresholding", "skip_prk_steps", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas", "flow_shift",
-        "use_dynamic_shifting", "time_shift_type", "predict_epsilon", "eta", "noise_sampler_seed",
-    ]
-
-    /// Keys of which only these values are supported, and what to do about others.
-    static let only: [(key: String, values: [JSON], meaning: String)] = [
-        ("thresholding", [.bool(false)], "dynamic thresholding is not supported; clip_sample bounds images too, or set it to false"),
-        ("use_beta_sigmas", [.bool(false)], "σ by a beta distribution is not supported; use_karras_sigmas is the nearest"),
-        ("use_lu_lambdas", [.bool(false)], "Lu's λ grid is not supported; use_karras_sigmas is the nearest"),
-        (
-            "use_flow_sigmas", [.bool(false)],
-            "a flow-matching model cannot be sampled as a diffusion model; no sampler of flows is there for this family yet"
-        ),
-        ("use_dynamic_shifting", [.bool(false)], "σ that depend on the picture's size are not supported; set it to false"),
-        (
-            "predict_epsilon", [.bool(true)],
-            "an old name of prediction_type; write \"prediction_type\": \"sample\" instead of it"
-        ),
-        ("eta", [.integer(0), .number(0)], "give eta with the request"),
-    ]
 }

@@ -28,9 +28,12 @@ struct SchedulerSettings {
             try read(scheduler: SchedulerFile(file), isFile: true)
         }
         // Refused now rather than at the first request.
-        let (process, source) = (configuration.process(), opened.scheduler?.source ?? opened.config.source)
+        let (process, source) = (configuration.process(sampler.process), opened.scheduler?.source ?? opened.config.source)
         _ = try locating(source) { () throws(DiffError) in try process.alphasCumulative() }
     }
+
+    /// The training process.
+    var process: DiffusionProcess { configuration.process(sampler.process) }
 
     /// What the conventions say of the timesteps of a run of `steps` steps; nil: the scheduler decides.
     func spacing(steps: Int) -> String? {
@@ -40,7 +43,7 @@ struct SchedulerSettings {
 
     /// The training process, of a model that learns. Throws `unsupported` when it does not predict epsilon.
     func learnedProcess() throws(DiffError) -> DiffusionProcess {
-        let process = configuration.process()
+        let process = process
         guard process.prediction == .epsilon else {
             throw DiffError(
                 .unsupported,
@@ -97,6 +100,6 @@ struct SchedulerSettings {
             configuration.clips = configuration.clips ?? base.clips
             configuration.variance = configuration.variance ?? base.variance
         }
-        try file.account(for: sampler)
+        file.account(for: sampler)
     }
 }

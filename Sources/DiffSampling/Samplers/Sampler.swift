@@ -76,6 +76,9 @@ public protocol Sampler: Sendable {
     /// The state in front of the next evaluation whose clean image is `clean`: `clean` and standard normal `noise`, mixed.
     func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor
 
+    /// The state that the next evaluation is made at: `x` itself, or with the noise of a step that begins with it.
+    mutating func prepared(_ x: Tensor, _ run: Run, draw: NoiseDraw) throws(DiffError) -> Tensor
+
     /// What follows from the network's `output` [n, C or 2C, h, w] for the state `x` [n, C, h, w]; moves to the next evaluation.
     mutating func step(
         _ x: Tensor, _ output: Tensor, _ run: Run, draw: NoiseDraw
@@ -83,6 +86,8 @@ public protocol Sampler: Sendable {
 }
 
 extension Sampler {
+    /// The state as it is.
+    public mutating func prepared(_ x: Tensor, _ run: Run, draw: NoiseDraw) throws(DiffError) -> Tensor { x }
     /// No learned variance.
     public var needsVariance: Bool { false }
     /// The sampler works on ᾱ.

@@ -13,18 +13,29 @@ public struct SamplerEntry: Sendable {
     public let schedulerClass: String
     /// Settings of that class that this library honours, beside those of the process.
     public let keys: [String]
-    /// The spacing that the class has by default.
-    public let spacing: SchedulerSpacing
+    /// The spacing and the process that the class has by default.
+    public let spacing: SchedulerSpacing, process: DiffusionProcess
     /// What the name changes in a configuration.
     private let adjust: @Sendable (inout SchedulerConfiguration) -> Void
     private let make: Make
 
     init(
         _ name: String, _ schedulerClass: String, keys: [String], spacing: SchedulerSpacing = .linspace,
+        process: DiffusionProcess = .dit,
         adjust: @escaping @Sendable (inout SchedulerConfiguration) -> Void = { _ in }, make: @escaping Make
     ) {
         (self.name, self.schedulerClass, self.keys, self.spacing) = (name, schedulerClass, keys, spacing)
-        (self.adjust, self.make) = (adjust, make)
+        (self.process, self.adjust, self.make) = (process, adjust, make)
+    }
+
+    /// Settings of the classes on σ.
+    static let sigmaKeys = ["timestep_spacing", "steps_offset", "use_karras_sigmas", "use_exponential_sigmas"]
+
+    /// What the name means of `configuration`: the same where the name says nothing that it does not.
+    func adjusted(_ configuration: SchedulerConfiguration) -> SchedulerConfiguration {
+        var adjusted = configuration
+        adjust(&adjusted)
+        return adjusted
     }
 
     /// Whether the sampler clamps clean images when it is told to.
@@ -40,6 +51,7 @@ public struct SamplerEntry: Sendable {
     public func sampler(
         _ configuration: SchedulerConfiguration, _ steps: SamplerSteps, eta: Double
     ) throws(DiffError) -> any Sampler {
+        var configuration = adjusted(configuration)
         if configuration.endsInNoise == true, !startsInNoise {
             throw refused("rescale_betas_zero_snr", "true", by: Samplers.all.each.filter(\.startsInNoise))
         }
@@ -50,8 +62,8 @@ public struct SamplerEntry: Sendable {
         guard eta == 0 || schedulerClass == "DDIMScheduler" else {
             throw DiffError(.unsupported, "eta is DDIM's; sampler \(name) has none")
         }
-        var configuration = configuration
-        adjust(&configuration)
+        // The process where nothing is said of it is the class's.
+        configuration.take(configuration.process(process))
         return try make(configuration, steps, eta)
     }
 
@@ -66,13 +78,25 @@ public struct SamplerEntry: Sendable {
 /// All samplers of discrete processes. A new one is added here, with a file of its own.
 public enum Samplers {
     /// In the order in which they are listed to people; of those with the same class the first is what a scheduler file means.
-    public static let all: [SamplerEntry] = [DDIMSampler.entry, DDPMSampler.entry]
+    public static let all: [SamplerEntry] =
+        [
+            DDIMSampler.entry, DDPMSampler.entry, PNDMSampler.entry, EulerSampler.entry, EulerSampler.karras,
+            EulerAncestralSampler.entry, HeunSampler.entry, HeunSampler.karras, LMSSampler.entry, LMSSampler.karras,
+        ] + DPMSolverMultistepSampler.entries + [
+            DPMSolverSDESampler.entry, DPMSolverSDESampler.karras, UniPCSampler.entry, UniPCSampler.karras,
+            LCMSampler.entry,
+        ]
 
     /// What is meant where nobody names one.
     public static let standard = DDIMSampler.entry
 
     /// The names of all samplers.
     public static var names: [String] { all.map(\.name) }
+
+    /// The sampler that a scheduler of this class and configuration is; nil when there is none.
+    public static func of(class name: String, _ configuration: SchedulerConfiguration) -> SamplerEntry? {
+        all.each.first { $0.schedulerClass == name && $0.adjusted(configuration) == configuration }
+    }
 
     /// The sampler called `name`, which may also be a class of diffusers. Throws `invalidArgument`, listing all names.
     public static func named(_ name: String) throws(DiffError) -> SamplerEntry {

@@ -42,6 +42,7 @@ extension Sampler {
         while let now = sampler.call {
             let call = Call(
                 time: Float(now.timestep), index: index, count: count, step: now.step, stage: now.stage)
+            x = try sampler.prepared(x, run, draw: draw)
             let input = now.inputScale == 1 ? x : try run.scaled(x, Float(now.inputScale))
             let output = try run.evaluate(call) { (call, run) throws(DiffError) in try denoise(input, call, run) }
             let result = try sampler.step(x, output, run, draw: draw)

@@ -70,6 +70,24 @@ extension Run {
         return out
     }
 
+    /// Root mean square over all elements of x / (absolute + relative max(|a|, |b|)): the error of an adaptive step. 0 in a dry run.
+    public func scaledNorm(
+        _ x: Tensor, _ a: Tensor, _ b: Tensor, absolute: Double, relative: Double
+    ) throws(DiffError) -> Double {
+        guard x.shape == a.shape, x.shape == b.shape else {
+            throw DiffError(.shape, "the norm of \(x.shape) beside \(a.shape) and \(b.shape)")
+        }
+        count(flops: 6 * Double(x.shape.count))
+        guard isLive, let x0 = unsafe x.floats, let a0 = unsafe a.floats, let b0 = unsafe b.floats else { return 0 }
+        var sum = 0.0
+        for i in Indices(below: x.shape.count) {
+            let scale = absolute + relative * Double(max(unsafe abs(a0[i]), unsafe abs(b0[i])))
+            let scaled = Double(unsafe x0[i]) / scale
+            sum += scaled * scaled
+        }
+        return (sum / Double(max(1, x.shape.count))).squareRoot()
+    }
+
     /// Standard normal values [shape] as `torch.randn(shape)` draws them from `generator`.
     public func randomNormal(_ shape: Shape, _ generator: inout TorchRandom) throws(DiffError) -> Tensor {
         let out = try workspace.take(shape)

@@ -1,0 +1,107 @@
+public import DiffTensor
+import Glibc
+
+/// DPM-Solver++(2S) on continuous time (Lu et al. 2022), as U-ViT is sampled: equal steps in time, each decided by an evaluation in the
+/// middle of its λ.
+///
+/// The evaluation at a step's beginning only places the middle: its prediction cancels in the step itself.
+public struct DPMSolverSinglestepSampler: Sampler {
+    private let curve: NoiseCurve
+    /// Times of the steps' ends, 1 down to that of the first training step.
+    private let times: [Double]
+    private let prediction: PredictionType
+    /// The next evaluation: even ones at the grid's times, odd ones between.
+    private var position = 0
+    private var kept: Tensor?
+
+    /// A sampler that makes `evaluations` / 2 steps, rounded down. Throws `invalidArgument` when there is none, and for a process that does
+    /// not exist.
+    public init(_ process: DiffusionProcess, evaluations: Int) throws(DiffError) {
+        guard (2...100_000).contains(evaluations) else {
+            throw DiffError(.invalidArgument, "DPM-Solver++(2S) needs 2...100000 evaluations, found \(evaluations)")
+        }
+        curve = try NoiseCurve(process)
+        let (steps, last) = (evaluations / 2, 1 / Double(max(1, process.trainSteps)))
+        times = Indices(below: steps &+ 1).map { 1 + Double($0) / Double(max(1, steps)) * (last - 1) }
+        prediction = process.prediction
+    }
+
+    public var name: String { "dpmpp_2s" }
+    public var steps: Int { times.count &- 1 }
+    public var calls: CallCount { .exactly(2 &* steps) }
+    public var timesteps: [Double] { Indices(below: calls.limit).map { curve.timestep(time($0)) } }
+
+    /// The time of evaluation `call`.
+    private func time(_ call: Int) -> Double {
+        let (from, to) = (times.at(call / 2) ?? 1, times.at(call / 2 &+ 1) ?? 1)
+        guard call % 2 == 1 else { return from }
+        return curve.time(ofLambda: (curve.lambda(from) + curve.lambda(to)) / 2)
+    }
+
+    private func level(_ time: Double) -> SolverLevel { SolverLevel(sigma: exp(-curve.lambda(time))) }
+
+    public var call: SamplerCall? {
+        guard position < calls.limit else { return nil }
+        return SamplerCall(
+            timestep: curve.timestep(time(position)), step: position / 2, stage: position % 2)
+    }
+
+    public mutating func start(at call: Int) { position = call }
+
+    public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        try level(time(position)).noised(clean, noise, run)
+    }
+
+    public mutating func step(
+        _ x: Tensor, _ output: Tensor, _ run: Run, draw: NoiseDraw
+    ) throws(DiffError) -> SamplerStep {
+        let (now, isSecond) = (level(time(position)), position % 2 == 1)
+        let start = isSecond ? level(times.at(position / 2) ?? 1) : now
+        let target = isSecond ? level(times.at(position / 2 &+ 1) ?? 1) : level(time(position &+ 1))
+        position &+= 1
+        let clean = try now.clean(x, output, prediction, run)
+        let begin = kept ?? x
+        kept = isSecond ? nil : x
+        let state = try run.combine(
+            Float(target.deviation / start.deviation), begin,
+            Float(-target.alpha * expm1(start.lambda - target.lambda)), clean)
+        return SamplerStep(state, predictedClean: clean)
+    }
+}
+
+/// A discrete process between its timesteps: ln √ᾱ is linear from each to the next, the n-th of T at time n / T.
+struct NoiseCurve: Sendable {
+    /// ln √ᾱ of every training step.
+    private let logAlphas: [Double]
+
+    init(_ process: DiffusionProcess) throws(DiffError) {
+        logAlphas = try process.alphasCumulative().each.map { log($0) / 2 }
+    }
+
+    private var count: Double { Double(logAlphas.count) }
+
+    /// What the network is told at `time`: neither shifted nor rounded.
+    func timestep(_ time: Double) -> Double { count * time }
+
+    /// λ = ln (√ᾱ / √(1 - ᾱ)).
+    func lambda(_ time: Double) -> Double {
+        let place = count * time - 1
+        let low = min(max(0, Checked.integer(place.rounded(.down)) ?? 0), max(0, logAlphas.count &- 2))
+        let (a, b) = (logAlphas.at(low) ?? 0, logAlphas.at(low &+ 1) ?? 0)
+        let logAlpha = a + (place - Double(low)) * (b - a)
+        return logAlpha - 0.5 * log(-expm1(2 * logAlpha))
+    }
+
+    /// The time at which λ is `lambda`.
+    func time(ofLambda lambda: Double) -> Double {
+        let wanted = -0.5 * log1p(exp(-2 * lambda))
+        // ln √ᾱ falls: the last entry that is not below.
+        var (low, high) = (0, max(0, logAlphas.count &- 2))
+        while low < high {
+            let middle = (low &+ high &+ 1) / 2
+            if (logAlphas.at(middle) ?? 0) >= wanted { low = middle } else { high = middle &- 1 }
+        }
+        let (a, b) = (logAlphas.at(low) ?? 0, logAlphas.at(low &+ 1) ?? 0)
+        return (Double(low) + 1 + (a == b ? 0 : (wanted - a) / (b - a))) / count
+    }
+}

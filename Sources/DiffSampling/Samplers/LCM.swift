@@ -1,0 +1,78 @@
+import DiffTensor
+
+/// Sampling from a latent consistency model (Luo et al. 2023): each evaluation is a jump to the clean image, noised again for the next.
+struct LCMSampler: Sampler {
+    static let entry = SamplerEntry(
+        "lcm", "LCMScheduler",
+        keys: [
+            "original_inference_steps", "timestep_scaling", "clip_sample", "clip_sample_range", "rescale_betas_zero_snr",
+            // Known to the class and without effect there: the timesteps are those the model was distilled on.
+            "set_alpha_to_one", "steps_offset", "timestep_spacing",
+        ], spacing: .leading, process: .stable
+    ) { (c, steps, _) throws(DiffError) in
+        try LCMSampler(c, steps.counted(by: "lcm"), c.process())
+    }
+
+    private let transitions: [DiffusionTransition]
+    private let prediction: PredictionType
+    private let clipping: SampleClipping?
+    private let scaling: Double
+    private var position = 0
+
+    /// Every so many-th of the timesteps that the model was distilled on.
+    private init(_ c: SchedulerConfiguration, _ steps: Int, _ process: DiffusionProcess) throws(DiffError) {
+        let original = c.originalSteps ?? 50
+        guard original <= process.trainSteps else {
+            throw DiffError(
+                .invalidArgument, "original_inference_steps \(original) of \(process.trainSteps) training steps")
+        }
+        guard (1...max(1, original)).contains(steps) else {
+            throw DiffError(
+                .invalidArgument,
+                "steps must be 1...\(original) for this consistency model (original_inference_steps), found \(steps)")
+        }
+        let stride = process.trainSteps / max(1, original)
+        let timesteps = Indices(below: steps).map { stride &* (original &- original &* $0 / max(1, steps)) &- 1 }
+        let alphas = try process.alphasCumulative()
+        transitions = timesteps.numbered.map { index, t in
+            DiffusionTransition(
+                timestep: t, alpha: alphas.at(t) ?? 1,
+                previous: timesteps.at(index &+ 1).flatMap { alphas.at($0) } ?? 1)
+        }
+        (prediction, clipping, scaling) = (process.prediction, c.clipping(default: false), c.timestepScaling ?? 10)
+    }
+
+    var name: String { "lcm" }
+    var steps: Int { transitions.count }
+    var calls: CallCount { .exactly(transitions.count) }
+    var timesteps: [Double] { transitions.map { Double($0.timestep) } }
+    var draws: Int { transitions.count &- 1 }
+
+    var call: SamplerCall? {
+        transitions.at(position).map { SamplerCall(timestep: Double($0.timestep), step: position) }
+    }
+
+    mutating func start(at call: Int) { position = call }
+
+    func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        guard let now = transitions.at(position) else { throw exhausted }
+        return try now.noised(clean, noise, run)
+    }
+
+    mutating func step(
+        _ x: Tensor, _ output: Tensor, _ run: Run, draw: NoiseDraw
+    ) throws(DiffError) -> SamplerStep {
+        guard let now = transitions.at(position) else { throw exhausted }
+        position &+= 1
+        var clean = try now.clean(x, output, prediction, run)
+        if let clipping { clean = try clipping.apply(clean, run) }
+        // The boundary condition of consistency models: at timestep 0 the state is the image. 0.5 is the data's deviation.
+        let (scaled, data) = (scaling * Double(now.timestep), 0.25)
+        let sum = scaled * scaled + data
+        let denoised = try run.combine(Float(scaled / sum.squareRoot()), clean, Float(data / sum), x)
+        guard position < transitions.count else { return SamplerStep(denoised, predictedClean: denoised) }
+        let state = try run.combine(
+            Float(now.previous.squareRoot()), denoised, Float((1 - now.previous).squareRoot()), draw())
+        return SamplerStep(state, predictedClean: denoised)
+    }
+}
