@@ -23,8 +23,7 @@ struct SchedulerFile {
 
     /// The sampler that the file names; nil when it names none. Throws `unsupported` for one that this library does not have.
     func sampler() throws(DiffError) -> SamplerEntry? {
-        let short = try c.optionalString("type").map { "\($0)Scheduler" }
-        guard let name = try c.optionalString("_class_name") ?? short else { return nil }
+        guard let name = try className else { return nil }
         guard let entry = Samplers.of(class: name, try configuration(over: SchedulerConfiguration())) else {
             let known = Samplers.all.map(\.schedulerClass)
             let classes = known.numbered.filter { !known.prefix($0.offset).contains($0.element) }.map(\.element)
@@ -54,7 +53,8 @@ struct SchedulerFile {
         read.clips = try flag("clip_sample")
         read.clipRange = try c.optionalNumber("clip_sample_range", in: 1e-6...1e6)
         read.endsClean = try flag("set_alpha_to_one")
-        if try isDDPM { read.variance = try variance() }
+        // The key means something else in other classes.
+        if try className == "DDPMScheduler" { read.variance = try variance() }
         try readSigmas(&read)
         try readSolver(&read)
         return read
@@ -100,10 +100,11 @@ struct SchedulerFile {
 
     // MARK: Values
 
-    /// `variance_type` means something else in other classes.
-    private var isDDPM: Bool {
+    /// The class, in full or in short.
+    private var className: String? {
         get throws(DiffError) {
-            try c.optionalString("_class_name") == "DDPMScheduler" || c.optionalString("type") == "DDPM"
+            let short = try c.optionalString("type").map { "\($0)Scheduler" }
+            return try c.optionalString("_class_name") ?? short
         }
     }
 

@@ -1,4 +1,4 @@
-public import DiffTensor
+import DiffTensor
 import Glibc
 
 /// How a flow mixes data and noise: x = α(t) data + σ(t) noise, from noise at t = 0 to data at t = 1.
