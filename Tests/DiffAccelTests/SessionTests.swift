@@ -121,7 +121,9 @@ import Testing
         let plans = try [
             Plan(), cached(.alternate), cached(.learned(tiny.router(steps: 9))),
         ]
-        for (sampler, eta) in [("ddim", 0.0), ("ddim", 1), ("ddpm", 0)] {
+        // Layer caches are for samplers with one call a step.
+        let others = which == 0 ? Library.samplers : ["ddim", "ddpm", "euler", "dpmpp_2m"]
+        for (sampler, eta) in [("ddim", 1.0)] + others.map({ ($0, 0.0) }) {
             var request = request(steps: 9)
             (request.sampler, request.eta) = (sampler, eta)
             let result = try tiny.session(plans[which], threads: 2).sample(request)

@@ -55,4 +55,36 @@ void cases_schedulers(void) {
     members(path, size, "scheduler", (const char *const[]){"beta_start", "beta_end", "num_train_timesteps", NULL}, wrong);
     members(path, size, "scheduler", (const char *const[]){"beta_schedule", NULL},
             (const char *const[]){"\"sigmoid\"", "1", "[]", "\"LINEAR\"", "true", NULL});
+    members(path, size, "scheduler", (const char *const[]){"clip_sample_range", "sigma_min", "sigma_max", NULL}, wrong);
+    static const char *const words[] = {"\"\"", "\"no such word\"", "1", "[]", "{}", "true", NULL};
+    members(path, size, "scheduler",
+            (const char *const[]){"prediction_type", "timestep_spacing", "final_sigmas_type", "interpolation_type",
+                                  "timestep_type", "solver_type", NULL},
+            words);
+    static const char *const no_flags[] = {"1", "0", "\"true\"", "[]", "{}", NULL};
+    members(path, size, "scheduler",
+            (const char *const[]){"clip_sample", "set_alpha_to_one", "rescale_betas_zero_snr", "use_karras_sigmas",
+                                  "lower_order_final", "predict_x0", "skip_prk_steps", NULL},
+            no_flags);
+    static const char *const no_lists[] = {"1", "{}", "\"linear\"", "[\"a\"]", "[2]", "[-1]", "[[0.1]]", "[null]", NULL};
+    members(path, size, "scheduler", (const char *const[]){"trained_betas", NULL}, no_lists);
+    static const struct hostile theirs[] = {
+        {"a class", "{\"_class_name\":\"EulerDiscreteScheduler\"}", 0, DA_OK, ""},
+        {"no such class", "{\"_class_name\":\"EulerScheduler\"}", 0, DA_UNSUPPORTED, "scheduler._class_name: EulerScheduler"},
+        {"a flow", "{\"_class_name\":\"FlowMatchEulerDiscreteScheduler\"}", 0, DA_UNSUPPORTED, "flow"},
+        {"a class that is no text", "{\"_class_name\":1}", 0, DA_FORMAT, "scheduler._class_name"},
+        {"thresholding", "{\"thresholding\":true}", 0, DA_UNSUPPORTED, "scheduler.thresholding"},
+        {"betas of no process", "{\"trained_betas\":[0.1,0.2]}", 0, DA_OK, ""},
+        {"betas beside another number", "{\"trained_betas\":[0.1],\"num_train_timesteps\":2}", 0, DA_FORMAT,
+         "trained_betas"},
+        {"pure noise and epsilon", "{\"rescale_betas_zero_snr\":true}", 0, DA_UNSUPPORTED, "rescale_betas_zero_snr"},
+        {"one step that ends in noise", "{\"rescale_betas_zero_snr\":true,\"prediction_type\":\"sample\",\"num_train_timesteps\":1}",
+         0, DA_FORMAT, "rescale_betas_zero_snr"},
+        {"two grids", "{\"use_karras_sigmas\":true,\"use_exponential_sigmas\":true}", 0, DA_FORMAT, "use_exponential_sigmas"},
+    };
+    for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++) {
+        char text[1024];
+        snprintf(text, sizeof text, "%s,\"scheduler\":%s}", tiny_transformer_config, theirs[i].text);
+        hostile_open(theirs[i].id, path, NULL, text, size, theirs[i].status, theirs[i].part);
+    }
 }

@@ -25,12 +25,7 @@ struct SchedulerFile {
     func sampler() throws(DiffError) -> SamplerEntry? {
         guard let name = try className else { return nil }
         guard let entry = Samplers.of(class: name, try configuration(over: SchedulerConfiguration())) else {
-            let known = Samplers.all.map(\.schedulerClass)
-            let classes = known.numbered.filter { !known.prefix($0.offset).contains($0.element) }.map(\.element)
-            throw DiffError(
-                .unsupported,
-                "\(place("_class_name")): \(name) is not supported; \(classes.joined(separator: ", ")) are. If one of them suits "
-                    + "the model, name it there")
+            throw unsupported(name)
         }
         return entry
     }
@@ -66,8 +61,8 @@ struct SchedulerFile {
         guard read.usesKarrasSigmas != true || read.usesExponentialSigmas != true else {
             throw c.error("use_exponential_sigmas", "only one of this and use_karras_sigmas can be true")
         }
-        read.sigmaMin = try c.optionalNumber("sigma_min", in: 1e-9...1e9)
-        read.sigmaMax = try c.optionalNumber("sigma_max", in: 1e-9...1e9)
+        read.sigmaMin = try c.optionalNumber("sigma_min", in: 1e-9...1e8)
+        read.sigmaMax = try c.optionalNumber("sigma_max", in: 1e-9...1e8)
         read.endsAtSigmaMin = try second(of: ["zero", "sigma_min"], "final_sigmas_type")
         read.isLogLinear = try second(of: ["linear", "log_linear"], "interpolation_type")
         read.isContinuous = try second(of: ["discrete", "continuous"], "timestep_type")
@@ -96,6 +91,20 @@ struct SchedulerFile {
         for key in object.keys.each where !known.contains(key) && object.has(key) && !key.hasPrefix("_") {
             Log.write(.warning, "\(object.place): \"\(key.prefix(100))\" is a setting without effect here")
         }
+    }
+
+    private func unsupported(_ name: String) -> DiffError {
+        let known = Samplers.all.map(\.schedulerClass)
+        let classes = known.numbered.filter { !known.prefix($0.offset).contains($0.element) }.map(\.element)
+        let shown = String(name.prefix(100))
+        let reason =
+            shown.hasPrefix("FlowMatch")
+            ? "a flow-matching model needs a sampler of flows, which this family does not have yet"
+            : "no such sampler is here"
+        return DiffError(
+            .unsupported,
+            "\(place("_class_name")): \(shown): \(reason). If the model was trained as a diffusion model, name one of "
+                + "\(classes.joined(separator: ", ")) there")
     }
 
     // MARK: Values

@@ -29,7 +29,9 @@ struct SchedulerSettings {
         }
         // Refused now rather than at the first request.
         let (process, source) = (configuration.process(sampler.process), opened.scheduler?.source ?? opened.config.source)
-        _ = try locating(source) { () throws(DiffError) in try process.alphasCumulative() }
+        do { _ = try process.alphasCumulative() } catch {
+            throw DiffError(error.code == .invalidArgument ? .format : error.code, "\(source): \(error.message)")
+        }
     }
 
     /// The training process.

@@ -50,12 +50,12 @@ public struct DDIMSampler: Sampler {
         guard let now = transitions.at(position) else { throw exhausted }
         position &+= 1
         let z = eta == 0 ? nil : try draw()
-        var clean = try now.clean(x, output, prediction, run)
-        if let clipping { clean = try clipping.apply(clean, run) }
+        let predicted = try now.clean(x, output, prediction, run)
+        let clean = if let clipping { try clipping.apply(predicted, run) } else { predicted }
         // The official code derives ε again from x0, clamped or not; so it is done here wherever that is the same but for rounding.
         let recovers = clipping?.recoversNoise ?? (prediction == .epsilon)
         let noise =
-            recovers ? try now.recovered(x, clean, run) : try now.noise(x, output, clean, prediction, run)
+            recovers ? try now.recovered(x, clean, run) : try now.noise(x, output, predicted, prediction, run)
         let (alpha, previous) = (Float(now.alpha), Float(now.previous))
         let sigma = Float(eta) * ((1 - previous) / (1 - alpha)).squareRoot() * (1 - alpha / previous).squareRoot()
         let direction = max(0, 1 - previous - sigma * sigma).squareRoot()

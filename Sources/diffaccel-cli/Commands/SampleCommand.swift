@@ -99,7 +99,7 @@ struct SampleCommand: ParsableCommand {
         let decoding =
             statistics.decodeSeconds >= 0.01 ? ", of it decoding \(Format.fixed(statistics.decodeSeconds, 2))" : ""
         Facts.print([
-            ("samples", "\(samples) in \(statistics.steps.count) \(statistics.sampler) steps"),
+            ("samples", "\(samples) in \(statistics.steps.count) network calls (\(statistics.sampler))"),
             ("seconds", Format.fixed(statistics.seconds, 2) + decoding + " (\(statistics.threads) threads)"),
             (
                 "sites",

@@ -27,9 +27,10 @@ static int32_t run(const char *config, uint8_t choice) {
     fuzz_require(da_session_create(model, NULL, &session_options, &session) == DA_OK, "a session", 0);
     da_request request;
     da_request_init(&request, sizeof request);
-    request.steps = 1 + (choice >> 4);
+    request.steps = 1 + (choice >> 5);
     request.spacing = spacings[choice >> 1 & 3];
-    request.sampler = choice & 8 ? "ddpm" : "ddim";
+    static const char *const samplers[] = {NULL, "ddpm", "dpmpp_2m_karras", "unipc"};
+    request.sampler = samplers[choice >> 3 & 3];
     request.labels = &label;
     request.label_count = 1;
     fuzz_status(da_session_estimate(session, &request, text, sizeof text, &needed), NULL, 0);
