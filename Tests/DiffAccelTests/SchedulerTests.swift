@@ -132,7 +132,9 @@ private let published: [String: JSON] = [
 
     /// Our own config follows the official code: noise is derived from the clamped image.
     @Test func ourOwnConfigClips() throws {
-        func sample(_ diffusion: [String: JSON], _ change: (inout SampleRequest) -> Void = { _ in }) throws -> SampleResult {
+        func sample(_ diffusion: [String: JSON], _ change: (inout SampleRequest) -> Void = { _ in }) throws
+            -> SampleResult
+        {
             let directory = try ScratchDirectory()
             let dit = TinyDiT()
             guard case .object(var members) = dit.config else { throw DiffError(.internal, "no object") }
@@ -154,7 +156,8 @@ private let published: [String: JSON] = [
             #expect(clipped.state.allSatisfy { abs($0) <= 1 } && free.state.contains { abs($0) > 1 })
         }
         #expect(try sameBits(sample(["clip_denoised": .bool(false)]).state, plain.state))
-        #expect(try sample(["respacing": .string("ddim5")]).statistics.steps.map(\.timestep) == [800, 600, 400, 200, 0])
+        #expect(
+            try sample(["respacing": .string("ddim5")]).statistics.steps.map(\.timestep) == [800, 600, 400, 200, 0])
         let sections = try sample(["respacing": .string("2,3")])
         #expect(sections.statistics.steps.map(\.timestep) == [999, 750, 500, 499, 0])
         #expect(failure { _ = try sample(["respacing": .string("many")]) }?.code == .format)

@@ -1,8 +1,9 @@
-@testable import DiffSampling
 import DiffTensor
 import Foundation
 import TestSupport
 import Testing
+
+@testable import DiffSampling
 
 /// A run without network for `sampler`.
 private func run(_ sampler: any Sampler) throws -> Run {

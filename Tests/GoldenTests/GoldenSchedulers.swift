@@ -1,9 +1,10 @@
-@testable import DiffAccel
 import DiffCheckpoint
 import DiffSampling
 import DiffTensor
 import Foundation
 import TestSupport
+
+@testable import DiffAccel
 
 /// `sd-schedulers`: every sampler with its timesteps, σ and states after each call, on a network without weights.
 enum GoldenSchedulers {
@@ -80,7 +81,8 @@ private struct SchedulerRun {
         let worst = zip(sigmas, recorded).map { abs($0 - $1) / max($1, 1e-9) }.max() ?? .infinity
         report.confirm(
             "\(tag).sigmas",
-            sigmas.count == recorded.count && worst < 2e-5 ? nil : "\(sigmas.count) values, \(worst) from \(recorded.count)")
+            sigmas.count == recorded.count && worst < 2e-5
+                ? nil : "\(sigmas.count) values, \(worst) from \(recorded.count)")
     }
 
     private func states(_ network: FakeDenoiser, _ report: inout GoldenReport) throws {
@@ -88,7 +90,8 @@ private struct SchedulerRun {
         let run = Run(pool: nil, budget: nil)
         try run.begin(
             Opening(
-                layouts: [SiteLayout(family: "none")], calls: sampler.calls.limit, steps: sampler.steps, rows: shape[0]))
+                layouts: [SiteLayout(family: "none")], calls: sampler.calls.limit, steps: sampler.steps, rows: shape[0])
+        )
         var sampler = sampler
         let noise = try fixture.tensor("init_noise")
         var x = try run.scaled(noise, Float(sampler.initialNoiseScale))

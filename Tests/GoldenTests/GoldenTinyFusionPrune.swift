@@ -92,7 +92,8 @@ enum GoldenTinyFusionPrune {
 
         report.uses("ddpm.noise")
         try report.compare("ddim.out", sampled(fixture, pair, pair.pruned, sections, DDIMSampler(sections)), sampling)
-        try report.compare("full.ddim.out", sampled(fixture, pair, pair.full, sections, DDIMSampler(sections)), sampling)
+        try report.compare(
+            "full.ddim.out", sampled(fixture, pair, pair.full, sections, DDIMSampler(sections)), sampling)
         try report.compare("ddpm.out", sampled(fixture, pair, pair.pruned, sections, DDPMSampler(sections)), sampling)
         try report.compare("plain6.ddim.out", sampled(fixture, pair, pair.pruned, plain, DDIMSampler(plain)), sampling)
     }

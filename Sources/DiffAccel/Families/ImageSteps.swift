@@ -58,7 +58,8 @@ struct ImageSteps {
             guard counts.count <= 1000, counts.allSatisfy({ $0 > 0 }) else {
                 throw DiffError(
                     .invalidArgument,
-                    "spacing must be even, leading, trailing, linspace, strided or counts like 10,15,25; found \"\(name)\"")
+                    "spacing must be even, leading, trailing, linspace, strided or counts like 10,15,25; found \"\(name)\""
+                )
             }
             let total = counts.each.reduce(0) { Checked.add($0, $1) ?? Int.max }
             guard count == 0 || count == total else {

@@ -75,7 +75,8 @@ struct SchedulerFile {
         read.lowersFinalOrder = try flag("lower_order_final")
         read.endsInEuler = try flag("euler_at_final")
         read.predictsClean = try flag("predict_x0")
-        read.uncorrectedSteps = c.has("disable_corrector") ? try c.integers("disable_corrector", in: 0...1_000_000) : nil
+        read.uncorrectedSteps =
+            c.has("disable_corrector") ? try c.integers("disable_corrector", in: 0...1_000_000) : nil
         read.skipsRungeKutta = try flag("skip_prk_steps")
         read.originalSteps = try c.optionalInteger("original_inference_steps", in: 1...1_000_000)
         read.timestepScaling = try c.optionalNumber("timestep_scaling", in: 0...1e6)

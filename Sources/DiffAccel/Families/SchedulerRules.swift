@@ -24,14 +24,23 @@ enum SchedulerRules {
 
     /// Keys of which only these values are supported, and what to do about others.
     static let only: [(key: String, values: [JSON], meaning: String)] = [
-        ("thresholding", [.bool(false)], "dynamic thresholding is not supported; clip_sample bounds images too, or set it to false"),
-        ("use_beta_sigmas", [.bool(false)], "σ by a beta distribution is not supported; use_karras_sigmas is the nearest"),
+        (
+            "thresholding", [.bool(false)],
+            "dynamic thresholding is not supported; clip_sample bounds images too, or set it to false"
+        ),
+        (
+            "use_beta_sigmas", [.bool(false)],
+            "σ by a beta distribution is not supported; use_karras_sigmas is the nearest"
+        ),
         ("use_lu_lambdas", [.bool(false)], "Lu's λ grid is not supported; use_karras_sigmas is the nearest"),
         (
             "use_flow_sigmas", [.bool(false)],
             "a flow-matching model cannot be sampled as a diffusion model; no sampler of flows is there for this family yet"
         ),
-        ("use_dynamic_shifting", [.bool(false)], "σ that depend on the picture's size are not supported; set it to false"),
+        (
+            "use_dynamic_shifting", [.bool(false)],
+            "σ that depend on the picture's size are not supported; set it to false"
+        ),
         (
             "predict_epsilon", [.bool(true)],
             "an old name of prediction_type; write \"prediction_type\": \"sample\" instead of it"

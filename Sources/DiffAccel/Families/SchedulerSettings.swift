@@ -28,7 +28,9 @@ struct SchedulerSettings {
             try read(scheduler: SchedulerFile(file), isFile: true)
         }
         // Refused now rather than at the first request.
-        let (process, source) = (configuration.process(sampler.process), opened.scheduler?.source ?? opened.config.source)
+        let (process, source) = (
+            configuration.process(sampler.process), opened.scheduler?.source ?? opened.config.source
+        )
         do { _ = try process.alphasCumulative() } catch {
             throw DiffError(error.code == .invalidArgument ? .format : error.code, "\(source): \(error.message)")
         }
@@ -67,9 +69,11 @@ struct SchedulerSettings {
         configuration.clips = try c.bool("clip_denoised", default: false)
         configuration.clippingRecoversNoise = true
         try read(respacing: c)
-        SchedulerFile.warn(of: c, unknownBeside: [
-            "schedule", "beta_start", "beta_end", "train_steps", "prediction_type", "clip_denoised", "respacing",
-        ])
+        SchedulerFile.warn(
+            of: c,
+            unknownBeside: [
+                "schedule", "beta_start", "beta_end", "train_steps", "prediction_type", "clip_denoised", "respacing",
+            ])
     }
 
     /// The official code's `timestep_respacing`: "250", "ddim50" or "10,15,25".

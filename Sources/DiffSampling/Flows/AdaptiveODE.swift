@@ -54,12 +54,16 @@ public struct AdaptiveODESampler: Sampler {
         (time, end) = process.ends
     }
 
+    /// The name in statistics.
     public var name: String { "dopri5" }
+    /// Number of sampling steps.
     public var steps: Int { maxSteps }
+    /// Number of evaluations, or its bound.
     public var calls: CallCount { .atMost(2 &+ 6 &* maxSteps) }
     /// Not known before the run.
     public var timesteps: [Double] { [] }
 
+    /// The evaluation to make next.
     public var call: SamplerCall? {
         switch phase {
         case .first: return SamplerCall(timestep: Double(Float(time)), step: 0)
@@ -75,11 +79,13 @@ public struct AdaptiveODESampler: Sampler {
     /// Adaptive steps have no list to start inside.
     public mutating func start(at call: Int) {}
 
+    /// A state in front of the next evaluation.
     public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         let p = process.path.at(time)
         return try run.combine(Float(p.alpha), clean, Float(p.sigma), noise)
     }
 
+    /// The state that follows from an evaluation.
     public mutating func step(
         _ x: Tensor, _ output: Tensor, _ run: Run, draw: NoiseDraw
     ) throws(DiffError) -> SamplerStep {
@@ -159,7 +165,8 @@ public struct AdaptiveODESampler: Sampler {
     private var tooLong: DiffError {
         DiffError(
             .unsupported,
-            "dopri5 came to \(time) of \(end) in \(attempts) steps, as many as it may try; allow more, or a larger tolerance")
+            "dopri5 came to \(time) of \(end) in \(attempts) steps, as many as it may try; allow more, or a larger tolerance"
+        )
     }
 
     /// How much longer the next step is.

@@ -39,7 +39,9 @@ public enum FlowPrediction: String, Sendable, CaseIterable {
 
 /// A flow as its network was trained: path and prediction.
 public struct FlowProcess: Sendable, Equatable {
+    /// How data and noise are mixed.
     public var path: FlowPath
+    /// What the network predicts.
     public var prediction: FlowPrediction
 
     /// SiT's: the linear path, velocities.

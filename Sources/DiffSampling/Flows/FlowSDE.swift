@@ -49,6 +49,7 @@ public struct FlowSDESampler: Sampler {
         case none = "None"
     }
 
+    /// The name in statistics.
     public let name: String
     private let process: FlowProcess
     private let method: Method, last: LastStep
@@ -67,7 +68,8 @@ public struct FlowSDESampler: Sampler {
     ) throws(DiffError) {
         let size = last == .none ? 0 : lastSize
         guard (0..<1).contains(size), norm.isFinite, norm >= 0 else {
-            throw DiffError(.invalidArgument, "a last step of \(lastSize) of time and a norm of \(norm) are no equation")
+            throw DiffError(
+                .invalidArgument, "a last step of \(lastSize) of time and a norm of \(norm) are no equation")
         }
         guard diffusion != .matched || process.ends.first > 0 else {
             throw DiffError(
@@ -81,9 +83,13 @@ public struct FlowSDESampler: Sampler {
     private var noisySteps: Int { times.count &- 1 }
     private var each: Int { method == .heun ? 2 : 1 }
     private var stride: Double { (times.at(1) ?? 1) - (times.at(0) ?? 0) }
+    /// Number of sampling steps.
     public var steps: Int { noisySteps &+ (last == .none ? 0 : 1) }
+    /// Number of evaluations, or its bound.
     public var calls: CallCount { .exactly(noisySteps &* each &+ (last == .none ? 0 : 1)) }
+    /// Noise tensors that are drawn after the first one.
     public var draws: Int { noisySteps }
+    /// What the network is told in each evaluation.
     public var timesteps: [Double] {
         Indices(below: calls.limit).map { call in
             call < noisySteps &* each ? time(call / each, call % each) : time(noisySteps, 0)
@@ -95,13 +101,16 @@ public struct FlowSDESampler: Sampler {
         return stage == 0 ? time : time + stride
     }
 
+    /// The evaluation to make next.
     public var call: SamplerCall? {
         guard position < steps else { return nil }
         return SamplerCall(timestep: time(position, stage), step: position, stage: stage)
     }
 
+    /// Continues from a later evaluation of a fresh run.
     public mutating func start(at call: Int) { (position, stage) = (call / each, 0) }
 
+    /// A state in front of the next evaluation.
     public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         let p = process.path.at(time(position, 0))
         return try run.combine(Float(p.alpha), clean, Float(p.sigma), noise)
@@ -126,6 +135,7 @@ public struct FlowSDESampler: Sampler {
         return try diffused(x, time(position, 0), draw(), run)
     }
 
+    /// The state that follows from an evaluation.
     public mutating func step(
         _ x: Tensor, _ output: Tensor, _ run: Run, draw: NoiseDraw
     ) throws(DiffError) -> SamplerStep {

@@ -31,6 +31,7 @@ public enum RungeKuttaMethod: String, Sendable, CaseIterable {
 
 /// The flow's ordinary differential equation dx/dt = v(x, t) in fixed steps.
 public struct FlowODESampler: Sampler {
+    /// The name in statistics.
     public let name: String
     private let process: FlowProcess
     private let times: [Double]
@@ -50,8 +51,11 @@ public struct FlowODESampler: Sampler {
         (name, self.process, nodes, rows) = (method.rawValue, process, method.nodes, method.rows)
     }
 
+    /// Number of sampling steps.
     public var steps: Int { times.count &- 1 }
+    /// Number of evaluations, or its bound.
     public var calls: CallCount { .exactly(steps &* nodes.count) }
+    /// What the network is told in each evaluation.
     public var timesteps: [Double] {
         Indices(below: calls.limit).map { time($0 / max(1, nodes.count), $0 % max(1, nodes.count)) }
     }
@@ -63,18 +67,22 @@ public struct FlowODESampler: Sampler {
         return from + (nodes.at(stage) ?? 0) * (to - from)
     }
 
+    /// The evaluation to make next.
     public var call: SamplerCall? {
         guard position < steps else { return nil }
         return SamplerCall(timestep: time(position, stage), step: position, stage: stage)
     }
 
+    /// Continues from a later evaluation of a fresh run.
     public mutating func start(at call: Int) { (position, stage) = (call / max(1, nodes.count), 0) }
 
+    /// A state in front of the next evaluation.
     public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         let p = process.path.at(time(position, 0))
         return try run.combine(Float(p.alpha), clean, Float(p.sigma), noise)
     }
 
+    /// The state that follows from an evaluation.
     public mutating func step(
         _ x: Tensor, _ output: Tensor, _ run: Run, draw: NoiseDraw
     ) throws(DiffError) -> SamplerStep {
@@ -83,7 +91,9 @@ public struct FlowODESampler: Sampler {
         slopes.push(try process.velocity(x, output, time(position, stage), run))
         var state = begin
         for (index, weight) in (rows.at(stage) ?? []).numbered where weight != 0 {
-            if let slope = slopes[stage &- index] { state = try run.combine(1, state, Float((to - from) * weight), slope) }
+            if let slope = slopes[stage &- index] {
+                state = try run.combine(1, state, Float((to - from) * weight), slope)
+            }
         }
         stage &+= 1
         let isDone = stage >= nodes.count

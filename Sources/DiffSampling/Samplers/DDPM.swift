@@ -47,24 +47,34 @@ public struct DDPMSampler: Sampler {
         self.init(schedule.transitions, variance: .learnedRange, noise: .beforeLast)
     }
 
+    /// The name in statistics.
     public var name: String { "ddpm" }
+    /// Number of sampling steps.
     public var steps: Int { transitions.count }
+    /// Number of evaluations, or its bound.
     public var calls: CallCount { .exactly(transitions.count) }
+    /// What the network is told in each evaluation.
     public var timesteps: [Double] { transitions.map { Double($0.timestep) } }
+    /// Noise tensors that are drawn after the first one.
     public var draws: Int { transitions.count }
+    /// Whether the network must predict the variance.
     public var needsVariance: Bool { variance == .learnedRange }
 
+    /// The evaluation to make next.
     public var call: SamplerCall? {
         transitions.at(position).map { SamplerCall(timestep: Double($0.timestep), step: position) }
     }
 
+    /// Continues from a later evaluation of a fresh run.
     public mutating func start(at call: Int) { position = call }
 
+    /// A state in front of the next evaluation.
     public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         guard let now = transitions.at(position) else { throw exhausted }
         return try now.noised(clean, noise, run)
     }
 
+    /// The state that follows from an evaluation.
     public mutating func step(
         _ x: Tensor, _ output: Tensor, _ run: Run, draw: NoiseDraw
     ) throws(DiffError) -> SamplerStep {
@@ -90,7 +100,8 @@ public struct DDPMSampler: Sampler {
         switch variance {
         case .learnedRange:
             let scaled = try run.learnedRangeNoise(
-                run.channels(output, channels, channels), z, minLog: Float(log(posterior)), maxLog: Float(log(now.beta)))
+                run.channels(output, channels, channels), z, minLog: Float(log(posterior)), maxLog: Float(log(now.beta))
+            )
             return SamplerStep(try run.add(mean, scaled), predictedClean: clean)
         case .small, .smallLog:
             return SamplerStep(try run.combine(1, mean, Float(posterior.squareRoot()), z), predictedClean: clean)

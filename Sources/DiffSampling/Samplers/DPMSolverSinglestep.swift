@@ -26,9 +26,13 @@ public struct DPMSolverSinglestepSampler: Sampler {
         prediction = process.prediction
     }
 
+    /// The name in statistics.
     public var name: String { "dpmpp_2s" }
+    /// Number of sampling steps.
     public var steps: Int { times.count &- 1 }
+    /// Number of evaluations, or its bound.
     public var calls: CallCount { .exactly(2 &* steps) }
+    /// What the network is told in each evaluation.
     public var timesteps: [Double] { Indices(below: calls.limit).map { curve.timestep(time($0)) } }
 
     /// The time of evaluation `call`.
@@ -40,18 +44,22 @@ public struct DPMSolverSinglestepSampler: Sampler {
 
     private func level(_ time: Double) -> SolverLevel { SolverLevel(sigma: exp(-curve.lambda(time))) }
 
+    /// The evaluation to make next.
     public var call: SamplerCall? {
         guard position < calls.limit else { return nil }
         return SamplerCall(
             timestep: curve.timestep(time(position)), step: position / 2, stage: position % 2)
     }
 
+    /// Continues from a later evaluation of a fresh run.
     public mutating func start(at call: Int) { position = call }
 
+    /// A state in front of the next evaluation.
     public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         try level(time(position)).noised(clean, noise, run)
     }
 
+    /// The state that follows from an evaluation.
     public mutating func step(
         _ x: Tensor, _ output: Tensor, _ run: Run, draw: NoiseDraw
     ) throws(DiffError) -> SamplerStep {

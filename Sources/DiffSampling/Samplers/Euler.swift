@@ -10,7 +10,8 @@ struct EulerSampler: GridSampler {
 
     private static let keys =
         SamplerEntry.sigmaKeys + [
-            "sigma_min", "sigma_max", "final_sigmas_type", "interpolation_type", "timestep_type", "rescale_betas_zero_snr",
+            "sigma_min", "sigma_max", "final_sigmas_type", "interpolation_type", "timestep_type",
+            "rescale_betas_zero_snr",
         ]
 
     let grid: SigmaGrid
@@ -22,7 +23,8 @@ struct EulerSampler: GridSampler {
 
     private static let make: SamplerEntry.Make = { (c, steps, _) throws(DiffError) in
         let process = c.process()
-        var grid = try c.realGrid(steps.counted(by: "euler"), process, c.isLogLinear == true && c.warp == .timesteps ? .logLinear : c.warp,
+        var grid = try c.realGrid(
+            steps.counted(by: "euler"), process, c.isLogLinear == true && c.warp == .timesteps ? .logLinear : c.warp,
             from: c.sigmaMax, to: c.sigmaMin, endsAtSigmaMin: c.endsAtSigmaMin == true)
         // Stable Video Diffusion's network is told ¼ ln σ.
         if c.isContinuous == true, process.prediction == .velocity {

@@ -5,7 +5,8 @@ struct LCMSampler: Sampler {
     static let entry = SamplerEntry(
         "lcm", "LCMScheduler",
         keys: [
-            "original_inference_steps", "timestep_scaling", "clip_sample", "clip_sample_range", "rescale_betas_zero_snr",
+            "original_inference_steps", "timestep_scaling", "clip_sample", "clip_sample_range",
+            "rescale_betas_zero_snr",
             // Known to the class and without effect there: the timesteps are those the model was distilled on.
             "set_alpha_to_one", "steps_offset", "timestep_spacing",
         ], spacing: .leading, process: .stable

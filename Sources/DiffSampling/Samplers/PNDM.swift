@@ -33,7 +33,8 @@ struct PNDMSampler: Sampler {
 
     private init(_ c: SchedulerConfiguration, _ count: Int, _ process: DiffusionProcess) throws(DiffError) {
         guard process.prediction != .sample else {
-            throw DiffError(.unsupported, "sampler pndm needs a model that predicts epsilon or v, not the sample; ddim takes all")
+            throw DiffError(
+                .unsupported, "sampler pndm needs a model that predicts epsilon or v, not the sample; ddim takes all")
         }
         let skips = c.skipsRungeKutta ?? false
         guard skips || count >= 4 else {

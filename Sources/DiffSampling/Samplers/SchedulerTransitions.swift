@@ -17,7 +17,8 @@ extension SchedulerConfiguration {
         let alphas = try process.alphasCumulative()
         let final = endsClean ?? true ? 1 : alphas.first ?? 1
         let stride = process.trainSteps / max(1, count)
-        return try (spacing ?? .leading).timesteps(count, of: process.trainSteps, offset: stepsOffset ?? 0).each.map { t in
+        return try (spacing ?? .leading).timesteps(count, of: process.trainSteps, offset: stepsOffset ?? 0).each.map {
+            t in
             DiffusionTransition(
                 timestep: t, alpha: alphas.at(t) ?? 1, previous: t < stride ? final : alphas.at(t &- stride) ?? final)
         }

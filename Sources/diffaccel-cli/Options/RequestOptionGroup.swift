@@ -21,7 +21,10 @@ struct RequestOptionGroup: ParsableArguments {
     @Option(help: "Guidance scale; 1: none (default: the model's own).")
     var guidance: Double?
 
-    @Option(help: "Timesteps: leading, trailing, linspace; of ddim and ddpm also even, strided, or counts like 10,15,25 (default: the model's own).")
+    @Option(
+        help:
+            "Timesteps: leading, trailing, linspace; of ddim and ddpm also even, strided, or counts like 10,15,25 (default: the model's own)."
+    )
     var spacing: String?
 
     @Option(help: "Seed of the noise, as in torch.manual_seed.")
