@@ -75,11 +75,11 @@ void cases_schedulers(void) {
         {"a class that is no text", "{\"_class_name\":1}", 0, DA_FORMAT, "scheduler._class_name"},
         {"thresholding", "{\"thresholding\":true}", 0, DA_UNSUPPORTED, "scheduler.thresholding"},
         {"betas of no process", "{\"trained_betas\":[0.1,0.2]}", 0, DA_OK, ""},
-        {"betas beside another number", "{\"trained_betas\":[0.1],\"num_train_timesteps\":2}", 0, DA_FORMAT,
-         "trained_betas"},
+        {"betas beside another number", "{\"trained_betas\":[0.1],\"num_train_timesteps\":2}", 0, DA_FORMAT, "trained_betas"},
         {"pure noise and epsilon", "{\"rescale_betas_zero_snr\":true}", 0, DA_UNSUPPORTED, "rescale_betas_zero_snr"},
-        {"one step that ends in noise", "{\"rescale_betas_zero_snr\":true,\"prediction_type\":\"sample\",\"num_train_timesteps\":1}",
-         0, DA_FORMAT, "rescale_betas_zero_snr"},
+        {"one step that ends in noise",
+         "{\"rescale_betas_zero_snr\":true,\"prediction_type\":\"sample\",\"num_train_timesteps\":1}", 0, DA_FORMAT,
+         "rescale_betas_zero_snr"},
         {"two grids", "{\"use_karras_sigmas\":true,\"use_exponential_sigmas\":true}", 0, DA_FORMAT, "use_exponential_sigmas"},
     };
     for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++) {
