@@ -12,8 +12,8 @@ struct SchedulerFile {
     /// Throws `unsupported`, naming the key and a remedy, for a setting that would have to be honoured and cannot.
     init(_ object: JSONObject) throws(DiffError) {
         // What was not in the file that this one was saved from is left to the class that reads it.
-        let left = Set(try object.strings("_use_default_values", default: []))
-        let members = left.isEmpty ? object.members : object.members.filter { !left.contains($0.key) }
+        var members = object.members
+        for key in try object.strings("_use_default_values", default: []).each { members.put(.null, for: key) }
         c = try JSONObject(.object(members), source: object.source, path: object.path)
         for rule in SchedulerRules.only.each {
             guard let found = c.value(rule.key), !rule.values.contains(found) else { continue }
@@ -34,7 +34,7 @@ struct SchedulerFile {
     func configuration(over base: SchedulerConfiguration) throws(DiffError) -> SchedulerConfiguration {
         var read = SchedulerConfiguration()
         read.trainSteps = try c.optionalInteger("num_train_timesteps", in: 1...1_000_000) ?? base.trainSteps
-        read.betaSchedule = try choice("beta_schedule") ?? base.betaSchedule
+        read.betaSchedule = try choice("beta_schedule", DiffusionProcess.BetaSchedule.allCases) ?? base.betaSchedule
         read.betaStart = try c.optionalNumber("beta_start", in: 1e-9...0.999) ?? base.betaStart
         read.betaEnd = try c.optionalNumber("beta_end", in: 1e-9...0.999) ?? base.betaEnd
         if c.has("trained_betas") {
@@ -42,8 +42,8 @@ struct SchedulerFile {
             if !c.has("num_train_timesteps") { read.trainSteps = read.trainedBetas?.count }
         }
         read.endsInNoise = try flag("rescale_betas_zero_snr")
-        read.prediction = try choice("prediction_type") ?? base.prediction
-        read.spacing = try choice("timestep_spacing")
+        read.prediction = try choice("prediction_type", PredictionType.allCases) ?? base.prediction
+        read.spacing = try choice("timestep_spacing", SchedulerSpacing.allCases)
         read.stepsOffset = try c.optionalInteger("steps_offset", in: 0...1_000_000)
         read.clips = try flag("clip_sample")
         read.clipRange = try c.optionalNumber("clip_sample_range", in: 1e-6...1e6)
@@ -69,8 +69,10 @@ struct SchedulerFile {
     }
 
     private func readSolver(_ read: inout SchedulerConfiguration) throws(DiffError) {
-        if let algorithm: SchedulerConfiguration.Algorithm = try choice("algorithm_type") { read.algorithm = algorithm }
-        read.solverType = try choice("solver_type")
+        if let algorithm = try choice("algorithm_type", SchedulerConfiguration.Algorithm.allCases) {
+            read.algorithm = algorithm
+        }
+        read.solverType = try choice("solver_type", SchedulerConfiguration.SolverType.allCases)
         read.solverOrder = try c.optionalInteger("solver_order", in: 1...100)
         read.lowersFinalOrder = try flag("lower_order_final")
         read.endsInEuler = try flag("euler_at_final")
@@ -125,9 +127,9 @@ struct SchedulerFile {
 
     private func flag(_ key: String) throws(DiffError) -> Bool? { c.has(key) ? try c.bool(key) : nil }
 
-    private func choice<T: RawRepresentable & CaseIterable>(_ key: String) throws(DiffError) -> T?
-    where T.RawValue == String {
-        try c.optionalString(key, oneOf: T.allCases.map(\.rawValue)).flatMap(T.init(rawValue:))
+    private func choice<T: RawRepresentable<String>>(_ key: String, _ all: [T]) throws(DiffError) -> T? {
+        let name = try c.optionalString(key, oneOf: all.each.map(\.rawValue))
+        return name.flatMap(T.init(rawValue:))
     }
 
     private func variance() throws(DiffError) -> DDPMSampler.Variance? {
@@ -142,7 +144,7 @@ struct SchedulerFile {
                 .unsupported,
                 "\(place("variance_type")): learned (the variance itself) is not supported; learned_range is what published "
                     + "networks have")
-        default: return try choice("variance_type")
+        default: return try choice("variance_type", DDPMSampler.Variance.allCases)
         }
     }
 

@@ -80,9 +80,10 @@ struct SchedulerSettings {
     private mutating func read(respacing c: JSONObject) throws(DiffError) {
         guard let text = try c.optionalString("respacing"), !text.isEmpty else { return }
         let isStrided = text.hasPrefix("ddim")
-        let counts = text.dropFirst(isStrided ? 4 : 0).split(separator: ",", omittingEmptySubsequences: false).map {
-            Int($0) ?? 0
-        }
+        let counts = String(text.dropFirst(isStrided ? 4 : 0)).split(separator: ",", omittingEmptySubsequences: false)
+            .map {
+                Int($0) ?? 0
+            }
         guard counts.allSatisfy({ (1...1_000_000).contains($0) }), counts.count <= 1000, !isStrided || counts.count == 1
         else { throw c.error("respacing", "expected a count, ddimN or counts like \"10,15,25\", found \"\(text)\"") }
         if isStrided {

@@ -91,9 +91,11 @@ public struct FlowSDESampler: Sampler {
     public var draws: Int { noisySteps }
     /// What the network is told in each evaluation.
     public var timesteps: [Double] {
-        Indices(below: calls.limit).map { call in
-            call < noisySteps &* each ? time(call / each, call % each) : time(noisySteps, 0)
+        var all: [Double] = []
+        for step in Indices(below: noisySteps) {
+            for stage in Indices(below: each) { all.append(time(step, stage)) }
         }
+        return last == .none ? all : all + [time(noisySteps, 0)]
     }
 
     private func time(_ step: Int, _ stage: Int) -> Double {

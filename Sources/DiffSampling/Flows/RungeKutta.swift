@@ -57,7 +57,11 @@ public struct FlowODESampler: Sampler {
     public var calls: CallCount { .exactly(steps &* nodes.count) }
     /// What the network is told in each evaluation.
     public var timesteps: [Double] {
-        Indices(below: calls.limit).map { time($0 / max(1, nodes.count), $0 % max(1, nodes.count)) }
+        var all: [Double] = []
+        for step in Indices(below: steps) {
+            for stage in Indices(below: nodes.count) { all.append(time(step, stage)) }
+        }
+        return all
     }
 
     private func interval(_ step: Int) -> (Double, Double) { (times.at(step) ?? 1, times.at(step &+ 1) ?? 1) }

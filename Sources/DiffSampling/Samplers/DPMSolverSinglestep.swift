@@ -95,7 +95,7 @@ struct NoiseCurve: Sendable {
     func lambda(_ time: Double) -> Double {
         let place = count * time - 1
         let low = min(max(0, Checked.integer(place.rounded(.down)) ?? 0), max(0, logAlphas.count &- 2))
-        let (a, b) = (logAlphas.at(low) ?? 0, logAlphas.at(low &+ 1) ?? 0)
+        let (a, b) = logAlphas.pair(at: low)
         let logAlpha = a + (place - Double(low)) * (b - a)
         return logAlpha - 0.5 * log(-expm1(2 * logAlpha))
     }
@@ -104,12 +104,8 @@ struct NoiseCurve: Sendable {
     func time(ofLambda lambda: Double) -> Double {
         let wanted = -0.5 * log1p(exp(-2 * lambda))
         // ln √ᾱ falls: the last entry that is not below.
-        var (low, high) = (0, max(0, logAlphas.count &- 2))
-        while low < high {
-            let middle = (low &+ high &+ 1) / 2
-            if (logAlphas.at(middle) ?? 0) >= wanted { low = middle } else { high = middle &- 1 }
-        }
-        let (a, b) = (logAlphas.at(low) ?? 0, logAlphas.at(low &+ 1) ?? 0)
+        let low = logAlphas.lastPosition { $0 >= wanted }
+        let (a, b) = logAlphas.pair(at: low)
         return (Double(low) + 1 + (a == b ? 0 : (wanted - a) / (b - a))) / count
     }
 }

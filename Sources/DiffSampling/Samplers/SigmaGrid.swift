@@ -52,19 +52,15 @@ struct SigmaTable: Sendable {
     /// σ between the two nearest timesteps.
     func sigma(at timestep: Double) -> Double {
         let low = min(max(0, Checked.integer(timestep.rounded(.down)) ?? 0), sigmas.count &- 1)
-        let (a, b) = (sigmas.at(low) ?? 1, sigmas.at(low &+ 1) ?? last)
+        let (a, b) = sigmas.pair(at: low)
         return a + (timestep - Double(low)) * (b - a)
     }
 
     /// The fractional timestep at which ln σ stands among the logarithms of the table, which is ascending.
     func timestep(of sigma: Double) -> Double {
         let wanted = log(max(sigma, 1e-10))
-        var (low, high) = (0, max(0, logs.count &- 2))
-        while low < high {
-            let middle = (low &+ high &+ 1) / 2
-            if (logs.at(middle) ?? 0) <= wanted { low = middle } else { high = middle &- 1 }
-        }
-        let (a, b) = (logs.at(low) ?? 0, logs.at(low &+ 1) ?? 0)
+        let low = logs.lastPosition { $0 <= wanted }
+        let (a, b) = logs.pair(at: low)
         let weight = a == b ? 0 : (a - wanted) / (a - b)
         return Double(low) + min(max(weight, 0), 1)
     }
