@@ -113,6 +113,51 @@ static void test_requests(void) {
         request.steps = 0;
         try_request("spacing without steps", (long double)i, &request);
     }
+    /* Every sampler by its name and by its class; what a sampler does not have is refused. */
+    static const char *const samplers[] = {"ddim",
+                                           "ddpm",
+                                           "pndm",
+                                           "euler",
+                                           "euler_karras",
+                                           "euler_a",
+                                           "heun",
+                                           "heun_karras",
+                                           "lms",
+                                           "lms_karras",
+                                           "dpmpp_2m",
+                                           "dpmpp_2m_karras",
+                                           "dpmpp_2m_sde",
+                                           "dpmpp_sde",
+                                           "dpmpp_sde_karras",
+                                           "unipc",
+                                           "unipc_karras",
+                                           "lcm",
+                                           "LCMScheduler",
+                                           "EulerDiscreteScheduler",
+                                           "dpmpp_2m_sde_karras"};
+    for (size_t i = 0; i < COUNT(samplers); i++) {
+        da_result made = NULL;
+        request = check_request();
+        request.sampler = samplers[i];
+        STATUS(DA_OK, da_session_sample(session, &request, &made));
+        STATUS(DA_OK, da_result_close(made));
+        request.spacing = "trailing";
+        int is_spaced = strcmp(samplers[i], "lcm") && strcmp(samplers[i], "LCMScheduler");
+        STATUS(is_spaced ? DA_OK : DA_UNSUPPORTED, da_session_sample(session, &request, &made));
+        if (is_spaced) STATUS(DA_OK, da_result_close(made));
+        request.spacing = "strided";
+        STATUS(i < 2 ? DA_OK : DA_UNSUPPORTED, da_session_sample(session, &request, &made));
+        if (i < 2) da_result_close(made);
+        request.spacing = NULL;
+        request.eta = 0.5;
+        STATUS(i < 1 ? DA_OK : DA_UNSUPPORTED, da_session_sample(session, &request, &made));
+        if (i < 1) da_result_close(made);
+    }
+    request = check_request();
+    request.sampler = "dpm_fast";
+    da_result none = NULL;
+    STATUS(DA_INVALID_ARGUMENT, da_session_sample(session, &request, &none));
+    CHECK(strstr(da_last_error(), "dpmpp_2m_karras") != NULL, "%s", da_last_error());
     /* Noise of the wrong count, of an odd address, and with numbers that are none. */
     enum { N = 2 * TINY_STATE };
     static char memory[6 * N * sizeof(float) + 8];

@@ -32,6 +32,10 @@ struct ImageSteps {
             throw DiffError(
                 .invalidArgument, "steps_offset is for the leading spacing only, found \(request.stepsOffset)")
         }
+        guard entry.isSpaced || request.spacing == nil else {
+            throw DiffError(
+                .unsupported, "sampler \(entry.name) has timesteps of its own, which no spacing changes; leave it out")
+        }
         if request.stepsOffset != 0 { configuration.stepsOffset = request.stepsOffset }
         if name != nil, let spacing = SchedulerSpacing(rawValue: effective) { configuration.spacing = spacing }
         let steps = try Self.steps(effective, request.steps)

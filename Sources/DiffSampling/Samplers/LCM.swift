@@ -2,8 +2,9 @@ import DiffTensor
 
 /// Sampling from a latent consistency model (Luo et al. 2023): each evaluation is a jump to the clean image, noised again for the next.
 struct LCMSampler: Sampler {
+    static let schedulerClass = "LCMScheduler"
     static let entry = SamplerEntry(
-        "lcm", "LCMScheduler",
+        "lcm", schedulerClass,
         keys: [
             "original_inference_steps", "timestep_scaling", "clip_sample", "clip_sample_range",
             "rescale_betas_zero_snr",

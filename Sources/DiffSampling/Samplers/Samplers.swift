@@ -42,6 +42,8 @@ public struct SamplerEntry: Sendable {
     public var clips: Bool { keys.contains("clip_sample") }
     /// Whether it can run on a process respaced as the official DiT does it.
     public var respaces: Bool { schedulerClass == "DDIMScheduler" || schedulerClass == "DDPMScheduler" }
+    /// Whether timesteps can be spaced otherwise: a consistency model's are those that it was distilled on.
+    public var isSpaced: Bool { schedulerClass != LCMSampler.schedulerClass }
     /// Whether it can start from a state that is nothing but noise.
     public var startsInNoise: Bool { keys.contains("rescale_betas_zero_snr") }
 
