@@ -70,6 +70,6 @@ public struct SampleClipping: Sendable, Equatable {
     }
 
     func apply(_ clean: Tensor, _ run: Run) throws(DiffError) -> Tensor {
-        try run.clamped(clean, fromChannel: 0, to: ClosedRange(uncheckedBounds: (Float(-range), Float(range))))
+        try run.clamped(clean, fromChannel: 0, to: unsafe ClosedRange(uncheckedBounds: (Float(-range), Float(range))))
     }
 }
