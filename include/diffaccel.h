@@ -162,7 +162,8 @@ int32_t da_model_options_init(da_model_options *options, uint32_t size);
  * shape. */
 int32_t da_model_open(const char *path, const da_model_options *options, da_model *model);
 
-/* JSON about the model: {"family", "parameters", "bytes", "weights", "input", "config", "sites", "labels", "decoder", "flops"}. */
+/* JSON about the model: {"family", "parameters", "bytes", "weights", "input", "config", "sites", "labels", "decoder", "flops",
+ * "sampler" (the model's own), "prediction_type"}. */
 int32_t da_model_describe(da_model model, char *buf, size_t capacity, size_t *needed);
 
 /* Releases the handle; sessions of the model go on. */

@@ -45,6 +45,11 @@ public final class Model: Sendable {
         if checkpoint.pipeline != nil, try checkpoint.hasSubdirectory("transformer") {
             if let json = try checkpoint.json(schedulerName, in: "scheduler") {
                 scheduler = try JSONObject(json, source: "scheduler/\(schedulerName)")
+            } else if case .object(let parts)? = checkpoint.pipeline, parts["scheduler"] ?? .null != .null {
+                Log.write(
+                    .warning,
+                    "\(path): model_index.json names a scheduler, but there is no scheduler/\(schedulerName): sampling follows the "
+                        + "conventions instead")
             }
             if options.decoder == nil, try checkpoint.hasSubdirectory("vae") { options.decoder = "\(path)/vae" }
             checkpoint = try checkpoint.subdirectory("transformer", config: options.config)

@@ -125,6 +125,27 @@ private let published: [String: JSON] = [
         #expect(error?.code == .invalidArgument)
     }
 
+    @Test func descriptionsNameTheSampler() throws {
+        let changes: [String: JSON] = [
+            "_class_name": .string("DPMSolverMultistepScheduler"), "algorithm_type": .string("sde-dpmsolver++"),
+            "use_karras_sigmas": .bool(true), "prediction_type": .string("v_prediction"),
+        ]
+        guard case .object(let facts) = try Pipeline(changes).model().description else { return }
+        #expect(facts["sampler"] == .string("dpmpp_2m_sde") && facts["prediction_type"] == .string("v_prediction"))
+        #expect(try Pipeline(changes).sample().statistics.sampler == "dpmpp_2m_sde")
+    }
+
+    /// What other samplers take over from the model's scheduler, and what they cannot.
+    @Test func otherSamplersKeepTheProcess() throws {
+        let plain = try Pipeline(published).sample { $0.sampler = "euler" }
+        let other = try Pipeline(changed(["prediction_type": .string("v_prediction")])).sample { $0.sampler = "euler" }
+        #expect(Difference(other.state, plain.state).relative > 1e-3)
+        let clips = try Pipeline(changed(["clip_sample": .bool(true)]))
+        let error = try #require(failure { _ = try clips.sample { $0.sampler = "euler" } })
+        #expect(error.code == .unsupported && error.message.contains("clip_sample"))
+        #expect(failure { _ = try clips.sample { $0.sampler = "heun" } } == nil)
+    }
+
     @Test func samplersThatDoNotExistAreNamed() throws {
         let error = try #require(failure { _ = try Pipeline(published).sample { $0.sampler = "dpm_fast" } })
         #expect(error.code == .invalidArgument && error.message.contains("ddim, ddpm"))

@@ -39,6 +39,9 @@ struct SchedulerSettings {
     /// The training process.
     var process: DiffusionProcess { configuration.process(sampler.process) }
 
+    /// Whether the model's own sampler clamps clean images.
+    var clips: Bool { sampler.clips && configuration.clips ?? sampler.clipsByDefault }
+
     /// What the conventions say of the timesteps of a run of `steps` steps; nil: the scheduler decides.
     func spacing(steps: Int) -> String? {
         if let sections, sections.steps == steps || steps == 0 { return sections.name }

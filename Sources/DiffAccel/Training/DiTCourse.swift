@@ -18,7 +18,8 @@ struct DiTCourse: Course {
         let (opened, settings, resources) = (material.opened, material.settings, material.resources)
         let checkpoint = opened.checkpoint
         let c = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
-        let process = try DiTFamily.scheduler(opened).learnedProcess()
+        let scheduler = try DiTFamily.scheduler(opened)
+        let process = try scheduler.learnedProcess()
         let data = try settings.data.map { (data) throws(DiffError) in try data.latents(classes: c.classRows) }
         (self.material, configuration) = (material, c)
 
@@ -39,6 +40,13 @@ struct DiTCourse: Course {
             var defaults = RouterSettings()
             defaults.guidanceChannels = try DiTFamily.guidanceChannels(opened, c)
             let own = try RouterSettings(settings.json, default: defaults)
+            guard own.trajectory == .data || !scheduler.clips else {
+                throw DiffError(
+                    .unsupported,
+                    "trajectory \"own\": the model's samples are clamped on their way (clip_sample, clip_denoised), which learning "
+                        + "does not do; use the trajectory \"data\", or set the key to false if the model works without"
+                )
+            }
             parameters = Parameters()
             procedure = try RouterLearning(load(checkpoint, c, parameters), process, data: data, own, resources)
             (otherWeights, loading) = (0, 0)

@@ -40,6 +40,8 @@ public struct SamplerEntry: Sendable {
 
     /// Whether the sampler clamps clean images when it is told to.
     public var clips: Bool { keys.contains("clip_sample") }
+    /// Whether it does so where nothing is said of it.
+    public var clipsByDefault: Bool { respaces }
     /// Whether it can run on a process respaced as the official DiT does it.
     public var respaces: Bool { schedulerClass == "DDIMScheduler" || schedulerClass == "DDPMScheduler" }
     /// Whether timesteps can be spaced otherwise: a consistency model's are those that it was distilled on.
