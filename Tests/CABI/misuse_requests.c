@@ -135,29 +135,32 @@ static void test_requests(void) {
                                            "LCMScheduler",
                                            "EulerDiscreteScheduler",
                                            "dpmpp_2m_sde_karras"};
+    da_session plain = NULL;
+    STATUS(DA_OK, da_session_create(model, NULL, NULL, &plain));
     for (size_t i = 0; i < COUNT(samplers); i++) {
         da_result made = NULL;
         request = check_request();
         request.sampler = samplers[i];
-        STATUS(DA_OK, da_session_sample(session, &request, &made));
+        STATUS(DA_OK, da_session_sample(plain, &request, &made));
         STATUS(DA_OK, da_result_close(made));
         request.spacing = "trailing";
         int is_spaced = strcmp(samplers[i], "lcm") && strcmp(samplers[i], "LCMScheduler");
-        STATUS(is_spaced ? DA_OK : DA_UNSUPPORTED, da_session_sample(session, &request, &made));
+        STATUS(is_spaced ? DA_OK : DA_UNSUPPORTED, da_session_sample(plain, &request, &made));
         if (is_spaced) STATUS(DA_OK, da_result_close(made));
         request.spacing = "strided";
-        STATUS(i < 2 ? DA_OK : DA_UNSUPPORTED, da_session_sample(session, &request, &made));
+        STATUS(i < 2 ? DA_OK : DA_UNSUPPORTED, da_session_sample(plain, &request, &made));
         if (i < 2) da_result_close(made);
         request.spacing = NULL;
         request.eta = 0.5;
-        STATUS(i < 1 ? DA_OK : DA_UNSUPPORTED, da_session_sample(session, &request, &made));
+        STATUS(i < 1 ? DA_OK : DA_UNSUPPORTED, da_session_sample(plain, &request, &made));
         if (i < 1) da_result_close(made);
     }
     request = check_request();
     request.sampler = "dpm_fast";
     da_result none = NULL;
-    STATUS(DA_INVALID_ARGUMENT, da_session_sample(session, &request, &none));
+    STATUS(DA_INVALID_ARGUMENT, da_session_sample(plain, &request, &none));
     CHECK(strstr(da_last_error(), "dpmpp_2m_karras") != NULL, "%s", da_last_error());
+    STATUS(DA_OK, da_session_close(plain));
     /* Noise of the wrong count, of an odd address, and with numbers that are none. */
     enum { N = 2 * TINY_STATE };
     static char memory[6 * N * sizeof(float) + 8];

@@ -34,7 +34,8 @@ enum GoldenSiT {
             guard let method = RungeKuttaMethod(rawValue: name) else { continue }
             let sampler = try FlowODESampler(method, points: points)
             let states = try sit.states(sampler, from: x)
-            if states.count != sampler.calls.limit || states.count != (try sit.calls(name)) {
+            let calls = try sit.calls(name)
+            if states.count != sampler.calls.limit || states.count != calls {
                 report.fail(name, "\(states.count) evaluations")
             }
             let each = sampler.calls.limit / sampler.steps

@@ -16,7 +16,7 @@ struct SchedulerFile {
         for key in try object.strings("_use_default_values", default: []).each { members.put(.null, for: key) }
         c = try JSONObject(.object(members), source: object.source, path: object.path)
         for rule in SchedulerRules.only.each {
-            guard let found = c.value(rule.key), !rule.values.contains(found) else { continue }
+            guard let found = c.value(rule.key), !rule.values.each.contains(found) else { continue }
             throw DiffError(.unsupported, "\(place(rule.key)): \(rule.meaning)")
         }
     }

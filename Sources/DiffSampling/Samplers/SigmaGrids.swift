@@ -48,7 +48,7 @@ extension SchedulerConfiguration {
                 table.timestep(of: $0).rounded(truncates ? .towardZero : .toNearestOrEven)
             }
         }
-        let least = isWarped && keepsWarpedEnd ? levels.at(steps &- 1) ?? table.first : table.first
+        let least = isWarped && keepsWarpedEnd ? levels.pair(at: steps &- 1).0 : table.first
         levels.append(endsAtSigmaMin == true ? least : 0)
         return SigmaGrid(sigmas: levels, timesteps: timesteps)
     }

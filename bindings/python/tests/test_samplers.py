@@ -15,7 +15,7 @@ def test_all_are_there():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sampler_by_its_name(session, name):
-    fast = dict(labels=[1, 2], steps=6, seed=3, sampler=name)
+    fast = dict(labels=[1, 2], steps=6, seed=3, sampler=name, spacing=None)
     events = []
     result = session.sample(callback=lambda event: events.append((event.step, event.steps)), **fast)
     calls = CALLS.get(name, 6)
@@ -30,7 +30,7 @@ def test_a_sampler_by_its_name(session, name):
 def test_noise_of_steps(session):
     """As many draws as the sampler makes: the error says how many."""
     for name, draws in [("ddim", 6), ("euler_a", 6), ("lcm", 5), ("dpmpp_sde", 10), ("dpmpp_2m_sde", 6), ("euler", 0)]:
-        fast = dict(labels=[1], steps=6, seed=3, sampler=name)
+        fast = dict(labels=[1], steps=6, seed=3, sampler=name, spacing=None)
         if draws:
             noise = np.zeros((draws, 1, 4, 8, 8), np.float32)
             assert np.isfinite(session.sample(step_noise=noise, **fast).latents).all()
@@ -40,4 +40,4 @@ def test_noise_of_steps(session):
 
 def test_unknown_names_list_the_known(session):
     with pytest.raises(diffaccel.InvalidArgumentError, match="dpmpp_2m_karras"):
-        session.sample(labels=[1], sampler="dpm_fast")
+        session.sample(labels=[1], sampler="dpm_fast", spacing=None)
