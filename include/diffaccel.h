@@ -246,19 +246,19 @@ int32_t da_session_create(da_model model, da_plan plan, const da_session_options
 #define DA_STAGE_DECODE 1
 #define DA_STAGE_SCALE 2 /* a scale of a model that generates scale by scale: timestep is its side */
 
-/* What a callback is told after each step. All pointers are valid during the call. */
+/* What a callback is told after each network call, of most samplers a step. All pointers are valid during the call. */
 typedef struct da_event {
     uint32_t struct_size;
     int32_t stage;              /* DA_STAGE_* */
-    int32_t step;               /* steps done in this stage, 1...steps */
-    int32_t steps;
-    int32_t timestep;           /* original timestep of the step just done; -1 outside denoising */
-    int32_t sites_computed;     /* attention and MLP outputs computed in this step, */
+    int32_t step;               /* network calls done in this stage, 1...steps */
+    int32_t steps;              /* how many there are; at most, where the sampler decides on the way */
+    int32_t timestep;           /* original timestep of the call just made, rounded; -1 outside denoising */
+    int32_t sites_computed;     /* attention and MLP outputs computed in this call, */
     int32_t sites_reused;       /* reused, */
     int32_t sites_skipped;      /* and not needed */
     double seconds;             /* since the run began */
-    double flops;               /* of this step (a multiply-add counts as 2) */
-    const float *latents;       /* state after the step, f32 [shape]; null in other stages */
+    double flops;               /* of this call (a multiply-add counts as 2) */
+    const float *latents;       /* state after the call, f32 [shape]; null in other stages */
     int64_t shape[4];           /* n, C, H, W */
     int32_t network;            /* 0: the session's model made the step; 1: the refiner of its plan */
     int32_t reserved;           /* zero */
@@ -344,7 +344,7 @@ int32_t da_session_close(da_session session);
 int32_t da_result_tensor(da_result result, const char *name, da_tensor *view);
 
 /* JSON: {"seconds", "threads", "isa", "sampler", "steps": [{"timestep", "network", "seconds", "computed", "reused", "skipped", "flops"}],
- * "totals", "memory", "tensors"}. */
+ * "totals", "memory", "tensors"}; "steps" has an entry for each network call. */
 int32_t da_result_stats(da_result result, char *buf, size_t capacity, size_t *needed);
 
 int32_t da_result_close(da_result result);
@@ -389,7 +389,7 @@ typedef struct da_trainer_options {
 /* Fills *options with defaults. */
 int32_t da_trainer_options_init(da_trainer_options *options, uint32_t size);
 
-/* What a callback is told after each step. All pointers are valid during the call. */
+/* What a callback is told after each network call, of most samplers a step. All pointers are valid during the call. */
 typedef struct da_training_event {
     uint32_t struct_size;
     int32_t reserved;           /* zero */
