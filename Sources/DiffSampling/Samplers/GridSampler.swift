@@ -4,8 +4,10 @@ import DiffTensor
 protocol GridSampler: Sampler {
     var grid: SigmaGrid { get }
     var spacing: SchedulerSpacing { get }
-    /// The next step.
+    /// The next evaluation: of most samplers the next step.
     var position: Int { get set }
+    /// The level in front of it.
+    var level: SigmaLevel { get }
 }
 
 extension GridSampler {
@@ -15,7 +17,7 @@ extension GridSampler {
     var sigmas: [Double] { grid.sigmas }
     var initialNoiseScale: Double { grid.initialScale(spacing) }
 
-    /// The level in front of the next evaluation.
+    /// That of the next step.
     var level: SigmaLevel { SigmaLevel(sigma: grid.interval(position).0) }
 
     var call: SamplerCall? {

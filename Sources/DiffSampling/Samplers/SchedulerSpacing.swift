@@ -33,7 +33,7 @@ public enum SchedulerSpacing: String, Sendable, CaseIterable {
         }
         try Self.check(steps, 1...max(1, trainSteps))
         let stride = Double(trainSteps &- 1) / Double(max(1, steps &- 1))
-        return Indices(below: steps).map { Double(steps &- 1 &- $0) * stride }
+        return Indices(below: steps).map { min(Double(trainSteps &- 1), Double(steps &- 1 &- $0) * stride) }
     }
 
     /// The same for multistep solvers, which divide by one step more, so that the last one has somewhere to go.
