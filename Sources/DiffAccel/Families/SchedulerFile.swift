@@ -63,6 +63,9 @@ struct SchedulerFile {
         }
         read.sigmaMin = try c.optionalNumber("sigma_min", in: 1e-9...1e8)
         read.sigmaMax = try c.optionalNumber("sigma_max", in: 1e-9...1e8)
+        if let least = read.sigmaMin, let most = read.sigmaMax, least >= most {
+            throw c.error("sigma_min", "\(least) is not below sigma_max, \(most)")
+        }
         read.endsAtSigmaMin = try second(of: ["zero", "sigma_min"], "final_sigmas_type")
         read.isLogLinear = try second(of: ["linear", "log_linear"], "interpolation_type")
         read.isContinuous = try second(of: ["discrete", "continuous"], "timestep_type")
