@@ -80,6 +80,7 @@ void cases_schedulers(void) {
         {"one step that ends in noise",
          "{\"rescale_betas_zero_snr\":true,\"prediction_type\":\"sample\",\"num_train_timesteps\":1}", 0, DA_FORMAT,
          "rescale_betas_zero_snr"},
+        {"a grid upside down", "{\"sigma_min\":2,\"sigma_max\":1}", 0, DA_FORMAT, "sigma_min"},
         {"two grids", "{\"use_karras_sigmas\":true,\"use_exponential_sigmas\":true}", 0, DA_FORMAT, "use_exponential_sigmas"},
     };
     for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++) {

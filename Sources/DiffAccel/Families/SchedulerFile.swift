@@ -63,6 +63,9 @@ struct SchedulerFile {
         }
         read.sigmaMin = try c.optionalNumber("sigma_min", in: 1e-9...1e8)
         read.sigmaMax = try c.optionalNumber("sigma_max", in: 1e-9...1e8)
+        if let least = read.sigmaMin, let most = read.sigmaMax, least >= most {
+            throw c.error("sigma_min", "\(least) is not below sigma_max, \(most)")
+        }
         read.endsAtSigmaMin = try second(of: ["zero", "sigma_min"], "final_sigmas_type")
         read.isLogLinear = try second(of: ["linear", "log_linear"], "interpolation_type")
         read.isContinuous = try second(of: ["discrete", "continuous"], "timestep_type")
@@ -91,6 +94,20 @@ struct SchedulerFile {
         for key in c.keys.each where !ours.contains(key) && others.contains(key) && c.has(key) {
             Log.write(.warning, "\(c.place): \"\(key)\" is a setting without effect on sampler \(sampler.name)")
         }
+    }
+
+    private func unsupported(_ name: String) -> DiffError {
+        let known = Samplers.all.map(\.schedulerClass)
+        let classes = known.numbered.filter { !known.prefix($0.offset).contains($0.element) }.map(\.element)
+        let shown = String(name.prefix(100))
+        let reason =
+            shown.hasPrefix("FlowMatch")
+            ? "a flow-matching model needs a sampler of flows, which this family does not have yet"
+            : "no such sampler is here"
+        return DiffError(
+            .unsupported,
+            "\(place("_class_name")): \(shown): \(reason). If the model was trained as a diffusion model, name one of "
+                + "\(classes.joined(separator: ", ")) there")
     }
 
     private func unsupported(_ name: String) -> DiffError {
