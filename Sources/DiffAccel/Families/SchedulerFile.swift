@@ -110,20 +110,6 @@ struct SchedulerFile {
                 + "\(classes.joined(separator: ", ")) there")
     }
 
-    private func unsupported(_ name: String) -> DiffError {
-        let known = Samplers.all.map(\.schedulerClass)
-        let classes = known.numbered.filter { !known.prefix($0.offset).contains($0.element) }.map(\.element)
-        let shown = String(name.prefix(100))
-        let reason =
-            shown.hasPrefix("FlowMatch")
-            ? "a flow-matching model needs a sampler of flows, which this family does not have yet"
-            : "no such sampler is here"
-        return DiffError(
-            .unsupported,
-            "\(place("_class_name")): \(shown): \(reason). If the model was trained as a diffusion model, name one of "
-                + "\(classes.joined(separator: ", ")) there")
-    }
-
     // MARK: Values
 
     /// The class, in full or in short.
