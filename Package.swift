@@ -85,6 +85,8 @@ let package = Package(
                         "-static-stdlib", "-L\(link)/static", "-Xlinker", "--version-script=\(link)/exports.map",
                         "-Xlinker", "-Bsymbolic", "-Xlinker", "-z", "-Xlinker", "nodelete", "-use-ld=lld",
                         "-Xlinker", "--gc-sections",
+                        // Functions of the same code become one: two in a hundred. Nothing here compares their addresses.
+                        "-Xlinker", "--icf=all",
                     ] + wrapped, .when(platforms: [.linux]))
             ]),
 

@@ -37,10 +37,11 @@ extension Plan {
         let parts = parts(word)
         var arguments: [String] = []
         for (index, part) in parts.numbered where index > 0 { arguments.append(part) }
-        switch parts.at(0) ?? "" {
+        let rule = parts.at(0) ?? ""
+        switch rule {
         case "none" where arguments.isEmpty: return LayerCachePlan(.none)
         case "alternate" where arguments.isEmpty: return LayerCachePlan(.alternate)
-        case "none", "alternate": throw malformed(word, "\(parts.at(0) ?? "") alone")
+        case "none", "alternate": throw malformed(word, "\(rule) alone")
         case "interval":
             guard arguments.count == 1, let every = number(arguments, 0), (1...1_000_000).contains(every) else {
                 throw malformed(word, "interval:N (N 1...1000000)")

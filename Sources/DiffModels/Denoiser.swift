@@ -7,13 +7,15 @@ public import DiffTensor
 public protocol Denoiser: AnyObject, Sendable {
     /// Sites by module path.
     var layout: SiteLayout { get }
-    /// Channels and side of the square state.
+    /// Channels of the state.
     var channels: Int { get }
+    /// Side of the square state.
     var side: Int { get }
     /// Channels of the prediction: those of the state, or twice as many with a learned variance behind it.
     var predictedChannels: Int { get }
-    /// Rows of the class table, 0 for an unconditional network, and the one that means "no class"; nil where there is none.
+    /// Rows of the class table, 0 for an unconditional network.
     var classRows: Int { get }
+    /// The row of the class table that means "no class"; nil where there is none.
     var nullClass: Int? { get }
 
     /// The prediction [n, predictedChannels, side, side] for `x` [n, channels, side, side] at the times `t` [n]; `y` has one class per
@@ -27,17 +29,27 @@ extension Denoiser {
 }
 
 extension DiT: Denoiser {
+    /// Channels of the state.
     public var channels: Int { configuration.inChannels }
+    /// Side of the square state.
     public var side: Int { configuration.inputSize }
+    /// Channels of the prediction.
     public var predictedChannels: Int { configuration.outChannels }
+    /// Rows of the class table.
     public var classRows: Int { configuration.classRows }
+    /// The row that means "no class"; nil where there is none.
     public var nullClass: Int? { configuration.nullClass }
 }
 
 extension UViT: Denoiser {
+    /// Channels of the state.
     public var channels: Int { configuration.inChannels }
+    /// Side of the square state.
     public var side: Int { configuration.inputSize }
+    /// Channels of the prediction.
     public var predictedChannels: Int { configuration.inChannels }
+    /// Rows of the class table.
     public var classRows: Int { configuration.classRows }
+    /// The row that means "no class"; nil where there is none.
     public var nullClass: Int? { configuration.nullClass }
 }

@@ -31,8 +31,9 @@ public struct DiffusionProcess: Sendable, Equatable {
     /// DiT's process: 1000 steps, β linear from 1e-4 to 0.02.
     public static let dit = DiffusionProcess(.linear, 1e-4, 0.02, trainSteps: 1000)
 
-    /// What some classes of diffusers have by default, linear and in the square root.
+    /// What some classes of diffusers have by default: β linear from 0.00085 to 0.012.
     static let stableLinear = DiffusionProcess(.linear, 0.00085, 0.012, trainSteps: 1000)
+    /// Stable Diffusion's process: 1000 steps, the square root of β linear, β from 0.00085 to 0.012.
     public static let stableDiffusion = DiffusionProcess(.scaledLinear, 0.00085, 0.012, trainSteps: 1000)
 
     /// A process with β in [betaStart, betaEnd].

@@ -60,7 +60,8 @@ def traps(library, places=None):
     sizes, behind = code_symbols(library), {}
     found = defaultdict(dict)
     for symbol, address, kind in hits(disassemble(library)):
-        start, size = sizes.get(symbol, (0, 0))
+        # Several objects may have a function of the same name that is private to each.
+        start, size = max((place for place in sizes.get(symbol, ()) if place[0] <= address), default=(0, 0))
         if size and address >= start + size:
             # Behind a symbol's end stands code without one: what the compiler keeps private to an object.
             behind[address] = symbol, kind
@@ -123,10 +124,13 @@ def emitters(folder):
 
 
 def code_symbols(library):
-    """{function: (address, size)} of all functions in `library`."""
+    """{name: [(address, size)]} of all functions in `library`."""
     listing = subprocess.run(["nm", "-S", "--defined-only", str(library)], check=True, capture_output=True, text=True).stdout
     rows = [fields for fields in map(str.split, listing.splitlines()) if len(fields) == 4 and fields[2] in "tTwW"]
-    return {name: (int(address, 16), int(size, 16)) for address, size, _, name in rows}
+    found = defaultdict(list)
+    for address, size, _, name in rows:
+        found[name].append((int(address, 16), int(size, 16)))
+    return found
 
 
 def debug_names(library, addresses):

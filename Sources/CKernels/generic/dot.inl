@@ -3,7 +3,6 @@
 
 INLINE void dot_block(int32_t dtype, const int rows, const int columns, const ck_linear_args *a, const float *x,
                       float *y, int64_t j) {
-#pragma clang fp contract(fast)
     const int sums = rows * columns;
     const int64_t k = a->k, ldx = a->ldx;
     vf first[8], second[8];
@@ -20,8 +19,8 @@ INLINE void dot_block(int32_t dtype, const int rows, const int columns, const ck
             vf w0 = v_load_as(dtype, a->w, (j + c) * k + p), w1 = v_load_as(dtype, a->w, (j + c) * k + p + LANES);
 #pragma unroll
             for (int r = 0; r < rows; r++) {
-                first[r * columns + c] += w0 * v_load(x + r * ldx + p);
-                second[r * columns + c] += w1 * v_load(x + r * ldx + p + LANES);
+                first[r * columns + c] = v_multiply_add(w0, v_load(x + r * ldx + p), first[r * columns + c]);
+                second[r * columns + c] = v_multiply_add(w1, v_load(x + r * ldx + p + LANES), second[r * columns + c]);
             }
         }
     }
@@ -30,7 +29,7 @@ INLINE void dot_block(int32_t dtype, const int rows, const int columns, const ck
         for (int c = 0; c < columns; c++) {
             vf w = v_load_as(dtype, a->w, (j + c) * k + p);
 #pragma unroll
-            for (int r = 0; r < rows; r++) first[r * columns + c] += w * v_load(x + r * ldx + p);
+            for (int r = 0; r < rows; r++) first[r * columns + c] = v_multiply_add(w, v_load(x + r * ldx + p), first[r * columns + c]);
         }
         p += LANES;
     }
@@ -39,7 +38,8 @@ INLINE void dot_block(int32_t dtype, const int rows, const int columns, const ck
         for (int c = 0; c < columns; c++) {
             vf w = v_load_part_as(dtype, a->w, (j + c) * k + p, k - p);
 #pragma unroll
-            for (int r = 0; r < rows; r++) first[r * columns + c] += w * v_load_part(x + r * ldx + p, k - p);
+            for (int r = 0; r < rows; r++)
+                first[r * columns + c] = v_multiply_add(w, v_load_part(x + r * ldx + p, k - p), first[r * columns + c]);
         }
     }
 #pragma unroll

@@ -45,6 +45,17 @@ INLINE vf v_max(vf a, vf b) { return a < b ? b : a; }
 INLINE vf v_min(vf a, vf b) { return a > b ? b : a; }
 INLINE vf v_abs(vf a) { return v_float(v_bits(a) & 0x7fffffff); }
 
+/* a * b + c, rounded once wherever there is an instruction for it. Left to the compiler, one function would have it and another of the
+ * same sums not. */
+INLINE vf v_multiply_add(vf a, vf b, vf c) {
+#if CK_FUSED || defined(__aarch64__)
+    return __builtin_elementwise_fma(a, b, c);
+#else
+#pragma clang fp contract(off)
+    return a * b + c;
+#endif
+}
+
 INLINE float v_sum(vf v) {
 #if LANES == 16
     __typeof__(v.lo) w = v.lo + v.hi;

@@ -89,9 +89,10 @@ struct SchedulerFile {
 
     /// Tells the log about settings of other samplers, which have no effect on `sampler`; those that none has, the ledger tells.
     func account(for sampler: SamplerEntry) {
-        let ours = SchedulerRules.process + sampler.keys + SchedulerRules.harmless
-        let others = Samplers.all.flatMap(\.keys)
-        for key in c.keys.each where !ours.contains(key) && others.contains(key) && c.has(key) {
+        let ours = [SchedulerRules.process, sampler.keys, SchedulerRules.harmless]
+        let all = Samplers.all.each.map(\.keys)
+        func isAmong(_ lists: [[String]], _ key: String) -> Bool { lists.each.contains { $0.each.contains(key) } }
+        for key in c.keys.each where !isAmong(ours, key) && isAmong(all, key) && c.has(key) {
             Log.write(.warning, "\(c.place): \"\(key)\" is a setting without effect on sampler \(sampler.name)")
         }
     }

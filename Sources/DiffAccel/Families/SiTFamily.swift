@@ -52,7 +52,7 @@ struct SiTFamily: ModelFamily {
         return common.description([
             "depth": .integer(c.depth), "hidden_size": .integer(c.width), "num_heads": .integer(c.heads),
             "patch_size": .integer(c.patchSize), "num_classes": .integer(c.classes),
-            "learn_sigma": .bool(c.outChannels == 2 * c.inChannels),
+            "learn_sigma": .bool(c.outChannels == 2 &* c.inChannels),
         ])
     }
 

@@ -27,7 +27,7 @@ struct UViTFamily: ModelFamily {
             default: c.nullClass == nil ? 0 : c.patchSize == 4 && c.inChannels == 4 ? 0.7 : 0.4)
         common = try ClassConditional(
             opened, network, SinglestepSolver(process: try Self.process(opened)),
-            classes: c.classRows - (c.nullClass == nil ? 0 : 1), guidance: 1 + scale, guidanceChannels: c.inChannels)
+            classes: c.classRows &- (c.nullClass == nil ? 0 : 1), guidance: 1 + scale, guidanceChannels: c.inChannels)
     }
 
     /// Stable Diffusion's process, which the published models were trained for, with what the config's `schedule` says.

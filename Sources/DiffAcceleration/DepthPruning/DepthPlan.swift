@@ -27,8 +27,9 @@ public struct DepthPlan: PlanEntry, Equatable {
     /// An entry that keeps these blocks of the lists named. Throws `invalidArgument` unless they ascend from 0 on.
     public init(keep: [String: [Int]]) throws(DiffError) {
         guard !keep.isEmpty else { throw DiffError(.invalidArgument, "a plan keeps blocks of at least one list") }
-        for (_, blocks) in keep { _ = try Self.checked(blocks) }
-        self.keep = .lists(keep)
+        var lists = keep
+        for name in Array(keep.keys).each { lists.put(try Self.checked(keep[name] ?? []), for: name) }
+        self.keep = .lists(lists)
     }
 
     private static func checked(_ keep: [Int]) throws(DiffError) -> [Int] {
@@ -46,23 +47,23 @@ public struct DepthPlan: PlanEntry, Equatable {
     /// Reads the entry. Throws `format` naming the member.
     public init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError) {
         try json.allow(only: ["method", "keep", "comment"])
-        guard case .object(let members) = json.value("keep") else {
+        guard case .object = json.value("keep") else {
             try self.init(keep: json.integers("keep", in: 0...Limits.layers))
             return
         }
         let lists = try json.object("keep")
         var keep: [String: [Int]] = [:]
-        for name in members.keys.sorted() { keep.put(try lists.integers(name, in: 0...Limits.layers), for: name) }
+        for name in lists.keys.each { keep.put(try lists.integers(name, in: 0...Limits.layers), for: name) }
         try self.init(keep: keep)
     }
 
     /// The entry with its `method`.
     public var json: JSON {
-        func list(_ blocks: [Int]) -> JSON { .array(blocks.map { .integer($0) }) }
+        func list(_ blocks: [Int]) -> JSON { .array(blocks.each.map { .integer($0) }) }
         let kept: JSON =
             switch keep {
             case .blocks(let blocks): list(blocks)
-            case .lists(let lists): .object(lists.mapValues(list))
+            case .lists(let lists): .object(lists.withValues(list))
             }
         return .object(["method": .string(Self.method), "keep": kept])
     }
@@ -95,13 +96,13 @@ public struct DepthPlan: PlanEntry, Equatable {
             }
             try masks.keep(blocks, of: layout.blocks, layout)
         case .lists(let lists):
-            for (name, blocks) in lists.sorted(by: { $0.key < $1.key }) {
+            for name in Array(lists.keys).sorted().each {
                 guard let list = layout.lists.each.first(where: { $0.name == name }) else {
                     let names = layout.lists.map(\.name).joined(separator: ", ")
                     throw DiffError(
                         .incompatible, "the \(layout.family) model has no block list \"\(name)\"; it has \(names)")
                 }
-                try masks.keep(blocks, of: list, layout)
+                try masks.keep(lists[name] ?? [], of: list, layout)
             }
         }
         return masks

@@ -31,7 +31,7 @@ public final class LayerCache: Acceleration {
         actions = Self.compile(try policy.computes(steps: context.steps, stages: stages, sublayers: sites.count))
         columns = sites.count
         kept = Array(repeating: nil, count: max(0, context.lanes &* columns))
-        column = Array(repeating: -1, count: max(0, context.siteCount))
+        column = context.perSite(-1)
         var hooks = HookSet()
         for (index, site) in sites.numbered where actions.each.contains(where: { $0.at(index) != .compute }) {
             column.put(index, at: site.number)

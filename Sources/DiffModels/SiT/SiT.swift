@@ -17,11 +17,17 @@ public final class SiT: Denoiser {
         network = try DiT(configuration, weights, family: "sit")
     }
 
+    /// Sites by module path.
     public var layout: SiteLayout { network.layout }
+    /// Channels of the state.
     public var channels: Int { configuration.inChannels }
+    /// Side of the square state.
     public var side: Int { configuration.inputSize }
+    /// Channels of the prediction: those of the state, as what stands behind them is dropped.
     public var predictedChannels: Int { configuration.inChannels }
+    /// Rows of the class table.
     public var classRows: Int { configuration.classRows }
+    /// The class that means "no class"; nil where there is none.
     public var nullClass: Int? { configuration.nullClass }
 
     /// The velocity [n, channels, side, side] at `x` of the same shape and the times `t` [n], 0 ... 1; `y` has one class per sample.

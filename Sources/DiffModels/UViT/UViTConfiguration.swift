@@ -80,7 +80,7 @@ public struct UViTConfiguration: Sendable, Equatable {
         guard inputSize % patchSize == 0 else {
             throw DiffError(.format, "\(place): an input of \(inputSize) has no patches of \(patchSize)")
         }
-        guard grid &* grid <= DiTConfiguration.maxTokens, patchSize * patchSize * inChannels <= 1 << 22,
+        guard grid &* grid <= DiTConfiguration.maxTokens, patchSize &* patchSize &* inChannels <= 1 << 22,
             mlpWidth <= 1 << 22
         else {
             throw DiffError(.format, "\(place): \(grid) x \(grid) patches of \(patchSize) x \(patchSize) are too many")

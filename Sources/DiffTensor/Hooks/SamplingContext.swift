@@ -63,7 +63,12 @@ public struct SamplingContext: Sendable {
     }
 
     /// Sites of all networks.
-    public var siteCount: Int { bases.last ?? 0 }
+    public var siteCount: Int { max(0, bases.last ?? 0) }
+
+    /// An array that has `element` for each site of all networks.
+    public func perSite<Element>(_ element: Element) -> [Element] {
+        Array(repeating: element, count: max(0, siteCount))
+    }
 
     /// The session's name for a site of network `network`: sites are numbered through all networks of a session.
     public func site(_ site: Site, of network: Int) -> Site { site.moved(by: bases.at(network) ?? 0) }

@@ -22,7 +22,7 @@ public struct Trace: Sendable {
         self.sites = sites
         // Steps, lanes and sites are limited where they come in, far below these bounds.
         let calls = min(max(1, calls), 1 << 31)
-        outcomes = Array(repeating: 0, count: calls &* min(max(0, sites), 1 << 31))
+        outcomes = Array(repeating: 0, count: max(0, calls &* min(max(0, sites), 1 << 31)))
         flops = Array(repeating: 0, count: calls)
     }
 

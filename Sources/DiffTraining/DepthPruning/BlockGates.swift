@@ -10,7 +10,7 @@ final class BlockGates: Acceleration {
     private var block: [Int] = []
 
     func begin(_ context: SamplingContext) throws(DiffError) -> HookSet {
-        block = Array(repeating: -1, count: context.siteCount)
+        block = context.perSite(-1)
         var hooks = HookSet()
         for (index, site) in context.sites(.block).numbered {
             block.put(index, at: site.number)

@@ -10,7 +10,7 @@ final class BlockProbe: Acceleration {
 
     func begin(_ context: SamplingContext) throws(DiffError) -> HookSet {
         guard let layout = context.layouts.first else { return HookSet() }
-        block = Array(repeating: -1, count: context.siteCount)
+        block = context.perSite(-1)
         cosines = Array(repeating: 0, count: max(0, layout.blockCount))
         squares = cosines
         (tokens, elements) = (0, 0)

@@ -30,7 +30,7 @@ final class RouterBlend: Acceleration {
         guard weights.shape.count == sublayers.count else {
             throw DiffError(.internal, "a router of \(weights.shape) for \(sublayers.count) sub-layers")
         }
-        column = Array(repeating: -1, count: context.siteCount)
+        column = context.perSite(-1)
         for (index, site) in sublayers.numbered { column.put(index, at: site.number) }
         kept = Array(repeating: nil, count: sublayers.count)
         var hooks = HookSet()

@@ -18,7 +18,7 @@ final class FeatureTap: Acceleration {
             throw DiffError(.incompatible, "no block \(position) among \(layout.blockCount)")
         }
         features = [:]
-        block = Array(repeating: -1, count: context.siteCount)
+        block = context.perSite(-1)
         var hooks = HookSet()
         for (index, site) in context.sites(.block).numbered where wanted.contains(index) {
             block.put(index, at: site.number)

@@ -43,7 +43,7 @@ struct PatternMatcher {
     init(_ program: PatternProgram, _ text: [UInt32], _ range: Range<Int>) {
         (self.program, self.text) = (program, text)
         (first, last) = (range.lowerBound, range.upperBound)
-        turns = Array(repeating: -1, count: program.slots)
+        turns = Array(repeating: -1, count: max(0, program.slots))
     }
 
     /// Another way to go on: at `pc` from `position`, and from every position before it down to `least`; or, when `pc` is negative,
