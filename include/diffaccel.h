@@ -108,7 +108,8 @@ const char *da_status_name(int32_t status);
  * a success. Owned by the library, valid until the next call on this thread; at most 2 KiB. Never null. */
 const char *da_last_error(void);
 
-/* JSON about the library: {"version", "abi", "isa" (kernels in use), "families", "methods", "samplers", "limits"}. */
+/* JSON about the library: {"version", "abi", "isa" (kernels in use), "families", "methods", "samplers" (of discrete processes; U-ViT and
+ * SiT have their own, see da_request), "limits"}. */
 int32_t da_library_describe(char *buf, size_t capacity, size_t *needed);
 
 /* Log levels: a message has one of the first three; a level of DA_LOG_NONE turns logging off (default). */
@@ -150,7 +151,8 @@ typedef struct da_tensor {
 typedef struct da_model_options {
     uint32_t struct_size;
     int32_t widen;              /* 1: the same as weights "f32"; 0 (default) */
-    const char *family;         /* "dit", "var", "autoencoder_kl", "vqvae", "llada", "illada", "dream"; null: the config decides */
+    const char *family;         /* "dit", "uvit", "sit", "autoencoder_kl", "var", "vqvae", "llada", "illada", "dream"; null: the config
+                                   decides */
     const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
     const char *conventions;    /* DiT: "official" or "diffusers" (time frequencies over 127, norm_eps); null: official, unless the
                                    checkpoint shows that it was trained in diffusers: its blocks have embedders of their own */
@@ -197,13 +199,14 @@ int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
 
 /* Evaluates the raw network once, without sampler or plan.
  *   dit:             "x" f32 [n,C,S,S], "t" f32 [n] (original timesteps), "y" i64 [n]   ->  "out" f32 [n,C or 2C,S,S]
+ *   uvit:            "x" f32 [n,C,S,S], "t" f32 [n] (1...1000), "y" i64 [n] of a model with classes   ->  "out" f32 [n,C,S,S], the noise
+ *   sit:             "x" f32 [n,C,S,S], "t" f32 [n] (0, noise, ... 1, data), "y" i64 [n]   ->  "out" f32 [n,C,S,S], the velocity
  *   var:             "x" f32 [n,t-1,C] (codes of the picture so far, for all scales after the first), "y" i64 [n]
  *                    ->  "logits" f32 [n,t,V], t being all tokens up to some scale
  *   vqvae:           "image" f32 [n,3,H,W], "tokens" i64 [n*L], or "state" f32 [n,C,h,w]
  *                    ->  "image", "state", "tokens" f32 [n,L] (whole numbers), "features" (before the codes)
- *   llada, illada, dream:  "tokens" i64 [n]  ->  "logits" f32 [1,n,V]
  *   autoencoder_kl:  "latents" f32 [n,C,h,w]  ->  "image" f32 [n,3,H,W];   "image" f32 [n,3,H,W]  ->  "moments" f32 [n,2C,h,w]
- *   llada, dream:    "tokens" i64 [n], one text  ->  "logits" f32 [1,n,vocabulary]
+ *   llada, illada, dream:  "tokens" i64 [n], one text  ->  "logits" f32 [1,n,vocabulary]
  * Inputs are read during the call. For each output the caller gives name, data and bytes; rank, shape, dtype and bytes are
  * set. With data null only these are set (a size query, nothing is computed). `options` may be null.
  * Errors: DA_INVALID_ARGUMENT (unknown or missing name), DA_SHAPE, DA_MORE (an output buffer is too small), DA_NOT_FINITE (an
@@ -218,7 +221,12 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  *   {"method": "l2c", "threshold": 0.1, "logits": [[2 * depth numbers] * steps]}     learned router (score > threshold: compute)
  *   {"method": "l2c", "router": "file.json", "threshold": 0.1}                       the same, in a file beside the plan
  *   {"method": "l2c", "policy": "none" | "alternate" | "interval" | "random", ...}   baselines: "interval": k; "ratio", "seed"
+ *   A router has a row for each network call: of samplers that make several in every step (dpmpp_2s, midpoint and heun2 two, heun3 three, rk4
+ *   four) as many rows a step. Samplers whose steps differ in their calls (sde_heun), or that decide on the way (dopri5), are refused with
+ *   DA_UNSUPPORTED by da_session_sample.
  * ENTRY for depth pruning: {"method": "depth", "keep": [0, 2, 5, ...]}   the blocks that run, ascending
+ *   {"method": "depth", "keep": {"blocks": [0, 2, 4]}}     by the name of the block list; lists that are not named stay whole. Blocks of a
+ *     U-ViT that a skip connection joins stay or go together
  * ENTRY for CoDe, of models that generate scale by scale:
  *   {"method": "code", "refiner": "folder", "draft_scales": 8}     the session's model makes the first scales, the refiner the rest.
  * In a plan file "refiner" names a folder beside the file, in a plan given as text any path; without it the session needs a
@@ -306,8 +314,10 @@ typedef struct da_request {
     int32_t steps;              /* 1...1000; 0 (default): the sum of the counts of spacing, else what the plan's router was learned
                                    for, else 50 */
     const char *sampler;        /* one of "samplers" in da_library_describe, or the class of diffusers that it is, such as
-                                   "DDIMScheduler"; null (default): the model's own, else "ddim" */
-    const char *spacing;        /* "leading", "trailing", "linspace" (diffusers); of ddim and ddpm also "even" (official respacing),
+                                   "DDIMScheduler"; null (default): the model's own, else "ddim". U-ViT: "dpmpp_2s", two network calls a
+                                   step. SiT: "dopri5" (default, adaptive, of at most so many steps), "euler", "midpoint", "heun2",
+                                   "heun3", "rk4", or of the stochastic equation "sde_euler", "sde_heun" */
+    const char *spacing;        /* U-ViT, SiT: null; others: "leading", "trailing", "linspace" (diffusers); of ddim and ddpm also "even" (official respacing),
                                    "strided" ("ddimN"), or counts per section such as "10,15,25" (then steps must be their sum or 0);
                                    null: as the model's scheduler or conventions say */
     double eta;                 /* ddim: 0 (default) ... 1; others: 0 */
@@ -542,7 +552,8 @@ typedef struct da_text_event {
 /* Called once per text and pass, as da_event_callback. */
 typedef int32_t (*da_text_callback)(void *user, const da_text_event *event);
 
-/* Continuations of prompts by a masked diffusion language model (families llada and dream). Pointers are read during the call only. */
+/* Continuations of prompts by a masked diffusion language model (families llada, illada and dream; what
+ * is said of LLaDA holds for iLLaDA). Pointers are read during the call only. */
 typedef struct da_text_request {
     uint32_t struct_size;
     int32_t length;             /* tokens to generate behind each prompt; default 128; 0: only masks in the prompts are filled */

@@ -61,7 +61,8 @@ void cases_schedulers(void) {
             (const char *const[]){"prediction_type", "timestep_spacing", "final_sigmas_type", "interpolation_type",
                                   "timestep_type", "solver_type", NULL},
             words);
-    static const char *const no_flags[] = {"1", "0", "\"true\"", "[]", "{}", NULL};
+    /* A flag may be written as 1 or 0, as older files have it. */
+    static const char *const no_flags[] = {"2", "-1", "0.5", "1e400", "\"true\"", "\"1\"", "[]", "{}", NULL};
     members(path, size, "scheduler",
             (const char *const[]){"clip_sample", "set_alpha_to_one", "rescale_betas_zero_snr", "use_karras_sigmas",
                                   "lower_order_final", "predict_x0", "skip_prk_steps", NULL},
@@ -81,6 +82,8 @@ void cases_schedulers(void) {
          "{\"rescale_betas_zero_snr\":true,\"prediction_type\":\"sample\",\"num_train_timesteps\":1}", 0, DA_FORMAT,
          "rescale_betas_zero_snr"},
         {"a grid upside down", "{\"sigma_min\":2,\"sigma_max\":1}", 0, DA_FORMAT, "sigma_min"},
+        {"pure noise as a number", "{\"rescale_betas_zero_snr\":1}", 0, DA_UNSUPPORTED, "rescale_betas_zero_snr"},
+        {"flags as numbers", "{\"clip_sample\":0,\"set_alpha_to_one\":1,\"rescale_betas_zero_snr\":0}", 0, DA_OK, ""},
         {"two grids", "{\"use_karras_sigmas\":true,\"use_exponential_sigmas\":true}", 0, DA_FORMAT, "use_exponential_sigmas"},
     };
     for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++) {

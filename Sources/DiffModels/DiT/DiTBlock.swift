@@ -10,6 +10,8 @@ final class DiTBlock: Sendable {
     private let attentionModulation, attentionGate, mlpModulation, mlpGate: Linear
     private let qkv, projection, fc1, fc2: Linear
 
+    // Not inlined: the network's initialiser has a large frame without this one's layers.
+    @inline(never)
     init(_ p: DiTBlockParameters, _ c: DiTConfiguration, _ layout: inout SiteLayout) throws(DiffError) {
         site = layout.add(p.name, .block)
         attentionSite = layout.add(p.attentionName, .attention, in: site)

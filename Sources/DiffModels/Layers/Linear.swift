@@ -11,12 +11,16 @@ public struct Linear: Sendable {
         case vectors
     }
 
-    /// A low-rank update that is learned beside frozen weights (LoRA).
-    struct Update: Sendable {
+    /// A low-rank update that is learned beside frozen weights (LoRA). A class: most layers have none and need not have room for one.
+    final class Update: Sendable {
         /// [rank, inputs] and [outputs, rank]
         let a, b: WeightMatrix
         /// alpha / rank
         let scale: Float
+
+        init(a: WeightMatrix, b: WeightMatrix, scale: Float) {
+            (self.a, self.b, self.scale) = (a, b, scale)
+        }
     }
 
     /// [outputs, inputs]
@@ -26,6 +30,8 @@ public struct Linear: Sendable {
     private let update: Update?
 
     /// `weight` [outputs, inputs] and `bias` [outputs] at the scope of `weights`.
+    // Not inlined: networks load many layers in one function, whose frame would hold the temporaries of all.
+    @inline(never)
     public init(
         _ weights: Weights, _ inputs: Int, _ outputs: Int, of rows: Rows, bias: Bool = true
     ) throws(DiffError) {
