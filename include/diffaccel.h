@@ -150,7 +150,7 @@ typedef struct da_tensor {
 typedef struct da_model_options {
     uint32_t struct_size;
     int32_t widen;              /* 1: the same as weights "f32"; 0 (default) */
-    const char *family;         /* "dit", "var", "autoencoder_kl", "vqvae", "llada", "illada", "dream"; null: the config decides */
+    const char *family;         /* "dit", "uvit", "sit", "var", "autoencoder_kl", "vqvae", "llada", "illada", "dream"; null: the config decides */
     const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
     const char *conventions;    /* DiT: "official" or "diffusers" (time frequencies over 127, norm_eps); null: official, unless the
                                    checkpoint shows that it was trained in diffusers: its blocks have embedders of their own */
