@@ -150,7 +150,8 @@ typedef struct da_tensor {
 typedef struct da_model_options {
     uint32_t struct_size;
     int32_t widen;              /* 1: the same as weights "f32"; 0 (default) */
-    const char *family;         /* "dit", "uvit", "sit", "var", "autoencoder_kl", "vqvae", "llada", "illada", "dream"; null: the config decides */
+    const char *family;         /* "dit", "uvit", "sit", "var", "autoencoder_kl", "vqvae", "llada", "illada", "dream"; null: the config
+                                   decides */
     const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
     const char *conventions;    /* DiT: "official" or "diffusers" (time frequencies over 127, norm_eps); null: official, unless the
                                    checkpoint shows that it was trained in diffusers: its blocks have embedders of their own */
@@ -177,9 +178,10 @@ int32_t da_model_options_init(da_model_options *options, uint32_t size);
 int32_t da_model_open(const char *path, const da_model_options *options, da_model *model);
 
 /* JSON about the model: {"family", "parameters", "bytes", "weights", "input", "config", "sites", "labels", "decoder", "flops",
- * "sampler" (the model's own), "prediction_type"}, and what its config files came to: "unknown_keys" (settings without effect, as
- * "file: key"), "defaults" (by file, what was taken for absent settings) and "assumptions" (what else was taken for granted, and how
- * to have it otherwise). A label holds all names of a class, separated by commas; those of a pipeline come from its id2label. */
+ * "sampler" (the model's own), "samplers" (those that requests may name), "prediction_type"}, and what its config files came to:
+ * "unknown_keys" (settings without effect, as "file: key"), "defaults" (by file, what was taken for absent settings) and
+ * "assumptions" (what else was taken for granted, and how to have it otherwise). A label holds all names of a class, separated by
+ * commas; those of a pipeline come from its id2label. */
 int32_t da_model_describe(da_model model, char *buf, size_t capacity, size_t *needed);
 
 /* Releases the handle; sessions of the model go on. */
@@ -197,13 +199,14 @@ int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
 
 /* Evaluates the raw network once, without sampler or plan.
  *   dit:             "x" f32 [n,C,S,S], "t" f32 [n] (original timesteps), "y" i64 [n]   ->  "out" f32 [n,C or 2C,S,S]
+ *   uvit:            the same, "t" also between timesteps; without "y" when unconditional   ->  "out" f32 [n,C,S,S]
+ *   sit:             the same, "t" from 0 (noise) to 1 (data)   ->  "out" f32 [n,C,S,S]
  *   var:             "x" f32 [n,t-1,C] (codes of the picture so far, for all scales after the first), "y" i64 [n]
  *                    ->  "logits" f32 [n,t,V], t being all tokens up to some scale
  *   vqvae:           "image" f32 [n,3,H,W], "tokens" i64 [n*L], or "state" f32 [n,C,h,w]
  *                    ->  "image", "state", "tokens" f32 [n,L] (whole numbers), "features" (before the codes)
  *   llada, illada, dream:  "tokens" i64 [n]  ->  "logits" f32 [1,n,V]
  *   autoencoder_kl:  "latents" f32 [n,C,h,w]  ->  "image" f32 [n,3,H,W];   "image" f32 [n,3,H,W]  ->  "moments" f32 [n,2C,h,w]
- *   llada, dream:    "tokens" i64 [n], one text  ->  "logits" f32 [1,n,vocabulary]
  * Inputs are read during the call. For each output the caller gives name, data and bytes; rank, shape, dtype and bytes are
  * set. With data null only these are set (a size query, nothing is computed). `options` may be null.
  * Errors: DA_INVALID_ARGUMENT (unknown or missing name), DA_SHAPE, DA_MORE (an output buffer is too small), DA_NOT_FINITE (an
@@ -305,8 +308,8 @@ typedef struct da_request {
     uint32_t struct_size;
     int32_t steps;              /* 1...1000; 0 (default): the sum of the counts of spacing, else what the plan's router was learned
                                    for, else 50 */
-    const char *sampler;        /* one of "samplers" in da_library_describe, or the class of diffusers that it is, such as
-                                   "DDIMScheduler"; null (default): the model's own, else "ddim" */
+    const char *sampler;        /* one of "samplers" in da_model_describe, or the class of diffusers that it is, such as
+                                   "DDIMScheduler"; null (default): the model's own */
     const char *spacing;        /* "leading", "trailing", "linspace" (diffusers); of ddim and ddpm also "even" (official respacing),
                                    "strided" ("ddimN"), or counts per section such as "10,15,25" (then steps must be their sum or 0);
                                    null: as the model's scheduler or conventions say */

@@ -154,8 +154,8 @@ class Model(Handle):
     ) -> npt.NDArray[np.float32] | dict[str, npt.NDArray[np.float32]]:
         """Evaluates the raw network once, without sampler or plan.
 
-        dit, sit: x [n,C,S,S], t [n] (original timesteps; a flow's time in 0...1), y [n] (integers) -> [n,C or 2C,S,S]
-        uvit: x [n,C,S,S], t [n] (original timesteps, also fractions), y [n] (integers) -> [n,C,S,S]
+        dit: x [n,C,S,S], t [n] (original timesteps), y [n] (integers) -> [n,C or 2C,S,S]
+        uvit, sit: the same -> [n,C,S,S]; t also between timesteps, of sit from 0 (noise) to 1 (data); an unconditional uvit has no y
         var: x [n,t-1,C] (codes of the picture so far, for the scales after the first), y [n] -> logits [n,t,V]
         vqvae: tokens [n*L] (integers) or state [n,C,h,w] -> image [n,3,H,W]; image -> tokens [n,L] (whole numbers)
         llada, illada, dream: tokens [n] (integers) -> logits [1,n,V]
