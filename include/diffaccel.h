@@ -247,8 +247,8 @@ int32_t da_plan_parse(const char *json, size_t length, da_plan *plan);
 int32_t da_plan_stack(da_plan first, da_plan second, da_plan *plan);
 
 /* JSON about the plan. With a model it is checked against it and "grid" says, for each of so many steps (0: as many as a request has
- * by default) and each site, "1" for compute, "0" for reuse and "-" for what is not needed, with the share reused and FLOPs.
- * `model` may be null, then steps is ignored.
+ * by default; of a flow, of "euler") and each site, "1" for compute, "0" for reuse and "-" for what is not needed, with the share
+ * reused and FLOPs. `model` may be null, then steps is ignored.
  * Errors: DA_INCOMPATIBLE. */
 int32_t da_plan_describe(da_plan plan, da_model model, int32_t steps, char *buf, size_t capacity, size_t *needed);
 

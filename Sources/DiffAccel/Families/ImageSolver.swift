@@ -9,6 +9,8 @@ protocol ImageSolver: Sendable {
     var standard: String { get }
     /// What the network predicts, in the words of diffusers.
     var prediction: String { get }
+    /// The sampler that plans are shown with; nil: the standard one.
+    var previewed: String? { get }
     /// Network calls of a step, of which a router has a row for each.
     var callsPerStep: Int { get }
     /// The sampler of `request`, by its name in statistics, for a network that learns the variance or not; `steps` are the request's, or what
@@ -19,6 +21,7 @@ protocol ImageSolver: Sendable {
 }
 
 extension ImageSolver {
+    var previewed: String? { nil }
     var callsPerStep: Int { 1 }
 }
 
@@ -81,6 +84,8 @@ struct FlowSolver: ImageSolver {
 
     /// SiT's default.
     var standard: String { "dopri5" }
+    /// The standard one decides on its calls while it runs.
+    var previewed: String? { "euler" }
     var prediction: String { process.prediction.rawValue }
 
     func sampler(

@@ -155,6 +155,12 @@ def test_plans_of_sit(sit):
     cached = sit.session(plan="alternate").sample(sampler="euler", steps=4, **REQUEST)
     totals = cached.stats["totals"]
     assert totals["computed"] == totals["reused"] == 4 * 4 and not np.array_equal(cached.latents, plain.latents)
+    with pytest.raises(diffaccel.UnsupportedError, match="such as euler"):
+        sit.session(plan="alternate").sample(steps=100, **REQUEST)
+    grid = diffaccel.Plan.load("alternate").grid(sit, 4)
+    assert grid.shape == (4, 8) and grid[::2].all() and not grid[1::2].any(), "shown with a sampler that takes it"
+    with pytest.raises(diffaccel.DiffAccelError, match="allow more steps"):
+        sit.session().sample(steps=2, **REQUEST)
     lists = diffaccel.Plan(depth={"keep": {"blocks": [0, 2]}})
     assert lists.describe()["methods"][0]["keep"] == {"blocks": [0, 2]}
     one = sit.session(plan=lists).sample(sampler="euler", steps=4, **REQUEST)
