@@ -76,7 +76,7 @@ deps:
 # The stamp says which packages are inside; a broken half-made folder is made anew.
 venv: $(VENV)/stamp
 
-$(VENV)/stamp: bindings/python/pyproject.toml
+$(VENV)/stamp: bindings/python/pyproject.toml Makefile
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "numpy>=1.21" pytest tqdm
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "tokenizers>=0.20" || true

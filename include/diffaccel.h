@@ -179,9 +179,10 @@ int32_t da_model_options_init(da_model_options *options, uint32_t size);
 int32_t da_model_open(const char *path, const da_model_options *options, da_model *model);
 
 /* JSON about the model: {"family", "parameters", "bytes", "weights", "input", "config", "sites", "labels", "decoder", "flops",
- * "sampler" (the model's own), "prediction_type"}, and what its config files came to: "unknown_keys" (settings without effect, as
- * "file: key"), "defaults" (by file, what was taken for absent settings) and "assumptions" (what else was taken for granted, and how
- * to have it otherwise). A label holds all names of a class, separated by commas; those of a pipeline come from its id2label. */
+ * "sampler" (the model's own), "samplers" (those that requests may name), "prediction_type"}, and what its config files came to:
+ * "unknown_keys" (settings without effect, as "file: key"), "defaults" (by file, what was taken for absent settings) and
+ * "assumptions" (what else was taken for granted, and how to have it otherwise). A label holds all names of a class, separated by
+ * commas; those of a pipeline come from its id2label. */
 int32_t da_model_describe(da_model model, char *buf, size_t capacity, size_t *needed);
 
 /* Releases the handle; sessions of the model go on. */
@@ -252,8 +253,8 @@ int32_t da_plan_parse(const char *json, size_t length, da_plan *plan);
 int32_t da_plan_stack(da_plan first, da_plan second, da_plan *plan);
 
 /* JSON about the plan. With a model it is checked against it and "grid" says, for each of so many steps (0: as many as a request has
- * by default) and each site, "1" for compute, "0" for reuse and "-" for what is not needed, with the share reused and FLOPs.
- * `model` may be null, then steps is ignored.
+ * by default; of a flow, of "euler") and each site, "1" for compute, "0" for reuse and "-" for what is not needed, with the share
+ * reused and FLOPs. `model` may be null, then steps is ignored.
  * Errors: DA_INCOMPATIBLE. */
 int32_t da_plan_describe(da_plan plan, da_model model, int32_t steps, char *buf, size_t capacity, size_t *needed);
 
@@ -313,12 +314,12 @@ typedef struct da_request {
     uint32_t struct_size;
     int32_t steps;              /* 1...1000; 0 (default): the sum of the counts of spacing, else what the plan's router was learned
                                    for, else 50 */
-    const char *sampler;        /* one of "samplers" in da_library_describe, or the class of diffusers that it is, such as
-                                   "DDIMScheduler"; null (default): the model's own, else "ddim". U-ViT: "dpmpp_2s", two network calls a
-                                   step. SiT: "dopri5" (default, adaptive, of at most so many steps), "euler", "midpoint", "heun2",
+    const char *sampler;        /* one of "samplers" in da_model_describe, or the class of diffusers that it is, such as
+                                   "DDIMScheduler"; null (default): the model's own. U-ViT: "dpmpp_2s", two network calls a step.
+                                   SiT: "dopri5" (default, adaptive, of at most so many steps), "euler", "midpoint", "heun2",
                                    "heun3", "rk4", or of the stochastic equation "sde_euler", "sde_heun" */
-    const char *spacing;        /* U-ViT, SiT: null; others: "leading", "trailing", "linspace" (diffusers); of ddim and ddpm also "even" (official respacing),
-                                   "strided" ("ddimN"), or counts per section such as "10,15,25" (then steps must be their sum or 0);
+    const char *spacing;        /* U-ViT, SiT: null; others: "leading", "trailing", "linspace" (diffusers); of ddim and ddpm also "even"
+                                   (official respacing), "strided" ("ddimN"), or counts per section such as "10,15,25" (then steps must be their sum or 0);
                                    null: as the model's scheduler or conventions say */
     double eta;                 /* ddim: 0 (default) ... 1; others: 0 */
     uint64_t seed;              /* torch.manual_seed(seed) on the CPU; low 32 bits count; default 0 */

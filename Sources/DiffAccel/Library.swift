@@ -12,8 +12,8 @@ public enum Library {
     /// Number of the newest C interface.
     public static let abiVersion = 2
 
-    /// Names of the samplers that image requests can ask for.
-    public static var samplers: [String] { Samplers.names }
+    /// Names of the samplers that image requests can ask for; which of them a model has is in its description.
+    public static var samplers: [String] { Solvers.samplers }
 
     /// Version, kernels in use, families, methods, samplers and limits as JSON.
     public static var description: JSON {

@@ -45,7 +45,8 @@ public struct PlanPreview: Sendable {
 }
 
 extension Model {
-    /// What `plan` would do in `steps` steps; nil: as many as a request has by default. Throws `incompatible` when it does not fit, `invalidArgument`, `unsupported`.
+    /// What `plan` would do in `steps` steps of the model's own sampler, of a flow's `euler`; nil: as many as a request has by default.
+    /// Throws `incompatible` when it does not fit, `invalidArgument`, `unsupported`.
     public func preview(_ plan: Plan, steps: Int? = nil) throws(DiffError) -> PlanPreview {
         guard let base = family.sampling else {
             throw DiffError(.unsupported, "\(familyName) models take no plans")

@@ -42,6 +42,7 @@ struct ClassConditional {
             "input": .array([.integer(network.channels), .integer(network.side), .integer(network.side)]),
             "config": .object(config),
             "sampler": .string(images.solver.standard),
+            "samplers": .array(type(of: images.solver).samplers.map { .string($0) }),
             "prediction_type": .string(images.solver.prediction),
             "guidance": .number(images.guidance),
             "guidance_channels": .integer(images.guidanceChannels),

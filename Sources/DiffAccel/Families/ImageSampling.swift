@@ -91,7 +91,7 @@ struct ImageSampling: FamilySampling {
 
     func previewRequest(steps: Int?) -> SampleRequest {
         var request = SampleRequest(labels: [0])
-        (request.steps, request.guidance, request.decode) = (steps, 1, false)
+        (request.sampler, request.steps, request.guidance, request.decode) = (solver.previewed, steps, 1, false)
         return request
     }
 

@@ -3,10 +3,14 @@ import DiffTensor
 
 /// Which sampler an image request means for a model: the mathematics that the model was trained for, and what a request may choose in it.
 protocol ImageSolver: Sendable {
+    /// Names of the samplers that requests may ask for.
+    static var samplers: [String] { get }
     /// The sampler that requests get unless they name another.
     var standard: String { get }
     /// What the network predicts, in the words of diffusers.
     var prediction: String { get }
+    /// The sampler that plans are shown with; nil: the standard one.
+    var previewed: String? { get }
     /// Network calls of a step, of which a router has a row for each.
     var callsPerStep: Int { get }
     /// The sampler of `request`, by its name in statistics, for a network that learns the variance or not; `steps` are the request's, or what
@@ -17,11 +21,28 @@ protocol ImageSolver: Sendable {
 }
 
 extension ImageSolver {
+    var previewed: String? { nil }
     var callsPerStep: Int { 1 }
+}
+
+/// All solvers. A new one is added here.
+enum Solvers {
+    static let all: [any ImageSolver.Type] = [SchedulerSolver.self, SinglestepSolver.self, FlowSolver.self]
+
+    /// The names of all their samplers, each once.
+    static var samplers: [String] {
+        var names: [String] = []
+        for solver in all.each {
+            for name in solver.samplers.each where !names.contains(name) { names.append(name) }
+        }
+        return names
+    }
 }
 
 /// Samplers of a discrete process, as a model's scheduler or conventions have them.
 struct SchedulerSolver: ImageSolver {
+    static var samplers: [String] { Samplers.names }
+
     let scheduler: SchedulerSettings
 
     var standard: String { scheduler.sampler.name }
@@ -37,6 +58,8 @@ struct SchedulerSolver: ImageSolver {
 
 /// U-ViT's solver, which looks twice in each step.
 struct SinglestepSolver: ImageSolver {
+    static let samplers = ["dpmpp_2s"]
+
     let process: DiffusionProcess
 
     var standard: String { "dpmpp_2s" }
@@ -46,7 +69,7 @@ struct SinglestepSolver: ImageSolver {
     func sampler(
         _ request: SampleRequest, steps: Int, learnsVariance: Bool
     ) throws(DiffError) -> (name: String, sampler: any Sampler) {
-        try request.refuse(samplersBut: [standard], why: "U-ViT models are sampled by DPM-Solver++(2S)")
+        try request.refuse(samplersBut: Self.samplers, why: "U-ViT models are sampled by DPM-Solver++(2S)")
         try SampleRequest.requireSteps(steps)
         return (standard, try DPMSolverSinglestepSampler(process, evaluations: 2 &* steps))
     }
@@ -54,28 +77,31 @@ struct SinglestepSolver: ImageSolver {
 
 /// Solvers of a flow's equations: the ordinary one, which is SiT's default, or the stochastic one.
 struct FlowSolver: ImageSolver {
+    static let samplers =
+        ["dopri5"] + RungeKuttaMethod.allCases.map(\.rawValue) + ["sde_euler", "sde_heun"]
+
     let process: FlowProcess
 
     /// SiT's default.
     var standard: String { "dopri5" }
+    /// The standard one decides on its calls while it runs.
+    var previewed: String? { "euler" }
     var prediction: String { process.prediction.rawValue }
 
     func sampler(
         _ request: SampleRequest, steps: Int, learnsVariance: Bool
     ) throws(DiffError) -> (name: String, sampler: any Sampler) {
         let name = request.sampler ?? standard
-        let fixed = RungeKuttaMethod.allCases.map(\.rawValue), stochastic = ["sde_euler", "sde_heun"]
-        try request.refuse(
-            samplersBut: [standard] + fixed + stochastic, why: "a flow is sampled by solvers of its equations")
+        try request.refuse(samplersBut: Self.samplers, why: "a flow is sampled by solvers of its equations")
         try SampleRequest.requireSteps(steps)
         if let method = RungeKuttaMethod(rawValue: name) {
             return (name, try FlowODESampler(method, points: steps &+ 1, process: process))
         }
-        switch name {
-        case "sde_euler": return (name, try FlowSDESampler(.euler, points: max(2, steps), process: process))
-        case "sde_heun": return (name, try FlowSDESampler(.heun, points: max(2, steps), process: process))
-        default: return (name, try AdaptiveODESampler(process: process, maxSteps: steps))
+        guard name != standard else { return (name, try AdaptiveODESampler(process: process, maxSteps: steps)) }
+        guard steps > 1 else {
+            throw DiffError(.invalidArgument, "sampler \(name) needs 2 steps or more: its last one adds no noise")
         }
+        return (name, try FlowSDESampler(name == "sde_heun" ? .heun : .euler, points: steps, process: process))
     }
 }
 

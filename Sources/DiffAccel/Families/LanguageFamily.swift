@@ -132,9 +132,11 @@ extension Model {
     public var maskToken: Int? { language?.network.configuration.maskToken }
 
     /// The tokens of `text`, every `blank` in it standing for one mask token: a prompt to be filled in. Control tokens in the text are
-    /// treated as ``Tokenizer/encode(_:addsSpecial:)`` does. Throws `invalidArgument` for an empty blank, `unsupported` without a
+    /// treated as ``Tokenizer/encode(_:addsSpecial:allowsControl:cancel:)`` does. Throws `invalidArgument` for an empty blank, `unsupported` without a
     /// tokenizer or a mask token.
-    public func infillingPrompt(_ text: String, blank: String, addsSpecial: Bool = true) throws(DiffError) -> [Int] {
+    public func infillingPrompt(
+        _ text: String, blank: String, addsSpecial: Bool = true, allowsControl: Bool = false
+    ) throws(DiffError) -> [Int] {
         guard let mask = maskToken else {
             throw DiffError(.unsupported, "the model names no mask token; open it with the option mask_token")
         }
@@ -142,6 +144,12 @@ extension Model {
         guard !mark.isEmpty else { throw DiffError(.invalidArgument, "an empty blank would stand everywhere") }
         let tokenizer = try tokenizer
         var (prompt, piece, place): ([Int], [UInt8], Int) = ([], [], 0)
+
+        func append(_ piece: [UInt8]) throws(DiffError) {
+            let text = String(decoding: piece, as: UTF8.self)
+            for token in try tokenizer.encode(text, allowsControl: allowsControl).each { prompt.append(token.id) }
+        }
+
         while let byte = bytes.at(place) {
             let isBlank = mark.numbered.allSatisfy { bytes.at(place &+ $0.offset) == $0.element }
             place &+= isBlank ? mark.count : 1
@@ -149,11 +157,11 @@ extension Model {
                 piece.append(byte)
                 continue
             }
-            for token in try tokenizer.encode(String(decoding: piece, as: UTF8.self)).each { prompt.append(token.id) }
+            try append(piece)
             prompt.append(mask)
             piece = []
         }
-        for token in try tokenizer.encode(String(decoding: piece, as: UTF8.self)).each { prompt.append(token.id) }
+        try append(piece)
         return addsSpecial ? try surrounded(prompt, tokenizer) : prompt
     }
 

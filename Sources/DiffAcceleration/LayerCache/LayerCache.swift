@@ -25,7 +25,9 @@ public final class LayerCache: Acceleration {
         let stages = max(1, context.calls.limit / max(1, context.steps))
         guard context.calls == .exactly(stages &* context.steps) else {
             throw DiffError(
-                .unsupported, "layer caching needs a sampler that makes the same number of network calls in every step")
+                .unsupported,
+                "layer caching needs a sampler that makes the same number of network calls in every step, such as euler"
+            )
         }
         let sites = context.sites(.attention, .mlp)
         actions = Self.compile(try policy.computes(steps: context.steps, stages: stages, sublayers: sites.count))

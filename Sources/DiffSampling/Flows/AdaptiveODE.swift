@@ -165,7 +165,7 @@ public struct AdaptiveODESampler: Sampler {
     private var tooLong: DiffError {
         DiffError(
             .unsupported,
-            "dopri5 came to \(time) of \(end) in \(attempts) steps, as many as it may try; allow more, or a larger tolerance"
+            "dopri5 came to \(time) of \(end) in \(attempts) steps, as many as it may try; allow more steps, or a larger tolerance"
         )
     }
 

@@ -86,7 +86,7 @@ struct GenerateCommand: ParsableCommand {
         for text in prompt {
             let text = text == StandardOutput.name ? try StandardInput.text() : text
             if let blank {
-                prompts.append(try model.infillingPrompt(text, blank: blank))
+                prompts.append(try model.infillingPrompt(text, blank: blank, allowsControl: allowControl))
             } else {
                 prompts.append(try encoded(text, model).map(\.id))
             }

@@ -13,8 +13,11 @@ struct ModelFacts {
     var input: [Int]? { description["input"]?.asArray?.compactMap(\.asInt) }
     /// Whether samples start from noise; models that work scale by scale do not.
     var startsFromNoise: Bool { description["family"]?.asText != "var" }
-    /// Number of classes.
-    var classes: Int { description["config"]?["num_classes"]?.asInt ?? 0 }
+    /// Number of classes, without the row of a table that stands for none.
+    var classes: Int {
+        let rows = description["config"]?["num_classes"]?.asInt ?? 0
+        return min(rows, description["null_class"]?.asInt ?? rows)
+    }
     /// Whether latents can become images.
     var hasDecoder: Bool { description["decoder"]?.asText.map { $0 != "none" } ?? false }
 

@@ -51,7 +51,8 @@ class FileTensor:
             wide: np.ndarray = bits.astype("<u4") << 16
             return wide.view("<f4")
         if self.kind in ("F8_E4M3", "F8_E5M2"):
-            return _EIGHT_BITS[self.kind][bits]
+            values: np.ndarray = _EIGHT_BITS[self.kind][bits]
+            return values
         return bits.astype("<f4") if self.kind == "F16" else bits
 
     def stored(self, kind: str, name: str) -> bytes:

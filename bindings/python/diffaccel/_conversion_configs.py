@@ -8,8 +8,10 @@ from typing import Any, Callable
 
 from ._conversion import ConversionError, State
 
-#: Attention heads by width, for the published DiT sizes; a state dict does not tell them.
-_HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}
+#: Attention heads by width, for the published sizes of DiT, SiT and U-ViT; a state dict does not tell them.
+_HEADS = {384: 6, 512: 8, 768: 12, 1024: 16, 1152: 16}
+#: Rows of a U-ViT's label table that has one for no class: ImageNet's.
+_UVIT_ROWS = 1001
 
 
 def _ratio(hidden: int, width: int) -> float:
@@ -23,13 +25,35 @@ def _count(state: State, pattern: str) -> int:
     return max(found, default=-1) + 1
 
 
+def _heads(width: int, heads: int | None, say: Callable[[str], None]) -> int:
+    """`heads`, or those that published networks of this width have."""
+    if heads is not None:
+        return heads
+    if width not in _HEADS:
+        raise ConversionError(f"the number of heads cannot be told from a width of {width}: pass --heads")
+    say(f"assumed: {_HEADS[width]} attention heads, as published networks of width {width} have (--heads)")
+    return _HEADS[width]
+
+
+def _side(tokens: int) -> int:
+    """The side of a square of so many patches."""
+    side = math.isqrt(tokens)
+    if side * side != tokens:
+        raise ConversionError(f"positions of {tokens} tokens, which are no square: only square inputs are known")
+    return side
+
+
 def dit_config(
-    state: State, heads: int | None = None, null_class: bool | None = None, say: Callable[[str], None] = lambda text: None
+    state: State, heads: int | None = None, null_class: bool | None = None, say: Callable[[str], None] = lambda text: None,
+    family: str | None = None,
 ) -> dict[str, Any]:
-    """Configuration of an official DiT state dict, from its shapes.
+    """Configuration of an official DiT or SiT state dict, from its shapes.
 
     null_class: whether the last row of the class table stands for no class; None assumes it and says so.
+    family: "dit" or "sit", whose tensors are called alike; None assumes a DiT and says so.
     """
+    if family is None:
+        say("assumed: a DiT; a SiT has the same tensors (--family sit)")
     width, channels, patch, _ = state["x_embedder.proj.weight"].shape
     rows = state["y_embedder.embedding_table.weight"].shape[0]
     if null_class is None:
@@ -40,16 +64,11 @@ def dit_config(
         say(f"assumed: the last of the {rows} rows of the class table stands for no class (--no-null-class: all are classes)")
     if rows < 1 + null_class:
         raise ConversionError(f"a class table of {rows} rows leaves no class beside the one for none")
-    if heads is None:
-        heads = _HEADS.get(width)
-        if heads is None:
-            raise ConversionError(f"the number of heads cannot be told from a width of {width}: pass --heads")
-        say(f"assumed: {heads} attention heads, as published networks of width {width} have (--heads)")
     model = {
         "patch_size": patch,
         "hidden_size": width,
         "depth": _count(state, r"blocks\.(\d+)\."),
-        "num_heads": heads,
+        "num_heads": _heads(width, heads, say),
         "num_classes": rows - null_class,
         "mlp_ratio": _ratio(state["blocks.0.mlp.fc1.weight"].shape[0], width),
         "class_dropout_prob": 0.1 if null_class else 0.0,
@@ -58,14 +77,49 @@ def dit_config(
         "frequency_embedding_size": state["t_embedder.mlp.0.weight"].shape[1],
     }
     if "pos_embed" in state:
-        tokens = state["pos_embed"].shape[1]
-        side = math.isqrt(tokens)
-        if side * side != tokens:
-            raise ConversionError(f"positions of {tokens} tokens, which are no square: only square inputs are known")
-        model["input_size"] = side * patch
+        model["input_size"] = _side(state["pos_embed"].shape[1]) * patch
     else:
         say("assumed: an input of 32 x 32, since the file has no positions (pos_embed)")
-    return {"family": "dit", "model": model}
+    return {"family": family or "dit", "model": model}
+
+
+def uvit_config(
+    state: State, heads: int | None = None, null_class: bool | None = None, say: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
+    """Configuration of an official U-ViT state dict, from its shapes.
+
+    null_class: whether the last row of the label table stands for no class; None assumes it of ImageNet's tables and says so.
+    """
+    width, channels, patch, _ = state["patch_embed.proj.weight"].shape
+    rows = state["label_emb.weight"].shape[0] if "label_emb.weight" in state else 0
+    extras = 2 if rows else 1
+    if null_class is None and rows:
+        null_class = rows == _UVIT_ROWS
+        say(f"assumed: {'the last' if null_class else 'none'} of the {rows} rows of the label table stands for no class "
+            f"(--{'no-' if null_class else ''}null-class)")
+    if null_class and rows < 2 or null_class is False and rows == _UVIT_ROWS:
+        raise ConversionError(f"a label table of {rows} rows {'leaves no class' if null_class else 'has one for no class'}")
+    model = {
+        "img_size": _side(state["pos_embed"].shape[1] - extras) * patch,
+        "patch_size": patch,
+        "in_chans": channels,
+        "embed_dim": width,
+        "depth": 2 * _count(state, r"in_blocks\.(\d+)\."),
+        "num_heads": _heads(width, heads, say),
+        "mlp_ratio": _ratio(state["mid_block.mlp.fc1.weight"].shape[0], width),
+        "qkv_bias": "mid_block.attn.qkv.bias" in state,
+        "mlp_time_embed": "time_embed.0.weight" in state,
+        "num_classes": rows or -1,
+        "conv": "final_layer.weight" in state,
+        "skip": "out_blocks.0.skip_linear.weight" in state,
+    }
+    if null_class:
+        model["null_class"] = rows - 1
+    config: dict[str, Any] = {"family": "uvit", "model": model}
+    if channels == 3:
+        say("assumed: three channels are pixels from -1 to 1")
+        config["output"] = {"kind": "pixels", "range": [-1, 1]}
+    return config
 
 
 def autoencoder_config(

@@ -29,10 +29,11 @@ def plain(value: Any) -> Any:
     return value
 
 
-def json_text(value: Any, what: str) -> str:
-    """`value` as JSON. Raises InvalidArgumentError for numbers that are not finite, TypeError for what JSON cannot hold."""
+def json_text(value: Any, what: str, allow_nan: bool = False) -> str:
+    """`value` as JSON. Raises InvalidArgumentError for numbers that are not finite unless `allow_nan`, TypeError for what JSON cannot
+    hold."""
     try:
-        return json.dumps(plain(value), allow_nan=False)
+        return json.dumps(plain(value), allow_nan=allow_nan)
     except ValueError as error:
         raise InvalidArgumentError(f"{what}: {error}") from error
     except TypeError as error:

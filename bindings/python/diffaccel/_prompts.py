@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import string
 from typing import Any, Callable, Iterable, Mapping, Sequence, Union
 
 import numpy as np
@@ -70,24 +71,36 @@ def token_lists(prompt: Any, encode: Callable[[str], npt.NDArray[np.int64]]) -> 
     return lists
 
 
-def _plain(name: str) -> str:
-    return name.strip(" ").lower()
+_LOWER_CASE = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def _trimmed(name: str) -> str:
+    return name.strip(" ")
+
+
+def _folded(name: str) -> str:
+    """Without regard to the case of ASCII letters, as the library compares names."""
+    return _trimmed(name).translate(_LOWER_CASE)
 
 
 def class_index(name: str, names: Sequence[str]) -> int:
-    """The class called `name`, in upper or lower case; a class may have several names, separated by commas. Raises
-    InvalidArgumentError for a name that none has, or several."""
-    word = _plain(name)
-    whole = [index for index, names_of in enumerate(names) if _plain(names_of) == word]
-    found = whole or [index for index, names_of in enumerate(names) if word in map(_plain, names_of.split(","))]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise InvalidArgumentError(f"labels: {name!r} names the classes {' and '.join(map(str, found))}: use one of the numbers")
+    """The class called `name`: by all its names as one text or by any of them, which commas separate, and if there is none, without
+    regard to case. Raises InvalidArgumentError for a name that none has, or several."""
+    for form in (_trimmed, _folded):
+        word = form(name)
+        if not word:
+            break
+        whole = [index for index, names_of in enumerate(names) if form(names_of) == word]
+        found = whole or [index for index, names_of in enumerate(names) if word in map(form, names_of.split(","))]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InvalidArgumentError(
+                f"labels: {name!r} names the classes {' and '.join(map(str, found))}: use one of the numbers")
     if not names:
         raise InvalidArgumentError(f"labels: the model has no names for its classes, so there is no class {name!r}: use numbers")
-    known = {_plain(one): one.strip() for names_of in names for one in (*names_of.split(","), names_of)}
-    near = difflib.get_close_matches(word, known, 1)
+    known = {_folded(one): one.strip() for names_of in names for one in (*names_of.split(","), names_of)}
+    near = difflib.get_close_matches(_folded(name), known, 1)
     hint = f"; did you mean {known[near[0]]!r}?" if near else ""
     raise InvalidArgumentError(f"labels: the model has no class {name!r}{hint} ({len(names)} names, such as {'; '.join(names[:10])})")
 

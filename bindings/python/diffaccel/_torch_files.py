@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import zipfile
@@ -164,7 +165,7 @@ def _view(storage: Any, dtype: Any, offset: Any, shape: Any, strides: Any) -> Fi
 def load_old(path: str | os.PathLike[str]) -> Any:
     """Reads a file of PyTorch before 1.6, a pickle, with torch and only as far as torch holds it for safe."""
     try:
-        import torch
+        torch: Any = importlib.import_module("torch")  # has types only where it is installed
     except ImportError:
         raise ConversionError(
             f"{path}: a file of PyTorch before version 1.6, which takes torch to read: pip install torch (newer files do not)"

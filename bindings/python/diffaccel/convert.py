@@ -3,12 +3,14 @@ mending, and whole folders of them.
 
     python -m diffaccel.convert DiT-XL-2-256x256.pt --out dit-xl
     python -m diffaccel.convert autoencoder_kl.pth --out dit-xl/vae
+    python -m diffaccel.convert SiT-XL-2-256.pt --family sit --out sit-xl
+    python -m diffaccel.convert imagenet256_uvit_huge.pth --out uvit-h
     python -m diffaccel.convert DDIM20_router.pt --out router.json
     python -m diffaccel.convert var_d16.pth --out var-d16
     python -m diffaccel.convert vae_ch160v4096z32.pth --out var-d16/vae
     python -m diffaccel.convert LLaDA-8B-Base --out llada           a folder with config.json and pytorch_model*.bin
 
-A DiT, VAR, autoencoder or language model becomes a folder with config.json and model.safetensors, an L2C router becomes a plan. What
+A DiT, SiT, U-ViT, VAR, autoencoder or language model becomes a folder with config.json and model.safetensors, an L2C router becomes a plan. What
 was assumed is said, and what was written has been opened by the library before success is reported. Nothing in a file is executed, and
 torch is needed for files of PyTorch before version 1.6 only.
 """
@@ -28,7 +30,7 @@ from typing import Any, Callable
 
 from . import _sources, _state_dicts
 from ._conversion import TYPES, ConversionError, FileTensor, State, write_json
-from ._conversion_configs import VAR_BUFFERS, autoencoder_config, dit_config, var_config, vqvae_config
+from ._conversion_configs import VAR_BUFFERS, autoencoder_config, dit_config, uvit_config, var_config, vqvae_config
 from ._safetensors import write_safetensors
 from ._sources import Source
 
@@ -74,9 +76,9 @@ def convert(
     source: str | os.PathLike[str], out: str | os.PathLike[str], heads: int | None = None,
     threshold: float | None = None, dtype: str | None = None, scaling_factor: float | None = None, *,
     null_class: bool | None = None, norm_groups: int | None = None, take: str | None = None, drop: list[str] | None = None,
-    say: Callable[[str], None] | None = None,
+    family: str | None = None, say: Callable[[str], None] | None = None,
 ) -> str:
-    """Converts `source` to `out` and returns what it was: "router", "dit", "var", "vqvae", "autoencoder_kl", "llada", "dream" or
+    """Converts `source` to `out` and returns what it was: "router", "dit", "sit", "uvit", "var", "vqvae", "autoencoder_kl", "llada", "dream" or
     "pipeline".
 
     source: a file, or a folder of weights with config.json, also that of a diffusers pipeline.
@@ -84,7 +86,8 @@ def convert(
     heads, norm_groups, scaling_factor: what shapes do not tell.
     threshold: of a router.
     dtype: element type of the weights, "f32", "f16" or "bf16"; None keeps each tensor's own.
-    null_class: whether the last row of a DiT's class table stands for no class; None assumes it.
+    null_class: whether the last row of a class table stands for no class; None assumes it of a DiT, a SiT and ImageNet's U-ViTs.
+    family: "dit" or "sit", whose tensors are called alike; None assumes a DiT.
     take: container or prefix of names to take, where there are several.
     drop: patterns (as for file names) of tensors to leave out.
     say: is told what was assumed and left out; None makes warnings of it.
@@ -99,9 +102,11 @@ def convert(
         if router_rows(opened.content) is not None:
             return _router(opened.content, out, threshold)
         choice = _state_dicts.choose(opened.content, take, drop or [], say)
-        config = None if opened.config else _config(choice, heads, null_class, scaling_factor, norm_groups, say)
-        if null_class is False and choice.kind != "dit":
-            raise ConversionError("--no-null-class: only a DiT's class table can be without a row for no class")
+        if family not in (None, "dit", "sit") or (family and (choice.kind != "dit" or opened.config)):
+            raise ConversionError("--family: dit or sit, of weights without a config.json that may be either")
+        config = None if opened.config else _config(choice, heads, null_class, scaling_factor, norm_groups, family, say)
+        if null_class is not None and choice.kind not in ("dit", "uvit"):
+            raise ConversionError("--no-null-class: only class tables of DiT, SiT and U-ViT can be without a row for no class")
         state = {name: tensor for name, tensor in choice.state.items() if name not in VAR_BUFFERS}
         if choice.kind == "autoencoder_kl":
             state = {name: tensor for name, tensor in state.items() if not name.startswith("loss.")}
@@ -121,10 +126,12 @@ def _warn(text: str) -> None:
 
 def _config(
     choice: _state_dicts.Choice, heads: int | None, null_class: bool | None, scaling_factor: float | None, groups: int | None,
-    say: Callable[[str], None],
+    family: str | None, say: Callable[[str], None],
 ) -> dict[str, Any]:
     if choice.kind == "dit":
-        return dit_config(choice.state, heads, null_class, say)
+        return dit_config(choice.state, heads, null_class, say, family)
+    if choice.kind == "uvit":
+        return uvit_config(choice.state, heads, null_class, say)
     if choice.kind == "var":
         return var_config(choice.state, say)
     if choice.kind == "vqvae":
@@ -220,9 +227,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m diffaccel.convert", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("source", help=".pt, .pth, .ckpt, .bin or .safetensors file, or a folder of such with config.json")
     parser.add_argument("--out", required=True, help="folder for a model, file for a router's plan")
-    parser.add_argument("--heads", type=int, help="attention heads, for a DiT of a size that was not published")
+    parser.add_argument("--heads", type=int, help="attention heads, for a size that was not published")
+    parser.add_argument("--family", choices=("dit", "sit"), help="what the tensors are, which both call alike (default: dit, and said)")
     parser.add_argument("--null-class", action=argparse.BooleanOptionalAction, default=None,
-                        help="whether the last row of a DiT's class table stands for no class (default: assumed, and said)")
+                        help="whether the last row of a class table stands for no class (default: assumed, and said)")
     parser.add_argument("--threshold", type=float, help="router threshold (default: the authors')")
     parser.add_argument("--dtype", choices=sorted(TYPES), help="element type of the weights (default: as they are)")
     parser.add_argument("--scaling-factor", type=float, help="of an autoencoder's latents (default: 0.18215, and said)")
@@ -233,7 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         kind = convert(
             given.source, given.out, given.heads, given.threshold, given.dtype, given.scaling_factor, null_class=given.null_class,
-            norm_groups=given.norm_groups, take=given.take, drop=given.drop,
+            norm_groups=given.norm_groups, take=given.take, drop=given.drop, family=given.family,
             say=lambda text: print(f"diffaccel.convert: {text}", file=sys.stderr))
     except (ConversionError, OSError, MemoryError) as error:
         print(f"diffaccel.convert: {error or type(error).__name__}", file=sys.stderr)

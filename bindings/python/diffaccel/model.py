@@ -35,7 +35,7 @@ class Model(Handle):
 
     path: folder with config.json and *.safetensors (official, diffusers or pipeline layout), or one .safetensors file
         together with `config`.
-    family: "dit", "var", "autoencoder_kl", "vqvae", "llada", "illada" or "dream"; None lets the config decide.
+    family: "dit", "uvit", "sit", "var", "autoencoder_kl", "vqvae", "llada", "illada" or "dream"; None lets the config decide.
     config: the configuration as a dict or JSON text, used instead of the checkpoint's config.json.
     decoder: folder of the autoencoder that turns latents into pixels; None means the checkpoint's own vae/.
     conventions: "official" or "diffusers" (how a DiT is evaluated); None means official, unless the checkpoint shows that it was
@@ -70,7 +70,8 @@ class Model(Handle):
         options = _ffi.ModelOptions()
         _ffi.check(_ffi.lib.da_model_options_init, ctypes.byref(options), ctypes.sizeof(options))
         if config is not None and not isinstance(config, str):
-            config = json_text(config, "config")
+            # As files may hold NaN: the library refuses it where a setting is read, by name.
+            config = json_text(config, "config", allow_nan=True)
         options.family = _ffi.encode_text(family, "family")
         options.config = _ffi.encode_text(config, "config")
         options.conventions = _ffi.encode_text(conventions, "conventions")
@@ -154,6 +155,7 @@ class Model(Handle):
         """Evaluates the raw network once, without sampler or plan.
 
         dit: x [n,C,S,S], t [n] (original timesteps), y [n] (integers) -> [n,C or 2C,S,S]
+        uvit, sit: the same -> [n,C,S,S]; t also between timesteps, of sit from 0 (noise) to 1 (data); an unconditional uvit has no y
         var: x [n,t-1,C] (codes of the picture so far, for the scales after the first), y [n] -> logits [n,t,V]
         vqvae: tokens [n*L] (integers) or state [n,C,h,w] -> image [n,3,H,W]; image -> tokens [n,L] (whole numbers)
         llada, illada, dream: tokens [n] (integers) -> logits [1,n,V]

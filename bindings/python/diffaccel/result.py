@@ -150,7 +150,7 @@ class Result:
             return f"<diffaccel.{kind} closed>"
         stats = self.stats
         tensors = ", ".join(f"{name} {shape}" for name, shape in sorted(stats["tensors"].items()))
-        count = next((shape[0] for shape in stats["tensors"].values()), 0)
+        count = next((stats["tensors"][name][0] for name in ("tokens", "latents") if name in stats["tensors"]), 0)
         return f"<diffaccel.{kind}: {count} samples, {len(stats['steps'])} {stats['sampler']} steps, {stats['seconds']:.2f} s: {tensors}>"
 
 

@@ -97,7 +97,7 @@ class Session(Handle):
     ) -> Result:
         """Draws one sample for each label and returns them as a Result. Ctrl-C stops the run. What is None is left to the library.
 
-        sampler: one of `describe()["samplers"]`. steps: 1...1000; None: the counts of `spacing`, else what the plan's router was
+        sampler: one of `model.description["samplers"]`. steps: 1...1000; None: the counts of `spacing`, else what the plan's router was
             learned for, else 50.
         labels: class indices, or names from `model.labels` in upper or lower case; one sample each.
         guidance: classifier-free guidance scale; 1 or less is none; None is the model's own.

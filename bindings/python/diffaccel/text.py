@@ -174,7 +174,9 @@ def render_chat(family: str, messages: Sequence[Mapping[str, str]], ask: bool = 
         _ffi.lib.da_chat_render, _ffi.encode_text(family, "family"), text, len(text), _arrays.flag(ask, "ask"))
 
 
-def infilling_prompt(tokenizer: Tokenizer, mask: int | None, text: str, blank: str) -> np.ndarray:
+def infilling_prompt(
+    tokenizer: Tokenizer, mask: int | None, text: str, blank: str, allow_control: bool = False
+) -> npt.NDArray[np.int64]:
     """Tokens of `text`, every `blank` in it standing for one mask token."""
     if mask is None:
         raise UnsupportedError("the model names no mask token; open it with mask_token=...")
@@ -186,7 +188,7 @@ def infilling_prompt(tokenizer: Tokenizer, mask: int | None, text: str, blank: s
     first, last = (int(inside[0]), int(inside[-1]) + 1) if inside.size else (around.size, around.size)
     parts = [around[:first]]
     for number, piece in enumerate(text.split(blank)):
-        parts += [np.array([mask], np.int64)] * (number > 0) + [tokenizer.encode(piece)]
+        parts += [np.array([mask], np.int64)] * (number > 0) + [tokenizer.encode(piece, allow_control=allow_control)]
     return np.concatenate([*parts, around[last:]])
 
 
@@ -208,7 +210,7 @@ def request(
 
     def encode(text: str) -> npt.NDArray[np.int64]:
         if blank is not None:
-            return infilling_prompt(tokenizer(), mask, text, blank)
+            return infilling_prompt(tokenizer(), mask, text, blank, allow_control)
         if is_chat:
             return tokenizer().encode_chat(family, [{"role": "user", "content": text}], allow_control=allow_control)
         return tokenizer().encode(text, add_special=True, allow_control=allow_control)

@@ -23,6 +23,7 @@ def converted(source, out, **options):
     said = []
     assert convert.convert(source, out, heads=4, say=said.append, **options) == "dit"
     with diffaccel.Model(out) as model:
+        assert model.description["unknown_keys"] == [], "what is written is what the library reads"
         return model.forward(**GIVEN), "\n".join(said)
 
 

@@ -28,7 +28,7 @@ def language(tmp_path):
     write_file(folder / "model.safetensors", weights(), "BF16")
     (folder / "config.json").write_text(json.dumps(CONFIG))
     with diffaccel.Model(folder) as model:
-        return model.forward(outputs=["logits"], tokens=TOKENS)
+        return model.forward(outputs="logits", tokens=TOKENS)
 
 
 @pytest.mark.parametrize("layout", ["one", "shards", "inner", "prefix", "file"])
@@ -56,7 +56,7 @@ def test_language_models(tmp_path, language, layout):
     source = folder / "pytorch_model.bin" if layout == "file" else folder
     assert convert.main([str(source), "--out", str(tmp_path / "out")]) == 0
     with diffaccel.Model(tmp_path / "out") as model:
-        np.testing.assert_array_equal(model.forward(outputs=["logits"], tokens=TOKENS), language)
+        np.testing.assert_array_equal(model.forward(outputs="logits", tokens=TOKENS), language)
         assert model.tokenizer is not None
 
 
@@ -79,7 +79,7 @@ def test_advice_about_shards_is_true(tmp_path, language):
         assert advice.endswith("model.safetensors.index.json")
         assert convert.convert(advice, tmp_path / kind) == "dream"
         with diffaccel.Model(tmp_path / kind) as model:
-            np.testing.assert_allclose(model.forward(outputs=["logits"], tokens=TOKENS), language, atol=1e-4)
+            np.testing.assert_allclose(model.forward(outputs="logits", tokens=TOKENS), language, atol=1e-4)
 
 
 def test_incomplete_shards(tmp_path):

@@ -140,8 +140,20 @@ def test_synonyms(tmp_path):
         expected = session.sample(labels=[0, 2], steps=1).latents
         for labels in (["tench", "Goldfish"], ["TINCA TINCA", "goldfish"], ["tench, Tinca tinca", 2]):
             assert np.array_equal(session.sample(labels=labels, steps=1).latents, expected)
-        with pytest.raises(Argument, match="1 and 3"):
-            session.sample(labels="crane")
+        for name in ("crane", "Crane"):
+            with pytest.raises(Argument, match="1 and 3"):
+                session.sample(labels=name)
+        for name in ("", " ", "tench, goldfish"):
+            with pytest.raises(Argument, match="no class"):
+                session.sample(labels=[name])
+    # A name as it is written goes before one in another case, all names before one of them, as in the library and the command line.
+    names = ["Bat", "bat", "Swan, bird", "swan", *"abcdef"]
+    with diffaccel.Model(write_dit(tmp_path / "cases", labels=names)).session() as session:
+        expected = session.sample(labels=[0, 1, 2, 3], steps=1).latents
+        assert np.array_equal(session.sample(labels=["Bat", "bat", "Swan", "swan"], steps=1).latents, expected)
+        assert np.array_equal(session.sample(labels="SWAN", steps=1).latents, session.sample(labels=3, steps=1).latents)
+        with pytest.raises(Argument, match="0 and 1"):
+            session.sample(labels="BAT")
     with diffaccel.Model(write_dit(tmp_path / "plain")).session() as session, pytest.raises(Argument, match="no names"):
         session.sample(labels="tench")
 

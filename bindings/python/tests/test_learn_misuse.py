@@ -132,15 +132,10 @@ def test_data_that_are_not_finite(tiny_path, value):
 
 
 def test_losses_that_are_not_numbers(tiny_path, tmp_path):
-    """Numbers that only the arithmetic makes infinite: such steps are left out, and many of them end the run."""
-    events, data = [], (STATES * np.float32(1e36), LABELS)
-    with pytest.raises(diffaccel.NotFiniteError, match="in a row") as caught:
-        learn.finetune(tiny_path, data, steps=200, batch=2, averaged=False, callback=events.append,
-                       log=tmp_path / "log", log_every=1)
-    assert len(events) == 49 and not any(np.isfinite(event.loss + event.gradient_norm) for event in events)
-    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
-    assert all(line["loss"] is None or line["gradient_norm"] is None for line in lines)
-    # The weights are as they were: exported, they are the checkpoint's.
+    """Numbers that only the arithmetic makes infinite: no run begins with them, and the weights stay as they were."""
+    data = (STATES * np.float32(1e36), LABELS)
+    with pytest.raises(diffaccel.NotFiniteError, match="the first loss") as caught:
+        learn.finetune(tiny_path, data, steps=200, batch=2, averaged=False)
     caught.value.trainer.export(tmp_path / "same")
     with diffaccel.Model(tiny_path).session() as one, diffaccel.Model(tmp_path / "same").session() as other:
         np.testing.assert_array_equal(one.sample(labels=[1], steps=2).latents, other.sample(labels=[1], steps=2).latents)
@@ -150,6 +145,18 @@ def test_losses_that_are_not_numbers(tiny_path, tmp_path):
         with contextlib.suppress(diffaccel.NotFiniteError):
             trainer.run()
         trainer.plan()  # finite, or it could not be made
+
+
+def test_losses_that_stop_being_numbers(tiny_path, tmp_path):
+    """Such steps are left out, and many of them end the run."""
+    events = []
+    with pytest.raises(diffaccel.NotFiniteError, match="in 50 steps in a row"):
+        learn.finetune(tiny_path, (STATES, LABELS), steps=200, batch=2, averaged=False, learning_rate=1000, callback=events.append,
+                       log=tmp_path / "log", log_every=1)
+    assert np.isfinite(events[0].loss) and len(events) == 50
+    assert not any(np.isfinite(event.loss + event.gradient_norm) for event in events[1:])
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert all(line["loss"] is None or line["gradient_norm"] is None for line in lines[1:])
 
 
 def test_models_that_cannot_learn(tmp_path, data):

@@ -5,12 +5,14 @@ import pytest
 
 import diffaccel
 
-NAMES = diffaccel.describe()["samplers"]
+#: Those of discrete schedules; the library's list has those of U-ViT and of flows behind them.
+NAMES = diffaccel.describe()["samplers"][:19]
 CALLS = {"pndm": 6 + 9, "heun": 11, "heun_karras": 11, "dpmpp_sde": 11, "dpmpp_sde_karras": 11}
 
 
-def test_all_are_there():
-    assert NAMES[:2] == ["ddim", "ddpm"] and len(NAMES) == len(set(NAMES)) == 19
+def test_all_are_there(tiny):
+    every = diffaccel.describe()["samplers"]
+    assert NAMES == tiny.description["samplers"] and NAMES[:2] == ["ddim", "ddpm"] and len(every) == len(set(every)) == 27
 
 
 @pytest.mark.parametrize("name", NAMES)

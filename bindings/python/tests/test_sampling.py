@@ -176,7 +176,7 @@ def test_estimate(tiny, session):
     (dict(labels=[99]), diffaccel.DiffAccelError), (dict(labels=[-1]), diffaccel.DiffAccelError),
     (dict(labels=np.zeros(4097, int)), diffaccel.InvalidArgumentError),
     (dict(labels=None), (TypeError, diffaccel.DiffAccelError)),
-    (dict(sampler="euler"), diffaccel.DiffAccelError), (dict(sampler=None, spacing="x"), diffaccel.DiffAccelError),
+    (dict(sampler="eular"), diffaccel.DiffAccelError), (dict(sampler=None, spacing="x"), diffaccel.DiffAccelError),
     (dict(sampler=3), TypeError), (dict(spacing="1,2,nine"), diffaccel.DiffAccelError),
     (dict(spacing="10,20"), diffaccel.DiffAccelError), (dict(spacing="9" * 4000), diffaccel.DiffAccelError),
     (dict(eta=-0.1), diffaccel.DiffAccelError), (dict(eta=1.1), diffaccel.DiffAccelError),

@@ -161,7 +161,7 @@ def test_python_states_no_default():
             assert parameter.default == own.get(name), name
     from diffaccel import learn, text
 
-    asked = {"chat", "allow_mask", "no_end", "end_last"}
+    asked = {"chat", "infill", "allow_mask", "allow_control", "no_end", "end_last"}
     for name, parameter in inspect.signature(text.request).parameters.items():
         if parameter.default is not inspect.Parameter.empty:
             assert parameter.default is (False if name in asked else None), name

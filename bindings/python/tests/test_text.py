@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+from test_command_line import PROGRAM, call
 
 import diffaccel
 
@@ -196,6 +197,13 @@ def test_nobody_forges_control_tokens(llada):
     for chat in (False, True):
         texts = [session.generate("hello<|end|>", chat=chat, length=4, allow_control=allowed) for allowed in (False, True)]
         assert texts[0].stats["steps"][0]["fed"] == texts[1].stats["steps"][0]["fed"] + 6
+    blanks = [session.generate("hello<|end|> ___", blank="___", length=0, allow_control=allowed) for allowed in (False, True)]
+    assert blanks[0].sequences[0].size == blanks[1].sequences[0].size + 6
+    assert 298 in blanks[1].sequences[0].tolist() and 298 not in blanks[0].sequences[0][:-1].tolist()
+    if PROGRAM.is_file():
+        for found, options in zip(blanks, ([], ["--allow-control"])):
+            done = call("generate", llada._path, "--prompt", "hello<|end|> ___", "--blank", "___", "--length", 0, "--json", *options)
+            assert json.loads(done.stdout)["sequences"] == [found.sequences[0].tolist()]
 
 
 def test_long_texts_are_interrupted(llada):
