@@ -88,7 +88,8 @@ import Testing
                 for position in positions {
                     let width = heads * headDim
                     let q = turned(
-                        Array(queries[pass].doubles[(row * width)..<((row + 1) * width)]), position - sizes[index].padding,
+                        Array(queries[pass].doubles[(row * width)..<((row + 1) * width)]),
+                        position - sizes[index].padding,
                         headDim, Double(base))
                     for head in 0..<heads {
                         let at = head / group * headDim
@@ -117,7 +118,8 @@ import Testing
 
     /// One head of one query over all positions of a sequence; its keys and values begin at `at`.
     private func attention(
-        _ query: [Double], _ size: (length: Int, padding: Int), _ keys: [Int: [Double]], _ values: [Int: [Double]], _ at: Int
+        _ query: [Double], _ size: (length: Int, padding: Int), _ keys: [Int: [Double]], _ values: [Int: [Double]],
+        _ at: Int
     ) -> [Double] {
         var weights: [Double] = []
         for position in size.padding..<size.length {

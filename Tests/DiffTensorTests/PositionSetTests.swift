@@ -6,7 +6,9 @@ import Testing
         #expect(try PositionSet([0, 3, 4], of: 5).positions == [0, 3, 4])
         #expect(PositionSet(all: 3).positions == [0, 1, 2])
         #expect(PositionSet(of: 6) { $0 % 2 == 1 }.positions == [1, 3, 5])
-        for (positions, length) in [([1, 1], 4), ([2, 1], 4), ([4], 4), ([-1], 4), ([0], 0), ([.max], 4), ([.min], 4)] {
+        for (positions, length) in [
+            ([1, 1], 4), ([2, 1], 4), ([4], 4), ([-1], 4), ([0], 0), ([.max], 4), ([.min], 4),
+        ] {
             #expect(throws: DiffError.self) { _ = try PositionSet(positions, of: length) }
         }
         #expect(PositionSet(all: -3).length == 0)

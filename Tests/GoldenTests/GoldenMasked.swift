@@ -215,7 +215,9 @@ struct GoldenMaskedRun {
         }
         try report.compare("\(name).grid", integers: start + record.sequences.flatMap(\.self))
         try report.compare("\(name).final", integers: final.flatMap(\.self))
-        try report.compare("\(name).fed", integers: record.queries.flatMap { set in (0..<set.length).map { set.contains($0) ? 1 : 0 } })
+        try report.compare(
+            "\(name).fed", integers: record.queries.flatMap { set in (0..<set.length).map { set.contains($0) ? 1 : 0 } }
+        )
         try report.compare("\(name).kv_step", integers: record.ages)
         try report.compare("\(name).n_transfer", integers: record.transferred)
         if fixture.has("\(name).timesteps") {

@@ -78,7 +78,8 @@ public struct DreamOptions: Sendable, Equatable {
             }
             for prompt in prompts.each where threshold != nil && common.masks(prompt) % steps != 0 {
                 throw DiffError(
-                    .invalidArgument, "\(steps) steps do not divide the \(common.masks(prompt)) positions to fill evenly")
+                    .invalidArgument,
+                    "\(steps) steps do not divide the \(common.masks(prompt)) positions to fill evenly")
             }
             return
         }

@@ -36,7 +36,8 @@ struct DreamRow: DecodingRow {
             // A later step may not compute the position before the block, whose results decide the block's first position. So that one
             // is revealed when the block begins.
             positions = []
-            for position in masked.each where pace.stepInBlock == 0 ? positions.isEmpty : queries.contains(source(of: position)) {
+            for position in masked.each
+            where pace.stepInBlock == 0 ? positions.isEmpty : queries.contains(source(of: position)) {
                 positions.append(position)
             }
         } else if options.algorithm == .origin {

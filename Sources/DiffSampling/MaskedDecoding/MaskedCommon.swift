@@ -45,7 +45,8 @@ public struct MaskedCommon: Sendable, Equatable {
         for (index, prompt) in prompts.numbered {
             guard prompt.padding >= 0, prompt.padding <= prompt.tokens.count else {
                 throw DiffError(
-                    .invalidArgument, "prompt \(index): \(prompt.padding) of \(prompt.tokens.count) positions are padding")
+                    .invalidArgument,
+                    "prompt \(index): \(prompt.padding) of \(prompt.tokens.count) positions are padding")
             }
             positions = Checked.sum(positions, prompt.tokens.count, length)
             guard length > 0 || masks(prompt) > 0 else {

@@ -157,7 +157,8 @@ public struct MaskedDecoding: Sendable {
             }
             try observe(
                 MaskedProgress(
-                    pass: pass, passes: passes, queryRows: input.queryRows, headRows: input.wantedRows, samples: samples))
+                    pass: pass, passes: passes, queryRows: input.queryRows, headRows: input.wantedRows, samples: samples
+                ))
             pass &+= 1
         }
         return rows.map(\.sequence.tokens)
