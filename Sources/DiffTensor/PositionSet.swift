@@ -52,7 +52,9 @@ public struct PositionSet: Sendable, Equatable {
     }
 
     /// Drops the positions that do not satisfy `condition`.
-    public mutating func keep(where condition: (Int) -> Bool) { positions = positions.filter(condition) }
+    public mutating func keep(where condition: (Int) -> Bool) {
+        positions = positions.each.filter(condition)
+    }
 
     /// The positions that satisfy `condition`.
     public func filter(_ condition: (Int) -> Bool) -> PositionSet {

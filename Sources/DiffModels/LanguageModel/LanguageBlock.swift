@@ -66,8 +66,10 @@ struct LanguagePass {
     init(
         _ sequences: [[Int]], _ queries: [PositionSet], _ wanted: [PositionSet], _ memory: KeyValueMemory
     ) throws(DiffError) {
-        let lengths = memory.sequences.map(\.length)
-        guard sequences.map(\.count) == lengths, queries.map(\.length) == lengths, wanted.count == lengths.count else {
+        let lengths = memory.sequences.each.map(\.length)
+        guard sequences.each.map(\.count) == lengths, queries.each.map(\.length) == lengths,
+            wanted.count == lengths.count
+        else {
             throw DiffError(.shape, "a pass over \(sequences.count) sequences, and a memory of \(lengths.count) others")
         }
         var (tokens, indices): ([Int], [Int]) = ([], [])

@@ -27,7 +27,7 @@ struct PassPlan {
             guard let row = rows.at(share.row) else { continue }
             // Padding is seen by nobody, so computing it would change nothing.
             let queries = share.queries.filter { $0 >= row.sequence.padding }
-            let sources = Set(share.candidates.map(row.source))
+            let sources = Set(share.candidates.each.map(row.source))
             pass.put(queries, wanted: queries.filter { sources.contains($0) }, at: share.row)
         }
         guard isGuided else { return pass }
@@ -59,7 +59,7 @@ struct PassPlan {
         var (sources, first): ([Int], Int) = ([], 0)
         for share in shares.each {
             guard let row = rows.at(share.row) else { continue }
-            let wanted = Set(share.candidates.map(row.source)).sorted()
+            let wanted = Set(share.candidates.each.map(row.source)).sorted()
             for candidate in share.candidates.each {
                 sources.append(first &+ (wanted.firstIndex(of: row.source(of: candidate)) ?? 0))
             }

@@ -28,8 +28,8 @@ extension Run {
     ) throws(DiffError) -> CategoricalChoice {
         let (rows, n) = (logits.shape.rows, logits.shape.last)
         count(flops: 6 * Double(logits.shape.count))
-        var categories = [Int64](repeating: 0, count: rows)
-        var scores = [Double](repeating: 0, count: rows)
+        var categories = [Int64](repeating: 0, count: max(0, rows))
+        var scores = [Double](repeating: 0, count: max(0, rows))
         guard isLive, rows > 0 else { return CategoricalChoice(categories: categories.map { Int($0) }, scores: scores) }
         let isFinite = unsafe categories.withUnsafeMutableBufferPointer { categories in
             unsafe scores.withUnsafeMutableBufferPointer { scores in
@@ -59,8 +59,8 @@ extension Run {
     ) throws(DiffError) -> CategoricalChoice {
         let (rows, n) = (logits.shape.rows, logits.shape.last)
         count(flops: 8 * Double(logits.shape.count))
-        var categories = [Int64](repeating: 0, count: rows)
-        var scores = [Float](repeating: 0, count: rows)
+        var categories = [Int64](repeating: 0, count: max(0, rows))
+        var scores = [Float](repeating: 0, count: max(0, rows))
         let scratch = try scratch(ck_race_rows_scratch(Int32(clamping: threads), Int64(n)))
         guard isLive, rows > 0, n < Int(Int32.max) else {
             return CategoricalChoice(categories: categories.map { Int($0) }, scores: scores.map { Double($0) })
