@@ -58,7 +58,8 @@ let package = Package(
         .target(name: "DiffModels", dependencies: ["DiffTensor", "DiffCheckpoint"], swiftSettings: strict),
         .target(name: "DiffSampling", dependencies: ["DiffTensor"], swiftSettings: strict),
         .target(
-            name: "DiffAcceleration", dependencies: ["DiffTensor", "DiffCheckpoint"], swiftSettings: strict),
+            name: "DiffAcceleration", dependencies: ["DiffTensor", "DiffCheckpoint", "DiffSampling"],
+            swiftSettings: strict),
         .target(
             name: "DiffTraining",
             dependencies: ["DiffTensor", "DiffCheckpoint", "DiffModels", "DiffSampling", "DiffAcceleration"],
@@ -112,7 +113,8 @@ let package = Package(
         .testTarget(name: "DiffModelsTests", dependencies: ["DiffModels", "TestSupport"], swiftSettings: tests),
         .testTarget(name: "DiffSamplingTests", dependencies: ["DiffSampling", "TestSupport"], swiftSettings: tests),
         .testTarget(
-            name: "DiffAccelerationTests", dependencies: ["DiffAcceleration", "DiffModels", "TestSupport"],
+            name: "DiffAccelerationTests",
+            dependencies: ["DiffAcceleration", "DiffModels", "DiffSampling", "TestSupport"],
             swiftSettings: tests),
         .testTarget(
             name: "DiffTrainingTests",

@@ -1,5 +1,5 @@
 /* The memory of keys and values, and attention over it. Both lie as ck_pack_matrix would write them, keys as columns of the
- * first product and values as columns of the second, so a fed row costs a scattered write and a query no packing at all. */
+ * first product and values as columns of the second, so a stored row costs a scattered write and a query no packing at all. */
 #include "kernels.h"
 
 enum { SCORE_FLOATS = 64 * 1024, MIN_TILE = 24, MAX_TILE = 96 };
@@ -23,17 +23,17 @@ static int64_t packed_at(int64_t n, int64_t k, int64_t depth, int64_t row, int64
     return block * ck_round_up(n, CK_STRIP) + row / CK_STRIP * CK_STRIP * deep + (column - block) * CK_STRIP + row % CK_STRIP;
 }
 
-static void store_key(const ck_memory_rows *s, float *keys, int64_t place, const float *key, int64_t head_dim) {
+static void store_key(const ck_memory_rows *s, float *keys, int64_t position, const float *key, int64_t head_dim) {
     int64_t depth = ck_gemm_depth(head_dim), lines;
     for (int64_t d = 0; d < head_dim; d += lines) {
-        float *to = keys + packed_at(s->length, head_dim, depth, place, d, &lines);
+        float *to = keys + packed_at(s->length, head_dim, depth, position, d, &lines);
         for (int64_t i = 0; i < lines; i++) to[i * CK_STRIP] = key[d + i];
     }
 }
 
-static void store_value(const ck_memory_rows *s, float *values, int64_t place, const float *value, int64_t head_dim) {
-    int64_t depth = ck_gemm_depth(s->length), block = place / depth * depth, deep = ck_min(depth, s->length - block);
-    float *to = values + block * ck_round_up(head_dim, CK_STRIP) + (place - block) * CK_STRIP;
+static void store_value(const ck_memory_rows *s, float *values, int64_t position, const float *value, int64_t head_dim) {
+    int64_t depth = ck_gemm_depth(s->length), block = position / depth * depth, deep = ck_min(depth, s->length - block);
+    float *to = values + block * ck_round_up(head_dim, CK_STRIP) + (position - block) * CK_STRIP;
     for (int64_t d = 0; d < head_dim; d += CK_STRIP, to += CK_STRIP * deep)
         memcpy(to, value + d, (size_t)ck_min(CK_STRIP, head_dim - d) * sizeof *to);
 }
@@ -48,8 +48,8 @@ static void store_task(void *context, int64_t index, int32_t thread) {
         const ck_memory_rows *s = a->samples + n;
         int64_t head = index - query_heads;
         for (int64_t i = 0; i < s->count; i++) {
-            int64_t position = ck_max(0, s->places[i] - s->rotation);
-            const float *cosines = a->cosines + position * half, *sines = a->sines + position * half;
+            int64_t angle = ck_max(0, s->positions[i] - s->rotation);
+            const float *cosines = a->cosines + angle * half, *sines = a->sines + angle * half;
             if (head < 0) {
                 float *q = a->q + (s->first + i) * a->heads * a->head_dim + index * a->head_dim;
                 p->kernels->rotate(q, cosines, sines, q, half);
@@ -61,9 +61,9 @@ static void store_task(void *context, int64_t index, int32_t thread) {
             float key[1024];
             if (a->head_dim <= 1024) {
                 p->kernels->rotate(kv, cosines, sines, key, half);
-                store_key(s, keys, s->places[i], key, a->head_dim);
+                store_key(s, keys, s->positions[i], key, a->head_dim);
             }
-            store_value(s, values, s->places[i], kv + width, a->head_dim);
+            store_value(s, values, s->positions[i], kv + width, a->head_dim);
         }
     }
 }

@@ -71,7 +71,7 @@ struct SampleLoop {
             statistics.steps.append(
                 SampleStatistics.Step(
                     timestep: progress.timestep, network: progress.network, seconds: now - stepBegan, sites: counts,
-                    flops: flops, fedRows: progress.text?.fedRows ?? 0, headRows: progress.text?.headRows ?? 0))
+                    flops: flops, queryRows: progress.text?.queryRows ?? 0, headRows: progress.text?.headRows ?? 0))
             statistics.cacheBytes = max(statistics.cacheBytes, Checked.sum(run.bytesHeld, progress.heldBytes))
             if progress.call == 0 { warmAllocations = run.workspace.allocations }
             let event = SampleEvent(

@@ -100,8 +100,8 @@ public struct SampleStatistics: Sendable {
         public var sites: SiteCounts
         /// Floating-point operations (a multiply-add counts as 2).
         public var flops: Double
-        /// Language models: rows fed to the network, and rows that went through its head.
-        public var fedRows = 0, headRows = 0
+        /// Language models: rows that the network computed, and rows that went through its head.
+        public var queryRows = 0, headRows = 0
     }
 
     /// Every network call in the order made.
@@ -135,8 +135,8 @@ public struct SampleStatistics: Sendable {
                 "computed": .integer(step.sites.computed), "reused": .integer(step.sites.reused),
                 "skipped": .integer(step.sites.skipped),
             ]
-            if step.fedRows > 0 {
-                members["fed"] = .integer(step.fedRows)
+            if step.queryRows > 0 {
+                members["fed"] = .integer(step.queryRows)
                 members["head"] = .integer(step.headRows)
             }
             return JSON.object(members)

@@ -9,20 +9,20 @@ public struct TextRequest: Sendable {
     /// Tokens to generate behind each prompt; 0: only the masks in the prompts are filled.
     public var length = 128
     /// Whether masks in the prompts are filled like those behind them: blocks and steps are made for all of them. Without it the published
-    /// rule holds: LLaDA's steps reveal as many places as the text has, and masks in the prompt compete for them.
+    /// rule holds: LLaDA's steps reveal as many positions as the text has, and masks in the prompt compete for them.
     public var infills = false
     /// Passes over the whole text; nil: one per token.
     public var steps: Int?
-    /// Tokens of a block; nil: all in one. Dream: as Fast-dLLM decodes it, each block beginning with its first place.
+    /// Tokens of a block; nil: all in one. Dream: as Fast-dLLM decodes it, each block beginning with its first position.
     public var blockLength: Int?
-    /// Which places are revealed first. LLaDA: `low_confidence` (default) or `random`. Dream: `entropy` (default), `maskgit_plus`,
+    /// Which positions are revealed first. LLaDA: `low_confidence` (default) or `random`. Dream: `entropy` (default), `maskgit_plus`,
     /// `topk_margin` or `origin`.
     public var order: String?
     /// Temperature of the tokens; 0: the most probable.
     public var temperature = 0.0
     /// LLaDA: guidance away from a masked prompt; 0: none.
     public var guidance = 0.0
-    /// Reveals all places of at least this probability in every pass, and at least one; `steps` is then not used. Dream (in the order
+    /// Reveals all positions of at least this probability in every pass, and at least one; `steps` is then not used. Dream (in the order
     /// `maskgit_plus`), without blocks: `steps` bounds what a pass reveals, as in Fast-dLLM.
     public var threshold: Double?
     /// Dream: randomness of the order, nucleus (1: off), candidates (0: all), last time of the schedule.
@@ -37,7 +37,7 @@ public struct TextRequest: Sendable {
     public var forbidsEnd = false, delaysEnd = false
 
     /// More tokens than this, prompts and texts together, are refused.
-    public static var maxTokens: Int { MaskedCommon.maxPlaces }
+    public static var maxTokens: Int { MaskedCommon.maxPositions }
 
     /// A request for continuations of these prompts.
     public init(prompts: [[Int]]) { self.prompts = prompts }
@@ -50,24 +50,24 @@ public struct TextEvent: Sendable {
         /// Number of the prompt.
         public let prompt: Int
         /// Tokens of the prompt and of the text, masks included.
-        public let canvas: [Int]
-        /// Places of the canvas written in this pass, in the order of revelation.
+        public let sequence: [Int]
+        /// Positions written in this pass, in the order of revelation.
         public let revealed: [Int]
-        /// Places fed to the network in this pass.
-        public let fed: Int
+        /// Positions that the network computed in this pass.
+        public let queries: Int
     }
 
     /// The texts that took part.
     public let texts: [Text]
-    /// Rows fed to the network and rows that went through its head.
-    public let fedRows: Int, headRows: Int
+    /// Rows that the network computed and rows that went through its head.
+    public let queryRows: Int, headRows: Int
 
     init(_ progress: MaskedProgress) {
         texts = progress.samples.each.map { sample in
             Text(
-                prompt: sample.sample, canvas: sample.canvas, revealed: sample.revealed,
-                fed: sample.fed.each.reduce(0) { $0 &+ ($1 ? 1 : 0) })
+                prompt: sample.sample, sequence: sample.sequence, revealed: sample.revealed,
+                queries: sample.queries.count)
         }
-        (fedRows, headRows) = (progress.fedRows, progress.headRows)
+        (queryRows, headRows) = (progress.queryRows, progress.headRows)
     }
 }

@@ -121,16 +121,16 @@ private struct TextHost {
     func tell(_ event: SampleEvent) -> SampleDecision {
         guard let callback = unsafe callback else { return .continue }
         for text in (event.text?.texts ?? []).each {
-            let (canvas, revealed) = (text.canvas.map { Int64($0) }, text.revealed.map { Int64($0) })
-            let goesOn = unsafe canvas.withUnsafeBufferPointer { canvas in
+            let (sequence, revealed) = (text.sequence.map { Int64($0) }, text.revealed.map { Int64($0) })
+            let goesOn = unsafe sequence.withUnsafeBufferPointer { sequence in
                 unsafe revealed.withUnsafeBufferPointer { revealed in
                     var raw = unsafe da_text_event()
                     unsafe raw.struct_size = UInt32(MemoryLayout<da_text_event>.stride)
                     unsafe (raw.step, raw.steps) = (Int32(clamping: event.step), Int32(clamping: event.steps))
                     unsafe raw.prompt = Int32(clamping: text.prompt)
-                    unsafe (raw.canvas, raw.canvas_count) = (canvas.baseAddress, canvas.count)
+                    unsafe (raw.canvas, raw.canvas_count) = (sequence.baseAddress, sequence.count)
                     unsafe (raw.revealed, raw.revealed_count) = (revealed.baseAddress, revealed.count)
-                    unsafe (raw.fed, raw.seconds) = (Int64(text.fed), event.seconds)
+                    unsafe (raw.fed, raw.seconds) = (Int64(text.queries), event.seconds)
                     return unsafe callback(user, &raw) == 0
                 }
             }

@@ -102,7 +102,7 @@ public final class Run {
         }
     }
 
-    /// The network call `call` of a network that remembers what it was fed: it is made once, and no method can repeat it.
+    /// The network call `call` of a network that remembers earlier calls: it is made once, and no method can repeat it.
     public func advance<T>(_ call: Call, _ network: (Call, Run) throws(DiffError) -> T) throws(DiffError) -> T {
         trace.start(call: call.lane &* call.count &+ call.index)
         enter(call)
@@ -176,18 +176,8 @@ public final class Run {
             spans: call.spans.isEmpty ? all : call.spans)
     }
 
-    /// Whether a method asks masked decoding to decide the order of a block when it begins.
-    public var wantsFixedOrder: Bool { stack.wantsFixedOrder }
-
-    /// Question 3, asked by masked decoding before a pass: per place of a sample's canvas, whether it is fed.
-    public func fed(_ round: UnmaskingRound) throws(DiffError) -> [Bool] {
-        var fed = [Bool](repeating: true, count: round.isMasked.count)
-        try stack.feed(round, &fed)
-        guard fed.count == round.isMasked.count else {
-            throw DiffError(.internal, "a rule for \(round.isMasked.count) places gave \(fed.count)")
-        }
-        return fed
-    }
+    /// The methods that answer further questions, those of protocol `type`, in order. Constant from ``begin(_:)`` to ``end()``.
+    public func methods<Question>(_ type: Question.Type) -> [Question] { stack.methods(type) }
 
     /// Runs `body` with ops leaving their records on `tape`, which is empty afterwards: the backward pass belongs into `body`.
     public func recording<T>(_ tape: Tape, _ body: () throws(DiffError) -> T) throws(DiffError) -> T {

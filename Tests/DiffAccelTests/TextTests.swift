@@ -54,7 +54,7 @@ import Testing
             let plain = try generate(model) { $0.steps = 12 }
             let neutral = try generate(model, Plan([try KVCachePlan(.decode, refresh: 1)])) { $0.steps = 12 }
             #expect(plain.tokens == neutral.tokens)
-            #expect(plain.statistics.steps.map(\.fedRows) == neutral.statistics.steps.map(\.fedRows))
+            #expect(plain.statistics.steps.map(\.queryRows) == neutral.statistics.steps.map(\.queryRows))
         }
         let model = try model()
         let plain = try generate(model) { $0.order = "random" }
@@ -72,8 +72,8 @@ import Testing
             let result = try generate(model, Plan([try KVCachePlan(variant, refresh: 4, window: 1)])) {
                 $0.order = order
             }
-            let fed = result.statistics.steps.reduce(0) { $0 + $1.fedRows }
-            #expect(fed < 12 * 17, "\(variant) on \(isDream ? "Dream" : "LLaDA") fed \(fed)")
+            let rows = result.statistics.steps.reduce(0) { $0 + $1.queryRows }
+            #expect(rows < 12 * 17, "\(variant) on \(isDream ? "Dream" : "LLaDA") computed \(rows)")
             #expect(result.tokens[0].allSatisfy { $0 >= 0 && $0 < 60 })
             #expect(result.statistics.allocationsAfterFirstStep == 0, "\(variant)")
         }
@@ -109,7 +109,7 @@ import Testing
         let result = try model.session().sample(request) { event in
             for text in event.text?.texts ?? [] {
                 seen += text.revealed
-                #expect(text.canvas.count == 10)
+                #expect(text.sequence.count == 10)
             }
             return .continue
         }
@@ -139,7 +139,7 @@ import Testing
                     #expect(throws: DiffError.self) { _ = try generate(model) { $0.orderTemperature = temperature } }
                 }
             }
-            // The smallest that is taken chooses as none does; Dream is then equally sure of all places.
+            // The smallest that is taken chooses as none does; Dream is then equally sure of all positions.
             let sharpest = try generate(model) { $0.temperature = 1e-30 }.tokens
             #expect(try sharpest == generate(model) { if isDream { $0.topK = 1 } }.tokens)
             #expect(throws: DiffError.self) { _ = try generate(model) { $0.threshold = 1e-46 } }
@@ -149,7 +149,7 @@ import Testing
         #expect(try generate(llada) { $0.guidance = 1e-46 }.tokens == generate(llada) { _ in }.tokens)
         let greedy = try generate(dream) { _ in }.tokens
         #expect(try generate(dream) { ($0.temperature, $0.topP) = (1, 1e-46) }.tokens[0].count == greedy[0].count)
-        // The order follows the probability of the only candidate: 1, so that places are revealed from left to right.
+        // The order follows the probability of the only candidate: 1, so that positions are revealed from left to right.
         let narrow = try generate(dream) { ($0.temperature, $0.topP, $0.order) = (1, 1e-46, "maskgit_plus") }
         #expect(try narrow.tokens == generate(dream) { ($0.topK, $0.order) = (1, "maskgit_plus") }.tokens)
         #expect(try generate(dream) { $0.eps = 1e-46 }.tokens == generate(dream) { $0.eps = 1e-30 }.tokens)

@@ -1,9 +1,10 @@
 import DiffAcceleration
 import DiffCheckpoint
+import DiffSampling
 import DiffTensor
 import Testing
 
-/// The worked example of the method's description: eight places, a prompt of two, one token a step in the order 4, 2, 7, 3, 6, 5.
+/// The worked example of the method's description: eight positions, a prompt of two, one token a step in the order 4, 2, 7, 3, 6, 5.
 @Suite struct KVCacheTests {
     private let order = [4, 2, 7, 3, 6, 5]
 
@@ -13,20 +14,25 @@ import Testing
         return layout
     }
 
-    private func fed(_ plan: KVCachePlan, predictsNext: Bool) throws -> [[Int]] {
-        let cache = plan.makeAcceleration()
+    private func selection(_ plan: KVCachePlan) throws -> any PositionSelection {
+        try #require(plan.makeAcceleration() as? any PositionSelection)
+    }
+
+    private func queries(_ plan: KVCachePlan, predictsNext: Bool) throws -> [[Int]] {
+        let cache = try selection(plan)
         _ = try cache.begin(SamplingContext(layouts: [layout("llada")], calls: 6, rows: 1))
         var masked = Array(repeating: true, count: 8)
         (masked[0], masked[1]) = (false, false)
         var result: [[Int]] = []
         for step in 0..<6 {
-            var fed = Array(repeating: true, count: 8)
-            try cache.feed(
+            var queries = PositionSet(all: 8)
+            try cache.selectQueries(
                 UnmaskingRound(
-                    sample: 0, step: step, stepInBlock: step, block: 2..<8, isMasked: masked,
+                    sample: 0, step: step, stepInBlock: step, block: 2..<8,
+                    masked: PositionSet(of: 8) { [masked] in masked[$0] },
                     revealed: step > 0 ? [order[step - 1]] : [], revealing: [order[step]], predictsNext: predictsNext),
-                &fed)
-            result.append(fed.indices.filter { fed[$0] })
+                &queries)
+            result.append(queries.positions)
             masked[order[step]] = false
         }
         return result
@@ -35,56 +41,63 @@ import Testing
     private let all = Array(0..<8)
 
     @Test func decodeOnLLaDA() throws {
-        let fed = try fed(KVCachePlan(.decode, refresh: 4), predictsNext: false)
-        #expect(fed == [all, all, [2, 3, 5, 6, 7], [3, 5, 6, 7], all, [5, 6]])
+        let queries = try queries(KVCachePlan(.decode, refresh: 4), predictsNext: false)
+        #expect(queries == [all, all, [2, 3, 5, 6, 7], [3, 5, 6, 7], all, [5, 6]])
     }
 
     @Test func greedyWithoutAndWithWindow() throws {
         #expect(
-            try fed(KVCachePlan(.greedy, refresh: 4), predictsNext: false)
+            try queries(KVCachePlan(.greedy, refresh: 4), predictsNext: false)
                 == [all, [2, 4], [2, 7], [3, 7], all, [5, 6]])
-        #expect(try fed(KVCachePlan(.greedy, refresh: 4, window: 2), predictsNext: false)[1] == [2, 3, 4, 5])
+        #expect(try queries(KVCachePlan(.greedy, refresh: 4, window: 2), predictsNext: false)[1] == [2, 3, 4, 5])
     }
 
     @Test func decodePrefillAndPDOnDream() throws {
         let prompt = Array(1..<8)
         #expect(
-            try fed(KVCachePlan(.decode, refresh: 4), predictsNext: true)
+            try queries(KVCachePlan(.decode, refresh: 4), predictsNext: true)
                 == [all, prompt, [1, 2, 4, 5, 6], [2, 4, 5, 6], all, [4, 5]])
         #expect(
-            try fed(KVCachePlan(.pd, refresh: 4), predictsNext: true)
+            try queries(KVCachePlan(.pd, refresh: 4), predictsNext: true)
                 == [all, prompt, [1, 2, 4, 5, 6], [2, 4, 5, 6], prompt, [4, 5]])
         #expect(
-            try fed(KVCachePlan(.prefill), predictsNext: true) == [all, prompt, prompt, prompt, prompt, prompt])
+            try queries(KVCachePlan(.prefill), predictsNext: true) == [all, prompt, prompt, prompt, prompt, prompt])
     }
 
-    /// Masks in the prompt: the first place is fed while it is masked, and what prefill never feeds again holds a token.
+    /// Masks in the prompt: the first position is computed while it is masked, and what prefill never computes again holds a token.
     @Test func masksInThePromptOfDream() throws {
         var masked = [true, false, true, false, true, true]
-        func fed(_ plan: KVCachePlan) throws -> [[Int]] {
-            let cache = plan.makeAcceleration()
+        func queries(_ plan: KVCachePlan) throws -> [[Int]] {
+            let cache = try selection(plan)
             _ = try cache.begin(SamplingContext(layouts: [layout("dream")], calls: 3, rows: 1))
             masked = [true, false, true, false, true, true]
             return try (0..<3).map { step in
-                var fed = Array(repeating: true, count: 6)
-                try cache.feed(
+                var queries = PositionSet(all: 6)
+                try cache.selectQueries(
                     UnmaskingRound(
-                        sample: 0, step: step, stepInBlock: step, block: 0..<6, isMasked: masked, revealed: [],
-                        revealing: [], predictsNext: true), &fed)
+                        sample: 0, step: step, stepInBlock: step, block: 0..<6,
+                        masked: PositionSet(of: 6) { [masked] in masked[$0] }, revealed: [], revealing: [],
+                        predictsNext: true), &queries)
                 masked[2] = false
-                return fed.indices.filter { fed[$0] }
+                return queries.positions
             }
         }
         let all = Array(0..<6)
-        #expect(try fed(KVCachePlan(.prefill)) == [all, all, all])
-        // Of the flags of the step before: place 2's successor holds a token.
-        #expect(try fed(KVCachePlan(.decode, refresh: 8)) == [all, [0, 1, 3, 4, 5], [0, 3, 4, 5]])
-        #expect(try fed(KVCachePlan(.decode, refresh: 8, shift: .unRight))[2] == [0, 3, 4, 5])
+        #expect(try queries(KVCachePlan(.prefill)) == [all, all, all])
+        // Of the flags of the step before: position 2's successor holds a token.
+        #expect(try queries(KVCachePlan(.decode, refresh: 8)) == [all, [0, 1, 3, 4, 5], [0, 3, 4, 5]])
+        #expect(try queries(KVCachePlan(.decode, refresh: 8, shift: .unRight))[2] == [0, 3, 4, 5])
     }
 
     @Test func fastVariants() throws {
-        #expect(try fed(KVCachePlan(.prefix), predictsNext: false)[1...].allSatisfy { $0 == Array(2..<8) })
-        #expect(try fed(KVCachePlan(.dual), predictsNext: false)[0] == all)
+        #expect(try queries(KVCachePlan(.prefix), predictsNext: false)[1...].allSatisfy { $0 == Array(2..<8) })
+        #expect(try queries(KVCachePlan(.dual), predictsNext: false)[0] == all)
+    }
+
+    /// Only the greedy rule needs to know what a step will reveal.
+    @Test(arguments: KVCachePlan.Variant.allCases)
+    func greedyAloneFixesTheOrder(_ variant: KVCachePlan.Variant) throws {
+        #expect(try selection(KVCachePlan(variant)).fixesOrder == (variant == .greedy))
     }
 
     @Test func aRefreshInEveryStepAsksForNothing() throws {

@@ -54,82 +54,83 @@ import Testing
         refuses(.invalidArgument) { _ = try $0.embedding(plain, [-1]) }
     }
 
-    /// Two samples of different lengths, one padded, fed in two passes of ragged rows; heads that share keys; against sums in
+    /// Two samples of different lengths, one padded, stored in two passes of ragged rows; heads that share keys; against sums in
     /// double precision over the latest keys and values.
     @Test(arguments: [2, 8, 18, 34], [1, 2, 4])
     func attentionReadsTheWholeMemory(_ headDim: Int, _ group: Int) throws {
         let kvHeads = 2
         let heads = kvHeads * group
-        let slots = [KeyValueMemory.Slot(length: 21), .init(length: 35, padding: 3)]
+        let sizes: [(length: Int, padding: Int)] = [(21, 0), (35, 3)]
         var numbers = Numbers(UInt64(headDim))
         let passes = [[Array(0..<21), Array(3..<35)], [[0, 7, 20], [3, 4, 5, 30]]]
         let queries = try passes.map { try numbers.tensor([1, $0.flatMap(\.self).count, heads * headDim], scale: 2) }
         let projections = try passes.map { try numbers.tensor([1, $0.flatMap(\.self).count, 2 * kvHeads * headDim]) }
         let base: Float = 10_000
-        // The reference: keys and values by slot and place, kept from pass to pass.
+        // The reference: keys and values by sequence and position, kept from pass to pass.
         var keys: [[Int: [Double]]] = [[:], [:]]
         var values = keys
         var expected: [Double] = []
-        for (pass, feed) in passes.enumerated() {
+        for (pass, rows) in passes.enumerated() {
             var row = 0
-            for (slot, places) in feed.enumerated() {
-                for place in places {
+            for (index, positions) in rows.enumerated() {
+                for position in positions {
                     let width = kvHeads * headDim
                     let kv = Array(projections[pass].doubles[(row * 2 * width)..<((row + 1) * 2 * width)])
-                    let position = place - slots[slot].padding
-                    keys[slot][place] = turned(Array(kv[..<width]), position, headDim, Double(base))
-                    values[slot][place] = Array(kv[width...])
+                    let turn = position - sizes[index].padding
+                    keys[index][position] = turned(Array(kv[..<width]), turn, headDim, Double(base))
+                    values[index][position] = Array(kv[width...])
                     row += 1
                 }
             }
             guard pass == 1 else { continue }
             row = 0
-            for (slot, places) in feed.enumerated() {
-                for place in places {
+            for (index, positions) in rows.enumerated() {
+                for position in positions {
                     let width = heads * headDim
                     let q = turned(
-                        Array(queries[pass].doubles[(row * width)..<((row + 1) * width)]), place - slots[slot].padding,
+                        Array(queries[pass].doubles[(row * width)..<((row + 1) * width)]),
+                        position - sizes[index].padding,
                         headDim, Double(base))
                     for head in 0..<heads {
                         let at = head / group * headDim
                         let query = Array(q[(head * headDim)..<((head + 1) * headDim)])
-                        expected += attention(query, slots[slot], keys[slot], values[slot], at)
+                        expected += attention(query, sizes[index], keys[index], values[index], at)
                     }
                     row += 1
                 }
             }
         }
         try check("memory attention", expected, [1, 7, heads * headDim], tolerance: 5e-6) { run in
-            let memory = try KeyValueMemory(
-                slots, layers: 1, kvHeads: kvHeads, headDim: headDim, rotaryBase: base, run)
-            for (pass, feed) in passes.enumerated() {
-                let samples = try feed.enumerated().map { slot, places in
-                    try FedSample(slot: slot, places: places, tokens: places, wanted: [])
-                }
-                let rows = try MemoryRows(Feeding(samples), memory)
-                try run.store(projections[pass], rows, layer: 0)
+            let memory = try sizes.map {
+                try PackedKeysValues(length: $0.length, padding: $0.padding, heads: kvHeads, headDim: headDim, run)
+            }
+            let rotary = try RotaryTable(count: 35, headDim: headDim, base: base, run)
+            for (pass, rows) in passes.enumerated() {
+                let sets = try zip(rows, sizes).map { try PositionSet($0, of: $1.length) }
+                try run.store(projections[pass], at: sets, in: memory, rotary)
                 let q = try run.copy(queries[pass])
-                let out = try run.attention(q, rows, layer: 0, heads: heads)
+                let out = try run.attention(q, at: sets, over: memory, rotary, heads: heads)
                 if pass == 1 { return out }
             }
             throw DiffError(.internal, "no pass")
         }
     }
 
-    /// One head of one query over all places of a slot; its keys and values begin at `at`.
+    /// One head of one query over all positions of a sequence; its keys and values begin at `at`.
     private func attention(
-        _ query: [Double], _ slot: KeyValueMemory.Slot, _ keys: [Int: [Double]], _ values: [Int: [Double]], _ at: Int
+        _ query: [Double], _ size: (length: Int, padding: Int), _ keys: [Int: [Double]], _ values: [Int: [Double]],
+        _ at: Int
     ) -> [Double] {
         var weights: [Double] = []
-        for place in slot.padding..<slot.length {
+        for position in size.padding..<size.length {
             var score = 0.0
-            for (d, q) in query.enumerated() { score += q * (keys[place]?[at + d] ?? 0) }
+            for (d, q) in query.enumerated() { score += q * (keys[position]?[at + d] ?? 0) }
             weights.append(exp(score / Double(query.count).squareRoot()))
         }
         let sum = weights.reduce(0, +)
         var out = query.map { _ in 0.0 }
-        for (weight, place) in zip(weights, slot.padding..<slot.length) {
-            for d in out.indices { out[d] += weight / sum * (values[place]?[at + d] ?? 0) }
+        for (weight, position) in zip(weights, size.padding..<size.length) {
+            for d in out.indices { out[d] += weight / sum * (values[position]?[at + d] ?? 0) }
         }
         return out
     }
@@ -154,19 +155,25 @@ import Testing
         refuses(.shape) { _ = try $0.rmsNorm(x, weight: w, eps: 1e-5) }
         refuses(.shape) { _ = try $0.swiGLU(x) }
         refuses(.internal) { _ = try $0.gatherRows(x, [2]) }
-        refuses(.shape) { run in
-            _ = try KeyValueMemory([.init(length: 4)], layers: 1, kvHeads: 1, headDim: 3, rotaryBase: 1e4, run)
+        for (length, padding, headDim) in [(4, 0, 3), (0, 0, 2), (4, 4, 2), (4, -1, 2), (4, 0, 2048)] {
+            refuses(.shape) { run in
+                _ = try PackedKeysValues(length: length, padding: padding, heads: 1, headDim: headDim, run)
+            }
         }
-        refuses(.internal) { run in
-            let memory = try KeyValueMemory([.init(length: 4)], layers: 1, kvHeads: 1, headDim: 2, rotaryBase: 1e4, run)
-            _ = try MemoryRows(Feeding([FedSample(slot: 0, places: [4], tokens: [0], wanted: [])]), memory)
+        // Positions of another sequence, no memory for one, and rotary positions that end too early.
+        for (lengths, rotary) in [([5], 5), ([4, 4], 4), ([], 4), ([4], 3)] {
+            refuses(.internal) { run in
+                let memory = [try PackedKeysValues(length: 4, padding: 0, heads: 1, headDim: 2, run)]
+                let table = try RotaryTable(count: rotary, headDim: 2, base: 1e4, run)
+                let sets = lengths.map { PositionSet(all: $0) }
+                let rows = lengths.reduce(0, +)
+                try run.store(run.workspace.take(Shape(1, rows, 4)), at: sets, in: memory, table)
+            }
         }
-        #expect(throws: DiffError.self) { _ = try FedSample(slot: 0, places: [1, 1], tokens: [0, 0], wanted: []) }
-        #expect(throws: DiffError.self) { _ = try FedSample(slot: 0, places: [1], tokens: [0], wanted: [1]) }
     }
 }
 
-@Suite struct TokenChoiceTests {
+@Suite struct CategoricalTests {
     private let run = Run(pool: nil, budget: nil)
 
     private func softmax(_ x: [Double]) -> [Double] {
@@ -179,37 +186,38 @@ import Testing
     func argmaxAndItsProbability(_ n: Int) throws {
         var numbers = Numbers(UInt64(n))
         let x = try numbers.tensor([1, 5, n], scale: 4)
-        let choice = try run.chooseTokens(x, noise: nil, temperature: 0)
+        let choice = try run.gumbelArgmax(x, uniforms: nil, temperature: 0)
         for row in 0..<5 {
             let values = Array(x.doubles[(row * n)..<((row + 1) * n)])
             let token = values.firstIndex(of: values.max()!)!
-            #expect(choice.tokens[row] == token)
-            #expect(abs(choice.confidences[row] - softmax(values)[token]) < 1e-6)
+            #expect(choice.categories[row] == token)
+            #expect(abs(choice.scores[row] - softmax(values)[token]) < 1e-6)
         }
     }
 
     @Test func theLowestOfEqualsWins() throws {
         let x = try Tensor([1, 7, 7, 0, 7, -.infinity], Shape(1, 1, 6))
-        #expect(try run.chooseTokens(x, noise: nil, temperature: 0).tokens == [1])
-        let race = try run.raceTokens(
-            x, noise: nil, temperature: 0, topP: 1, topK: 0, confidence: .margin)
-        #expect(race.tokens == [1])
-        #expect(race.confidences == [0])
+        #expect(try run.gumbelArgmax(x, uniforms: nil, temperature: 0).categories == [1])
+        let race = try run.exponentialArgmax(
+            x, exponentials: nil, temperature: 0, topP: 1, topK: 0, score: .margin)
+        #expect(race.categories == [1])
+        #expect(race.scores == [0])
     }
 
     @Test func whatIsNotFiniteIsAnError() throws {
         for bad in [Float.nan, .infinity] {
             let x = try Tensor([1, bad, 2], Shape(1, 1, 3))
-            #expect(throws: DiffError.self) { _ = try run.chooseTokens(x, noise: nil, temperature: 0) }
+            #expect(throws: DiffError.self) { _ = try run.gumbelArgmax(x, uniforms: nil, temperature: 0) }
             #expect(throws: DiffError.self) {
-                _ = try run.raceTokens(x, noise: nil, temperature: 1, topP: 0.9, topK: 2, confidence: .entropy)
+                _ = try run.exponentialArgmax(
+                    x, exponentials: nil, temperature: 1, topP: 0.9, topK: 2, score: .entropy)
             }
         }
     }
 
     /// Against a plain sort: temperature, nucleus and candidates in every combination.
-    @Test(arguments: [1, 2, 9, 40, 500], TokenConfidence.allCases)
-    func cutsAreThoseOfASort(_ n: Int, _ confidence: TokenConfidence) throws {
+    @Test(arguments: [1, 2, 9, 40, 500], CategoricalScore.allCases)
+    func cutsAreThoseOfASort(_ n: Int, _ score: CategoricalScore) throws {
         var numbers = Numbers(UInt64(n))
         for (temperature, topP, topK) in withEvery([0, 0.7, 2], [1, 0.9, 0.3], [0, 1, 3, 1000]) {
             let x = try numbers.tensor([1, 1, n], scale: 6)
@@ -229,18 +237,18 @@ import Testing
             let token = p.indices.max { p[$0] / Double(noise[$0]) < p[$1] / Double(noise[$1]) }!
             let sorted = p.sorted(by: >)
             let want =
-                switch confidence {
+                switch score {
                 case .probability: p[token]
                 case .margin: sorted[0] - (sorted.count > 1 ? sorted[1] : 0)
                 case .entropy: p.reduce(0) { $0 + ($1 > 0 ? $1 * log($1 + 1e-10) : 0) }
                 }
             let choice = try noise.withUnsafeBufferPointer {
-                try run.raceTokens(
-                    x, noise: $0.baseAddress, temperature: Float(temperature), topP: Float(topP), topK: topK,
-                    confidence: confidence)
+                try run.exponentialArgmax(
+                    x, exponentials: $0.baseAddress, temperature: Float(temperature), topP: Float(topP), topK: topK,
+                    score: score)
             }
-            #expect(choice.tokens == [token], "\(n) \(temperature) \(topP) \(topK)")
-            #expect(abs(choice.confidences[0] - want) < 1e-5, "\(n) \(temperature) \(topP) \(topK)")
+            #expect(choice.categories == [token], "\(n) \(temperature) \(topP) \(topK)")
+            #expect(abs(choice.scores[0] - want) < 1e-5, "\(n) \(temperature) \(topP) \(topK)")
         }
     }
 }

@@ -9,7 +9,7 @@ import TestSupport
 /// `dkv_*`: LLaDA and Dream, a plain forward pass and generation runs with and without caches.
 ///
 /// Every run goes through the library's decoder, plan entries and model; a step whose logits are recorded is evaluated twice: with
-/// all fed rows wanted, for the comparison, and as the decoder asked, which must give the same bits for the rows it wanted.
+/// all rows wanted, for the comparison, and as the decoder asked, which must give the same bits for the rows it wanted.
 enum GoldenMasked {
     /// NOTES.md: largest difference of logits, hidden states and confidences.
     static let values = GoldenTolerance.absolute(1e-4)
@@ -32,18 +32,13 @@ enum GoldenMasked {
         report.uses("fwd.input_ids")
         let shape = try fixture.shape("fwd.input_ids")
         let ids = try fixture.integers("fwd.input_ids")
-        let places = Array(0..<shape[1])
-        let feeding = Feeding(
-            try (0..<shape[0]).map { row in
-                try FedSample(
-                    slot: row, places: places, tokens: Array(ids.dropFirst(row * shape[1]).prefix(shape[1])),
-                    wanted: places)
-            })
+        let all = Array(repeating: PositionSet(all: shape[1]), count: shape[0])
+        let sequences = (0..<shape[0]).map { row in Array(ids.dropFirst(row * shape[1]).prefix(shape[1])) }
         let probe = SiteProbe()
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil, stack: AccelerationStack([probe]))
         try run.begin(SamplingContext(layouts: [model.layout], calls: 1, rows: shape[0]))
         let memory = try model.memory(Array(repeating: .init(length: shape[1]), count: shape[0]), run)
-        let states = try model.states(feeding, memory, run)
+        let states = try model.states(sequences, queries: all, wanted: all, memory, run)
         let blocks = model.layout.sites(.block).map { model.layout.info($0).name }
         for (index, name) in blocks.enumerated() {
             guard let input = probe.input(name) else { continue }
@@ -75,8 +70,8 @@ struct GoldenMaskedRun {
         let padding = fixture.has(seen) ? try fixture.integers(seen) : tokens.map { _ in 1 }
         let width = shape[1]
         prompts = (0..<shape[0]).map { row in
-            let places = (row * width)..<((row + 1) * width)
-            return MaskedPrompt(Array(tokens[places]), padding: padding[places].prefix { $0 == 0 }.count)
+            let range = (row * width)..<((row + 1) * width)
+            return MaskedPrompt(Array(tokens[range]), padding: padding[range].prefix { $0 == 0 }.count)
         }
         method = try settings.string("method")
     }
@@ -176,7 +171,8 @@ struct GoldenMaskedRun {
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil, stack: plan.makeStack())
         try run.begin(
             SamplingContext(layouts: [model.layout], calls: decoding.passes, rows: batch))
-        let memory = try model.memory(decoding.slots, run)
+        let memory = try model.memory(
+            decoding.sequences.map { KeyValueMemory.Sequence(length: $0.length, padding: $0.padding) }, run)
         var record = Record(batch: batch, mask: mask)
         let steps = Set(try settings.integers("logits_steps", in: 0...1_000_000, default: []))
         var logits: [Float] = []
@@ -184,19 +180,21 @@ struct GoldenMaskedRun {
         let guidance = try settings.number("cfg_scale", in: 0...100, default: 0)
         let network = MaskedNetwork(
             vocabulary: model.configuration.vocabulary,
-            states: { [model] (feeding, run) throws(DiffError) in
+            states: { [model] (input, run) throws(DiffError) in
                 defer { pass += 1 }
-                guard steps.contains(pass) else { return try model.states(feeding, memory, run) }
-                let all = Feeding(
-                    try feeding.samples.map { (sample) throws(DiffError) in
-                        try FedSample(
-                            slot: sample.slot, places: sample.places, tokens: sample.tokens,
-                            wanted: Array(sample.places.indices))
-                    })
-                let states = try model.states(all, memory, run)
-                logits += try guided(model.logits(states, run), guidance, run).array
-                let wanted = try run.gatherRows(states, feeding.wantedRows).array
-                let again = try model.states(feeding, memory, run)
+                func states(_ wanted: [PositionSet]) throws(DiffError) -> Tensor {
+                    try model.states(input.sequences, queries: input.queries, wanted: wanted, memory, run)
+                }
+                guard steps.contains(pass) else { return try states(input.wanted) }
+                let all = try states(input.queries)
+                logits += try guided(model.logits(all, run), guidance, run).array
+                var (rows, first): ([Int], Int) = ([], 0)
+                for (queries, wanted) in zip(input.queries, input.wanted) {
+                    rows += (queries.ranks(of: wanted) ?? []).map { first + $0 }
+                    first += queries.count
+                }
+                let wanted = try run.gatherRows(all, rows).array
+                let again = try states(input.wanted)
                 guard sameBits(again.array, wanted) else {
                     throw DiffError(.internal, "rows wanted alone have other bits than with all")
                 }
@@ -215,9 +213,11 @@ struct GoldenMaskedRun {
         let start = prompts.flatMap { prompt in
             prompt.tokens + Array(repeating: mask, count: (final.first?.count ?? 0) - promptLength)
         }
-        try report.compare("\(name).grid", integers: start + record.canvases.flatMap(\.self))
+        try report.compare("\(name).grid", integers: start + record.sequences.flatMap(\.self))
         try report.compare("\(name).final", integers: final.flatMap(\.self))
-        try report.compare("\(name).fed", integers: record.fed.flatMap { $0.map { $0 ? 1 : 0 } })
+        try report.compare(
+            "\(name).fed", integers: record.queries.flatMap { set in (0..<set.length).map { set.contains($0) ? 1 : 0 } }
+        )
         try report.compare("\(name).kv_step", integers: record.ages)
         try report.compare("\(name).n_transfer", integers: record.transferred)
         if fixture.has("\(name).timesteps") {
@@ -226,25 +226,26 @@ struct GoldenMaskedRun {
         }
         if fixture.has("\(name).conf") {
             // A step that compares nothing has no confidences, recorded as NaN.
-            let places = final.first?.count ?? 0
+            let positions = final.first?.count ?? 0
             let confidences = record.confidences.flatMap { row in
-                row.isEmpty ? Array(repeating: Double.nan, count: places) : row
+                row.isEmpty ? Array(repeating: Double.nan, count: positions) : row
             }
             try report.compare("\(name).conf", confidences, GoldenMasked.values)
         }
         if fixture.has("\(name).nfe") { report.leaves("\(name).nfe", because: "compared with the config") }
-        if let calls = try settings.optionalInteger("nfe", in: 0...1_000_000), calls != record.canvases.count {
-            report.fail("\(name).nfe", "\(record.canvases.count) passes, recorded \(calls)")
+        if let calls = try settings.optionalInteger("nfe", in: 0...1_000_000), calls != record.sequences.count {
+            report.fail("\(name).nfe", "\(record.sequences.count) passes, recorded \(calls)")
         }
         if let ratio = try settings.optionalNumber("cache_ratio_run_over_total", in: 0...1) {
-            let fed = record.fed.flatMap(\.self)
-            let found = Double(fed.filter(\.self).count) / Double(max(1, fed.count))
+            let found =
+                Double(record.queries.reduce(0) { $0 + $1.count })
+                / Double(max(1, record.queries.reduce(0) { $0 + $1.length }))
             if abs(found - ratio) > 1e-6 { report.fail("\(name).cache_ratio", "found \(found), recorded \(ratio)") }
         }
         try compare(logits: logits, record, steps, &report)
     }
 
-    /// Results at padding places mean nothing, and the library does not compute them: the recorded values stand in.
+    /// Results at padding positions mean nothing, and the library does not compute them: the recorded values stand in.
     private func compare(
         logits: [Float], _ record: Record, _ steps: Set<Int>, _ report: inout GoldenReport
     ) throws {
@@ -252,10 +253,10 @@ struct GoldenMaskedRun {
         let vocabulary = model.configuration.vocabulary
         var filled: [Float] = []
         var next = 0
-        for step in steps.sorted() where step * batch < record.fed.count {
+        for step in steps.sorted() where step * batch < record.queries.count {
             for row in 0..<batch {
-                for (place, isFed) in record.fed[step * batch + row].enumerated() where isFed {
-                    if place < prompts[row].padding {
+                for position in record.queries[step * batch + row].positions {
+                    if position < prompts[row].padding {
                         filled += recorded.dropFirst(filled.count).prefix(vocabulary)
                     } else {
                         filled += logits.dropFirst(next * vocabulary).prefix(vocabulary)
@@ -270,8 +271,8 @@ struct GoldenMaskedRun {
     /// What the decoder told, in the fixture's order: step by step, row by row.
     private struct Record {
         let batch: Int, mask: Int
-        var canvases: [[Int]] = []
-        var fed: [[Bool]] = []
+        var sequences: [[Int]] = []
+        var queries: [PositionSet] = []
         var confidences: [[Double]] = []
         var transferred: [Int] = []
         var ages: [Int] = []
@@ -280,14 +281,14 @@ struct GoldenMaskedRun {
         init(batch: Int, mask: Int) { (self.batch, self.mask) = (batch, mask) }
 
         mutating func add(_ progress: MaskedProgress) {
-            canvases.append(progress.samples.flatMap(\.canvas))
+            sequences.append(progress.samples.flatMap(\.sequence))
             for sample in progress.samples {
-                while age.count <= sample.sample { age.append(Array(repeating: 0, count: sample.fed.count)) }
-                fed.append(sample.fed)
+                while age.count <= sample.sample { age.append(Array(repeating: 0, count: sample.sequence.count)) }
+                queries.append(sample.queries)
                 confidences.append(sample.confidences)
                 // Where the model chose the mask itself nothing changed.
-                transferred.append(sample.revealed.filter { sample.canvas[$0] != mask }.count)
-                for (place, isFed) in sample.fed.enumerated() where isFed { age[sample.sample][place] = progress.pass }
+                transferred.append(sample.revealed.filter { sample.sequence[$0] != mask }.count)
+                for position in sample.queries.positions { age[sample.sample][position] = progress.pass }
                 ages += age[sample.sample]
             }
         }

@@ -36,16 +36,11 @@ import Testing
     private static func logits(_ fixture: GoldenFixture, _ model: LanguageModel) throws -> [Float] {
         let shape = try fixture.shape("fwd.input_ids")
         let ids = try fixture.integers("fwd.input_ids")
-        let places = Array(0..<shape[1])
+        let all = Array(repeating: PositionSet(all: shape[1]), count: shape[0])
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil)
         try run.begin(SamplingContext(layouts: [model.layout], calls: 1, rows: shape[0]))
         let memory = try model.memory(Array(repeating: .init(length: shape[1]), count: shape[0]), run)
-        let feeding = Feeding(
-            try (0..<shape[0]).map { row in
-                try FedSample(
-                    slot: row, places: places, tokens: Array(ids.dropFirst(row * shape[1]).prefix(shape[1])),
-                    wanted: places)
-            })
-        return try model.logits(model.states(feeding, memory, run), run).array
+        let sequences = (0..<shape[0]).map { row in Array(ids.dropFirst(row * shape[1]).prefix(shape[1])) }
+        return try model.logits(model.states(sequences, queries: all, wanted: all, memory, run), run).array
     }
 }

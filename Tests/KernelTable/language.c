@@ -11,16 +11,16 @@ static void memory(int64_t length, int64_t width, int64_t heads, int64_t kv_head
         cosines[i] = (float)cos(angle), sines[i] = (float)sin(angle);
     }
     int64_t keys = ck_memory_keys_count(length, width, kv_heads), values = ck_memory_values_count(length, width, kv_heads),
-            *places = bytes(length * 8);
+            *positions = bytes(length * 8);
     int64_t first_key = length > 3 ? 2 : 0;
-    ck_memory_rows sample = {0, length, places, length, first_key, 0, floats(keys, 0), floats(values, 0)};
+    ck_memory_rows sample = {0, length, positions, length, first_key, 0, floats(keys, 0), floats(values, 0)};
     memset(sample.keys, 0, (size_t)keys * 4), memset(sample.values, 0, (size_t)values * 4);
-    for (int64_t i = 0; i < length; i++) places[i] = i;
+    for (int64_t i = 0; i < length; i++) positions[i] = i;
     ck_memory_store_args store = {&sample, 1, heads, kv_heads, width, cosines, sines, NULL, kv};
     ck_memory_store(pool, &store);
-    /* The queries stand at the last places. */
+    /* The queries stand at the last positions. */
     memcpy(turned, q, (size_t)(rows * heads * width) * 4);
-    for (int64_t i = 0; i < rows; i++) places[i] = length - rows + i;
+    for (int64_t i = 0; i < rows; i++) positions[i] = length - rows + i;
     sample.count = rows, store.kv = NULL, store.q = turned;
     ck_memory_store(pool, &store);
     ck_memory_attention_args args = {&sample,
@@ -39,10 +39,10 @@ static void memory(int64_t length, int64_t width, int64_t heads, int64_t kv_head
     double *p = bytes(length * 8), *a = bytes(width * 8);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t h = 0; h < heads; h++) {
-            int64_t place = length - rows + r, other = h / (heads / kv_heads);
+            int64_t position = length - rows + r, other = h / (heads / kv_heads);
             const float *from = q + (r * heads + h) * width;
             for (int64_t i = 0; i < half; i++) {
-                double c = cosines[place * half + i], s = sines[place * half + i];
+                double c = cosines[position * half + i], s = sines[position * half + i];
                 a[i] = from[i] * c - from[half + i] * s, a[half + i] = from[half + i] * c + from[i] * s;
                 good &= close_to(turned[(r * heads + h) * width + i], a[i], 1e-6) &&
                         close_to(turned[(r * heads + h) * width + half + i], a[half + i], 1e-6);
@@ -65,7 +65,7 @@ static void memory(int64_t length, int64_t width, int64_t heads, int64_t kv_head
                 good &= close_to(out[(r * heads + h) * width + i], want, 2e-5);
             }
         }
-    CHECK(good, "memory of %lld places, %lld wide, %lld rows", (long long)length, (long long)width, (long long)rows);
+    CHECK(good, "memory of %lld positions, %lld wide, %lld rows", (long long)length, (long long)width, (long long)rows);
     release("memory");
 }
 

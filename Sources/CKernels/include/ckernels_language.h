@@ -23,15 +23,15 @@ void ck_packed_rows(int32_t dtype, const void *packed, const float *scales, int6
 
 /* ---- rotary positions and the memory of keys and values (memory.c) ----------------------------------------------- */
 
-/* A stretch of rows that belong to one sample: rows [first, first + count) of the projections, the sample's place in the
- * canvas of each of them, and its memory. `keys` and `values` hold, for each key-value head, one matrix as ck_pack_matrix
+/* A stretch of rows that belong to one sequence: rows [first, first + count) of the projections, the position of each of them in
+ * the sequence, and its memory. `keys` and `values` hold, for each key-value head, one matrix as ck_pack_matrix
  * writes it in f32: keys [length, head_dim], values [head_dim, length]. So no product has to pack anything. */
 typedef struct {
     int64_t first, count;
-    const int64_t *places;
-    int64_t length;     /* places of the canvas */
-    int64_t first_key;  /* places before this one are seen by nobody */
-    int64_t rotation;   /* rotary position of a place: place - rotation */
+    const int64_t *positions;
+    int64_t length;     /* positions of the sequence */
+    int64_t first_key;  /* positions before this one are seen by nobody */
+    int64_t rotation;   /* rotary position of a position: position - rotation */
     float *keys, *values;
 } ck_memory_rows;
 
@@ -48,7 +48,7 @@ typedef struct {
     const float *kv;                   /* [rows, 2 * kv_heads * head_dim]: keys, then values; or null */
 } ck_memory_store_args;
 /* x1, x2 -> x1 cos - x2 sin, x2 cos + x1 sin over the halves of each head, for queries and keys; then keys and values to
- * their places in the memory. */
+ * their positions in the memory. */
 void ck_memory_store(ck_pool *pool, const ck_memory_store_args *args);
 
 typedef struct {
@@ -62,7 +62,7 @@ typedef struct {
     int64_t most_rows;   /* at least the count of every sample */
     void *scratch;       /* ck_memory_attention_scratch bytes */
 } ck_memory_attention_args;
-/* softmax(scale q k^T) v of each row over all places of its sample's memory from first_key on. A row's bits depend on
+/* softmax(scale q k^T) v of each row over all positions of its sequence's memory from first_key on. A row's bits depend on
  * neither the other rows nor the number of threads. */
 void ck_memory_attention(ck_pool *pool, const ck_memory_attention_args *args);
 size_t ck_memory_attention_scratch(int32_t threads, int64_t most_rows, int64_t longest);

@@ -97,10 +97,9 @@ extension LanguageFamily {
         }
         let tokens = try inputs.integers("tokens")
         guard !tokens.isEmpty else { throw DiffError(.shape, "the input \"tokens\" is empty") }
-        let places = Array(0..<tokens.count)
-        let memory = try core.network.memory([KeyValueMemory.Slot(length: tokens.count)], run)
-        let feeding = Feeding([try FedSample(slot: 0, places: places, tokens: tokens, wanted: places)])
-        let states = try core.network.states(feeding, memory, run)
+        let all = [PositionSet(all: tokens.count)]
+        let memory = try core.network.memory([KeyValueMemory.Sequence(length: tokens.count)], run)
+        let states = try core.network.states([tokens], queries: all, wanted: all, memory, run)
         return ["logits": try core.network.logits(states, run)]
     }
 }

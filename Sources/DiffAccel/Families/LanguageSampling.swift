@@ -70,7 +70,7 @@ struct LanguageSampling: FamilySampling {
         for (prompt, tokens) in text.prompts.numbered where tokens.contains(mask) {
             Log.write(
                 .warning,
-                "prompt \(prompt) holds masks, and steps are made for the text alone: as many places stay masked; infill fills all"
+                "prompt \(prompt) holds masks, and steps are made for the text alone: as many positions stay masked; infill fills all"
             )
         }
     }
@@ -128,13 +128,13 @@ struct LanguageSampling: FamilySampling {
         return request
     }
 
-    /// Floating-point operations of one fed token and its logits.
+    /// Floating-point operations of one token and its logits.
     func flopsPerCall() throws(DiffError) -> Double {
         let run = Run(dryOn: 1)
         try run.begin(SamplingContext(layouts: layouts, calls: 1, rows: 1))
-        let memory = try network.memory([KeyValueMemory.Slot(length: 1)], run)
-        let feeding = Feeding([try FedSample(slot: 0, places: [0], tokens: [0], wanted: [0])])
-        _ = try network.logits(network.states(feeding, memory, run), run)
+        let memory = try network.memory([KeyValueMemory.Sequence(length: 1)], run)
+        let all = [PositionSet(all: 1)]
+        _ = try network.logits(network.states([[0]], queries: all, wanted: all, memory, run), run)
         return run.trace.flops.first ?? 0
     }
 }
@@ -165,38 +165,41 @@ struct LanguageJob: SamplingJob {
     func perform(
         _ run: Run, observe: (SamplingProgress) throws(DiffError) -> Void
     ) throws(DiffError) -> SamplingOutput {
-        let memory = try network.memory(decoding.slots, run)
+        let memory = try network.memory(
+            decoding.sequences.map { KeyValueMemory.Sequence(length: $0.length, padding: $0.padding) }, run)
         let masked = MaskedNetwork(
             vocabulary: network.configuration.vocabulary,
-            states: { [network] (feeding, run) throws(DiffError) in try network.states(feeding, memory, run) },
+            states: { [network] (pass, run) throws(DiffError) in
+                try network.states(pass.sequences, queries: pass.queries, wanted: pass.wanted, memory, run)
+            },
             logits: { [network] (states, run) throws(DiffError) in try network.logits(states, run) })
-        let canvases = try decoding.sample(masked, noise: draws, run) { (progress) throws(DiffError) in
+        let sequences = try decoding.sample(masked, noise: draws, run) { (progress) throws(DiffError) in
             var told = SamplingProgress(call: progress.pass, calls: progress.passes, timestep: Double(progress.pass))
             told.text = TextEvent(progress)
             told.heldBytes = memory.byteCount
             try observe(told)
         }
         var output = SamplingOutput()
-        output.others = try results(canvases, run)
+        output.others = try results(sequences, run)
         return output
     }
 
-    /// The texts behind the prompts; all sequences one after the other, their lengths, and which of their places were filled.
-    private func results(_ canvases: [[Int]], _ run: Run) throws(DiffError) -> [ResultTensor] {
-        var (tokens, filled, sequences, lengths): ([Int], [Int], [Int], [Int]) = ([], [], [], [])
-        for (index, canvas) in canvases.numbered {
-            lengths.append(canvas.count)
+    /// The texts behind the prompts; all sequences one after the other, their lengths, and which of their positions were filled.
+    private func results(_ sequences: [[Int]], _ run: Run) throws(DiffError) -> [ResultTensor] {
+        var (tokens, filled, all, lengths): ([Int], [Int], [Int], [Int]) = ([], [], [], [])
+        for (index, sequence) in sequences.numbered {
+            lengths.append(sequence.count)
             let prompt = decoding.prompts.at(index)?.tokens ?? []
-            for (place, token) in canvas.numbered {
-                sequences.append(token)
-                if place >= prompt.count { tokens.append(token) }
-                filled.append((prompt.at(place) ?? mask) == mask && token != mask ? 1 : 0)
+            for (position, token) in sequence.numbered {
+                all.append(token)
+                if position >= prompt.count { tokens.append(token) }
+                filled.append((prompt.at(position) ?? mask) == mask && token != mask ? 1 : 0)
             }
         }
         let budget = run.isDry ? nil : run.workspace.memoryBudget
         return [
-            try ResultTensor("tokens", tokens, Shape(canvases.count, length), budget: budget),
-            try ResultTensor("sequences", sequences, Shape(sequences.count), budget: budget),
+            try ResultTensor("tokens", tokens, Shape(sequences.count, length), budget: budget),
+            try ResultTensor("sequences", all, Shape(all.count), budget: budget),
             try ResultTensor("lengths", lengths, Shape(lengths.count), budget: budget),
             try ResultTensor("filled", filled, Shape(filled.count), budget: budget),
         ]

@@ -3,7 +3,7 @@ public import DiffTensor
 
 /// Caching of keys and values as data. JSON: `{"method": "dkv", "variant": "decode", "refresh": 8}`.
 ///
-/// | variant | feeds, apart from refreshing steps | other members |
+/// | variant | computes, apart from refreshing steps | other members |
 /// | --- | --- | --- |
 /// | `decode` | what is masked and what was revealed a step ago | `refresh`; Dream: `shift` |
 /// | `greedy` | what was and will be revealed and a window around it (LLaDA, random order) | `refresh`, `window` |
@@ -22,9 +22,9 @@ public struct KVCachePlan: PlanEntry, Equatable {
         case decode, greedy, prefill, pd, prefix, dual
     }
 
-    /// When a place of Dream, whose results decide the next one, counts as finished.
+    /// When a position of Dream, whose results decide the next one, counts as finished.
     public enum Shift: String, Sendable, CaseIterable {
-        /// When the next place is decided.
+        /// When the next position is decided.
         case un
         /// When both are.
         case unRight = "un_right"
@@ -32,11 +32,11 @@ public struct KVCachePlan: PlanEntry, Equatable {
 
     /// Which rule.
     public let variant: Variant
-    /// Every so many steps all is fed again; 1: always, which is plain decoding.
+    /// Every so many steps all is computed again; 1: always, which is plain decoding.
     public let refresh: Int
-    /// Places added around each place that will be revealed (`greedy`).
+    /// Positions added around each position that will be revealed (`greedy`).
     public let window: Int
-    /// When a place counts as finished (`decode` and `pd` on Dream).
+    /// When a position counts as finished (`decode` and `pd` on Dream).
     public let shift: Shift
 
     /// An entry of these settings. Throws `invalidArgument`.

@@ -15,24 +15,29 @@ final class LanguageBlock: Sendable {
         (self.p, self.layer, heads, eps) = (p, layer, c.heads, c.eps)
     }
 
-    /// `x` is [1, fed rows, width]; gives the same, or only the rows of `wanted`, which are exact: other rows matter to nobody but
+    /// `x` is [1, query rows, width]; gives the same, or only the rows of `wanted`, which are exact: other rows matter to nobody but
     /// through their keys and values, which are stored for all.
-    func callAsFunction(_ x: Tensor, _ pass: LanguagePass, wanted: LanguagePass.Wanted?, _ run: Run) throws(DiffError)
+    func callAsFunction(_ x: Tensor, _ pass: LanguagePass, wanted: LanguagePass.Rows?, _ run: Run) throws(DiffError)
         -> Tensor
     {
         try run.at(site, x) { () throws(DiffError) in
             let a = try run.rmsNorm(x, weight: p.attentionNorm, eps: eps)
-            try run.store(p.keysValues(a, run), pass.rows, layer: layer)
-            guard let wanted else { return try rest(x, a, pass.rows, run) }
-            return try run.workspace.stretched(wanted.rows.count, to: pass.capacity) { () throws(DiffError) in
-                try rest(run.gatherRows(x, wanted.indices), run.gatherRows(a, wanted.indices), wanted.rows, run)
+            let memory = pass.memory
+            try run.store(p.keysValues(a, run), at: pass.queries.positions, in: memory.layer(layer), memory.rotary)
+            guard let wanted else { return try rest(x, a, pass.queries.positions, memory, run) }
+            return try run.workspace.stretched(wanted.indices.count, to: pass.capacity) { () throws(DiffError) in
+                try rest(
+                    run.gatherRows(x, wanted.indices), run.gatherRows(a, wanted.indices), wanted.positions, memory, run)
             }
         }
     }
 
-    /// All behind keys and values: `x` came in, `a` is its norm.
-    private func rest(_ x: Tensor, _ a: Tensor, _ rows: MemoryRows, _ run: Run) throws(DiffError) -> Tensor {
-        let seen = try run.attention(p.queries(a, run), rows, layer: layer, heads: heads)
+    /// The rest of the block after keys and values are stored. `x`: residual input; `a`: its normalised form.
+    private func rest(
+        _ x: Tensor, _ a: Tensor, _ positions: [PositionSet], _ memory: KeyValueMemory, _ run: Run
+    ) throws(DiffError) -> Tensor {
+        let seen = try run.attention(
+            p.queries(a, run), at: positions, over: memory.layer(layer), memory.rotary, heads: heads)
         let y = try run.add(x, p.attentionOut(seen, run))
         let hidden = try run.swiGLU(p.gateUp(run.rmsNorm(y, weight: p.mlpNorm, eps: eps), run))
         return try run.add(y, p.down(hidden, run))
@@ -41,20 +46,44 @@ final class LanguageBlock: Sendable {
 
 /// What all blocks of one pass share.
 struct LanguagePass {
-    /// The rows whose results are wanted.
-    struct Wanted {
+    /// Rows of the pass.
+    struct Rows {
+        /// Their numbers among the query rows.
         let indices: [Int]
-        let rows: MemoryRows
+        /// Where they stand, by sequence.
+        let positions: [PositionSet]
     }
 
-    let rows: MemoryRows
+    let memory: KeyValueMemory
+    /// All rows, and those whose results are wanted.
+    let queries: Rows, wanted: Rows
+    /// The token of each row.
+    let tokens: [Int]
     /// Rows of the largest pass.
     let capacity: Int
-    let wanted: Wanted
 
-    init(_ feeding: Feeding, _ memory: KeyValueMemory) throws(DiffError) {
-        rows = try MemoryRows(feeding, memory)
-        wanted = Wanted(indices: feeding.wantedRows, rows: try MemoryRows(feeding, wantedOnly: true, memory))
-        capacity = memory.slots.each.reduce(0) { Checked.sum($0, $1.length) }
+    /// Throws `shape` unless tokens, queries and what is wanted of them are those of the sequences in `memory`.
+    init(
+        _ sequences: [[Int]], _ queries: [PositionSet], _ wanted: [PositionSet], _ memory: KeyValueMemory
+    ) throws(DiffError) {
+        let lengths = memory.sequences.each.map(\.length)
+        guard sequences.each.map(\.count) == lengths, queries.each.map(\.length) == lengths,
+            wanted.count == lengths.count
+        else {
+            throw DiffError(.shape, "a pass over \(sequences.count) sequences, and a memory of \(lengths.count) others")
+        }
+        var (tokens, indices): ([Int], [Int]) = ([], [])
+        for (index, set) in queries.numbered {
+            guard let sequence = sequences.at(index), let ranks = wanted.at(index).flatMap({ set.ranks(of: $0) }) else {
+                throw DiffError(.shape, "results wanted at positions that sequence \(index) does not compute")
+            }
+            let first = tokens.count
+            for rank in ranks.each { indices.append(first &+ rank) }
+            for position in set.positions.each { tokens.append(sequence.at(position) ?? 0) }
+        }
+        (self.memory, self.tokens) = (memory, tokens)
+        self.queries = Rows(indices: Array(Indices(below: tokens.count)), positions: queries)
+        self.wanted = Rows(indices: indices, positions: wanted)
+        capacity = lengths.each.reduce(0) { Checked.sum($0, $1) }
     }
 }

@@ -1,9 +1,9 @@
 public import DiffCheckpoint
 public import DiffTensor
 
-/// A masked diffusion language model (LLaDA, iLLaDA, Dream): a bidirectional transformer over a canvas of fixed length.
+/// A masked diffusion language model (LLaDA, iLLaDA, Dream): a bidirectional transformer over a sequence of fixed length.
 ///
-/// One function serves plain decoding and every cache: a pass feeds a set of places, writes their keys and values into a full-length
+/// One function serves plain decoding and every cache: a pass computes a set of positions, writes their keys and values into a full-length
 /// memory and attends to all of it. Immutable after loading; any number of runs may use one model at once.
 public final class LanguageModel: Sendable {
     /// Sizes and conventions.
@@ -51,23 +51,28 @@ public final class LanguageModel: Sendable {
         (self.configuration, self.layout, self.blocks) = (c, layout, blocks)
     }
 
-    /// A memory for canvases of these sizes. Throws memory errors.
-    public func memory(_ slots: [KeyValueMemory.Slot], _ run: Run) throws(DiffError) -> KeyValueMemory {
+    /// A memory for these sequences. Throws memory errors.
+    public func memory(_ sequences: [KeyValueMemory.Sequence], _ run: Run) throws(DiffError) -> KeyValueMemory {
         let c = configuration
         return try KeyValueMemory(
-            slots, layers: c.layers, kvHeads: c.kvHeads, headDim: c.headDim, rotaryBase: c.rotaryBase, run)
+            sequences, layers: c.layers, kvHeads: c.kvHeads, headDim: c.headDim, rotaryBase: c.rotaryBase, run)
     }
 
-    /// One pass: stores keys and values of the fed places, gives what the last block makes of the wanted ones, [1, wanted, width].
+    /// One pass: stores keys and values of the query positions, gives what the last block makes of the wanted ones, [1, wanted, width],
+    /// sequence by sequence.
     ///
-    /// A row's bits depend on its sample alone, never on the samples beside it. Throws `invalidArgument` for a token outside the
-    /// vocabulary, `cancelled`, memory errors.
-    public func states(_ feeding: Feeding, _ memory: KeyValueMemory, _ run: Run) throws(DiffError) -> Tensor {
-        let pass = try LanguagePass(feeding, memory)
-        return try run.workspace.stretched(feeding.rows, to: pass.capacity) { () throws(DiffError) in
-            var h = try run.embedding(embedding, feeding.tokens)
+    /// All arguments have an entry for each sequence of `memory`: all its tokens, the positions that are computed (none: it takes no
+    /// part), and those of them whose results are wanted. Every other position counts with the keys and values of the last pass that
+    /// computed it. A row's bits depend on its sequence alone, never on those beside it. Throws `shape`, `invalidArgument` for a token
+    /// outside the vocabulary, `cancelled`, memory errors.
+    public func states(
+        _ sequences: [[Int]], queries: [PositionSet], wanted: [PositionSet], _ memory: KeyValueMemory, _ run: Run
+    ) throws(DiffError) -> Tensor {
+        let pass = try LanguagePass(sequences, queries, wanted, memory)
+        return try run.workspace.stretched(pass.tokens.count, to: pass.capacity) { () throws(DiffError) in
+            var h = try run.embedding(embedding, pass.tokens)
             let order = run.blocks(layout.blocks)
-            var restricted = feeding.wanted == feeding.rows
+            var restricted = pass.wanted.indices.count == pass.tokens.count
             for (position, index) in order.numbered {
                 guard let block = blocks.at(index) else { continue }
                 let isLast = position == order.count &- 1 && !restricted

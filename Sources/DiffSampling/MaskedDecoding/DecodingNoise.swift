@@ -23,7 +23,7 @@ public struct DecodingNoise: Sendable {
     /// Draws from a seed per sample.
     public init(seeds: [UInt64]) { source = .own(seeds.map { TorchRandom(seed: $0) }) }
 
-    /// Draws given in the order in which they are used: uniform values in [0, 1) (the order of random remasking; which places Dream's
+    /// Draws given in the order in which they are used: uniform values in [0, 1) (the order of random remasking; which positions Dream's
     /// `origin` reveals), uniform values of Gumbel noise, exponential values (Dream's sampling).
     public init(uniforms: [Float] = [], gumbel: [Double] = [], exponentials: [Float] = []) {
         source = .given
@@ -35,7 +35,7 @@ public struct DecodingNoise: Sendable {
         switch source {
         case .given: return nil
         case .shared(var generator):
-            source = .given  // so that the generator is changed in place
+            source = .given  // so that the generator is changed in position
             defer { source = .shared(generator) }
             return body(&generator)
         case .own(var generators):

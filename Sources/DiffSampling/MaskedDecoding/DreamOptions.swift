@@ -1,10 +1,10 @@
 import DiffTensor
 
-/// How Dream decodes: all places compete in every step, or those of a block in every step of it.
+/// How Dream decodes: all positions compete in every step, or those of a block in every step of it.
 public struct DreamOptions: Sendable, Equatable {
-    /// What decides which places are revealed.
+    /// What decides which positions are revealed.
     public enum Algorithm: String, Sendable, CaseIterable {
-        /// Each place at random, with the probability of the schedule.
+        /// Each position at random, with the probability of the schedule.
         case origin
         /// The most probable tokens.
         case maskGIT = "maskgit_plus"
@@ -16,20 +16,21 @@ public struct DreamOptions: Sendable, Equatable {
 
     /// Mask, length, forbidden tokens.
     public var common: MaskedCommon
-    /// Passes, with blocks divided evenly over them; nil: one per place to fill. With a threshold, and without blocks: how many passes the
-    /// masks would take at an even rate, which also bounds how many a pass reveals; nil: no bound.
+    /// Passes, with blocks divided evenly over them; nil: one per position to fill. With a threshold, and without blocks: how many passes
+    /// the masks would take at an even rate, which also bounds how many a pass reveals; nil: no bound.
     public var steps: Int?
-    /// Places to fill in a block; nil: all.
+    /// Positions to fill in a block; nil: all.
     public var blockLength: Int?
-    /// Whether blocks are decoded from left to right as Fast-dLLM does, each beginning with its first place; a `blockLength` asks for it.
+    /// Whether blocks are decoded from left to right as Fast-dLLM does, each beginning with its first position; a `blockLength` asks for
+    /// it.
     public var isBlockwise = false
-    /// Reveals every place of at least this probability, and at least one (`maskgit_plus` only).
+    /// Reveals every position of at least this probability, and at least one (`maskgit_plus` only).
     public var threshold: Double?
     /// Last time of the schedule, which falls evenly from 1.
     public var eps = 1e-3
     /// The order of revelation.
     public var algorithm = Algorithm.origin
-    /// Randomness of the order: places are drawn from softmax(confidence / this); 0: the surest ones.
+    /// Randomness of the order: positions are drawn from softmax(confidence / this); 0: the surest ones.
     public var algorithmTemperature = 0.0
     /// Temperature of the tokens; 0: the most probable.
     public var temperature = 0.0
@@ -72,17 +73,18 @@ public struct DreamOptions: Sendable, Equatable {
     private func checkBlocks(_ prompts: [MaskedPrompt]) throws(DiffError) {
         guard hasBlocks else {
             guard let steps else { return }
-            guard steps > 0, steps <= MaskedCommon.maxPlaces else {
-                throw DiffError(.invalidArgument, "\(steps) steps; expected 1...\(MaskedCommon.maxPlaces)")
+            guard steps > 0, steps <= MaskedCommon.maxPositions else {
+                throw DiffError(.invalidArgument, "\(steps) steps; expected 1...\(MaskedCommon.maxPositions)")
             }
             for prompt in prompts.each where threshold != nil && common.masks(prompt) % steps != 0 {
                 throw DiffError(
-                    .invalidArgument, "\(steps) steps do not divide the \(common.masks(prompt)) places to fill evenly")
+                    .invalidArgument,
+                    "\(steps) steps do not divide the \(common.masks(prompt)) positions to fill evenly")
             }
             return
         }
         guard algorithm != .origin else {
-            throw DiffError(.incompatible, "origin reveals places by chance and has no blocks; use another order")
+            throw DiffError(.incompatible, "origin reveals positions by chance and has no blocks; use another order")
         }
         if let blockLength, blockLength <= 0 || (!common.fillsPrompts && common.length % blockLength != 0) {
             throw DiffError(
@@ -92,7 +94,7 @@ public struct DreamOptions: Sendable, Equatable {
         try common.check(steps: steps, prompts, of: blockLength, always: true)
         for prompt in prompts.each {
             let blocks = common.blocks(prompt, of: blockLength, always: true)
-            // The first step of a block reveals its first place, whatever the schedule says.
+            // The first step of a block reveals its first position, whatever the schedule says.
             guard steps > blocks.count || common.masks(prompt) == blocks.count else {
                 throw DiffError(
                     .invalidArgument, "\(steps) steps for \(blocks.count) blocks of Dream; each needs at least 2")

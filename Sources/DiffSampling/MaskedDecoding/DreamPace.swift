@@ -1,9 +1,9 @@
 import DiffTensor
 
-/// Where one sample of Dream stands: its blocks, its steps, and how many places a step reveals.
+/// Where one sample of Dream stands: its blocks, its steps, and how many positions a step reveals.
 ///
-/// Without blocks the whole canvas is one, and every step is of it. With blocks every place that is to be filled is in one of them, and
-/// the steps follow a schedule of the block's own.
+/// Without blocks the whole sequence is one, and every step is of it. With blocks every position that is to be filled is in one of them,
+/// and the steps follow a schedule of the block's own.
 struct DreamPace {
     /// Whether the text is decoded block by block.
     let hasBlocks: Bool
@@ -14,7 +14,7 @@ struct DreamPace {
     /// Steps of the block, and the schedule's times at their beginnings and at the end.
     private var steps = 0
     private var times: [Float] = []
-    /// Under a threshold without blocks: places that a step reveals at most, those that steps before it left included.
+    /// Under a threshold without blocks: positions that a step reveals at most, those that steps before it left included.
     private var rate: Int?
     private var left = 0
 
@@ -29,7 +29,7 @@ struct DreamPace {
     var block: Range<Int> { blocks.at(index) ?? 0..<0 }
     private var isLast: Bool { stepInBlock >= steps &- 1 }
 
-    /// Begins a block with so many masked places.
+    /// Begins a block with so many masked positions.
     mutating func begin(masks: Int) {
         steps =
             options.steps.map { max(1, $0 / max(1, blocks.count)) } ?? (options.threshold == nil ? max(1, masks) : 1)
@@ -37,22 +37,23 @@ struct DreamPace {
         (rate, left) = (hasBlocks || options.threshold == nil ? nil : masks / max(1, steps), 0)
     }
 
-    /// The share of masked places that this step reveals; nil in the last step, which reveals all.
+    /// The share of masked positions that this step reveals; nil in the last step, which reveals all.
     var share: Float? {
         guard !isLast, let t = times.at(stepInBlock), let s = times.at(stepInBlock &+ 1) else { return nil }
         return 1 - s / t
     }
 
-    /// How many of so many masked places this step reveals.
+    /// How many of so many masked positions this step reveals.
     func count(of masks: Int) -> Int {
         guard let share else { return masks }
         return Int(exactly: max(0, Float(masks) * share).rounded(.down)) ?? masks
     }
 
-    /// The most places that this step reveals under a threshold; nil: no bound.
+    /// The most positions that this step reveals under a threshold; nil: no bound.
     var bound: Int? { rate.map { Checked.sum($0, left) } }
 
-    /// Closes a step that revealed so many places and left `masks` in the block. `advances`: one of them got another token than the mask.
+    /// Closes a step that revealed so many positions and left `masks` in the block. `advances`: one of them got another token than the
+    /// mask.
     mutating func advance(masks: Int, advances: Bool, revealed: Int) {
         let isComplete: Bool
         if let bound {

@@ -2,19 +2,19 @@ import DiffTensor
 
 /// How LLaDA decodes: blocks from left to right, in each as many passes as steps.
 public struct LLaDAOptions: Sendable, Equatable {
-    /// Which of a block's masked places are revealed.
+    /// Which of a block's masked positions are revealed.
     public enum Remasking: String, Sendable, CaseIterable {
         /// Those whose token has the highest probability.
         case lowConfidence = "low_confidence"
-        /// Places drawn at random.
+        /// Positions drawn at random.
         case random
     }
 
     /// Mask, length, forbidden tokens.
     public var common: MaskedCommon
-    /// Passes over the whole text, divided evenly over the blocks; nil: one per place to fill.
+    /// Passes over the whole text, divided evenly over the blocks; nil: one per position to fill.
     public var steps: Int?
-    /// Places to fill in a block; divides the length unless prompts are filled too. Nil: all of them.
+    /// Positions to fill in a block; divides the length unless prompts are filled too. Nil: all of them.
     public var blockLength: Int?
     /// The order of revelation.
     public var remasking = Remasking.lowConfidence
@@ -22,7 +22,7 @@ public struct LLaDAOptions: Sendable, Equatable {
     public var temperature = 0.0
     /// Guidance: L' + (guidance + 1)(L − L'), with L' for a masked prompt; 0: none.
     public var guidance = 0.0
-    /// Reveals every place of at least this probability, and at least one, until the block is done; `steps` is then not used.
+    /// Reveals every position of at least this probability, and at least one, until the block is done; `steps` is then not used.
     public var threshold: Double?
     /// Tokens that are revealed last: their confidence counts as minus infinity.
     public var reluctant: [Int] = []

@@ -2,7 +2,7 @@ import DiffTensor
 
 /// LLaDA's rule for one sample. Source: `generate` of the LLaDA repository; thresholds after Fast-dLLM.
 struct LLaDARow: DecodingRow {
-    var canvas: DecodingCanvas
+    var sequence: DecodingSequence
     private let options: LLaDAOptions
     private let sample: Int
     private let blocks: [Range<Int>]
@@ -10,15 +10,15 @@ struct LLaDARow: DecodingRow {
     private var stepInBlock = 0
     /// Tokens to reveal in each step of the block: evenly, what remains goes to the first ones.
     private var counts: [Int] = []
-    /// A block's places in the order of their revelation, where that is decided beforehand, and how many are done.
+    /// A block's positions in the order of their revelation, where that is decided beforehand, and how many are done.
     private var order: [Int]?
     private var done = 0
     private var revealing: [Int] = []
-    /// Draws of this step that decide its order, by place.
+    /// Draws of this step that decide its order, by position.
     private var draws: [Double]?
 
     init(_ prompt: MaskedPrompt, _ options: LLaDAOptions, sample: Int) {
-        canvas = DecodingCanvas(prompt, options.common)
+        sequence = DecodingSequence(prompt, options.common)
         (self.options, self.sample) = (options, sample)
         blocks = options.common.blocks(prompt, of: options.blockLength)
     }
@@ -27,18 +27,19 @@ struct LLaDARow: DecodingRow {
 
     private var block: Range<Int> { blocks.at(blockIndex) ?? 0..<0 }
 
-    func source(of place: Int) -> Int { place }
+    func source(of position: Int) -> Int { position }
 
     mutating func round(_ fixedOrder: Bool, _ noise: inout DecodingNoise) throws(DiffError) -> UnmaskingRound {
         if stepInBlock == 0 { try begin(fixedOrder, &noise) }
         revealing = order.map { Array($0.dropFirst(done).prefix(counts.at(stepInBlock) ?? 0)) } ?? []
         return UnmaskingRound(
-            sample: sample, step: canvas.step, stepInBlock: stepInBlock, block: block, isMasked: canvas.isMasked,
-            revealed: stepInBlock == 0 ? [] : canvas.revealed, revealing: revealing, predictsNext: false)
+            sample: sample, step: sequence.step, stepInBlock: stepInBlock, block: block, masked: sequence.masked,
+            revealed: stepInBlock == 0 ? [] : sequence.revealed, revealing: revealing, predictsNext: false)
     }
 
     private mutating func begin(_ fixedOrder: Bool, _ noise: inout DecodingNoise) throws(DiffError) {
-        let masks = canvas.masked(in: block)
+        let masked = sequence.masked.positions.filter { block.contains($0) }
+        let masks = masked.count
         let steps = options.steps.map { $0 / max(1, blocks.count) } ?? masks
         let (each, rest) = (masks / max(1, steps), masks % max(1, steps))
         counts = Indices(below: steps).map { each &+ ($0 < rest ? 1 : 0) }
@@ -47,78 +48,76 @@ struct LLaDARow: DecodingRow {
         guard options.remasking == .random else {
             throw DiffError(.incompatible, "an order fixed when a block begins cannot follow confidences; use random")
         }
-        // One draw per place of the canvas, sorted within the block.
-        let draws = try noise.uniform(sample, canvas.count)
-        let places = canvas.masked(block)
-        order = largest(places.count, of: places.map { Double(draws.at($0) ?? 0) }).compactMap { places.at($0) }
+        // One draw per position of the sequence, sorted within the block.
+        let draws = try noise.uniform(sample, sequence.count)
+        order = largest(masked.count, of: masked.map { Double(draws.at($0) ?? 0) }).compactMap { masked.at($0) }
     }
 
-    mutating func candidates(_ fed: [Bool], _ noise: inout DecodingNoise) throws(DiffError) -> [Int] {
+    mutating func candidates(_ queries: PositionSet, _ noise: inout DecodingNoise) throws(DiffError) -> [Int] {
         draws = nil
         if order != nil { return revealing.sorted() }
-        let eligible = eligible(fed)
+        let eligible = eligible(queries)
         guard options.remasking == .random, options.temperature == 0 else { return eligible }
         // The order does not depend on the tokens, so only those that are revealed need results.
-        let values = try drawOrder(fed, &noise)
+        let values = try drawOrder(queries, &noise)
         draws = values
-        let chosen = chosenPlaces(eligible, eligible.map { values.at($0) ?? -.infinity })
+        let chosen = chosenPositions(eligible, eligible.map { values.at($0) ?? -.infinity })
         return chosen.sorted()
     }
 
-    /// Fed places that are masked, up to the block's end: what earlier blocks left, and masks in the prompt, compete too.
-    private func eligible(_ fed: [Bool]) -> [Int] {
-        fed.numbered.filter { $0.element && $0.offset < block.upperBound && canvas.isMasked($0.offset) }.map(\.offset)
+    /// Query positions that are masked, up to the block's end: what earlier blocks left, and masks in the prompt, compete too.
+    private func eligible(_ queries: PositionSet) -> [Int] {
+        queries.positions.filter { $0 < block.upperBound && sequence.isMasked($0) }
     }
 
-    /// The published code draws for all that it feeds.
-    func drawn(_ candidates: [Int], _ fed: [Bool]) -> [Int] { fed.numbered.filter(\.element).map(\.offset) }
+    /// The published code draws for all that it computes.
+    func drawn(_ candidates: [Int], _ queries: PositionSet) -> [Int] { queries.positions }
 
-    /// A draw per fed place, by place.
-    private func drawOrder(_ fed: [Bool], _ noise: inout DecodingNoise) throws(DiffError) -> [Double] {
-        let places = fed.numbered.filter(\.element).map(\.offset)
-        let values = try noise.uniform(sample, places.count)
-        return canvas.spread(places, values.map { Double($0) })
+    /// A draw per query position, by position.
+    private func drawOrder(_ queries: PositionSet, _ noise: inout DecodingNoise) throws(DiffError) -> [Double] {
+        let values = try noise.uniform(sample, queries.count)
+        return sequence.spread(queries.positions, values.map { Double($0) })
     }
 
-    /// The places revealed in this step, by falling value.
-    private func chosenPlaces(_ eligible: [Int], _ values: [Double]) -> [Int] {
+    /// The positions revealed in this step, by falling value.
+    private func chosenPositions(_ eligible: [Int], _ values: [Double]) -> [Int] {
         let count = options.threshold == nil ? counts.at(stepInBlock) ?? 0 : eligible.count
-        var places: [Int] = []
-        for (rank, position) in largest(count, of: values).numbered {
-            guard let place = eligible.at(position), let value = values.at(position) else { continue }
+        var positions: [Int] = []
+        for (rank, index) in largest(count, of: values).numbered {
+            guard let position = eligible.at(index), let value = values.at(index) else { continue }
             if let threshold = options.threshold, rank > 0, !(value >= threshold) { break }
-            places.append(place)
+            positions.append(position)
         }
-        return places
+        return positions
     }
 
     mutating func reveal(
-        _ candidates: [Int], _ fed: [Bool], _ choice: ArraySlice<ChosenToken>, _ noise: inout DecodingNoise
+        _ candidates: [Int], _ queries: PositionSet, _ choice: ArraySlice<ChosenToken>, _ noise: inout DecodingNoise
     ) throws(DiffError) {
         var tokens: [Int: ChosenToken] = [:]
-        for (place, chosen) in zip(candidates, choice) { tokens.put(chosen, for: place) }
-        var (places, confidences): ([Int], [Double])
+        for (position, chosen) in zip(candidates, choice) { tokens.put(chosen, for: position) }
+        var (positions, confidences): ([Int], [Double])
         if order != nil {
-            (places, confidences) = (revealing, [])
+            (positions, confidences) = (revealing, [])
             done &+= revealing.count
         } else if options.remasking == .random {
-            let values = if let draws { draws } else { try drawOrder(fed, &noise) }
-            let eligible = eligible(fed)
+            let values = if let draws { draws } else { try drawOrder(queries, &noise) }
+            let eligible = eligible(queries)
             let own = eligible.map { values.at($0) ?? -.infinity }
-            (places, confidences) = (chosenPlaces(eligible, own), canvas.spread(eligible, own))
+            (positions, confidences) = (chosenPositions(eligible, own), sequence.spread(eligible, own))
         } else {
             let values = choice.map { options.reluctant.contains($0.token) ? -Double.infinity : $0.confidence }
-            (places, confidences) = (chosenPlaces(candidates, values), canvas.spread(candidates, values))
+            (positions, confidences) = (chosenPositions(candidates, values), sequence.spread(candidates, values))
         }
-        let writes = places.compactMap { place in tokens[place].map { (place: place, token: $0.token) } }
+        let writes = positions.compactMap { position in tokens[position].map { (position: position, token: $0.token) } }
         // A block whose surest token is the mask itself would never be done.
-        let advances = writes.contains { $0.token != canvas.mask }
-        canvas.finish(writes, confidences: confidences)
+        let advances = writes.contains { $0.token != sequence.mask }
+        sequence.finish(writes, confidences: confidences)
         stepInBlock &+= 1
         let isComplete =
             options.threshold == nil
             ? stepInBlock >= counts.count
-            : stepInBlock >= options.leastSteps && (canvas.masked(in: block) == 0 || !advances)
+            : stepInBlock >= options.leastSteps && (sequence.maskCount(in: block) == 0 || !advances)
         if isComplete { (blockIndex, stepInBlock) = (blockIndex &+ 1, 0) }
     }
 }

@@ -4,7 +4,7 @@ import DiffTensor
 public struct MaskedPrompt: Sendable, Equatable {
     /// Tokens, padding included.
     public var tokens: [Int]
-    /// Places in front that no other place sees.
+    /// Positions in front that no other position sees.
     public var padding: Int
 
     /// A prompt of `tokens`, the first `padding` of which are padding.
@@ -17,7 +17,7 @@ public struct MaskedCommon: Sendable, Equatable {
     public var maskToken: Int
     /// Tokens to generate behind each prompt; 0: only the masks in it are filled.
     public var length: Int
-    /// Whether masks in the prompts are places to fill like those behind them: steps and blocks are then made for all of them.
+    /// Whether masks in the prompts are positions to fill like those behind them: steps and blocks are then made for all of them.
     public var infills: Bool
     /// Tokens that are never chosen: their logits count as minus infinity before everything else.
     public var forbidden: [Int]
@@ -27,63 +27,64 @@ public struct MaskedCommon: Sendable, Equatable {
         (self.maskToken, self.length, self.infills, self.forbidden) = (maskToken, length, infills, forbidden)
     }
 
-    /// More places than this in all canvases together are refused.
-    public static let maxPlaces = 1 << 20
+    /// More positions than this in all sequences together are refused.
+    public static let maxPositions = 1 << 20
 
     /// Whether blocks and steps are made for the masks in prompts too: asked for, or because there are no others.
     var fillsPrompts: Bool { infills || length == 0 }
 
-    /// Whether a place may be revealed as the mask itself, and so stay masked.
+    /// Whether a position may be revealed as the mask itself, and so stay masked.
     var allowsMask: Bool { !forbidden.contains(maskToken) }
 
     func check(_ prompts: [MaskedPrompt]) throws(DiffError) {
         guard !prompts.isEmpty else { throw DiffError(.invalidArgument, "no prompt") }
-        guard length >= 0, length <= Self.maxPlaces else {
-            throw DiffError(.invalidArgument, "a length of \(length); expected 0...\(Self.maxPlaces)")
+        guard length >= 0, length <= Self.maxPositions else {
+            throw DiffError(.invalidArgument, "a length of \(length); expected 0...\(Self.maxPositions)")
         }
-        var places = 0
+        var positions = 0
         for (index, prompt) in prompts.numbered {
             guard prompt.padding >= 0, prompt.padding <= prompt.tokens.count else {
                 throw DiffError(
-                    .invalidArgument, "prompt \(index): \(prompt.padding) of \(prompt.tokens.count) places are padding")
+                    .invalidArgument,
+                    "prompt \(index): \(prompt.padding) of \(prompt.tokens.count) positions are padding")
             }
-            places = Checked.sum(places, prompt.tokens.count, length)
+            positions = Checked.sum(positions, prompt.tokens.count, length)
             guard length > 0 || masks(prompt) > 0 else {
                 throw DiffError(
                     .invalidArgument,
                     "prompt \(index): a length of 0, and no mask token (\(maskToken)) in the prompt: nothing to fill")
             }
         }
-        guard places <= Self.maxPlaces else {
+        guard positions <= Self.maxPositions else {
             throw DiffError(
-                .invalidArgument, "prompts and texts of \(places) tokens; at most \(Self.maxPlaces) in one batch")
+                .invalidArgument, "prompts and texts of \(positions) tokens; at most \(Self.maxPositions) in one batch")
         }
     }
 
-    /// Masked places of the canvas that begins with `prompt`.
+    /// Masked positions of the sequence that begins with `prompt`.
     func masks(_ prompt: MaskedPrompt) -> Int {
         Checked.sum(prompt.tokens.each.reduce(0) { $0 &+ ($1 == maskToken ? 1 : 0) }, length)
     }
 
-    /// The places that blocks are made of: those behind the prompt, and under infilling (or where `always`) the masks in it too.
+    /// The positions that blocks are made of: those behind the prompt, and under infilling (or where `always`) the masks in it too.
     private func targets(_ prompt: MaskedPrompt, always: Bool) -> [Int] {
         let start = prompt.tokens.count
-        var places: [Int] = []
-        for (place, token) in prompt.tokens.numbered where (fillsPrompts || always) && token == maskToken {
-            places.append(place)
+        var positions: [Int] = []
+        for (position, token) in prompt.tokens.numbered where (fillsPrompts || always) && token == maskToken {
+            positions.append(position)
         }
-        for place in Indices(below: length) { places.append(start &+ place) }
-        return places
+        for position in Indices(below: length) { positions.append(start &+ position) }
+        return positions
     }
 
-    /// Blocks of `size` places to fill each, from left to right, the last perhaps smaller; a block reaches from its first place to its
-    /// last. `always`: masks in prompts count even where nobody asked for infilling.
+    /// Blocks of `size` positions to fill each, from left to right, the last perhaps smaller; a block reaches from its first position to
+    /// its last. `always`: masks in prompts count even where nobody asked for infilling.
     func blocks(_ prompt: MaskedPrompt, of size: Int?, always: Bool = false) -> [Range<Int>] {
-        let places = targets(prompt, always: always)
+        let positions = targets(prompt, always: always)
         var (blocks, start): ([Range<Int>], Int) = ([], 0)
-        while let first = places.at(start) {
-            let end = min(places.count, Checked.sum(start, max(1, size ?? places.count)))
-            let stop = (places.at(end &- 1) ?? first) &+ 1
+        while let first = positions.at(start) {
+            let end = min(positions.count, Checked.sum(start, max(1, size ?? positions.count)))
+            let stop = (positions.at(end &- 1) ?? first) &+ 1
             if first < stop { blocks.append(first..<stop) }
             start = end
         }
@@ -92,8 +93,8 @@ public struct MaskedCommon: Sendable, Equatable {
 
     /// Throws unless `steps` passes can be divided evenly over the blocks of every prompt.
     func check(steps: Int, _ prompts: [MaskedPrompt], of size: Int?, always: Bool = false) throws(DiffError) {
-        guard steps > 0, steps <= Self.maxPlaces else {
-            throw DiffError(.invalidArgument, "\(steps) steps; expected 1...\(Self.maxPlaces)")
+        guard steps > 0, steps <= Self.maxPositions else {
+            throw DiffError(.invalidArgument, "\(steps) steps; expected 1...\(Self.maxPositions)")
         }
         for (index, prompt) in prompts.numbered {
             let count = blocks(prompt, of: size, always: always).count

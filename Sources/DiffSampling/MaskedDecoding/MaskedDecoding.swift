@@ -1,23 +1,5 @@
 public import DiffTensor
 
-/// A network as masked decoding sees it.
-public struct MaskedNetwork {
-    /// Size of the vocabulary.
-    public let vocabulary: Int
-    /// A pass: stores the fed places, gives the states of the wanted ones [1, wanted, width].
-    public let states: (_ feeding: Feeding, _ run: Run) throws(DiffError) -> Tensor
-    /// Logits of states: [1, rows, width] to [1, rows, vocabulary], fresh.
-    public let logits: (_ states: Tensor, _ run: Run) throws(DiffError) -> Tensor
-
-    /// A network of these two functions.
-    public init(
-        vocabulary: Int, states: @escaping (_ feeding: Feeding, _ run: Run) throws(DiffError) -> Tensor,
-        logits: @escaping (_ states: Tensor, _ run: Run) throws(DiffError) -> Tensor
-    ) {
-        (self.vocabulary, self.states, self.logits) = (vocabulary, states, logits)
-    }
-}
-
 /// What masked decoding tells after each pass. Return from the observer to go on, throw to stop.
 public struct MaskedProgress: Sendable {
     /// One sample that took part in the pass.
@@ -26,13 +8,13 @@ public struct MaskedProgress: Sendable {
         public let sample: Int
         /// Passes it has made, this one included.
         public let step: Int
-        /// The whole canvas, prompt included.
-        public let canvas: [Int]
-        /// Places written by this step, in the order of revelation.
+        /// Tokens of the whole sequence, prompt included.
+        public let sequence: [Int]
+        /// Positions written by this step, in the order of revelation.
         public let revealed: [Int]
-        /// Per place, whether it was fed.
-        public let fed: [Bool]
-        /// Confidences compared by this step, by place; empty when none were.
+        /// Positions that the pass computed.
+        public let queries: PositionSet
+        /// Confidences compared by this step, by position; empty when none were.
         public let confidences: [Double]
     }
 
@@ -40,13 +22,13 @@ public struct MaskedProgress: Sendable {
     public let pass: Int
     /// Passes that will be made at most.
     public let passes: Int
-    /// Rows fed to the network and rows that went through its head.
-    public let fedRows: Int, headRows: Int
+    /// Rows that the network computed and rows that went through its head.
+    public let queryRows: Int, headRows: Int
     /// The samples of this pass.
     public let samples: [Sample]
 }
 
-/// Masked decoding of a batch: which places a pass feeds and which tokens it reveals. Knows no network and no method.
+/// Masked decoding of a batch: which positions a pass computes and which tokens it reveals. Knows no network and no method.
 public struct MaskedDecoding: Sendable {
     private enum Rule: Sendable {
         case llada(LLaDAOptions)
@@ -82,10 +64,10 @@ public struct MaskedDecoding: Sendable {
         if case .llada(let options) = rule { options.guidance } else { 0 }
     }
 
-    /// Masked places of one canvas at most.
+    /// Masked positions of one sequence at most.
     private var masks: Int { prompts.each.reduce(0) { max($0, common.masks($1)) } }
 
-    /// Blocks of one canvas at most.
+    /// Blocks of one sequence at most.
     private var blocks: Int {
         prompts.each.reduce(0) { most, prompt in
             switch rule {
@@ -109,15 +91,13 @@ public struct MaskedDecoding: Sendable {
         }
     }
 
-    /// The canvases for a memory: one per sample, and under guidance as many again.
-    public var slots: [KeyValueMemory.Slot] {
-        let slots = prompts.map { prompt in
-            KeyValueMemory.Slot(length: prompt.tokens.count &+ common.length, padding: prompt.padding)
-        }
-        return guidance > 0 ? slots + slots : slots
+    /// Length and padding of the sequences in a pass: one per prompt, and under guidance as many again.
+    public var sequences: [(length: Int, padding: Int)] {
+        let own = prompts.map { (length: $0.tokens.count &+ common.length, padding: $0.padding) }
+        return guidance > 0 ? own + own : own
     }
 
-    /// The canvases when all is decoded. Every pass goes through the run's methods. Throws `cancelled`, memory errors, and whatever
+    /// The sequences when all is decoded. Every pass goes through the run's methods. Throws `cancelled`, memory errors, and whatever
     /// `network` and `observe` throw.
     public func sample(
         _ network: MaskedNetwork, noise: DecodingNoise, _ run: Run,
@@ -138,6 +118,8 @@ public struct MaskedDecoding: Sendable {
         _ observe: (MaskedProgress) throws(DiffError) -> Void
     ) throws(DiffError) -> [[Int]] {
         var (rows, noise) = (start, noise)
+        let methods = run.methods((any PositionSelection).self)
+        let fixesOrder = methods.each.contains { $0.fixesOrder }
         var pass = 0
         while true {
             try run.checkCancel()
@@ -146,14 +128,14 @@ public struct MaskedDecoding: Sendable {
             var plan = PassPlan()
             for index in active.each {
                 guard var row = rows.at(index) else { continue }
-                let fed = try run.fed(row.round(run.wantsFixedOrder, &noise))
-                let candidates = try row.candidates(fed, &noise)
-                plan.add(index, fed, candidates, drawn: row.drawn(candidates, fed))
+                let queries = try row.round(fixesOrder, &noise).queries(methods)
+                let candidates = try row.candidates(queries, &noise)
+                plan.add(index, queries, candidates, drawn: row.drawn(candidates, queries))
                 rows.put(row, at: index)
             }
-            let feeding = try plan.feeding(rows, twins: guidance > 0 ? prompts.count : 0)
+            let input = plan.pass(rows, isGuided: guidance > 0)
             let call = Call(time: 0, index: pass, count: passes, step: pass)
-            let states = try run.advance(call) { (_, run) throws(DiffError) in try network.states(feeding, run) }
+            let states = try run.advance(call) { (_, run) throws(DiffError) in try network.states(input, run) }
             let chosen: [ChosenToken]
             do throws(DiffError) {
                 chosen = try choose(plan, rows, states, network, &noise, run)
@@ -164,20 +146,22 @@ public struct MaskedDecoding: Sendable {
             for share in plan.shares.each {
                 guard var row = rows.at(share.row) else { continue }
                 let own = chosen[min(first, chosen.count)..<min(first &+ share.candidates.count, chosen.count)]
-                try row.reveal(share.candidates, share.fed, own, &noise)
+                try row.reveal(share.candidates, share.queries, own, &noise)
                 first &+= share.candidates.count
                 rows.put(row, at: share.row)
                 samples.append(
                     MaskedProgress.Sample(
-                        sample: share.row, step: row.canvas.step, canvas: row.canvas.tokens,
-                        revealed: row.canvas.revealed, fed: share.fed, confidences: row.canvas.confidences))
+                        sample: share.row, step: row.sequence.step, sequence: row.sequence.tokens,
+                        revealed: row.sequence.revealed, queries: share.queries,
+                        confidences: row.sequence.confidences))
             }
             try observe(
                 MaskedProgress(
-                    pass: pass, passes: passes, fedRows: feeding.rows, headRows: feeding.wanted, samples: samples))
+                    pass: pass, passes: passes, queryRows: input.queryRows, headRows: input.wantedRows, samples: samples
+                ))
             pass &+= 1
         }
-        return rows.map(\.canvas.tokens)
+        return rows.map(\.sequence.tokens)
     }
 
     private func choose<Row: DecodingRow>(

@@ -1,12 +1,12 @@
 import DiffTensor
 
-/// One pass over the batch: what each sample feeds and which places it wants decided.
+/// One pass over the batch: what each sequence computes and which of its tokens are decided.
 struct PassPlan {
     struct Share {
         let row: Int
-        let fed: [Bool]
+        let queries: PositionSet
         let candidates: [Int]
-        /// Places that noise is drawn for, ascending as the candidates are, which are among them.
+        /// Positions that noise is drawn for, ascending as the candidates are, which are among them.
         let drawn: [Int]
     }
 
@@ -15,49 +15,37 @@ struct PassPlan {
     /// Rows to be decided.
     var candidates: Int { shares.each.reduce(0) { $0 &+ $1.candidates.count } }
 
-    mutating func add(_ row: Int, _ fed: [Bool], _ candidates: [Int], drawn: [Int]) {
-        shares.append(Share(row: row, fed: fed, candidates: candidates, drawn: drawn))
+    mutating func add(_ row: Int, _ queries: PositionSet, _ candidates: [Int], drawn: [Int]) {
+        shares.append(Share(row: row, queries: queries, candidates: candidates, drawn: drawn))
     }
 
-    /// What the network is told. `twins` (above 0): each sample once more, `twins` slots later, with the caller's tokens masked.
-    func feeding<Row: DecodingRow>(_ rows: [Row], twins: Int) throws(DiffError) -> Feeding {
-        var samples: [FedSample] = []
+    /// What the network is told. `isGuided`: each sequence once more behind all others, with the caller's tokens masked, for the
+    /// unconditional rows.
+    func pass<Row: DecodingRow>(_ rows: [Row], isGuided: Bool) -> MaskedPass {
+        var pass = MaskedPass(rows.map(\.sequence.tokens))
         for share in shares.each {
             guard let row = rows.at(share.row) else { continue }
-            samples.append(try sample(share, row, slot: share.row, masksPrompt: false))
+            // Padding is seen by nobody, so computing it would change nothing.
+            let queries = share.queries.filter { $0 >= row.sequence.padding }
+            let sources = Set(share.candidates.each.map(row.source))
+            pass.put(queries, wanted: queries.filter { sources.contains($0) }, at: share.row)
         }
-        if twins > 0 {
-            for share in shares.each {
-                guard let row = rows.at(share.row) else { continue }
-                samples.append(try sample(share, row, slot: share.row &+ twins, masksPrompt: true))
-            }
-        }
-        return Feeding(samples)
+        guard isGuided else { return pass }
+        return pass.doubled(
+            rows.map { row in
+                row.sequence.tokens.numbered.map { position, token in
+                    row.sequence.given.contains(position) ? row.sequence.mask : token
+                }
+            })
     }
 
-    private func sample<Row: DecodingRow>(
-        _ share: Share, _ row: Row, slot: Int, masksPrompt: Bool
-    ) throws(DiffError) -> FedSample {
-        let canvas = row.canvas
-        var (places, tokens, wanted): ([Int], [Int], [Int]) = ([], [], [])
-        let sources = Set(share.candidates.map(row.source))
-        for (place, isFed) in share.fed.numbered where isFed && place >= canvas.padding {
-            // Padding is seen by nobody, so feeding it would change nothing.
-            if sources.contains(place) { wanted.append(places.count) }
-            places.append(place)
-            let isHidden = masksPrompt && canvas.isGiven.at(place) ?? false
-            tokens.append(isHidden ? canvas.mask : canvas.tokens.at(place) ?? 0)
-        }
-        return try FedSample(slot: slot, places: places, tokens: tokens, wanted: wanted)
-    }
-
-    /// For each place that noise is drawn for, in order, its sample and whether it is a candidate.
+    /// For each position that noise is drawn for, in order, its sequence and whether it is a candidate.
     var draws: [(sample: Int, isUsed: Bool)] {
         var draws: [(sample: Int, isUsed: Bool)] = []
         for share in shares.each {
             var next = 0
-            for place in share.drawn.each {
-                let isUsed = share.candidates.at(next) == place
+            for position in share.drawn.each {
+                let isUsed = share.candidates.at(next) == position
                 draws.append((share.row, isUsed))
                 if isUsed { next &+= 1 }
             }
@@ -65,13 +53,13 @@ struct PassPlan {
         return draws
     }
 
-    /// For each candidate the row of the states that decides it. Two candidates share a row where the first place is masked:
-    /// it is decided by its own results, and the second place by the same.
+    /// For each candidate the row of the states that decides it. Two candidates share a row where the first position is masked:
+    /// it is decided by its own results, and the second position by the same.
     func sources<Row: DecodingRow>(_ rows: [Row]) -> [Int] {
         var (sources, first): ([Int], Int) = ([], 0)
         for share in shares.each {
             guard let row = rows.at(share.row) else { continue }
-            let wanted = Set(share.candidates.map(row.source)).sorted()
+            let wanted = Set(share.candidates.each.map(row.source)).sorted()
             for candidate in share.candidates.each {
                 sources.append(first &+ (wanted.firstIndex(of: row.source(of: candidate)) ?? 0))
             }

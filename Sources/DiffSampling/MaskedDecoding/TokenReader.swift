@@ -14,21 +14,22 @@ struct TokenReader {
         rows = max(1, min(isNoisy ? 16 : 64, most))
     }
 
-    /// Logits of `count` rows of `states` from `start` on; under guidance combined with those of the twins.
-    private func logits(_ states: Tensor, _ start: Int, _ count: Int, twins: Int, _ run: Run) throws(DiffError)
+    /// Logits of `count` rows of `states` from `start` on; under guidance combined with those of the unconditional rows,
+    /// which begin at row `unconditional`.
+    private func logits(_ states: Tensor, _ start: Int, _ count: Int, unconditional: Int, _ run: Run) throws(DiffError)
         -> Tensor
     {
         let own = try network.logits(run.gatherRows(states, Array(start..<(start &+ count))), run)
         guard guidance > 0 else {
-            run.forbid(forbidden, in: own)
+            run.exclude(forbidden, in: own)
             return own
         }
-        let twin = try network.logits(
-            run.gatherRows(states, Array((twins &+ start)..<(twins &+ start &+ count))), run)
+        let other = try network.logits(
+            run.gatherRows(states, Array((unconditional &+ start)..<(unconditional &+ start &+ count))), run)
         // Lu + (s + 1)(L - Lu), rounded after each operation as torch does.
-        let difference = try run.combine(1, own, -1, twin)
-        let guided = try run.combine(1, twin, Float(guidance + 1), difference)
-        run.forbid(forbidden, in: guided)
+        let difference = try run.combine(1, own, -1, other)
+        let guided = try run.combine(1, other, Float(guidance + 1), difference)
+        run.exclude(forbidden, in: guided)
         return guided
     }
 
@@ -52,8 +53,8 @@ struct TokenReader {
         var chosen: [ChosenToken] = []
         guard temperature > 0 else {
             try withChunks(total, run) { (start, count) throws(DiffError) in
-                let logits = try logits(states, start, count, twins: total, run)
-                append(try unsafe run.chooseTokens(logits, noise: nil, temperature: 0), to: &chosen)
+                let logits = try logits(states, start, count, unconditional: total, run)
+                append(try unsafe run.gumbelArgmax(logits, uniforms: nil, temperature: 0), to: &chosen)
             }
             return chosen
         }
@@ -61,7 +62,7 @@ struct TokenReader {
         let vocabulary = network.vocabulary
         var next = 0
         try withChunks(total, run) { (start, count) throws(DiffError) in
-            let logits = try logits(states, start, count, twins: total, run)
+            let logits = try logits(states, start, count, unconditional: total, run)
             let block = try run.workspace.block(rows &* vocabulary &* 8)
             let values = unsafe block.base?.assumingMemoryBound(to: Double.self)
             var row = 0
@@ -71,8 +72,8 @@ struct TokenReader {
                 if draw.isUsed { row &+= 1 }
                 next &+= 1
             }
-            let choice = try unsafe run.chooseTokens(
-                logits, noise: UnsafePointer(values), temperature: temperature)
+            let choice = try unsafe run.gumbelArgmax(
+                logits, uniforms: UnsafePointer(values), temperature: temperature)
             append(choice, to: &chosen)
         }
         while let draw = draws.at(next) {
@@ -87,7 +88,7 @@ struct TokenReader {
         _ plan: PassPlan, _ sources: [Int], _ states: Tensor, _ options: DreamOptions, _ noise: inout DecodingNoise,
         _ run: Run
     ) throws(DiffError) -> [ChosenToken] {
-        let confidence: TokenConfidence =
+        let score: CategoricalScore =
             switch options.algorithm {
             case .margin: .margin
             case .entropy: .entropy
@@ -101,7 +102,7 @@ struct TokenReader {
         try withChunks(sources.count, run) { (start, count) throws(DiffError) in
             let logits = try network.logits(
                 run.gatherRows(states, rows(sources, start, count)), run)
-            run.forbid(forbidden, in: logits)
+            run.exclude(forbidden, in: logits)
             let block = isNoisy ? try run.workspace.block(rows &* vocabulary &* 4) : nil
             let values = unsafe block?.base?.assumingMemoryBound(to: Float.self)
             var row = 0
@@ -111,9 +112,9 @@ struct TokenReader {
                 if draw.isUsed { row &+= 1 }
                 next &+= 1
             }
-            let choice = try unsafe run.raceTokens(
-                logits, noise: UnsafePointer(values), temperature: Float(options.temperature),
-                topP: Float(options.topP), topK: options.topK, confidence: confidence)
+            let choice = try unsafe run.exponentialArgmax(
+                logits, exponentials: UnsafePointer(values), temperature: Float(options.temperature),
+                topP: Float(options.topP), topK: options.topK, score: score)
             append(choice, to: &chosen)
         }
         while isNoisy, let draw = draws.at(next) {
@@ -126,12 +127,12 @@ struct TokenReader {
     /// `count` elements of `sources` from `start` on.
     private func rows(_ sources: [Int], _ start: Int, _ count: Int) -> [Int] {
         var rows: [Int] = []
-        for place in Indices(below: count) { rows.append(sources.at(start &+ place) ?? 0) }
+        for index in Indices(below: count) { rows.append(sources.at(start &+ index) ?? 0) }
         return rows
     }
 
-    private func append(_ choice: TokenChoice, to chosen: inout [ChosenToken]) {
-        for (token, confidence) in zip(choice.tokens, choice.confidences) {
+    private func append(_ choice: CategoricalChoice, to chosen: inout [ChosenToken]) {
+        for (token, confidence) in zip(choice.categories, choice.scores) {
             chosen.append(ChosenToken(token: token, confidence: confidence))
         }
     }

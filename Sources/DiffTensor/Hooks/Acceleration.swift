@@ -10,9 +10,11 @@ public typealias Evaluate = @Sendable (Call, Run) throws(DiffError) -> Tensor
 /// | which blocks run? | the model's block loop, once per call | ``blocks(_:_:_:)`` |
 /// | this module's output: compute, reuse or blend? | every module site | ``module(_:_:_:_:)`` |
 /// | which queries see which keys and values? | attention, before it is computed | ``attend(_:_:)`` |
-/// | which positions are fed at all? | masked decoding, before a call | ``feed(_:_:)`` |
 /// | which network runs now? | the sampler, for every call ahead of the run | ``network(_:)`` |
 /// | how often, at what time? | the sampler, around a call | ``evaluate(_:_:_:)`` |
+///
+/// A sampler with a question of its own declares it in a protocol that refines this one (masked decoding: which positions are
+/// computed), and asks the methods that conform to it through ``Run/methods(_:)``.
 ///
 /// Every requirement but ``begin(_:)`` has the neutral answer as its default. Sites are the session's (``SamplingContext/site(_:of:)``).
 /// State belongs to the instance, is made by `begin` and is used by one thread, unless the method itself evaluates on forks of the run
@@ -27,9 +29,6 @@ public protocol Acceleration: AnyObject {
     func module(_ site: Site, _ inputs: Slots, _ run: Run, _ compute: Compute) throws(DiffError) -> Slots
     /// Question 3. Rewrites who sees whom; the attention op computes the result.
     func attend(_ call: inout AttentionCall, _ run: Run) throws(DiffError)
-    /// Question 3, before the call: which places of a sample's canvas are fed. `fed` has one entry per place and holds all, or
-    /// what earlier methods left; asked once per sample and pass, in order.
-    func feed(_ round: UnmaskingRound, _ fed: inout [Bool]) throws(DiffError)
     /// Question 4. Depends on nothing but the call: samplers ask ahead, so that networks have room for what they will do and
     /// give it back after their last call.
     func network(_ call: Call) -> Int
@@ -53,8 +52,6 @@ extension Acceleration {
     public func attend(_ call: inout AttentionCall, _ run: Run) throws(DiffError) {}
     /// The network that the sampler names.
     public func network(_ call: Call) -> Int { call.network }
-    /// Feeds all.
-    public func feed(_ round: UnmaskingRound, _ fed: inout [Bool]) throws(DiffError) {}
     /// Evaluates once.
     public func evaluate(_ call: Call, _ run: Run, _ next: Evaluate) throws(DiffError) -> Tensor {
         try next(call, run)

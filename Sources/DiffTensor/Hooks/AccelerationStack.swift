@@ -29,7 +29,7 @@ public final class AccelerationStack: @unchecked Sendable {
             guard !hooks.evaluations || !context.isStateful else {
                 throw DiffError(
                     .incompatible,
-                    "a method evaluates calls in its own way, and these networks remember what they were fed")
+                    "a method evaluates calls in its own way, and these networks remember earlier calls")
             }
             layers.append(Layer(method: method, hooks: hooks))
             modules.formUnion(hooks.modules)
@@ -52,10 +52,9 @@ public final class AccelerationStack: @unchecked Sendable {
     func wantsModule(_ site: Site) -> Bool { modules.contains(site) }
     func wantsAttention(_ site: Site) -> Bool { attention.contains(site) }
 
-    var wantsFixedOrder: Bool { layers.each.contains { $0.hooks.fixedOrder } }
-
-    func feed(_ round: UnmaskingRound, _ fed: inout [Bool]) throws(DiffError) {
-        for layer in layers.each where layer.hooks.feeding { try layer.method.feed(round, &fed) }
+    /// The methods at work that answer the further questions of protocol `type`, in order.
+    func methods<Question>(_ type: Question.Type) -> [Question] {
+        layers.each.compactMap { layer in layer.hooks.extensions ? layer.method as? Question : nil }
     }
 
     func blocks(_ call: Call, _ list: BlockList, _ plan: inout BlockPlan) {

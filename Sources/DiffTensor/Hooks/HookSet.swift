@@ -10,10 +10,8 @@ public struct HookSet: Sendable, Equatable {
     public var evaluations = false
     /// Whether `network` is asked.
     public var networks = false
-    /// Whether `feed` is asked.
-    public var feeding = false
-    /// Whether masked decoding must decide the order of a block when it begins: `feed` is then told what a step will reveal.
-    public var fixedOrder = false
+    /// Whether the method answers questions that a sampler adds in a protocol of its own: see ``Run/methods(_:)``.
+    public var extensions = false
 
     /// No hooks: the baseline.
     public init() {}
@@ -21,6 +19,6 @@ public struct HookSet: Sendable, Equatable {
     /// Whether the method asks for nothing: it is then left out of the run, which makes neutral settings equal the
     /// baseline bit for bit by construction.
     public var isEmpty: Bool {
-        modules.isEmpty && attention.isEmpty && !blocks && !evaluations && !networks && !feeding
+        modules.isEmpty && attention.isEmpty && !blocks && !evaluations && !networks && !extensions
     }
 }

@@ -36,7 +36,7 @@ public struct SamplingContext: Sendable {
     public let rows: Int, lanes: Int
     /// How guidance is computed.
     public let guidance: Guidance
-    /// Whether networks remember what they were fed, so that a call can be neither repeated nor left out.
+    /// Whether networks remember earlier calls, so that a call can be neither repeated nor left out.
     public let isStateful: Bool
     /// The request's seed: what a method draws, it draws from a stream of its own made of this.
     public let seed: UInt64

@@ -134,10 +134,10 @@ struct GenerateCommand: ParsableCommand {
         for text in texts { StandardOutput.say(text) }
         try StandardOutput.finish()
         guard !quiet else { return }
-        let fed = statistics.steps.reduce(0) { $0 + $1.fedRows }
+        let rows = statistics.steps.reduce(0) { $0 + $1.queryRows }
         Terminal.say(
             "\(count) tokens in \(statistics.steps.count) passes, \(Format.fixed(statistics.seconds, 2)) s "
-                + "(\(Format.fixed(rate, 2)) per second); \(Format.grouped(fed)) rows fed; "
+                + "(\(Format.fixed(rate, 2)) per second); \(Format.grouped(rows)) rows computed; "
                 + "\(Format.flops(statistics.flops)); keys and values \(Format.bytes(statistics.cacheBytes)), "
                 + "peak beside the weights \(Format.bytes(statistics.peakBytes))")
     }

@@ -23,19 +23,19 @@ final class LiveText {
         for text in event.texts {
             let fresh = Set(text.revealed)
             var line = ""
-            for (place, token) in text.canvas.enumerated() {
+            for (position, token) in text.sequence.enumerated() {
                 if token == mask {
                     line += "\u{1b}[2m░\u{1b}[0m"
                 } else {
                     let piece = tokenizer?.decode([token], skipsSpecial: false) ?? "\(token) "
-                    line += fresh.contains(place) ? "\u{1b}[1;32m\(piece)\u{1b}[0m" : piece
+                    line += fresh.contains(position) ? "\u{1b}[1;32m\(piece)\u{1b}[0m" : piece
                 }
             }
             texts[text.prompt] = line
         }
         var screen = "\u{1b}[H\u{1b}[J"
         for prompt in texts.keys.sorted() { screen += (texts[prompt] ?? "") + "\n\n" }
-        Terminal.write(screen + "pass \(step) of \(steps), \(event.fedRows) rows fed\n")
+        Terminal.write(screen + "pass \(step) of \(steps), \(event.queryRows) rows computed\n")
     }
 
     /// Back to the first screen.
