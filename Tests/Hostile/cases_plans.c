@@ -90,7 +90,8 @@ static const struct hostile routers[] = {
 
 /* No text at all is no JSON of the wrong form but a wrong argument. */
 static void lengths(void) {
-    hostile_plan("no bytes", NULL, "{}", 0, 0, DA_INVALID_ARGUMENT, "a plan needs 1...67108864 bytes of JSON, found 0");
+    hostile_plan("no bytes", NULL, "{}", 0, 0, DA_INVALID_ARGUMENT,
+                 "a plan needs 1...67108864 bytes of JSON or a rule, found 0");
     hostile_plan("more bytes than are read", NULL, "{}", ((size_t)64 << 20) + 1, 0, DA_INVALID_ARGUMENT, "a plan needs 1...");
     hostile_plan("as many bytes as there are numbers", NULL, "{}", SIZE_MAX, 0, DA_INVALID_ARGUMENT, "a plan needs 1...");
     hostile_plan("null", NULL, NULL, 2, 0, DA_INVALID_ARGUMENT, "a plan needs 1...");
@@ -125,7 +126,8 @@ static void router_files(void) {
     hostile_remove("plans");
     hostile_plan("a device as plan", "/dev/zero", NULL, 0, 0, DA_IO, "/dev/zero: a device");
     hostile_plan("a directory as plan", hostile_folder(), NULL, 0, 0, DA_IO, "a directory");
-    hostile_plan("no plan", "/nowhere/plan.json", NULL, 0, 0, DA_IO, "/nowhere/plan.json: cannot be opened: no such file");
+    hostile_plan("no plan", "/nowhere/plan.json", NULL, 0, 0, DA_IO,
+                 "/nowhere/plan.json: there is no such file, and no rule of that name");
 }
 
 void cases_plans(void) {

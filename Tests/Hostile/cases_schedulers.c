@@ -61,7 +61,7 @@ void cases_schedulers(void) {
             (const char *const[]){"prediction_type", "timestep_spacing", "final_sigmas_type", "interpolation_type",
                                   "timestep_type", "solver_type", NULL},
             words);
-    static const char *const no_flags[] = {"1", "0", "\"true\"", "[]", "{}", NULL};
+    static const char *const no_flags[] = {"2", "-1", "0.5", "\"true\"", "[]", "{}", NULL};
     members(path, size, "scheduler",
             (const char *const[]){"clip_sample", "set_alpha_to_one", "rescale_betas_zero_snr", "use_karras_sigmas",
                                   "lower_order_final", "predict_x0", "skip_prk_steps", NULL},
@@ -70,6 +70,7 @@ void cases_schedulers(void) {
     members(path, size, "scheduler", (const char *const[]){"trained_betas", NULL}, no_lists);
     static const struct hostile theirs[] = {
         {"a class", "{\"_class_name\":\"EulerDiscreteScheduler\"}", 0, DA_OK, ""},
+        {"true as 1", "{\"clip_sample\":1,\"set_alpha_to_one\":0}", 0, DA_OK, ""},
         {"no such class", "{\"_class_name\":\"EulerScheduler\"}", 0, DA_UNSUPPORTED, "scheduler._class_name: EulerScheduler"},
         {"a flow", "{\"_class_name\":\"FlowMatchEulerDiscreteScheduler\"}", 0, DA_UNSUPPORTED, "flow"},
         {"a class that is no text", "{\"_class_name\":1}", 0, DA_FORMAT, "scheduler._class_name"},
