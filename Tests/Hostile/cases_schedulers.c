@@ -71,6 +71,7 @@ void cases_schedulers(void) {
     members(path, size, "scheduler", (const char *const[]){"trained_betas", NULL}, no_lists);
     static const struct hostile theirs[] = {
         {"a class", "{\"_class_name\":\"EulerDiscreteScheduler\"}", 0, DA_OK, ""},
+        {"true as 1", "{\"clip_sample\":1,\"set_alpha_to_one\":0}", 0, DA_OK, ""},
         {"no such class", "{\"_class_name\":\"EulerScheduler\"}", 0, DA_UNSUPPORTED, "scheduler._class_name: EulerScheduler"},
         {"a flow", "{\"_class_name\":\"FlowMatchEulerDiscreteScheduler\"}", 0, DA_UNSUPPORTED, "flow"},
         {"a class that is no text", "{\"_class_name\":1}", 0, DA_FORMAT, "scheduler._class_name"},
