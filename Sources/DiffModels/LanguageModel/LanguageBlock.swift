@@ -68,13 +68,14 @@ struct LanguagePass {
     ) throws(DiffError) {
         let lengths = memory.sequences.each.map(\.length)
         guard sequences.each.map(\.count) == lengths, queries.each.map(\.length) == lengths,
-            wanted.count == lengths.count
+            wanted.each.map(\.length) == lengths
         else {
             throw DiffError(.shape, "a pass over \(sequences.count) sequences, and a memory of \(lengths.count) others")
         }
         var (tokens, indices): ([Int], [Int]) = ([], [])
         for (index, set) in queries.numbered {
-            guard let sequence = sequences.at(index), let ranks = wanted.at(index).flatMap({ set.ranks(of: $0) }) else {
+            let sequence = sequences.at(index) ?? []
+            guard let own = wanted.at(index), let ranks = set.ranks(of: own) else {
                 throw DiffError(.shape, "results wanted at positions that sequence \(index) does not compute")
             }
             let first = tokens.count

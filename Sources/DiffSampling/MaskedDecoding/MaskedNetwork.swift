@@ -30,8 +30,9 @@ public struct MaskedPass: Sendable {
         return pass
     }
 
-    /// Rows of the pass, and rows whose results are wanted.
+    /// Rows of the pass.
     public var queryRows: Int { queries.each.reduce(0) { Checked.sum($0, $1.count) } }
+    /// Rows whose results are wanted.
     public var wantedRows: Int { wanted.each.reduce(0) { Checked.sum($0, $1.count) } }
 }
 
