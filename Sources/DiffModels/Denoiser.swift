@@ -32,35 +32,52 @@ extension Denoiser {
 public protocol TrainableDenoiser: Denoiser {
     /// Tokens of the stream that the blocks work on.
     var tokens: Int { get }
-    /// Width of the stream, and hidden width of the blocks' MLPs.
+    /// Width of the stream.
     var width: Int { get }
+    /// Hidden width of the blocks' MLPs.
     var mlpWidth: Int { get }
 }
 
 extension DiT: TrainableDenoiser {
+    /// Tokens of the stream.
     public var tokens: Int { configuration.tokens }
+    /// Width of the stream.
     public var width: Int { configuration.width }
+    /// Hidden width of an MLP.
     public var mlpWidth: Int { configuration.mlpWidth }
 }
 
 extension UViT: TrainableDenoiser {
+    /// Tokens of the stream.
     public var tokens: Int { configuration.tokens }
+    /// Width of the stream.
     public var width: Int { configuration.width }
+    /// Hidden width of an MLP.
     public var mlpWidth: Int { configuration.mlpWidth }
 }
 
 extension DiT: Denoiser {
+    /// Channels of the state.
     public var channels: Int { configuration.inChannels }
+    /// Side of the square state.
     public var side: Int { configuration.inputSize }
+    /// Channels of the prediction.
     public var predictedChannels: Int { configuration.outChannels }
+    /// Rows of the class table.
     public var classRows: Int { configuration.classRows }
+    /// The row that means "no class".
     public var nullClass: Int? { configuration.nullClass }
 }
 
 extension UViT: Denoiser {
+    /// Channels of the state.
     public var channels: Int { configuration.inChannels }
+    /// Side of the square state.
     public var side: Int { configuration.inputSize }
+    /// Channels of the prediction.
     public var predictedChannels: Int { configuration.inChannels }
+    /// Rows of the class table.
     public var classRows: Int { configuration.classRows }
+    /// The row that means "no class".
     public var nullClass: Int? { configuration.nullClass }
 }

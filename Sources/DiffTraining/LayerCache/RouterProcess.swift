@@ -48,7 +48,8 @@ public struct RouterProcess: Sendable {
         guard period == 2 else {
             throw DiffError(
                 .invalidArgument,
-                "a period of \(period) is for samplers with one network call per step; this model's solver makes two: leave it out")
+                "a period of \(period) is for samplers with one network call per step; this model's solver makes two: "
+                    + "leave it out")
         }
         let sampler = try DPMSolverSinglestepSampler(process, evaluations: evaluations)
         let known = try process.alphasCumulative()

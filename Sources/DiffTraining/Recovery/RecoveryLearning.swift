@@ -23,7 +23,8 @@ public final class RecoveryLearning: LearningProcedure {
     /// A run of training of `student`, loaded for learning with `parameters`. `teacher` is needed unless there is no distillation. Throws
     /// `invalidArgument`, `incompatible` when teacher and student do not fit, `shape`, memory errors.
     public init(
-        _ student: any TrainableDenoiser, _ parameters: Parameters, teacher: (any TrainableDenoiser)?, _ process: DiffusionProcess, data: LatentSet,
+        _ student: any TrainableDenoiser, _ parameters: Parameters, teacher: (any TrainableDenoiser)?,
+        _ process: DiffusionProcess, data: LatentSet,
         _ settings: RecoverySettings, _ resources: LearningResources
     ) throws(DiffError) {
         (self.student, self.settings, self.resources) = (student, settings, resources)

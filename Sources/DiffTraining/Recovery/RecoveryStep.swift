@@ -55,7 +55,8 @@ public final class RecoveryStep {
     /// A step of `student`, whose `parameters` were noted while it was loaded. Throws `invalidArgument` when a teacher is missing,
     /// `incompatible` when its states, tokens or width are others.
     public init(
-        _ student: any TrainableDenoiser, _ parameters: Parameters, teacher: (any TrainableDenoiser)?, _ method: RecoveryMethod, _ loss: DistillationLoss,
+        _ student: any TrainableDenoiser, _ parameters: Parameters, teacher: (any TrainableDenoiser)?,
+        _ method: RecoveryMethod, _ loss: DistillationLoss,
         budget: MemoryBudget?, recomputes: Bool = false, isVirtual: Bool = false
     ) throws(DiffError) {
         (self.student, self.teacher, self.method, self.loss) = (student, teacher, method, loss)
