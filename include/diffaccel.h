@@ -395,8 +395,8 @@ int32_t da_result_close(da_result result);
 /* ---- learning ------------------------------------------------------------------------------------------------------- */
 
 /* What is learned is said by settings, a JSON object. Members of all methods:
- *   "method": "router" (Learning-to-Cache), "prune" (depth pruning) or "finetune" (weights), all of DiT models; "specialise" (weights of a VAR,
- *     for its part of CoDe)
+ *   "method": "router" (Learning-to-Cache), of DiT and U-ViT models; "prune" (depth pruning) or "finetune" (weights), of DiT models;
+ *     "specialise" (weights of a VAR, for its part of CoDe)
  *   "data": {"path": "file.safetensors"} with tensors "latents" and "labels", or {"latents": "x.npy", "labels": "y.npy"}; latents
  *     [N,C,h,w], or [N,2,C,h,w] with mirrored twins, F32, F16, BF16, F64 or U8 (0...255 means -1...1), times "factor" (1); labels
  *     integers [N]. Of specialise: "tokens" instead, integers [N, tokens of all scales], coarse to fine, or "images" [N,3,H,W] as the VQ-VAE
@@ -407,7 +407,8 @@ int32_t da_result_close(da_result result);
  * router: "sampling_steps" (20), "period" (2: one full step in so many), "l1" (5e-6), "learning_rate" (1e-3), "clamp" (5; 0: none),
  *   "straight_through" (threshold; absent: soft), "threshold" (0.1, of the exported plan), "trajectory": "data" (as published) or "own" (the
  *   model's own samples, earlier cached steps in place; data may be absent) with "guidance" (1) and "guidance_channels", "cache_limit"
- *   (bytes of kept outputs per network row, of the exported plan)
+ *   (bytes of kept outputs per network row, of the exported plan). Of a U-ViT, whose steps are two network calls with a row each:
+ *   "sampling_steps" (10), "period" 2, "l1" (0.1, on a sum of squares), "clamp" (0), "threshold" (0.9), "trajectory" "data"
  * prune, learned: "pattern": "1:2" or "groups": [[kept, blocks], ...]; "update": "lora", "full" or "gates"; "rank" (8), "alpha" (16),
  *   "learning_rate" (1e-4), "gate_rate" (1e-3), "temperature" ([4, 0.1]), "scaling" ([100, 100]), "clip" (1), "average_decay" (0.999)
  * prune, by rule: "rule": "index" with "keep": [...], "pairs", "similarity", "change", "sensitivity" or "random" with "keep_count";
@@ -451,7 +452,7 @@ typedef struct da_training_event {
  * return normally: an exception or a longjmp out of it leaves the trainer busy for ever. */
 typedef int32_t (*da_training_callback)(void *user, const da_training_event *event);
 
-/* A trainer of the checkpoint at `path` (as for da_model_open; DiT, or VAR to specialise) with `length` bytes of settings. `model_options` and `options`
+/* A trainer of the checkpoint at `path` (as for da_model_open, of a family that has the method) with `length` bytes of settings. `model_options` and `options`
  * may be null. Errors: DA_INVALID_ARGUMENT and DA_FORMAT naming the setting, DA_SHAPE, DA_IO, DA_INCOMPATIBLE (a state of another training),
  * DA_UNSUPPORTED, DA_NO_MEMORY, DA_OVER_BUDGET. */
 int32_t da_trainer_create(const char *path, const char *settings, size_t length, const da_model_options *model_options,

@@ -26,6 +26,36 @@ public protocol Denoiser: AnyObject, Sendable {
 extension Denoiser {
     /// Attention and MLP sites in the order in which the network visits them: the columns of a router.
     public var sublayers: [Site] { layout.sites(.attention, .mlp) }
+    /// Classes that samples can be asked of: the rows without the one that means "no class".
+    public var classes: Int { nullClass == nil ? classRows : classRows &- 1 }
+}
+
+/// A denoiser that learning procedures work with: every op of it has a way back for gradients, and its blocks work on one stream.
+public protocol TrainableDenoiser: Denoiser {
+    /// Tokens of the stream that the blocks work on.
+    var tokens: Int { get }
+    /// Width of the stream.
+    var width: Int { get }
+    /// Hidden width of the blocks' MLPs.
+    var mlpWidth: Int { get }
+}
+
+extension DiT: TrainableDenoiser {
+    /// Tokens of the stream.
+    public var tokens: Int { configuration.tokens }
+    /// Width of the stream.
+    public var width: Int { configuration.width }
+    /// Hidden width of an MLP.
+    public var mlpWidth: Int { configuration.mlpWidth }
+}
+
+extension UViT: TrainableDenoiser {
+    /// Tokens of the stream.
+    public var tokens: Int { configuration.tokens }
+    /// Width of the stream.
+    public var width: Int { configuration.width }
+    /// Hidden width of an MLP.
+    public var mlpWidth: Int { configuration.mlpWidth }
 }
 
 extension DiT: Denoiser {

@@ -102,6 +102,16 @@ import Testing
         try expectEstimate(course.tiny.path, course.settings(method, more), "\(method) \(more)")
     }
 
+    @Test func aMethodThatAFamilyDoesNotHaveIsRefusedNamingThoseItHas() throws {
+        let tiny = try Tiny(decoder: TinyAutoencoder())
+        let settings = JSON.object(["method": .string("specialise")])
+        let refused = failure { _ = try Trainer(tiny.path, settings) }
+        #expect(refused?.code == .unsupported)
+        #expect(refused?.message.contains("it has router, prune, finetune, and \"specialise\" trains var") == true)
+        let decoder = failure { _ = try Trainer("\(tiny.path)/vae", settings) }
+        #expect(decoder?.code == .unsupported && decoder?.message.contains("it has none") == true)
+    }
+
     @Test func statesAreWrittenAndResumedByThemselves() throws {
         let course = try Course()
         let state = try course.tiny.directory.file("auto.safetensors")

@@ -80,18 +80,42 @@ import Testing
     @Test func groupsAreThoseOfInference() throws {
         for period in 2...5 {
             for steps in 2...13 where steps >= period {
-                let groups = CachedGroup.all(steps: steps, period: period)
+                let groups = CachedGroup.singleCalls(steps: steps, period: period)
                 let taught = groups.flatMap(\.cached)
                 // Rows that inference reads are those that are taught, each after the full step before it.
                 let expected = (0..<steps - 1).filter { $0 % period != period - 1 }
-                #expect(Set(taught) == Set(expected) && taught.count == expected.count)
-                for group in groups { #expect(group.cached == (0..<group.cached.count).map { group.full - 1 - $0 }) }
+                #expect(Set(taught.map(\.row)) == Set(expected) && taught.count == expected.count)
+                #expect(taught.allSatisfy { $0.call == steps - 1 - $0.row })
+                for group in groups {
+                    #expect(group.start == group.full)
+                    #expect(group.cached.map(\.call) == (0..<group.cached.count).map { group.full + 1 + $0 })
+                }
             }
         }
         #expect(
-            CachedGroup.all(steps: 4, period: 2) == [
-                CachedGroup(full: 3, cached: [2]), CachedGroup(full: 1, cached: [0]),
+            CachedGroup.singleCalls(steps: 4, period: 2) == [
+                CachedGroup(start: 0, full: 0, cached: [CachedCall(call: 1, row: 2)]),
+                CachedGroup(start: 2, full: 2, cached: [CachedCall(call: 3, row: 0)]),
             ])
+    }
+
+    @Test func aSolverOfTwoCallsIsCachedAtTheNextStepsFirst() throws {
+        #expect(
+            CachedGroup.pairedCalls(steps: 3) == [
+                CachedGroup(start: 0, full: 1, cached: [CachedCall(call: 2, row: 1)]),
+                CachedGroup(start: 2, full: 3, cached: [CachedCall(call: 4, row: 2)]),
+            ])
+        // An odd number of evaluations is rounded down; there are rows for all of them.
+        let process = try RouterProcess.singlestep(.stableDiffusion, evaluations: 7)
+        #expect(process.rows == 7 && process.timesteps.count == 6 && process.groups.count == 2)
+        // Half to even of the time in float32: 500.5 is 501.
+        #expect(try RouterProcess.singlestep(.stableDiffusion, evaluations: 4).lessonTimesteps[2] == 501)
+        for (evaluations, period) in [(2, 2), (8, 3)] {
+            do {
+                _ = try RouterProcess.singlestep(.stableDiffusion, evaluations: evaluations, period: period)
+                Issue.record("\(evaluations) evaluations, a period of \(period)")
+            } catch { #expect(error.code == .invalidArgument) }
+        }
     }
 
     @Test func schedulesReachTheirEnds() {

@@ -28,14 +28,13 @@ enum GoldenRouterTraining {
         let network = try DiT(configuration, weights)
         let steps = try fixture.config.object(name).integer("steps", in: 2...1000)
         let process = try GoldenSamplingOptions(fixture, "c").process
-        let schedule = try DiffusionSchedule(process, .even([steps]))
-        let step = try RouterStep(network, schedule, budget: nil, recomputes: recomputes)
+        let step = try RouterStep(network, .ddim(process, steps: steps), budget: nil, recomputes: recomputes)
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil, stack: step.stack)
         try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: rows))
         return (step, network, run)
     }
 
-    private static func rows(_ flat: [Float], _ width: Int) -> [[Float]] {
+    static func rows(_ flat: [Float], _ width: Int) -> [[Float]] {
         stride(from: 0, to: flat.count, by: width).map { Array(flat[$0..<$0 + width]) }
     }
 
@@ -54,17 +53,20 @@ enum GoldenRouterTraining {
         let labels = dropped(y, try fixture.integers("\(name).drop"), network)
         let indices = try fixture.integers("\(name).step_index")
         let router = RouterLogits(rows(try fixture.floats("\(name).router_logits"), step.sublayers.count))
-        try report.compare("\(name).timesteps", integers: indices.map { step.schedule.timesteps[$0] })
+        // Indices count from the clean end, calls from the noisy one.
+        let call = { step.process.rows - 1 - $0 }
+        try report.compare("\(name).timesteps", integers: indices.map { Int(step.process.timesteps[call($0)]) })
 
-        let x = try step.noised(x0, fixture.tensor("\(name).noise"), index: indices[0], run)
+        let x = try step.process.noised(x0, fixture.tensor("\(name).noise"), call: call(indices[0]), run)
         try report.compare("\(name).x_t", x, outputs)
-        let full = try step.full(x, labels: labels, index: indices[0], run)
-        let next = try step.advance(x, full, index: indices[0], run)
+        let full = try step.full(x, labels: labels, call: call(indices[0]), run)
+        var sampler = step.process.sampler(at: call(indices[0]))
+        let next = try sampler.advance(x, full, run)
         try report.compare("\(name).x_next", next, outputs)
         let scores = router.scores(row: indices[1])
         let threshold = try settings.optionalNumber("ste_threshold", in: 0...1)
         let weights = threshold.map { threshold in scores.map { $0 > Float(threshold) ? 1 : 0 } } ?? scores
-        let outcome = try step.compare(next, labels: labels, index: indices[1], scores: weights, run)
+        let outcome = try step.compare(next, labels: labels, call: call(indices[1]), scores: weights, run)
         try report.compare("\(name).teacher_out", outcome.teacher, outputs)
         try report.compare("\(name).student_out", outcome.student, outputs)
         try report.compare("\(name).mse_per_sample", outcome.errors, losses)
@@ -99,12 +101,14 @@ enum GoldenRouterTraining {
             let part = iteration * batch..<(iteration + 1) * batch
             let labels = dropped(Array(y[part]), Array(drop[part]), network)
             let start = try x0.rows(iteration, 1).reshaped(sample)
-            let x = try step.noised(start, noise.rows(iteration, 1).reshaped(sample), index: 2 * pair + 1, run)
-            let full = try step.full(x, labels: labels, index: 2 * pair + 1, run)
-            let next = try step.advance(x, full, index: 2 * pair + 1, run)
+            let first = step.process.rows - 2 - 2 * pair
+            let x = try step.process.noised(start, noise.rows(iteration, 1).reshaped(sample), call: first, run)
+            let full = try step.full(x, labels: labels, call: first, run)
+            var sampler = step.process.sampler(at: first)
+            let next = try sampler.advance(x, full, run)
             let scores = router.scores(row: 2 * pair)
             let weights = threshold.map { threshold in scores.map { $0 > Float(threshold) ? 1 : 0 } } ?? scores
-            let outcome = try step.compare(next, labels: labels, index: 2 * pair, scores: weights, run)
+            let outcome = try step.compare(next, labels: labels, call: first + 1, scores: weights, run)
             losses.append(outcome.error + l1 * scores.reduce(0) { $0 + Double($1) })
             router.step(
                 row: 2 * pair, gradient: outcome.gradient, l1: l1,

@@ -13,6 +13,7 @@ enum GoldenUViT {
         try forwardTraces(fixture, network, &report)
         try guidance(fixture, network, &report)
         try GoldenUViTSampling.check(fixture, &report)
+        try GoldenUViTTraining.check(fixture, &report)
     }
 
     private static func run(_ network: UViT, rows: Int, _ methods: (any Acceleration)...) throws -> Run {

@@ -3,7 +3,7 @@ import DiffModels
 import DiffTensor
 import DiffTraining
 
-/// A training of a model of some family: what learns, and what it gives. One conformance per family.
+/// A training of a model of some family: what learns, and what it gives.
 protocol Course {
     /// Tensors of the network that learns.
     var parameters: Parameters { get }
@@ -14,33 +14,58 @@ protocol Course {
     /// Bytes of the largest of them, which is in memory twice while it is put in order.
     var loading: Int { get }
 
-    /// Opens the networks and sets up the procedure. With resources of a rehearsal nothing is read but descriptions.
-    init(_ material: CourseMaterial) throws(DiffError)
-
     /// What was learned as a plan. Throws `unsupported` when it is none.
     func plan() throws(DiffError) -> Plan
     /// Writes a checkpoint folder. Throws `unsupported` when what was learned is none, `notFinite`, `io`.
     func export(to folder: String) throws(DiffError)
 }
 
-/// The trainings the library knows, by method. A new one is added here and nowhere else.
+/// What models of one family can learn, by some methods.
+struct CourseEntry: Sendable {
+    let family: any ModelFamily.Type
+    let methods: [TrainerSettings.Method]
+    /// Opens the networks and sets up the procedure. With resources of a rehearsal nothing is read but descriptions.
+    let open: @Sendable (CourseMaterial) throws(DiffError) -> any Course
+}
+
+/// The trainings the library knows, by family and method. A new one is added here and nowhere else.
 enum Courses {
+    static let all = [
+        CourseEntry(family: DiTFamily.self, methods: [.router], open: RouterCourse.dit),
+        CourseEntry(family: DiTFamily.self, methods: [.prune, .finetune]) { (material) throws(DiffError) in
+            try DiTCourse(material)
+        },
+        CourseEntry(family: UViTFamily.self, methods: [.router], open: RouterCourse.uvit),
+        CourseEntry(family: VARFamily.self, methods: [.specialise]) { (material) throws(DiffError) in
+            try VARCourse(material)
+        },
+    ]
+
     /// The training of the checkpoint at `path`. Throws `unsupported` when its family has no such method.
     static func open(
         _ path: String, _ model: ModelOptions, _ settings: TrainerSettings, _ resources: LearningResources
     ) throws(DiffError) -> any Course {
         let material = try CourseMaterial(path, model, settings, resources)
-        let family = material.opened.family.name
-        let trained = settings.method == .specialise ? VARFamily.name : DiTFamily.name
-        guard family == trained else {
-            throw DiffError(
-                .unsupported,
-                "\(path): a model of the family \"\(family)\"; \"\(settings.method.rawValue)\" trains \"\(trained)\" only"
-            )
-        }
-        let course: any Course = settings.method == .specialise ? try VARCourse(material) : try DiTCourse(material)
+        let entry = try entry(material.opened.family.name, settings.method, path)
+        let course = try entry.open(material)
         material.opened.ledger.report.log(path)
         return course
+    }
+
+    /// The entry for `method` of models of `family`. Throws `unsupported`, naming what there is, when there is none.
+    static func entry(
+        _ family: String, _ method: TrainerSettings.Method, _ path: String
+    ) throws(DiffError) -> CourseEntry {
+        let own = all.each.filter { $0.family.name == family }
+        if let entry = own.each.first(where: { $0.methods.contains(method) }) { return entry }
+        var has: [String] = []
+        for entry in own.each { has += entry.methods.map(\.rawValue) }
+        let trained = all.each.filter { $0.methods.contains(method) }.map { $0.family.name }
+        throw DiffError(
+            .unsupported,
+            "\(path): a model of the family \"\(family)\", which has no training \"\(method.rawValue)\"; "
+                + (has.isEmpty ? "it has none" : "it has \(has.joined(separator: ", "))")
+                + ", and \"\(method.rawValue)\" trains \(trained.joined(separator: ", "))")
     }
 }
 
@@ -90,6 +115,11 @@ struct CourseMaterial {
         optimiser.slots.map { slot in
             (names: slot.names, tensor: settings.exportsAverage ? slot.average ?? slot.parameter : slot.parameter)
         }
+    }
+
+    /// The error for a checkpoint of a training whose result is a plan.
+    var hasNoCheckpoint: DiffError {
+        DiffError(.unsupported, "what \"\(settings.method.rawValue)\" learns is a plan, no checkpoint")
     }
 
     /// The error for a plan of a training whose result are weights.

@@ -5,7 +5,7 @@ import DiffSampling
 import DiffTensor
 import DiffTraining
 
-/// Trainings of a DiT: routers, which blocks to keep, weights.
+/// Trainings of a DiT that change the network: which blocks to keep, weights.
 struct DiTCourse: Course {
     let parameters: Parameters
     let procedure: any LearningProcedure
@@ -23,59 +23,31 @@ struct DiTCourse: Course {
         let data = try settings.data.map { (data) throws(DiffError) in try data.latents(classes: c.classRows) }
         (self.material, configuration) = (material, c)
 
-        /// The network of a checkpoint, for learning when there are parameters.
-        func load(
-            _ source: Checkpoint, _ c: DiTConfiguration, _ parameters: Parameters?, lora: LoRAOptions? = nil
-        ) throws(DiffError) -> DiT {
-            let weights = material.weights(source, parameters, lora: lora)
-            if source.tensors.names.each.contains(where: { $0.hasPrefix("gumbel_gates.") }) {
-                opened.ledger.assume("gates that an earlier run learned (gumbel_gates) are left out")
-                weights.markUsed(prefix: "gumbel_gates.")
-            }
-            let network = try DiT(c, weights)
-            if let assumption = network.configuration.assumption { opened.ledger.assume(assumption) }
-            return network
-        }
         func required() throws(DiffError) -> LatentSet {
             guard let data else { throw settings.json.error("data", "training needs data") }
             return data
         }
         switch settings.method {
-        case .router:
-            parameters = Parameters()
-            let network = try load(checkpoint, c, parameters)
-            var defaults = RouterSettings()
-            defaults.guidanceChannels = try DiTFamily.guidanceChannels(opened, network.configuration)
-            let own = try RouterSettings(settings.json, default: defaults)
-            guard own.trajectory == .data || !scheduler.clips else {
-                throw DiffError(
-                    .unsupported,
-                    "trajectory \"own\": the model's samples are clamped on their way (clip_sample, clip_denoised), which learning "
-                        + "does not do; use the trajectory \"data\", or set the key to false if the model works without"
-                )
-            }
-            procedure = try RouterLearning(network, process, data: data, own, resources)
-            (otherWeights, loading) = (0, 0)
         case .prune where settings.learnsGates:
             let own = try PruningSettings(settings.json, depth: c.depth)
             parameters = Parameters { own.learns($0) }
-            let network = try load(checkpoint, c, parameters, lora: own.lora)
+            let network = try material.dit(checkpoint, c, parameters, lora: own.lora)
             procedure = try PruningLearning(network, parameters, process, data: required(), own, resources)
             (otherWeights, loading) = (0, 0)
         case .prune:
             let own = try RankingSettings(settings.json, depth: c.depth)
             parameters = Parameters()
-            procedure = try BlockRanking(load(checkpoint, c, nil), process, data: data, own, resources)
+            procedure = try BlockRanking(material.dit(checkpoint, c, nil), process, data: data, own, resources)
             (otherWeights, loading) = (checkpoint.tensors.byteCount, checkpoint.largestBytes)
         case .finetune:
             let own = try RecoverySettings(settings.json)
             parameters = Parameters { $0 != "pos_embed" }
-            let student = try load(checkpoint, c, parameters)
+            let student = try material.dit(checkpoint, c, parameters)
             var teacher: DiT?
             var (bytes, most) = (0, 0)
             if own.distillation != .none {
                 let source = try material.teacher()
-                teacher = try load(
+                teacher = try material.dit(
                     source.checkpoint,
                     DiTConfiguration(source.architecture, conventions: opened.options.conventions), nil)
                 (bytes, most) = (source.checkpoint.tensors.byteCount, source.checkpoint.largestBytes)
@@ -83,18 +55,12 @@ struct DiTCourse: Course {
             procedure = try RecoveryLearning(
                 student, parameters, teacher: teacher, process, data: required(), own, resources)
             (otherWeights, loading) = (bytes, most)
-        case .specialise: throw DiffError(.internal, "a DiT has no scales")
+        case .router, .specialise: throw DiffError(.internal, "no training of a DiT's blocks or weights")
         }
     }
 
     func plan() throws(DiffError) -> Plan {
         switch procedure {
-        case let learning as RouterLearning:
-            var router = try learning.router()
-            if let limit = material.settings.cacheLimit {
-                router = try router.limited(toBytes: limit, of: configuration)
-            }
-            return Plan([LayerCachePlan(.learned(router))])
         case let learning as PruningLearning: return Plan([try DepthPlan(keep: learning.decision)])
         case let ranking as BlockRanking: return Plan([try DepthPlan(keep: ranking.decision)])
         default: throw material.hasNoPlan
@@ -114,9 +80,23 @@ struct DiTCourse: Course {
         case let learning as RecoveryLearning:
             try export.write(
                 material.exported(learning.optimiser), as: material.settings.exportType, folder: folder)
-        default:
-            throw DiffError(
-                .unsupported, "what \"\(material.settings.method.rawValue)\" learns is a plan, no checkpoint")
+        default: throw material.hasNoCheckpoint
         }
+    }
+}
+
+extension CourseMaterial {
+    /// The DiT of `source`, for learning when there are parameters.
+    func dit(
+        _ source: Checkpoint, _ c: DiTConfiguration, _ parameters: Parameters?, lora: LoRAOptions? = nil
+    ) throws(DiffError) -> DiT {
+        let weights = weights(source, parameters, lora: lora)
+        if source.tensors.names.each.contains(where: { $0.hasPrefix("gumbel_gates.") }) {
+            opened.ledger.assume("gates that an earlier run learned (gumbel_gates) are left out")
+            weights.markUsed(prefix: "gumbel_gates.")
+        }
+        let network = try DiT(c, weights)
+        if let assumption = network.configuration.assumption { opened.ledger.assume(assumption) }
+        return network
     }
 }

@@ -4,15 +4,15 @@ import DiffTensor
 
 extension Router {
     /// The router with reuse in as many sub-layers only as `bytes` of kept outputs per network row hold: those stay that save most
-    /// multiply-adds over all steps. The others are computed in every step.
-    func limited(toBytes bytes: Int, of c: DiTConfiguration) throws(DiffError) -> Router {
+    /// multiply-adds over the calls that `rows` decide about. The others are computed in every step.
+    func limited(toBytes bytes: Int, rows decisive: [Int], of c: any TrainableDenoiser) throws(DiffError) -> Router {
         let each = Checked.multiply(c.tokens, c.width &* 4) ?? .max
         let columns = each > 0 ? bytes / each : 0
         var savings = Array(repeating: 0.0, count: max(0, sublayers))
         let (tokens, width, mlp) = (Double(c.tokens), Double(c.width), Double(c.mlpWidth))
         // Projections and both products of an attention; both layers of an MLP.
         let costs = [4 * width * width * tokens + 2 * tokens * tokens * width, 2 * width * mlp * tokens]
-        for row in Indices(below: steps) where !isFull(row) {
+        for row in decisive.each {
             for (column, keeps) in keeps(row: row).numbered where !keeps {
                 savings.update(at: column) { $0 += costs.at(column % 2) ?? 0 }
             }

@@ -4,7 +4,7 @@ public import DiffModels
 public import DiffSampling
 public import DiffTensor
 
-/// Decides by a rule which blocks of a DiT to keep, one calibration batch a step.
+/// Decides by a rule which blocks of a denoiser to keep, one calibration batch a step.
 public final class BlockRanking: LearningProcedure {
     /// The name in settings and states.
     public static let method = "rank"
@@ -17,7 +17,7 @@ public final class BlockRanking: LearningProcedure {
     private var similarity, change, sensitivity: [Double]
     private var baseline = 0.0
 
-    private let network: DiT
+    private let network: any TrainableDenoiser
     private let loss: DiffusionLoss
     private let batches: BatchSource?
     private let resources: LearningResources
@@ -26,25 +26,25 @@ public final class BlockRanking: LearningProcedure {
     /// A ranking of the blocks of `network`. Throws `invalidArgument` when a rule that measures has no data or more blocks are to be kept
     /// than there are, `shape`, memory errors.
     public init(
-        _ network: DiT, _ process: DiffusionProcess, data: LatentSet?, _ settings: RankingSettings,
+        _ network: any TrainableDenoiser, _ process: DiffusionProcess, data: LatentSet?, _ settings: RankingSettings,
         _ resources: LearningResources
     ) throws(DiffError) {
-        let c = network.configuration
-        guard (1...max(1, c.depth)).contains(settings.keepCount),
-            settings.keep.allSatisfy({ $0 >= 0 && $0 < c.depth })
+        let depth = network.layout.blockCount
+        guard (1...max(1, depth)).contains(settings.keepCount),
+            settings.keep.allSatisfy({ $0 >= 0 && $0 < depth })
         else {
-            throw DiffError(.invalidArgument, "\(settings.keepCount) blocks cannot be kept of \(c.depth)")
+            throw DiffError(.invalidArgument, "\(settings.keepCount) blocks cannot be kept of \(depth)")
         }
         (self.network, self.settings, self.resources) = (network, settings, resources)
         loss = try DiffusionLoss(process)
-        let zeros = Array(repeating: 0.0, count: max(0, c.depth))
+        let zeros = Array(repeating: 0.0, count: max(0, depth))
         (similarity, change, sensitivity) = (zeros, zeros, zeros)
         guard !settings.measures || data != nil else {
             throw DiffError(
                 .invalidArgument, "the rule \"\(settings.rule.rawValue)\" measures blocks on data: none was given")
         }
         if let data {
-            try data.check(Shape(c.inChannels, c.inputSize, c.inputSize))
+            try data.check(Shape(network.channels, network.side, network.side))
             batches = try BatchSource(data, size: settings.batch, seed: settings.seed, budget: resources.budget)
         } else {
             batches = nil
@@ -93,7 +93,7 @@ public final class BlockRanking: LearningProcedure {
             change = Self.sums(change, scores.change)
             return 0
         }
-        let (all, held) = (Array(Indices(below: network.configuration.depth)), setUp.workspace.peakBytes)
+        let (all, held) = (Array(Indices(below: network.layout.blockCount)), setUp.workspace.peakBytes)
         var losses: [Double] = []
         for removed in all.each {
             losses.append(
@@ -130,7 +130,7 @@ public final class BlockRanking: LearningProcedure {
 
     /// The blocks to keep by what was measured so far.
     public var decision: [Int] {
-        let depth = network.configuration.depth
+        let depth = network.layout.blockCount
         let removing = depth &- settings.keepCount
         switch settings.rule {
         case .index: return Indices(below: depth).filter { settings.keep.each.contains($0) }

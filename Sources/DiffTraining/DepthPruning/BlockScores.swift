@@ -12,7 +12,8 @@ public struct BlockScores: Sendable, Equatable {
     ///
     /// TinyFusion's official script gives clean latents and t in 0..<250; that is up to the caller. Batches count alike.
     public init(
-        _ network: DiT, batches: [(x: Tensor, t: [Int], labels: [Int])], pool: WorkerPool?, budget: MemoryBudget?,
+        _ network: any Denoiser, batches: [(x: Tensor, t: [Int], labels: [Int])], pool: WorkerPool?,
+        budget: MemoryBudget?,
         cancel: CancelFlag = CancelFlag()
     ) throws(DiffError) {
         let depth = network.layout.blockCount

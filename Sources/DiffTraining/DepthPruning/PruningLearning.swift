@@ -4,7 +4,7 @@ public import DiffModels
 public import DiffSampling
 public import DiffTensor
 
-/// Learns which blocks of a DiT to keep: TinyFusion's gates, with the weights following by low-rank updates.
+/// Learns which blocks of a denoiser to keep: TinyFusion's gates, with the weights following by low-rank updates.
 ///
 /// A step samples a candidate for every group and sample, computes the ordinary diffusion loss of those sub-networks, and moves gates
 /// and updates together. What was learned is the decision alone: a pruned checkpoint has the original weights.
@@ -23,7 +23,7 @@ public final class PruningLearning: LearningProcedure {
     /// Candidates times samples of a step; the draws are not charged to the budget.
     private static let maxDraws = 1 << 24
 
-    private let network: DiT
+    private let network: any TrainableDenoiser
     private let passes: PruningStep
     private let optimiser: Optimiser
     private let run: Run
@@ -35,13 +35,12 @@ public final class PruningLearning: LearningProcedure {
     /// A run of learning on `network`, loaded with ``PruningSettings/learns(_:)`` and ``PruningSettings/lora``, whose tensors are
     /// `parameters`. Throws `invalidArgument` when the groups do not cover the network, `shape`, memory errors.
     public init(
-        _ network: DiT, _ parameters: Parameters, _ process: DiffusionProcess, data: LatentSet,
+        _ network: any TrainableDenoiser, _ parameters: Parameters, _ process: DiffusionProcess, data: LatentSet,
         _ settings: PruningSettings, _ resources: LearningResources
     ) throws(DiffError) {
         (self.network, self.settings, self.resources) = (network, settings, resources)
-        let c = network.configuration
         let pairs = settings.groups.map { (kept: $0.kept, blocks: $0.blocks) }
-        gates = GateLogits(try GateGroup.groups(pairs, depth: c.depth))
+        gates = GateLogits(try GateGroup.groups(pairs, depth: network.layout.blockCount))
         average = gates
         let candidates = gates.logits.each.reduce(0) { Checked.sum($0, $1.count) }
         guard let draws = Checked.multiply(candidates, settings.batch), draws <= Self.maxDraws else {
@@ -51,7 +50,7 @@ public final class PruningLearning: LearningProcedure {
             )
         }
         states = gates.logits.map { RowAdamW(count: $0.count) }
-        try data.check(Shape(c.inChannels, c.inputSize, c.inputSize))
+        try data.check(Shape(network.channels, network.side, network.side))
         batches = try BatchSource(data, size: settings.batch, seed: settings.seed, budget: resources.budget)
         optimiser = try Optimiser(
             parameters, Optimiser.Settings(clip: settings.clip, averageDecay: settings.averageDecay),
@@ -75,7 +74,7 @@ public final class PruningLearning: LearningProcedure {
         let scaling = settings.scaling.schedule.value(done, of: steps)
         var draws = StepDraws(seed: settings.seed, step: done)
         let (x0, clean) = try batches.batch(done, run)
-        let labels = draws.dropping(clean, settings.labelDropout, null: network.configuration.nullClass)
+        let labels = draws.dropping(clean, settings.labelDropout, null: network.nullClass)
         let t = draws.indices(settings.batch, below: passes.loss.schedule.count)
         let noise = try draws.normal(x0.shape, run)
         let gumbel = draws.gumbel(gates, samples: settings.batch)

@@ -20,7 +20,7 @@ public final class PruningStep {
     public let gradients: ParameterGradients
     /// The training loss.
     public let loss: DiffusionLoss
-    private let network: DiT
+    private let network: any TrainableDenoiser
     private let gates = BlockGates()
     private let masks: Tensor
     private let node: Int
@@ -29,7 +29,8 @@ public final class PruningStep {
 
     /// A step of `network`, whose `parameters` were noted while it was loaded; batches of `batch` samples.
     public init(
-        _ network: DiT, _ parameters: Parameters, _ loss: DiffusionLoss, batch: Int, budget: MemoryBudget?,
+        _ network: any TrainableDenoiser, _ parameters: Parameters, _ loss: DiffusionLoss, batch: Int,
+        budget: MemoryBudget?,
         recomputes: Bool = false, isVirtual: Bool = false
     ) throws(DiffError) {
         (self.network, self.loss, self.batch, self.recomputes) = (network, loss, batch, recomputes)

@@ -1,29 +1,48 @@
-import DiffAcceleration
 import DiffTensor
 
-/// A full step and the cached ones that follow it down to the next full one, by respaced index (0 the cleanest).
-struct CachedGroup: Sendable, Equatable {
-    /// Index of the full step.
-    let full: Int
-    /// Indices of the cached steps, in the order in which they are executed: full - 1, full - 2, …
-    let cached: [Int]
+/// A network call that may reuse sub-layers, and the router's row that decides about it.
+struct CachedCall: Sendable, Equatable {
+    /// Position among the network calls of a run, from the noisiest.
+    let call: Int
+    /// Row of the router.
+    let row: Int
+}
 
-    /// The groups of a run of `steps` steps with one full step in `period`, noisiest first; full steps that nothing follows are left out.
+/// Full network calls and the cached ones that follow them down to the next full one; calls are counted from the noisiest.
+struct CachedGroup: Sendable, Equatable {
+    /// The call that data are noised to: where the step begins that `full` belongs to.
+    let start: Int
+    /// The last full call, whose sub-layer outputs the cached ones reuse. All calls from `start` on to it are full.
+    let full: Int
+    /// The cached calls, in order.
+    let cached: [CachedCall]
+
+    /// The groups of a run with one call a step, one of `period` steps being full, noisiest first; full steps that nothing follows are
+    /// left out. Rows are counted from the clean end.
     ///
-    /// The rule is that of inference (`CachePolicy.keeps`): the first executed step is full whatever its index.
-    static func all(steps: Int, period: Int) -> [CachedGroup] {
+    /// The rule is that of inference (`CachePolicy.computes`): the first executed step is full whatever its index.
+    static func singleCalls(steps: Int, period: Int) -> [CachedGroup] {
         var groups: [CachedGroup] = []
-        var (full, cached): (Int, [Int]) = (steps &- 1, [])
+        var (full, cached): (Int, [CachedCall]) = (0, [])
         for executed in Indices(below: steps &- 1) {
-            let index = steps &- 2 &- executed
+            let (call, index) = (executed &+ 1, steps &- 2 &- executed)
             if period > 0, index % period == period &- 1 {
-                groups.append(CachedGroup(full: full, cached: cached))
-                (full, cached) = (index, [])
+                groups.append(CachedGroup(start: full, full: full, cached: cached))
+                (full, cached) = (call, [])
             } else {
-                cached.append(index)
+                cached.append(CachedCall(call: call, row: index))
             }
         }
-        groups.append(CachedGroup(full: full, cached: cached))
+        groups.append(CachedGroup(start: full, full: full, cached: cached))
         return groups.each.filter { !$0.cached.isEmpty }
+    }
+
+    /// The groups of a run with two calls a step: the second is full, and the first of the next step reuses what it gave. Rows are the
+    /// numbers of steps, counted from the noisy end.
+    static func pairedCalls(steps: Int) -> [CachedGroup] {
+        Indices(below: steps &- 1).map { step in
+            CachedGroup(
+                start: 2 &* step, full: 2 &* step &+ 1, cached: [CachedCall(call: 2 &* step &+ 2, row: step &+ 1)])
+        }
     }
 }

@@ -22,26 +22,32 @@ final class OwnTrajectory {
     private var position = 0
 
     init(
-        _ network: DiT, _ settings: RouterSettings, _ sample: Shape, _ resources: LearningResources
+        _ network: any Denoiser, _ process: RouterProcess, _ settings: RouterSettings, _ sample: Shape,
+        _ resources: LearningResources
     ) throws(DiffError) {
-        let c = network.configuration
-        (self.settings, null, classRows) = (settings, c.nullClass, c.classes)
-        guard settings.guidance <= 1 || c.nullClass != nil else {
+        (self.settings, null, classRows) = (settings, network.nullClass, network.classes)
+        guard !process.keepsHistory else {
+            throw DiffError(
+                .unsupported,
+                "trajectory \"own\": this model's solver makes several network calls a step, and a trajectory cannot be left between "
+                    + "them; use the trajectory \"data\"")
+        }
+        guard settings.guidance <= 1 || network.nullClass != nil else {
             throw DiffError(.unsupported, "guidance needs a null class; this model was trained without label dropout")
         }
-        guard settings.guidanceChannels <= c.inChannels else {
-            throw DiffError(.invalidArgument, "\(settings.guidanceChannels) guided channels of \(c.inChannels)")
+        guard settings.guidanceChannels <= network.channels else {
+            throw DiffError(.invalidArgument, "\(settings.guidanceChannels) guided channels of \(network.channels)")
         }
         shape = try sample.withRows(settings.batch)
         state = try resources.tensor(shape)
         networkRows = settings.guidance > 1 ? 2 &* settings.batch : settings.batch
     }
 
-    /// The full step of the next group, then `lesson` and a cached step for each of its other rows. `lesson` gets row, network input and
+    /// The full step of the next group, then `lesson` and a cached step for each of its other calls. `lesson` gets the call, network input and
     /// labels, and gives a report and which sub-layers the step computes.
     func step(
         _ groups: [CachedGroup], iteration: Int, labels source: BatchSource?, _ step: RouterStep, _ run: Run,
-        lesson: (Int, Tensor, [Int]) throws(DiffError) -> (LearningReport, [Bool])
+        lesson: (CachedCall, Tensor, [Int]) throws(DiffError) -> (LearningReport, [Bool])
     ) throws(DiffError) -> LearningReport {
         guard let group = groups.at(position) else { throw DiffError(.internal, "no group \(position)") }
         let labels = position == 0 ? start(iteration, source) : labels
@@ -50,20 +56,21 @@ final class OwnTrajectory {
             var draws = StepDraws(seed: settings.seed, step: iteration, purpose: 3)
             x = try draws.normal(shape, run)
             // With an even number of steps the first group begins at the noisiest one; else plain steps lead to it.
-            for executed in Indices(below: settings.samplingSteps &- 1 &- group.full) {
-                let index = settings.samplingSteps &- 1 &- executed
-                x = try advance(x, step.full(input(x, run), labels: all(labels), index: index, run), index, step, run)
+            var sampler = step.process.sampler(at: 0)
+            for call in Indices(below: group.full) {
+                x = try advance(x, step.full(input(x, run), labels: all(labels), call: call, run), &sampler, run)
             }
         } else {
             run.copyContents(of: state, to: x)
         }
-        x = try advance(x, step.full(input(x, run), labels: all(labels), index: group.full, run), group.full, step, run)
+        var sampler = step.process.sampler(at: group.full)
+        x = try advance(x, step.full(input(x, run), labels: all(labels), call: group.full, run), &sampler, run)
         var report: LearningReport?
-        for row in group.cached.each {
-            let told = try lesson(row, input(x, run), all(labels))
+        for cached in group.cached.each {
+            let told = try lesson(cached, input(x, run), all(labels))
             report = report.map { $0.joined(told.0) } ?? told.0
-            let output = try step.cached(input(x, run), labels: all(labels), index: row, keeps: told.1, run)
-            x = try advance(x, output, row, step, run)
+            let output = try step.cached(input(x, run), labels: all(labels), call: cached.call, keeps: told.1, run)
+            x = try advance(x, output, &sampler, run)
         }
         guard let report else { throw DiffError(.internal, "a group without cached steps") }
         run.copyContents(of: x, to: state)
@@ -88,13 +95,13 @@ final class OwnTrajectory {
     }
 
     private func advance(
-        _ x: Tensor, _ output: Tensor, _ index: Int, _ step: RouterStep, _ run: Run
+        _ x: Tensor, _ output: Tensor, _ sampler: inout any Sampler, _ run: Run
     ) throws(DiffError) -> Tensor {
         var output = output
         if settings.guidance > 1 {
             output = try run.guided(output, scale: Float(settings.guidance), channels: settings.guidanceChannels)
         }
-        return try step.advance(x, output, index: index, run)
+        return try sampler.advance(x, output, run)
     }
 
     /// Bytes of the states between two iterations.

@@ -1,10 +1,10 @@
 public import DiffAcceleration
 public import DiffCheckpoint
 public import DiffModels
-public import DiffSampling
+import DiffSampling
 public import DiffTensor
 
-/// Learns a Learning-to-Cache router for a frozen DiT.
+/// Learns a Learning-to-Cache router for a frozen denoiser.
 ///
 /// As published, an iteration draws one cached step for the whole batch, noises samples to the full step before it, and compares the
 /// network that blends fresh and kept outputs with the plain one. Beyond the paper: the model's own trajectory
@@ -21,35 +21,27 @@ public final class RouterLearning: LearningProcedure {
     /// The logits so far, with the optimiser's state.
     public private(set) var logits: RouterLogits
 
-    private let network: DiT
+    private let network: any TrainableDenoiser
     private let passes: RouterStep
     private let run: Run
     private let batches: BatchSource?
-    private let groups: [CachedGroup]
     private var walk: OwnTrajectory?
     private var guardian = LossGuard()
 
-    /// A run of learning on `network`, which must have been loaded for learning, whose `process` it was trained for. `data` may be missing
+    /// A run of learning on `network`, which must have been loaded for learning, for the sampling that `process` says. `data` may be missing
     /// with the own trajectory: labels are then drawn. Throws `invalidArgument`, `shape` when the data do not fit, memory errors.
     public init(
-        _ network: DiT, _ process: DiffusionProcess, data: LatentSet?, _ settings: RouterSettings,
+        _ network: any TrainableDenoiser, _ process: RouterProcess, data: LatentSet?, _ settings: RouterSettings,
         _ resources: LearningResources
     ) throws(DiffError) {
         (self.network, self.settings) = (network, settings)
-        let schedule = try DiffusionSchedule(process, .even([settings.samplingSteps]))
-        guard settings.period <= settings.samplingSteps else {
-            throw DiffError(
-                .invalidArgument, "a period of \(settings.period) in \(settings.samplingSteps) sampling steps")
-        }
-        groups = CachedGroup.all(steps: settings.samplingSteps, period: settings.period)
         let sublayers = network.sublayers.count
         var generator = TorchRandom(seed: settings.seed)
-        logits = RouterLogits(steps: settings.samplingSteps, sublayers: sublayers, &generator)
+        logits = RouterLogits(steps: process.rows, sublayers: sublayers, &generator)
         passes = try RouterStep(
-            network, schedule, budget: resources.budget, recomputes: settings.recomputes,
+            network, process, budget: resources.budget, recomputes: settings.recomputes,
             isVirtual: resources.isVirtual)
-        let c = network.configuration
-        let sample = try Shape(c.inChannels, c.inputSize, c.inputSize)
+        let sample = try Shape(network.channels, network.side, network.side)
         if let data {
             try data.check(sample)
             batches = try BatchSource(data, size: settings.batch, seed: settings.seed, budget: resources.budget)
@@ -61,7 +53,7 @@ public final class RouterLearning: LearningProcedure {
         }
         var rows = settings.batch
         if settings.trajectory == .own {
-            let walk = try OwnTrajectory(network, settings, sample, resources)
+            let walk = try OwnTrajectory(network, process, settings, sample, resources)
             rows = walk.networkRows
             self.walk = walk
         }
@@ -82,6 +74,8 @@ public final class RouterLearning: LearningProcedure {
         return report
     }
 
+    private var groups: [CachedGroup] { passes.process.groups }
+
     // MARK: On data
 
     private func lesson() throws(DiffError) -> LearningReport {
@@ -90,36 +84,48 @@ public final class RouterLearning: LearningProcedure {
         let pick = draws.index(below: groups.reduce(0) { $0 &+ $1.cached.count })
         let (group, position) = locate(pick)
         let (x0, clean) = try batches.batch(done, run)
-        let labels = draws.dropping(clean, settings.labelDropout, null: network.configuration.nullClass)
+        let labels = draws.dropping(clean, settings.labelDropout, null: network.nullClass)
         let noise = try draws.normal(x0.shape, run)
-        var x = try passes.noised(x0, noise, index: group.full, run)
-        let full = try passes.full(x, labels: labels, index: group.full, run)
-        x = try passes.advance(x, full, index: group.full, run)
-        for (before, row) in group.cached.numbered where before < position {
-            let output = try passes.cached(x, labels: labels, index: row, keeps: keeps(row), run)
-            x = try passes.advance(x, output, index: row, run)
+        var sampler = passes.process.sampler(at: group.start)
+        var x = try lead(x0, noise, labels, to: group, &sampler)
+        for (before, cached) in group.cached.numbered where before < position {
+            let output = try passes.cached(x, labels: labels, call: cached.call, keeps: keeps(cached.row), run)
+            x = try sampler.advance(x, output, run)
         }
-        let row = group.cached.at(position) ?? 0
-        return try learn(row, x, labels)
+        guard let cached = group.cached.at(position) else { throw DiffError(.internal, "no cached call") }
+        return try learn(cached, x, labels)
     }
 
-    /// The group that the cached step number `pick` belongs to, counted over all groups, and its position there.
+    /// The state in front of the first cached call of `group`, from data noised to its start through full passes, of which the last
+    /// one's outputs stay.
+    private func lead(
+        _ x0: Tensor, _ noise: Tensor, _ labels: [Int], to group: CachedGroup, _ sampler: inout any Sampler
+    ) throws(DiffError) -> Tensor {
+        var x = try passes.process.noised(x0, noise, call: group.start, run)
+        for call in Indices(below: group.full &+ 1) where call >= group.start {
+            x = try sampler.advance(x, passes.full(x, labels: labels, call: call, run), run)
+        }
+        return x
+    }
+
+    /// The group that the cached call number `pick` belongs to, counted over all groups, and its position there.
     private func locate(_ pick: Int) -> (CachedGroup, Int) {
         var rest = pick
         for group in groups.each {
             if rest < group.cached.count { return (group, rest) }
             rest &-= group.cached.count
         }
-        return (CachedGroup(full: 1, cached: [0]), 0)
+        return (CachedGroup(start: 0, full: 0, cached: []), 0)
     }
 
     private func keeps(_ row: Int) -> [Bool] { logits.scores(row: row).map { $0 > Float(settings.threshold) } }
 
     /// Teacher and student at `x` and the step of the row that follows.
-    private func learn(_ row: Int, _ x: Tensor, _ labels: [Int]) throws(DiffError) -> LearningReport {
+    private func learn(_ cached: CachedCall, _ x: Tensor, _ labels: [Int]) throws(DiffError) -> LearningReport {
+        let row = cached.row
         let scores = logits.scores(row: row)
         let weights = settings.straightThrough.map { limit in scores.map { $0 > Float(limit) ? 1 : 0 } } ?? scores
-        let outcome = try passes.compare(x, labels: labels, index: row, scores: weights, run)
+        let outcome = try passes.compare(x, labels: labels, call: cached.call, scores: weights, run)
         let price = settings.l1 * scores.reduce(0) { $0 + Double($1) }
         let loss = outcome.error + price
         var norm = 0.0
@@ -147,9 +153,9 @@ public final class RouterLearning: LearningProcedure {
         let before = (logits, guardian)
         do throws(DiffError) {
             return try walk.step(groups, iteration: done, labels: batches, passes, run) {
-                (row, x, labels) throws(DiffError) in
-                let report = try self.learn(row, x, labels)
-                return (report, self.keeps(row))
+                (cached, x, labels) throws(DiffError) in
+                let report = try self.learn(cached, x, labels)
+                return (report, self.keeps(cached.row))
             }
         } catch {
             // Some rows of the group may have been stepped already.
@@ -160,11 +166,11 @@ public final class RouterLearning: LearningProcedure {
 
     // MARK: Results
 
-    /// The rows of all cached steps, the cleanest first.
-    private var cachedRows: [Int] {
+    /// The rows that decide about a call, ascending.
+    public var cachedRows: [Int] {
         var rows: [Int] = []
         for group in groups.each {
-            for row in group.cached.each { rows.append(row) }
+            for cached in group.cached.each { rows.append(cached.row) }
         }
         return rows.sorted()
     }
@@ -211,18 +217,18 @@ public final class RouterLearning: LearningProcedure {
         for index in Indices(below: count) {
             let step = Evaluation.firstStep &+ index
             var draws = StepDraws(seed: settings.seed, step: step, purpose: 9)
-            let group = groups.at(draws.index(below: groups.count)) ?? CachedGroup(full: 1, cached: [0])
+            guard let group = groups.at(draws.index(below: groups.count)) else { continue }
             let (x0, labels) = try batches.batch(step, run)
-            var x = try passes.noised(x0, draws.normal(x0.shape, run), index: group.full, run)
-            let full = try passes.full(x, labels: labels, index: group.full, run)
-            x = try passes.advance(x, full, index: group.full, run)
-            for row in group.cached.each {
-                let plain = try passes.plain(x, labels: labels, index: row, run)
-                let output = try passes.cached(x, labels: labels, index: row, keeps: keeps(row), run)
+            var sampler = passes.process.sampler(at: group.start)
+            var x = try lead(x0, draws.normal(x0.shape, run), labels, to: group, &sampler)
+            for cached in group.cached.each {
+                let plain = try passes.plain(x, labels: labels, call: cached.call, run)
+                let output = try passes.cached(x, labels: labels, call: cached.call, keeps: keeps(cached.row), run)
+                let each = output.shape.count / max(1, output.shape[0])
                 error +=
-                    try run.squaredError(output, plain, weight: 0).means.reduce(0, +)
+                    try run.squaredError(output, plain, divisor: each, weight: 0).errors.reduce(0, +)
                     / Double(max(1, labels.count &* group.cached.count))
-                x = try passes.advance(x, output, index: row, run)
+                x = try sampler.advance(x, output, run)
             }
         }
         return ["error": .number(error / Double(max(1, count))), "removed": .number(removed)]

@@ -1,7 +1,7 @@
 public import DiffCheckpoint
 public import DiffTensor
 
-/// How a router is learned. Defaults are those of the released DiT-XL/2 router for 20 steps.
+/// How a router is learned. ``init()`` has those of the released DiT-XL/2 router for 20 steps.
 public struct RouterSettings: Sendable, Equatable {
     /// Which states the router meets while it learns.
     public enum Trajectory: String, Sendable, CaseIterable {
@@ -13,7 +13,7 @@ public struct RouterSettings: Sendable, Equatable {
 
     /// Iterations of learning.
     public var steps = 20_000
-    /// Sampling steps the router is for.
+    /// Sampling steps the router is for, each of as many network calls as the model's sampler makes.
     public var samplingSteps = 20
     /// One full step in so many: 2 as published; more lets several cached steps follow one another.
     public var period = 2
@@ -44,6 +44,13 @@ public struct RouterSettings: Sendable, Equatable {
 
     /// The defaults.
     public init() {}
+
+    /// Those of the released U-ViT-H/2 router for 20 network calls.
+    public static var uvit: RouterSettings {
+        var settings = RouterSettings()
+        (settings.samplingSteps, settings.l1, settings.clamp, settings.threshold) = (10, 0.1, nil, 0.9)
+        return settings
+    }
 
     /// Reads the members of `json`; what is missing has its default, or what `fallback` says. Throws `format`.
     public init(_ json: JSONObject, default fallback: RouterSettings = RouterSettings()) throws(DiffError) {

@@ -1,19 +1,18 @@
 public import DiffModels
-public import DiffSampling
 public import DiffTensor
 import Glibc
 
 /// The forward and backward passes of one router iteration, all random draws given: the network is frozen, the router's row learns.
 ///
-/// Source: the official `train_router.py` of Learning-to-Cache. A full pass at the respaced index i keeps all sub-layer outputs; one DDIM step
-/// leads to i - 1; there the plain network is the teacher, and the network that blends fresh and kept outputs the student.
+/// Source: the official `train_router.py` of Learning-to-Cache. Full passes keep all sub-layer outputs; the sampler leads from them to a
+/// cached call; there the plain network is the teacher, and the network that blends fresh and kept outputs the student.
 /// Used by one thread.
 public final class RouterStep {
     /// What a student's pass showed.
     public struct Outcome: Sendable {
         /// Raw outputs [batch, channels, h, w].
         public let teacher, student: Tensor
-        /// Mean of the squared difference over channels and pixels, per sample.
+        /// Mean or sum of the squared difference over channels and pixels, per sample: ``RouterProcess/sumsErrors``.
         public let errors: [Double]
         /// Gradient of the mean of `errors` with respect to the weights of the fresh outputs, one for each sub-layer.
         public let gradient: [Float]
@@ -21,12 +20,11 @@ public final class RouterStep {
         public var error: Double { errors.mean }
     }
 
-    /// The process on the sampler's steps; index 0 is the cleanest.
-    public let schedule: DiffusionSchedule
-    private let sampler: DDIMSampler
+    /// What belongs to the network's family.
+    public let process: RouterProcess
     /// Attention and MLP sites in the order of the router's columns.
     public let sublayers: [Site]
-    private let network: DiT
+    private let network: any TrainableDenoiser
     private let blend: RouterBlend
     private let weights: Tensor
     private let gradients: ParameterGradients
@@ -36,11 +34,10 @@ public final class RouterStep {
     /// A step of `network`, which must have been loaded for learning (row-major f32). With `recomputes` blocks keep their input only and
     /// are computed again in the backward pass.
     public init(
-        _ network: DiT, _ schedule: DiffusionSchedule, budget: MemoryBudget?, recomputes: Bool = false,
+        _ network: any TrainableDenoiser, _ process: RouterProcess, budget: MemoryBudget?, recomputes: Bool = false,
         isVirtual: Bool = false
     ) throws(DiffError) {
-        (self.network, self.schedule, self.recomputes) = (network, schedule, recomputes)
-        sampler = try DDIMSampler(schedule)
+        (self.network, self.process, self.recomputes) = (network, process, recomputes)
         sublayers = network.sublayers
         let count = try Shape(sublayers.count)
         let bytes = count.count &* 4
@@ -58,57 +55,47 @@ public final class RouterStep {
     /// Bytes of the scores and their gradient.
     var heldBytes: Int { 2 &* weights.storage.byteCount }
 
-    /// x_i = √ᾱ_i x0 + √(1 - ᾱ_i) noise with the respaced ᾱ.
-    public func noised(_ x0: Tensor, _ noise: Tensor, index: Int, _ run: Run) throws(DiffError) -> Tensor {
-        let product = schedule.alphasCumulative.at(index) ?? 1
-        return try run.combine(Float(product.squareRoot()), x0, Float((1 - product).squareRoot()), noise)
-    }
-
-    /// A full pass at `index` over `x` [batch, C, h, w] that keeps every sub-layer's output; gives the network's raw output.
-    public func full(_ x: Tensor, labels: [Int], index: Int, _ run: Run) throws(DiffError) -> Tensor {
+    /// A full pass at call `call` over `x` [batch, C, h, w] that keeps every sub-layer's output; gives the network's raw output.
+    public func full(_ x: Tensor, labels: [Int], call: Int, _ run: Run) throws(DiffError) -> Tensor {
         blend.mode = .keep
         defer { blend.mode = .plain }
-        return try evaluate(x, labels, index, run)
+        return try evaluate(x, labels, call, run)
     }
 
-    /// A cached step at `index` as at inference: sub-layers for which `keeps` says so are computed and kept anew, the others' outputs
-    /// are those of the last step that computed them. Gives the network's raw output.
+    /// A cached call `call` as at inference: sub-layers for which `keeps` says so are computed and kept anew, the others' outputs
+    /// are those of the last call that computed them. Gives the network's raw output.
     public func cached(
-        _ x: Tensor, labels: [Int], index: Int, keeps: [Bool], _ run: Run
+        _ x: Tensor, labels: [Int], call: Int, keeps: [Bool], _ run: Run
     ) throws(DiffError) -> Tensor {
         blend.mode = .decided(keeps)
         defer { blend.mode = .plain }
-        return try evaluate(x, labels, index, run)
+        return try evaluate(x, labels, call, run)
     }
 
-    /// The plain network's raw output at `index`.
-    public func plain(_ x: Tensor, labels: [Int], index: Int, _ run: Run) throws(DiffError) -> Tensor {
-        try evaluate(x, labels, index, run)
+    /// The plain network's raw output at call `call`.
+    public func plain(_ x: Tensor, labels: [Int], call: Int, _ run: Run) throws(DiffError) -> Tensor {
+        try evaluate(x, labels, call, run)
     }
 
-    /// The DDIM step (eta 0) from `index` to the next cleaner one with the raw `output`.
-    public func advance(_ x: Tensor, _ output: Tensor, index: Int, _ run: Run) throws(DiffError) -> Tensor {
-        var sampler = sampler
-        sampler.start(at: schedule.count &- 1 &- index)
-        return try sampler.step(x, output.detached, run) { () throws(DiffError) in try run.zeros(x.shape) }.state
-    }
-
-    /// Teacher and student at `index`, and the gradient of their difference. `scores` are the weights of the fresh outputs, 0...1.
+    /// Teacher and student at call `call`, and the gradient of their difference. `scores` are the weights of the fresh outputs, 0...1.
     public func compare(
-        _ x: Tensor, labels: [Int], index: Int, scores: [Float], _ run: Run
+        _ x: Tensor, labels: [Int], call: Int, scores: [Float], _ run: Run
     ) throws(DiffError) -> Outcome {
         try set(scores)
-        let teacher = try evaluate(x, labels, index, run)
+        let teacher = try evaluate(x, labels, call, inLesson: true, run)
         gradients.clear()
         let tape = Tape(gradients, recomputes: recomputes)
         let result = try run.recording(tape) { () throws(DiffError) in
             blend.mode = .blend
             defer { blend.mode = .plain }
-            let student = try evaluate(x, labels, index, run)
-            let loss = try run.squaredError(student, teacher, weight: 1 / Double(max(1, student.shape.count)))
+            let student = try evaluate(x, labels, call, inLesson: true, run)
+            let samples = max(1, student.shape[0])
+            let divisor = process.sumsErrors ? 1 : student.shape.count / samples
+            let loss = try run.squaredError(
+                student, teacher, divisor: divisor, weight: 1 / Double(max(1, samples &* divisor)))
             try tape.pass(loss.gradient, to: student, run)
             try tape.backward(run)
-            return (student.detached, loss.means)
+            return (student.detached, loss.errors)
         }
         let gradient = gradients[node]?.array ?? []
         return Outcome(
@@ -118,12 +105,12 @@ public final class RouterStep {
 
     /// The student alone, without gradient: the raw output of the network that blends by `scores`.
     public func student(
-        _ x: Tensor, labels: [Int], index: Int, scores: [Float], _ run: Run
+        _ x: Tensor, labels: [Int], call: Int, scores: [Float], _ run: Run
     ) throws(DiffError) -> Tensor {
         try set(scores)
         blend.mode = .blend
         defer { blend.mode = .plain }
-        return try evaluate(x, labels, index, run)
+        return try evaluate(x, labels, call, inLesson: true, run)
     }
 
     private func set(_ scores: [Float]) throws(DiffError) {
@@ -134,28 +121,31 @@ public final class RouterStep {
         for (index, score) in scores.numbered { unsafe base[index] = score }
     }
 
-    private func evaluate(_ x: Tensor, _ labels: [Int], _ index: Int, _ run: Run) throws(DiffError) -> Tensor {
-        guard let timestep = schedule.timesteps.at(index) else {
-            throw DiffError(.invalidArgument, "no step \(index) among \(schedule.count)")
+    private func evaluate(
+        _ x: Tensor, _ labels: [Int], _ call: Int, inLesson: Bool = false, _ run: Run
+    ) throws(DiffError) -> Tensor {
+        guard let timestep = (inLesson ? process.lessonTimesteps : process.timesteps).at(call) else {
+            throw DiffError(.invalidArgument, "no network call \(call) among \(process.timesteps.count)")
         }
         let t = try run.filled(x.shape[0], with: Float(timestep))
-        return try network(x, t: t, y: labels, run)
+        // Labels of data that an unconditional network learns from say nothing.
+        return try network(x, t: t, y: network.classRows > 0 ? labels : [], run)
     }
 }
 
 extension Run {
-    /// Per sample the mean of (x - target)², and the gradient of `weight` times the sum of all squares with respect to `x`.
+    /// Per sample the sum of (x - target)² over `divisor`, and the gradient of `weight` times the sum of all squares with respect to `x`.
     func squaredError(
-        _ x: Tensor, _ target: Tensor, weight: Double
-    ) throws(DiffError) -> (means: [Double], gradient: Tensor) {
+        _ x: Tensor, _ target: Tensor, divisor: Int, weight: Double
+    ) throws(DiffError) -> (errors: [Double], gradient: Tensor) {
         guard x.shape == target.shape, x.shape.rank > 0 else {
             throw DiffError(.shape, "\(x.shape) cannot be compared with \(target.shape)")
         }
         let gradient = try workspace.take(x.shape)
         let samples = x.shape[0]
-        var means = Array(repeating: 0.0, count: max(0, samples))
+        var errors = Array(repeating: 0.0, count: max(0, samples))
         guard !isDry, let a = unsafe x.floats, let b = unsafe target.floats, let g = unsafe gradient.floats else {
-            return (means, gradient)
+            return (errors, gradient)
         }
         let each = x.shape.count / max(1, samples)
         let factor = Float(2 * weight)
@@ -167,8 +157,8 @@ extension Run {
                 sum += Double(difference) * Double(difference)
                 unsafe g[at] = factor * difference
             }
-            means.put(sum / Double(max(1, each)), at: sample)
+            errors.put(sum / Double(max(1, divisor)), at: sample)
         }
-        return (means, gradient)
+        return (errors, gradient)
     }
 }

@@ -4,7 +4,7 @@ import DiffTensor
 
 /// The ordinary training loss of a network on draws that no step of learning makes: the same ones whenever it is asked.
 struct Evaluation {
-    let network: DiT
+    let network: any Denoiser
     let loss: DiffusionLoss
     let batches: BatchSource
     let seed: UInt64

@@ -3,7 +3,7 @@ public import DiffModels
 public import DiffSampling
 public import DiffTensor
 
-/// Trains the weights of a DiT: plainly, or with a teacher's outputs and features.
+/// Trains the weights of a denoiser: plainly, or with a teacher's outputs and features.
 ///
 /// Source: TinyFusion (arXiv 2412.01199), `train.py` and `train_masked_kd.py`.
 public final class RecoveryLearning: LearningProcedure {
@@ -13,7 +13,7 @@ public final class RecoveryLearning: LearningProcedure {
     /// How it trains.
     public let settings: RecoverySettings
 
-    private let student: DiT
+    private let student: any TrainableDenoiser
     private let passes: RecoveryStep
     private let run, teacherRun: Run
     private let batches: BatchSource
@@ -23,12 +23,12 @@ public final class RecoveryLearning: LearningProcedure {
     /// A run of training of `student`, loaded for learning with `parameters`. `teacher` is needed unless there is no distillation. Throws
     /// `invalidArgument`, `incompatible` when teacher and student do not fit, `shape`, memory errors.
     public init(
-        _ student: DiT, _ parameters: Parameters, teacher: DiT?, _ process: DiffusionProcess, data: LatentSet,
+        _ student: any TrainableDenoiser, _ parameters: Parameters, teacher: (any TrainableDenoiser)?,
+        _ process: DiffusionProcess, data: LatentSet,
         _ settings: RecoverySettings, _ resources: LearningResources
     ) throws(DiffError) {
         (self.student, self.settings, self.resources) = (student, settings, resources)
-        let c = student.configuration
-        try data.check(Shape(c.inChannels, c.inputSize, c.inputSize))
+        try data.check(Shape(student.channels, student.side, student.side))
         batches = try BatchSource(
             data, size: settings.training.batch, seed: settings.training.seed, budget: resources.budget)
         if settings.start == .scratch { try DiTStart(seed: settings.training.seed).initialise(parameters, resources) }
@@ -58,7 +58,7 @@ public final class RecoveryLearning: LearningProcedure {
     public func step() throws(DiffError) -> LearningReport {
         var draws = StepDraws(seed: settings.training.seed, step: done)
         let (x0, clean) = try batches.batch(done, run)
-        let labels = draws.dropping(clean, settings.training.labelDropout, null: student.configuration.nullClass)
+        let labels = draws.dropping(clean, settings.training.labelDropout, null: student.nullClass)
         let t = draws.indices(settings.training.batch, below: passes.ordinaryLoss.schedule.count)
         let noise = try draws.normal(x0.shape, run)
         let weight = Schedule.linear(settings.featureWeight.first, settings.featureWeight.last).value(done, of: steps)

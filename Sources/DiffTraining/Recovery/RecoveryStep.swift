@@ -45,8 +45,8 @@ public final class RecoveryStep {
     public let gradients: ParameterGradients
     /// The loss without a teacher.
     public var ordinaryLoss: DiffusionLoss { loss.ground }
-    private let student: DiT
-    private let teacher: DiT?
+    private let student: any TrainableDenoiser
+    private let teacher: (any TrainableDenoiser)?
     private let method: RecoveryMethod
     private let loss: DistillationLoss
     private let studentTap, teacherTap: FeatureTap
@@ -55,7 +55,8 @@ public final class RecoveryStep {
     /// A step of `student`, whose `parameters` were noted while it was loaded. Throws `invalidArgument` when a teacher is missing,
     /// `incompatible` when its states, tokens or width are others.
     public init(
-        _ student: DiT, _ parameters: Parameters, teacher: DiT?, _ method: RecoveryMethod, _ loss: DistillationLoss,
+        _ student: any TrainableDenoiser, _ parameters: Parameters, teacher: (any TrainableDenoiser)?,
+        _ method: RecoveryMethod, _ loss: DistillationLoss,
         budget: MemoryBudget?, recomputes: Bool = false, isVirtual: Bool = false
     ) throws(DiffError) {
         (self.student, self.teacher, self.method, self.loss) = (student, teacher, method, loss)
@@ -64,8 +65,8 @@ public final class RecoveryStep {
         if case .masked(let given, _) = method { pairs = given }
         if method != .plain {
             guard let teacher else { throw DiffError(.invalidArgument, "distillation needs a teacher") }
-            let (s, t) = (student.configuration, teacher.configuration)
-            guard s.inChannels == t.inChannels, s.outChannels == t.outChannels, s.inputSize == t.inputSize,
+            let (s, t) = (student, teacher)
+            guard s.channels == t.channels, s.predictedChannels == t.predictedChannels, s.side == t.side,
                 s.classRows == t.classRows
             else { throw DiffError(.incompatible, "the teacher's states, outputs or classes are not the student's") }
             guard pairs.isEmpty || (s.width == t.width && s.tokens == t.tokens) else {
