@@ -2,6 +2,7 @@
 #
 #   make deps      system packages the build needs (apt)
 #   make           libdiffaccel.so and the command line
+#   make check     tests of one target: make check TARGET=DiffTensorTests [FILTER=ShapeTests]
 #   make test      Swift, C and Python tests
 #   make install   to PREFIX (default /usr/local), under DESTDIR when given
 
@@ -24,7 +25,7 @@ C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/Kernel
 SWIFT_SOURCES = Sources Tests bindings Package.swift
 
 .DEFAULT_GOAL := all
-.PHONY: all build install uninstall deps venv demo test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-spills test-kernels test-arm64 test-canary test-python test-tokenizers test-package format format-check clean help
+.PHONY: all build install uninstall deps venv demo check test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-spills test-kernels test-arm64 test-canary test-python test-tokenizers test-package format format-check clean help
 
 all: build
 
@@ -110,6 +111,13 @@ test: deps
 	$(MAKE) --no-print-directory test-python
 	$(MAKE) --no-print-directory test-tokenizers
 	$(MAKE) --no-print-directory test-package
+
+# The quick loop: what one target's tests say, or a suite's of it. Installs nothing.
+check:
+	@if [ ! -d "Tests/$(TARGET)" ] || [ -z "$(TARGET)" ]; then \
+		echo "make check TARGET=NAME [FILTER=SUITE[/TEST]] with one of: $(patsubst Tests/%/,%,$(wildcard Tests/*Tests/))" >&2; exit 2; \
+	fi
+	$(SWIFT) test --no-parallel $(SWIFT_FLAGS) --filter '^$(TARGET)\.$(FILTER)'
 
 # Not in parallel: the kernels' tests switch instruction sets and fail allocations, which is for the whole process.
 test-swift:

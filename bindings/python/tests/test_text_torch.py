@@ -12,7 +12,7 @@ import diffaccel
 
 torch = pytest.importorskip("torch")
 GOLDEN = pathlib.Path(__file__).resolve().parents[3] / "Tests" / "Golden"
-PROMPT = [3, 17, 101, 44, 8, 90]
+PROMPT = [3, 17, 81, 44, 8, 90]
 
 
 def fixture(name):
@@ -28,7 +28,7 @@ def llada():
 
 @pytest.fixture(scope="module")
 def dream():
-    return fixture("dkv_dream_decode")
+    return fixture("dkv_dream_fastdllm")
 
 
 def logits_of(model, tokens):
