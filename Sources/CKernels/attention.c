@@ -15,11 +15,17 @@ enum {
 typedef struct {
     const ck_attention_args *args;
     const ck_kernels *kernels;
-    int64_t tile, tiles; /* rows of a tile; how many of them */
-    int64_t parts;       /* tasks that share the tiles of a head */
-    int32_t whole;       /* keys and values are packed before the first tile, not panel by panel in each */
+    int64_t groups, keys; /* keys of both segments */
+    int64_t tile, tiles;  /* rows of a tile; how many of them in a group */
+    int64_t parts;        /* tasks that share the tiles of a group */
+    int32_t whole;        /* keys and values are packed before the first tile, not panel by panel in each */
     size_t scratch_floats, score_floats;
 } plan;
+
+/* Keys and values that lie together, as the second factors of the two products. */
+typedef struct {
+    ck_gemm_args scores, values;
+} segment;
 
 /* A multiple of 24, and so of the register tiles of 6, 8 and 12 rows, unless all queries fit. */
 static int64_t tile_rows(int64_t queries, int64_t keys) {
@@ -35,96 +41,147 @@ static int32_t packs_whole(int64_t queries, int64_t keys, int64_t head_dim) {
 static size_t key_floats(int64_t keys, int64_t head_dim) { return (size_t)(ck_round_up(keys, CK_STRIP) * head_dim); }
 static size_t value_floats(int64_t keys, int64_t head_dim) { return (size_t)(ck_round_up(head_dim, CK_STRIP) * keys); }
 
-static size_t pack_floats(int64_t queries, int64_t keys, int64_t head_dim) {
-    if (packs_whole(queries, keys, head_dim))
-        return key_floats(keys, head_dim) + value_floats(keys, head_dim) + ck_gemm_block_floats(ck_active(), head_dim);
+static size_t whole_floats(int64_t keys, int64_t head_dim) { return key_floats(keys, head_dim) + value_floats(keys, head_dim); }
+
+static size_t panel_floats(int64_t keys, int64_t head_dim) {
     size_t scores = ck_gemm_pack_floats(ck_min(keys, MAX_PANEL), head_dim);
     size_t values = ck_gemm_pack_floats(ck_min(head_dim, MAX_PANEL), keys);
     return scores > values ? scores : values;
 }
 
+static size_t pack_floats(int64_t queries, int64_t keys, int64_t shared, int64_t head_dim) {
+    if (packs_whole(queries, keys + shared, head_dim))
+        return whole_floats(keys, head_dim) + whole_floats(shared, head_dim) + ck_gemm_block_floats(ck_active(), head_dim);
+    size_t own = panel_floats(keys, head_dim), more = shared > 0 ? panel_floats(shared, head_dim) : 0;
+    return own > more ? own : more;
+}
+
 /* 16 floats are one cache line: threads do not share any. */
 static size_t score_floats(int64_t queries, int64_t keys) { return (size_t)ck_round_up(tile_rows(queries, keys) * keys, 16); }
 
-/* Packs the second factors of both products, in the order of ck_pack_matrix. Behind them is room for a block of queries. */
-static void pack_whole(const plan *p, ck_gemm_args *scores, ck_gemm_args *values, float *to) {
+/* The products of `count` keys and values whose scores stand from `column` on in the rows of a tile. */
+static segment make_segment(const plan *p, const float *k, int64_t k_row, const float *v, int64_t v_row, int64_t count,
+                            int64_t column, float *buffer) {
     const ck_attention_args *a = p->args;
-    const float *keys = scores->b, *rows = values->b;
-    int64_t depth = ck_gemm_depth(a->head_dim), padded = ck_round_up(a->keys, CK_STRIP);
-    for (int64_t k = 0; k < a->head_dim; k += depth)
-        p->kernels->pack_rows(CK_F32, keys + k, a->k_row, a->keys, ck_min(depth, a->head_dim - k), to + k * padded);
-    scores->b = to, scores->ldb = a->keys, scores->form = CK_B_PACKED;
-    to += key_floats(a->keys, a->head_dim);
-    depth = ck_gemm_depth(a->keys), padded = ck_round_up(a->head_dim, CK_STRIP);
-    for (int64_t k = 0; k < a->keys; k += depth)
-        p->kernels->pack_cols(rows + k * a->v_row, a->v_row, a->head_dim, ck_min(depth, a->keys - k), to + k * padded);
-    values->b = to, values->ldb = a->head_dim, values->form = CK_B_PACKED;
-    scores->pack = to + value_floats(a->keys, a->head_dim);
+    float *pack = buffer + p->score_floats;
+    return (segment){
+        .scores =
+            {
+                .lda = a->q_row,
+                .b = k,
+                .ldb = k_row,
+                .dtype = CK_F32,
+                .form = CK_B_ROWS,
+                .c = buffer + column,
+                .ldc = p->keys,
+                .n = count,
+                .k = a->head_dim,
+                .panel = MAX_PANEL,
+                .pack = pack,
+            },
+        .values =
+            {
+                .a = buffer + column,
+                .lda = p->keys,
+                .b = v,
+                .ldb = v_row,
+                .dtype = CK_F32,
+                .form = CK_B_COLS,
+                .ldc = a->out_row,
+                .n = a->head_dim,
+                .k = count,
+                .panel = MAX_PANEL,
+                .accumulate = column > 0,
+                .pack = pack,
+            },
+    };
+}
+
+/* Packs the second factors of both products, in the order of ck_pack_matrix; returns what is free behind them. */
+static float *pack_whole(const plan *p, segment *s, float *to) {
+    const float *keys = s->scores.b, *rows = s->values.b;
+    int64_t count = s->scores.n, head_dim = s->scores.k;
+    int64_t depth = ck_gemm_depth(head_dim), padded = ck_round_up(count, CK_STRIP);
+    for (int64_t k = 0; k < head_dim; k += depth)
+        p->kernels->pack_rows(CK_F32, keys + k, s->scores.ldb, count, ck_min(depth, head_dim - k), to + k * padded);
+    s->scores.b = to, s->scores.ldb = count, s->scores.form = CK_B_PACKED;
+    to += key_floats(count, head_dim);
+    depth = ck_gemm_depth(count), padded = ck_round_up(head_dim, CK_STRIP);
+    for (int64_t k = 0; k < count; k += depth)
+        p->kernels->pack_cols(rows + k * s->values.ldb, s->values.ldb, head_dim, ck_min(depth, count - k), to + k * padded);
+    s->values.b = to, s->values.ldb = head_dim, s->values.form = CK_B_PACKED;
+    return to + value_floats(count, head_dim);
+}
+
+/* The weights of one query, not yet divided by their sum; returns what to multiply by for that. */
+static float weights(const plan *p, float *row, const float *bias) {
+    const ck_attention_args *a = p->args;
+    if (!bias) return p->kernels->softmax_weights(row, p->keys, a->scale);
+    p->kernels->axpby(a->scale, row, 1, bias, row, a->keys);
+    p->kernels->scale_row(row + a->keys, a->shared, a->scale);
+    return p->kernels->softmax_weights(row, p->keys, 1);
 }
 
 static void part_task(void *context, int64_t index, int32_t thread) {
     const plan *p = context;
     const ck_attention_args *a = p->args;
-    int64_t part = index % p->parts, head = index / p->parts % a->heads, batch = index / p->parts / a->heads;
+    int64_t part = index % p->parts, group = index / p->parts % p->groups;
+    int64_t head = index / p->parts / p->groups % a->heads, batch = index / p->parts / p->groups / a->heads;
     int64_t at = head * a->head_dim;
-    float *buffer = (float *)a->scratch + (size_t)thread * p->scratch_floats, *pack = buffer + p->score_floats;
-    ck_gemm_args scores = {
-        .lda = a->q_row,
-        .b = a->k + batch * a->k_batch + at,
-        .ldb = a->k_row,
-        .dtype = CK_F32,
-        .form = CK_B_ROWS,
-        .c = buffer,
-        .ldc = a->keys,
-        .n = a->keys,
-        .k = a->head_dim,
-        .panel = MAX_PANEL,
-        .pack = pack,
-    };
-    ck_gemm_args values = {
-        .a = buffer,
-        .lda = a->keys,
-        .b = a->v + batch * a->v_batch + at,
-        .ldb = a->v_row,
-        .dtype = CK_F32,
-        .form = CK_B_COLS,
-        .ldc = a->out_row,
-        .n = a->head_dim,
-        .k = a->keys,
-        .panel = MAX_PANEL,
-        .pack = pack,
-    };
-    if (p->whole) pack_whole(p, &scores, &values, pack);
+    float *buffer = (float *)a->scratch + (size_t)thread * p->scratch_floats;
+    const float *q = a->q + batch * a->q_batch + group * a->q_group + at;
+    const float *bias = a->bias ? a->bias + batch * a->bias_batch : NULL;
+    float *out = a->out + batch * a->out_batch + group * a->out_group + at;
+    segment segments[2];
+    int32_t count = 0;
+    if (a->keys > 0 || a->shared <= 0)
+        segments[count++] = make_segment(p, a->k + batch * a->k_batch + group * a->k_group + at, a->k_row,
+                                         a->v + batch * a->v_batch + group * a->v_group + at, a->v_row, a->keys, 0, buffer);
+    if (a->shared > 0)
+        segments[count++] = make_segment(p, a->shared_k + batch * a->shared_k_batch + at, a->shared_k_row,
+                                         a->shared_v + batch * a->shared_v_batch + at, a->shared_v_row, a->shared, a->keys, buffer);
+    if (p->whole) {
+        float *behind = buffer + p->score_floats;
+        for (int32_t s = 0; s < count; s++) behind = pack_whole(p, &segments[s], behind);
+        for (int32_t s = 0; s < count; s++) segments[s].scores.pack = behind; /* for a block of queries */
+    }
     for (int64_t tile = p->tiles * part / p->parts; tile < p->tiles * (part + 1) / p->parts; tile++) {
         int64_t from = tile * p->tile, rows = ck_min(p->tile, a->queries - from);
-        scores.a = a->q + batch * a->q_batch + from * a->q_row + at, scores.m = rows;
-        values.c = a->out + batch * a->out_batch + from * a->out_row + at, values.m = rows;
-        /* Queries are packed too where a block holds a tile of them, and registers are narrow: wide ones pass a row of keys in
-         * so few tiles that it would not be repaid. Nor would it for scores, which meet head_dim columns only. */
-        if (p->whole && p->kernels->gemm_columns < WIDE_COLUMNS && rows <= p->kernels->block_rows)
-            ck_gemm_block(p->kernels, &scores);
-        else ck_gemm(p->kernels, &scores);
+        float *tile_out = out + from * a->out_row;
+        for (int32_t s = 0; s < count; s++) {
+            ck_gemm_args *scores = &segments[s].scores;
+            scores->a = q + from * a->q_row, scores->m = rows;
+            /* Queries are packed too where a block holds a tile of them, and registers are narrow: wide ones pass a row of keys
+             * in so few tiles that it would not be repaid. Nor would it for scores, which meet head_dim columns only. */
+            if (p->whole && p->kernels->gemm_columns < WIDE_COLUMNS && rows <= p->kernels->block_rows)
+                ck_gemm_block(p->kernels, scores);
+            else ck_gemm(p->kernels, scores);
+        }
         float inverse[MAX_TILE];
-        for (int64_t r = 0; r < rows; r++) inverse[r] = p->kernels->softmax_weights(buffer + r * a->keys, a->keys, a->scale);
-        ck_gemm(p->kernels, &values);
-        for (int64_t r = 0; r < rows; r++) p->kernels->scale_row(values.c + r * a->out_row, a->head_dim, inverse[r]);
+        for (int64_t r = 0; r < rows; r++) inverse[r] = weights(p, buffer + r * p->keys, bias);
+        for (int32_t s = 0; s < count; s++) {
+            segments[s].values.c = tile_out, segments[s].values.m = rows;
+            ck_gemm(p->kernels, &segments[s].values);
+        }
+        for (int64_t r = 0; r < rows; r++) p->kernels->scale_row(tile_out + r * a->out_row, a->head_dim, inverse[r]);
     }
 }
 
 void ck_attention(ck_pool *pool, const ck_attention_args *args) {
     if (args->queries <= 0 || args->head_dim <= 0) return;
-    plan p = {.args = args, .kernels = ck_active()};
-    p.tile = tile_rows(args->queries, args->keys);
+    plan p = {.args = args, .kernels = ck_active(), .groups = ck_max(args->groups, 1), .keys = args->keys + args->shared};
+    p.tile = tile_rows(args->queries, p.keys);
     p.tiles = ck_ceil_div(args->queries, p.tile);
-    p.whole = packs_whole(args->queries, args->keys, args->head_dim);
-    int64_t wanted = ck_ceil_div((int64_t)ck_pool_threads(pool) * TASKS_PER_THREAD, ck_max(args->batch * args->heads, 1));
+    p.whole = packs_whole(args->queries, p.keys, args->head_dim);
+    int64_t problems = args->batch * args->heads * p.groups;
+    int64_t wanted = ck_ceil_div((int64_t)ck_pool_threads(pool) * TASKS_PER_THREAD, ck_max(problems, 1));
     p.parts = p.whole ? ck_min(p.tiles, wanted) : p.tiles;
-    p.score_floats = score_floats(args->queries, args->keys);
-    p.scratch_floats = p.score_floats + pack_floats(args->queries, args->keys, args->head_dim);
-    ck_run(pool, args->batch * args->heads * p.parts, part_task, &p);
+    p.score_floats = score_floats(args->queries, p.keys);
+    p.scratch_floats = p.score_floats + pack_floats(args->queries, args->keys, args->shared, args->head_dim);
+    ck_run(pool, problems * p.parts, part_task, &p);
 }
 
-size_t ck_attention_scratch(int32_t threads, int64_t queries, int64_t keys, int64_t head_dim) {
-    size_t each = score_floats(queries, keys) + pack_floats(queries, keys, head_dim);
+size_t ck_attention_scratch(int32_t threads, int64_t queries, int64_t keys, int64_t shared, int64_t head_dim) {
+    size_t each = score_floats(queries, keys + shared) + pack_floats(queries, keys, shared, head_dim);
     return (size_t)ck_max(threads, 1) * each * sizeof(float);
 }

@@ -158,22 +158,11 @@ public final class Run {
     /// Question 3, asked by attention: scaled dot-product attention with whatever the methods let each query see.
     public func attention(_ call: AttentionCall) throws(DiffError) -> Tensor {
         let site = call.site.moved(by: base)
-        guard stack.wantsAttention(site) else { return try plainAttention(call) }
+        guard stack.wantsAttention(site) else { return try attend(call) }
         var call = call
         call.site = site
         try stack.attend(&call, self)
-        return try plainAttention(call)
-    }
-
-    private func plainAttention(_ call: AttentionCall) throws(DiffError) -> Tensor {
-        guard !call.spans.isEmpty || call.scale != nil else {
-            return try denseAttention(call.queries, call.keys, call.values, heads: call.heads)
-        }
-        let scale = call.scale ?? 1 / Float(call.queries.width / max(1, call.heads)).squareRoot()
-        let all = [AttentionSpan(first: 0, count: call.queries.rows, keys: call.keys.rows)]
-        return try spannedAttention(
-            call.queries, call.keys, call.values, heads: call.heads, scale: scale,
-            spans: call.spans.isEmpty ? all : call.spans)
+        return try attend(call)
     }
 
     /// The methods that answer further questions, those of protocol `type`, in order. Constant from ``begin(_:)`` to ``end()``.

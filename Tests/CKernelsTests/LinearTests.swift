@@ -144,7 +144,7 @@ extension Kernels {
                         let v = fused ? q : Floats(random.floats(batch * keys * row))
                         let out = Floats(batch * queries * d, offset: 1)
                         let scratch = Guarded<UInt8>(
-                            ck_attention_scratch(max(threads, 1), Int64(queries), Int64(keys), Int64(width)))
+                            ck_attention_scratch(max(threads, 1), Int64(queries), Int64(keys), 0, Int64(width)))
                         let kp = k.p + (fused ? d : 0)
                         let vp = v.p + (fused ? 2 * d : 0)
                         var args = ck_attention_args()

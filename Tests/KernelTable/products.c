@@ -147,7 +147,7 @@ void test_attention(void) {
                                   keys,
                                   width,
                                   scale,
-                                  bytes((int64_t)ck_attention_scratch(ck_pool_threads(pool), queries, keys, width))};
+                                  bytes((int64_t)ck_attention_scratch(ck_pool_threads(pool), queries, keys, 0, width))};
         ck_attention(pool, &args);
         int good = 1;
         double *p = bytes(keys * 8);

@@ -129,9 +129,14 @@ typedef struct {
 void ck_linear(ck_pool *pool, const ck_linear_args *args);
 size_t ck_linear_scratch(int32_t threads, int64_t k, int32_t dtype, int32_t rows, int32_t layout);
 
-/* softmax(scale q k^T) v for each batch and head, queries in tiles so that scores stay in cache. Element (b,t,h,d) of
+/* softmax(scale q k^T + bias) v for each batch and head, queries in tiles so that scores stay in cache. Element (b,t,h,d) of
  * q is q[b*q_batch + t*q_row + h*head_dim + d]; k, v, out likewise, so a fused [T,3,H,dh] tensor needs no copy.
- * key count may differ from query count. `scratch`: ck_attention_scratch bytes. */
+ * key count may differ from query count. `scratch`: ck_attention_scratch bytes.
+ *
+ * With groups above 1 there are so many attentions of `queries` to `keys` in a batch and head: group g begins g*q_group
+ * elements further on, and k, v, out likewise. `shared` keys and values, [batch, shared, heads*head_dim] without groups, stand
+ * behind a group's own ones in its softmax. bias, [batch, keys] or null, is added to the scaled products with a group's own
+ * keys; each row keeps one that is not minus infinity. Without shared keys a group has the bits of a call of its own. */
 typedef struct {
     const float *q, *k, *v;
     float *out;
@@ -139,9 +144,16 @@ typedef struct {
     int64_t batch, heads, queries, keys, head_dim;
     float scale;
     void *scratch;
+    int64_t groups; /* 0 is 1 */
+    int64_t q_group, k_group, v_group, out_group;
+    const float *shared_k, *shared_v; /* not read when `shared` is 0 */
+    int64_t shared_k_batch, shared_k_row, shared_v_batch, shared_v_row;
+    int64_t shared;
+    const float *bias;
+    int64_t bias_batch;
 } ck_attention_args;
 void ck_attention(ck_pool *pool, const ck_attention_args *args);
-size_t ck_attention_scratch(int32_t threads, int64_t queries, int64_t keys, int64_t head_dim);
+size_t ck_attention_scratch(int32_t threads, int64_t queries, int64_t keys, int64_t shared, int64_t head_dim);
 
 /* ---- normalisation (norm.c) ------------------------------------------------------------------------------------- */
 

@@ -9,8 +9,8 @@ public struct AttentionCall: Sendable {
     public let heads: Int
     /// What products of queries and keys are multiplied by; nil: 1/√headDim.
     public private(set) var scale: Float?
-    /// Which queries see which keys; empty: all see all.
-    public private(set) var spans: [AttentionSpan] = []
+    /// Which queries see which keys.
+    public var pattern = AttentionPattern.dense
     /// False when keys come from a context rather than from the queries' own sequence.
     public let isSelfAttention: Bool
     /// Rows and columns of the tokens on their grid, and tokens in front of it; 0 x 0 when there is no grid.
@@ -34,7 +34,7 @@ public struct AttentionCall: Sendable {
         site: Site, qkv: Tensor, heads: Int, scale: Float, spans: [AttentionSpan]
     ) throws(DiffError) {
         try self.init(site: site, qkv: qkv, heads: heads)
-        (self.scale, self.spans) = (scale, spans)
+        (self.scale, pattern) = (scale, .spans(spans))
     }
 
     /// Self-attention of `queries` [batch, tokens, width] to the tokens of `cache`, each span to those it may see.
@@ -46,8 +46,21 @@ public struct AttentionCall: Sendable {
         self.queries = try AttentionRows(queries)
         keys = try AttentionRows(cache.keys)
         values = try AttentionRows(cache.values)
-        (self.heads, self.scale, self.spans) = (heads, scale, spans)
+        (self.heads, self.scale, pattern) = (heads, scale, .spans(spans))
         isSelfAttention = true
         (self.gridHeight, self.gridWidth, prefix) = (gridHeight, gridWidth, 0)
+    }
+    /// Cross-attention of `queries` [batch, tokens, width] to a context: keys and values [batch, context tokens, width], of which
+    /// each sample sees those that `mask` leaves visible (nil: all).
+    public init(
+        site: Site, queries: Tensor, keys: AttentionRows, values: AttentionRows, heads: Int, scale: Float? = nil,
+        mask: KeyMask? = nil, gridHeight: Int = 0, gridWidth: Int = 0, prefix: Int = 0
+    ) throws(DiffError) {
+        self.site = site
+        self.queries = try AttentionRows(queries)
+        (self.keys, self.values) = (keys, values)
+        (self.heads, self.scale, pattern) = (heads, scale, mask.map(AttentionPattern.masked) ?? .dense)
+        isSelfAttention = false
+        (self.gridHeight, self.gridWidth, self.prefix) = (gridHeight, gridWidth, prefix)
     }
 }

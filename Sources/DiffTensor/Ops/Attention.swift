@@ -1,74 +1,24 @@
 import CKernels
 
-/// Rows of queries, keys or values inside a tensor: [batch, rows, heads * headDim] read with a row stride, so that a
-/// fused [batch, rows, 3, heads, headDim] projection needs no copy.
-public struct AttentionRows: Sendable {
-    /// [batch, rows, parts * width]
-    public let tensor: Tensor
-    /// Samples.
-    public let batch: Int
-    /// Queries, keys or values of a sample.
-    public let rows: Int
-    /// heads * headDim.
-    public let width: Int
-    let start: Int
-    let rowStride: Int
-    let batchStride: Int
-
-    /// Part `part` of the last axis of a [batch, rows, parts * width] tensor. Throws `shape`.
-    public init(_ tensor: Tensor, part: Int = 0, of parts: Int = 1) throws(DiffError) {
-        guard tensor.shape.rank == 3, parts > 0, part >= 0, part < parts, tensor.shape[2] % parts == 0,
-            tensor.dtype == .f32
-        else { throw DiffError(.shape, "part \(part) of \(parts) of a \(tensor.shape) tensor") }
-        self.tensor = tensor
-        batch = tensor.shape[0]
-        rows = tensor.shape[1]
-        width = tensor.shape[2] / parts
-        start = part &* width
-        rowStride = tensor.shape[2]
-        batchStride = rows &* rowStride
-    }
-
-    /// Rows `first ..< first + count` of every sample of these. Throws `shape`.
-    public func rows(_ first: Int, _ count: Int) throws(DiffError) -> AttentionRows {
-        guard first >= 0, count >= 0, count <= rows, first <= rows &- count else {
-            throw DiffError(.shape, "rows \(first)...+\(count) of \(rows) in \(tensor.shape)")
-        }
-        return AttentionRows(self, first, count)
-    }
-
-    private init(_ all: AttentionRows, _ first: Int, _ count: Int) {
-        (tensor, batch, width, rowStride) = (all.tensor, all.batch, all.width, all.rowStride)
-        (rows, batchStride) = (count, all.batchStride)
-        start = all.start &+ first &* all.rowStride
-    }
-
-    var floats: UnsafePointer<Float>? { unsafe tensor.floats.map { unsafe UnsafePointer($0 + start) } }
-
-    /// Whether these are all rows of the tensor.
-    var isWhole: Bool { rows == tensor.shape[1] }
-
-    func isSame(as other: AttentionRows) -> Bool { reads(other.tensor) && start == other.start }
-
-    /// Whether these rows are a part of `tensor`.
-    func reads(_ tensor: Tensor) -> Bool {
-        tensor.storage === self.tensor.storage && tensor.offset == self.tensor.offset
-            && tensor.shape == self.tensor.shape
-    }
-}
-
-/// A run of queries that see the same keys: those of the tokens before `keys`.
-public struct AttentionSpan: Sendable, Equatable {
-    /// Queries `first ..< first + count`.
-    public let first: Int, count: Int
-    /// Keys `0 ..< keys`.
-    public let keys: Int
-
-    /// `count` queries from `first` on that see the first `keys` keys.
-    public init(first: Int, count: Int, keys: Int) { (self.first, self.count, self.keys) = (first, count, keys) }
-}
-
 extension Run {
+    /// The attention that `call` describes, whatever methods made of it: the one place that interprets its pattern.
+    func attend(_ call: AttentionCall) throws(DiffError) -> Tensor {
+        let scale = call.scale ?? 1 / Float(call.queries.width / max(1, call.heads)).squareRoot()
+        switch call.pattern {
+        case .dense where call.scale == nil:
+            return try denseAttention(call.queries, call.keys, call.values, heads: call.heads)
+        case .dense:
+            let all = [AttentionSpan(first: 0, count: call.queries.rows, keys: call.keys.rows)]
+            return try spannedAttention(
+                call.queries, call.keys, call.values, heads: call.heads, scale: scale, spans: all)
+        case .spans(let spans):
+            return try spannedAttention(
+                call.queries, call.keys, call.values, heads: call.heads, scale: scale, spans: spans)
+        case .groups(let groups): return try groupedAttention(call, groups, scale)
+        case .masked(let mask): return try maskedAttention(call, mask, scale)
+        }
+    }
+
     /// Attention in which each span of queries sees its own first keys: block-causal attention without the work of a mask.
     ///
     /// The spans must cover all queries once. `scale` multiplies the products. A span has the bits that ``denseAttention(_:_:_:heads:)``
@@ -87,7 +37,7 @@ extension Run {
                 throw DiffError(.internal, "attention: a span at \(span.first), expected \(next)")
             }
             next = span.first &+ span.count
-            try dense(
+            try compute(
                 q.rows(span.first, span.count), k.rows(0, span.keys), v.rows(0, span.keys), heads, scale, to: out,
                 at: span.first)
         }
@@ -105,7 +55,7 @@ extension Run {
         _ q: AttentionRows, _ k: AttentionRows, _ v: AttentionRows, heads: Int
     ) throws(DiffError) -> Tensor {
         let out = try workspace.take(Shape(q.batch, q.rows, q.width))
-        try dense(q, k, v, heads, 1 / Float(q.width / max(1, heads)).squareRoot(), to: out, at: 0)
+        try compute(q, k, v, heads, 1 / Float(q.width / max(1, heads)).squareRoot(), to: out)
         guard let tape, q.tensor.isTracked || k.tensor.isTracked || v.tensor.isTracked else { return out }
         return tape.record(out) { (g, run) throws(DiffError) in
             try run.attentionBackward(g, q, k, v, heads)
@@ -113,9 +63,9 @@ extension Run {
     }
 
     /// Attention written to the rows of `out` [batch, rows, width] from `row` on.
-    private func dense(
-        _ q: AttentionRows, _ k: AttentionRows, _ v: AttentionRows, _ heads: Int, _ scale: Float, to out: Tensor,
-        at row: Int
+    func compute(
+        _ q: AttentionRows, _ k: AttentionRows, _ v: AttentionRows, _ heads: Int, _ scale: Float,
+        _ extras: AttentionExtras = AttentionExtras(), to out: Tensor, at row: Int = 0
     ) throws(DiffError) {
         guard heads > 0, q.width % heads == 0, k.width == q.width, v.width == q.width, k.rows == v.rows,
             q.batch == k.batch, q.batch == v.batch
@@ -123,20 +73,23 @@ extension Run {
             throw DiffError(
                 .shape, "attention: \(q.tensor.shape), \(k.tensor.shape), \(v.tensor.shape) with \(heads) heads")
         }
-        count(flops: 4 * Double(q.batch) * Double(q.rows) * Double(k.rows) * Double(q.width))
+        let (groups, shared) = (max(1, extras.groups), extras.sharedKeys?.rows ?? 0)
+        let (queries, keys) = (q.rows / groups, extras.seesOwnKeys ? k.rows / groups : 0)
+        count(flops: 4 * Double(q.batch) * Double(q.rows) * Double(keys &+ shared) * Double(q.width))
         let scratch = try scratch(
-            ck_attention_scratch(Int32(clamping: threads), Int64(q.rows), Int64(k.rows), Int64(q.width / max(1, heads)))
-        )
+            ck_attention_scratch(
+                Int32(clamping: threads), Int64(queries), Int64(keys), Int64(shared), Int64(q.width / max(1, heads))))
         guard isLive else { return }
         var arguments = unsafe attentionArguments(q, k, v, heads)
         unsafe arguments.out = out.floats.map { unsafe $0 + row &* q.width }
         unsafe arguments.out_batch = Int64(out.shape[1] &* q.width)
         unsafe arguments.scale = scale
         unsafe arguments.scratch = scratch?.base
+        unsafe extras.fill(&arguments, keys: keys)
         unsafe ck_attention(poolHandle, &arguments)
     }
 
-    @unsafe private func attentionArguments(
+    @unsafe func attentionArguments(
         _ q: AttentionRows, _ k: AttentionRows, _ v: AttentionRows, _ heads: Int
     ) -> ck_attention_args {
         let headDim = q.width / max(1, heads)
@@ -151,82 +104,5 @@ extension Run {
         unsafe arguments.head_dim = Int64(headDim)
         unsafe arguments.scale = 1 / Float(headDim).squareRoot()
         return unsafe arguments
-    }
-
-    /// Span by span: queries belong to one, keys and values add up over those that see them.
-    private func spannedBackward(
-        _ g: Tensor, _ q: AttentionRows, _ k: AttentionRows, _ v: AttentionRows, _ heads: Int, _ scale: Float,
-        _ spans: [AttentionSpan]
-    ) throws(DiffError) {
-        let (gradient, part) = (try workspace.take(q.tensor.shape), try workspace.take(q.tensor.shape))
-        fillZero(gradient)
-        for span in spans.each {
-            let (queries, keys) = (try q.rows(span.first, span.count), try k.rows(0, span.keys))
-            let values = try v.rows(0, span.keys)
-            count(flops: 10 * Double(q.batch) * Double(span.count) * Double(span.keys) * Double(q.width))
-            let scratch = try scratch(
-                ck_attention_backward_scratch(
-                    Int32(clamping: threads), Int64(span.count), Int64(span.keys), Int64(q.width / max(1, heads))))
-            guard isLive, let sum = unsafe gradient.floats, let more = unsafe part.floats else { continue }
-            var arguments = unsafe ck_attention_backward_args()
-            unsafe arguments.forward = attentionArguments(queries, keys, values, heads)
-            unsafe arguments.forward.scale = scale
-            unsafe arguments.forward.out_batch = Int64(q.rows &* q.width)
-            unsafe arguments.g = g.floats.map { unsafe UnsafePointer($0 + span.first &* q.width) }
-            unsafe arguments.dq = sum + queries.start
-            unsafe arguments.dk = more + keys.start
-            unsafe arguments.dv = more + values.start
-            unsafe arguments.scratch = scratch?.base
-            unsafe ck_attention_backward(poolHandle, &arguments)
-            for sample in Indices(below: q.batch) {
-                for row in Indices(below: span.keys) {
-                    for rows in [keys, values] {
-                        let at = rows.start &+ sample &* rows.batchStride &+ row &* rows.rowStride
-                        unsafe ck_add(nil, sum + at, more + at, sum + at, Int64(q.width))
-                    }
-                }
-            }
-        }
-        try tape?.give(gradient, to: q.tensor, self)
-    }
-
-    private func attentionBackward(
-        _ g: Tensor, _ q: AttentionRows, _ k: AttentionRows, _ v: AttentionRows, _ heads: Int
-    ) throws(DiffError) {
-        guard let tape else { return }
-        guard !q.isSame(as: k), !q.isSame(as: v), !k.isSame(as: v), q.isWhole, k.isWhole, v.isWhole else {
-            throw DiffError(.unsupported, "no gradient passes through an attention of rows to themselves")
-        }
-        // Parts of one projection share a tensor, whose gradient is then filled part by part.
-        var gradients: [(of: Tensor, gradient: Tensor)] = []
-        for rows in [q, k, v].each where !gradients.each.contains(where: { rows.reads($0.of) }) {
-            let gradient = try workspace.take(rows.tensor.shape)
-            let parts = [q, k, v].each.filter { $0.reads(rows.tensor) }
-            if parts.count &* rows.width < rows.tensor.shape.last { fillZero(gradient) }
-            gradients.append((rows.tensor, gradient))
-        }
-        count(flops: 10 * Double(q.batch) * Double(q.rows) * Double(k.rows) * Double(q.width))
-        let headDim = q.width / max(1, heads)
-        let scratch = try scratch(
-            ck_attention_backward_scratch(Int32(clamping: threads), Int64(q.rows), Int64(k.rows), Int64(headDim)))
-        if isLive {
-            var arguments = unsafe ck_attention_backward_args()
-            unsafe arguments.forward = attentionArguments(q, k, v, heads)
-            unsafe arguments.g = UnsafePointer(g.floats)
-            unsafe arguments.dq = start(of: q, in: gradients)
-            unsafe arguments.dk = start(of: k, in: gradients)
-            unsafe arguments.dv = start(of: v, in: gradients)
-            unsafe arguments.scratch = scratch?.base
-            unsafe ck_attention_backward(poolHandle, &arguments)
-        }
-        for (tensor, gradient) in gradients.each { try tape.give(gradient, to: tensor, self) }
-    }
-
-    /// Where the gradient of `rows` begins.
-    private func start(
-        of rows: AttentionRows, in gradients: [(of: Tensor, gradient: Tensor)]
-    ) -> UnsafeMutablePointer<Float>? {
-        let gradient = gradients.each.first { rows.reads($0.of) }?.gradient
-        return unsafe gradient?.floats.map { unsafe $0 + rows.start }
     }
 }

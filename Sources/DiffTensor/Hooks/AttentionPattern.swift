@@ -1,0 +1,50 @@
+/// Which queries of an attention see which keys: said by the model, rewritten by methods, interpreted by the attention op.
+public enum AttentionPattern: Sendable {
+    /// All see all.
+    case dense
+    /// Each run of queries sees its own first keys.
+    case spans([AttentionSpan])
+    /// Tokens see those of their own group, and a few that all groups share.
+    case groups(AttentionGroups)
+    /// All see the keys that a mask leaves visible.
+    case masked(KeyMask)
+}
+
+/// A run of queries that see the same keys: those of the tokens before `keys`.
+public struct AttentionSpan: Sendable, Equatable {
+    /// Queries `first ..< first + count`.
+    public let first: Int, count: Int
+    /// Keys `0 ..< keys`.
+    public let keys: Int
+
+    /// `count` queries from `first` on that see the first `keys` keys.
+    public init(first: Int, count: Int, keys: Int) { (self.first, self.count, self.keys) = (first, count, keys) }
+}
+
+/// Tokens in groups that are one attention each: token n belongs to group n mod ``count``.
+///
+/// On a grid of T x F tokens with F groups a group is one column of the grid, such as one frequency of a spectrogram at all times. Its
+/// queries see the keys of the group in order, then the shared ones, in one softmax. For self-attention whose tokens fill the grid.
+public struct AttentionGroups: Sendable, Equatable {
+    /// Number of groups; the number of tokens is a multiple of it.
+    public let count: Int
+    /// Whether queries see the keys of their group.
+    public let seesOwnKeys: Bool
+    /// Tokens whose keys every query sees besides. One that is in the group too counts twice, and so does one that is named twice.
+    public let shared: [Int]
+
+    /// `count` groups; see the properties.
+    public init(count: Int, seesOwnKeys: Bool = true, shared: [Int] = []) {
+        (self.count, self.seesOwnKeys, self.shared) = (count, seesOwnKeys, shared)
+    }
+}
+
+/// Which keys are visible in each sample, such as those of a padded text: f32 [batch, keys].
+public enum KeyMask: Sendable {
+    /// Added to the scaled products of queries and keys: 0 leaves a key as it is, -infinity hides it. A sample without any
+    /// finite bias is refused.
+    case bias(Tensor)
+    /// 1 for a key, 0 for padding: the bias is (1 - mask) · -10000, as in diffusers. A hidden key has no weight at all unless
+    /// all are hidden: then none counts as hidden.
+    case visible(Tensor)
+}
