@@ -14,6 +14,9 @@ public enum CachePolicy: Sendable, Equatable {
     case shuffled(Router, seed: UInt64)
     case learned(Router)
 
+    /// Whether nothing is ever reused, in however many calls.
+    var computesAll: Bool { self == .none || self == .interval(every: 1) }
+
     /// For each call of a run in order and each sub-layer, whether it is computed. A step makes `stages` calls.
     ///
     /// Throws `incompatible` when a router was made for other numbers of steps or sub-layers, `invalidArgument` for a bad ratio or interval.

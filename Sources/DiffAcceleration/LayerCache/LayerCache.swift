@@ -22,6 +22,8 @@ public final class LayerCache: Acceleration {
 
     /// Decides for every call and site; throws `incompatible` when the router does not fit the run.
     public func begin(_ context: SamplingContext) throws(DiffError) -> HookSet {
+        // Whatever the sampler: a policy that reuses nothing is the baseline.
+        guard !policy.computesAll else { return HookSet() }
         let stages = max(1, context.calls.limit / max(1, context.steps))
         guard context.calls == .exactly(stages &* context.steps) else {
             throw DiffError(
