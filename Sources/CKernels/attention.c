@@ -138,8 +138,9 @@ static void part_task(void *context, int64_t index, int32_t thread) {
         segments[count++] = make_segment(p, a->k + batch * a->k_batch + group * a->k_group + at, a->k_row,
                                          a->v + batch * a->v_batch + group * a->v_group + at, a->v_row, a->keys, 0, buffer);
     if (a->shared > 0)
-        segments[count++] = make_segment(p, a->shared_k + batch * a->shared_k_batch + at, a->shared_k_row,
-                                         a->shared_v + batch * a->shared_v_batch + at, a->shared_v_row, a->shared, a->keys, buffer);
+        segments[count++] =
+            make_segment(p, a->shared_k + batch * a->shared_k_batch + at, a->shared_k_row,
+                         a->shared_v + batch * a->shared_v_batch + at, a->shared_v_row, a->shared, a->keys, buffer);
     if (p->whole) {
         float *behind = buffer + p->score_floats;
         for (int32_t s = 0; s < count; s++) behind = pack_whole(p, &segments[s], behind);
