@@ -166,4 +166,24 @@ import Testing
             } catch { #expect((error as? DiffError)?.code == .invalidArgument) }
         }
     }
+    /// Dense attention and spans have gradients; what has none says so by name, and what to do.
+    @Test func learningThroughTheOtherPatternsIsRefused() throws {
+        var numbers = Numbers(9)
+        let (qkv, mask) = (try numbers.tensor([1, 6, 24]), try numbers.tensor([1, 6]))
+        for pattern in [.groups(AttentionGroups(count: 2, shared: [1])), .masked(.bias(mask))] as [AttentionPattern] {
+            let parameters = Parameters()
+            var call = try AttentionCall(
+                site: Site.first, qkv: parameters.add(["x"], qkv, trained: true), heads: 2)
+            call.pattern = pattern
+            let tape = Tape(try ParameterGradients(parameters, budget: nil))
+            do {
+                let run = Run(pool: nil, budget: nil)
+                _ = try run.recording(tape) { () throws(DiffError) in try run.attention(call) }
+                Issue.record("a gradient was promised")
+            } catch {
+                let error = try #require(error as? DiffError)
+                #expect(error.code == .unsupported && error.message.contains("learn with"), "\(error)")
+            }
+        }
+    }
 }
