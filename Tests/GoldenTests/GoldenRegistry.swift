@@ -17,6 +17,7 @@ struct GoldenCheck: Sendable {
         GoldenCheck(prefix: "l2c_dit_eps", run: GoldenDiTEps.check),
         GoldenCheck(prefix: "l2c_uvit", run: GoldenUViT.check),
         GoldenCheck(prefix: "l2c_uvit_eps", run: GoldenUViTEps.check),
+        GoldenCheck(prefix: "litefocus_attn", run: GoldenLiteFocus.check),
         GoldenCheck(prefix: "sd-schedulers", run: GoldenSchedulers.check),
         GoldenCheck(prefix: "sd-vae", run: GoldenAutoencoder.check),
         GoldenCheck(prefix: "sit", run: GoldenSiT.check),

@@ -141,13 +141,29 @@ static void attention_backward(int64_t queries, int64_t keys, int64_t width) {
     float *dq = floats(queries * row, 1), *dk = floats(keys * row, 2), *dv = floats(keys * row, 3);
     float scale = 1 / sqrtf((float)width);
     ck_attention_backward_args args = {
-        {q, k, v, NULL, queries * row, row, keys * row, row, keys * row, row, queries * row, row, 1, 1, queries, keys, width,
-         scale, NULL},
-        g,
-        dq,
-        dk,
-        dv,
-        bytes((int64_t)ck_attention_backward_scratch(ck_pool_threads(pool), queries, keys, width))};
+        .forward = {.q = q,
+                    .k = k,
+                    .v = v,
+                    .q_batch = queries * row,
+                    .q_row = row,
+                    .k_batch = keys * row,
+                    .k_row = row,
+                    .v_batch = keys * row,
+                    .v_row = row,
+                    .out_batch = queries * row,
+                    .out_row = row,
+                    .batch = 1,
+                    .heads = 1,
+                    .queries = queries,
+                    .keys = keys,
+                    .head_dim = width,
+                    .scale = scale},
+        .g = g,
+        .dq = dq,
+        .dk = dk,
+        .dv = dv,
+        .scratch = bytes((int64_t)ck_attention_backward_scratch(ck_pool_threads(pool), queries, keys, width)),
+    };
     ck_attention_backward(pool, &args);
     double *p = bytes(queries * keys * 8), *d = bytes(queries * keys * 8);
     for (int64_t t = 0; t < queries; t++) {

@@ -120,59 +120,105 @@ void test_products(void) {
         }
 }
 
+/* Row t of group g of sample b is row t*groups + g: the groups take turns. */
+static void one_attention(int64_t queries, int64_t keys, int64_t width, int64_t groups, int64_t shared, int biased) {
+    int64_t batch = 2, heads = 2, row = heads * width, turns = groups ? groups : 1, all = keys + shared;
+    float *q = random_floats(batch * turns * queries * row, 1, 2), *k = random_floats(batch * turns * keys * row, 2, 2),
+          *v = random_floats(batch * turns * keys * row, 3, 2), *more_k = random_floats(batch * shared * row, 1, 2),
+          *more_v = random_floats(batch * shared * row, 0, 2), *bias = random_floats(batch * keys, 1, 3);
+    for (int64_t s = 0; s < keys; s++)
+        if (s % 3) bias[s] = -INFINITY; /* the first sample; the second sees but one key */
+    for (int64_t s = 1; s < keys; s++) bias[keys + s] = -INFINITY;
+    float *out = floats(batch * turns * queries * row, 1);
+    ck_attention_args args = {
+        .q = q,
+        .k = k,
+        .v = v,
+        .out = out,
+        .q_batch = turns * queries * row,
+        .q_row = turns * row,
+        .k_batch = turns * keys * row,
+        .k_row = turns * row,
+        .v_batch = turns * keys * row,
+        .v_row = turns * row,
+        .out_batch = turns * queries * row,
+        .out_row = turns * row,
+        .batch = batch,
+        .heads = heads,
+        .queries = queries,
+        .keys = keys,
+        .head_dim = width,
+        .scale = 1 / sqrtf((float)width),
+        .scratch = bytes((int64_t)ck_attention_scratch(ck_pool_threads(pool), queries, keys, shared, width)),
+        .groups = groups,
+        .q_group = row,
+        .k_group = row,
+        .v_group = row,
+        .out_group = row,
+        .shared_k = more_k,
+        .shared_v = more_v,
+        .shared_k_batch = shared * row,
+        .shared_k_row = row,
+        .shared_v_batch = shared * row,
+        .shared_v_row = row,
+        .shared = shared,
+        .bias = biased ? bias : NULL,
+        .bias_batch = keys,
+    };
+    ck_attention(pool, &args);
+    int good = 1;
+    double *p = bytes(all * 8);
+    for (int64_t at = 0; at < batch * turns * heads * queries; at++) {
+        int64_t t = at % queries, h = at / queries % heads, g = at / queries / heads % turns, b = at / queries / heads / turns;
+        const float *query = q + ((b * queries + t) * turns + g) * row + h * width;
+        double largest = -INFINITY, sum = 0;
+        for (int64_t s = 0; s < all; s++) {
+            const float *key = s < keys ? k + ((b * keys + s) * turns + g) * row : more_k + (b * shared + s - keys) * row;
+            p[s] = 0;
+            for (int64_t d = 0; d < width; d++) p[s] += (double)query[d] * key[h * width + d];
+            p[s] = p[s] * args.scale + (biased && s < keys ? bias[b * keys + s] : 0);
+            largest = fmax(largest, p[s]);
+        }
+        for (int64_t s = 0; s < all; s++) sum += p[s] = exp(p[s] - largest);
+        for (int64_t d = 0; d < width; d++) {
+            double want = 0;
+            for (int64_t s = 0; s < all; s++) {
+                const float *value = s < keys ? v + ((b * keys + s) * turns + g) * row : more_v + (b * shared + s - keys) * row;
+                want += p[s] / sum * value[h * width + d];
+            }
+            good &= close_to(out[((b * queries + t) * turns + g) * row + h * width + d], want, 2e-5);
+        }
+    }
+    CHECK(good, "attention %lld x %lld + %lld x %lld, %lld groups%s", (long long)queries, (long long)keys, (long long)shared,
+          (long long)width, (long long)groups, biased ? ", biased" : "");
+    if (!shared && groups && !biased) { /* a group has the bits of a call of its own, one group those of no groups */
+        float *alone = floats(batch * turns * queries * row, 1);
+        for (int64_t g = 0; g < groups; g++) {
+            ck_attention_args one = args;
+            one.q += g * row, one.k += g * row, one.v += g * row, one.out = alone + g * row, one.groups = 0;
+            ck_attention(pool, &one);
+        }
+        CHECK(same_bits(out, alone, batch * turns * queries * row), "bits of %lld groups", (long long)groups);
+    }
+    release("attention");
+}
+
 void test_attention(void) {
     static const int64_t cases[][3] = {{1, 1, 1},    {3, 5, 7},    {16, 16, 16}, {17, 33, 64},
                                        {64, 64, 72}, {65, 100, 8}, {1, 130, 32}, {130, 3, 20}};
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
-        int64_t queries = cases[c][0], keys = cases[c][1], width = cases[c][2], batch = 2, heads = 2, row = heads * width;
-        float *q = random_floats(batch * queries * row, 1, 2), *k = random_floats(batch * keys * row, 2, 2),
-              *v = random_floats(batch * keys * row, 3, 2);
-        float *out = floats(batch * queries * row, 1);
-        float scale = 1 / sqrtf((float)width);
-        ck_attention_args args = {q,
-                                  k,
-                                  v,
-                                  out,
-                                  queries * row,
-                                  row,
-                                  keys * row,
-                                  row,
-                                  keys * row,
-                                  row,
-                                  queries * row,
-                                  row,
-                                  batch,
-                                  heads,
-                                  queries,
-                                  keys,
-                                  width,
-                                  scale,
-                                  bytes((int64_t)ck_attention_scratch(ck_pool_threads(pool), queries, keys, 0, width))};
-        ck_attention(pool, &args);
-        int good = 1;
-        double *p = bytes(keys * 8);
-        for (int64_t b = 0; b < batch; b++)
-            for (int64_t h = 0; h < heads; h++)
-                for (int64_t t = 0; t < queries; t++) {
-                    double largest = -INFINITY, sum = 0;
-                    for (int64_t s = 0; s < keys; s++) {
-                        p[s] = 0;
-                        for (int64_t d = 0; d < width; d++)
-                            p[s] +=
-                                (double)q[(b * queries + t) * row + h * width + d] * k[(b * keys + s) * row + h * width + d];
-                        p[s] *= scale;
-                        largest = fmax(largest, p[s]);
-                    }
-                    for (int64_t s = 0; s < keys; s++) sum += p[s] = exp(p[s] - largest);
-                    for (int64_t d = 0; d < width; d++) {
-                        double want = 0;
-                        for (int64_t s = 0; s < keys; s++) want += p[s] / sum * v[(b * keys + s) * row + h * width + d];
-                        good &= close_to(out[(b * queries + t) * row + h * width + d], want, 2e-5);
-                    }
-                }
-        CHECK(good, "attention %lld x %lld x %lld", (long long)queries, (long long)keys, (long long)width);
-        release("attention");
+        int64_t queries = cases[c][0], keys = cases[c][1], width = cases[c][2];
+        one_attention(queries, keys, width, 0, 0, 0);
+        one_attention(queries, keys, width, 0, 0, 1);
+        one_attention(queries, keys, width, 1, 0, 0);
+        one_attention(queries, keys, width, 3, 0, 0);
+        one_attention(queries, keys, width, 3, 1 + keys / 3, 0);
+        one_attention(queries, keys, width, 2, 17, 1);
+        one_attention(queries, 0, width, 2, keys, 0);
     }
+    one_attention(80, 900, 12, 2, 450, 0); /* several tiles: packed whole, and panel by panel */
+    one_attention(150, 300, 300, 2, 310, 0);
+    one_attention(80, 900, 12, 0, 0, 1);
 }
 
 void test_convolution(void) {

@@ -63,8 +63,8 @@ void ck_mix(ck_pool *pool, const float *a, const float *b, const float *w, float
 void ck_mix_backward(ck_pool *pool, const float *g, const float *a, const float *b, const float *w, const float *add, float *dw,
                      float *da, float *db, int64_t groups, int64_t n);
 /* Backward of ck_attention: `forward` as there, without groups, shared keys and bias (out may be null: the probabilities are
- * computed again tile by tile), `g` the gradient of out, laid out as it (out_batch, out_row); dq, dk, dv are written, laid out as
- * q, k, v (so that the three parts of a fused [T,3,H,dh] gradient are filled in place). */
+ * computed again tile by tile), `g` the gradient of out, laid out as it (out_batch, out_row); dq, dk, dv are written, laid out
+ * as q, k, v (so that the three parts of a fused [T,3,H,dh] gradient are filled in place). */
 typedef struct {
     ck_attention_args forward;
     const float *g;

@@ -67,7 +67,7 @@ extension Run {
     /// Attention to the keys that `mask` leaves visible.
     func maskedAttention(_ call: AttentionCall, _ mask: KeyMask, _ scale: Float) throws(DiffError) -> Tensor {
         let q = call.queries
-        try refuseTracked(call, "an attention under a key mask; learn without one")
+        try refuseTracked(call, "an attention under a key mask; learn with dense attention")
         let bias = try mask.bias(batch: q.batch, keys: call.keys.rows, self)
         let out = try workspace.take(Shape(q.batch, q.rows, q.width))
         try compute(q, call.keys, call.values, call.heads, scale, AttentionExtras(bias: bias), to: out)

@@ -1,0 +1,188 @@
+import DiffTensor
+import Foundation
+import TestSupport
+import Testing
+
+/// Declared patterns against their definition in double precision.
+@Suite struct AttentionPatternTests {
+    /// softmax over the keys that `seen` lists for a query, in order, of the products plus `bias`.
+    private func reference(
+        _ q: [Double], _ k: [Double], _ v: [Double], queries: Int, keys: Int, heads: Int, dim: Int,
+        scale: Double? = nil,
+        bias: (Int, Int) -> Double = { _, _ in 0 }, seen: (Int) -> [Int]
+    ) -> [Double] {
+        let (width, scale) = (heads * dim, scale ?? 1 / Double(dim).squareRoot())
+        var out = [Double](repeating: 0, count: q.count)
+        for (b, h, n) in withEvery(Array(0..<q.count / queries / width), Array(0..<heads), Array(0..<queries)) {
+            let (row, list) = ((b * queries + n) * width + h * dim, seen(n))
+            let scores = list.map { m in
+                scale * (0..<dim).reduce(0.0) { $0 + q[row + $1] * k[(b * keys + m) * width + h * dim + $1] }
+                    + bias(b, m)
+            }
+            let largest = scores.max() ?? 0
+            let weights = scores.map { exp($0 - largest) }
+            let sum = weights.reduce(0, +)
+            for d in 0..<dim {
+                out[row + d] = zip(list, weights).reduce(0.0) {
+                    $0 + $1.1 * v[(b * keys + $1.0) * width + h * dim + d] / sum
+                }
+            }
+        }
+        return out
+    }
+
+    /// Parts of a fused projection.
+    private func parts(_ qkv: Tensor) -> [[Double]] {
+        let (all, width) = (qkv.doubles, qkv.shape.last / 3)
+        return (0..<3).map { part in
+            (0..<all.count / 3).map { all[$0 / width * 3 * width + part * width + $0 % width] }
+        }
+    }
+
+    private func grouped(_ qkv: Tensor, heads: Int, _ groups: AttentionGroups) throws -> AttentionCall {
+        var call = try AttentionCall(site: Site.first, qkv: qkv, heads: heads, gridWidth: groups.count)
+        call.pattern = .groups(groups)
+        return call
+    }
+
+    /// Every number of groups, one token per group and one group included; shared keys that repeat own ones and each other.
+    @Test(arguments: [1, 2, 3, 5, 8], [1, 2, 7, 60])
+    func groupsSeeTheirOwnTokensAndTheSharedOnes(_ groups: Int, _ times: Int) throws {
+        var numbers = Numbers(UInt64(groups * 100 + times))
+        let tokens = groups * times
+        let lists = [[], [tokens - 1], [0, tokens / 2, 0] + Array(0..<tokens)]
+        for ((heads, dim), (own, shared)) in withEvery([(1, 8), (3, 5), (2, 32)], withEvery([true, false], lists)) {
+            guard own || !shared.isEmpty else { continue }
+            let qkv = try numbers.tensor([2, tokens, 3 * heads * dim], scale: 2)
+            let rows = parts(qkv)
+            let expected = reference(rows[0], rows[1], rows[2], queries: tokens, keys: tokens, heads: heads, dim: dim) {
+                n in
+                (own ? (0..<times).map { $0 * groups + n % groups } : []) + shared
+            }
+            let call = try grouped(
+                qkv, heads: heads, AttentionGroups(count: groups, seesOwnKeys: own, shared: shared))
+            try check(
+                "\(groups) groups of \(times), \(shared.count) shared", expected, [2, tokens, heads * dim],
+                tolerance: 1e-5
+            ) { try $0.attention(call) }
+        }
+    }
+
+    @Test(arguments: [1, 9, 150, 700]) func oneGroupIsDenseBitForBit(_ tokens: Int) throws {
+        var numbers = Numbers(UInt64(tokens))
+        let qkv = try numbers.tensor([2, tokens, 3 * 24], scale: 2)
+        let dense = try AttentionCall(site: Site.first, qkv: qkv, heads: 2)
+        let one = try grouped(qkv, heads: 2, AttentionGroups(count: 1))
+        let run = Run(pool: nil, budget: nil)
+        #expect(try sameBits(run.attention(dense).array, run.attention(one).array))
+    }
+
+    /// A group is what dense attention makes of its tokens alone.
+    @Test func aGroupHasTheBitsOfItsTokensAlone() throws {
+        var numbers = Numbers(6)
+        let (groups, times, width) = (3, 70, 16)
+        let qkv = try numbers.tensor([1, groups * times, 3 * width], scale: 2)
+        let run = Run(pool: nil, budget: nil)
+        let all = try run.attention(grouped(qkv, heads: 2, AttentionGroups(count: groups))).array
+        for group in 0..<groups {
+            let rows = stride(from: group, to: groups * times, by: groups)
+            let alone = try Tensor(
+                rows.flatMap { qkv.array[$0 * 3 * width..<($0 + 1) * 3 * width] }, Shape(1, times, 3 * width))
+            let own = try run.attention(AttentionCall(site: Site.first, qkv: alone, heads: 2)).array
+            #expect(sameBits(own, rows.flatMap { all[$0 * width..<($0 + 1) * width] }))
+        }
+    }
+
+    @Test(arguments: [1, 9, 130], [1, 2, 17, 77]) func maskedKeysHaveNoWeight(_ queries: Int, _ keys: Int) throws {
+        var numbers = Numbers(UInt64(queries * 100 + keys))
+        let (heads, dim, width) = (2, 12, 24)
+        let (q, context) = (
+            try numbers.tensor([2, queries, width], scale: 2), try numbers.tensor([2, keys, 2 * width])
+        )
+        let both = context.doubles
+        let (k, v) = (
+            (0..<2 * keys * width).map { both[$0 / width * 2 * width + $0 % width] },
+            (0..<2 * keys * width).map { both[$0 / width * 2 * width + width + $0 % width] }
+        )
+        let bias = try numbers.tensor([2, keys], scale: 3)
+        // The first sample sees every second key, the second one only its last.
+        let visible = (0..<2 * keys).map { Float($0 < keys ? ($0 % 2 == 0 ? 1 : 0) : ($0 == 2 * keys - 1 ? 1 : 0)) }
+        let hiding = zip(visible, bias.array).map { $0 == 1 ? $1 : -.infinity }
+        let masks: [(KeyMask?, [Double])] = [
+            (nil, [Double](repeating: 0, count: 2 * keys)),
+            (.bias(bias), bias.doubles),
+            (.visible(try Tensor(visible, Shape(2, keys))), visible.map { $0 == 1 ? 0 : -.infinity }),
+            (.bias(try Tensor(hiding, Shape(2, keys))), hiding.map(Double.init)),
+        ]
+        for (scale, (mask, added)) in withEvery([nil, 0.7] as [Double?], masks) {
+            let expected = reference(
+                q.doubles, k, v, queries: queries, keys: keys, heads: heads, dim: dim, scale: scale,
+                bias: { added[$0 * keys + $1] }
+            ) { _ in Array(0..<keys) }
+            let call = try AttentionCall(
+                site: Site.first, queries: q, keys: AttentionRows(context, part: 0, of: 2),
+                values: AttentionRows(context, part: 1, of: 2), heads: heads, scale: scale.map { Float($0) }, mask: mask
+            )
+            #expect(!call.isSelfAttention)
+            try check("\(keys) keys", expected, [2, queries, width], tolerance: 1e-5) { try $0.attention(call) }
+        }
+    }
+
+    @Test func whatCannotBeSeenIsRefused() throws {
+        var numbers = Numbers(1)
+        let qkv = try numbers.tensor([1, 6, 24])
+        for (code, groups) in [
+            (.shape, AttentionGroups(count: 4)), (.shape, AttentionGroups(count: 0)),
+            (.shape, AttentionGroups(count: -2)),
+            (.invalidArgument, AttentionGroups(count: 2, seesOwnKeys: false)),
+            (.invalidArgument, AttentionGroups(count: 2, shared: [6])),
+            (.invalidArgument, AttentionGroups(count: 2, shared: [0, -1])),
+        ] as [(DiffError.Code, AttentionGroups)] {
+            refuses(code) { _ = try $0.attention(grouped(qkv, heads: 2, groups)) }
+        }
+        refuses(.unsupported) {
+            var call = try AttentionCall(site: Site.first, qkv: qkv, heads: 2, gridWidth: 5, prefix: 1)
+            call.pattern = .groups(AttentionGroups(count: 2))
+            _ = try $0.attention(call)
+        }
+        let context = try AttentionRows(numbers.tensor([1, 6, 8]))
+        func cross(_ mask: Tensor) throws -> AttentionCall {
+            try AttentionCall(
+                site: Site.first, queries: numbers.tensor([1, 6, 8]), keys: context, values: context, heads: 2,
+                mask: .bias(mask))
+        }
+        refuses(.unsupported) {
+            var call = try cross(numbers.tensor([1, 6]))
+            call.pattern = .groups(AttentionGroups(count: 2))
+            _ = try $0.attention(call)
+        }
+        refuses(.shape) { _ = try $0.attention(cross(numbers.tensor([1, 5]))) }
+        refuses(.shape) { _ = try $0.attention(cross(numbers.tensor([2, 6]))) }
+        for values in [-Float.infinity, .nan, .infinity] {
+            let mask = try Tensor([Float](repeating: values, count: 6), Shape(1, 6))
+            do {
+                _ = try Run(pool: nil, budget: nil).attention(cross(mask))
+                Issue.record("a mask of \(values) was taken")
+            } catch { #expect((error as? DiffError)?.code == .invalidArgument) }
+        }
+    }
+    /// Dense attention and spans have gradients; what has none says so by name, and what to do.
+    @Test func learningThroughTheOtherPatternsIsRefused() throws {
+        var numbers = Numbers(9)
+        let (qkv, mask) = (try numbers.tensor([1, 6, 24]), try numbers.tensor([1, 6]))
+        for pattern in [.groups(AttentionGroups(count: 2, shared: [1])), .masked(.bias(mask))] as [AttentionPattern] {
+            let parameters = Parameters()
+            var call = try AttentionCall(
+                site: Site.first, qkv: parameters.add(["x"], qkv, trained: true), heads: 2)
+            call.pattern = pattern
+            let tape = Tape(try ParameterGradients(parameters, budget: nil))
+            do {
+                let run = Run(pool: nil, budget: nil)
+                _ = try run.recording(tape) { () throws(DiffError) in try run.attention(call) }
+                Issue.record("a gradient was promised")
+            } catch {
+                #expect(error.code == .unsupported && error.message.contains("learn with"), "\(error)")
+            }
+        }
+    }
+}
