@@ -16,6 +16,8 @@ enum GoldenUViTTraining {
     private static let logits = GoldenTolerance.absolute(1e-4)
 
     static func check(_ fixture: GoldenFixture, _ report: inout GoldenReport) throws {
+        // Sets that the fixtures' program writes are of inference alone.
+        guard fixture.has("e.x0") || fixture.has("f.x0") else { return }
         for recomputes in [false, true] { try iteration(fixture, recomputes, &report) }
         try run(fixture, &report)
         try trainer(fixture, &report)

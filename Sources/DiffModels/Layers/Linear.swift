@@ -29,8 +29,8 @@ public struct Linear: Sendable {
     public let bias: Tensor?
     private let update: Update?
 
-    /// `weight` [outputs, inputs] and `bias` [outputs] at the scope of `weights`.
     // Not inlined: networks load many layers in one function, whose frame would hold the temporaries of all.
+    /// `weight` [outputs, inputs] and `bias` [outputs] at the scope of `weights`.
     @inline(never)
     public init(
         _ weights: Weights, _ inputs: Int, _ outputs: Int, of rows: Rows, bias: Bool = true
