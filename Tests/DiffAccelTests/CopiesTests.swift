@@ -68,6 +68,21 @@ import Testing
         #expect(failure { _ = try Model(directory.path) }?.message.contains(name) == true)
     }
 
+    @Test func copiesThatAreLeftOutAreSharedAndTold() throws {
+        let directory = try ScratchDirectory()
+        let dit = TinyDiT()
+        var tensors = try dit.diffusersTensors(dit.tensors())
+        try directory.write(dit.diffusersConfig, as: "all/config.json")
+        try directory.write(tensors, as: "all/diffusion_pytorch_model.safetensors")
+        for name in tensors.keys where name.contains(".norm1.emb.") && !name.contains("blocks.0.") { tensors[name] = nil }
+        try directory.write(dit.diffusersConfig, as: "one/config.json")
+        try directory.write(tensors, as: "one/diffusion_pytorch_model.safetensors")
+        let (all, one) = (try Model("\(directory.path)/all"), try Model("\(directory.path)/one"))
+        #expect(try sameBits(forward(all), forward(one)))
+        #expect(try texts(one, "assumptions").contains { $0.contains("use the first block's") })
+        #expect(try !texts(all, "assumptions").contains { $0.contains("use the first block's") })
+    }
+
     private func trainer(_ path: String, _ directory: ScratchDirectory, _ settings: [String: JSON]) throws -> Trainer {
         var numbers = Numbers(3)
         try directory.write(["latents": numbers.tensor([8, 4, 8, 8])], as: "x.safetensors")

@@ -27,12 +27,18 @@ struct DiTFamily: ModelFamily {
         // What the weights showed is in the network's own.
         let configuration = network.configuration
         if let assumption = configuration.assumption { opened.ledger.assume(assumption) }
+        if configuration.naming == .diffusers, configuration.depth > 1, !opened.weights.has(Self.secondCopy) {
+            opened.ledger.assume(
+                "blocks without embedders of time and class use the first block's; if they were trained, they are lost from this file")
+        }
         common = try ClassConditional(
             opened, network, SchedulerSolver(scheduler: try Self.scheduler(opened, configuration)),
             classes: configuration.classes,
             guidance: try opened.config.number("cfg_scale", in: 0...1000, default: 4),
             guidanceChannels: try Self.guidanceChannels(opened, configuration))
     }
+
+    private static let secondCopy = "transformer_blocks.1.norm1.emb.class_embedder.embedding_table.weight"
 
     /// The epsilon channels that are guided unless a request says otherwise.
     static func guidanceChannels(_ opened: Opened, _ c: DiTConfiguration) throws(DiffError) -> Int {
