@@ -74,7 +74,9 @@ import Testing
         var tensors = try dit.diffusersTensors(dit.tensors())
         try directory.write(dit.diffusersConfig, as: "all/config.json")
         try directory.write(tensors, as: "all/diffusion_pytorch_model.safetensors")
-        for name in tensors.keys where name.contains(".norm1.emb.") && !name.contains("blocks.0.") { tensors[name] = nil }
+        for name in tensors.keys where name.contains(".norm1.emb.") && !name.contains("blocks.0.") {
+            tensors[name] = nil
+        }
         try directory.write(dit.diffusersConfig, as: "one/config.json")
         try directory.write(tensors, as: "one/diffusion_pytorch_model.safetensors")
         let (all, one) = (try Model("\(directory.path)/all"), try Model("\(directory.path)/one"))

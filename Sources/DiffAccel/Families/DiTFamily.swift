@@ -29,7 +29,8 @@ struct DiTFamily: ModelFamily {
         if let assumption = configuration.assumption { opened.ledger.assume(assumption) }
         if configuration.naming == .diffusers, configuration.depth > 1, !opened.weights.has(Self.secondCopy) {
             opened.ledger.assume(
-                "blocks without embedders of time and class use the first block's; if they were trained, they are lost from this file")
+                "blocks without embedders of time and class use the first block's; if they were trained, they are lost from this file"
+            )
         }
         common = try ClassConditional(
             opened, network, SchedulerSolver(scheduler: try Self.scheduler(opened, configuration)),
