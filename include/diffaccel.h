@@ -398,7 +398,7 @@ int32_t da_result_close(da_result result);
  *   "method": "router" (Learning-to-Cache), of DiT and U-ViT models; "prune" (depth pruning) or "finetune" (weights), of DiT models;
  *     "specialise" (weights of a VAR, for its part of CoDe)
  *   "data": {"path": "file.safetensors"} with tensors "latents" and "labels", or {"latents": "x.npy", "labels": "y.npy"}; latents
- *     [N,C,h,w], or [N,2,C,h,w] with mirrored twins, F32, F16, BF16, F64 or U8 (0...255 means -1...1), times "factor" (1); labels
+ *     [N,C,h,w], or [N,2,C,h,w] with horizontally flipped copies, F32, F16, BF16, F64 or U8 (0...255 means -1...1), times "factor" (1); labels
  *     integers [N]. Of specialise: "tokens" instead, integers [N, tokens of all scales], coarse to fine, or "images" [N,3,H,W] as the VQ-VAE
  *     takes them (types as above), encoded anew each time. Read from disk batch by batch.
  *   "steps", "batch", "seed" (0...2^63-1), "label_dropout" (0.1), "recompute" (false: blocks keep their activations)

@@ -18,23 +18,23 @@ public struct Estimate: Sendable, Equatable {
     init(
         _ job: any SamplingJob, _ tile: Int?, _ plan: Plan, threads: Int, weights: Int
     ) throws(DiffError) {
-        let rehearsal = try Rehearsal(job, plan, threads: threads)
-        let baseline = try Rehearsal(job, Plan(), threads: threads)
+        let dryRun = try DryRun(job, plan, threads: threads)
+        let baseline = try DryRun(job, Plan(), threads: threads)
         var decoding = (workspace: 0, results: 0)
         let latents = (job.latents?.count ?? 0) &* 4
         if let decoder = job.decoder, let shape = job.latents {
             decoding = try Self.decodeBytes(decoder, shape, tile: tile, threads)
         }
         self.weights = weights
-        cache = rehearsal.cacheBytes
-        workspace = rehearsal.workspace.peakBytes &- rehearsal.cacheBytes
+        cache = dryRun.cacheBytes
+        workspace = dryRun.workspace.peakBytes &- dryRun.cacheBytes
         decode = decoding.workspace
         // The last state stays in the workspace while its copy is decoded.
         peak = max(
-            Checked.sum(rehearsal.workspace.peakBytes, latents, rehearsal.resultBytes),
-            Checked.sum(latents, latents, decode, decoding.results, rehearsal.resultBytes))
-        (flops, baselineFlops) = (rehearsal.flops, baseline.flops)
-        sites = rehearsal.sites
+            Checked.sum(dryRun.workspace.peakBytes, latents, dryRun.resultBytes),
+            Checked.sum(latents, latents, decode, decoding.results, dryRun.resultBytes))
+        (flops, baselineFlops) = (dryRun.flops, baseline.flops)
+        sites = dryRun.sites
     }
 
     /// Workspace of decoding (the pixels included) and bytes of the results it makes.

@@ -54,15 +54,15 @@ extension Model {
         let sampling = try base.under(plan, SessionOptions())
         try plan.check(sampling.layouts)
         let job = try sampling.job(sampling.previewRequest(steps: steps))
-        let rehearsal = try Rehearsal(job, plan, threads: 1)
+        let dryRun = try DryRun(job, plan, threads: 1)
         let sites = layout.sites(.attention, .mlp)
-        let grid = rehearsal.networks.numbered.map { call, network in
+        let grid = dryRun.networks.numbered.map { call, network in
             // The grid shows the model's own network.
-            sites.map { network == 0 ? rehearsal.trace.outcome($0, call: call) : .skipped }
+            sites.map { network == 0 ? dryRun.trace.outcome($0, call: call) : .skipped }
         }
         return PlanPreview(
-            sites: sites.map { layout.info($0).name }, timesteps: job.timesteps, networks: rehearsal.networks,
-            grid: grid, flops: rehearsal.flops,
-            baselineFlops: try Rehearsal(job, Plan(), threads: 1).flops)
+            sites: sites.map { layout.info($0).name }, timesteps: job.timesteps, networks: dryRun.networks,
+            grid: grid, flops: dryRun.flops,
+            baselineFlops: try DryRun(job, Plan(), threads: 1).flops)
     }
 }

@@ -108,9 +108,9 @@ struct SampleLoop {
 
     /// Takes all memory before the first step, or at least sees that it will fit: a run that cannot fit its limit does not start.
     private func makeRoom() throws(DiffError) {
-        let rehearsal = try Rehearsal(job, plan, threads: run.threads)
-        if job.stepsAreAlike { return try run.workspace.reserve(rehearsal.workspace) }
-        let needed = Checked.sum(rehearsal.workspace.peakBytes, rehearsal.resultBytes)
+        let dryRun = try DryRun(job, plan, threads: run.threads)
+        if job.stepsAreAlike { return try run.workspace.reserve(dryRun.workspace) }
+        let needed = Checked.sum(dryRun.workspace.peakBytes, dryRun.resultBytes)
         guard budget.limit == 0 || Checked.sum(needed, budget.used) <= budget.limit else {
             throw DiffError(
                 .overBudget,

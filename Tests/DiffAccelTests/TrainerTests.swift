@@ -6,7 +6,7 @@ import Testing
 /// Trainers as a host uses them: every method, resumed runs, exports, refusals.
 @Suite struct TrainerTests {
     /// A tiny model with data for it.
-    struct Course {
+    struct TinyTraining {
         let tiny: Tiny
         let data: JSON
 
@@ -71,16 +71,16 @@ import Testing
     @Test(arguments: variants.indices)
     func aResumedRunEqualsOneThatNeverStopped(variant: Int) throws {
         let (method, more) = Self.variants[variant]
-        let course = try Course()
-        let whole = try course.trainer(method, more)
+        let training = try TinyTraining()
+        let whole = try training.trainer(method, more)
         let losses = try whole.events().map(\.loss)
         #expect(losses.count == 6 && losses.allSatisfy(\.isFinite))
 
-        let state = try course.tiny.directory.file("state.safetensors")
-        let first = try course.trainer(method, more, threads: 2)
+        let state = try training.tiny.directory.file("state.safetensors")
+        let first = try training.trainer(method, more, threads: 2)
         try first.run(2)
         try first.save(to: state)
-        let second = try course.trainer(method, more)
+        let second = try training.trainer(method, more)
         try second.restore(from: state)
         #expect(second.step == 2)
         let rest = try second.events().map(\.loss)
@@ -92,14 +92,14 @@ import Testing
             return .object(members)
         }
         #expect(try learned(second) == learned(whole))
-        try expectSameStates(whole, second, in: course.tiny.directory)
+        try expectSameStates(whole, second, in: training.tiny.directory)
     }
 
     @Test(arguments: variants.indices)
     func theEstimateIsTheMeasuredPeak(variant: Int) throws {
         let (method, more) = Self.variants[variant]
-        let course = try Course()
-        try expectEstimate(course.tiny.path, course.settings(method, more), "\(method) \(more)")
+        let training = try TinyTraining()
+        try expectEstimate(training.tiny.path, training.settings(method, more), "\(method) \(more)")
     }
 
     @Test func aMethodThatAFamilyDoesNotHaveIsRefusedNamingThoseItHas() throws {
@@ -113,12 +113,12 @@ import Testing
     }
 
     @Test func statesAreWrittenAndResumedByThemselves() throws {
-        let course = try Course()
-        let state = try course.tiny.directory.file("auto.safetensors")
+        let training = try TinyTraining()
+        let state = try training.tiny.directory.file("auto.safetensors")
         let more: [String: JSON] = [
             "sampling_steps": .integer(4), "state": .string(state), "save_every": .integer(2), "resume": .bool(true),
         ]
-        let first = try course.trainer("router", more)
+        let first = try training.trainer("router", more)
         var seen = 0
         let stopped = failure {
             try first.run { _ in
@@ -127,33 +127,33 @@ import Testing
             }
         }
         #expect(stopped?.code == .cancelled && first.step == 3)
-        #expect(try course.trainer("router", more).step == 3, "a stopped run writes its state")
+        #expect(try training.trainer("router", more).step == 3, "a stopped run writes its state")
         var fresh = more
         fresh["resume"] = .bool(false)
         #expect(
-            failure { _ = try course.trainer("router", fresh) }?.code == .invalidArgument,
+            failure { _ = try training.trainer("router", fresh) }?.code == .invalidArgument,
             "a state is not overwritten unasked")
         var other = more
         other["l1"] = .number(0.5)
-        let error = failure { _ = try course.trainer("router", other) }
+        let error = failure { _ = try training.trainer("router", other) }
         #expect(error?.code == .incompatible && error?.message.contains("\"l1\"") == true)
     }
 
     @Test func whatIsLearnedRuns() throws {
-        let course = try Course()
-        let router = try course.trainer("router", ["sampling_steps": .integer(4), "threshold": .number(0.6)])
+        let training = try TinyTraining()
+        let router = try training.trainer("router", ["sampling_steps": .integer(4), "threshold": .number(0.6)])
         try router.run()
-        let session = try course.tiny.model.session(router.plan())
+        let session = try training.tiny.model.session(router.plan())
         #expect(try session.sample(request(steps: 4)).statistics.sites.reused > 0)
 
-        let pruned = try course.trainer("prune", ["pattern": .string("1:2")])
+        let pruned = try training.trainer("prune", ["pattern": .string("1:2")])
         try pruned.run()
-        let folder = "\(course.tiny.directory.path)/pruned"
+        let folder = "\(training.tiny.directory.path)/pruned"
         try pruned.export(checkpoint: folder)
         let child = try Model(folder)
         #expect(child.layout.blockCount == 2)
         // The plan and the child are the same network.
-        let planned = try course.tiny.model.session(pruned.plan()).sample(request(steps: 4))
+        let planned = try training.tiny.model.session(pruned.plan()).sample(request(steps: 4))
         let alone = try child.session().sample(request(steps: 4))
         #expect(sameBits(planned.latents?.array ?? [], alone.latents?.array ?? [1]))
 
@@ -161,14 +161,14 @@ import Testing
         options.threads = 1
         let tuned = try Trainer(
             folder,
-            course.settings(
+            training.settings(
                 "finetune",
                 [
-                    "distillation": .string("masked"), "teacher": .string(course.tiny.path), "dtype": .string("bf16"),
+                    "distillation": .string("masked"), "teacher": .string(training.tiny.path), "dtype": .string("bf16"),
                     "groups": .array([.array([.integer(1), .integer(2)]), .array([.integer(1), .integer(2)])]),
                 ]), ModelOptions(), options)
         try tuned.run()
-        let out = "\(course.tiny.directory.path)/tuned"
+        let out = "\(training.tiny.directory.path)/tuned"
         try tuned.export(checkpoint: out)
         #expect(try Model(out).session().sample(request(steps: 4)).latents?.array.allSatisfy(\.isFinite) == true)
         #expect(failure { _ = try tuned.plan() }?.code == .unsupported)
@@ -176,23 +176,23 @@ import Testing
     }
 
     @Test func aFullPatternChangesNothing() throws {
-        let course = try Course()
-        let trainer = try course.trainer("prune", ["pattern": .string("4:4"), "update": .string("gates")])
+        let training = try TinyTraining()
+        let trainer = try training.trainer("prune", ["pattern": .string("4:4"), "update": .string("gates")])
         try trainer.run()
-        let planned = try course.tiny.model.session(trainer.plan()).sample(request())
-        let plain = try course.tiny.session().sample(request())
+        let planned = try training.tiny.model.session(trainer.plan()).sample(request())
+        let plain = try training.tiny.session().sample(request())
         #expect(sameBits(planned.latents?.array ?? [], plain.latents?.array ?? [1]))
     }
 
     @Test func aRouterThatReusesNothingFollowsThePlainTrajectory() throws {
         // With a threshold of 0 everything is computed: states of the own trajectory are those of sampling, so the student's error
         // comes from its soft scores alone and vanishes as they go to 1.
-        let course = try Course()
+        let training = try TinyTraining()
         let more: [String: JSON] = [
             "sampling_steps": .integer(4), "trajectory": .string("own"), "threshold": .number(0), "l1": .number(0),
             "learning_rate": .number(2), "clamp": .number(30), "steps": .integer(60),
         ]
-        let trainer = try course.trainer("router", more)
+        let trainer = try training.trainer("router", more)
         var errors: [Double] = []
         try trainer.run { event in
             errors.append(event.terms["error"] ?? .infinity)
@@ -204,16 +204,16 @@ import Testing
     }
 
     @Test func aCacheLimitLeavesAsManySubLayers() throws {
-        let course = try Course()
-        let each = course.tiny.dit.grid * course.tiny.dit.grid * course.tiny.dit.width * 4
+        let training = try TinyTraining()
+        let each = training.tiny.dit.grid * training.tiny.dit.grid * training.tiny.dit.width * 4
         for columns in [0, 1, 3, 100] {
-            let trainer = try course.trainer(
+            let trainer = try training.trainer(
                 "router",
                 ["sampling_steps": .integer(4), "threshold": .number(0.99), "cache_limit": .integer(columns * each)])
             guard let entry = try trainer.plan().entries.first as? LayerCachePlan,
                 case .learned(let router) = entry.policy
             else { return #expect(Bool(false)) }
-            let cached = (0..<4).filter { !router.isFull($0) }.map { router.keeps(row: $0) }
+            let cached = (0..<4).filter { !router.isFull($0) }.map { router.computes(row: $0) }
             let reused = (0..<8).count { column in cached.contains { !$0[column] } }
             #expect(reused == min(columns, 8))
         }
@@ -233,16 +233,16 @@ import Testing
         ("other", "steps", .integer(1), .format),
     ])
     func badSettingsNameTheirPlace(method: String, name: String, value: JSON, code: DiffError.Code) throws {
-        let course = try Course()
+        let training = try TinyTraining()
         var more: [String: JSON] = [name: value]
         if method == "prune", name == "unknown" { more["pattern"] = .string("1:2") }
-        let error = failure { _ = try course.trainer(method, more) }
+        let error = failure { _ = try training.trainer(method, more) }
         #expect(error?.code == code, "\(error.map { "\($0.code) \($0.message)" } ?? "no error")")
         #expect((error?.message.utf8.count ?? 0) > 10)
     }
 
     @Test func badDataAreRefused() throws {
-        let nan = try Course { latents, _ in latents[777] = .nan }
+        let nan = try TinyTraining { latents, _ in latents[777] = .nan }
         let trainer = try nan.trainer("finetune")
         let error = failure { try trainer.run() }
         #expect(error?.code == .notFinite && error?.message.contains("sample 3") == true)
@@ -250,16 +250,16 @@ import Testing
         #expect(
             failure { try trainer.run() }?.code == .notFinite && trainer.step == step,
             "the trainer stands where it stood")
-        let label = try Course { _, labels in labels[7] = 6 }
+        let label = try TinyTraining { _, labels in labels[7] = 6 }
         #expect(failure { _ = try label.trainer("finetune") }?.message.contains("label 6 at position 7") == true)
-        let course = try Course()
+        let training = try TinyTraining()
         for wrong in [
-            JSON.object(["path": .string("\(course.tiny.directory.path)/x.safetensors")]),
-            .object(["latents": .string("\(course.tiny.directory.path)/none.npy"), "labels": .string("y")]),
-            .object(["latents": .string("\(course.tiny.directory.path)/y.npy"), "labels": .string("y")]), .object([:]),
+            JSON.object(["path": .string("\(training.tiny.directory.path)/x.safetensors")]),
+            .object(["latents": .string("\(training.tiny.directory.path)/none.npy"), "labels": .string("y")]),
+            .object(["latents": .string("\(training.tiny.directory.path)/y.npy"), "labels": .string("y")]), .object([:]),
             .object(["other": .integer(1)]), .integer(3),
         ] {
-            #expect(failure { _ = try course.trainer("finetune", ["data": wrong]) } != nil, "\(wrong)")
+            #expect(failure { _ = try training.trainer("finetune", ["data": wrong]) } != nil, "\(wrong)")
         }
     }
 
@@ -267,10 +267,10 @@ import Testing
         for (method, more) in [
             ("router", ["sampling_steps": JSON.integer(4)]), ("prune", ["pattern": .string("1:2")]), ("finetune", [:]),
         ] {
-            let course = try Course()
+            let training = try TinyTraining()
             var long = more
             long["steps"] = .integer(200)
-            let trainer = try course.trainer(method, long)
+            let trainer = try training.trainer(method, long)
             func used() throws -> JSON? {
                 guard case .object(let members) = try trainer.describe() else { return nil }
                 return members["bytes"]

@@ -14,9 +14,9 @@ private func router(_ steps: Int, _ sublayers: Int, threshold: Double = 0.1, _ s
 @Suite struct RouterTests {
     @Test func scoresMustPassTheThresholdStrictly() throws {
         // sigmoid(0) is exactly 0.5.
-        #expect(try Router(logits: [[0, 1e-3, -1e-3]], threshold: 0.5).keeps(row: 0) == [false, true, false])
-        #expect(try Router(logits: [[-1e4, 1e4]], threshold: 0).keeps(row: 0) == [false, true])
-        #expect(try Router(logits: [[-80, 100]], threshold: 1).keeps(row: 0) == [false, false])
+        #expect(try Router(logits: [[0, 1e-3, -1e-3]], threshold: 0.5).computes(row: 0) == [false, true, false])
+        #expect(try Router(logits: [[-1e4, 1e4]], threshold: 0).computes(row: 0) == [false, true])
+        #expect(try Router(logits: [[-80, 100]], threshold: 1).computes(row: 0) == [false, false])
     }
 
     @Test func rowsMustBeEqualAndFinite() {
@@ -91,27 +91,27 @@ private func router(_ steps: Int, _ sublayers: Int, threshold: Double = 0.1, _ s
         }
         #expect(router.threshold == (expected.file.hasPrefix("dit") ? 0.1 : 0.9), "the file's own threshold")
         for (row, counts) in expected.rows {
-            let keeps = router.keeps(row: row)
-            let attention = stride(from: 0, to: keeps.count, by: 2).count { keeps[$0] }
-            #expect((attention, keeps.count { $0 } - attention) == counts, "row \(row)")
+            let computes = router.computes(row: row)
+            let attention = stride(from: 0, to: computes.count, by: 2).count { computes[$0] }
+            #expect((attention, computes.count { $0 } - attention) == counts, "row \(row)")
         }
         for (threshold, total) in expected.totals {
             router.threshold = threshold
-            #expect(expected.rows.keys.reduce(0) { $0 + router.keeps(row: $1).count { $0 } } == total)
+            #expect(expected.rows.keys.reduce(0) { $0 + router.computes(row: $1).count { $0 } } == total)
         }
         if expected.file.hasPrefix("dit") {
             router.threshold = 0.1
-            let keeps = try CachePolicy.learned(router).computes(steps: router.steps, sublayers: router.sublayers)
+            let computes = try CachePolicy.learned(router).computes(steps: router.steps, sublayers: router.sublayers)
             let cached = stride(from: 1, to: router.steps, by: 2)
-            #expect(cached.reduce(0) { $0 + keeps[$1].count { $0 } } == expected.totals[0.1])
-            #expect(stride(from: 0, to: router.steps, by: 2).allSatisfy { keeps[$0].allSatisfy { $0 } })
+            #expect(cached.reduce(0) { $0 + computes[$1].count { $0 } } == expected.totals[0.1])
+            #expect(stride(from: 0, to: router.steps, by: 2).allSatisfy { computes[$0].allSatisfy { $0 } })
         }
     }
 }
 
 @Suite struct CachePolicyTests {
-    private func row(_ keeps: [[Bool]]) -> String {
-        keeps.map { $0.allSatisfy { $0 } ? "F" : $0.contains(true) ? "p" : "-" }.joined()
+    private func row(_ computes: [[Bool]]) -> String {
+        computes.map { $0.allSatisfy { $0 } ? "F" : $0.contains(true) ? "p" : "-" }.joined()
     }
 
     /// F full, - nothing computed. Executed order: the first letter is the noisiest step.
@@ -129,21 +129,21 @@ private func router(_ steps: Int, _ sublayers: Int, threshold: Double = 0.1, _ s
     @Test(arguments: [4, 5, 6, 7])
     func aRouterActsOnEvenIndicesBelowTheFirst(_ steps: Int) throws {
         let router = try router(steps, 6)
-        let keeps = try CachePolicy.learned(router).computes(steps: steps, sublayers: 6)
+        let computes = try CachePolicy.learned(router).computes(steps: steps, sublayers: 6)
         for executed in 0..<steps {
             let index = steps - 1 - executed
             let full = executed == 0 || index % 2 == 1
-            #expect(keeps[executed] == (full ? Array(repeating: true, count: 6) : router.keeps(row: index)))
+            #expect(computes[executed] == (full ? Array(repeating: true, count: 6) : router.computes(row: index)))
         }
     }
 
     @Test func aRandomShareIsDrawnAnewInEveryStepAndTheSameForASeed() throws {
         let policy = CachePolicy.random(ratio: 0.25, seed: 3)
-        let keeps = try policy.computes(steps: 20, sublayers: 56)
-        for executed in stride(from: 1, to: 20, by: 2) { #expect(keeps[executed].count { !$0 } == 14) }
-        #expect(Set(stride(from: 1, to: 20, by: 2).map { keeps[$0] }).count == 10)
-        #expect(try keeps == policy.computes(steps: 20, sublayers: 56))
-        #expect(try keeps != CachePolicy.random(ratio: 0.25, seed: 4).computes(steps: 20, sublayers: 56))
+        let computes = try policy.computes(steps: 20, sublayers: 56)
+        for executed in stride(from: 1, to: 20, by: 2) { #expect(computes[executed].count { !$0 } == 14) }
+        #expect(Set(stride(from: 1, to: 20, by: 2).map { computes[$0] }).count == 10)
+        #expect(try computes == policy.computes(steps: 20, sublayers: 56))
+        #expect(try computes != CachePolicy.random(ratio: 0.25, seed: 4).computes(steps: 20, sublayers: 56))
         #expect(try row(CachePolicy.random(ratio: 0, seed: 3).computes(steps: 4, sublayers: 8)) == "FFFF")
         #expect(try row(CachePolicy.random(ratio: 1, seed: 3).computes(steps: 4, sublayers: 8)) == "F-F-")
     }

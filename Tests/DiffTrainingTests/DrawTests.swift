@@ -7,11 +7,11 @@ import Testing
 
 /// Which samples and numbers a step gets, and which steps a router is taught.
 @Suite struct DrawTests {
-    private func set(_ count: Int, twins: Bool = false) throws -> (ScratchDirectory, LatentSet) {
+    private func set(_ count: Int, flipped: Bool = false) throws -> (ScratchDirectory, LatentSet) {
         let directory = try ScratchDirectory()
         var values: [Float] = []
-        for index in 0..<count { values += twins ? [Float(index), -Float(index)] : [Float(index)] }
-        let shape = twins ? try Shape([count, 2, 1, 1, 1]) : try Shape([count, 1, 1, 1])
+        for index in 0..<count { values += flipped ? [Float(index), -Float(index)] : [Float(index)] }
+        let shape = flipped ? try Shape([count, 2, 1, 1, 1]) : try Shape([count, 1, 1, 1])
         try directory.write(["latents": Tensor(values, shape)], as: "x.safetensors")
         // Labels as NumPy writes them.
         var npy = Array("\u{93}NUMPY".unicodeScalars.map { UInt8($0.value) }) + [1, 0]
@@ -47,8 +47,8 @@ import Testing
     }
 
     @Test func batchesHoldTheSamplesAndTheirLabels() throws {
-        for twins in [false, true] {
-            let (_, data) = try set(20, twins: twins)
+        for flipped in [false, true] {
+            let (_, data) = try set(20, flipped: flipped)
             let source = try BatchSource(data, size: 6, seed: 4, budget: nil)
             let run = Run(pool: nil, budget: nil)
             var signs: Set<Bool> = []
@@ -59,7 +59,7 @@ import Testing
                     if index > 0 { signs.insert(x.array[row] < 0) }
                 }
             }
-            #expect(signs == (twins ? [true, false] : [false]), "each twin is drawn")
+            #expect(signs == (flipped ? [true, false] : [false]), "both variants are drawn")
         }
     }
 
@@ -109,7 +109,7 @@ import Testing
         let process = try RouterProcess.singlestep(.stableDiffusion, evaluations: 7)
         #expect(process.rows == 7 && process.timesteps.count == 6 && process.groups.count == 2)
         // Half to even of the time in float32: 500.5 is 501.
-        #expect(try RouterProcess.singlestep(.stableDiffusion, evaluations: 4).lessonTimesteps[2] == 501)
+        #expect(try RouterProcess.singlestep(.stableDiffusion, evaluations: 4).trainingTimesteps[2] == 501)
         for (evaluations, period) in [(2, 2), (8, 3)] {
             do {
                 _ = try RouterProcess.singlestep(.stableDiffusion, evaluations: evaluations, period: period)

@@ -168,7 +168,7 @@ enum GoldenDiT {
         let width = try fixture.shape("\(name).router_logits")[1]
         let logits = stride(from: 0, to: flat.count, by: width).map { Array(flat[$0..<$0 + width]) }
         let router = try Router(logits: logits, threshold: settings.number("threshold", in: 0...1))
-        let mask = logits.indices.flatMap { router.keeps(row: $0).map { $0 ? 1 : 0 } }
+        let mask = logits.indices.flatMap { router.computes(row: $0).map { $0 ? 1 : 0 } }
         try report.compare("\(name).keep_mask", integers: mask)
         let schedule = try DiffusionSchedule(options.process, options.timestepSpacing)
         try report.compare("\(name).timestep_map", integers: schedule.timesteps)

@@ -72,7 +72,7 @@ enum GoldenRouterTraining {
         try report.compare("\(name).mse_per_sample", outcome.errors, losses)
 
         let l1 = try settings.number("l1", in: 0...1000)
-        // Straight through or not, the price is that of the soft scores.
+        // Straight through or not, the l1 penalty is that of the soft scores.
         let sum = scores.reduce(0) { $0 + Double($1) }
         try report.compare("\(name).l1", [sum], losses)
         try report.compare("\(name).loss", [outcome.error + l1 * sum], losses)

@@ -23,16 +23,16 @@ enum GoldenTinyFusionRecovery {
         return try DiT(DiTConfiguration(JSONObject(.object(members), source: "config")), weights.scope(role))
     }
 
-    private struct Lesson {
+    private struct RecoveryCase {
         let step: RecoveryStep
         let parameters: Parameters
         let run, teacherRun: Run
         let null: Int
     }
 
-    private static func lesson(
+    private static func recoveryCase(
         _ fixture: GoldenFixture, _ method: RecoveryMethod, rows: Int, recomputes: Bool = false
-    ) throws -> Lesson {
+    ) throws -> RecoveryCase {
         let parameters = Parameters { $0 != "student.pos_embed" }
         let student = try network(fixture, "student", parameters)
         let teacher = try network(fixture, "teacher")
@@ -46,7 +46,7 @@ enum GoldenTinyFusionRecovery {
         try run.begin(SamplingContext(layouts: [student.layout], calls: 1, rows: rows))
         let teacherRun = Run(pool: pool, budget: nil, stack: step.teacherStack)
         try teacherRun.begin(SamplingContext(layouts: [teacher.layout], calls: 1, rows: rows))
-        return Lesson(
+        return RecoveryCase(
             step: step, parameters: parameters, run: run, teacherRun: teacherRun,
             null: student.configuration.nullClass ?? 0)
     }
@@ -82,13 +82,13 @@ enum GoldenTinyFusionRecovery {
         let measure = FeatureLoss(sigmas: try fixture.config.number("k_sigma", in: 0...100))
         report.uses("x0", "y", "drop", "t", "noise")
         let (x0, t) = (try fixture.tensor("x0"), try fixture.integers("t"))
-        let lesson = try lesson(fixture, .masked(pairs, measure), rows: t.count, recomputes: recomputes)
-        let labels = dropped(try fixture.integers("y"), try fixture.integers("drop"), lesson.null)
+        let recoveryCase = try recoveryCase(fixture, .masked(pairs, measure), rows: t.count, recomputes: recomputes)
+        let labels = dropped(try fixture.integers("y"), try fixture.integers("drop"), recoveryCase.null)
         try report.compare("y_used", integers: labels)
         let beta = try fixture.config.number("beta_feat", in: 0...1000)
-        let outcome = try lesson.step(
+        let outcome = try recoveryCase.step(
             x0: x0, labels: labels, teacherLabels: labels, t: t, noise: fixture.tensor("noise"), featureWeight: beta,
-            lesson.run, teacher: lesson.teacherRun)
+            recoveryCase.run, teacher: recoveryCase.teacherRun)
         for (block, feature) in outcome.studentFeatures.sorted(by: { $0.key < $1.key }) {
             try report.compare("feat.student.\(block)", feature, .absolute(2e-5))
             try report.compare("mask.student.\(block)", integers: mask(feature, measure))
@@ -106,9 +106,9 @@ enum GoldenTinyFusionRecovery {
         ] { try compare(key, values, t, fixture, &report) }
         try report.compare("loss", [outcome.loss], .relative(t.contains(0) ? 1e-3 : 2e-5))
         var squares = 0.0
-        for parameter in lesson.parameters.trained {
+        for parameter in recoveryCase.parameters.trained {
             guard let node = parameter.node else { continue }
-            let gradient = lesson.step.gradients[node]?.array ?? []
+            let gradient = recoveryCase.step.gradients[node]?.array ?? []
             squares += gradient.reduce(0.0) { $0 + Double($1) * Double($1) }
             let key = "grad.\(parameter.names[0].dropFirst("student.".count))"
             if fixture.has(key) { try report.compare(key, gradient, .relative(1e-3)) }
@@ -119,11 +119,11 @@ enum GoldenTinyFusionRecovery {
     private static func logits(_ fixture: GoldenFixture, _ report: inout GoldenReport) throws {
         report.uses("logitkd.drop")
         let (x0, y, t) = (try fixture.tensor("x0"), try fixture.integers("y"), try fixture.integers("t"))
-        let lesson = try lesson(fixture, .logits, rows: t.count)
-        let labels = dropped(y, try fixture.integers("logitkd.drop"), lesson.null)
-        let outcome = try lesson.step(
-            x0: x0, labels: labels, teacherLabels: y, t: t, noise: fixture.tensor("noise"), lesson.run,
-            teacher: lesson.teacherRun)
+        let recoveryCase = try recoveryCase(fixture, .logits, rows: t.count)
+        let labels = dropped(y, try fixture.integers("logitkd.drop"), recoveryCase.null)
+        let outcome = try recoveryCase.step(
+            x0: x0, labels: labels, teacherLabels: y, t: t, noise: fixture.tensor("noise"), recoveryCase.run,
+            teacher: recoveryCase.teacherRun)
         guard let distillation = outcome.distillation else { return report.fail("logitkd", "no teacher") }
         for (key, values) in [
             ("mse", outcome.ground.mse), ("vb", outcome.ground.vb), ("vb_kd", distillation.divergence),

@@ -91,7 +91,7 @@ enum GoldenUViTSampling {
         let width = try fixture.shape("\(name).router_logits")[1]
         let logits = stride(from: 0, to: flat.count, by: width).map { Array(flat[$0..<$0 + width]) }
         let router = try Router(logits: logits, threshold: settings.number("threshold", in: 0...1))
-        let mask = logits.indices.flatMap { router.keeps(row: $0).map { $0 ? 1 : 0 } }
+        let mask = logits.indices.flatMap { router.computes(row: $0).map { $0 ? 1 : 0 } }
         try report.compare("\(name).keep_mask", integers: mask)
         let evaluations = try settings.integer("nfe", in: 2...1000)
         let (states, timesteps, result) = try run(

@@ -37,8 +37,8 @@ enum GoldenUViTTraining {
         return (step, run)
     }
 
-    /// The states of a lesson whose full step is number `index`: noised data, at the midpoint, at the step's end.
-    private static func lesson(
+    /// The states of a training step whose full step is number `index`: noised data, at the midpoint, at the step's end.
+    private static func trainingStates(
         _ step: RouterStep, _ x0: Tensor, _ noise: Tensor, _ labels: [Int], index: Int, _ run: Run
     ) throws -> (noised: Tensor, middle: Tensor, next: Tensor) {
         let noised = try step.process.noised(x0, noise, call: 2 * index, run)
@@ -61,11 +61,11 @@ enum GoldenUViTTraining {
         try report.compare(
             "e.t_inputs",
             [
-                process.timesteps[2 * index], process.timesteps[2 * index + 1], process.lessonTimesteps[2 * row],
-                process.lessonTimesteps[2 * row],
+                process.timesteps[2 * index], process.timesteps[2 * index + 1], process.trainingTimesteps[2 * row],
+                process.trainingTimesteps[2 * row],
             ].map { Float($0) }, GoldenUViTSampling.times)
 
-        let x = try lesson(
+        let x = try trainingStates(
             step, fixture.tensor("e.x0"), fixture.tensor("e.noise"), labels, index: index, run)
         try report.compare("e.x_n", x.noised, states)
         try report.compare("e.x_s1", x.middle, states)
@@ -102,7 +102,7 @@ enum GoldenUViTTraining {
         var (losses, after): ([Double], [Float]) = ([], [])
         for (iteration, index) in try fixture.integers("f.step_sel").enumerated() {
             let labels = Array(y[iteration * batch..<(iteration + 1) * batch])
-            let x = try lesson(
+            let x = try trainingStates(
                 step, x0.rows(iteration, 1).reshaped(sample), noise.rows(iteration, 1).reshaped(sample), labels,
                 index: index, run)
             let scores = router.scores(row: index + 1)

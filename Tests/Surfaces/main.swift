@@ -1,6 +1,6 @@
 import DiffAccel
 
-// One run with all defaults, for the comparison of the surfaces: the Swift twin of defaults.c, with the same arguments.
+// One run with all defaults, for the comparison of the surfaces: the Swift counterpart of defaults.c, with the same arguments.
 
 /// A line "name bytes" in hexadecimal.
 func show(_ name: String, _ bytes: UnsafeRawBufferPointer) {

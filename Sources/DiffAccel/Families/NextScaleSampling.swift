@@ -210,6 +210,6 @@ struct NextScaleSampling: FamilySampling {
 
     /// Those of all scales of one picture without guidance.
     func flopsPerCall() throws(DiffError) -> Double {
-        try Rehearsal(job(previewRequest(steps: nil)), Plan(), threads: 1).flops
+        try DryRun(job(previewRequest(steps: nil)), Plan(), threads: 1).flops
     }
 }

@@ -13,7 +13,7 @@ extension Router {
         // Projections and both products of an attention; both layers of an MLP.
         let costs = [4 * width * width * tokens + 2 * tokens * tokens * width, 2 * width * mlp * tokens]
         for row in decisive.each {
-            for (column, keeps) in keeps(row: row).numbered where !keeps {
+            for (column, computes) in computes(row: row).numbered where !computes {
                 savings.update(at: column) { $0 += costs.at(column % 2) ?? 0 }
             }
         }

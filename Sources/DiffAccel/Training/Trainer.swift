@@ -17,7 +17,7 @@ public final class Trainer: @unchecked Sendable {
     /// Threads of the pool.
     public let threads: Int
     private let settings: TrainerSettings
-    private let course: any Course
+    private let recipe: any TrainingRecipe
     private let budget: MemoryBudget
     private let cancelFlag: CancelFlag
     private let busy = Atomic<Bool>(false)
@@ -38,22 +38,22 @@ public final class Trainer: @unchecked Sendable {
         let cancel = CancelFlag()
         threads = options.threads == 0 ? Machine.processors : options.threads
         let resources = LearningResources(pool: try WorkerPool(threads: threads), budget: budget, cancel: cancel)
-        let course = try Courses.open(path, model, settings, resources)
-        (self.path, self.settings, self.course, self.budget, cancelFlag) = (path, settings, course, budget, cancel)
+        let recipe = try TrainingRecipes.open(path, model, settings, resources)
+        (self.path, self.settings, self.recipe, self.budget, cancelFlag) = (path, settings, recipe, budget, cancel)
         guard let state = settings.statePath, try !Directory.isAbsent(state) else { return }
         guard settings.resumes else {
             throw DiffError(
                 .invalidArgument, "\(state): a state is there already; resume from it, or name another file")
         }
-        try course.procedure.restore(LearningState(contentsOf: state))
+        try recipe.procedure.restore(LearningState(contentsOf: state))
     }
 
     /// `router`, `prune`, `finetune` or `specialise`.
     public var method: String { settings.method.rawValue }
     /// Steps made.
-    public var step: Int { course.procedure.done }
+    public var step: Int { recipe.procedure.done }
     /// Steps of the whole training.
-    public var steps: Int { course.procedure.steps }
+    public var steps: Int { recipe.procedure.steps }
 
     /// Makes `count` more steps, or all that are left; blocks until then. `observe` is called after each step on this thread.
     ///
@@ -65,7 +65,7 @@ public final class Trainer: @unchecked Sendable {
         try exclusively { () throws(DiffError) in
             cancelFlag.clear()
             let environment = Machine.seconds
-            let procedure = course.procedure
+            let procedure = recipe.procedure
             var left = min(count ?? Int.max, max(0, procedure.steps &- procedure.done))
             do throws(DiffError) {
                 while left > 0 {
@@ -86,18 +86,18 @@ public final class Trainer: @unchecked Sendable {
 
     private func autosave() throws(DiffError) {
         guard let path = settings.statePath else { return }
-        try course.procedure.save().write(to: path)
+        try recipe.procedure.save().write(to: path)
     }
 
     /// Writes everything that the next steps depend on to `path`, atomically. Throws `io`, `busy`.
     public func save(to path: String) throws(DiffError) {
-        try exclusively { () throws(DiffError) in try course.procedure.save().write(to: path) }
+        try exclusively { () throws(DiffError) in try recipe.procedure.save().write(to: path) }
     }
 
     /// Goes on from the state at `path`. Throws `incompatible` when it was made with other settings, `format`, `io`, `busy`; the
     /// trainer is then as it was.
     public func restore(from path: String) throws(DiffError) {
-        try exclusively { () throws(DiffError) in try course.procedure.restore(LearningState(contentsOf: path)) }
+        try exclusively { () throws(DiffError) in try recipe.procedure.restore(LearningState(contentsOf: path)) }
     }
 
     /// Stops the run that is going on, if any; from any thread.
@@ -118,7 +118,7 @@ public final class Trainer: @unchecked Sendable {
         }
         return try exclusively { () throws(DiffError) in
             cancelFlag.clear()
-            let measured = try course.procedure.evaluate(batches)
+            let measured = try recipe.procedure.evaluate(batches)
             for name in Array(measured.keys).each {
                 guard case .number(let value)? = measured[name], !value.isFinite else { continue }
                 throw DiffError(.notFinite, "the evaluation's \"\(name)\" is not finite (weights or data)")
@@ -130,14 +130,14 @@ public final class Trainer: @unchecked Sendable {
     /// Where training stands and what was learned: `method`, `step`, `steps`, `bytes`, and the method's own members.
     public func describe() throws(DiffError) -> JSON {
         try exclusively { () throws(DiffError) in
-            var members = course.procedure.summary
+            var members = recipe.procedure.summary
             members.put(.string(method), for: "method")
             members.put(.integer(step), for: "step")
             members.put(.integer(steps), for: "steps")
             members.put(
                 .object([
                     "used": .integer(budget.used), "peak": .integer(budget.peak),
-                    "workspace": .integer(course.procedure.workspaceBytes),
+                    "workspace": .integer(recipe.procedure.workspaceBytes),
                 ]), for: "bytes")
             return .object(members)
         }
@@ -145,13 +145,13 @@ public final class Trainer: @unchecked Sendable {
 
     /// What was learned as a plan: a router, or the blocks to keep. Throws `unsupported` for weights, `busy`.
     public func plan() throws(DiffError) -> Plan {
-        try exclusively { () throws(DiffError) in try course.plan() }
+        try exclusively { () throws(DiffError) in try recipe.plan() }
     }
 
     /// Writes a checkpoint folder: the pruned network with its original weights, or the trained weights; with a VAR the VQ-VAE that it
     /// has in its folder. Throws `unsupported` for a router, `notFinite` when weights are, `io`, `busy`.
     public func export(checkpoint folder: String) throws(DiffError) {
-        try exclusively { () throws(DiffError) in try course.export(to: folder) }
+        try exclusively { () throws(DiffError) in try recipe.export(to: folder) }
     }
 
     private func exclusively<T>(_ body: () throws(DiffError) -> T) throws(DiffError) -> T {

@@ -30,11 +30,11 @@ extension Trainer {
         _ path: String, _ settings: JSON, _ model: ModelOptions = ModelOptions(), threads: Int = 0
     ) throws(DiffError) -> TrainerEstimate {
         let settings = try TrainerSettings(settings)
-        let resources = LearningResources(rehearsingOn: threads == 0 ? Machine.processors : threads)
-        let course = try Courses.open(path, model, settings, resources)
-        _ = try course.procedure.step()
+        let resources = LearningResources(dryOn: threads == 0 ? Machine.processors : threads)
+        let recipe = try TrainingRecipes.open(path, model, settings, resources)
+        _ = try recipe.procedure.step()
         var (weights, trained, largest) = (0, 0, 0)
-        for parameter in course.parameters.all.each {
+        for parameter in recipe.parameters.all.each {
             let count = parameter.tensor.shape.count
             weights = Checked.sum(weights, count &* 4)
             guard parameter.node != nil else { continue }
@@ -44,9 +44,9 @@ extension Trainer {
         // Gradient and two moments of each; averages where all weights have one; a gradient of zeros for those that got none.
         let copies = settings.method.learnsWeights ? 4 : 3
         let learning = Checked.sum(
-            trained == 0 ? 0 : Checked.sum(trained &* 4 &* copies, largest &* 4), course.procedure.heldBytes)
+            trained == 0 ? 0 : Checked.sum(trained &* 4 &* copies, largest &* 4), recipe.procedure.heldBytes)
         return TrainerEstimate(
-            weights: Checked.sum(weights, course.otherWeights), learning: learning,
-            workspace: max(course.procedure.workspaceBytes, course.loading), trained: trained)
+            weights: Checked.sum(weights, recipe.otherWeights), learning: learning,
+            workspace: max(recipe.procedure.workspaceBytes, recipe.loading), trained: trained)
     }
 }

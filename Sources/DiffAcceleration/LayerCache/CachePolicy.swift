@@ -33,13 +33,13 @@ public enum CachePolicy: Sendable, Equatable {
             case .none: return full
             case .interval(let every): return call % max(1, every) == 0 ? full : nothing
             case .alternate: return row == nil ? full : nothing
-            case .learned(let router): return row.map { router.keeps(row: $0) } ?? full
+            case .learned(let router): return row.map { router.computes(row: $0) } ?? full
             case .random(let ratio, let seed):
                 let reused = Checked.integer((ratio * Double(sublayers)).rounded()) ?? 0
                 return row.map { Self.drawn(reused, of: sublayers, seed, $0) } ?? full
             case .shuffled(let router, let seed):
                 return row.map { row in
-                    let reused = router.keeps(row: row).each.reduce(0) { $1 ? $0 : $0 &+ 1 }
+                    let reused = router.computes(row: row).each.reduce(0) { $1 ? $0 : $0 &+ 1 }
                     return Self.drawn(reused, of: sublayers, seed, row)
                 } ?? full
             }
@@ -109,8 +109,8 @@ public enum CachePolicy: Sendable, Equatable {
             order.put(b, at: i)
             order.put(a, at: j)
         }
-        var keeps = [Bool](repeating: true, count: max(0, sublayers))
-        for (place, column) in order.numbered where place < reused { keeps.put(false, at: column) }
-        return keeps
+        var computes = [Bool](repeating: true, count: max(0, sublayers))
+        for (place, column) in order.numbered where place < reused { computes.put(false, at: column) }
+        return computes
     }
 }

@@ -46,7 +46,7 @@ public struct Router: Sendable, Equatable {
     public func isFull(_ index: Int) -> Bool { index % max(1, period) == period &- 1 }
 
     /// Which sub-layers of row `row` are computed.
-    public func keeps(row: Int) -> [Bool] {
+    public func computes(row: Int) -> [Bool] {
         // In float32 like the published code, so that scores next to the threshold fall on the same side.
         (logits.at(row) ?? []).map { 1 / (1 + expf(-$0)) > Float(threshold) }
     }

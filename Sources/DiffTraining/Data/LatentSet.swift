@@ -3,14 +3,14 @@ public import DiffTensor
 
 /// Samples a network learns from: states and class labels, read from disk as they are needed.
 ///
-/// States are [N, C, h, w], or [N, 2, C, h, w] with each sample's mirrored twin (as the published feature files have them), one
+/// States are [N, C, h, w], or [N, 2, C, h, w] with each sample's horizontally flipped copy (as the published feature files have them), one
 /// of the two being picked with probability ½. Labels are N integers and stay in memory.
 public final class LatentSet: Sendable {
     /// Number of samples.
     public let count: Int
     /// [C, h, w]
     public let sample: Shape
-    /// 2 where each sample comes with its twin, else 1.
+    /// 2 where each sample comes with its flipped copy, else 1.
     public let variants: Int
     private let states: ArrayFile
     private let labels: [Int]
@@ -45,7 +45,7 @@ public final class LatentSet: Sendable {
         try states.scratch(sample.count, budget: budget)
     }
 
-    /// Reads samples `indices` into `out` [n, C, h, w], of each the twin that `variants` says. Throws `io`, and `notFinite` naming the
+    /// Reads samples `indices` into `out` [n, C, h, w], of each the variant that `variants` says. Throws `io`, and `notFinite` naming the
     /// sample when one holds NaN or infinity.
     public func read(
         _ indices: [Int], variants chosen: [Int], into out: Tensor, scratch: Storage?

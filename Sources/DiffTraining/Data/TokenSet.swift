@@ -78,7 +78,7 @@ public final class TokenSet: Sendable {
 
     private func stored(_ index: Int, _ run: Run) throws(DiffError) -> [[Int]] {
         let (schedule, vocabulary) = (encoder.codes.schedule, encoder.codes.vocabulary)
-        // A rehearsal reads nothing: code 0 everywhere.
+        // A dry run reads nothing: code 0 everywhere.
         let all = run.isDry ? [] : try file.integers(from: index &* schedule.tokens, count: schedule.tokens)
         for (position, token) in all.numbered where token < 0 || token >= vocabulary {
             throw DiffError(

@@ -30,7 +30,7 @@ public final class PruningLearning: LearningProcedure {
     private let batches: BatchSource
     private let resources: LearningResources
     private var states: [RowAdamW]
-    private var guardian = LossGuard()
+    private var lossGuard = LossGuard()
 
     /// A run of learning on `network`, loaded with ``PruningSettings/learns(_:)`` and ``PruningSettings/lora``, whose tensors are
     /// `parameters`. Throws `invalidArgument` when the groups do not cover the network, `shape`, memory errors.
@@ -83,7 +83,7 @@ public final class PruningLearning: LearningProcedure {
         let gradients = gates.gradient(of: sample, masks: outcome.masks)
         let squares = gradients.reduce(0.0) { $1.reduce($0) { $0 + Double($1) * Double($1) } }
         let norm = try optimiser.norm(passes.gradients, others: squares, run)
-        let admitted = try guardian.admits(outcome.terms.mean, gradientNorm: norm)
+        let admitted = try lossGuard.admits(outcome.terms.mean, gradientNorm: norm)
         let scale = try optimiser.step(
             passes.gradients, learningRate: settings.weightRate, norm: norm, skips: !admitted, run)
         if admitted { move(gradients, scale) }

@@ -43,11 +43,11 @@ final class OwnTrajectory {
         networkRows = settings.guidance > 1 ? 2 &* settings.batch : settings.batch
     }
 
-    /// The full step of the next group, then `lesson` and a cached step for each of its other calls. `lesson` gets the call, network input and
+    /// The full step of the next group, then `train` and a cached step for each of its other calls. `train` gets the call, network input and
     /// labels, and gives a report and which sub-layers the step computes.
     func step(
         _ groups: [CachedGroup], iteration: Int, labels source: BatchSource?, _ step: RouterStep, _ run: Run,
-        lesson: (CachedCall, Tensor, [Int]) throws(DiffError) -> (LearningReport, [Bool])
+        train: (CachedCall, Tensor, [Int]) throws(DiffError) -> (LearningReport, [Bool])
     ) throws(DiffError) -> LearningReport {
         guard let group = groups.at(position) else { throw DiffError(.internal, "no group \(position)") }
         let labels = position == 0 ? start(iteration, source) : labels
@@ -67,9 +67,9 @@ final class OwnTrajectory {
         x = try advance(x, step.full(input(x, run), labels: all(labels), call: group.full, run), &sampler, run)
         var report: LearningReport?
         for cached in group.cached.each {
-            let told = try lesson(cached, input(x, run), all(labels))
+            let told = try train(cached, input(x, run), all(labels))
             report = report.map { $0.joined(told.0) } ?? told.0
-            let output = try step.cached(input(x, run), labels: all(labels), call: cached.call, keeps: told.1, run)
+            let output = try step.cached(input(x, run), labels: all(labels), call: cached.call, computes: told.1, run)
             x = try advance(x, output, &sampler, run)
         }
         guard let report else { throw DiffError(.internal, "a group without cached steps") }

@@ -52,8 +52,8 @@ final class RouterBlend: Acceleration {
                 throw DiffError(.internal, "nothing was kept to blend with")
             }
             return Slots(try run.mix(compute().first, old, weights: weights.rows(column, 1)))
-        case .decided(let keeps):
-            if keeps.at(column) == false, let old = kept.at(column) ?? nil, old.shape == inputs.first.shape {
+        case .decided(let computes):
+            if computes.at(column) == false, let old = kept.at(column) ?? nil, old.shape == inputs.first.shape {
                 return Slots(old)
             }
             kept.put(nil, at: column)

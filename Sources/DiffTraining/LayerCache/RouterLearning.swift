@@ -26,7 +26,7 @@ public final class RouterLearning: LearningProcedure {
     private let run: Run
     private let batches: BatchSource?
     private var walk: OwnTrajectory?
-    private var guardian = LossGuard()
+    private var lossGuard = LossGuard()
 
     /// A run of learning on `network`, which must have been loaded for learning, for the sampling that `process` says. `data` may be missing
     /// with the own trajectory: labels are then drawn. Throws `invalidArgument`, `shape` when the data do not fit, memory errors.
@@ -69,7 +69,7 @@ public final class RouterLearning: LearningProcedure {
 
     /// One iteration.
     public func step() throws(DiffError) -> LearningReport {
-        let report = settings.trajectory == .own ? try walkOn() : try lesson()
+        let report = settings.trajectory == .own ? try walkOn() : try trainOnData()
         done &+= 1
         return report
     }
@@ -78,7 +78,7 @@ public final class RouterLearning: LearningProcedure {
 
     // MARK: On data
 
-    private func lesson() throws(DiffError) -> LearningReport {
+    private func trainOnData() throws(DiffError) -> LearningReport {
         guard let batches else { throw DiffError(.internal, "no data") }
         var draws = StepDraws(seed: settings.seed, step: done)
         let pick = draws.index(below: groups.reduce(0) { $0 &+ $1.cached.count })
@@ -89,7 +89,7 @@ public final class RouterLearning: LearningProcedure {
         var sampler = passes.process.sampler(at: group.start)
         var x = try lead(x0, noise, labels, to: group, &sampler)
         for (before, cached) in group.cached.numbered where before < position {
-            let output = try passes.cached(x, labels: labels, call: cached.call, keeps: keeps(cached.row), run)
+            let output = try passes.cached(x, labels: labels, call: cached.call, computes: computes(cached.row), run)
             x = try sampler.advance(x, output, run)
         }
         guard let cached = group.cached.at(position) else { throw DiffError(.internal, "no cached call") }
@@ -118,7 +118,7 @@ public final class RouterLearning: LearningProcedure {
         return (CachedGroup(start: 0, full: 0, cached: []), 0)
     }
 
-    private func keeps(_ row: Int) -> [Bool] { logits.scores(row: row).map { $0 > Float(settings.threshold) } }
+    private func computes(_ row: Int) -> [Bool] { logits.scores(row: row).map { $0 > Float(settings.threshold) } }
 
     /// Teacher and student at `x` and the step of the row that follows.
     private func learn(_ cached: CachedCall, _ x: Tensor, _ labels: [Int]) throws(DiffError) -> LearningReport {
@@ -126,11 +126,11 @@ public final class RouterLearning: LearningProcedure {
         let scores = logits.scores(row: row)
         let weights = settings.straightThrough.map { limit in scores.map { $0 > Float(limit) ? 1 : 0 } } ?? scores
         let outcome = try passes.compare(x, labels: labels, call: cached.call, scores: weights, run)
-        let price = settings.l1 * scores.reduce(0) { $0 + Double($1) }
-        let loss = outcome.error + price
+        let l1Penalty = settings.l1 * scores.reduce(0) { $0 + Double($1) }
+        let loss = outcome.error + l1Penalty
         var norm = 0.0
         let size = outcome.gradient.reduce(0.0) { $0 + Double($1) * Double($1) }
-        if try guardian.admits(loss, gradientNorm: size) {
+        if try lossGuard.admits(loss, gradientNorm: size) {
             let gradient = logits.step(
                 row: row, gradient: outcome.gradient, l1: settings.l1, learningRate: settings.learningRate,
                 clamp: settings.clamp.map { Float($0) })
@@ -140,26 +140,26 @@ public final class RouterLearning: LearningProcedure {
             step: done &+ 1, steps: steps, loss: loss, gradientNorm: norm, learningRate: settings.learningRate,
             confidences: logits.scores(row: row),
             terms: [
-                .init(name: "error", value: outcome.error), .init(name: "price", value: price),
+                .init(name: "error", value: outcome.error), .init(name: "l1_penalty", value: l1Penalty),
                 .init(name: "row", value: Double(row)), .init(name: "removed", value: removed),
             ])
     }
 
     // MARK: On the own trajectory
 
-    /// One group of steps: the full one, then a lesson at each cached one before it is made as at inference.
+    /// One group of steps: the full one, then a training step at each cached one before it is made as at inference.
     private func walkOn() throws(DiffError) -> LearningReport {
         guard let walk else { throw DiffError(.internal, "no trajectory") }
-        let before = (logits, guardian)
+        let before = (logits, lossGuard)
         do throws(DiffError) {
             return try walk.step(groups, iteration: done, labels: batches, passes, run) {
                 (cached, x, labels) throws(DiffError) in
                 let report = try self.learn(cached, x, labels)
-                return (report, self.keeps(cached.row))
+                return (report, self.computes(cached.row))
             }
         } catch {
             // Some rows of the group may have been stepped already.
-            (logits, guardian) = before
+            (logits, lossGuard) = before
             throw error
         }
     }
@@ -176,15 +176,15 @@ public final class RouterLearning: LearningProcedure {
     }
 
     /// How many sub-layers are computed by these decisions.
-    private static func count(_ keeps: [Bool]) -> Int { keeps.each.reduce(0) { $1 ? $0 &+ 1 : $0 } }
+    private static func count(_ computes: [Bool]) -> Int { computes.each.reduce(0) { $1 ? $0 &+ 1 : $0 } }
 
     /// Share of the sub-layers of cached steps whose score is not above the threshold.
     public var removed: Double {
         var (all, reused) = (0, 0)
         for row in cachedRows.each {
-            let keeps = keeps(row)
-            all &+= keeps.count
-            reused &+= keeps.count &- Self.count(keeps)
+            let computes = computes(row)
+            all &+= computes.count
+            reused &+= computes.count &- Self.count(computes)
         }
         return Double(reused) / Double(max(1, all))
     }
@@ -202,7 +202,7 @@ public final class RouterLearning: LearningProcedure {
             "rows": .array(
                 cachedRows.each.map { row in
                     .object([
-                        "row": .integer(row), "kept": .integer(Self.count(keeps(row))),
+                        "row": .integer(row), "kept": .integer(Self.count(computes(row))),
                         "scores": .array(logits.scores(row: row).map { .number(Double($0)) }),
                     ])
                 }),
@@ -223,7 +223,7 @@ public final class RouterLearning: LearningProcedure {
             var x = try lead(x0, draws.normal(x0.shape, run), labels, to: group, &sampler)
             for cached in group.cached.each {
                 let plain = try passes.plain(x, labels: labels, call: cached.call, run)
-                let output = try passes.cached(x, labels: labels, call: cached.call, keeps: keeps(cached.row), run)
+                let output = try passes.cached(x, labels: labels, call: cached.call, computes: computes(cached.row), run)
                 let each = output.shape.count / max(1, output.shape[0])
                 error +=
                     try run.squaredError(output, plain, divisor: each, weight: 0).errors.reduce(0, +)

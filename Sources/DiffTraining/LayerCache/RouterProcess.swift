@@ -2,7 +2,7 @@ public import DiffSampling
 public import DiffTensor
 
 /// Everything in which learning a router differs from one family to the next: the sampler whose calls the router decides about, which
-/// of them are full, the states and times that a lesson is made of, and how the error is counted.
+/// of them are full, the states and times that a training step is made of, and how the error is counted.
 ///
 /// Network calls are counted from the noisiest. Source: Learning-to-Cache (arXiv 2406.01733), `train_router.py` of its DiT and its
 /// U-ViT part.
@@ -14,7 +14,7 @@ public struct RouterProcess: Sendable {
     /// What the network is told at each call.
     public let timesteps: [Double]
     /// What teacher and student are told at each call.
-    public let lessonTimesteps: [Double]
+    public let trainingTimesteps: [Double]
     /// Whether a sample's error is the sum of the squared differences of its elements, not their mean.
     public let sumsErrors: Bool
     /// Whether the sampler needs more than the state in front of a full call to go on from there.
@@ -33,7 +33,7 @@ public struct RouterProcess: Sendable {
         let sampler = try DDIMSampler(schedule)
         let alphas = Array(schedule.alphasCumulative.reversed())
         return try Self(
-            rows: steps, callsPerStep: 1, timesteps: sampler.timesteps, lessonTimesteps: sampler.timesteps,
+            rows: steps, callsPerStep: 1, timesteps: sampler.timesteps, trainingTimesteps: sampler.timesteps,
             sumsErrors: false, keepsHistory: false, groups: CachedGroup.singleCalls(steps: steps, period: period),
             sampler: sampler, alphas: alphas
         ).checked()
@@ -59,7 +59,7 @@ public struct RouterProcess: Sendable {
         let whole = timesteps.map { Double((Float($0 / Double(count)) * count).rounded(.toNearestOrEven)) }
         let alphas = whole.map { known.at((Checked.integer($0) ?? 0) &- 1) ?? 1 }
         return try Self(
-            rows: evaluations, callsPerStep: 2, timesteps: timesteps, lessonTimesteps: whole, sumsErrors: true,
+            rows: evaluations, callsPerStep: 2, timesteps: timesteps, trainingTimesteps: whole, sumsErrors: true,
             keepsHistory: true, groups: CachedGroup.pairedCalls(steps: sampler.steps), sampler: sampler, alphas: alphas
         ).checked()
     }

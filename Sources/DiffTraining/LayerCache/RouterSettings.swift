@@ -7,7 +7,7 @@ public struct RouterSettings: Sendable, Equatable {
     public enum Trajectory: String, Sendable, CaseIterable {
         /// Noised samples of the data, as published: errors of earlier cached steps are never seen.
         case data
-        /// The model's own: it samples with the router learned so far, and every cached step on the way is a lesson.
+        /// The model's own: it samples with the router learned so far, and every cached step on the way is a training step.
         case own
     }
 
@@ -25,7 +25,7 @@ public struct RouterSettings: Sendable, Equatable {
     public var clamp: Double? = 5
     /// Scores count as 0 or 1 by this threshold in the forward pass and as themselves in the backward pass; nil: as they are.
     public var straightThrough: Double?
-    /// A sub-layer is computed where its score is above this: in exported plans, and in cached steps that lead to a lesson.
+    /// A sub-layer is computed where its score is above this: in exported plans, and in cached steps that lead to a training step.
     public var threshold = 0.1
     /// Samples of an iteration.
     public var batch = 64

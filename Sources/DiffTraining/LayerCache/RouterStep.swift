@@ -62,12 +62,12 @@ public final class RouterStep {
         return try evaluate(x, labels, call, run)
     }
 
-    /// A cached call `call` as at inference: sub-layers for which `keeps` says so are computed and kept anew, the others' outputs
+    /// A cached call `call` as at inference: sub-layers for which `computes` says so are computed and kept anew, the others' outputs
     /// are those of the last call that computed them. Gives the network's raw output.
     public func cached(
-        _ x: Tensor, labels: [Int], call: Int, keeps: [Bool], _ run: Run
+        _ x: Tensor, labels: [Int], call: Int, computes: [Bool], _ run: Run
     ) throws(DiffError) -> Tensor {
-        blend.mode = .decided(keeps)
+        blend.mode = .decided(computes)
         defer { blend.mode = .plain }
         return try evaluate(x, labels, call, run)
     }
@@ -82,13 +82,13 @@ public final class RouterStep {
         _ x: Tensor, labels: [Int], call: Int, scores: [Float], _ run: Run
     ) throws(DiffError) -> Outcome {
         try set(scores)
-        let teacher = try evaluate(x, labels, call, inLesson: true, run)
+        let teacher = try evaluate(x, labels, call, isTraining: true, run)
         gradients.clear()
         let tape = Tape(gradients, recomputes: recomputes)
         let result = try run.recording(tape) { () throws(DiffError) in
             blend.mode = .blend
             defer { blend.mode = .plain }
-            let student = try evaluate(x, labels, call, inLesson: true, run)
+            let student = try evaluate(x, labels, call, isTraining: true, run)
             let samples = max(1, student.shape[0])
             let divisor = process.sumsErrors ? 1 : student.shape.count / samples
             let loss = try run.squaredError(
@@ -110,7 +110,7 @@ public final class RouterStep {
         try set(scores)
         blend.mode = .blend
         defer { blend.mode = .plain }
-        return try evaluate(x, labels, call, inLesson: true, run)
+        return try evaluate(x, labels, call, isTraining: true, run)
     }
 
     private func set(_ scores: [Float]) throws(DiffError) {
@@ -122,9 +122,9 @@ public final class RouterStep {
     }
 
     private func evaluate(
-        _ x: Tensor, _ labels: [Int], _ call: Int, inLesson: Bool = false, _ run: Run
+        _ x: Tensor, _ labels: [Int], _ call: Int, isTraining: Bool = false, _ run: Run
     ) throws(DiffError) -> Tensor {
-        guard let timestep = (inLesson ? process.lessonTimesteps : process.timesteps).at(call) else {
+        guard let timestep = (isTraining ? process.trainingTimesteps : process.timesteps).at(call) else {
             throw DiffError(.invalidArgument, "no network call \(call) among \(process.timesteps.count)")
         }
         let t = try run.filled(x.shape[0], with: Float(timestep))

@@ -10,26 +10,26 @@ public struct LearningResources: Sendable {
     /// Asked between modules.
     public let cancel: CancelFlag
     /// Not nil: nothing is computed and no memory is taken, as if on so many threads, to learn what would be needed.
-    public let rehearsalThreads: Int?
+    public let dryThreads: Int?
 
     /// Resources of a real run.
     public init(pool: WorkerPool?, budget: MemoryBudget?, cancel: CancelFlag = CancelFlag()) {
-        (self.pool, self.budget, self.cancel, rehearsalThreads) = (pool, budget, cancel, nil)
+        (self.pool, self.budget, self.cancel, dryThreads) = (pool, budget, cancel, nil)
     }
 
-    /// Resources of a rehearsal on `threads` threads.
-    public init(rehearsingOn threads: Int) {
-        (pool, budget, cancel, rehearsalThreads) = (nil, nil, CancelFlag(), threads)
+    /// Resources of a dry run on `threads` threads.
+    public init(dryOn threads: Int) {
+        (pool, budget, cancel, dryThreads) = (nil, nil, CancelFlag(), threads)
     }
 
     /// Whether there is no memory behind tensors.
-    var isVirtual: Bool { rehearsalThreads != nil }
+    var isVirtual: Bool { dryThreads != nil }
 
     /// A run of a network with one layout under `stack`, begun for batches of `rows` samples.
     func run(_ stack: AccelerationStack, _ layout: SiteLayout, rows: Int) throws(DiffError) -> Run {
         let run: Run
-        if let rehearsalThreads {
-            run = Run(dryOn: rehearsalThreads, stack: stack)
+        if let dryThreads {
+            run = Run(dryOn: dryThreads, stack: stack)
         } else {
             run = Run(pool: pool, budget: budget, stack: stack, cancel: cancel)
         }

@@ -9,7 +9,7 @@ final class WeightUpdates {
     /// Steps made.
     private(set) var done = 0
     private let training: WeightTraining
-    private var guardian = LossGuard()
+    private var lossGuard = LossGuard()
 
     /// Updates of the trained ones of `parameters`; weight decay acts where `decays` says so. Throws memory errors.
     init(
@@ -31,7 +31,7 @@ final class WeightUpdates {
     ) throws(DiffError) -> LearningReport {
         let rate = training.rate(done)
         let norm = try optimiser.norm(gradients, run)
-        let admitted = try guardian.admits(loss, gradientNorm: norm)
+        let admitted = try lossGuard.admits(loss, gradientNorm: norm)
         _ = try optimiser.step(gradients, learningRate: rate, norm: norm, skips: !admitted, run)
         done &+= 1
         return LearningReport(

@@ -8,7 +8,7 @@ struct LearningOptionGroup: ParsableArguments {
             "Safetensors file with the tensors latents and labels; to specialise, tokens or images instead of latents.")
     var data: String?
 
-    @Option(help: "Instead of --data: .npy file of states [N,C,h,w], or [N,2,C,h,w] with mirrored twins.")
+    @Option(help: "Instead of --data: .npy file of states [N,C,h,w], or [N,2,C,h,w] with horizontally flipped copies.")
     var latents: String?
 
     @Option(help: "To specialise, instead of --data: .npy file of the codes of all scales [N,tokens].")

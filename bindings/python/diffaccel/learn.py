@@ -15,7 +15,7 @@
 
 All settings are those of include/diffaccel.h, as keywords; None is the default. `data` is a safetensors file with `latents` and
 `labels`, a pair of `.npy` files or arrays, or a dict {"latents", "labels", "factor"} or {"path", "factor"}: latents [N,C,h,w], or
-[N,2,C,h,w] with mirrored twins, labels N integers. `specialise` takes "tokens" (integers [N, tokens of all scales]) or "images"
+[N,2,C,h,w] with horizontally flipped copies, labels N integers. `specialise` takes "tokens" (integers [N, tokens of all scales]) or "images"
 ([N,3,H,W], floating-point numbers in -1...1 or bytes) in place of "latents". Arrays are written to a temporary file that the trainer
 reads batch by batch and that has no name any more when the trainer is there.
 
@@ -143,7 +143,7 @@ def router(
 ) -> Trainer:
     """Learns a Learning-to-Cache router of a frozen DiT for so many sampling steps; `.plan()` of the result is the router.
 
-    settings: l1 (price of computing a sub-layer), learning_rate, clamp, period, straight_through, threshold, batch, seed, label_dropout,
+    settings: l1 (l1 penalty on computing a sub-layer), learning_rate, clamp, period, straight_through, threshold, batch, seed, label_dropout,
     trajectory ("data", or "own" with guidance and without need for data), cache_limit, recompute, state, save_every, resume; log and
     log_every as in `Trainer.run`; threads, memory_limit.
     """

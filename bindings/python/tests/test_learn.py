@@ -22,7 +22,7 @@ def test_router_learns_to_skip(tiny_path, data):
     assert facts["method"] == "router" and facts["step"] == facts["steps"] == 150
     assert facts["removed"] == 1.0, "computing is too dear for any score to stay"
     assert [row["row"] for row in facts["rows"]] == [0, 2, 4], "rows of cached steps"
-    assert events[-1].terms["removed"] == 1.0 and events[-1].terms["price"] < events[0].terms["price"]
+    assert events[-1].terms["removed"] == 1.0 and events[-1].terms["l1_penalty"] < events[0].terms["l1_penalty"]
     assert events[0].confidences.shape == (6,) and events[0].confidences.dtype == np.float32
 
 

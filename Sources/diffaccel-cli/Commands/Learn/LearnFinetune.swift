@@ -3,7 +3,7 @@ import DiffAccel
 
 extension LearnCommand {
     /// `diffaccel learn finetune`: weights.
-    struct Finetune: LessonCommand {
+    struct Finetune: TrainingCommand {
         static let configuration = CommandConfiguration(
             abstract: "Trains the weights of a model, with or without a teacher.",
             discussion: """
@@ -18,7 +18,7 @@ extension LearnCommand {
         var groups: BlockGroups?
 
         @OptionGroup(title: "Weights") var weights: WeightsOptionGroup
-        @OptionGroup var lesson: LessonOptionGroup
+        @OptionGroup var training: TrainingOptionGroup
 
         static let method = "finetune"
         static let outputs = "--out FOLDER"

@@ -3,7 +3,7 @@ import DiffAccel
 
 extension LearnCommand {
     /// `diffaccel learn prune`: which blocks to keep.
-    struct Prune: LessonCommand {
+    struct Prune: TrainingCommand {
         static let configuration = CommandConfiguration(
             abstract: "Decides which blocks to keep: by gates that learn (TinyFusion), or by a rule.",
             discussion: """
@@ -39,7 +39,7 @@ extension LearnCommand {
         @Option(help: "By a rule: how many blocks to keep (default: half).")
         var keepCount: Int?
 
-        @OptionGroup var lesson: LessonOptionGroup
+        @OptionGroup var training: TrainingOptionGroup
 
         func validate() throws {
             try requireOutput()

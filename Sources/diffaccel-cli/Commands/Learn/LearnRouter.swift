@@ -3,7 +3,7 @@ import DiffAccel
 
 extension LearnCommand {
     /// `diffaccel learn router`: Learning-to-Cache.
-    struct Router: LessonCommand {
+    struct Router: TrainingCommand {
         static let configuration = CommandConfiguration(
             abstract: "Learns a Learning-to-Cache router: which sub-layers cached steps compute.",
             discussion: """
@@ -40,7 +40,7 @@ extension LearnCommand {
         @Option(help: "Most memory that the plan may keep per network row, such as 64M.")
         var cacheLimit: ByteCount?
 
-        @OptionGroup var lesson: LessonOptionGroup
+        @OptionGroup var training: TrainingOptionGroup
 
         static let method = "router"
         static let outputs = "--out FILE.json"

@@ -3,7 +3,7 @@ import DiffAccel
 
 extension LearnCommand {
     /// `diffaccel learn specialise`: a drafter or a refiner of CoDe.
-    struct Specialise: LessonCommand {
+    struct Specialise: TrainingCommand {
         static let configuration = CommandConfiguration(
             abstract: "Fine-tunes a VAR for its part of collaborative decoding (CoDe): as drafter or as refiner.",
             discussion: """
@@ -38,7 +38,7 @@ extension LearnCommand {
         var vae: String?
 
         @OptionGroup(title: "Weights") var weights: WeightsOptionGroup
-        @OptionGroup var lesson: LessonOptionGroup
+        @OptionGroup var training: TrainingOptionGroup
 
         static let method = "specialise"
         static let outputs = "--out FOLDER"

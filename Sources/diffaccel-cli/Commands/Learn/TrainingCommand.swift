@@ -2,12 +2,12 @@ import ArgumentParser
 import DiffAccel
 
 /// A subcommand of `diffaccel learn`: it says what is its own, the rest is common.
-protocol LessonCommand: ParsableCommand {
+protocol TrainingCommand: ParsableCommand {
     /// The method in the settings of a trainer.
     static var method: String { get }
     /// How the outputs are named when none is given.
     static var outputs: String { get }
-    var lesson: LessonOptionGroup { get }
+    var training: TrainingOptionGroup { get }
     /// Settings of the method; nil where an option was not given.
     var own: [String: JSON?] { get }
     /// The plan file and the checkpoint folder to write.
@@ -15,13 +15,13 @@ protocol LessonCommand: ParsableCommand {
     var folder: String? { get }
 }
 
-extension LessonCommand {
+extension TrainingCommand {
     var plan: String? { nil }
     var folder: String? { nil }
 
     /// Throws unless something is to be written, or nothing is to be learned.
     func requireOutput() throws {
-        guard plan != nil || folder != nil || lesson.learning.estimate else {
+        guard plan != nil || folder != nil || training.learning.estimate else {
             throw ValidationError("\(Self.outputs) is missing.")
         }
     }
@@ -29,15 +29,15 @@ extension LessonCommand {
     func validate() throws { try requireOutput() }
 
     func run() throws {
-        try Lesson(
-            model: lesson.model, method: Self.method, options: lesson.learning, resources: lesson.resources, own: own,
+        try TrainingRun(
+            model: training.model, method: Self.method, options: training.learning, resources: training.resources, own: own,
             plan: plan, folder: folder
         ).run()
     }
 }
 
 /// What every subcommand takes: the model, how to learn, what with.
-struct LessonOptionGroup: ParsableArguments {
+struct TrainingOptionGroup: ParsableArguments {
     @Argument(help: "Folder of the model.")
     var model: String
 

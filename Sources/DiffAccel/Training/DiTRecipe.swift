@@ -6,22 +6,22 @@ import DiffTensor
 import DiffTraining
 
 /// Trainings of a DiT that change the network: which blocks to keep, weights.
-struct DiTCourse: Course {
+struct DiTRecipe: TrainingRecipe {
     let parameters: Parameters
     let procedure: any LearningProcedure
     let otherWeights: Int
     let loading: Int
-    private let material: CourseMaterial
+    private let inputs: RecipeInputs
     private let configuration: DiTConfiguration
 
-    init(_ material: CourseMaterial) throws(DiffError) {
-        let (opened, settings, resources) = (material.opened, material.settings, material.resources)
+    init(_ inputs: RecipeInputs) throws(DiffError) {
+        let (opened, settings, resources) = (inputs.opened, inputs.settings, inputs.resources)
         let checkpoint = opened.checkpoint
         let c = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
         let scheduler = try DiTFamily.scheduler(opened, c)
         let process = try scheduler.learnedProcess()
         let data = try settings.data.map { (data) throws(DiffError) in try data.latents(classes: c.classRows) }
-        (self.material, configuration) = (material, c)
+        (self.inputs, configuration) = (inputs, c)
 
         func required() throws(DiffError) -> LatentSet {
             guard let data else { throw settings.json.error("data", "training needs data") }
@@ -31,23 +31,23 @@ struct DiTCourse: Course {
         case .prune where settings.learnsGates:
             let own = try PruningSettings(settings.json, depth: c.depth)
             parameters = Parameters { own.learns($0) }
-            let network = try material.dit(checkpoint, c, parameters, lora: own.lora)
+            let network = try inputs.dit(checkpoint, c, parameters, lora: own.lora)
             procedure = try PruningLearning(network, parameters, process, data: required(), own, resources)
             (otherWeights, loading) = (0, 0)
         case .prune:
             let own = try RankingSettings(settings.json, depth: c.depth)
             parameters = Parameters()
-            procedure = try BlockRanking(material.dit(checkpoint, c, nil), process, data: data, own, resources)
+            procedure = try BlockRanking(inputs.dit(checkpoint, c, nil), process, data: data, own, resources)
             (otherWeights, loading) = (checkpoint.tensors.byteCount, checkpoint.largestBytes)
         case .finetune:
             let own = try RecoverySettings(settings.json)
             parameters = Parameters { $0 != "pos_embed" }
-            let student = try material.dit(checkpoint, c, parameters)
+            let student = try inputs.dit(checkpoint, c, parameters)
             var teacher: DiT?
             var (bytes, most) = (0, 0)
             if own.distillation != .none {
-                let source = try material.teacher()
-                teacher = try material.dit(
+                let source = try inputs.teacher()
+                teacher = try inputs.dit(
                     source.checkpoint,
                     DiTConfiguration(source.architecture, conventions: opened.options.conventions), nil)
                 (bytes, most) = (source.checkpoint.tensors.byteCount, source.checkpoint.largestBytes)
@@ -63,12 +63,12 @@ struct DiTCourse: Course {
         switch procedure {
         case let learning as PruningLearning: return Plan([try DepthPlan(keep: learning.decision)])
         case let ranking as BlockRanking: return Plan([try DepthPlan(keep: ranking.decision)])
-        default: throw material.hasNoPlan
+        default: throw inputs.hasNoPlan
         }
     }
 
     func export(to folder: String) throws(DiffError) {
-        let export = DiTExport(material.opened.checkpoint, configuration)
+        let export = DiTExport(inputs.opened.checkpoint, configuration)
         switch procedure {
         case let learning as PruningLearning:
             try export.prune(
@@ -79,13 +79,13 @@ struct DiTCourse: Course {
                 to: ranking.decision, folder: folder, note: ["by": .string(ranking.settings.rule.rawValue)])
         case let learning as RecoveryLearning:
             try export.write(
-                material.exported(learning.optimiser), as: material.settings.exportType, folder: folder)
-        default: throw material.hasNoCheckpoint
+                inputs.exported(learning.optimiser), as: inputs.settings.exportType, folder: folder)
+        default: throw inputs.hasNoCheckpoint
         }
     }
 }
 
-extension CourseMaterial {
+extension RecipeInputs {
     /// The DiT of `source`, for learning when there are parameters.
     func dit(
         _ source: Checkpoint, _ c: DiTConfiguration, _ parameters: Parameters?, lora: LoRAOptions? = nil

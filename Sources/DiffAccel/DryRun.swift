@@ -7,7 +7,7 @@ import DiffTensor
 ///
 /// Estimates and previews are read off it; a session reserves its blocks before the first step, so that a run that cannot
 /// fit its memory limit is refused before it starts and no step allocates.
-struct Rehearsal {
+struct DryRun {
     /// The dry run's blocks: what the real one will ask for.
     let workspace: Workspace
     let trace: Trace
@@ -20,7 +20,7 @@ struct Rehearsal {
     /// Bytes of results that are no latents.
     let resultBytes: Int
 
-    /// Rehearses `job` under `plan` on `threads` threads. Throws whatever the real run would for reasons known in advance.
+    /// Dry-runs `job` under `plan` on `threads` threads. Throws whatever the real run would for reasons known in advance.
     init(_ job: any SamplingJob, _ plan: Plan, threads: Int) throws(DiffError) {
         let run = Run(dryOn: threads, stack: plan.makeStack())
         let context = job.context

@@ -5,36 +5,36 @@ import DiffTensor
 import DiffTraining
 
 /// The training of a Learning-to-Cache router: the network stays as it is, a plan comes out.
-struct RouterCourse: Course {
+struct RouterRecipe: TrainingRecipe {
     let parameters: Parameters
     let procedure: any LearningProcedure
     let otherWeights = 0
     let loading = 0
-    private let material: CourseMaterial
+    private let inputs: RecipeInputs
     private let network: any TrainableDenoiser
     private let learning: RouterLearning
 
     private init(
-        _ material: CourseMaterial, _ network: any TrainableDenoiser, _ parameters: Parameters,
+        _ inputs: RecipeInputs, _ network: any TrainableDenoiser, _ parameters: Parameters,
         _ process: RouterProcess, _ own: RouterSettings
     ) throws(DiffError) {
         // Of an unconditional network labels say nothing: files have zeros there.
-        let data = try material.settings.data.map { (data) throws(DiffError) in
+        let data = try inputs.settings.data.map { (data) throws(DiffError) in
             try data.latents(classes: max(1, network.classRows))
         }
-        learning = try RouterLearning(network, process, data: data, own, material.resources)
-        (self.material, self.network, self.parameters, procedure) = (material, network, parameters, learning)
+        learning = try RouterLearning(network, process, data: data, own, inputs.resources)
+        (self.inputs, self.network, self.parameters, procedure) = (inputs, network, parameters, learning)
     }
 
     /// That of a DiT, on DDIM.
-    static func dit(_ material: CourseMaterial) throws(DiffError) -> any Course {
-        let (opened, parameters) = (material.opened, Parameters())
+    static func dit(_ inputs: RecipeInputs) throws(DiffError) -> any TrainingRecipe {
+        let (opened, parameters) = (inputs.opened, Parameters())
         let c = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
         let scheduler = try DiTFamily.scheduler(opened, c)
-        let network = try material.dit(opened.checkpoint, c, parameters)
+        let network = try inputs.dit(opened.checkpoint, c, parameters)
         var defaults = RouterSettings()
         defaults.guidanceChannels = try DiTFamily.guidanceChannels(opened, network.configuration)
-        let own = try RouterSettings(material.settings.json, default: defaults)
+        let own = try RouterSettings(inputs.settings.json, default: defaults)
         guard own.trajectory == .data || !scheduler.clips else {
             throw DiffError(
                 .unsupported,
@@ -43,29 +43,29 @@ struct RouterCourse: Course {
         }
         let process = try RouterProcess.ddim(
             scheduler.learnedProcess(), steps: own.samplingSteps, period: own.period)
-        return try RouterCourse(material, network, parameters, process, own)
+        return try RouterRecipe(inputs, network, parameters, process, own)
     }
 
     /// That of a U-ViT, on DPM-Solver++(2S).
-    static func uvit(_ material: CourseMaterial) throws(DiffError) -> any Course {
-        let (opened, parameters) = (material.opened, Parameters())
+    static func uvit(_ inputs: RecipeInputs) throws(DiffError) -> any TrainingRecipe {
+        let (opened, parameters) = (inputs.opened, Parameters())
         let network = try UViT(
-            UViTConfiguration(opened.architecture), material.weights(opened.checkpoint, parameters))
+            UViTConfiguration(opened.architecture), inputs.weights(opened.checkpoint, parameters))
         var defaults = RouterSettings.uvit
         defaults.guidanceChannels = network.channels
-        let own = try RouterSettings(material.settings.json, default: defaults)
+        let own = try RouterSettings(inputs.settings.json, default: defaults)
         let process = try RouterProcess.singlestep(
             UViTFamily.process(opened), evaluations: 2 &* own.samplingSteps, period: own.period)
-        return try RouterCourse(material, network, parameters, process, own)
+        return try RouterRecipe(inputs, network, parameters, process, own)
     }
 
     func plan() throws(DiffError) -> Plan {
         var router = try learning.router()
-        if let limit = material.settings.cacheLimit {
+        if let limit = inputs.settings.cacheLimit {
             router = try router.limited(toBytes: limit, rows: learning.cachedRows, of: network)
         }
         return Plan([LayerCachePlan(.learned(router))])
     }
 
-    func export(to folder: String) throws(DiffError) { throw material.hasNoCheckpoint }
+    func export(to folder: String) throws(DiffError) { throw inputs.hasNoCheckpoint }
 }

@@ -2,7 +2,7 @@ import DiffAccel
 import Glibc
 
 /// A run of a trainer from the command line: progress, log, Ctrl-C, and what is written at the end.
-struct Lesson {
+struct TrainingRun {
     let model: String
     let method: String
     let options: LearningOptionGroup
@@ -57,7 +57,7 @@ struct Lesson {
         defer { bar.clear() }
         var failure: DiffError?
         // Single steps jump about; a moving average shows where the loss goes.
-        var smooth: Double?
+        var average: Double?
         do throws(DiffError) {
             try trainer.run { event in tell(event) }
         } catch {
@@ -66,8 +66,8 @@ struct Lesson {
         if let failure { throw failure }
 
         func tell(_ event: TrainingEvent) -> SampleDecision {
-            let mean = smooth.map { $0 + 0.05 * (event.loss - $0) } ?? event.loss
-            if event.loss.isFinite { smooth = mean }
+            let mean = average.map { $0 + 0.05 * (event.loss - $0) } ?? event.loss
+            if event.loss.isFinite { average = mean }
             bar.show(event.step, of: event.steps, "learning", note: "loss \(Format.significant(mean, 4))")
             guard event.step % options.logEvery == 0 || event.step == event.steps else { return .continue }
             do throws(DiffError) {

@@ -4,7 +4,7 @@ import DiffTensor
 import DiffTraining
 
 /// A training of a model of some family: what learns, and what it gives.
-protocol Course {
+protocol TrainingRecipe {
     /// Tensors of the network that learns.
     var parameters: Parameters { get }
     /// How it learns.
@@ -21,41 +21,41 @@ protocol Course {
 }
 
 /// What models of one family can learn, by some methods.
-struct CourseEntry: Sendable {
+struct TrainingRecipeEntry: Sendable {
     let family: any ModelFamily.Type
     let methods: [TrainerSettings.Method]
-    /// Opens the networks and sets up the procedure. With resources of a rehearsal nothing is read but descriptions.
-    let open: @Sendable (CourseMaterial) throws(DiffError) -> any Course
+    /// Opens the networks and sets up the procedure. With resources of a dry run nothing is read but descriptions.
+    let open: @Sendable (RecipeInputs) throws(DiffError) -> any TrainingRecipe
 }
 
 /// The trainings the library knows, by family and method. A new one is added here and nowhere else.
-enum Courses {
+enum TrainingRecipes {
     static let all = [
-        CourseEntry(family: DiTFamily.self, methods: [.router], open: RouterCourse.dit),
-        CourseEntry(family: DiTFamily.self, methods: [.prune, .finetune]) { (material) throws(DiffError) in
-            try DiTCourse(material)
+        TrainingRecipeEntry(family: DiTFamily.self, methods: [.router], open: RouterRecipe.dit),
+        TrainingRecipeEntry(family: DiTFamily.self, methods: [.prune, .finetune]) { (inputs) throws(DiffError) in
+            try DiTRecipe(inputs)
         },
-        CourseEntry(family: UViTFamily.self, methods: [.router], open: RouterCourse.uvit),
-        CourseEntry(family: VARFamily.self, methods: [.specialise]) { (material) throws(DiffError) in
-            try VARCourse(material)
+        TrainingRecipeEntry(family: UViTFamily.self, methods: [.router], open: RouterRecipe.uvit),
+        TrainingRecipeEntry(family: VARFamily.self, methods: [.specialise]) { (inputs) throws(DiffError) in
+            try VARRecipe(inputs)
         },
     ]
 
     /// The training of the checkpoint at `path`. Throws `unsupported` when its family has no such method.
     static func open(
         _ path: String, _ model: ModelOptions, _ settings: TrainerSettings, _ resources: LearningResources
-    ) throws(DiffError) -> any Course {
-        let material = try CourseMaterial(path, model, settings, resources)
-        let entry = try entry(material.opened.family.name, settings.method, path)
-        let course = try entry.open(material)
-        material.opened.ledger.report.log(path)
-        return course
+    ) throws(DiffError) -> any TrainingRecipe {
+        let inputs = try RecipeInputs(path, model, settings, resources)
+        let entry = try entry(inputs.opened.family.name, settings.method, path)
+        let recipe = try entry.open(inputs)
+        inputs.opened.ledger.report.log(path)
+        return recipe
     }
 
     /// The entry for `method` of models of `family`. Throws `unsupported`, naming what there is, when there is none.
     static func entry(
         _ family: String, _ method: TrainerSettings.Method, _ path: String
-    ) throws(DiffError) -> CourseEntry {
+    ) throws(DiffError) -> TrainingRecipeEntry {
         let own = all.each.filter { $0.family.name == family }
         if let entry = own.each.first(where: { $0.methods.contains(method) }) { return entry }
         var has: [String] = []
@@ -69,8 +69,8 @@ enum Courses {
     }
 }
 
-/// What a course is made of: the checkpoint, the settings, and what there is to work with.
-struct CourseMaterial {
+/// What a recipe is made of: the checkpoint, the settings, and what there is to work with.
+struct RecipeInputs {
     let opened: Opened
     let settings: TrainerSettings
     let resources: LearningResources
@@ -92,7 +92,7 @@ struct CourseMaterial {
     func weights(_ checkpoint: Checkpoint, _ parameters: Parameters?, lora: LoRAOptions? = nil) -> Weights {
         checkpoint.weights(
             Weights.Options(
-                budget: resources.budget, dryRun: resources.rehearsalThreads != nil, pool: resources.pool,
+                budget: resources.budget, dryRun: resources.dryThreads != nil, pool: resources.pool,
                 parameters: parameters, lora: lora))
     }
 
