@@ -48,7 +48,7 @@
  *   - Text is UTF-8. JSON comes in the caller's buffer: *needed is the size including the final NUL; a buffer that is
  *     too small gets DA_MORE and no text; buf may be null when capacity is 0.
  *   - Tensors are row-major. n: samples, C: channels, H, W: height and width.
- *   - A function may be called from any thread, also inside an event callback, where da_session_sample of the same session
+ *   - A function may be called from any thread, also inside an event callback, where da_session_run of the same session
  *     gives DA_BUSY as it does from a second thread.
  *   - Callbacks return normally. A C++ exception or a longjmp that leaves one jumps over the library, which never learns of it: the
  *     session or trainer stays busy for ever (DA_BUSY), what its run held is lost, and the thread keeps the library's floating-point
@@ -109,7 +109,7 @@ const char *da_status_name(int32_t status);
 const char *da_last_error(void);
 
 /* JSON about the library: {"version", "abi", "isa" (kernels in use), "families", "methods", "samplers" (of discrete processes; U-ViT and
- * SiT have their own, see da_request), "limits"}. */
+ * SiT have their own, see da_model_describe), "limits"}. */
 int32_t da_library_describe(char *buf, size_t capacity, size_t *needed);
 
 /* Log levels: a message has one of the first three; a level of DA_LOG_NONE turns logging off (default). */
@@ -179,7 +179,7 @@ int32_t da_model_options_init(da_model_options *options, uint32_t size);
 int32_t da_model_open(const char *path, const da_model_options *options, da_model *model);
 
 /* JSON about the model: {"family", "parameters", "bytes", "weights", "input", "config", "sites", "labels", "decoder", "flops",
- * "sampler" (the model's own), "samplers" (those that requests may name), "prediction_type"}, and what its config files came to:
+ * "sampler" (the model's own), "samplers" (those that requests may name), "prediction_type", "request" (options and tensors of requests: see da_session_run)}, and what its config files came to:
  * "unknown_keys" (settings without effect, as "file: key"), "defaults" (by file, what was taken for absent settings) and
  * "assumptions" (what else was taken for granted, and how to have it otherwise). A label holds all names of a class, separated by
  * commas; those of a pipeline come from its id2label. */
@@ -224,7 +224,7 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  *   {"method": "l2c", "policy": "none" | "alternate" | "interval" | "random", ...}   baselines: "interval": k; "ratio", "seed"
  *   A router has a row for each network call: of samplers that make several in every step (dpmpp_2s, midpoint and heun2 two, heun3 three, rk4
  *   four) as many rows a step. Samplers whose steps differ in their calls (sde_heun), or that decide on the way (dopri5), are refused with
- *   DA_UNSUPPORTED by da_session_sample.
+ *   DA_UNSUPPORTED by da_session_run.
  * ENTRY for depth pruning: {"method": "depth", "keep": [0, 2, 5, ...]}   the blocks that run, ascending
  *   {"method": "depth", "keep": {"blocks": [0, 2, 4]}}     by the name of the block list; lists that are not named stay whole. Blocks of a
  *     U-ViT that a skip connection joins stay or go together
@@ -283,93 +283,63 @@ int32_t da_session_create(da_model model, da_plan plan, const da_session_options
 /* Stages of an event. */
 #define DA_STAGE_DENOISE 0
 #define DA_STAGE_DECODE 1
-#define DA_STAGE_SCALE 2 /* a scale of a model that generates scale by scale: timestep is its side */
+#define DA_STAGE_SCALE 2  /* a scale of a model that generates scale by scale */
+#define DA_STAGE_UNMASK 3 /* a pass of a masked diffusion language model */
 
-/* What a callback is told after each network call, of most samplers a step. All pointers are valid during the call. */
+typedef struct da_event_handle *da_event_source;
+
+/* What a callback is told after each network call, of most samplers a step, and while decoding. Valid during the call. */
 typedef struct da_event {
     uint32_t struct_size;
     int32_t stage;              /* DA_STAGE_* */
-    int32_t step;               /* network calls done in this stage, 1...steps */
+    int32_t step;               /* network calls or samples done in this stage, 1...steps */
     int32_t steps;              /* how many there are; at most, where the sampler decides on the way */
-    int32_t timestep;           /* original timestep of the call just made, rounded; -1 outside denoising */
-    int32_t sites_computed;     /* attention and MLP outputs computed in this call, */
-    int32_t sites_reused;       /* reused, */
-    int32_t sites_skipped;      /* and not needed */
+    double fraction;            /* share of the whole run's arithmetic that is done, 0...1, decoding included */
     double seconds;             /* since the run began */
-    double flops;               /* of this call (a multiply-add counts as 2) */
-    const float *latents;       /* state after the call, f32 [shape]; null in other stages */
-    int64_t shape[4];           /* n, C, H, W */
-    int32_t network;            /* 0: the session's model made the step; 1: the refiner of its plan */
-    int32_t reserved;           /* zero */
-    const uint8_t *preview;     /* u8 [preview_shape]: what the state would become; null when no previews are asked for */
-    int64_t preview_shape[4];   /* n, H, W, C */
+    da_event_source source;     /* what da_event_tensor and da_event_describe read */
 } da_event;
 
-/* Called on the thread that called da_session_sample, with no lock held. A non-zero return cancels the run. It must return
+/* Called on the thread that called da_session_run, with no lock held. A non-zero return cancels the run. It must return
  * normally: an exception or a longjmp out of it leaves the session busy for ever. */
 typedef int32_t (*da_event_callback)(void *user, const da_event *event);
 
-/* One sampling request. Pointers are read during the call only. */
-typedef struct da_request {
-    uint32_t struct_size;
-    int32_t steps;              /* 1...1000; 0 (default): the sum of the counts of spacing, else what the plan's router was learned
-                                   for, else 50 */
-    const char *sampler;        /* one of "samplers" in da_model_describe, or the class of diffusers that it is, such as
-                                   "DDIMScheduler"; null (default): the model's own. U-ViT: "dpmpp_2s", two network calls a step.
-                                   SiT: "dopri5" (default, adaptive, of at most so many steps), "euler", "midpoint", "heun2",
-                                   "heun3", "rk4", or of the stochastic equation "sde_euler", "sde_heun" */
-    const char *spacing;        /* U-ViT, SiT: null; others: "leading", "trailing", "linspace" (diffusers); of ddim and ddpm also "even"
-                                   (official respacing), "strided" ("ddimN"), or counts per section such as "10,15,25" (then steps must be their sum or 0);
-                                   null: as the model's scheduler or conventions say */
-    double eta;                 /* ddim: 0 (default) ... 1; others: 0 */
-    uint64_t seed;              /* torch.manual_seed(seed) on the CPU; low 32 bits count; default 0 */
-    const int64_t *labels;      /* [label_count] class indices, one sample each */
-    size_t label_count;         /* 1...4096 */
-    double guidance;            /* classifier-free guidance scale; 1 or less: none; NaN (default): the model's own. Scale by scale:
-                                   (1 + t) c - t u, t growing from 0 at the first scale to this at the last; 0: none */
-    int32_t guidance_channels;  /* epsilon channels that are guided; -1: all; 0 (default): the model's own */
-    int32_t steps_offset;       /* "leading" only, else 0: added to every timestep; 0: what the model's scheduler says */
-    int32_t decode;             /* 1 (default): turn latents into images when the model can; 0: latents only */
-    int32_t tile;               /* decoder tile side in latents, 8...4096; 0 (default): whole images, or tiles when the memory limit
-                                   asks for them; -1: whole images always */
-    const float *noise;         /* start noise f32 [label_count,C,H,W]; null: drawn from seed */
-    size_t noise_count;         /* elements at noise */
-    const float *step_noise;    /* noise of the steps in order of use f32 [draws,label_count,C,H,W], draws being the number of steps for
-                                   ddim and ddpm; null: drawn from seed */
-    size_t step_noise_count;
-    da_event_callback callback; /* may be null */
-    void *user;
-    /* Models that generate scale by scale; others refuse what is not the default. steps, sampler, eta and spacing mean nothing there. */
-    const int32_t *top_k;       /* only so many likeliest codes, 0: all; one number or one for each scale; null: the model's own */
-    size_t top_k_count;
-    const double *temperature;  /* divides the logits that are left; one number or one for each scale; null: 1 */
-    size_t temperature_count;
-    double top_p;               /* of these, the unlikeliest with 1 - top_p of the probability are dropped; 0: none; NaN (default):
-                                   the model's own */
-    const float *draws;         /* a number in 0 ..< 1 for each token f32 [label_count, tokens]; null: drawn from seed */
-    size_t draws_count;
-    const float *image;         /* a picture of which a part is kept, f32 [label_count,3,H,W] in -1...1 with H and W those of the model's
-                                   images; null: none. Needs the VQ-VAE's encoder. The rest is drawn to fit it: in-painting, or
-                                   editing under another class */
-    size_t image_count;
-    const float *keeps;         /* not 0 where the picture is kept, f32 [label_count,H,W] */
-    size_t keeps_count;
-    int32_t smooth;             /* 1: codes are mixed instead of drawn, for looks (`more_smooth`); 0 (default) */
-    int32_t previews;           /* 1: events have a preview, which costs a decoding each; 0 (default) */
-} da_request;
+/* A tensor of the moment: `view` (its struct_size set) is filled; its data are the library's, read-only, valid until the callback
+ * returns.
+ *   "latents"    f32 [n,C,h,w], the state after the step; not while decoding, and not of language models
+ *   "preview"    u8 [n,H,W,C], what the state would become, where the request says "previews": true
+ * Of language models, for the texts that took part in the pass:
+ *   "sequences"  i64 [sum of lengths], prompts and texts one after the other, masks included;  "lengths" i64 [texts]
+ *   "prompts"    i64 [texts], the number of each one's prompt;  "queries" i64 [texts], positions that the network computed
+ *   "revealed"   i64 [k,2], prompt and position of each token written in this pass, in the order of revelation
+ * Errors: DA_INVALID_ARGUMENT when there is no such tensor now, naming those there are; DA_INVALID_HANDLE for an event whose callback has
+ * returned; DA_NO_MEMORY. */
+int32_t da_event_tensor(const da_event *event, const char *name, da_tensor *view);
 
-/* Fills *request with defaults. */
-int32_t da_request_init(da_request *request, uint32_t size);
+/* JSON: {"stage", "step", "steps", "fraction", "seconds", "timestep" (the original one of the call, or the side of its scale; null while
+ * decoding), "network" (0: the session's model made the step; 1: the partner of its plan), "computed", "reused", "skipped" (attention and
+ * MLP outputs of the call), "flops" (of the call), "tensors" (names that da_event_tensor has now)}. */
+int32_t da_event_describe(const da_event *event, char *buf, size_t capacity, size_t *needed);
+
+/* Requests: what is said is JSON, an object of options; what is bulky is a named tensor. Which options and tensors a model takes, with type,
+ * range, default and a sentence each, is da_model_describe's "request": {"options": [{"name", "description", "type", "minimum", "maximum",
+ * "enum", "items", "anyOf" (as in JSON Schema), "default" or "default_text", "required"}], "tensors": [{"name", "dtype", "shape",
+ * "description"}]}. What is not given has its default; null is not given; "comment" is passed over. A text option may also be given as a
+ * tensor of DA_U8, UTF-8 without final NUL, so that a host need not escape a user's text.
+@FORMS@ */
 
 /* JSON with the memory a request needs, by a dry run of it: {"bytes": {"weights", "cache", "workspace", "decode", "peak"},
- * "flops": {"total", "baseline"}, "sites": {"computed", "reused"}}. Nothing large is allocated. */
-int32_t da_session_estimate(da_session session, const da_request *request, char *buf, size_t capacity, size_t *needed);
+ * "flops": {"total", "baseline"}, "sites": {"computed", "reused", "skipped"}}. Arguments as da_session_run. Nothing large is allocated. */
+int32_t da_session_estimate(da_session session, const char *json, size_t length, const da_tensor *tensors, size_t tensor_count,
+                            char *buf, size_t capacity, size_t *needed);
 
-/* Samples. Blocks until done, failed or cancelled; the session can be used again in every case.
- * Errors: DA_INVALID_ARGUMENT, DA_SHAPE, DA_INCOMPATIBLE, DA_UNSUPPORTED, DA_OVER_BUDGET, DA_NO_MEMORY, DA_BUSY; DA_NOT_FINITE
- * for NaN or infinity, naming where it arose: what was given, the network and its step, the decoder and its picture; DA_CANCELLED
- * when stopped. */
-int32_t da_session_sample(da_session session, const da_request *request, da_result *result);
+/* Runs a request: `length` bytes of JSON (0: no options; json may then be null), and `tensor_count` tensors (0...64; tensors may be null
+ * when 0), all read during the call. Blocks until done, failed or cancelled; the session can be used again in every case. `callback` may
+ * be null.
+ * Errors: DA_INVALID_ARGUMENT naming the option (unknown, missing, out of range); DA_FORMAT (no JSON); DA_SHAPE naming the tensor;
+ * DA_INCOMPATIBLE, DA_UNSUPPORTED, DA_OVER_BUDGET, DA_NO_MEMORY, DA_BUSY; DA_NOT_FINITE for NaN or infinity, naming where it arose: what
+ * was given, the network and its step, the decoder and its picture; DA_CANCELLED when stopped. */
+int32_t da_session_run(da_session session, const char *json, size_t length, const da_tensor *tensors, size_t tensor_count,
+                       da_event_callback callback, void *user, da_result *result);
 
 /* Stops the run that is going on in the session, if any. From any thread or signal handler; returns at once and does not
  * touch da_last_error. */
@@ -380,14 +350,19 @@ int32_t da_session_close(da_session session);
 
 /* ---- results ----------------------------------------------------------------------------------------------------- */
 
-/* A tensor of the result: "latents" f32 [n,C,H,W] (for pixel models the same as "pixels"), and when decoded "pixels" f32
- * [n,3,H,W] (nominally -1...1) and "images" u8 [n,H,W,3] (or 1 channel). Scale by scale also "tokens" i64 [n,L], the scales one
- * after the other. `view` (its struct_size set) is filled; data belongs to
- * the result and must not be written. Errors: DA_INVALID_ARGUMENT when there is no such tensor. */
+/* A tensor of the result.
+ *   Images: "latents" f32 [n,C,h,w] (for pixel models the same as "pixels"), and when decoded "pixels" f32 [n,3,H,W] (nominally -1...1) and
+ *     "images" u8 [n,H,W,3] (or 1 channel). Scale by scale also "tokens" i64 [n,L], the scales one after the other.
+ *   Language models: "tokens" i64 [prompts, length], what stands behind the prompts; "sequences" i64 [sum of lengths], prompts and texts one
+ *     after the other; "lengths" i64 [prompts]; "filled" i64 [sum of lengths], 1 where the run wrote a token; and, where the model has a
+ *     tokenizer, "text" u8, the texts in UTF-8 one after the other, with "text_lengths" i64 [prompts], their bytes.
+ * `view` (its struct_size set) is filled; data belongs to the result and must not be written. Errors: DA_INVALID_ARGUMENT when there is no
+ * such tensor. */
 int32_t da_result_tensor(da_result result, const char *name, da_tensor *view);
 
 /* JSON: {"seconds", "threads", "isa", "sampler", "steps": [{"timestep", "network", "seconds", "computed", "reused", "skipped", "flops"}],
- * "totals", "memory", "tensors": {name: shape}}; "steps" has an entry for each network call. */
+ * "totals", "memory", "tensors": {name: shape}}; "steps" has an entry for each network call; of language
+ * models also "query_rows" and "head_rows", rows that the network computed and rows that went through its head. */
 int32_t da_result_stats(da_result result, char *buf, size_t capacity, size_t *needed);
 
 int32_t da_result_close(da_result result);
@@ -536,68 +511,6 @@ int32_t da_chat_encode(da_tokenizer tokenizer, const char *family, const char *m
  * DA_ENCODE_CONTROL makes it one. */
 int32_t da_chat_render(const char *family, const char *messages, size_t length, int32_t ask, char *buf, size_t capacity,
                        size_t *needed);
-
-/* What a callback is told of one text after each pass. All pointers are valid during the call. */
-typedef struct da_text_event {
-    uint32_t struct_size;
-    int32_t step;               /* passes done over the batch, 1...steps */
-    int32_t steps;              /* how many there will be at most */
-    int32_t prompt;             /* number of the text */
-    const int64_t *canvas;      /* [canvas_count] prompt and text, masks included */
-    size_t canvas_count;
-    const int64_t *revealed;    /* [revealed_count] places of the canvas written in this pass, in the order of revelation */
-    size_t revealed_count;
-    int64_t fed;                /* places of this text that were fed to the network */
-    double seconds;             /* since the run began */
-} da_text_event;
-
-/* Called once per text and pass, as da_event_callback. */
-typedef int32_t (*da_text_callback)(void *user, const da_text_event *event);
-
-/* Continuations of prompts by a masked diffusion language model (families llada, illada and dream; what
- * is said of LLaDA holds for iLLaDA). Pointers are read during the call only. */
-typedef struct da_text_request {
-    uint32_t struct_size;
-    int32_t length;             /* tokens to generate behind each prompt; default 128; 0: only masks in the prompts are filled */
-    int32_t steps;              /* passes; 0 (default): one per token */
-    int32_t block_length;       /* tokens of a block; 0 (default): all in one. Dream: blocks as in Fast-dLLM */
-    const int64_t *tokens;      /* [sum of lengths] the prompts' tokens, one after the other; masks among them: see DA_TEXT_INFILL */
-    const size_t *lengths;      /* [prompt_count] tokens of each prompt */
-    size_t prompt_count;        /* 1...4096 */
-    const char *order;          /* LLaDA: "low_confidence" (default), "random"; Dream: "entropy" (default), "maskgit_plus", "topk_margin",
-                                   "origin"; null: the default */
-    double temperature;         /* of the tokens; 0 (default): the most probable; else 1e-30...1e30 */
-    double guidance;            /* LLaDA: away from a masked prompt, 0...1e30; 0 (default): none */
-    double threshold;           /* reveal everything of at least this probability, 1e-30...1; 0 (default): by steps. Dream (order
-                                   "maskgit_plus"), without blocks: steps, where given, bound what a pass reveals */
-    double order_temperature;   /* Dream: randomness of the order; default 0; else 1e-30...1e30 */
-    double top_p;               /* Dream: nucleus; default 1: all */
-    double eps;                 /* Dream: last time of the schedule; default 0.001 */
-    int32_t top_k;              /* Dream: largest candidates; 0 (default): all */
-    int32_t flags;              /* DA_TEXT_*, added; default 0 */
-    uint64_t seed;              /* torch.manual_seed(seed): one stream of draws for the batch */
-    const uint64_t *seeds;      /* [prompt_count] or null: a seed per prompt, each then draws as if it were alone */
-    da_text_callback callback;  /* may be null */
-    void *user;
-} da_text_request;
-
-#define DA_TEXT_ALLOW_MASK 1    /* the mask token may be chosen, as in the published code */
-#define DA_TEXT_NO_END 2        /* tokens that end a text are never chosen */
-#define DA_TEXT_END_LAST 4      /* LLaDA: ... or only when nothing else is left to reveal */
-#define DA_TEXT_INFILL 8        /* masks in the prompts are filled like those behind them, and steps and blocks are made for all. Without it,
-                                   unless length is 0, the published rule holds: LLaDA reveals as many places as the text has, and the
-                                   masks in the prompt compete for them; Dream fills all */
-
-/* Fills *request with defaults. */
-int32_t da_text_request_init(da_text_request *request, uint32_t size);
-
-/* Generates. As da_session_sample; the result has "tokens" i64 [prompts, length], what stands behind the prompts; "sequences" i64 [sum of
- * lengths], prompts and texts one after the other; "lengths" i64 [prompts]; and "filled" i64 [sum of lengths], 1 where the run wrote a token. */
-int32_t da_session_generate(da_session session, const da_text_request *request, da_result *result);
-
-/* As da_session_estimate. */
-int32_t da_session_generate_estimate(da_session session, const da_text_request *request, char *buf, size_t capacity,
-                                     size_t *needed);
 
 /* ---- random numbers ------------------------------------------------------------------------------------------------ */
 

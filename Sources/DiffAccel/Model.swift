@@ -106,6 +106,7 @@ public final class Model: Sendable {
         if let sampling = family.sampling, let flops = try? sampling.flopsPerCall() {
             members["flops"] = .number(flops)
         }
+        members["request"] = family.sampling?.form.json
         return .object(members)
     }
 

@@ -53,6 +53,17 @@ public struct ResultTensor: Sendable {
         (self.label, element, storage, start) = (label, .uint8, images.storage, 0)
     }
 
+    /// Bytes under a name, copied.
+    init(_ label: StaticString, _ bytes: [UInt8]) throws(DiffError) {
+        storage = try Storage(byteCount: bytes.count, budget: nil)
+        if let base = unsafe storage.base {
+            unsafe bytes.withUnsafeBytes { source in
+                if let from = source.baseAddress { unsafe base.copyMemory(from: from, byteCount: source.count) }
+            }
+        }
+        (self.label, shape, element, start) = (label, try Shape(bytes.count), .uint8, 0)
+    }
+
     /// Integers under a name, copied into a block charged to `budget`. Throws `shape` when the counts differ, and memory errors.
     init(_ label: StaticString, _ integers: [Int], _ shape: Shape, budget: MemoryBudget?) throws(DiffError) {
         guard integers.count == shape.count else {
@@ -78,6 +89,12 @@ public struct ResultTensor: Sendable {
         return Indices(below: shape.count).map {
             Int(unsafe base.loadUnaligned(fromByteOffset: $0 &* 8, as: Int64.self))
         }
+    }
+
+    /// The elements as bytes, copied; empty unless they are u8.
+    public var bytes: [UInt8] {
+        guard element == .uint8, let base = unsafe raw else { return [] }
+        return unsafe Array(UnsafeRawBufferPointer(start: base, count: shape.count))
     }
 
     /// The elements as 8-bit images; nil unless they are bytes [n, H, W, C].

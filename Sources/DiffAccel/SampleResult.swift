@@ -55,6 +55,20 @@ public final class SampleResult: Sendable {
         return filled
     }
 
+    /// The texts that a language model wrote, up to the first token that ends one; of infilling the whole texts, prompts and all. Empty for
+    /// others, and without a tokenizer.
+    public var texts: [String] {
+        let bytes = named("text")?.bytes ?? []
+        var (texts, next): ([String], Int) = ([], 0)
+        for length in (named("text_lengths")?.integers ?? []).each {
+            var text: [UInt8] = []
+            for index in Indices(below: length) { text.append(bytes.at(next &+ index) ?? 0) }
+            texts.append(String(decoding: text, as: UTF8.self))
+            next &+= length
+        }
+        return texts
+    }
+
     /// The integers of `name`, taken apart by the lengths of the sequences.
     private func split(_ name: String) -> [[Int]] {
         let all = named(name)?.integers ?? []
@@ -136,8 +150,8 @@ public struct SampleStatistics: Sendable {
                 "skipped": .integer(step.sites.skipped),
             ]
             if step.queryRows > 0 {
-                members["fed"] = .integer(step.queryRows)
-                members["head"] = .integer(step.headRows)
+                members["query_rows"] = .integer(step.queryRows)
+                members["head_rows"] = .integer(step.headRows)
             }
             return JSON.object(members)
         }

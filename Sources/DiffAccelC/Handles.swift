@@ -17,6 +17,7 @@ enum HandleTable {
         case result = 0b100100
         case trainer = 0b100101
         case tokenizer = 0b100111
+        case event = 0b101001
 
         /// Whether what it stands for can be told to stop from a signal handler.
         var isCancellable: Bool { self == .session || self == .trainer }
@@ -29,6 +30,7 @@ enum HandleTable {
             case .result: "result"
             case .trainer: "trainer"
             case .tokenizer: "tokenizer"
+            case .event: "event"
             }
         }
     }

@@ -101,6 +101,9 @@ public struct Options: Sendable {
     /// An error about the option `name`, with the code of the whole.
     public func error(_ name: String, _ text: String) -> DiffError { DiffError(code, "\(json.place(of: name)): \(text)") }
 
+    /// Whether there is an option of that name: a form may have it or not.
+    public func declares(_ name: String) -> Bool { table.each.contains { $0.name == name } }
+
     /// Whether the option is given.
     public func has(_ name: String) -> Bool { json.has(name) }
 

@@ -24,6 +24,15 @@ public indirect enum OptionType: Sendable, Equatable {
     /// One value, or a list of one or more.
     public static func oneOrMore(_ element: OptionType) -> OptionType { .either([element, .list(element)]) }
 
+    /// Whether a single text is of this type.
+    public var takesText: Bool {
+        switch self {
+        case .text, .choice: true
+        case .either(let types): types.each.contains { $0.takesText }
+        case .flag, .integer, .number, .list, .object: false
+        }
+    }
+
     /// Where `value` is not of this type: the way to the wrong part of it, and that part; nil when it is.
     func fault(in value: JSON) -> (path: String, found: JSON)? {
         switch self {

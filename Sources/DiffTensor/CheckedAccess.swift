@@ -71,6 +71,11 @@ extension Dictionary {
     @discardableResult
     public mutating func put(_ value: Value, for key: Key) -> Value? { updateValue(value, forKey: key) }
 
+    /// Takes out what stands under `key`, if anything.
+    @inlinable
+    @inline(never)
+    public mutating func drop(_ key: Key) { removeValue(forKey: key) }
+
     /// The same keys with each value changed by `transform`. `mapValues` leaves checks of the dictionary's own storage.
     @inlinable
     public func withValues<New>(_ transform: (Value) -> New) -> [Key: New] {

@@ -82,7 +82,7 @@ struct CodeRun {
         (self.logits, self.kept, self.tokens, self.states) = (logits, kept, tokens, states)
         views = Array(keeper.inner.views.dropFirst())
         caches = keeper.caches
-        isMixed = options.sampler.mixes
+        isMixed = options.sampler.moreSmooth
         run.end()
         image = try parts.autoencoder.decode(state, run)
     }

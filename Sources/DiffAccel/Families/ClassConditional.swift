@@ -15,16 +15,11 @@ struct ClassConditional {
         guidanceChannels: Int
     ) throws(DiffError) {
         self.classes = try ClassNames(opened, classes: classes)
-        let decoder: ImageDecoder? =
-            try Self.makesPixels(opened.config) ? .pixels : ImageDecoder.autoencoder(opened)
-        if case .latents(let autoencoder) = decoder, autoencoder.configuration.latentChannels != network.channels {
-            throw DiffError(
-                .incompatible,
-                "the decoder takes \(autoencoder.configuration.latentChannels) latent channels, the model makes "
-                    + "\(network.channels)")
-        }
+        let decoder: (any StateDecoder)? =
+            try Self.makesPixels(opened.config) ? PixelDecoder() : LatentDecoder.beside(opened, channels: network.channels)
         images = ImageSampling(
-            network: network, solver: solver, guidance: guidance, guidanceChannels: guidanceChannels, decoder: decoder)
+            network: network, solver: solver, guidance: guidance, guidanceChannels: guidanceChannels, decoder: decoder,
+            classes: self.classes)
     }
 
     /// Whether the config's `output` says that the model works on pixels in -1 ... 1.

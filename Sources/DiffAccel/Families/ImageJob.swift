@@ -14,7 +14,8 @@ struct ImageJob: SamplingJob {
     let guidance: (scale: Float, channels: Int)?
     /// [n, C, S, S]
     let shape: Shape
-    let decoder: ImageDecoder?
+    let decoder: (any StateDecoder)?
+    let tiling: Tiling
 
     /// Samples per network call.
     private var networkBatch: Int { guidance == nil ? labels.count : 2 &* labels.count }

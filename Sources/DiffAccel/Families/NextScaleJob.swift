@@ -31,14 +31,14 @@ struct NextScaleJob: SamplingJob {
         let side = codes.schedule.finest
         return try? Shape(labels.count, codes.channels, side, side)
     }
-    var decoder: ImageDecoder? { decodes ? .codes(autoencoder) : nil }
+    var decoder: (any StateDecoder)? { decodes ? CodeDecoder(autoencoder: autoencoder) : nil }
     var stepsAreAlike: Bool { false }
 
     func requireFinite(_ run: Run) throws(DiffError) {
         try draws.requireFinite(run)
         if let known {
             try run.requireFinite(known.image, "the known picture")
-            try run.requireFinite(known.keeps, "what is kept of the picture")
+            try run.requireFinite(known.mask, "what is kept of the picture")
         }
     }
 
@@ -74,7 +74,7 @@ struct NextScaleJob: SamplingJob {
     /// The picture so far, decoded beside the run: its statistics are the run's alone.
     private func preview(_ state: Tensor, _ run: Run) throws(DiffError) -> ImageBatch? {
         let beside = run.withoutAcceleration()
-        let decoder = ImageDecoder.codes(autoencoder)
+        let decoder = CodeDecoder(autoencoder: autoencoder)
         let pixels = try decoder.decode(state, tile: nil, beside) { (_) throws(DiffError) in try run.checkCancel() }
         return run.isDry ? nil : try decoder.images(pixels, beside, budget: run.workspace.budget)
     }

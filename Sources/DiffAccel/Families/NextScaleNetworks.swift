@@ -7,23 +7,23 @@ public struct KnownStates {
     /// [n, channels, S, S] each
     public let states: [Tensor]
     /// [n, S, S]: 1 where the picture is kept, else 0
-    public let keeps: Tensor
+    public let mask: Tensor
 
     /// The states of `picture`. Throws `unsupported` when the VQ-VAE has no encoder, `shape`.
     public init(_ picture: KnownPicture, _ autoencoder: VQVAE, _ run: Run) throws(DiffError) {
         let codes = autoencoder.codes
         states = try codes.encode(autoencoder.encode(picture.image, run), run).states
-        let (n, side, from) = (picture.image.shape[0], codes.schedule.finest, picture.keeps.shape)
+        let (n, side, from) = (picture.image.shape[0], codes.schedule.finest, picture.mask.shape)
         guard from.rank == 3, from[0] == n, from.count > 0 else {
-            throw DiffError(.shape, "keeps: \(from), expected [\(n), h, w]")
+            throw DiffError(.shape, "mask: \(from), expected [\(n), h, w]")
         }
-        keeps = try run.workspace.take(Shape(n, side, side))
-        guard let to = unsafe keeps.floats, let mask = unsafe picture.keeps.floats else { return }
+        mask = try run.workspace.take(Shape(n, side, side))
+        guard let to = unsafe mask.floats, let kept = unsafe picture.mask.floats else { return }
         for sample in Indices(below: n) {
             for y in Indices(below: side) {
                 for x in Indices(below: side) {
                     let (row, column) = (y &* from[1] / max(1, side), x &* from[2] / max(1, side))
-                    let value = unsafe mask[(sample &* from[1] &+ row) &* from[2] &+ column]
+                    let value = unsafe kept[(sample &* from[1] &+ row) &* from[2] &+ column]
                     unsafe to[(sample &* side &+ y) &* side &+ x] = value == 0 ? 0 : 1
                 }
             }
@@ -91,7 +91,7 @@ public final class NextScaleNetworks: ScaleNetworks {
     private func take(map: Tensor, _ scale: Int, _ run: Run) throws(DiffError) -> Tensor {
         let added = try codes.contribution(map, scale: scale, run)
         var sum = if let state { try run.add(state, added) } else { added }
-        if let known, let kept = known.states.at(scale) { sum = try run.chosen(kept, sum, where: known.keeps) }
+        if let known, let kept = known.states.at(scale) { sum = try run.chosen(kept, sum, where: known.mask) }
         state = sum
         if scale &+ 1 < codes.schedule.count {
             if views.isEmpty { views.append(sum) }  // in place of what the first scale sees

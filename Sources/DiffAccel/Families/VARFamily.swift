@@ -28,7 +28,7 @@ struct VARFamily: ModelFamily {
         // The authors' settings for their figures.
         let sampling = try opened.config.optionalObject("sampling") ?? opened.config
         scales = NextScaleSampling(
-            network: network, autoencoder: autoencoder, opening: opened.options,
+            network: network, autoencoder: autoencoder, classes: classes, opening: opened.options,
             guidance: try sampling.number("cfg", in: 0...1000, default: 1.5),
             topK: try sampling.integer("top_k", in: 0...1_000_000, default: 900),
             topP: try sampling.number("top_p", in: 0...1, default: 0.96))

@@ -44,11 +44,11 @@ public struct NextScaleSampler: Sendable {
     /// Guidance at the last scale; it grows from 0 at the first: (1 + t) conditional - t unconditional.
     public let guidance: Double
     /// Whether codes are mixed instead of drawn (`more_smooth`: for looks, not for statistics).
-    public let mixes: Bool
+    public let moreSmooth: Bool
 
     /// A sampler over `steps`. Throws `invalidArgument` for guidance outside 0 ... 1000, a temperature that is not positive, top-p
     /// outside 0 ... 1.
-    public init(_ steps: [ScaleStep], guidance: Double, mixes: Bool = false) throws(DiffError) {
+    public init(_ steps: [ScaleStep], guidance: Double, moreSmooth: Bool = false) throws(DiffError) {
         guard guidance.isFinite, (0...1000).contains(guidance) else {
             throw DiffError(.invalidArgument, "guidance must be 0...1000, found \(guidance)")
         }
@@ -61,7 +61,7 @@ public struct NextScaleSampler: Sendable {
                 )
             }
         }
-        (self.steps, self.guidance, self.mixes) = (steps, guidance, mixes)
+        (self.steps, self.guidance, self.moreSmooth) = (steps, guidance, moreSmooth)
     }
 
     /// The call of `scale`.
@@ -96,7 +96,7 @@ public struct NextScaleSampler: Sendable {
             let (truncated, kept) = try run.truncated(logits, step.truncation)
             let tokens = try draws.choose(truncated, scale: scale, run)
             let state: Tensor
-            if mixes {
+            if moreSmooth {
                 // The published code gives the mixture the logits before the temperature.
                 let plain = Truncation(topK: step.truncation.topK, topP: step.truncation.topP)
                 let mixed = step.truncation == plain ? truncated : try run.truncated(logits, plain).logits

@@ -28,8 +28,8 @@ public struct ScaleDraws: Sendable {
         switch source {
         case .generator: return
         case .times(let times, let mixtures):
-            for tensor in (times + mixtures).each { try run.requireFinite(tensor, "draws") }
-        case .uniforms(let uniforms): for tensor in uniforms.each { try run.requireFinite(tensor, "draws") }
+            for tensor in (times + mixtures).each { try run.requireFinite(tensor, "the uniforms") }
+        case .uniforms(let uniforms): for tensor in uniforms.each { try run.requireFinite(tensor, "the uniforms") }
         }
     }
 

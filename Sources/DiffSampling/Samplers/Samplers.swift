@@ -97,6 +97,13 @@ public enum Samplers {
     /// The names of all samplers.
     public static var names: [String] { all.map(\.name) }
 
+    /// The classes of diffusers that they are, each once.
+    public static var classes: [String] {
+        var classes: [String] = []
+        for entry in all.each where !classes.contains(entry.schedulerClass) { classes.append(entry.schedulerClass) }
+        return classes
+    }
+
     /// The sampler that a scheduler of this class and configuration is; nil when there is none.
     public static func of(class name: String, _ configuration: SchedulerConfiguration) -> SamplerEntry? {
         all.each.first { $0.schedulerClass == name && $0.adjusted(configuration) == configuration }
