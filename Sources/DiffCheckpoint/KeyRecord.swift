@@ -68,15 +68,3 @@ extension JSONObject {
         }
     }
 }
-
-/// A value of a configuration that can be shown as JSON.
-protocol ConfigValue {
-    var json: JSON { get }
-}
-
-extension Int: ConfigValue { var json: JSON { .integer(self) } }
-extension Double: ConfigValue { var json: JSON { .number(self) } }
-extension Bool: ConfigValue { var json: JSON { .bool(self) } }
-extension String: ConfigValue { var json: JSON { .string(self) } }
-extension JSON: ConfigValue { var json: JSON { self } }
-extension Array: ConfigValue where Element: ConfigValue { var json: JSON { .array(map(\.json)) } }

@@ -82,7 +82,7 @@ import Testing
         let result = try model.session().sample(request())
         #expect(result.images?.count == 2)
         var undecoded = request()
-        undecoded.decode = false
+        undecoded["decode"] = false
         let latents = try model.session().sample(undecoded)
         #expect(latents.images == nil && latents.pixels == nil && sameBits(latents.state, result.state))
     }

@@ -128,7 +128,7 @@ import Testing
         let others = which == 0 ? all : ["ddim", "ddpm", "euler", "dpmpp_2m"]
         for (sampler, eta) in [("ddim", 1.0)] + others.map({ ($0, 0.0) }) {
             var request = request(steps: 9)
-            (request.sampler, request.eta) = (sampler, eta)
+            (request["sampler"], request["eta"]) = (sampler, eta)
             let result = try tiny.session(plans[which], threads: 2).sample(request)
             #expect(result.statistics.allocationsAfterFirstStep == 0, "\(sampler) with eta \(eta)")
         }
@@ -157,7 +157,7 @@ import Testing
             #expect(failure { _ = try exact.sample(request) } == nil)
             let half = try tiny.session(plan, threads: 2, memoryLimit: estimate.peak / 2)
             var whole = request
-            whole.tiling = .never
+            whole["tile"] = "never"
             #expect(failure { _ = try half.sample(whole) }?.code == .overBudget)
             #expect(half.bytesHeld == 0)
         }
@@ -193,19 +193,19 @@ import Testing
         let tiny = try Tiny(dit, decoder: TinyAutoencoder())
         var request = request([1], steps: 1)
         let whole = try tiny.session().estimate(request)
-        request.tiling = .side(16)
+        request["tile"] = 16
         let tiled = try tiny.session().estimate(request)
         #expect(tiled.decode < whole.decode / 2)
-        request.tiling = .automatic
+        request["tile"] = "auto"
         let limit = (tiled.peak + whole.peak) / 2
         let session = try tiny.session(memoryLimit: limit)
         let result = try session.sample(request)
         #expect(result.statistics.decoderTile != nil && result.statistics.peakBytes <= limit)
         #expect(result.images?.height == 128)
-        request.tiling = .never
+        request["tile"] = "never"
         #expect(failure { _ = try session.sample(request) }?.code == .overBudget)
         for side in [0, 7, -1, 5000] {
-            request.tiling = .side(side)
+            request["tile"] = side
             #expect(failure { _ = try session.sample(request) }?.code == .invalidArgument)
         }
     }
@@ -243,36 +243,36 @@ import Testing
     }
 
     @Test(arguments: [
-        Mistake("no labels", .invalidArgument) { $0.labels = [] },
-        Mistake("a label above the table", .invalidArgument) { $0.labels = [0, 6] },
-        Mistake("a negative label", .invalidArgument) { $0.labels = [-1] },
-        Mistake("too many labels", .invalidArgument) { $0.labels = Array(repeating: 0, count: 4097) },
-        Mistake("no steps", .invalidArgument) { $0.steps = 0 },
-        Mistake("negative steps", .invalidArgument) { $0.steps = -3 },
-        Mistake("more steps than timesteps", .invalidArgument) { $0.steps = 1001 },
-        Mistake("endless steps", .invalidArgument) { $0.steps = .max },
-        Mistake("an unknown spacing", .invalidArgument) { $0.spacing = "sideways" },
-        Mistake("sections that do not add up", .invalidArgument) { $0.spacing = "2,3" },
-        Mistake("empty sections", .invalidArgument) { $0.spacing = "2,,2" },
-        Mistake("an offset out of range", .invalidArgument) { ($0.spacing, $0.stepsOffset) = ("leading", 900) },
-        Mistake("eta above 1", .invalidArgument) { $0.eta = 1.01 },
-        Mistake("eta NaN", .invalidArgument) { $0.eta = .nan },
-        Mistake("guidance NaN", .invalidArgument) { $0.guidance = .nan },
-        Mistake("guidance endless", .invalidArgument) { $0.guidance = .infinity },
-        Mistake("guidance negative", .invalidArgument) { $0.guidance = -1 },
-        Mistake("no guided channels", .invalidArgument) { $0.guidanceChannels = 0 },
-        Mistake("guided channels above all", .invalidArgument) { $0.guidanceChannels = 5 },
+        Mistake("no labels", .invalidArgument) { $0["labels"] = [] },
+        Mistake("a label above the table", .invalidArgument) { $0["labels"] = [0, 6] },
+        Mistake("a negative label", .invalidArgument) { $0["labels"] = [-1] },
+        Mistake("too many labels", .invalidArgument) { $0["labels"] = Array(repeating: 0, count: 4097) },
+        Mistake("no steps", .invalidArgument) { $0["steps"] = 0 },
+        Mistake("negative steps", .invalidArgument) { $0["steps"] = -3 },
+        Mistake("more steps than timesteps", .invalidArgument) { $0["steps"] = 1001 },
+        Mistake("endless steps", .invalidArgument) { $0["steps"] = Int.max },
+        Mistake("an unknown spacing", .invalidArgument) { $0["spacing"] = "sideways" },
+        Mistake("sections that do not add up", .invalidArgument) { $0["spacing"] = "2,3" },
+        Mistake("empty sections", .invalidArgument) { $0["spacing"] = "2,,2" },
+        Mistake("an offset out of range", .invalidArgument) { ($0["spacing"], $0["steps_offset"]) = ("leading", 900) },
+        Mistake("eta above 1", .invalidArgument) { $0["eta"] = 1.01 },
+        Mistake("eta NaN", .invalidArgument) { $0["eta"] = Double.nan },
+        Mistake("guidance NaN", .invalidArgument) { $0["guidance"] = Double.nan },
+        Mistake("guidance endless", .invalidArgument) { $0["guidance"] = Double.infinity },
+        Mistake("guidance negative", .invalidArgument) { $0["guidance"] = -1 },
+        Mistake("no guided channels", .invalidArgument) { $0["guidance_channels"] = 0 },
+        Mistake("guided channels above all", .invalidArgument) { $0["guidance_channels"] = 5 },
         Mistake("noise for one sample", .shape) {
-            $0.noise = try Tensor([Float](repeating: 0, count: 256), Shape(1, 4, 8, 8))
+            $0.tensors["noise"] = .floats(try Tensor([Float](repeating: 0, count: 256), Shape(1, 4, 8, 8)))
         },
-        Mistake("noise without values", .shape) { $0.noise = try Tensor([], Shape(0)) },
+        Mistake("noise without values", .shape) { $0.tensors["noise"] = .floats(try Tensor([], Shape(0))) },
         Mistake("step noise for too few steps", .shape) {
-            $0.stepNoise = try Tensor([Float](repeating: 0, count: 1536), Shape([3, 2, 4, 8, 8]))
+            $0.tensors["step_noise"] = .floats(try Tensor([Float](repeating: 0, count: 1536), Shape([3, 2, 4, 8, 8])))
         },
-        Mistake("candidates of a model that has none", .unsupported) { $0.scales.topK = [5] },
-        Mistake("previews of latents", .unsupported) { $0.previews = true },
+        Mistake("candidates of a model that has none", .invalidArgument) { $0["top_k"] = [5] },
+        Mistake("previews of latents", .invalidArgument) { $0["previews"] = true },
         Mistake("noise that is not finite", .notFinite) {
-            $0.noise = try Tensor([Float](repeating: .nan, count: 512), Shape(2, 4, 8, 8))
+            $0.tensors["noise"] = .floats(try Tensor([Float](repeating: .nan, count: 512), Shape(2, 4, 8, 8)))
         },
     ])
     func aMistakeInARequestIsNamed(_ mistake: Mistake) throws {
@@ -305,7 +305,7 @@ import Testing
         #expect(failure { _ = try session.sample(request(guidance: nil)) } == nil, "its own guidance is none")
         #expect(failure { _ = try session.sample(request(guidance: 1)) } == nil)
         var ancestral = request(guidance: 1)
-        ancestral.sampler = "ddpm"
+        ancestral["sampler"] = "ddpm"
         #expect(failure { _ = try session.sample(ancestral) }?.code == .unsupported)
     }
 

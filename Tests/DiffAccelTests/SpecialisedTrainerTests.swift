@@ -147,7 +147,7 @@ import Testing
         }
         let model = try Model(folders[0])
         let plan = Plan([CollaborativePlan(refiner: folders[1], draftScales: 2)])
-        let result = try model.session(plan).sample(SampleRequest(labels: [1, 4]))
+        let result = try model.session(plan).sample(SampleRequest(["labels": [1, 4]]))
         #expect(result.images?.byteCount == 2 * 4 * 4 * 3)
         // Its VQ-VAE is that of the original.
         let part = "quantize.embedding.weight"

@@ -112,7 +112,7 @@ enum GoldenDiT {
             var request = try options.request(fixture, guided: name != "c_nocfg")
             if fixture.has("\(name).noise_steps") {
                 report.uses("\(name).noise_steps")
-                request.stepNoise = try fixture.tensor("\(name).noise_steps")
+                request.tensors["step_noise"] = .floats(try fixture.tensor("\(name).noise_steps"))
             }
             let (steps, result) = try sampled(model, Plan(), request)
             if name != "c_nocfg" { try report.compare("\(name).x_steps", steps, sampling) }
@@ -294,14 +294,14 @@ struct GoldenSamplingOptions {
 
     /// The request that means this case, with the fixture's start noise.
     func request(_ fixture: GoldenFixture, guided: Bool) throws -> SampleRequest {
-        var request = SampleRequest(labels: try fixture.integers("c.y"))
-        request.sampler = sampler
-        request.steps = steps
-        request.spacing = spacing
-        request.eta = eta
-        request.guidance = guided ? scale : 1
-        request.guidanceChannels = channels
-        request.noise = try fixture.tensor("c.noise")
+        var request = SampleRequest(["labels": (try fixture.integers("c.y")).json])
+        request["sampler"] = sampler
+        request["steps"] = steps
+        request["spacing"] = spacing
+        request["eta"] = eta
+        request["guidance"] = guided ? scale : 1
+        request["guidance_channels"] = channels
+        request.tensors["noise"] = .floats(try fixture.tensor("c.noise"))
         return request
     }
 }

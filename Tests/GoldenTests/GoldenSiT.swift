@@ -33,14 +33,14 @@ enum GoldenSiT {
         let model = try Model(fixture.path)
         if model.familyName != "sit" { report.fail("config.json", "family \(model.familyName)") }
         let n = try fixture.shape("cfg.x")[0] / 2
-        var request = SampleRequest(labels: Array(try fixture.integers("cfg.y").prefix(n)))
-        request.noise = try fixture.tensor("cfg.x").rows(0, n)
-        request.guidance = try fixture.config.number("cfg_scale", in: 0...100)
+        var request = SampleRequest(["labels": (Array(try fixture.integers("cfg.y").prefix(n))).json])
+        request.tensors["noise"] = .floats(try fixture.tensor("cfg.x").rows(0, n))
+        request["guidance"] = try fixture.config.number("cfg_scale", in: 0...100)
         for (sampler, key, steps, tolerance) in [
             ("euler", "euler.traj", 6, fixed), ("midpoint", "midpoint.out", 3, fixed), ("rk4", "rk4.out", 3, fixed),
             (nil as String?, "dopri5.traj", 50, adaptive),
         ] {
-            (request.sampler, request.steps) = (sampler, steps)
+            (request["sampler"], request["steps"]) = (sampler, steps)
             let latents = try GoldenDiT.state(model.session().sample(request)).array
             let recorded = try fixture.doubles(key).suffix(2 * latents.count)
             let difference = Difference(latents, Array(recorded.prefix(latents.count)))

@@ -23,8 +23,7 @@ if arguments[1] == "latents" {
 } else {
     let numbers = arguments.dropFirst(5).compactMap { Int($0) }
     let session = try model.session(arguments[4].isEmpty ? Plan() : Plan(named: arguments[4]))
-    var request = SampleRequest(labels: arguments[1] == "sample" ? numbers : [])
-    if arguments[1] == "generate" { request.text = TextRequest(prompts: [numbers]) }
+    let request = SampleRequest([arguments[1] == "labels" ? "labels" : "tokens": numbers.json])
     let result = try session.sample(request)
     for tensor in result.tensors where ["latents", "images", "tokens"].contains(tensor.name) { show(tensor) }
     print("description", result)

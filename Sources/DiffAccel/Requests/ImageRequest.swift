@@ -40,7 +40,8 @@ enum CommonOptions {
 
     /// One sample for each class of `classes`, by number or name; of an unconditional model 0 for each sample.
     static func labels(_ classes: ClassNames, rows: Int) -> OptionSpec {
-        let element: OptionType = classes.isEmpty ? .integer(0...max(0, rows &- 1)) : .either([.integer(0...max(0, rows &- 1)), .text])
+        // A name is taken also where there are none: the error then says so.
+        let element = OptionType.either([.integer(0...max(0, rows &- 1)), .text])
         let type = OptionType.either([element, .list(element, 1...SampleRequest.maxSamples)])
         guard rows > 1 else {
             return OptionSpec("labels", type, default: [0], "0 for each sample wanted: the model has no classes.")

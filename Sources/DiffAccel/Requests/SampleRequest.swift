@@ -36,6 +36,12 @@ public struct SampleRequest: Sendable, Equatable {
         get { options[name] }
         set { options[name] = newValue }
     }
+
+    /// The same for a plain value: `request["steps"] = steps`. What is of another type reads as nil.
+    public subscript<Value: OptionValue>(name: String) -> Value? {
+        get { options[name].flatMap { Value(option: $0) } }
+        set { options[name] = newValue?.json }
+    }
 }
 
 /// A tensor of the caller's, in one of the element types that requests take.

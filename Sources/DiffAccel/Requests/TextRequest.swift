@@ -44,7 +44,7 @@ struct TextRequest: Sendable {
     /// The form of requests to a model of these sizes.
     static func form(_ c: LanguageConfiguration) -> RequestForm {
         let isDream = c.family == .dream
-        let ids = OptionType.list(.integer(0...max(0, c.vocabulary &- 1)), 0...MaskedCommon.maxPositions)
+        let (id, most) = (OptionType.integer(0...max(0, c.vocabulary &- 1)), MaskedCommon.maxPositions)
         let orders =
             isDream
             ? DreamOptions.Algorithm.allCases.map(\.rawValue) : LLaDAOptions.Remasking.allCases.map(\.rawValue)
@@ -52,7 +52,7 @@ struct TextRequest: Sendable {
         var options = [
             OptionSpec("prompt", prompt, absent: "tokens", "The text to continue, or several as a batch."),
             OptionSpec(
-                "tokens", .either([ids, .list(ids, 1...SampleRequest.maxSamples)]), absent: "prompt",
+                "tokens", .either([.list(id, 1...most), .list(.list(id, 0...most), 1...SampleRequest.maxSamples)]), absent: "prompt",
                 "The tokens of the prompt, or of several, instead of prompt."),
             OptionSpec(
                 "chat", .flag, default: false, "Whether the prompt is what a user says to an instruction-tuned model."),
