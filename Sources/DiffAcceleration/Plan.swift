@@ -21,6 +21,34 @@ public protocol LocatedPlanEntry: PlanEntry {
     mutating func stand(in folder: String) throws(DiffError)
 }
 
+/// Where the second model of a plan is.
+public struct PartnerPlace: Sendable, Equatable {
+    /// Its name in the plan: of a plan file a folder beside it, else a path.
+    public let name: String
+    /// The folder of the plan file; nil: none, the name is a path of the caller.
+    public let folder: String?
+
+    /// The model `name`, of a plan file in `folder`.
+    public init(name: String, folder: String?) { (self.name, self.folder) = (name, folder) }
+
+    /// The path of the model.
+    public var path: String { folder.map { $0.isEmpty ? name : "\($0)/\(name)" } ?? name }
+}
+
+/// An entry that works with a second network, which its family opens beside the session's own.
+public protocol PartneredPlanEntry: PlanEntry {
+    /// The option that names the partner, such as `refiner`.
+    static var partnerOption: String { get }
+    /// Where the partner is; nil: the session's options hold it.
+    var partnerPlace: PartnerPlace? { get }
+}
+
+/// An entry for which text may have to be decoded block by block.
+public protocol BlockwisePlanEntry: PlanEntry {
+    /// Whether it has to: a request without blocks then has one.
+    var isBlockwise: Bool { get }
+}
+
 /// A stack of methods written down as data: made, learned, saved, shown, and refused when it does not fit.
 public struct Plan: Sendable {
     /// Outermost first.

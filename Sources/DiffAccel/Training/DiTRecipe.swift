@@ -17,7 +17,7 @@ struct DiTRecipe: TrainingRecipe {
     init(_ inputs: RecipeInputs) throws(DiffError) {
         let (opened, settings, resources) = (inputs.opened, inputs.settings, inputs.resources)
         let checkpoint = opened.checkpoint
-        let c = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
+        let c = try DiTConfiguration(opened.architecture, conventions: DiTFamily.conventions(opened))
         let scheduler = try DiTFamily.scheduler(opened, c)
         let process = try scheduler.learnedProcess()
         let data = try settings.data.map { (data) throws(DiffError) in try data.latents(classes: c.classRows) }
@@ -49,7 +49,7 @@ struct DiTRecipe: TrainingRecipe {
                 let source = try inputs.teacher()
                 teacher = try inputs.dit(
                     source.checkpoint,
-                    DiTConfiguration(source.architecture, conventions: opened.options.conventions), nil)
+                    DiTConfiguration(source.architecture, conventions: DiTFamily.conventions(opened)), nil)
                 (bytes, most) = (source.checkpoint.tensors.byteCount, source.checkpoint.largestBytes)
             }
             procedure = try RecoveryLearning(

@@ -29,7 +29,7 @@ struct RouterRecipe: TrainingRecipe {
     /// That of a DiT, on DDIM.
     static func dit(_ inputs: RecipeInputs) throws(DiffError) -> any TrainingRecipe {
         let (opened, parameters) = (inputs.opened, Parameters())
-        let c = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
+        let c = try DiTConfiguration(opened.architecture, conventions: DiTFamily.conventions(opened))
         let scheduler = try DiTFamily.scheduler(opened, c)
         let network = try inputs.dit(opened.checkpoint, c, parameters)
         var defaults = RouterSettings()

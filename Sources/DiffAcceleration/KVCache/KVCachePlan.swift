@@ -11,7 +11,7 @@ public import DiffTensor
 /// | `pd` | as `decode`, but the prompt is never refreshed (Dream) | `refresh`, `shift` |
 /// | `prefix` | from the block on to the end (Fast-dLLM) | |
 /// | `dual` | the block (Fast-dLLM) | |
-public struct KVCachePlan: PlanEntry, Equatable {
+public struct KVCachePlan: BlockwisePlanEntry, Equatable {
     /// The name in plans.
     public static let method = "dkv"
     /// Steps from one refresh to the next unless a plan says otherwise: the authors' setting for 8B models.
@@ -80,19 +80,22 @@ public struct KVCachePlan: PlanEntry, Equatable {
         return .object(members)
     }
 
-    /// Throws `incompatible` when the model decodes no masked text, or when the rule is another family's.
+    /// Whether the rule is one of Fast-dLLM's, which keep a block's surroundings while the block is decoded.
+    public var isBlockwise: Bool { variant == .prefix || variant == .dual }
+
+    /// Throws `incompatible` when the model stores no keys and values, or when the rule is for models of the other kind.
     public func check(_ layouts: [SiteLayout]) throws(DiffError) {
-        let families: [String] =
-            switch variant {
-            case .decode, .prefix, .dual: ["llada", "illada", "dream"]
-            case .greedy: ["llada", "illada"]
-            case .prefill, .pd: ["dream"]
-            }
-        for layout in layouts.each where !families.contains(layout.family) {
+        var wanted: [NetworkTrait] = [.storesKeysAndValues]
+        switch variant {
+        case .decode, .prefix, .dual: break
+        case .greedy: wanted.append(.predictsInPlace)
+        case .prefill, .pd: wanted.append(.predictsNext)
+        }
+        for layout in layouts.each {
+            guard let missing = layout.firstMissing(of: wanted) else { continue }
             throw DiffError(
                 .incompatible,
-                "the variant \"\(variant.rawValue)\" is for \(families.joined(separator: ", ")); this is a "
-                    + "\(layout.family) model")
+                "the variant \"\(variant.rawValue)\" is for a model that \(missing); this is a \(layout.family) model")
         }
     }
 

@@ -117,7 +117,7 @@ public struct LayerCachePlan: PlanEntry, Equatable {
         guard layout.blockCount > 0, sublayers > 0 else {
             throw DiffError(.incompatible, "a \(layout.family) model has no blocks to cache")
         }
-        guard !layout.shapesVary else {
+        guard !layout.traits.contains(.variesShapes) else {
             throw DiffError(
                 .incompatible, "outputs of a \(layout.family) model have another size in every step: none can be reused"
             )
