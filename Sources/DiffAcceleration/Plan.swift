@@ -57,7 +57,7 @@ public struct Plan: Sendable {
     /// A plan of these entries; none is the plain model.
     public init(_ entries: [any PlanEntry] = []) { self.entries = entries }
 
-    /// Every method a plan can name. A new method is added here and nowhere else.
+    /// Every method a plan can name. A new method is added here, and to ``stacking``, and nowhere else.
     static let methods: [any PlanEntry.Type] = [
         CollaborativePlan.self, DepthPlan.self, KVCachePlan.self, LayerCachePlan.self,
     ]
@@ -117,13 +117,9 @@ public struct Plan: Sendable {
 
     /// Throws when an entry cannot work on these networks, or entries not with each other.
     public func check(_ layouts: [SiteLayout]) throws(DiffError) {
-        var seen: Set<String> = []
-        for entry in entries {
-            let name = type(of: entry).method
-            guard seen.insert(name).inserted else {
-                throw DiffError(.incompatible, "the plan names the method \"\(name)\" twice")
-            }
-            try locating("method \"\(name)\"") { () throws(DiffError) in try entry.check(layouts) }
+        try checkStacking()
+        for entry in entries.each {
+            try locating("method \"\(type(of: entry).method)\"") { () throws(DiffError) in try entry.check(layouts) }
         }
     }
 
