@@ -5,6 +5,8 @@ public import DiffTensor
 public protocol PlanEntry: Sendable {
     /// The name in a plan's JSON, such as `l2c`.
     static var method: String { get }
+    /// Its options: all that its JSON may say beside `method`.
+    static var options: [OptionSpec] { get }
     /// The entry as JSON, with its `method`.
     var json: JSON { get }
     /// Reads an entry; `files` opens JSON files beside the plan and throws when there is no such place.
@@ -13,6 +15,16 @@ public protocol PlanEntry: Sendable {
     func check(_ layouts: [SiteLayout]) throws(DiffError)
     /// The method at work, for one session.
     func makeAcceleration() -> any Acceleration
+}
+
+extension PlanEntry {
+    /// The members of an entry, checked against the method's options. Throws `format`, naming the member.
+    public static func read(_ json: JSONObject) throws(DiffError) -> Options { try Options(json, table) }
+
+    /// The options with the one that all entries have.
+    static var table: [OptionSpec] {
+        [OptionSpec("method", .choice([method]), "Which method the entry is of.")] + options
+    }
 }
 
 /// An entry that names things beside its plan file.
@@ -64,6 +76,13 @@ public struct Plan: Sendable {
 
     /// The names of all methods.
     public static var methodNames: [String] { methods.map { $0.method } }
+
+    /// The options of every method's entries, by the name of the method.
+    public static var optionTables: [String: [OptionSpec]] {
+        var tables: [String: [OptionSpec]] = [:]
+        for method in methods.each { tables.put(method.table, for: method.method) }
+        return tables
+    }
 
     /// Reads a plan: `{"methods": [entry, …]}`, one entry, or a released L2C router file.
     ///

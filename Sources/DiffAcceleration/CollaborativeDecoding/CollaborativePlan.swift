@@ -24,13 +24,23 @@ public struct CollaborativePlan: LocatedPlanEntry, PartneredPlanEntry, Equatable
         (self.refiner, self.draftScales) = (refiner, draftScales)
     }
 
+    /// What an entry may say.
+    public static let options = [
+        OptionSpec(
+            partnerOption, .text, absent: "the session is given it",
+            "Folder of the model that makes the later scales: beside a plan file, else any path."),
+        OptionSpec(
+            "draft_scales", .integer(1...1000), default: .integer(defaultDraftScales),
+            "Scales that the session's own model makes."),
+    ]
+
     /// Reads the entry. Throws `format` naming the member.
     public init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError) {
-        try json.allow(only: ["method", "refiner", "draft_scales", "comment"])
-        refiner = try json.optionalString("refiner")
-        draftScales = try json.integer("draft_scales", in: 1...1000, default: Self.defaultDraftScales)
+        let options = try Self.read(json)
+        refiner = try options.optional(Self.partnerOption)
+        draftScales = try options.get("draft_scales")
         if let refiner, refiner.isEmpty || refiner.utf8.count > 4096 {
-            throw json.error("refiner", "expected the name of a folder")
+            throw options.error(Self.partnerOption, "expected the name of a folder")
         }
     }
 

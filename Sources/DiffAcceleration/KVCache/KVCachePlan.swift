@@ -50,7 +50,21 @@ public struct KVCachePlan: BlockwisePlanEntry, Equatable {
         (self.variant, self.refresh, self.window, self.shift) = (variant, refresh, window, shift)
     }
 
-    /// Members that a variant has beside `method`, `variant` and `comment`.
+    /// What an entry may say; which variant has which of them says ``members(_:)``.
+    public static let options = [
+        OptionSpec("variant", .cases(of: Variant.self), "Which positions a pass computes."),
+        OptionSpec(
+            "refresh", .integer(1...1_000_000), default: .integer(defaultRefresh),
+            "Of decode, greedy and pd: steps from one that computes everything to the next; 1: plain decoding."),
+        OptionSpec(
+            "window", .integer(0...1_000_000), default: .integer(0),
+            "Of greedy: masked positions computed around each that will be revealed."),
+        OptionSpec(
+            "shift", .cases(of: Shift.self), default: .string(Shift.un.rawValue),
+            "Of decode and pd on Dream: when a position counts as decided."),
+    ]
+
+    /// Options that a variant has beside `variant`.
     static func members(_ variant: Variant) -> [String] {
         switch variant {
         case .decode, .pd: ["refresh", "shift"]
@@ -61,13 +75,14 @@ public struct KVCachePlan: BlockwisePlanEntry, Equatable {
 
     /// Reads the entry. Throws `format` naming the member.
     public init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError) {
-        let name = try json.string("variant", oneOf: Variant.allCases.map(\.rawValue))
-        let variant = Variant(rawValue: name) ?? .decode
-        try json.allow(only: ["method", "variant", "comment"] + Self.members(variant))
-        let shift = try json.string("shift", oneOf: Shift.allCases.map(\.rawValue), default: Shift.un.rawValue)
+        let options = try Self.read(json)
+        let variant = try options.getCase("variant", of: Variant.self)
+        let members = ["variant"] + Self.members(variant)
+        for option in Self.options.each where options.has(option.name) && !members.contains(option.name) {
+            throw options.error(option.name, "the variant \"\(variant.rawValue)\" has no such option")
+        }
         try self.init(
-            variant, refresh: json.integer("refresh", in: 1...1_000_000, default: Self.defaultRefresh),
-            window: json.integer("window", in: 0...1_000_000, default: 0), shift: Shift(rawValue: shift) ?? .un)
+            variant, refresh: options.get("refresh"), window: options.get("window"), shift: options.getCase("shift"))
     }
 
     /// The entry with its `method`; reading it gives an equal entry.
