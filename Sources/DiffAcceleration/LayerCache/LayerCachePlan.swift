@@ -70,10 +70,11 @@ public struct LayerCachePlan: PlanEntry, Equatable {
         }
     }
 
-    /// What of a router file an entry has too.
+    /// What of a router file an entry has too. Without a policy the settings of rules are no settings: a `seed` is that of a training.
     private static func known(_ json: JSONObject) throws(DiffError) -> JSONObject {
+        let ofRouters = ["logits", "router", "threshold", "period"]
         var members: [String: JSON] = [:]
-        for option in options.each {
+        for option in options.each where json.has("policy") || ofRouters.contains(option.name) {
             if let value = json.value(option.name) { members.put(value, for: option.name) }
         }
         return try JSONObject(.object(members), source: json.source, path: json.path)

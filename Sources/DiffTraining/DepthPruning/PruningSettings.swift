@@ -68,9 +68,11 @@ public struct PruningSettings: Sendable, Equatable {
     /// What settings may say.
     public static var options: [OptionSpec] {
         let usual = PruningSettings(groups: [])
+        // Which numbers make a group is said where groups are made, for settings of a program too.
         return [
             OptionSpec(
-                "groups", .list(.list(.integer(Int.min...Int.max), 2...2), 0...Int.max), absent: "`pattern` is given",
+                "groups", .list(.list(.integer(-Limits.layers...Limits.layers), 2...2), 0...Int.max),
+                absent: "`pattern` is given",
                 "[kept, blocks] of consecutive groups."),
             OptionSpec(
                 "pattern", .text, absent: "`groups` is given",
