@@ -23,7 +23,8 @@ from fashion_data import DEFAULT_DATA, LABELS, load_split
 from muon import with_adam
 from training import Training, arguments, begin
 from train_vqvae import CONFIG, SIDES, pictures
-from var_model import VAR, VQVAE
+from var_model import VAR
+from vqvae_model import VQVAE
 
 
 def load_codes(folder):

@@ -108,7 +108,9 @@ const char *da_status_name(int32_t status);
  * a success. Owned by the library, valid until the next call on this thread; at most 2 KiB. Never null. */
 const char *da_last_error(void);
 
-/* JSON about the library: {"version", "abi", "isa" (kernels in use), "families", "methods", "samplers" (of discrete processes; U-ViT and
+/* JSON about the library: {"version", "abi", "isa" (kernels in use), "families", "methods", "plan_options" (of plan entries, by method) and
+ * "training_options" (of settings of da_trainer_create, by training), each option {"name", "description", its type as in JSON Schema, "default"
+ * or "default_text" or "required"}, "samplers" (of discrete processes; U-ViT and
  * SiT have their own, see da_model_describe), "limits"}. */
 int32_t da_library_describe(char *buf, size_t capacity, size_t *needed);
 
@@ -221,7 +223,8 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  *   {"methods": [ENTRY, ...]}, one ENTRY alone, or a released router file. ENTRY for Learning-to-Cache:
  *   {"method": "l2c", "threshold": 0.1, "logits": [[2 * depth numbers] * steps]}     learned router (score > threshold: compute)
  *   {"method": "l2c", "router": "file.json", "threshold": 0.1}                       the same, in a file beside the plan
- *   {"method": "l2c", "policy": "none" | "alternate" | "interval" | "random", ...}   baselines: "interval": k; "ratio", "seed"
+ *   {"method": "l2c", "policy": "none" | "alternate" | "interval" | "random", ...}   baselines: "interval": k; "ratio", "seed" (0)
+ *   "threshold" and "period" (2: one step in so many is a full one) are the router file's where the entry has none
  *   A router has a row for each network call: of samplers that make several in every step (dpmpp_2s, midpoint and heun2 two, heun3 three, rk4
  *   four) as many rows a step. Samplers whose steps differ in their calls (sde_heun), or that decide on the way (dopri5), are refused with
  *   DA_UNSUPPORTED by da_session_run.

@@ -41,6 +41,7 @@ public final class Model: Sendable {
     static func opened(
         _ path: String, _ options: ModelOptions, _ budget: MemoryBudget
     ) throws(DiffError) -> Opened {
+        try Families.check(conventions: options.conventions)
         var options = options
         var checkpoint = try Checkpoint.open(
             path: path, config: options.config, followingLinks: options.followLinks)

@@ -41,6 +41,7 @@ public final class Session: @unchecked Sendable {
         guard options.memoryLimit >= 0 else {
             throw DiffError(.invalidArgument, "a memory limit must not be negative, found \(options.memoryLimit)")
         }
+        try plan.checkStacking()
         sampling = try family.under(plan, options)
         try plan.check(sampling.layouts)
         threads = options.threads == 0 ? Machine.processors : options.threads

@@ -124,6 +124,19 @@ extension Plan: CustomStringConvertible {
 }
 
 extension Plan {
+    /// The entry that works with a second network, if there is one.
+    public var partner: (any PartneredPlanEntry)? {
+        for entry in entries.each {
+            if let entry = entry as? any PartneredPlanEntry { return entry }
+        }
+        return nil
+    }
+
+    /// Whether a method decodes text block by block.
+    public var isBlockwise: Bool {
+        entries.each.contains { ($0 as? any BlockwisePlanEntry)?.isBlockwise ?? false }
+    }
+
     /// The learned router in the plan.
     public var router: Router? {
         for entry in entries.each {

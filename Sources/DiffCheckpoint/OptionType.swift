@@ -96,7 +96,7 @@ extension OptionType: CustomStringConvertible {
     }
 
     private static func bounds(_ range: ClosedRange<Double>) -> String {
-        " in \(text(range.lowerBound))...\(text(range.upperBound))"
+        range == .finite ? "" : " in \(text(range.lowerBound))...\(text(range.upperBound))"
     }
 
     /// 1000 for 1000.0.
@@ -107,18 +107,39 @@ extension OptionType: CustomStringConvertible {
         switch self {
         case .flag: ["type": .string("boolean")]
         case .integer(let range):
-            ["type": .string("integer"), "minimum": .integer(range.lowerBound), "maximum": .integer(range.upperBound)]
+            Self.bounded(
+                "integer", "minimum", range.lowerBound == Int.min ? nil : .integer(range.lowerBound),
+                "maximum", range.upperBound == Int.max ? nil : .integer(range.upperBound))
         case .number(let range):
-            ["type": .string("number"), "minimum": .number(range.lowerBound), "maximum": .number(range.upperBound)]
+            Self.bounded(
+                "number", "minimum", range == .finite ? nil : .number(range.lowerBound),
+                "maximum", range == .finite ? nil : .number(range.upperBound))
         case .text: ["type": .string("string")]
         case .choice(let names): ["type": .string("string"), "enum": .array(names.map { .string($0) })]
         case .list(let element, let counts):
-            [
-                "type": .string("array"), "items": .object(element.schema), "minItems": .integer(counts.lowerBound),
-                "maxItems": .integer(counts.upperBound),
-            ]
+            Self.bounded(
+                "array", "minItems", counts.lowerBound == 0 ? nil : .integer(counts.lowerBound),
+                "maxItems", counts.upperBound == Int.max ? nil : .integer(counts.upperBound)
+            ).merging(["items": .object(element.schema)]) { first, _ in first }
         case .either(let types): ["anyOf": .array(types.map { .object($0.schema) })]
         case .object: ["type": .string("object")]
         }
+    }
+
+    /// A type with those of its bounds that say something.
+    private static func bounded(
+        _ type: String, _ low: String, _ lower: JSON?, _ high: String, _ upper: JSON?
+    ) -> [String: JSON] {
+        var members: [String: JSON] = ["type": .string(type)]
+        if let lower { members.put(lower, for: low) }
+        if let upper { members.put(upper, for: high) }
+        return members
+    }
+}
+
+extension ClosedRange<Double> {
+    /// All numbers that are finite.
+    public static var finite: ClosedRange<Double> {
+        -Double.greatestFiniteMagnitude...Double.greatestFiniteMagnitude
     }
 }

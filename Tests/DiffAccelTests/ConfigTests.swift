@@ -72,7 +72,7 @@ struct TinyPipeline {
         let assumptions = try texts(model, "assumptions")
         #expect(assumptions.count == 1 && assumptions[0].contains("conventions"))
         var options = ModelOptions()
-        options.conventions = .official
+        options.conventions = "official"
         #expect(try texts(Model(pipeline.path, options), "assumptions") == [])
     }
 

@@ -52,7 +52,7 @@ import Testing
         try TinyAutoencoder().write(directory, as: "vae")
         for conventions in DiTConventions.allCases {
             var options = ModelOptions()
-            options.conventions = conventions
+            options.conventions = conventions.rawValue
             let model = try Model(directory.path, options)
             #expect(model.familyName == "dit")
             let result = try model.session().sample(request([0, 1, 2]))

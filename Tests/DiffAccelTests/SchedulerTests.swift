@@ -17,7 +17,7 @@ private struct Pipeline {
 
     func model() throws -> Model {
         var options = ModelOptions()
-        options.conventions = conventions
+        options.conventions = conventions.rawValue
         return try Model(directory.path, options)
     }
 

@@ -172,7 +172,7 @@ import Testing
         ("drafter", "learning_rate", .array([.integer(1)]), .format, "learning_rate"),
         ("drafter", "label_smoothing", .number(-0.1), .format, "label_smoothing"),
         ("drafter", "pattern", .string("1:2"), .format, "pattern"),
-        ("drafter", "method", .string("finetune"), .format, "unknown name"),
+        ("drafter", "method", .string("finetune"), .format, "no option \""),
     ])
     func badSettingsNameTheirPlace(
         role: String, name: String, value: JSON, code: DiffError.Code, part: String

@@ -27,7 +27,7 @@ enum GoldenDiTDiffusers {
 
     private static func model(_ fixture: GoldenFixture, _ conventions: DiTConventions) throws -> Model {
         var options = ModelOptions()
-        options.conventions = conventions
+        options.conventions = conventions.rawValue
         return try Model(fixture.path, options)
     }
 

@@ -3,6 +3,24 @@ import DiffModels
 import DiffSampling
 import DiffTensor
 
+/// A family of class-conditional denoisers: all that it does is what they have in common.
+protocol ClassConditionalFamily: ModelFamily {
+    var common: ClassConditional { get }
+}
+
+extension ClassConditionalFamily {
+    static var forwardNames: (inputs: [String], outputs: [String]) { (["t", "x", "y"], ["out"]) }
+
+    var classes: ClassNames { common.classes }
+    var layouts: [SiteLayout] { [common.images.network.layout] }
+    var networkIdentity: ObjectIdentifier { ObjectIdentifier(common.images.network) }
+    var sampling: (any FamilySampling)? { common.images }
+
+    func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {
+        try common.forward(inputs, wanted: wanted, run)
+    }
+}
+
 /// What families of class-conditional denoisers have in common: names of classes, guidance, and what makes pixels of the state.
 struct ClassConditional {
     let classes: ClassNames

@@ -69,6 +69,7 @@ extension LanguageFamily {
     }
 
     var layouts: [SiteLayout] { [core.network.layout] }
+    var networkIdentity: ObjectIdentifier { ObjectIdentifier(core.network) }
     var sampling: (any FamilySampling)? {
         LanguageSampling(network: core.network, encoder: PromptEncoder(core: core, familyName: Self.name))
     }

@@ -15,8 +15,7 @@ struct LanguageSampling: FamilySampling {
 
     func under(_ plan: Plan, _ options: SessionOptions) -> any FamilySampling {
         var sampling = self
-        let variants = plan.entries.compactMap { ($0 as? KVCachePlan)?.variant }
-        sampling.isBlockwise = variants.contains(.prefix) || variants.contains(.dual)
+        sampling.isBlockwise = plan.isBlockwise
         return sampling
     }
 

@@ -62,15 +62,21 @@ protocol ModelFamily: Sendable {
     var sampling: (any FamilySampling)? { get }
     /// Names of the classes it samples; empty when it has none.
     var classes: ClassNames { get }
-    /// Whether its weights are those of `network`: a model may be its own partner.
-    func sharesWeights(with network: VAR) -> Bool
+    /// Which network object holds its weights: a model may be its own partner, and then they count once.
+    var networkIdentity: ObjectIdentifier { get }
+    /// What it brings to one that generates scale by scale; nil: it can take no turns with such a one.
+    var nextScale: NextScaleSampling? { get }
+    /// Names of published ways to run the same weights, of which ``ModelOptions/conventions`` chooses; empty: there is one way.
+    static var conventions: [String] { get }
 }
 
 extension ModelFamily {
     /// None.
     var classes: ClassNames { ClassNames() }
-    /// Other weights.
-    func sharesWeights(with network: VAR) -> Bool { false }
+    /// Nothing.
+    var nextScale: NextScaleSampling? { nil }
+    /// One way.
+    static var conventions: [String] { [] }
 }
 
 /// Inputs of a raw forward by name.
@@ -108,6 +114,18 @@ enum Families {
     ]
 
     static var names: [String] { all.map { $0.name } }
+
+    /// Throws `invalidArgument` for conventions that no family has. Families without any take no notice of those of others, as models of
+    /// several are opened by the same options.
+    static func check(conventions name: String?) throws(DiffError) {
+        guard let name else { return }
+        var known: [String] = []
+        for family in all.each { known += family.conventions }
+        guard known.contains(name) else {
+            throw DiffError(
+                .invalidArgument, "conventions must be \(known.joined(separator: " or ")), found \"\(name)\"")
+        }
+    }
 
     /// The family that `options` or the config name. Throws `unsupported` when it is none of ours.
     static func choose(_ config: JSONObject, _ options: ModelOptions) throws(DiffError) -> any ModelFamily.Type {

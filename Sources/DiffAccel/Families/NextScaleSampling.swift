@@ -26,51 +26,23 @@ struct NextScaleSampling: FamilySampling {
     /// Opens the refiner that `plan` names and checks that the two networks fit. Throws `unsupported` without a VQ-VAE.
     func under(_ plan: Plan, _ options: SessionOptions) throws(DiffError) -> any FamilySampling {
         _ = try codes
-        guard let entry = plan.entries.compactMap({ $0 as? CollaborativePlan }).first else {
-            guard options.partner == nil else {
-                throw DiffError(.invalidArgument, "a partner model was given, but the plan has no method that uses one")
-            }
-            return self
-        }
-        guard plan.entries.count == 1 else {
-            throw DiffError(.incompatible, "method \"code\" does not stack with others")
-        }
-        let partner: Model
-        if let given = options.partner {
-            partner = given
-        } else if let path = entry.refinerPath {
-            if let folder = entry.folder, let name = entry.refiner {
-                // A name found in a file: no link may lead it out of the file's folder.
-                guard
-                    try Directory(path: folder.isEmpty ? "." : folder, followingLinks: opening.followLinks)
-                        .containsDirectory(name)
-                else {
-                    throw DiffError(
-                        .io,
-                        "\(path): no folder of that name beside the plan (a link to one counts where the model was opened with "
-                            + "follow_links); or give the session a partner")
-                }
-            }
-            partner = try Model(path, opening.forPartner)
-        } else {
-            throw DiffError(
-                .invalidArgument, "method \"code\": the plan names no refiner, and the session has no partner")
-        }
+        guard let partner = try plan.partnerModel(options.partner, opening) else { return self }
         var paired = self
-        paired.refiner = try locating("method \"code\"") { () throws(DiffError) in
-            try fitting(partner, draftScales: entry.draftScales)
-        }
-        paired.refinerBytes = partner.family.sharesWeights(with: network) ? 0 : partner.bytes
+        paired.refiner = try locating(partner.place) { () throws(DiffError) in try fitting(partner.model) }
+        paired.refinerBytes =
+            partner.model.family.networkIdentity == ObjectIdentifier(network) ? 0 : partner.model.bytes
         return paired
     }
 
     /// The network of `partner`. Throws `incompatible` when the two cannot take turns.
-    private func fitting(_ partner: Model, draftScales: Int) throws(DiffError) -> VAR {
-        guard let family = partner.family as? VARFamily else {
-            throw DiffError(.incompatible, "the refiner is a \(partner.familyName) model, a var model is needed")
+    private func fitting(_ partner: Model) throws(DiffError) -> VAR {
+        guard let offer = partner.family.nextScale else {
+            throw DiffError(
+                .incompatible,
+                "the refiner is a \(partner.familyName) model, one that \(NetworkTrait.generatesScales) is needed")
         }
-        let other = family.network
-        if let mine = autoencoder, let theirs = family.autoencoder, !mine.codes.hasCodes(of: theirs.codes) {
+        let other = offer.network
+        if let mine = autoencoder, let theirs = offer.autoencoder, !mine.codes.hasCodes(of: theirs.codes) {
             throw DiffError(
                 .incompatible,
                 "the refiner was made with the codes of another VQ-VAE: the one in its folder vae differs from the drafter's"
@@ -87,12 +59,6 @@ struct NextScaleSampling: FamilySampling {
         guard a.schedule == b.schedule else {
             throw DiffError(
                 .incompatible, "the drafter has the scales \(a.schedule.sides), the refiner \(b.schedule.sides)")
-        }
-        guard draftScales >= 1, draftScales < a.schedule.count else {
-            throw DiffError(
-                .incompatible,
-                "draft_scales must be 1...\(a.schedule.count &- 1) for \(a.schedule.count) scales, found \(draftScales)"
-            )
         }
         return other
     }

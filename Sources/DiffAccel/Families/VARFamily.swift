@@ -7,9 +7,8 @@ struct VARFamily: ModelFamily {
     static let name = "var"
     static let forwardNames = (inputs: ["x", "y"], outputs: ["logits"])
 
-    let network: VAR
+    private let network: VAR
     private let scales: NextScaleSampling
-    var autoencoder: VQVAE? { scales.autoencoder }
     let classes: ClassNames
 
     static let rules = VARConfiguration.rules
@@ -54,7 +53,8 @@ struct VARFamily: ModelFamily {
         ]
     }
 
-    func sharesWeights(with network: VAR) -> Bool { self.network === network }
+    var networkIdentity: ObjectIdentifier { ObjectIdentifier(network) }
+    var nextScale: NextScaleSampling? { scales }
 
     func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {
         guard wanted.allSatisfy({ $0 == "logits" }) else {
@@ -114,6 +114,7 @@ struct VQVAEFamily: ModelFamily {
     }
 
     var layouts: [SiteLayout] { [autoencoder.layout] }
+    var networkIdentity: ObjectIdentifier { ObjectIdentifier(autoencoder) }
     var sampling: (any FamilySampling)? { nil }
 
     var description: [String: JSON] {

@@ -17,30 +17,31 @@ struct DiTRecipe: TrainingRecipe {
     init(_ inputs: RecipeInputs) throws(DiffError) {
         let (opened, settings, resources) = (inputs.opened, inputs.settings, inputs.resources)
         let checkpoint = opened.checkpoint
-        let c = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
+        let c = try DiTConfiguration(opened.architecture, conventions: DiTFamily.conventions(opened))
         let scheduler = try DiTFamily.scheduler(opened, c)
         let process = try scheduler.learnedProcess()
         let data = try settings.data.map { (data) throws(DiffError) in try data.latents(classes: c.classRows) }
         (self.inputs, configuration) = (inputs, c)
 
         func required() throws(DiffError) -> LatentSet {
-            guard let data else { throw settings.json.error("data", "training needs data") }
+            guard let data else { throw settings.options.error("data", "training needs data") }
             return data
         }
         switch settings.method {
         case .prune where settings.learnsGates:
-            let own = try PruningSettings(settings.json, depth: c.depth)
+            let own = try PruningSettings(settings.options(TrainerSettings.pruning), depth: c.depth)
             parameters = Parameters { own.learns($0) }
             let network = try inputs.dit(checkpoint, c, parameters, lora: own.lora)
             procedure = try PruningLearning(network, parameters, process, data: required(), own, resources)
             (otherWeights, loading) = (0, 0)
         case .prune:
-            let own = try RankingSettings(settings.json, depth: c.depth)
+            let own = try RankingSettings(
+                settings.options(TrainerSettings.ranking(depth: c.depth)), depth: c.depth)
             parameters = Parameters()
             procedure = try BlockRanking(inputs.dit(checkpoint, c, nil), process, data: data, own, resources)
             (otherWeights, loading) = (checkpoint.tensors.byteCount, checkpoint.largestBytes)
         case .finetune:
-            let own = try RecoverySettings(settings.json)
+            let own = try RecoverySettings(settings.options(TrainerSettings.recovery))
             parameters = Parameters { $0 != "pos_embed" }
             let student = try inputs.dit(checkpoint, c, parameters)
             var teacher: DiT?
@@ -49,7 +50,7 @@ struct DiTRecipe: TrainingRecipe {
                 let source = try inputs.teacher()
                 teacher = try inputs.dit(
                     source.checkpoint,
-                    DiTConfiguration(source.architecture, conventions: opened.options.conventions), nil)
+                    DiTConfiguration(source.architecture, conventions: DiTFamily.conventions(opened)), nil)
                 (bytes, most) = (source.checkpoint.tensors.byteCount, source.checkpoint.largestBytes)
             }
             procedure = try RecoveryLearning(

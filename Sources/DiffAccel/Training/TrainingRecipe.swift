@@ -98,7 +98,7 @@ struct RecipeInputs {
 
     /// The settings' teacher, opened with the options of the model, or with its own config. Throws `format` when there is none.
     func teacher(ownConfig: Bool = false) throws(DiffError) -> Opened {
-        guard let path = settings.teacher else { throw settings.json.error("teacher", "distillation needs one") }
+        guard let path = settings.teacher else { throw settings.options.error("teacher", "distillation needs one") }
         var options = model
         if ownConfig { options.config = nil }
         return try Model.opened(path, options, budget)
@@ -106,7 +106,7 @@ struct RecipeInputs {
 
     /// The settings' data. Throws `format` when there are none.
     func data() throws(DiffError) -> DataSettings {
-        guard let data = settings.data else { throw settings.json.error("data", "training needs data") }
+        guard let data = settings.data else { throw settings.options.error("data", "training needs data") }
         return data
     }
 

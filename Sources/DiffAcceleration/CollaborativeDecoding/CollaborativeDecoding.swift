@@ -15,12 +15,7 @@ public final class CollaborativeDecoding: Acceleration {
         guard context.layouts.count == 2 else {
             throw DiffError(.incompatible, "collaborative decoding needs two networks, found \(context.layouts.count)")
         }
-        guard draftScales >= 1, draftScales < context.steps else {
-            throw DiffError(
-                .incompatible,
-                "draft_scales must be 1...\(context.steps &- 1) for \(context.steps) scales, found \(draftScales)"
-            )
-        }
+        try CollaborativePlan.check(draftScales, of: context.steps)
         var hooks = HookSet()
         hooks.networks = true
         return hooks

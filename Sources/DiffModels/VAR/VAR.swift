@@ -26,8 +26,7 @@ public final class VAR: Sendable {
             throw DiffError(
                 .incompatible, "\(weights.table.path): \(weights.table.count) tensors cannot be \(c.depth) blocks")
         }
-        var layout = SiteLayout(family: "var")
-        layout.shapesVary = true
+        var layout = SiteLayout(family: "var", [.generatesScales, .variesShapes], steps: c.schedule.count)
         classTable = try weights.tensor("class_emb.weight", [c.classes &+ 1, c.width])
         word = try Linear(weights.scope("word_embed"), c.codeChannels, c.width, of: .tokens)
         var blocks: [VARBlock] = []

@@ -119,7 +119,7 @@ struct TrainerOptionGroup: ParsableArguments {
     /// How the checkpoint is opened.
     var model: ModelOptions {
         var options = ModelOptions()
-        if let conventions { options.conventions = conventions }
+        options.conventions = conventions?.rawValue
         options.followLinks = followLinks
         return options
     }

@@ -42,7 +42,7 @@ struct ModelOptionGroup: ParsableArguments {
     private var options: ModelOptions {
         var options = ModelOptions()
         options.decoder = decoder
-        if let conventions { options.conventions = conventions }
+        options.conventions = conventions?.rawValue
         if let weights { options.weights = weights }
         options.followLinks = followLinks
         options.maskToken = maskToken

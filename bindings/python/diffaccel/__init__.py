@@ -53,7 +53,8 @@ __all__ = [
 
 
 def describe() -> dict[str, Any]:
-    """Facts about the library: version, interface number, instruction set, families, methods, samplers, limits."""
+    """Facts about the library: version, interface number, instruction set, families, methods, samplers, limits; "plan_options" and
+    "training_options" are the options of plan entries by method and of trainings, each with name, description, type, range and default."""
     return _ffi.facts_of(_ffi.lib.da_library_describe)
 
 

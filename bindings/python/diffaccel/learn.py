@@ -19,6 +19,10 @@ All settings are those of include/diffaccel.h, as keywords; None is the default.
 ([N,3,H,W], floating-point numbers in -1...1 or bytes) in place of "latents". Arrays are written to a temporary file that the trainer
 reads batch by batch and that has no name any more when the trainer is there.
 
+All trainings take `state` (a file that the state is written to every `save_every` (100) steps, at the end and when stopped), `resume` (True:
+goes on from that file when it is there) and, but for pruning by a rule, `recompute` (True: blocks are computed again in the backward pass
+instead of keeping their activations). `diffaccel.describe()["training_options"]` has every option with its type, range and default.
+
 When a run ends early - Ctrl-C, an exception of the callback, any error of the library - the exception's `trainer` is the trainer,
 which stands after its last whole step: `save` it, look at it, or go on with `run`.
 """
@@ -144,7 +148,7 @@ def router(
     """Learns a Learning-to-Cache router of a frozen DiT for so many sampling steps; `.plan()` of the result is the router.
 
     settings: l1 (l1 penalty on computing a sub-layer), learning_rate, clamp, period, straight_through, threshold, batch, seed, label_dropout,
-    trajectory ("data", or "own" with guidance and without need for data), cache_limit, recompute, state, save_every, resume; log and
+    trajectory ("data", or "own" with guidance and guidance_channels, and without need for data), cache_limit, recompute, state, save_every, resume; log and
     log_every as in `Trainer.run`; threads, memory_limit.
     """
     return _learn("router", model, data, {
@@ -158,7 +162,7 @@ def prune(
     """Decides which blocks of a DiT to keep; `.plan()` is the list, `.export(folder)` the pruned checkpoint.
 
     Learned (TinyFusion): pattern="1:2" or groups=[[kept, blocks], ...], update ("lora", "full", "gates"), rank, alpha, learning_rate, gate_rate,
-    temperature, scaling, clip, average_decay, steps, batch, seed. By a rule: rule="index" (keep=[...]), "pairs", "similarity", "change",
+    temperature, scaling, clip, average_decay, steps, batch, seed, label_dropout. By a rule: rule="index" (keep=[...]), "pairs", "similarity", "change",
     "sensitivity" or "random" with keep_count, steps (calibration batches), batch, calibration.
     """
     return _learn("prune", model, data, {"progress": progress, "callback": callback, **settings})

@@ -51,7 +51,8 @@ class Plan(Handle):
 
     Each keyword is a method with its settings:
 
-        Plan(l2c={"logits": array of [steps, 2 * depth], "threshold": 0.1})     Learning-to-Cache, a learned router
+        Plan(l2c={"logits": array of [steps, 2 * depth], "threshold": 0.1})     Learning-to-Cache, a learned router; "period" (2): one
+                                                       step in so many is a full one
         Plan(l2c={"router": "router.json"})            a released router file, or one written by diffaccel.convert
         Plan(l2c={"policy": "alternate"})              also "none", "interval" (with "interval"), "random" (with "ratio", "seed")
         Plan(depth={"keep": [0, 2, 5]})                depth pruning: the blocks that run
