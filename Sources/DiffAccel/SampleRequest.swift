@@ -41,6 +41,12 @@ public struct SampleRequest: Sendable {
     public var guidance: Double?
     /// Epsilon channels that are guided, or ``allChannels``; nil: the model's own.
     public var guidanceChannels: Int?
+    /// How much of a guided prediction is brought to the standard deviation of the conditional one, 0 (nothing) to 1.
+    public var guidanceRescale = 0.0
+    /// The part of the run in which there is guidance, as two fractions of its steps, [from, to] in 0 ... 1; empty: all.
+    public var guidanceInterval: [Double] = []
+    /// How both predictions are evaluated, which changes no bit: `batched`, `lanes` or `split`; nil: batched.
+    public var guidanceExecution: String?
     /// Start noise, one [C, S, S] tensor per label; nil: drawn from the seed.
     public var noise: Tensor?
     /// Noise of the steps in order of use, [draws, labels, C, S, S], as many as ``Session/noiseShape(_:)`` says; nil: drawn from the seed.

@@ -71,22 +71,19 @@ struct ImageSampling: FamilySampling {
         return try Shape(labels.count, network.channels, network.side, network.side)
     }
 
-    private func guidance(_ request: SampleRequest) throws(DiffError) -> (scale: Float, channels: Int)? {
-        let scale = request.guidance ?? (network.nullClass == nil ? 1 : guidance)
-        guard scale.isFinite, (0...1000).contains(scale) else {
-            throw DiffError(.invalidArgument, "guidance must be 0...1000, found \(scale)")
-        }
+    /// The guidance that a request means; nil: the plain conditional prediction.
+    private func guidance(_ request: SampleRequest) throws(DiffError) -> Guidance? {
         let asked = request.guidanceChannels ?? guidanceChannels
-        let channels = asked == SampleRequest.allChannels ? network.channels : asked
-        guard channels >= 1, channels <= network.channels else {
-            throw DiffError(.invalidArgument, "guidance_channels must be 1...\(network.channels), found \(channels)")
-        }
+        let guidance = try Guidance(
+            scale: request.guidance ?? (network.nullClass == nil ? 1 : guidance),
+            channels: asked == SampleRequest.allChannels ? network.channels : asked, of: network.channels,
+            rescale: request.guidanceRescale, interval: request.guidanceInterval, execution: request.guidanceExecution)
         // Like the official evaluation script: at a scale of 1 or less the plain network runs on n samples.
-        guard scale > 1 else { return nil }
+        guard guidance.scale > 1 else { return nil }
         guard network.nullClass != nil else {
             throw DiffError(.unsupported, "guidance needs a null class; this model was trained without label dropout")
         }
-        return (Float(scale), channels)
+        return guidance
     }
 
     func previewRequest(steps: Int?) -> SampleRequest {
