@@ -94,7 +94,7 @@ public final class RunForks {
             let output = try run.evaluate(call.inLane(lane), network)
             outputs.withLock { $0.put(output, at: lane) }
         }
-        return outputs.withLock { $0.compactMap { $0 } }
+        return outputs.withLock { $0.each.compactMap { $0 } }
     }
 }
 

@@ -55,7 +55,10 @@ extension Guidance {
                 }
             }
         }
-        let most = if case .scales(let scales) = channels { scales.count } else if case .leading(let n) = channels { n } else { 0 }
+        let most =
+            if case .scales(let scales) = channels { scales.count } else if case .leading(let n) = channels { n } else {
+                0
+            }
         guard most <= count else { throw DiffError(.shape, "guidance of \(most) channels of a \(shape) tensor") }
         return planes
     }

@@ -24,7 +24,8 @@ extension Guidance {
         guard !fractions.isEmpty else { return .always }
         guard fractions.count == 2, let from = fractions.at(0), let to = fractions.at(1) else {
             throw DiffError(
-                .invalidArgument, "guidance_interval must be two fractions of the run, found \(fractions.count) numbers")
+                .invalidArgument, "guidance_interval must be two fractions of the run, found \(fractions.count) numbers"
+            )
         }
         return try GuidanceInterval(from: from, to: to)
     }

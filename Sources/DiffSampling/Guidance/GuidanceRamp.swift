@@ -15,6 +15,7 @@ public enum GuidanceRamp: Sendable, Equatable {
     case frames(from: Double)
 
     var isOverFrames: Bool { if case .frames = self { true } else { false } }
+    var isOverSteps: Bool { self != .none && !isOverFrames }
 
     func check() throws(DiffError) {
         let numbers: [Double] =
@@ -66,7 +67,9 @@ public struct GuidanceInterval: Sendable, Equatable {
     func contains(_ step: Int, of steps: Int) -> Bool {
         guard self != .always else { return true }
         // Fractions of a number of steps, so both fit.
-        let (first, end) = (Checked.integer((from * Double(steps)).rounded(.down)), Checked.integer((to * Double(steps)).rounded(.down)))
+        let (first, end) = (
+            Checked.integer((from * Double(steps)).rounded(.down)), Checked.integer((to * Double(steps)).rounded(.down))
+        )
         return step >= first ?? 0 && step < end ?? steps
     }
 }

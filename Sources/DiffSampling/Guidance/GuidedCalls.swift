@@ -40,11 +40,12 @@ struct GuidedCalls {
         (self.guidance, self.steps) = (guidance, steps)
         let isAdaptive = if case .atMost = calls { true } else { false }
         carriesBothHalves = isAdaptive && guidance != nil
-        guard !isAdaptive || guidance.map({ $0.interval == .always && $0.ramp.factor(at: 0, of: 1) == nil }) ?? true
+        guard !isAdaptive || guidance.map({ $0.interval == .always && !$0.ramp.isOverSteps }) ?? true
         else {
             throw DiffError(
                 .unsupported,
-                "guidance_interval and ramps over steps need a sampler whose steps are known before the run, such as euler")
+                "guidance_interval and ramps over steps need a sampler whose steps are known before the run, such as euler"
+            )
         }
         forks = guidance?.execution == .split ? try run.fork(2) : nil
     }
@@ -89,8 +90,10 @@ struct GuidedCalls {
         case .lanes:
             return (try run.evaluate(call, lane), try run.evaluate(call.inLane(1), lane))
         case .split:
-            guard let outputs = try forks?.evaluate(call, lane), let c = outputs.at(0), let u = outputs.at(1) else {
-                throw DiffError(.internal, "lanes without forks")
+            guard let forks else { throw DiffError(.internal, "lanes without forks") }
+            var outputs = try forks.evaluate(call, lane).each
+            guard let c = outputs.next(), let u = outputs.next() else {
+                throw DiffError(.internal, "a lane without an output")
             }
             return (c, u)
         }

@@ -34,7 +34,8 @@ public final class AccelerationStack: @unchecked Sendable {
             guard hooks.separatesLanes || context.lanes < 2 else {
                 throw DiffError(
                     .incompatible,
-                    "a method of this plan does not keep the lanes of guidance apart: set guidance_execution to \"batched\"")
+                    "a method of this plan does not keep the lanes of guidance apart: set guidance_execution to \"batched\""
+                )
             }
             layers.append(Layer(method: method, hooks: hooks))
             modules.formUnion(hooks.modules)

@@ -13,7 +13,9 @@ extension Run {
             throw DiffError(.shape, "guidance of \(scales.count) planes of \(c.shape) and \(u.shape)")
         }
         let out = try copy(c)
-        guard isLive, let c = unsafe c.floats, let u = unsafe u.floats, let result = unsafe out.floats else { return out }
+        guard isLive, let c = unsafe c.floats, let u = unsafe u.floats, let result = unsafe out.floats else {
+            return out
+        }
         let plane = size / max(1, scales.count)
         var first = 0
         while let scale = scales.at(first) {
