@@ -39,9 +39,7 @@ import Testing
         self.directory = directory
         var dit = TinyDiT()
         dit.depth = 3
-        var text = SampleRequest()
-        text.text = TextRequest(prompts: [[3, 4, 5]])
-        text.text?.length = 8
+        let text = SampleRequest(["tokens": [[3, 4, 5]], "length": 8])
         var stages = [
             Stage(name: "dit", model: try Model(dit.write(directory)), request: request()),
             Stage(name: "var", model: try Model(TinyVAR().write(directory)), request: scaleRequest()),

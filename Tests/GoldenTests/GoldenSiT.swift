@@ -134,7 +134,8 @@ enum GoldenSiT {
         func guided(_ x: Tensor, t: Float, _ run: Run) throws(DiffError) -> Tensor {
             let raw = try network(
                 run.doubled(x.rows(0, x.shape[0] / 2)), t: run.filled(labels.count, with: t), y: labels, run)
-            return try run.guidedHalves(raw, scale: scale, channels: 3)
+            let guided = try run.guided(raw, scale: scale, channels: 3)
+            return try Tensor(GoldenDiT.bothHalves(guided, raw, channels: 3), raw.shape)
         }
 
         /// The state after each evaluation of a run; with guidance unless there are labels.

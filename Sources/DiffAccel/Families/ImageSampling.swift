@@ -51,16 +51,19 @@ struct ImageSampling: FamilySampling {
             guidance: try guidance(request), shape: shape, decoder: request.decode ? decoder : nil, tiling: request.tiling)
     }
 
-    private func guidance(_ request: ImageRequest) throws(DiffError) -> (scale: Float, channels: Int)? {
-        let scale = request.guidance ?? (network.nullClass == nil ? 1 : guidance)
+    /// The guidance that a request means; nil: the plain conditional prediction.
+    private func guidance(_ request: ImageRequest) throws(DiffError) -> Guidance? {
         let asked = request.guidanceChannels ?? guidanceChannels
-        let channels = asked == ImageRequest.allChannels ? network.channels : asked
+        let guidance = try Guidance(
+            scale: request.guidance ?? (network.nullClass == nil ? 1 : guidance),
+            channels: asked == ImageRequest.allChannels ? network.channels : asked, of: network.channels,
+            rescale: request.guidanceRescale, interval: request.guidanceInterval, execution: request.guidanceExecution)
         // Like the official evaluation script: at a scale of 1 or less the plain network runs on n samples.
-        guard scale > 1 else { return nil }
+        guard guidance.scale > 1 else { return nil }
         guard network.nullClass != nil else {
             throw DiffError(.unsupported, "guidance needs a null class; this model was trained without label dropout")
         }
-        return (Float(scale), channels)
+        return guidance
     }
 
     func previewRequest(steps: Int?) -> SampleRequest {

@@ -103,6 +103,8 @@ struct ImageRequest: Sendable {
     let guidance: Double?
     /// Epsilon channels that are guided, or ``allChannels``; nil: the model's own.
     let guidanceChannels: Int?
+    /// How far the guided prediction is rescaled, where guidance works, and how it is computed.
+    let guidanceRescale: Double, guidanceInterval: [Double], guidanceExecution: String
     let decode: Bool
     let tiling: Tiling
 
@@ -129,6 +131,17 @@ struct ImageRequest: Sendable {
             OptionSpec(
                 "guidance_channels", .either([.choice(["all"]), .integer(1...max(1, network.channels))]),
                 default: .integer(guidanceChannels), "How many channels, from the first on, are guided."),
+            OptionSpec(
+                "guidance_rescale", .number(0...1), default: 0,
+                "How far the guided prediction's deviation is drawn to that of the conditional one (Lin et al. 2023); 0: not."),
+            OptionSpec(
+                "guidance_interval", .list(.number(0...1), 2...2), default: [0, 1],
+                "From where to where in the run guidance works, as shares of its steps; outside only the conditional prediction counts."),
+            OptionSpec(
+                "guidance_execution", .choice(Guidance.Execution.allCases.map(\.rawValue)),
+                default: .string(Guidance.Execution.batched.rawValue),
+                "How both predictions are computed, with the same bits: in one batch, one after the other, or side by side on parts of the "
+                    + "threads."),
             CommonOptions.seed, CommonOptions.decode, Tiling.option,
         ]
         let tensors = [
@@ -158,6 +171,9 @@ struct ImageRequest: Sendable {
         } else {
             guidanceChannels = try options.get("guidance_channels")
         }
+        guidanceRescale = try options.get("guidance_rescale")
+        guidanceInterval = try options.get("guidance_interval")
+        guidanceExecution = try options.get("guidance_execution")
         seed = try options.get("seed")
         decode = try options.get("decode")
         tiling = try Tiling(options)

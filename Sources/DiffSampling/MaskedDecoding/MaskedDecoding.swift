@@ -172,12 +172,12 @@ public struct MaskedDecoding: Sendable {
         switch rule {
         case .llada(let options):
             let reader = TokenReader(
-                network, guidance: options.guidance, forbidden: common.forbidden, isNoisy: options.temperature > 0,
+                network, guidance: try options.guided, forbidden: common.forbidden, isNoisy: options.temperature > 0,
                 most: most)
             return try reader.gumbel(plan, states, temperature: options.temperature, &noise, run)
         case .dream(let options):
             let reader = TokenReader(
-                network, guidance: 0, forbidden: common.forbidden, isNoisy: options.temperature > 0, most: most)
+                network, guidance: nil, forbidden: common.forbidden, isNoisy: options.temperature > 0, most: most)
             return try reader.race(plan, plan.sources(rows), states, options, &noise, run)
         }
     }

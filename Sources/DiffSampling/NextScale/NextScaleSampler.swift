@@ -42,7 +42,9 @@ public struct NextScaleSampler: Sendable {
     /// All scales in order.
     public let steps: [ScaleStep]
     /// Guidance at the last scale; it grows from 0 at the first: (1 + t) conditional - t unconditional.
-    public let guidance: Double
+    public var guidance: Double { guided.scale }
+    /// The same as a value. Both predictions share a batch: a network's memory holds the rows of both.
+    private let guided: Guidance
     /// Whether codes are mixed instead of drawn (`more_smooth`: for looks, not for statistics).
     public let moreSmooth: Bool
 
@@ -61,7 +63,8 @@ public struct NextScaleSampler: Sendable {
                 )
             }
         }
-        (self.steps, self.guidance, self.moreSmooth) = (steps, guidance, moreSmooth)
+        guided = try Guidance(.extrapolated, scale: guidance, ramp: .steps)
+        (self.steps, self.moreSmooth) = (steps, moreSmooth)
     }
 
     /// The call of `scale`.
@@ -82,16 +85,17 @@ public struct NextScaleSampler: Sendable {
         var last: Tensor?
         for (scale, step) in steps.numbered {
             let share = Double(scale) / Double(max(1, steps.count &- 1))
-            let t = guidance * share
+            let isGuided = guided.scale(at: scale, of: steps.count) != nil
             var call = call(scale)
             call.network = run.network(for: call)
             let raw = try run.advance(call) { (call, run) throws(DiffError) in
-                try networks.logits(scale: scale, network: call.network, guided: t != 0, run)
+                try networks.logits(scale: scale, network: call.network, guided: isGuided, run)
             }
-            let half = t == 0 ? raw.shape[0] : raw.shape[0] / 2
+            let half = isGuided ? raw.shape[0] / 2 : raw.shape[0]
             let logits =
-                t == 0
-                ? raw : try run.combine(Float(1 + t), raw.rows(0, half), Float(-t), raw.rows(half, half))
+                isGuided
+                ? try guided.combined(
+                    raw.rows(0, half), raw.rows(half, half), step: scale, of: steps.count, run) : raw
             try run.requireFinite(logits, "the logits of scale \(scale) (weights or inputs)")
             let (truncated, kept) = try run.truncated(logits, step.truncation)
             let tokens = try draws.choose(truncated, scale: scale, run)

@@ -20,43 +20,6 @@ extension Run {
         return out
     }
 
-    /// Classifier-free guidance of a doubled batch [2n, channels, h, w] (first half conditional): the conditional half with
-    /// its first `guided` channels replaced by u + scale (c - u). Gives [n, channels, h, w].
-    public func guided(_ x: Tensor, scale: Float, channels guided: Int) throws(DiffError) -> Tensor {
-        try refuseTracked(x, "guidance")
-        let (half, channels) = (x.shape[0] / 2, x.shape[1])
-        guard x.shape.rank == 4, x.shape[0] % 2 == 0, guided >= 0, guided <= channels else {
-            throw DiffError(.shape, "guidance of \(guided) channels of a \(x.shape) tensor")
-        }
-        let out = try copy(x.rows(0, half))
-        guard isLive, let c = unsafe x.floats, let result = unsafe out.floats, half > 0 else { return out }
-        let size = x.shape.count / max(1, x.shape[0])
-        let span = Int64(guided &* x.shape[2] &* x.shape[3])
-        for sample in Indices(below: half) {
-            let conditional = unsafe c + sample &* size
-            let unconditional = unsafe c + (half &+ sample) &* size
-            let to = unsafe result + sample &* size
-            unsafe ck_axpby(nil, 1, conditional, -1, unconditional, to, span)
-            unsafe ck_axpby(nil, 1, unconditional, scale, to, to, span)
-        }
-        return out
-    }
-
-    /// The same for both halves [2n, channels, h, w]: the unconditional half gets the guided channels too and keeps its others. What the
-    /// official codes carry along, whose adaptive solvers measure both halves.
-    public func guidedHalves(_ x: Tensor, scale: Float, channels guided: Int) throws(DiffError) -> Tensor {
-        let first = try self.guided(x, scale: scale, channels: guided)
-        let out = try copy(x)
-        guard isLive, let from = unsafe first.floats, let to = unsafe out.floats else { return out }
-        let (half, size) = (first.shape[0], x.shape.count / max(1, x.shape[0]))
-        let span = guided &* x.shape[2] &* x.shape[3]
-        for sample in Indices(below: half) {
-            unsafe (to + sample &* size).update(from: from + sample &* size, count: size)
-            unsafe (to + (half &+ sample) &* size).update(from: from + sample &* size, count: span)
-        }
-        return out
-    }
-
     /// exp(½ v') z with v' between `minLog` and `maxLog` at (variance + 1) / 2: the noise of a learned-range variance.
     public func learnedRangeNoise(
         _ variance: Tensor, _ noise: Tensor, minLog: Float, maxLog: Float

@@ -12,6 +12,8 @@ final class OwnTrajectory {
     let networkRows: Int
 
     private let settings: RouterSettings
+    /// nil: the plain conditional prediction. Both predictions share a batch, as the router's step compares them.
+    private let guidance: Guidance?
     private let null: Int?
     private let classRows: Int
     private let shape: Shape
@@ -38,9 +40,12 @@ final class OwnTrajectory {
         guard settings.guidanceChannels <= network.channels else {
             throw DiffError(.invalidArgument, "\(settings.guidanceChannels) guided channels of \(network.channels)")
         }
+        guidance =
+            settings.guidance > 1
+            ? try Guidance(scale: settings.guidance, channels: .leading(settings.guidanceChannels)) : nil
         shape = try sample.withRows(settings.batch)
         state = try resources.tensor(shape)
-        networkRows = settings.guidance > 1 ? 2 &* settings.batch : settings.batch
+        networkRows = guidance?.rows(settings.batch) ?? settings.batch
     }
 
     /// The full step of the next group, then `train` and a cached step for each of its other calls. `train` gets the call, network input and
@@ -86,20 +91,21 @@ final class OwnTrajectory {
     }
 
     private func input(_ x: Tensor, _ run: Run) throws(DiffError) -> Tensor {
-        settings.guidance > 1 ? try run.doubled(x) : x
+        guidance == nil ? x : try run.doubled(x)
     }
 
     private func all(_ labels: [Int]) -> [Int] {
-        guard settings.guidance > 1, let null else { return labels }
-        return labels + labels.map { _ in null }
+        guard guidance != nil, let null else { return labels }
+        return GuidanceRows.both.labels(labels, null: null)
     }
 
     private func advance(
         _ x: Tensor, _ output: Tensor, _ sampler: inout any Sampler, _ run: Run
     ) throws(DiffError) -> Tensor {
         var output = output
-        if settings.guidance > 1 {
-            output = try run.guided(output, scale: Float(settings.guidance), channels: settings.guidanceChannels)
+        if let guidance {
+            let half = x.shape[0]
+            output = try guidance.combined(output.rows(0, half), output.rows(half, half), run)
         }
         return try sampler.advance(x, output, run)
     }
