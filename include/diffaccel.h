@@ -386,7 +386,7 @@ int32_t da_result_close(da_result result);
  *   "straight_through" (threshold; absent: soft), "threshold" (0.1, of the exported plan), "trajectory": "data" (as published) or "own" (the
  *   model's own samples, earlier cached steps in place; data may be absent) with "guidance" (1) and "guidance_channels", "cache_limit"
  *   (bytes of kept outputs per network row, of the exported plan). Of a U-ViT, whose steps are two network calls with a row each:
- *   "sampling_steps" (10), "period" 2, "l1" (0.1, on a sum of squares), "clamp" (0), "threshold" (0.9), "trajectory" "data"
+ *   "sampling_steps" (10), "period" 2, "l1" (0.1, on a sum of squares), "clamp" (0), "threshold" (0.9)
  * prune, learned: "pattern": "1:2" or "groups": [[kept, blocks], ...]; "update": "lora", "full" or "gates"; "rank" (8), "alpha" (16),
  *   "learning_rate" (1e-4), "gate_rate" (1e-3), "temperature" ([4, 0.1]), "scaling" ([100, 100]), "clip" (1), "average_decay" (0.999)
  * prune, by rule: "rule": "index" with "keep": [...], "pairs", "similarity", "change", "sensitivity" or "random" with "keep_count";

@@ -58,6 +58,15 @@ extension UViT: TrainableDenoiser {
     public var mlpWidth: Int { configuration.mlpWidth }
 }
 
+extension SiT: TrainableDenoiser {
+    /// Tokens of the stream.
+    public var tokens: Int { configuration.tokens }
+    /// Width of the stream.
+    public var width: Int { configuration.width }
+    /// Hidden width of an MLP.
+    public var mlpWidth: Int { configuration.mlpWidth }
+}
+
 extension DiT: Denoiser {
     /// Channels of the state.
     public var channels: Int { configuration.inChannels }

@@ -121,7 +121,7 @@ struct TinyPipeline {
         #expect(try texts(model, "unknown_keys") == [] && texts(model, "assumptions") == [])
     }
 
-    @Test(arguments: ["fashion-var", "fashion-var/refiner", "tiny-llada"])
+    @Test(arguments: ["fashion-uvit", "fashion-var", "fashion-var/refiner", "tiny-llada"])
     func bundledModelsLeaveNothingUnknown(_ name: String) throws {
         let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()

@@ -13,7 +13,6 @@ enum GoldenSiT {
     static let stochastic = GoldenTolerance.absolute(2e-4)
 
     static func check(_ fixture: GoldenFixture, _ report: inout GoldenReport) throws {
-        report.leaves("train.", because: "no training of flows")
         let sit = try Network(fixture)
         report.uses("x", "t", "y", "cfg.x", "cfg.t", "cfg.y", "nocfg.x", "nocfg.y")
         let run = Run(pool: nil, budget: nil)
@@ -26,6 +25,7 @@ enum GoldenSiT {
         try fixedSteps(fixture, sit, &report)
         try stochasticSteps(fixture, sit, &report)
         try adaptiveSteps(fixture, sit, &report)
+        try GoldenSiTTraining.check(fixture, &report)
     }
 
     /// As a caller of the library sees it: the family is known by its config, the state has one half, and dopri5 is the default.

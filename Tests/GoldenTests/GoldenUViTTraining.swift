@@ -143,7 +143,6 @@ enum GoldenUViTTraining {
         }
         let refusals: [(JSON, DiffError.Code, String)] = [
             (settings("prune", ["pattern": .string("1:2")]), .unsupported, "it has router"),
-            (settings("router", ["trajectory": .string("own")]), .unsupported, "use the trajectory \"data\""),
             (settings("router", ["period": .integer(3)]), .invalidArgument, "leave it out"),
         ]
         for (settings, code, words) in refusals {

@@ -4,7 +4,6 @@ import Glibc
 extension Run {
     /// Channels `first ..< first + count` of every sample of [batch, channels, h, w].
     public func channels(_ x: Tensor, _ first: Int, _ count: Int) throws(DiffError) -> Tensor {
-        try refuseTracked(x, "a choice of channels")
         let (batch, all) = (x.shape[0], x.shape[1])
         guard x.shape.rank == 4, first >= 0, count >= 0, count <= all, first <= all &- count else {
             throw DiffError(.shape, "channels \(first)...+\(count) of a \(x.shape) tensor")
@@ -12,12 +11,19 @@ extension Run {
         if count == all { return x }
         let area = x.shape[2] &* x.shape[3]
         let out = try workspace.take(Shape(batch, count, x.shape[2], x.shape[3]))
-        guard isLive, let from = unsafe x.floats, let to = unsafe out.floats else { return out }
-        for sample in Indices(below: batch) {
-            unsafe (to + sample &* count &* area).update(
-                from: from + (sample &* all &+ first) &* area, count: max(0, count &* area))
+        if isLive, let from = unsafe x.floats, let to = unsafe out.floats {
+            for sample in Indices(below: batch) {
+                unsafe (to + sample &* count &* area).update(
+                    from: from + (sample &* all &+ first) &* area, count: max(0, count &* area))
+            }
         }
-        return out
+        guard let tape, x.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in
+            let dx = try run.zeros(x.shape)
+            let (rows, part) = (try Shape(batch, all, area), try Shape(batch, count, area))
+            try run.storeTokens(g.reshaped(part), in: dx.reshaped(rows), at: first)
+            try run.tape?.give(dx, to: x, run)
+        }
     }
 
     /// exp(½ v') z with v' between `minLog` and `maxLog` at (variance + 1) / 2: the noise of a learned-range variance.

@@ -39,7 +39,8 @@ public final class RouterLearning: LearningProcedure {
         var generator = TorchRandom(seed: settings.seed)
         logits = RouterLogits(steps: process.rows, sublayers: sublayers, &generator)
         passes = try RouterStep(
-            network, process, budget: resources.budget, recomputes: settings.recomputes,
+            network, settings.trajectory == .own ? process.inUse() : process, budget: resources.budget,
+            recomputes: settings.recomputes,
             isVirtual: resources.isVirtual)
         let sample = try Shape(network.channels, network.side, network.side)
         if let data {

@@ -14,10 +14,10 @@ public struct RouterProcess: Sendable {
     /// What the network is told at each call.
     public let timesteps: [Double]
     /// What teacher and student are told at each call.
-    public let trainingTimesteps: [Double]
+    public private(set) var trainingTimesteps: [Double]
     /// Whether a sample's error is the sum of the squared differences of its elements, not their mean.
     public let sumsErrors: Bool
-    /// Whether the sampler needs more than the state in front of a full call to go on from there.
+    /// Whether the sampler needs more than the state behind a cached call to go on from there: the call is one of several in a step.
     let keepsHistory: Bool
     let groups: [CachedGroup]
     private let sampler: any Sampler
@@ -62,6 +62,13 @@ public struct RouterProcess: Sendable {
             rows: evaluations, callsPerStep: 2, timesteps: timesteps, trainingTimesteps: whole, sumsErrors: true,
             keepsHistory: true, groups: CachedGroup.pairedCalls(steps: sampler.steps), sampler: sampler, alphas: alphas
         ).checked()
+    }
+
+    /// The process of lessons at states that the sampler itself came to: teacher and student are told what the sampler tells the network.
+    func inUse() -> Self {
+        var process = self
+        process.trainingTimesteps = timesteps
+        return process
     }
 
     private func checked() throws(DiffError) -> Self {

@@ -145,7 +145,7 @@ def router(
     model: str | os.PathLike[str], data: Any = None, *, sampling_steps: int | None = None, steps: int | None = None,
     progress: bool = False, callback: Callable[[TrainingEvent], Any] | None = None, **settings: Any,
 ) -> Trainer:
-    """Learns a Learning-to-Cache router of a frozen DiT for so many sampling steps; `.plan()` of the result is the router.
+    """Learns a Learning-to-Cache router of a frozen DiT or U-ViT for so many sampling steps; `.plan()` of the result is the router.
 
     settings: l1 (l1 penalty on computing a sub-layer), learning_rate, clamp, period, straight_through, threshold, batch, seed, label_dropout,
     trajectory ("data", or "own" with guidance and guidance_channels, and without need for data), cache_limit, recompute, state, save_every, resume; log and

@@ -15,6 +15,7 @@ import diffaccel
 
 PROGRAM = Path(os.environ.get("DIFFACCEL_CLI", ROOT / ".build" / "release" / "diffaccel-cli"))
 PAIR, LANGUAGE = ROOT / "Models" / "fashion-var", ROOT / "Models" / "tiny-llada"
+UVIT = ROOT / "Models" / "fashion-uvit"
 needs_program = pytest.mark.skipif(not PROGRAM.is_file(), reason="the command line is not built")
 
 
@@ -52,6 +53,23 @@ def test_specialised_pair_collaborates(drafter, split):
     counts = np.cumsum([1, 4, 9, 16, 36, 64])
     assert own.images.shape == mixed.images.shape == (2, 32, 32, 3)
     assert own.tensor("tokens").size == 2 * counts[-1]
+
+
+@pytest.mark.parametrize("evaluations", [20, 50])
+def test_uvit_draws_what_is_asked_for_under_its_routers(evaluations):
+    model, names = diffaccel.Model(UVIT), ["Trouser", "Bag", "Sneaker"]
+    request = dict(labels=[name for name in names for _ in range(8)], steps=evaluations // 2, seed=3)
+    plain = model.session(threads=2).sample(**request)
+    plan = diffaccel.Plan.load(UVIT / f"plan-dpm{evaluations}.json")
+    cached = model.session(plan=plan, threads=2).sample(**request)
+    assert 2 * cached.stats["totals"]["reused"] > 0.3 * plain.stats["totals"]["computed"]
+    for result in (plain, cached):
+        trouser, bag, sneaker = result.images[..., 0].reshape(3, 8, 28, 28).astype(float).mean(1)
+        assert trouser[:, 8:20].sum() > 0.75 * trouser.sum()
+        assert bag.mean(0)[5:23].min() > 40, "nearly as wide as the picture"
+        assert sneaker[14:].sum() > 1.4 * sneaker[:14].sum()
+    pixels = np.abs(cached.images.astype(float) - plain.images).mean()
+    assert 0 < pixels < 8, "the same pictures, nearly"
 
 
 @needs_program
