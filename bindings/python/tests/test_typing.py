@@ -31,8 +31,8 @@ def write(path: str, prompts: list[str]) -> list[str]:
     session = model.session(plan=diffaccel.Plan(dkv={"variant": "decode"}))
     tokens: npt.NDArray[np.int64] = model.tokenizer.encode("text")
     ids, places = model.tokenizer.encode("text", offsets=True)
-    print(ids.size + places.size, session.generate(tokens).text, session.generate([[1, 2], [3]]).texts[0].upper())
-    return [text.strip() for text in session.generate(prompts, length=8).texts]
+    print(ids.size + places.size, session.sample(tokens=tokens).text, session.sample(tokens=[[1, 2], [3]]).texts[0].upper())
+    return [text.strip() for text in session.sample(prompt=prompts, length=8).texts]
 
 
 def network(model: diffaccel.Model) -> float:

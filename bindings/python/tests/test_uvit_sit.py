@@ -146,7 +146,7 @@ def test_requests_of_sit(sit):
         session.sample(sampler="sde_euler", steps=1, **REQUEST)
     noise = np.zeros((5, 2, 4, 8, 8), np.float32)
     assert np.isfinite(session.sample(sampler="sde_euler", steps=6, step_noise=noise, **REQUEST).latents).all()
-    all_channels = session.sample(sampler="euler", steps=3, guidance_channels=-1, **REQUEST).latents
+    all_channels = session.sample(sampler="euler", steps=3, guidance_channels="all", **REQUEST).latents
     assert not np.array_equal(all_channels, session.sample(sampler="euler", steps=3, **REQUEST).latents)
 
 
