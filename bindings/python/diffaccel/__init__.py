@@ -1,4 +1,4 @@
-"""DiffAccel: accelerated sampling of published diffusion models on CPUs.
+"""DiffAccel: accelerated sampling of published generative models on CPUs.
 
     import diffaccel
 
@@ -8,6 +8,10 @@
     result.images                                   # uint8 [n, H, W, C]
     result.save("grid.png")
 
+    writer = diffaccel.Model("Models/tiny-llada").session(plan="dkv:decode:8")
+    writer.sample(prompt="And it came to pass", length=64).text
+
+`help(diffaccel.Session.sample)` has the options of all models, `Model.request` those of one.
 Everything the library reports is an exception derived from DiffAccelError. Ctrl-C stops a run.
 """
 
@@ -47,8 +51,8 @@ __version__ = _ffi.lib.da_version_string().decode("ascii")
 __all__ = [
     "BusyError", "Cancelled", "DiffAccelError", "Event", "EventText", "FileError", "FormatError", "IncompatibleError",
     "InternalError", "InvalidArgumentError", "InvalidHandleError", "Model", "NotFiniteError", "OutOfMemoryError",
-    "OverBudgetError", "Plan", "Result", "Session", "ShapeError", "Tokenizer", "Trainer",
-    "TrainingEvent", "UnsupportedError", "describe", "learn", "rand", "randn", "randperm", "render_chat", "set_log",
+    "OverBudgetError", "Plan", "Result", "Session", "ShapeError", "Tokenizer", "Trainer", "TrainingEvent", "UnsupportedError",
+    "describe", "learn", "rand", "randn", "randperm", "render_chat", "set_log",
 ]
 
 

@@ -48,6 +48,8 @@ class Event:
         self.step, self.steps, self.fraction, self.seconds = raw.step, raw.steps, raw.fraction, raw.seconds
         # A copy: the original is gone after the callback, while this one is refused by the library.
         self._raw: _ffi.Event | None = _ffi.Event.from_buffer_copy(raw)
+        # The library's tensors live as long as the callback: it does not return while another thread copies one.
+        self._lock = threading.RLock()
         self._kept: dict[str, npt.NDArray[Any]] = {}
         self._description: dict[str, Any] | None = None
 
@@ -57,12 +59,14 @@ class Event:
         return ctypes.byref(self._raw)
 
     def _end(self) -> None:
-        self._raw = None
+        with self._lock:
+            self._raw = None
 
     def _facts(self) -> dict[str, Any]:
-        if self._description is None:
-            self._description = _ffi.facts_of(_ffi.lib.da_event_describe, self._open())
-        return self._description
+        with self._lock:
+            if self._description is None:
+                self._description = _ffi.facts_of(_ffi.lib.da_event_describe, self._open())
+            return self._description
 
     @property
     def names(self) -> list[str]:
@@ -71,11 +75,12 @@ class Event:
 
     def tensor(self, name: str) -> npt.NDArray[Any]:
         """A copy of the tensor of that name. Raises InvalidArgumentError when there is none now, naming those there are."""
-        if name not in self._kept:
-            view = _ffi.Tensor(struct_size=ctypes.sizeof(_ffi.Tensor))
-            _ffi.check(_ffi.lib.da_event_tensor, self._open(), _ffi.encode_text(name, "name"), ctypes.byref(view))
-            self._kept[name] = _arrays.copied(view)
-        return self._kept[name]
+        with self._lock:
+            if name not in self._kept:
+                view = _ffi.Tensor(struct_size=ctypes.sizeof(_ffi.Tensor))
+                _ffi.check(_ffi.lib.da_event_tensor, self._open(), _ffi.encode_text(name, "name"), ctypes.byref(view))
+                self._kept[name] = _arrays.copied(view)
+            return self._kept[name]
 
     @property
     def latents(self) -> npt.NDArray[np.float32] | None:

@@ -1,5 +1,7 @@
 """Sampling: what comes out, and that equal requests give equal bits."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -119,6 +121,30 @@ def test_events_end_with_their_callback(session):
         with pytest.raises(diffaccel.InvalidHandleError, match="callback has returned"):
             use(events[0])
     assert events[0].step == 1 and events[0].seconds > 0
+
+
+def test_events_in_other_threads(session):
+    """Whoever the callback gives the event to reads all of it or is told that it is over."""
+    read, late, workers = [], [], []
+
+    def look(event):
+        for _ in range(50):
+            try:
+                read.append((event.step, event.latents.copy(), event.timestep))
+            except diffaccel.InvalidHandleError as error:
+                late.append(error)
+
+    def start(event):
+        for _ in range(4):
+            workers.append(threading.Thread(target=look, args=[event]))
+            workers[-1].start()
+
+    steps = {}
+    session.sample(callback=lambda event: steps.update({event.step: event.latents}), **FAST)
+    session.sample(callback=start, **FAST)
+    for worker in workers:
+        worker.join()
+    assert len(read) + len(late) == 4 * 6 * 50 and all(np.array_equal(latents, steps[step]) for step, latents, _ in read)
 
 
 @pytest.mark.parametrize("step", range(1, 7))
