@@ -145,7 +145,10 @@ def _value(value: Any, types: list[Mapping[str, Any]], name: str) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return type(value).__name__ if isinstance(value, (bytes, bytearray, memoryview, Mapping)) else f"{value!r:.100}"
+    try:
+        return type(value).__name__ if isinstance(value, (bytes, bytearray, memoryview, Mapping)) else f"{value!r:.100}"
+    except ValueError:  # numbers of thousands of digits have no repr
+        return type(value).__name__
 
 
 def _hint(value: Any, name: str) -> str:

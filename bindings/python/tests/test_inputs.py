@@ -127,6 +127,8 @@ def test_unknown_arguments(session):
         session.sample(labels=[1], nois=np.zeros((1, 4, 8, 8), np.float32))
     with pytest.raises(TypeError):
         session.sample("ddim", labels=[1])
+    for value in (3, 10**5000, [10**5000], ["ddim"], b"ddim", {"a": 1}, object()):
+        refused(TypeError, lambda **given: session.sample(**SAMPLE, **given), sampler=value)
 
 
 @pytest.mark.parametrize("name, shape", [
