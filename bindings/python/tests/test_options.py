@@ -101,8 +101,10 @@ def test_models_that_cannot_sample(tmp_path):
 def test_defaults_are_what_the_description_says(models):
     """Saying every default aloud changes nothing."""
     for family, model in models.items():
-        asked = dict(tokens=[3, 4], length=4) if family in ("llada", "dream") else dict(labels=[1], steps=6) if family != "var" else dict(labels=[1])
-        said = {option["name"]: option["default"] for option in model.request["options"] if "default" in option and option["name"] not in asked}
+        asked = dict(tokens=[3, 4], length=4) if family in KINDS["Texts"] else dict(labels=[1])
+        asked |= dict(steps=6, sampler="euler" if family == "sit" else None) if family in KINDS["Images"] else {}
+        said = {option["name"]: option["default"] for option in model.request["options"]
+                if "default" in option and option["name"] not in asked}
         assert len(said) >= 5
         with model.session(threads=1) as session:
             one, other = session.sample(**asked), session.sample(**asked, **said)
@@ -115,7 +117,7 @@ def test_one_way_for_every_family(models):
     """The same call and the same kind of result; events say what they are of."""
     for family, model in models.items():
         stages = []
-        asked = dict(tokens=[[3, 4], [5]], length=4) if family in ("llada", "dream") else dict(labels=[1, 2])
+        asked = dict(tokens=[[3, 4], [5]], length=4) if family in KINDS["Texts"] else dict(labels=[1, 2])
         asked |= dict(steps=4) if family in KINDS["Images"] else {}
         with model.session() as session:
             result = session.sample(**asked, seed=1, callback=lambda event: stages.append(event.stage))

@@ -215,7 +215,8 @@ def test_estimate(tiny, session):
 
 @pytest.mark.parametrize("change, error", [
     (dict(steps=0), diffaccel.DiffAccelError), (dict(steps=-1), diffaccel.DiffAccelError),
-    (dict(steps=1001), diffaccel.DiffAccelError), (dict(steps=2**31), diffaccel.InvalidArgumentError), (dict(steps=2**63), OverflowError), (dict(steps=1.5), TypeError),
+    (dict(steps=1001), diffaccel.DiffAccelError), (dict(steps=2**31), diffaccel.InvalidArgumentError),
+    (dict(steps=2**63), OverflowError), (dict(steps=1.5), TypeError),
     (dict(steps=True), TypeError), (dict(labels=[]), diffaccel.InvalidArgumentError),
     (dict(labels=[10.5]), TypeError), (dict(labels=[[1, 2]]), TypeError),
     (dict(labels=[99]), diffaccel.DiffAccelError), (dict(labels=[-1]), diffaccel.DiffAccelError),

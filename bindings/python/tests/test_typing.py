@@ -90,7 +90,8 @@ def test_a_script(tmp_path):
     mypy(tmp_path, tmp_path / "script.py")
 
 
-@pytest.mark.parametrize("call", ["session.sample(stepz=3)", 'session.sample(steps="3")', 'session.sample("ddim")', "session.estimate(labels=1.5)"])
+@pytest.mark.parametrize("call", [
+    "session.sample(stepz=3)", 'session.sample(steps="3")', 'session.sample("ddim")', "session.estimate(labels=1.5)"])
 def test_mistakes_are_found(tmp_path, call):
     (tmp_path / "script.py").write_text(f"import diffaccel\n\n\ndef run(session: diffaccel.Session) -> None:\n    {call}\n")
     done = subprocess.run([sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path / "cache", tmp_path / "script.py"], cwd=PACKAGE,
