@@ -57,10 +57,16 @@ struct EventHost {
     let callback: da_event_callback?
     let user: UnsafeMutableRawPointer?
 
-    /// Tells the host; a failure to make the event a handle ends the run.
-    func tell(_ event: SampleEvent) -> SampleDecision {
+    /// Tells the host; when no handle can be made for the event, the run ends, and `failure` says why.
+    func tell(_ event: SampleEvent, _ failure: inout DiffError?) -> SampleDecision {
         guard let callback = unsafe callback else { return .continue }
-        guard let handle = try? HandleTable.insert(EventBox(event), .event) else { return .cancel }
+        let handle: UInt64
+        do throws(DiffError) {
+            handle = try HandleTable.insert(EventBox(event), .event)
+        } catch {
+            failure = error
+            return .cancel
+        }
         let source = unsafe HandleTable.pointer(handle)
         defer { _ = try? unsafe HandleTable.remove(source, .event) }
         var raw = unsafe da_event()
