@@ -10,10 +10,9 @@ static float expected[N], forward_expected[2 * TINY_STATE];
 static void describe(da_model model, da_plan plan, da_session session, da_result result) {
     static char text[1 << 16];
     size_t needed;
-    da_request request = check_request();
     if (model) good("da_model_describe", da_model_describe(model, text, sizeof text, &needed), DA_OK, NULL);
     if (plan) good("da_plan_describe", da_plan_describe(plan, model, model ? 6 : 0, text, sizeof text, &needed), DA_OK, NULL);
-    if (session) good("da_session_estimate", da_session_estimate(session, &request, text, sizeof text, &needed), DA_OK, NULL);
+    if (session) good("da_session_estimate", check_estimate(session, check_request, text, sizeof text, &needed), DA_OK, NULL);
     if (result) good("da_result_stats", da_result_stats(result, text, sizeof text, &needed), DA_OK, NULL);
     good("da_library_describe", da_library_describe(text, sizeof text, &needed), DA_OK, NULL);
 }
@@ -39,10 +38,27 @@ static void forward(da_model model) {
     }
 }
 
+/* Asks an event for what it has, in a run with options and tensors. */
+static int32_t look(void *user, const da_event *event) {
+    static char text[1024];
+    da_tensor view = {.struct_size = sizeof view};
+    (void)user;
+    good("da_event_tensor", da_event_tensor(event, "latents", &view), DA_OK, view.data);
+    good("da_event_describe", da_event_describe(event, text, sizeof text, NULL), DA_OK, NULL);
+    return 0;
+}
+
 static void sample(da_session session, da_result *result) {
-    da_request request = check_request();
-    request.guidance = 2;
-    if (!good("da_session_sample", da_session_sample(session, &request, result), DA_OK, *result)) return;
+    static float noise[N];
+    static const char json[] = "{\"steps\":6,\"guidance\":2,\"sampler\":\"ddim\",\"decode\":true}";
+    if (!noise[0] && !good("da_random_normal", da_random_normal(3, N, noise), DA_OK, NULL)) return;
+    const da_tensor tensors[] = {
+        check_tensor("labels", DA_I64, check_labels, sizeof check_labels, SHAPE(2)),
+        check_tensor("noise", DA_F32, noise, sizeof noise, SHAPE(2, TINY_CHANNELS, TINY_SIDE, TINY_SIDE)),
+        check_tensor("spacing", DA_U8, "trailing", 8, SHAPE(8)),
+    };
+    if (!good("da_session_run", da_session_run(session, json, sizeof json - 1, tensors, 3, look, NULL, result), DA_OK, *result))
+        return;
     da_tensor view = {.struct_size = sizeof view};
     if (!good("da_result_tensor", da_result_tensor(*result, "latents", &view), DA_OK, view.data)) return;
     if (!expected[0]) memcpy(expected, view.data, sizeof expected);
