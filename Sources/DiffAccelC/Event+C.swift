@@ -2,6 +2,7 @@ public import CDiffAccel
 import DiffAccel
 import DiffCheckpoint
 import DiffTensor
+import Synchronization
 
 @c @implementation
 public func da_event_tensor(
@@ -35,19 +36,20 @@ extension da_event: VersionedStruct {
 }
 
 /// An event behind the handle in its C form: whoever keeps that form beyond the call has a closed handle.
-private final class EventBox {
+private final class EventBox: Sendable {
     let event: SampleEvent
-    /// What was asked for: a view must stay valid during the call.
-    private var asked: [ResultTensor] = []
+    /// What was asked for: a view must stay valid during the call. Locked: a host may hand its event to other threads.
+    private let asked = Mutex<[ResultTensor]>([])
 
     init(_ event: SampleEvent) { self.event = event }
 
-    /// Only the thread that the callback runs on has the event.
     func tensor(_ name: String) throws(DiffError) -> ResultTensor {
-        if let known = asked.each.first(where: { $0.name == name }) { return known }
-        let made = try event.tensor(name)
-        asked.append(made)
-        return made
+        try asked.withLock { (asked) throws(DiffError) in
+            if let known = asked.each.first(where: { $0.name == name }) { return known }
+            let made = try event.tensor(name)
+            asked.append(made)
+            return made
+        }
     }
 }
 
