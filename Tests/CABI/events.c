@@ -1,6 +1,9 @@
 /* What a run tells on its way: numbers that fit together, tensors that agree with the result, JSON; and events that are kept
  * beyond their call or made up, which are refused.
  * Usage: events folder-of-the-bundled-models */
+#define _GNU_SOURCE
+#include <pthread.h>
+
 #include "misuse.h"
 
 enum { MOST = 1 << 16 };
@@ -249,6 +252,44 @@ static void test_texts(void) {
     STATUS(DA_OK, da_session_close(texts));
 }
 
+/* ---- several threads that ask at once ---- */
+
+static pthread_barrier_t start;
+
+static void *ask(void *argument) {
+    const da_event *event = argument;
+    pthread_barrier_wait(&start);
+    for (int round = 0; round < 5; round++)
+        for (int i = SEQUENCES; i < NAMES; i++) {
+            da_tensor view = {.struct_size = sizeof view};
+            STATUS(DA_OK, da_event_tensor(event, all_names[i], &view));
+            if (i == SEQUENCES) CHECK(view.bytes == 8 * 31 && ((const int64_t *)view.data)[0] == 70, "other sequences");
+            STATUS(DA_MORE, da_event_describe(event, NULL, 0, NULL));
+        }
+    return NULL;
+}
+
+static int32_t ask_in_threads(void *user, const da_event *event) {
+    pthread_t threads[4];
+    (void)user;
+    for (int i = 0; i < 4; i++) CHECK(!pthread_create(&threads[i], NULL, ask, (void *)(uintptr_t)event), "no thread");
+    for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+    return 0;
+}
+
+static void test_threads(void) {
+    static const char json[] = "{\"tokens\":[70],\"length\":30}";
+    da_session texts = bundled("tiny-llada", NULL);
+    da_result made = NULL;
+    CHECK(!pthread_barrier_init(&start, NULL, 4), "no barrier");
+    for (int round = 0; round < 4; round++) {
+        STATUS(DA_OK, check_told(texts, json, ask_in_threads, NULL, &made));
+        STATUS(DA_OK, da_result_close(made));
+    }
+    pthread_barrier_destroy(&start);
+    STATUS(DA_OK, da_session_close(texts));
+}
+
 /* ---- what an event must refuse ---- */
 
 static da_event kept, earlier;
@@ -399,6 +440,7 @@ int main(int count, char **arguments) {
     test_images();
     test_scales();
     test_texts();
+    test_threads();
     test_refusals();
     return misuse_end("events");
 }

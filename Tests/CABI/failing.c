@@ -120,9 +120,83 @@ static void long_strings(void) {
     CHECK(SANITIZED || given > 10, "only %lld blocks were refused", (long long)given);
 }
 
-/* Usage: failing [step for blocks of any size] */
+/* ---- a language model ---- */
+
+static int32_t look_at_text(void *user, const da_event *event) {
+    static const char *const names[] = {"sequences", "lengths", "prompts", "queries", "revealed"};
+    (void)user;
+    for (int i = 0; i < 5; i++) {
+        da_tensor view = {.struct_size = sizeof view};
+        int32_t status = da_event_tensor(event, names[i], &view);
+        good("da_event_tensor", status, DA_OK, view.bytes ? view.data : NULL);
+    }
+    return 0;
+}
+
+/* One run, its events and its result; returns whether all of it succeeded. */
+static int write_text(da_session session) {
+    static const char json[] = "{\"length\":3,\"temperature\":0.5}", prompt[] = "And \"it\"\n";
+    static const char *const names[] = {"tokens", "sequences", "text", "text_lengths"};
+    int before = refusals;
+    const da_tensor given = check_tensor("prompt", DA_U8, prompt, sizeof prompt - 1, SHAPE(sizeof prompt - 1));
+    da_result result = NULL;
+    size_t needed;
+    good("da_session_estimate", da_session_estimate(session, json, sizeof json - 1, &given, 1, NULL, 0, &needed), DA_MORE,
+         NULL);
+    int32_t status = da_session_run(session, json, sizeof json - 1, &given, 1, look_at_text, NULL, &result);
+    if (!good("da_session_run", status, DA_OK, result)) return 0;
+    for (int i = 0; i < 4; i++) {
+        da_tensor view = {.struct_size = sizeof view};
+        good("da_result_tensor", da_result_tensor(result, names[i], &view), DA_OK, view.data);
+    }
+    STATUS(DA_OK, da_result_close(result));
+    return refusals == before;
+}
+
+/* Each `step`-th block of any size of a run is refused; the model and its session are made with memory. */
+static void texts(const char *models, int64_t step) {
+    char path[4096];
+    da_model model = NULL;
+    snprintf(path, sizeof path, "%s/tiny-llada", models);
+    fail_any(0, 0);
+    STATUS(DA_OK, da_model_open(path, NULL, &model));
+    da_session session = check_session(model, NULL, 1);
+    for (int i = 0; i < 20; i++) CHECK(write_text(session), "a first run fails");
+    small_too = 1;
+    for (int lasting = 0; lasting < 2; lasting++) {
+        int64_t number = 1;
+        for (; number < LIMIT; number += step) {
+            int64_t before = 0, given = 0;
+            for (int again = 0; again < 2; again++) {
+                before = live_bytes();
+                fail_any(number, lasting);
+                write_text(session);
+                given = faults_given();
+                fail_any(0, 0);
+            }
+            if (!given) break;
+            int64_t left = live_bytes() - before;
+            CHECK(left <= 0, "block %lld%s leaves %lld bytes", (long long)number, lasting ? " and after" : "", (long long)left);
+        }
+        CHECK(write_text(session), "no run after the last fault");
+        CHECK(number > 500 && number < LIMIT, "%lld blocks", (long long)number);
+        printf("blocks of a text, %s: %lld of them refused, each %lldth\n", lasting ? "from then on" : "once",
+               (long long)number - 1, (long long)step);
+    }
+    small_too = 0;
+    STATUS(DA_OK, da_session_close(session));
+    STATUS(DA_OK, da_model_close(model));
+}
+
+/* Usage: failing folder-of-the-bundled-models [step for blocks of any size] */
 int main(int count, char **arguments) {
-    fail_everything(1, count > 1 ? atoi(arguments[1]) : 1);
+    int64_t step = count > 2 ? atoi(arguments[2]) : 1;
+    if (count < 2) {
+        fprintf(stderr, "usage: failing folder-of-the-bundled-models [step]\n");
+        return 2;
+    }
+    fail_everything(1, step);
     long_strings();
+    texts(arguments[1], 7 * step);
     return check_summary("failing");
 }
