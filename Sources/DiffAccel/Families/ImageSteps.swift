@@ -84,7 +84,9 @@ struct ImageSteps {
             }
             let total = counts.each.reduce(0) { Checked.add($0, $1) ?? Int.max }
             guard request.steps == nil || count == total else {
-                throw DiffError(.invalidArgument, "spacing \"\(name.prefix(60))\" has \(total) steps, the request says \(count)")
+                throw DiffError(
+                    .invalidArgument,
+                    "spacing \"\(name.prefix(60))\" has \(total) steps, the request says \(count)")
             }
             return .respaced(.even(counts))
         }
