@@ -142,7 +142,7 @@ test-valgrind: build
 test-hostile: build venv
 	HOSTILE_PYTHON="$(HOSTILE_PYTHON)" Tests/Hostile/run.sh $(RELEASE)
 
-# Thirteen targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
+# Fourteen targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
 test-fuzz: build
 	SWIFT="$(SWIFT)" FUZZ_LIBRARY="$(CURDIR)/$(RELEASE)" Tests/Fuzz/run.sh all 5000 1
 

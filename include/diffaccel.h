@@ -5,7 +5,8 @@
  *      or hang: it returns a status. Exceptions: a pointer that does not point to the memory its documentation asks
  *      for; a buffer written by another thread while it is read; the system
  *      killing the process, or refusing small objects (not tensors) until the library's reserve of 4 MiB is used up.
- *      [CABI/misuse_handles: test_handles; CABI/misuse_requests: test_requests; CABI/misuse_forward: test_forward;
+ *      [CABI/misuse_handles: test_handles; CABI/misuse_requests: test_requests; CABI/misuse_tensors: test_names, test_shapes;
+ *      CABI/misuse_scales: test_options, test_pictures; CABI/events: test_refusals, test_threads; CABI/misuse_forward: test_forward;
  *      CABI/misuse_training: test_settings, test_numbers; CABI/failing: use; CABI/failing_training: use]
  *   2. A failed call changes nothing that can be seen: out-parameters hold zero or null, handles stay as they were.
  *      [CABI/failing: use; CABI/misuse_structs: test_struct_sizes; CABI/misuse_arguments: test_text_buffers]
@@ -307,7 +308,7 @@ typedef struct da_event {
 typedef int32_t (*da_event_callback)(void *user, const da_event *event);
 
 /* A tensor of the moment: `view` (its struct_size set) is filled; its data are the library's, read-only, valid until the callback
- * returns.
+ * returns. Until then the event and copies of it may be asked from any thread.
  *   "latents"    f32 [n,C,h,w], the state after the step; not while decoding, and not of language models
  *   "preview"    u8 [n,H,W,C], what the state would become, where the request says "previews": true
  * Of language models, for the texts that took part in the pass:

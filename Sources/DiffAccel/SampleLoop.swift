@@ -76,7 +76,8 @@ struct SampleLoop {
                     flops: flops, queryRows: progress.text?.queryRows ?? 0, headRows: progress.text?.headRows ?? 0))
             statistics.cacheBytes = max(statistics.cacheBytes, Checked.sum(run.bytesHeld, progress.heldBytes))
             if progress.call == 0 { warmAllocations = run.workspace.allocations }
-            done += flops
+            // What a sampler does between the calls is in none of them, but in the whole.
+            done = progress.call &+ 1 == progress.calls ? dryRun.flops : done + flops
             let event = SampleEvent(
                 stage: job.stage, step: progress.call &+ 1, steps: progress.calls, fraction: fraction(done),
                 seconds: now - began, timestep: progress.timestep, sites: counts, flops: flops,

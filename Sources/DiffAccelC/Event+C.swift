@@ -36,19 +36,20 @@ extension da_event: VersionedStruct {
 }
 
 /// An event behind the handle in its C form: whoever keeps that form beyond the call has a closed handle.
-private final class EventBox {
+private final class EventBox: Sendable {
     let event: SampleEvent
-    /// What was asked for: a view must stay valid during the call.
+    /// What was asked for: a view must stay valid during the call. Locked: a host may hand its event to other threads.
     private let asked = Mutex<[ResultTensor]>([])
 
     init(_ event: SampleEvent) { self.event = event }
 
-    /// From any thread that the callback gives the event to.
     func tensor(_ name: String) throws(DiffError) -> ResultTensor {
-        if let known = asked.withLock({ asked in asked.each.first { $0.name == name } }) { return known }
-        let made = try event.tensor(name)
-        asked.withLock { $0.append(made) }
-        return made
+        try asked.withLock { (asked) throws(DiffError) in
+            if let known = asked.each.first(where: { $0.name == name }) { return known }
+            let made = try event.tensor(name)
+            asked.append(made)
+            return made
+        }
     }
 }
 
@@ -58,10 +59,16 @@ struct EventHost {
     let callback: da_event_callback?
     let user: UnsafeMutableRawPointer?
 
-    /// Tells the host; a failure to make the event a handle ends the run.
-    func tell(_ event: SampleEvent) -> SampleDecision {
+    /// Tells the host; when no handle can be made for the event, the run ends, and `failure` says why.
+    func tell(_ event: SampleEvent, _ failure: inout DiffError?) -> SampleDecision {
         guard let callback = unsafe callback else { return .continue }
-        guard let handle = try? HandleTable.insert(EventBox(event), .event) else { return .cancel }
+        let handle: UInt64
+        do throws(DiffError) {
+            handle = try HandleTable.insert(EventBox(event), .event)
+        } catch {
+            failure = error
+            return .cancel
+        }
         let source = unsafe HandleTable.pointer(handle)
         defer { _ = try? unsafe HandleTable.remove(source, .event) }
         var raw = unsafe da_event()

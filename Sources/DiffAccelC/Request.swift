@@ -28,7 +28,7 @@ func sampleRequest(
 private func named(_ tensor: HostTensor) throws(DiffError) -> NamedTensor {
     switch tensor.dtype {
     case DA_F32: .floats(try tensor.tensor(nil))
-    case DA_I64: .integers(try tensor.integers(limit: 1 << 24), tensor.shape)
+    case DA_I64: .integers(try tensor.integers(limit: 1 << 20), tensor.shape)
     default: .bytes(try tensor.text(limit: Limits.configBytes))
     }
 }

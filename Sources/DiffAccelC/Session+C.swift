@@ -59,7 +59,13 @@ public func da_session_run(
         let session = try unsafe HandleTable.object(session, .session, Session.self)
         let host = unsafe EventHost(callback: callback, user: user)
         let request = try unsafe sampleRequest(json, length, tensors, tensor_count)
-        let sampled = try session.sample(request) { host.tell($0) }
+        var failure: DiffError?
+        let sampled: SampleResult
+        do throws(DiffError) {
+            sampled = try session.sample(request) { host.tell($0, &failure) }
+        } catch {
+            throw failure ?? error
+        }
         unsafe target.pointee = HandleTable.pointer(try HandleTable.insert(sampled, .result))
         return DA_OK
     }

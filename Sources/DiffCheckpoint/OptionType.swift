@@ -62,9 +62,14 @@ public indirect enum OptionType: Sendable, Equatable {
         var nearest: (path: String, found: JSON)? = ("", value)
         for type in types.each {
             guard let fault = type.fault(in: value) else { return nil }
-            if !fault.path.isEmpty { nearest = fault }
+            if !fault.path.isEmpty, isFurther(fault.path, than: nearest?.path ?? "") { nearest = fault }
         }
         return nearest
+    }
+
+    /// Of two ways into one value the longer, or the one to a later element: as far the value was of the type.
+    private static func isFurther(_ a: String, than b: String) -> Bool {
+        a.utf8.count == b.utf8.count ? JSON.precedes(b, a) : a.utf8.count > b.utf8.count
     }
 }
 

@@ -107,8 +107,7 @@ static void test_read_only(void) {
     da_model model = check_model();
     CHECK(opened >= 2, "the interposer has seen %d files", (int)opened);
     da_session session = check_session(model, NULL, 2);
-    da_request request = check_request();
-    STATUS(DA_OK, check_sample(session, &request, latents));
+    STATUS(DA_OK, check_sample(session, check_request, latents));
     STATUS(DA_OK, da_session_close(session));
     STATUS(DA_OK, da_model_close(model));
     watched("a whole use", 0);

@@ -34,8 +34,7 @@ static int32_t listen(void *user, const da_training_event *event) {
 static void samples(da_model own, da_plan plan, const char *what) {
     float latents[LATENTS] = {0};
     da_session session = check_session(own, plan, 2);
-    da_request request = check_request();
-    int32_t status = check_sample(session, &request, latents);
+    int32_t status = check_sample(session, check_request, latents);
     CHECK(status == DA_OK, "%s: %s", what, da_last_error());
     for (int i = 0; i < LATENTS; i++)
         if (!isfinite(latents[i])) {
@@ -66,10 +65,8 @@ static void plan_of(const struct lesson *lesson, da_trainer trainer) {
         int steps = atoi(strstr(lesson->settings, "\"sampling_steps\":") + 17);
         STATUS(DA_MORE, da_plan_describe(again, own, steps, NULL, 0, &needed));
         da_session session = check_session(own, again, 2);
-        da_request request = check_request();
-        request.steps = steps;
         da_result result = NULL;
-        STATUS(DA_OK, da_session_sample(session, &request, &result));
+        STATUS(DA_OK, check_run(session, quoted("{'labels':[1,2],'seed':3,'steps':%d}", steps), &result));
         STATUS(DA_OK, da_result_close(result));
         STATUS(DA_OK, da_session_close(session));
     }

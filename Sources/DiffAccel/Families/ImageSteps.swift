@@ -79,12 +79,14 @@ struct ImageSteps {
             guard counts.count <= 1000, counts.allSatisfy({ $0 > 0 }) else {
                 throw DiffError(
                     .invalidArgument,
-                    "spacing must be even, leading, trailing, linspace, strided or counts like 10,15,25; found \"\(name)\""
+                    "spacing must be even, leading, trailing, linspace, strided or counts like 10,15,25; found \"\(name.prefix(60))\""
                 )
             }
             let total = counts.each.reduce(0) { Checked.add($0, $1) ?? Int.max }
             guard request.steps == nil || count == total else {
-                throw DiffError(.invalidArgument, "spacing \"\(name)\" has \(total) steps, the request says \(count)")
+                throw DiffError(
+                    .invalidArgument,
+                    "spacing \"\(name.prefix(60))\" has \(total) steps, the request says \(count)")
             }
             return .respaced(.even(counts))
         }

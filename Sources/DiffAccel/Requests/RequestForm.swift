@@ -71,6 +71,11 @@ struct RequestReader {
                     .invalidArgument, "\(RequestForm.source): \"\(name.prefix(60))\" is given as an option and as a tensor")
             }
             if let spec = form.tensors.each.first(where: { $0.name == name && $0.element == tensor.element }) {
+                // Integers are lists; one of more axes would be read as another request than was meant.
+                if case .integers(_, let shape) = tensor, shape.rank != 1 {
+                    throw DiffError(
+                        .shape, "\(RequestForm.source): the tensor \"\(name)\" is i64 \(spec.shape), found \(shape)")
+                }
                 tensors.put(tensor, for: spec.name)
             } else if case .bytes(let bytes) = tensor, let option = form.options.each.first(where: { $0.name == name }),
                 option.type.takesText
