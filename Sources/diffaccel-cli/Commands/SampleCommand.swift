@@ -106,14 +106,17 @@ struct SampleCommand: RequestCommand {
         let estimate = try session.estimate(first)
         let scale = Double(request.samples) / Double(max(1, first.samples))
         if json { return estimate.json.print() }
-        Facts.print([
+        var rows = [
             ("samples", "\(request.samples), \(first.samples) at a time"),
             ("weights", Format.bytes(estimate.weights)),
             ("memory beside them", "\(Format.bytes(estimate.peak)), of it caches \(Format.bytes(estimate.cache))"),
             ("arithmetic", Format.flops(estimate.flops * scale)),
             ("without plan", Format.flops(estimate.baselineFlops * scale)),
-            ("sites computed", "\(estimate.sites.computed) of \(estimate.sites.all)"),
-        ])
+        ]
+        if estimate.sites.all > 0 {
+            rows.append(("sites computed", "\(estimate.sites.computed) of \(estimate.sites.all)"))
+        }
+        Facts.print(rows)
     }
 
     private func printStatistics(_ statistics: SampleStatistics, samples: Int, _ files: [String]) {

@@ -39,7 +39,7 @@ struct RequestOptionGroup: ParsableArguments {
             guard option.name == "labels", form.declares("labels"), let text = option.value, !text.hasPrefix("[") else {
                 return option
             }
-            return GivenOption("labels", Self.list(try facts.classIndices(text)))
+            return GivenOption("labels", "\(try facts.classIndices(text))")
         }
         var request = SampleRequest(try GivenValues(form: form, ownNames: own).options(named))
         if form.declares("steps"), request["steps"] == nil, request["spacing"] == nil {
@@ -51,8 +51,6 @@ struct RequestOptionGroup: ParsableArguments {
         if form.declares("prompt") { try readPrompts(&request) }
         return request
     }
-
-    private static func list(_ numbers: [Int]) -> String { numbers.map(String.init).joined(separator: ",") }
 
     /// Each class as often as it is wanted; without any all of them, if there are few.
     private func repeatLabels(_ request: inout SampleRequest, _ facts: ModelFacts) throws(DiffError) {
