@@ -48,15 +48,15 @@ def theirs(program, path, prompt, options, cached):
     fed = re.findall(r"active=(\d+)/", done.stderr)
     if not total or len(fed) != options.steps:
         raise SystemExit(f"diffuse-cpp says something else than expected:\n{done.stderr[-2000:]}")
-    return {"seconds": float(total.group(1)) / 1e3, "fed": sum(map(int, fed))}
+    return {"seconds": float(total.group(1)) / 1e3, "query_rows": sum(map(int, fed))}
 
 
 def ours(model, plan, prompt, options):
     """One generation of the library."""
     session = model.session(plan=diffaccel.Plan(dkv=plan) if plan else None, threads=options.threads)
-    stats = session.generate(prompt, length=options.length, steps=options.steps, block_length=options.length).stats
+    stats = session.sample(tokens=prompt, length=options.length, steps=options.steps, block_length=options.length).stats
     session.close()
-    return {"seconds": stats["seconds"], "fed": sum(step["fed"] for step in stats["steps"])}
+    return {"seconds": stats["seconds"], "query_rows": sum(step["query_rows"] for step in stats["steps"])}
 
 
 def difference(program, path, model, canvas, threads, scratch):
@@ -102,7 +102,7 @@ def main():
             figures[name].append(contenders[name]())
     seconds = {name: [run["seconds"] for run in runs] for name, runs in figures.items()}
     first = next(iter(contenders))
-    rows = [[name, f"{statistics.median(seconds[name]):.1f}", common.spread(seconds[name]), runs[0]["fed"],
+    rows = [[name, f"{statistics.median(seconds[name]):.1f}", common.spread(seconds[name]), runs[0]["query_rows"],
              f"{options.length / statistics.median(seconds[name]):.2f}", f"{common.paired_ratio(seconds[first], seconds[name]):.2f}",
              f"{apart[name]:.1e}" if name in apart else ""] for name, runs in figures.items()]
     # Plain beside plain, cache beside cache.

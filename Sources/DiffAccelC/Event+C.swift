@@ -2,6 +2,7 @@ public import CDiffAccel
 import DiffAccel
 import DiffCheckpoint
 import DiffTensor
+import Synchronization
 
 @c @implementation
 public func da_event_tensor(
@@ -38,15 +39,15 @@ extension da_event: VersionedStruct {
 private final class EventBox {
     let event: SampleEvent
     /// What was asked for: a view must stay valid during the call.
-    private var asked: [ResultTensor] = []
+    private let asked = Mutex<[ResultTensor]>([])
 
     init(_ event: SampleEvent) { self.event = event }
 
-    /// Only the thread that the callback runs on has the event.
+    /// From any thread that the callback gives the event to.
     func tensor(_ name: String) throws(DiffError) -> ResultTensor {
-        if let known = asked.each.first(where: { $0.name == name }) { return known }
+        if let known = asked.withLock({ asked in asked.each.first { $0.name == name } }) { return known }
         let made = try event.tensor(name)
-        asked.append(made)
+        asked.withLock { $0.append(made) }
         return made
     }
 }

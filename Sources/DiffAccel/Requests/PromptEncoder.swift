@@ -18,6 +18,9 @@ struct PromptEncoder: Sendable {
                 .invalidArgument,
                 hasTokens ? "request: prompt and tokens are both given; one of them says all" : "request: prompt or tokens is needed")
         }
+        guard reader.integers("lengths") == nil || reader.integers("tokens") != nil else {
+            throw DiffError(.invalidArgument, "request: the tensor lengths takes the tensor tokens apart, which is not given")
+        }
         let (isChat, blank): (Bool, String?) = (try options.get("chat"), try options.optional("blank"))
         guard !isChat || blank == nil else {
             throw DiffError(.invalidArgument, "request: blank is for plain prompts; a conversation has none to fill in")

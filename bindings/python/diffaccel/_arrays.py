@@ -122,6 +122,14 @@ def describe(name: str, array: Array) -> _ffi.Tensor:
     return tensor
 
 
+def copied(tensor: _ffi.Tensor) -> Array:
+    """A copy of the library's tensor."""
+    kind = np.dtype({_ffi.F32: np.float32, _ffi.U8: np.uint8, _ffi.I64: np.int64}[tensor.dtype])
+    shape = tuple(tensor.shape[: tensor.rank])
+    data = ctypes.string_at(tensor.data, tensor.bytes) if tensor.bytes else b""
+    return np.frombuffer(bytearray(data), kind).reshape(shape)
+
+
 def pointer(array: Array, kind: Any) -> Any:
     """The address of `array`'s elements as a ctypes pointer."""
     return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import os
 from typing import TYPE_CHECKING, Any, Mapping, Sequence, overload
@@ -101,6 +102,13 @@ class Model(Handle):
         if self._description is None:
             self._description = self.description
         return self._description
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What `Session.sample` may be given: {"options": [{"name", "description", "type", "minimum", "maximum", "enum", "items", "anyOf" (as
+        in JSON Schema), "default" or "default_text", "required"}], "tensors": [{"name", "dtype", "shape", "description"}]}. Empty when the
+        model cannot sample by itself."""
+        return copy.deepcopy(self._facts().get("request") or {})
 
     @property
     def family(self) -> str:

@@ -1,5 +1,7 @@
 """Sampling: what comes out, and that equal requests give equal bits."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -27,9 +29,9 @@ def test_result(session):
 
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
 @pytest.mark.parametrize("options", [
-    {}, dict(guidance=4.0), dict(guidance=1.0), dict(guidance=3.0, guidance_channels=-1), dict(spacing="leading"),
+    {}, dict(guidance=4.0), dict(guidance=1.0), dict(guidance=3.0, guidance_channels="all"), dict(spacing="leading"),
     dict(spacing="leading", steps_offset=1), dict(spacing="strided", steps=20), dict(spacing="3,2,1", steps=6),
-    dict(spacing="3,2,1", steps=0), dict(steps=1), dict(seed=2**63),
+    dict(spacing="3,2,1", steps=None), dict(steps=1), dict(seed=2**63 - 1),
 ])
 def test_repeats_bit_for_bit(tiny, sampler, options):
     request = {**FAST, "sampler": sampler, **options}
@@ -93,13 +95,56 @@ def test_labels_by_name(session):
 
 
 def test_callback(session):
-    events = []
-    result = session.sample(callback=events.append, **FAST)
+    events, read = [], []
+
+    def keep(event):
+        events.append(event)
+        read.append((event.timestep, event.sites_computed, event.sites_reused, event.sites_skipped, event.network, event.preview))
+        assert event.flops > 0 and event.names == ["latents"] and event.texts == []
+        assert event.latents is event.tensor("latents") and event.latents.flags.writeable
+        with pytest.raises(diffaccel.InvalidArgumentError, match="nonsense.*latents"):
+            event.tensor("nonsense")
+
+    result = session.sample(callback=keep, **FAST)
     assert [event.step for event in events] == [1, 2, 3, 4, 5, 6]
-    assert all(event.stage == "denoise" and event.steps == 6 and event.sites_computed == 6 for event in events)
-    assert [event.timestep for event in events] == [999, 799, 599, 400, 200, 0]
+    assert all(event.stage == "denoise" and event.steps == 6 for event in events)
+    assert read == [(timestep, 6, 0, 0, 0, None) for timestep in (999, 799, 599, 400, 200, 0)]
     np.testing.assert_array_equal(events[-1].latents, result.latents)
-    assert all(a.seconds <= b.seconds for a, b in zip(events, events[1:]))
+    assert all(a.seconds <= b.seconds and a.fraction < b.fraction for a, b in zip(events, events[1:]))
+    assert 0 < events[0].fraction and events[-1].fraction <= 1 and "denoise 6 of 6" in repr(events[-1])
+
+
+def test_events_end_with_their_callback(session):
+    events = []
+    session.sample(callback=events.append, **FAST)
+    for use in (lambda event: event.latents, lambda event: event.tensor("latents"), lambda event: event.timestep, lambda event: event.names):
+        with pytest.raises(diffaccel.InvalidHandleError, match="callback has returned"):
+            use(events[0])
+    assert events[0].step == 1 and events[0].seconds > 0
+
+
+def test_events_in_other_threads(session):
+    """Whoever the callback gives the event to reads all of it or is told that it is over."""
+    read, late, workers = [], [], []
+
+    def look(event):
+        for _ in range(50):
+            try:
+                read.append((event.step, event.latents.copy(), event.timestep))
+            except diffaccel.InvalidHandleError as error:
+                late.append(error)
+
+    def start(event):
+        for _ in range(4):
+            workers.append(threading.Thread(target=look, args=[event]))
+            workers[-1].start()
+
+    steps = {}
+    session.sample(callback=lambda event: steps.update({event.step: event.latents}), **FAST)
+    session.sample(callback=start, **FAST)
+    for worker in workers:
+        worker.join()
+    assert len(read) + len(late) == 4 * 6 * 50 and all(np.array_equal(latents, steps[step]) for step, latents, _ in read)
 
 
 @pytest.mark.parametrize("step", range(1, 7))
@@ -170,9 +215,10 @@ def test_estimate(tiny, session):
 
 @pytest.mark.parametrize("change, error", [
     (dict(steps=0), diffaccel.DiffAccelError), (dict(steps=-1), diffaccel.DiffAccelError),
-    (dict(steps=1001), diffaccel.DiffAccelError), (dict(steps=2**31), OverflowError), (dict(steps=1.5), TypeError),
+    (dict(steps=1001), diffaccel.DiffAccelError), (dict(steps=2**31), diffaccel.InvalidArgumentError),
+    (dict(steps=2**63), OverflowError), (dict(steps=1.5), TypeError),
     (dict(steps=True), TypeError), (dict(labels=[]), diffaccel.InvalidArgumentError),
-    (dict(labels=[10.5]), TypeError), (dict(labels=[[1, 2]]), diffaccel.ShapeError),
+    (dict(labels=[10.5]), TypeError), (dict(labels=[[1, 2]]), TypeError),
     (dict(labels=[99]), diffaccel.DiffAccelError), (dict(labels=[-1]), diffaccel.DiffAccelError),
     (dict(labels=np.zeros(4097, int)), diffaccel.InvalidArgumentError),
     (dict(labels=None), (TypeError, diffaccel.DiffAccelError)),
@@ -183,7 +229,7 @@ def test_estimate(tiny, session):
     (dict(eta=float("nan")), diffaccel.DiffAccelError), (dict(eta="x"), ValueError),
     (dict(guidance=float("inf")), diffaccel.DiffAccelError), (dict(guidance_channels=5), diffaccel.DiffAccelError),
     (dict(guidance_channels=-2), diffaccel.DiffAccelError), (dict(tile=-2), diffaccel.DiffAccelError),
-    (dict(decode=2), TypeError), (dict(seed=-1), OverflowError), (dict(seed=2**64), OverflowError),
+    (dict(decode=2), TypeError), (dict(seed=-1), diffaccel.InvalidArgumentError), (dict(seed=2**63), OverflowError),
     (dict(seed=1.0), TypeError), (dict(noise=np.zeros((2, 4, 8))), diffaccel.ShapeError),
     (dict(noise=np.zeros((2, 8, 8, 4))), diffaccel.ShapeError), (dict(noise=np.zeros((2, 4, 8, 8), complex)), TypeError),
     (dict(step_noise=np.zeros((5, 2, 4, 8, 8)), sampler="ddpm"), diffaccel.ShapeError),
@@ -244,7 +290,7 @@ def test_decoder_alone(decoding, tmp_path):
 def test_decoder_options(decoding):
     with decoding.session() as session:
         assert session.sample(decode=False, **FAST).names == ["latents"]
-        whole = session.sample(tile=-1, **FAST)
+        whole = session.sample(tile="never", **FAST)
         np.testing.assert_array_equal(whole.images, session.sample(**FAST).images)
         assert session.sample(tile=8, **FAST).images.shape == whole.images.shape
         with pytest.raises(diffaccel.InvalidArgumentError):

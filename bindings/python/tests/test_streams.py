@@ -219,7 +219,7 @@ def test_all_decoding_options_are_python_s(llada):  # noqa: F811
     model = diffaccel.Model(llada)
     shown = json.loads(call("generate", llada, "--tokens", "1,2", "--tokens", "3", "--length", 8, "--temperature", 0.9, "--seeds", "4,9",
                             "--end-last", "--block", 4, "--json").stdout)
-    result = model.session().generate([[1, 2], [3]], length=8, temperature=0.9, seeds=[4, 9], end_last=True, block_length=4)
+    result = model.session().sample(tokens=[[1, 2], [3]], length=8, temperature=0.9, seeds=[4, 9], end_last=True, block_length=4)
     assert shown["tokens"] == result.tokens.tolist()
 
 

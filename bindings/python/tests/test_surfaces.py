@@ -114,7 +114,7 @@ def python(way, path, conventions, plan, numbers):
         latents = (np.arange(256) % 8 + 1).reshape(1, 4, 8, 8) / 8
         return {"image": model.forward(latents=latents).tobytes()}
     session = model.session(plan=plan or None)
-    result = session.generate(numbers) if way == "generate" else session.sample(labels=numbers)
+    result = session.sample(tokens=numbers) if way == "generate" else session.sample(labels=numbers)
     return {name: result.tensor(name).tobytes() for name in ("latents", "images", "tokens") if name in result.names}
 
 
@@ -155,16 +155,12 @@ def test_conventions_decide_the_spacing(models):
 
 def test_python_states_no_default():
     """None, False where a thing is asked for, and what has no other value: nothing that the library would decide."""
-    own = {"labels": (), "progress": False, "callback": None}
-    for name, parameter in inspect.signature(diffaccel.Session.sample).parameters.items():
-        if name != "self":
-            assert parameter.default == own.get(name), name
-    from diffaccel import learn, text
+    from diffaccel import learn
 
-    asked = {"chat", "infill", "allow_mask", "allow_control", "no_end", "end_last"}
-    for name, parameter in inspect.signature(text.request).parameters.items():
-        if parameter.default is not inspect.Parameter.empty:
-            assert parameter.default is (False if name in asked else None), name
+    for method in (diffaccel.Session.sample, diffaccel.Session.estimate):
+        for name, parameter in inspect.signature(method).parameters.items():
+            if name != "self":
+                assert parameter.default is (False if name == "progress" else None), name
     for method in (learn.router, learn.prune, learn.finetune, learn.specialise):
         for name, parameter in inspect.signature(method).parameters.items():
             if parameter.default is not inspect.Parameter.empty:
