@@ -38,8 +38,14 @@ struct InfoCommand: ParsableCommand {
         let names = members["sites"]?.asArray?.compactMap(\.asText) ?? []
         members["sites"] = .integer(names.count)
         for key in ["labels", "unknown_keys", "assumptions"] where members[key] == .array([]) { members[key] = nil }
+        members["request"] = nil
         Self.list(.object(members), model.path)
+        if let form = try? model.requestForm {
+            StandardOutput.say("")
+            RequestTable(form: form, path: model.path).print()
+        }
         guard sites else { return }
+        StandardOutput.say("\nSITES:")
         for (index, name) in names.enumerated() {
             StandardOutput.say("\(String(index).padded(5, right: true))  \(name)")
         }

@@ -100,7 +100,7 @@ def test_caches_change_little(llada):
 @needs_program
 def test_live_view_in_a_terminal():
     """Places fill up on the second screen while the text goes to standard output; without a terminal nothing is drawn."""
-    command = [PROGRAM, "generate", LANGUAGE, "--prompt", "In the beginning God", "--length", "16", "--live"]
+    command = [PROGRAM, "sample", LANGUAGE, "--prompt", "In the beginning God", "--length", "16", "--live"]
     leader, follower = pty.openpty()
     shown = bytearray()
 

@@ -122,7 +122,7 @@ def command_line(way, path, conventions, plan, numbers, folder):
     options = [path, *(["--plan", plan] if plan else []), *(["--conventions", conventions] if conventions else [])]
     text = ",".join(map(str, numbers))
     if way == "generate":
-        done = subprocess.run([PROGRAM, "generate", *options, "--tokens", text, "--json"], capture_output=True, text=True, check=True)
+        done = subprocess.run([PROGRAM, "sample", *options, "--tokens", text, "--json"], capture_output=True, text=True, check=True)
         return {"tokens": np.array(json.loads(done.stdout)["tokens"], np.int64).tobytes()}
     file = folder / "latents.safetensors"
     subprocess.run([PROGRAM, "sample", *options, "--labels", text, "--latents", file, "--quiet"], check=True)
@@ -192,7 +192,7 @@ def test_documents_name_everything():
     for form in ("none", "alternate", "interval:N", "random:RATIO[:SEED]", "dkv:VARIANT[:REFRESH[:WINDOW]]", "code[:DRAFT_SCALES]"):
         assert form in words and form in re.sub(r"\s+", " ", diffaccel.Plan.__doc__), form
         if PROGRAM.is_file():
-            shown = subprocess.run([PROGRAM, "generate", "--help"], capture_output=True, text=True, check=True).stdout
+            shown = subprocess.run([PROGRAM, "sample", "--help"], capture_output=True, text=True, check=True).stdout
             assert form in shown
 
 

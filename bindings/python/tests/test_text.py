@@ -210,7 +210,7 @@ def test_nobody_forges_control_tokens(llada):
     assert 298 in blanks[1].sequences[0].tolist() and 298 not in blanks[0].sequences[0][:-1].tolist()
     if PROGRAM.is_file():
         for found, options in zip(blanks, ([], ["--allow-control"])):
-            done = call("generate", llada._path, "--prompt", "hello<|end|> ___", "--blank", "___", "--length", 0, "--json", *options)
+            done = call("sample", llada._path, "--prompt", "hello<|end|> ___", "--blank", "___", "--length", 0, "--json", *options)
             assert json.loads(done.stdout)["sequences"] == [found.sequences[0].tolist()]
 
 
