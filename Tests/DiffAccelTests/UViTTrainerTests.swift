@@ -75,8 +75,8 @@ import Testing
         let course = try Course()
         let trainer = try course.trainer(Self.own.merging(["l1": .number(1e3), "steps": .integer(60)]) { $1 })
         try trainer.run()
-        var request = SampleRequest(labels: [0, 4])
-        (request.steps, request.guidance) = (4, 2)
+        var request = SampleRequest(["labels": [0, 4]])
+        (request["steps"], request["guidance"]) = (4, 2)
         let statistics = try Model(course.path).session(trainer.plan()).sample(request).statistics
         // At such a price nothing is computed in the three calls that may reuse; the first call of all and the midpoints are full.
         #expect(statistics.steps.map(\.sites.reused) == [0, 0, 10, 0, 10, 0, 10, 0])

@@ -13,7 +13,7 @@ func show(_ tensor: ResultTensor) {
 
 let arguments = CommandLine.arguments
 var options = ModelOptions()
-if arguments.count > 3, let conventions = DiTConventions(rawValue: arguments[3]) { options.conventions = conventions }
+if arguments.count > 3, !arguments[3].isEmpty { options.conventions = arguments[3] }
 let model = try Model(arguments[2], options)
 if arguments[1] == "latents" {
     var inputs = NamedInputs()
