@@ -5,7 +5,7 @@ import Testing
 
 /// Routers of a U-ViT as a host learns them: on data and on the own trajectory, resumed, estimated, used.
 @Suite struct UViTTrainerTests {
-    private struct Course {
+    private struct TinyTraining {
         let directory: ScratchDirectory
         let path: String
         let data: JSON
@@ -47,37 +47,37 @@ import Testing
 
     @Test(arguments: variants.indices)
     func aResumedRunEqualsOneThatNeverStopped(variant: Int) throws {
-        let (course, settings) = (try Course(), Self.variants[variant])
-        let whole = try course.trainer(settings)
+        let (training, settings) = (try TinyTraining(), Self.variants[variant])
+        let whole = try training.trainer(settings)
         let losses = try whole.events().map(\.loss)
         #expect(losses.count == 7 && losses.allSatisfy(\.isFinite))
         // At every place of a walk: the trajectory has three lessons.
         for stop in 1...4 {
-            let state = try course.directory.file("state-\(stop).safetensors")
-            let first = try course.trainer(settings, threads: 2)
+            let state = try training.directory.file("state-\(stop).safetensors")
+            let first = try training.trainer(settings, threads: 2)
             try first.run(stop)
             try first.save(to: state)
-            let second = try course.trainer(settings)
+            let second = try training.trainer(settings)
             try second.restore(from: state)
             let rest = try second.events().map(\.loss)
             #expect(rest == Array(losses.dropFirst(stop)), "stopped at \(stop)")
-            try expectSameStates(whole, second, in: course.directory)
+            try expectSameStates(whole, second, in: training.directory)
         }
     }
 
     @Test(arguments: variants.indices)
     func theEstimateIsTheMeasuredPeak(variant: Int) throws {
-        let course = try Course()
-        try expectEstimate(course.path, course.settings(Self.variants[variant]), "\(Self.variants[variant])")
+        let training = try TinyTraining()
+        try expectEstimate(training.path, training.settings(Self.variants[variant]), "\(Self.variants[variant])")
     }
 
     @Test func whatIsLearnedSamples() throws {
-        let course = try Course()
-        let trainer = try course.trainer(Self.own.merging(["l1": .number(1e3), "steps": .integer(60)]) { $1 })
+        let training = try TinyTraining()
+        let trainer = try training.trainer(Self.own.merging(["l1": .number(1e3), "steps": .integer(60)]) { $1 })
         try trainer.run()
         var request = SampleRequest(["labels": [0, 4]])
         (request["steps"], request["guidance"]) = (4, 2)
-        let statistics = try Model(course.path).session(trainer.plan()).sample(request).statistics
+        let statistics = try Model(training.path).session(trainer.plan()).sample(request).statistics
         // At such a price nothing is computed in the three calls that may reuse; the first call of all and the midpoints are full.
         #expect(statistics.steps.map(\.sites.reused) == [0, 0, 10, 0, 10, 0, 10, 0])
     }

@@ -24,6 +24,9 @@ class SampleOptions(TypedDict, total=False):
     eta: float | None
     guidance: float | None
     guidance_channels: int | str | None
+    guidance_rescale: float | None
+    guidance_interval: Sequence[float] | None
+    guidance_execution: str | None
     seed: int | None
     decode: bool | None
     tile: int | str | None

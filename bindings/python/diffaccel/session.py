@@ -90,6 +90,12 @@ class Session(Handle):
             eta: The noise of DDIM, 0 (none) to 1.
             guidance: Classifier-free guidance scale; 1 or less: none.
             guidance_channels: How many channels, from the first on, are guided.
+            guidance_rescale: How far the guided prediction's deviation is drawn to that of the conditional one (Lin et al. 2023); 0:
+                not.
+            guidance_interval: From where to where in the run guidance works, as shares of its steps; outside only the conditional
+                prediction counts.
+            guidance_execution: How both predictions are computed, with the same bits: in one batch, one after the other, or side by
+                side on parts of the threads.
             seed: Where random numbers come from, as in torch.manual_seed on the CPU.
             decode: Whether the final state is turned into images, where the model can.
             tile: Side in latents of the tiles in which the decoder works; auto: whole images, or tiles when the memory limit

@@ -49,6 +49,26 @@ def documented():
     return tables
 
 
+def header_tables():
+    """The same out of the tables in the C header."""
+    header = (PACKAGE.parents[1] / "include" / "diffaccel.h").read_text()
+    tables, table, name = {}, {}, ""
+    comment = header[header.index("/* Requests: what is said is JSON"):]
+    for line in comment[: comment.index("*/")].splitlines():
+        if heading := re.fullmatch(r" \* ([A-Z][\w ]+) \([\w, ]+\):", line):
+            table = tables[heading[1]] = {}
+        elif option := re.fullmatch(r' \*   "(\w+)": (.*)', line):
+            name = option[1]
+            table[name] = option[2].strip()
+        elif line.startswith(" *       ") and table:
+            table[name] += " " + line[2:].strip()
+    return tables
+
+
+def test_the_header_has_the_same_tables():
+    assert header_tables() == documented()
+
+
 def declared(model):
     """name -> summary; what is an option as well as a tensor has the option's."""
     return {entry["name"]: entry["description"] for part in ("tensors", "options") for entry in model.request[part]}
