@@ -83,8 +83,11 @@ extension OptionType: CustomStringConvertible {
         case .text: "a string"
         case .choice(let names): "one of \(names.map { "\"\($0)\"" }.joined(separator: ", "))"
         case .list(let element, let counts):
-            counts.lowerBound == counts.upperBound
-                ? "a list of \(counts.lowerBound), each \(element)" : "a list, of each \(element)"
+            if case .list(let inner, _) = element {
+                "a list of lists, each element \(inner)"
+            } else {
+                "a list\(counts.lowerBound == counts.upperBound ? " of \(counts.lowerBound)" : ""), each element \(element)"
+            }
         case .either(let types): types.map(\.description).joined(separator: ", or ")
         case .object(let words): words
         }
