@@ -58,14 +58,17 @@ public struct SampleEvent: Sendable {
         switch (name, latents, preview, text) {
         case ("latents", let state?, _, _): return ResultTensor("latents", state)
         case ("preview", _, let picture?, _): return try ResultTensor("preview", picture)
-        case ("sequences", _, _, let text?): return try Self.list("sequences", text.texts.flatMap(\.sequence))
+        case ("sequences", _, _, let text?): return try Self.list("sequences", text.texts.flattened { $0.sequence })
         case ("lengths", _, _, let text?): return try Self.list("lengths", text.texts.map(\.sequence.count))
         case ("prompts", _, _, let text?): return try Self.list("prompts", text.texts.map(\.prompt))
         case ("queries", _, _, let text?): return try Self.list("queries", text.texts.map(\.queries))
         case ("revealed", _, _, let text?):
             var pairs: [Int] = []
             for one in text.texts.each {
-                for position in one.revealed.each { pairs += [one.prompt, position] }
+                for position in one.revealed.each {
+                    pairs.append(one.prompt)
+                    pairs.append(position)
+                }
             }
             return try ResultTensor("revealed", pairs, Shape(pairs.count / 2, 2), budget: nil)
         default:

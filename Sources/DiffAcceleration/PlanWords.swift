@@ -37,10 +37,10 @@ public protocol WordedPlanEntry: PlanEntry {
 extension Plan {
     private static var worded: [any WordedPlanEntry.Type] { methods.compactMap { $0 as? any WordedPlanEntry.Type } }
 
-    private static var rules: [String] { worded.flatMap { $0.words.map(\.rule) } }
+    private static var rules: [String] { worded.flattened { $0.words.map(\.rule) } }
 
     /// The forms of all words, as help texts show them.
-    public static var wordForms: String { worded.flatMap { $0.words.map(\.form) }.joined(separator: ", ") }
+    public static var wordForms: String { worded.flattened { $0.words.map(\.form) }.joined(separator: ", ") }
 
     /// The plan that `word` writes out. Throws `invalidArgument`, saying which form is right or which rule may have been meant.
     public init(word: String) throws(DiffError) {

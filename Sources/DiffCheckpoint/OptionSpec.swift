@@ -77,24 +77,30 @@ public struct Options: Sendable {
     /// option may have been meant; a `comment` is passed over.
     public init(_ json: JSONObject, _ table: [OptionSpec], code: DiffError.Code = .format) throws(DiffError) {
         (self.json, self.table, self.code) = (json, table, code)
-        let names = table.map(\.name)
+        try checkNames()
+        for option in table.each { try check(option) }
+    }
+
+    @inline(never)
+    private func checkNames() throws(DiffError) {
+        var names: [String] = []
+        for option in table.each { names.append(option.name) }
         for key in json.keys.each where key != "comment" && !names.contains(key) {
             let hint = Spelling.suggestion(for: key, among: names)
             let known = hint.isEmpty ? "; there are \(names.joined(separator: ", "))" : hint
             throw DiffError(code, "\(json.place): no option \"\(key.prefix(60))\"\(known)")
         }
-        for option in table.each {
-            guard let value = json.value(option.name) else {
-                if option.absence == .required {
-                    throw DiffError(
-                        code, "\(json.place): the option \"\(option.name)\" is missing: \(option.type). \(option.summary)")
-                }
-                continue
-            }
-            if let fault = option.type.fault(in: value) {
-                throw error(
-                    "\(option.name)\(fault.path)", "expected \(option.type), found \(fault.found.summary)")
-            }
+    }
+
+    @inline(never)
+    private func check(_ option: OptionSpec) throws(DiffError) {
+        guard let value = json.value(option.name) else {
+            guard case .required = option.absence else { return }
+            throw DiffError(
+                code, "\(json.place): the option \"\(option.name)\" is missing: \(option.type). \(option.summary)")
+        }
+        if let fault = option.type.fault(in: value) {
+            throw error("\(option.name)\(fault.path)", "expected \(option.type), found \(fault.found.summary)")
         }
     }
 

@@ -25,6 +25,16 @@ extension Array {
     /// Pairs of position and element.
     @inlinable
     public var numbered: NumberedElement<Element> { NumberedElement(self) }
+
+    /// The elements of all the lists that `list` makes of the elements. `flatMap` leaves checks of the array's own growth.
+    @inlinable
+    public func flattened<Part>(_ list: (Element) -> [Part]) -> [Part] {
+        var all: [Part] = []
+        for element in each {
+            for part in list(element).each { all.append(part) }
+        }
+        return all
+    }
 }
 
 /// What ``Swift/Array/each`` goes through.

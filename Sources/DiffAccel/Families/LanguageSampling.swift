@@ -193,10 +193,14 @@ struct LanguageJob: SamplingJob {
             try ResultTensor("filled", filled, Shape(filled.count), budget: budget),
         ]
         if !run.isDry, let texts = core.texts(sequences, length: length, whole: whole) {
-            let bytes = texts.map { Array($0.utf8) }
-            tensors.append(try ResultTensor("text", bytes.flatMap(\.self)))
-            tensors.append(
-                try ResultTensor("text_lengths", bytes.map(\.count), Shape(bytes.count), budget: budget))
+            var (bytes, counts): ([UInt8], [Int]) = ([], [])
+            for text in texts.each {
+                let before = bytes.count
+                for byte in Array(text.utf8).each { bytes.append(byte) }
+                counts.append(bytes.count &- before)
+            }
+            tensors.append(try ResultTensor("text", bytes))
+            tensors.append(try ResultTensor("text_lengths", counts, Shape(counts.count), budget: budget))
         }
         return tensors
     }

@@ -119,8 +119,7 @@ enum Families {
     /// several are opened by the same options.
     static func check(conventions name: String?) throws(DiffError) {
         guard let name else { return }
-        var known: [String] = []
-        for family in all.each { known += family.conventions }
+        let known = all.flattened { $0.conventions }
         guard known.contains(name) else {
             throw DiffError(
                 .invalidArgument, "conventions must be \(known.joined(separator: " or ")), found \"\(name)\"")

@@ -25,6 +25,9 @@ struct PromptEncoder: Sendable {
         guard !isChat || blank == nil else {
             throw DiffError(.invalidArgument, "request: blank is for plain prompts; a conversation has none to fill in")
         }
+        for name in ["chat", "blank", "allow_control"] where hasTokens && options.has(name) {
+            throw DiffError(.invalidArgument, "request: \(name) says how a prompt's text becomes tokens; here tokens are given")
+        }
         let prompts = hasTokens ? try Self.given(reader) : try encoded(texts, options, isChat, blank)
         guard (1...SampleRequest.maxSamples).contains(prompts.count) else {
             throw DiffError(

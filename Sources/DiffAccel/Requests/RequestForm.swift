@@ -86,9 +86,10 @@ struct RequestReader {
             }
         }
         self.tensors = tensors
+        var table: [OptionSpec] = []
+        for option in form.options.each { table.append(option.replaced(by: tensors[option.name])) }
         options = try Options(
-            JSONObject(.object(members), source: RequestForm.source), form.options.map { $0.replaced(by: tensors[$0.name]) },
-            code: .invalidArgument)
+            JSONObject(.object(members), source: RequestForm.source), table, code: .invalidArgument)
     }
 
     private static func text(_ bytes: [UInt8], _ name: String) throws(DiffError) -> String {

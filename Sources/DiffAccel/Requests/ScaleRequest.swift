@@ -91,7 +91,7 @@ struct ScaleRequest: Sendable {
     /// A value for each scale out of one, or one for each.
     private static func each<T>(_ values: [T], _ name: String, _ scales: Int) throws(DiffError) -> [T] {
         guard values.count > 1, values.count != scales else {
-            return values.count > 1 ? values : Indices(below: scales).flatMap { _ in values }
+            return values.count > 1 ? values : Array(Indices(below: scales)).flattened { _ in values }
         }
         throw DiffError(.invalidArgument, "request: \(name) needs 1 value or \(scales), found \(values.count)")
     }

@@ -52,7 +52,7 @@ struct DataSettings {
         let options = try Options(json, Self.options(kinds))
         let given = kinds.each.filter { options.has($0.rawValue) }
         if let path = try options.optional("path", as: String.self) {
-            for name in ["labels"] + given.map(\.rawValue) where options.has(name) {
+            for name in (["labels"] + given.map(\.rawValue)).each where options.has(name) {
                 throw options.error(name, "the file \"path\" has both")
             }
             (states, labels) = (path, path)

@@ -58,8 +58,7 @@ enum TrainingRecipes {
     ) throws(DiffError) -> TrainingRecipeEntry {
         let own = all.each.filter { $0.family.name == family }
         if let entry = own.each.first(where: { $0.methods.contains(method) }) { return entry }
-        var has: [String] = []
-        for entry in own.each { has += entry.methods.map(\.rawValue) }
+        let has = own.flattened { $0.methods.map(\.rawValue) }
         let trained = all.each.filter { $0.methods.contains(method) }.map { $0.family.name }
         throw DiffError(
             .unsupported,
