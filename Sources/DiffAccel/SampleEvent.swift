@@ -85,7 +85,8 @@ public struct SampleEvent: Sendable {
     /// `tensors`.
     public var json: JSON {
         .object([
-            "stage": .string(stage.name), "step": .integer(step), "steps": .integer(steps), "fraction": .number(fraction),
+            "stage": .string(stage.name), "step": .integer(step), "steps": .integer(steps),
+            "fraction": .number(fraction),
             "seconds": .number(seconds), "timestep": timestep.map { .timestep($0) } ?? .null,
             "network": .integer(network), "computed": .integer(sites.computed), "reused": .integer(sites.reused),
             "skipped": .integer(sites.skipped), "flops": .number(flops),

@@ -15,4 +15,3 @@ public func da_forward_options_init(_ options: UnsafeMutablePointer<da_forward_o
 public func da_session_options_init(_ options: UnsafeMutablePointer<da_session_options>?, _ size: UInt32) -> Int32 {
     boundary { () throws(DiffError) in try unsafe initialise(options, size) }
 }
-

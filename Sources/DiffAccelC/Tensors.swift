@@ -88,7 +88,9 @@ func describedView(_ tensor: ResultTensor) -> da_tensor {
 }
 
 /// Fills the caller's `view`, whose size says how much of it there is.
-func fill(_ view: UnsafeMutablePointer<da_tensor>?, _ tensor: () throws(DiffError) -> ResultTensor) throws(DiffError) -> Int32 {
+func fill(_ view: UnsafeMutablePointer<da_tensor>?, _ tensor: () throws(DiffError) -> ResultTensor) throws(DiffError)
+    -> Int32
+{
     let target = try unsafe out(view, "view")
     let size = try unsafe decode(UnsafePointer(target)).struct_size
     var filled = try unsafe describedView(tensor())

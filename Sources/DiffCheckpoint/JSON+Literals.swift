@@ -2,7 +2,8 @@ import DiffTensor
 
 // Options in Swift sources as they are written in JSON: `["labels": [3, "sneaker"], "steps": 20]`.
 
-extension JSON: ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral, ExpressibleByStringLiteral, ExpressibleByBooleanLiteral,
+extension JSON: ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral, ExpressibleByStringLiteral,
+    ExpressibleByBooleanLiteral,
     ExpressibleByNilLiteral, ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral
 {
     public init(integerLiteral value: Int) { self = .integer(value) }

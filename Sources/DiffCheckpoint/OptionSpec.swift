@@ -105,7 +105,9 @@ public struct Options: Sendable {
     }
 
     /// An error about the option `name`, with the code of the whole.
-    public func error(_ name: String, _ text: String) -> DiffError { DiffError(code, "\(json.place(of: name)): \(text)") }
+    public func error(_ name: String, _ text: String) -> DiffError {
+        DiffError(code, "\(json.place(of: name)): \(text)")
+    }
 
     /// Whether there is an option of that name: a form may have it or not.
     public func declares(_ name: String) -> Bool { table.each.contains { $0.name == name } }
@@ -114,7 +116,9 @@ public struct Options: Sendable {
     public func has(_ name: String) -> Bool { json.has(name) }
 
     /// The value given, or the default; nil when there is neither.
-    public func optional<Value: OptionValue>(_ name: String, as type: Value.Type = Value.self) throws(DiffError) -> Value? {
+    public func optional<Value: OptionValue>(_ name: String, as type: Value.Type = Value.self) throws(DiffError)
+        -> Value?
+    {
         guard let option = table.each.first(where: { $0.name == name }) else {
             throw DiffError(.internal, "no option \"\(name)\" is declared")
         }

@@ -126,7 +126,9 @@ import Testing
         let tiny = try Tiny()
         let plain = try tiny.session().sample(request(steps: 5))
         var neutral = request(steps: 5)
-        (neutral["guidance_rescale"], neutral["guidance_interval"], neutral["guidance_execution"]) = (0, [0, 1], "batched")
+        (neutral["guidance_rescale"], neutral["guidance_interval"], neutral["guidance_execution"]) = (
+            0, [0, 1], "batched"
+        )
         let same = try tiny.session().sample(neutral)
         #expect(sameBits(same.state, plain.state) && same.statistics.flops == plain.statistics.flops)
         // Guidance in no step is the plain network.
@@ -163,7 +165,8 @@ import Testing
     @Test func whatCannotBeIsRefusedByName() throws {
         let session = try Tiny().session()
         for (change, option): ((inout SampleRequest) -> Void, String) in [
-            ({ $0["guidance_rescale"] = 1.5 }, "guidance_rescale"), ({ $0["guidance_rescale"] = Double.nan }, "guidance_rescale"),
+            ({ $0["guidance_rescale"] = 1.5 }, "guidance_rescale"),
+            ({ $0["guidance_rescale"] = Double.nan }, "guidance_rescale"),
             ({ $0["guidance_interval"] = [0.9, 0.1] }, "guidance_interval"),
             ({ $0["guidance_interval"] = [0.1] }, "guidance_interval"),
             ({ $0["guidance_execution"] = "threads" }, "guidance_execution"),

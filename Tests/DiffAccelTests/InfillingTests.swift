@@ -61,7 +61,9 @@ import Testing
             for block in [nil, 2] {
                 var revealed = Array(repeating: [Int](), count: Self.prompts.count)
                 let settings = { (text: inout SampleRequest) -> Void in
-                    (text["length"], text["infill"], text["block_length"], text["order"]) = (length, true, block, way.order)
+                    (text["length"], text["infill"], text["block_length"], text["order"]) = (
+                        length, true, block, way.order
+                    )
                     text["seeds"] = Array(0..<UInt64(Self.prompts.count))
                 }
                 let made = try result(
@@ -129,7 +131,9 @@ import Testing
 
     @Test func nothingToFill() throws {
         for model in [llada, dream] {
-            let error = #expect(throws: DiffError.self) { _ = try result(model) { $0["tokens"] = Self.prompts + [[3, 4]] } }
+            let error = #expect(throws: DiffError.self) {
+                _ = try result(model) { $0["tokens"] = Self.prompts + [[3, 4]] }
+            }
             #expect(error?.message.contains("prompt 4") ?? false)
             #expect(throws: DiffError.self) { _ = try result(model) { $0["tokens"] = [[]] } }
             #expect(throws: DiffError.self) { _ = try result(model) { $0["length"] = -1 } }

@@ -138,7 +138,9 @@ private let published: [String: JSON] = [
     /// What other samplers take over from the model's scheduler, and what they cannot.
     @Test func otherSamplersKeepTheProcess() throws {
         let plain = try Pipeline(published).sample { $0["sampler"] = "euler" }
-        let other = try Pipeline(changed(["prediction_type": .string("v_prediction")])).sample { $0["sampler"] = "euler" }
+        let other = try Pipeline(changed(["prediction_type": .string("v_prediction")])).sample {
+            $0["sampler"] = "euler"
+        }
         #expect(Difference(other.state, plain.state).relative > 1e-3)
         let clips = try Pipeline(changed(["clip_sample": .bool(true)]))
         let error = try #require(failure { _ = try clips.sample { $0["sampler"] = "euler" } })

@@ -133,7 +133,9 @@ import Testing
             for temperature in [1e-46, tiny, tiny / 4, .leastNonzeroMagnitude, 1e-31, 1e31, 1e39, 1e300, .infinity] {
                 #expect(throws: DiffError.self) { _ = try generate(model) { $0["temperature"] = temperature } }
                 if isDream {
-                    #expect(throws: DiffError.self) { _ = try generate(model) { $0["order_temperature"] = temperature } }
+                    #expect(throws: DiffError.self) {
+                        _ = try generate(model) { $0["order_temperature"] = temperature }
+                    }
                 }
             }
             // The smallest that is taken chooses as none does; Dream is then equally sure of all positions.
@@ -145,7 +147,8 @@ import Testing
         #expect(throws: DiffError.self) { _ = try generate(llada) { $0["guidance"] = 1e39 } }
         #expect(try generate(llada) { $0["guidance"] = 1e-46 }.tokens == generate(llada) { _ in }.tokens)
         let greedy = try generate(dream) { _ in }.tokens
-        #expect(try generate(dream) { ($0["temperature"], $0["top_p"]) = (1, 1e-46) }.tokens[0].count == greedy[0].count)
+        #expect(
+            try generate(dream) { ($0["temperature"], $0["top_p"]) = (1, 1e-46) }.tokens[0].count == greedy[0].count)
         // The order follows the probability of the only candidate: 1, so that positions are revealed from left to right.
         let narrow = try generate(dream) { ($0["temperature"], $0["top_p"], $0["order"]) = (1, 1e-46, "maskgit_plus") }
         #expect(try narrow.tokens == generate(dream) { ($0["top_k"], $0["order"]) = (1, "maskgit_plus") }.tokens)

@@ -34,7 +34,8 @@ struct ClassConditional {
     ) throws(DiffError) {
         self.classes = try ClassNames(opened, classes: classes)
         let decoder: (any StateDecoder)? =
-            try Self.makesPixels(opened.config) ? PixelDecoder() : LatentDecoder.beside(opened, channels: network.channels)
+            try Self.makesPixels(opened.config)
+            ? PixelDecoder() : LatentDecoder.beside(opened, channels: network.channels)
         images = ImageSampling(
             network: network, solver: solver, guidance: guidance, guidanceChannels: guidanceChannels, decoder: decoder,
             classes: self.classes)

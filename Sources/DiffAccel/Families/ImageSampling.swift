@@ -48,7 +48,8 @@ struct ImageSampling: FamilySampling {
             steps: try reader.floats("step_noise", Shape([sampler.draws] + shape.dims)))
         return ImageJob(
             network: network, process: sampler, sampler: name, source: noise, labels: request.labels,
-            guidance: try guidance(request), shape: shape, decoder: request.decode ? decoder : nil, tiling: request.tiling)
+            guidance: try guidance(request), shape: shape, decoder: request.decode ? decoder : nil,
+            tiling: request.tiling)
     }
 
     /// The guidance that a request means; nil: the plain conditional prediction.

@@ -116,7 +116,8 @@ struct NextScaleSampling: FamilySampling {
         let expected = try Shape(n, 3, side, side)
         guard image.shape == expected, mask.shape.rank == 3, mask.shape[0] == n, mask.shape.count > 0 else {
             throw DiffError(
-                .shape, "request: an image \(image.shape) with a mask \(mask.shape), expected \(expected) with [\(n), h, w]")
+                .shape,
+                "request: an image \(image.shape) with a mask \(mask.shape), expected \(expected) with [\(n), h, w]")
         }
         return KnownPicture(image: image, mask: mask)
     }

@@ -14,7 +14,8 @@ enum Tiling: Sendable, Equatable {
     /// The option that says so.
     static let option = OptionSpec(
         "tile", .either([.choice(["auto", "never"]), .integer(8...4096)]), default: "auto",
-        "Side in latents of the tiles in which the decoder works; auto: whole images, or tiles when the memory limit asks for them.")
+        "Side in latents of the tiles in which the decoder works; auto: whole images, or tiles when the memory limit asks for them."
+    )
 
     init(_ options: Options) throws(DiffError) {
         if case .string(let word)? = options.json.value("tile") {
@@ -34,7 +35,8 @@ enum CommonOptions {
         "decode", .flag, default: true, "Whether the final state is turned into images, where the model can.")
 
     static let seed = OptionSpec(
-        "seed", .integer(0...Int.max), default: 0, "Where random numbers come from, as in torch.manual_seed on the CPU.")
+        "seed", .integer(0...Int.max), default: 0, "Where random numbers come from, as in torch.manual_seed on the CPU."
+    )
 
     static let labelsTensor = TensorSpec("labels", .i64, "[n]", "A class for each sample, in place of the option.")
 
@@ -110,7 +112,8 @@ struct ImageRequest: Sendable {
 
     /// The form of requests to `network` under `solver`.
     static func form(
-        _ network: any Denoiser, _ solver: any ImageSolver, _ classes: ClassNames, guidance: Double, guidanceChannels: Int
+        _ network: any Denoiser, _ solver: any ImageSolver, _ classes: ClassNames, guidance: Double,
+        guidanceChannels: Int
     ) -> RequestForm {
         let side = network.side
         let state = "\(network.channels), \(side), \(side)]"
@@ -133,10 +136,12 @@ struct ImageRequest: Sendable {
                 default: .integer(guidanceChannels), "How many channels, from the first on, are guided."),
             OptionSpec(
                 "guidance_rescale", .number(0...1), default: 0,
-                "How far the guided prediction's deviation is drawn to that of the conditional one (Lin et al. 2023); 0: not."),
+                "How far the guided prediction's deviation is drawn to that of the conditional one (Lin et al. 2023); 0: not."
+            ),
             OptionSpec(
                 "guidance_interval", .list(.number(0...1), 2...2), default: [0, 1],
-                "From where to where in the run guidance works, as shares of its steps; outside only the conditional prediction counts."),
+                "From where to where in the run guidance works, as shares of its steps; outside only the conditional prediction counts."
+            ),
             OptionSpec(
                 "guidance_execution", .choice(Guidance.Execution.allCases.map(\.rawValue)),
                 default: .string(Guidance.Execution.batched.rawValue),

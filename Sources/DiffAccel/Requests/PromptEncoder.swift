@@ -16,7 +16,9 @@ struct PromptEncoder: Sendable {
         guard texts.isEmpty != !hasTokens else {
             throw DiffError(
                 .invalidArgument,
-                hasTokens ? "request: prompt and tokens are both given; one of them says all" : "request: prompt or tokens is needed")
+                hasTokens
+                    ? "request: prompt and tokens are both given; one of them says all"
+                    : "request: prompt or tokens is needed")
         }
         guard reader.integers("lengths") == nil || reader.integers("tokens") != nil else {
             throw DiffError(.invalidArgument, "request: the tensor lengths goes with the tensor tokens")
@@ -26,7 +28,8 @@ struct PromptEncoder: Sendable {
             throw DiffError(.invalidArgument, "request: blank is for plain prompts; a conversation has none to fill in")
         }
         for name in ["chat", "blank", "allow_control"] where hasTokens && options.has(name) {
-            throw DiffError(.invalidArgument, "request: \(name) says how a prompt's text becomes tokens; here tokens are given")
+            throw DiffError(
+                .invalidArgument, "request: \(name) says how a prompt's text becomes tokens; here tokens are given")
         }
         let prompts = hasTokens ? try Self.given(reader) : try encoded(texts, options, isChat, blank)
         guard (1...SampleRequest.maxSamples).contains(prompts.count) else {
@@ -68,14 +71,16 @@ struct PromptEncoder: Sendable {
             return [try reader.options.get("tokens", as: [Int].self)]
         }
         guard tokens.values.count <= TextRequest.maxTokens else {
-            throw DiffError(.invalidArgument, "request: \(tokens.values.count) tokens; at most \(TextRequest.maxTokens)")
+            throw DiffError(
+                .invalidArgument, "request: \(tokens.values.count) tokens; at most \(TextRequest.maxTokens)")
         }
         guard let lengths = reader.integers("lengths") else { return [tokens.values] }
         var (prompts, next): ([[Int]], Int) = ([], 0)
         for (index, length) in lengths.values.numbered {
             guard length >= 0, length <= tokens.values.count &- next else {
                 throw DiffError(
-                    .shape, "request: prompt \(index) has \(length) tokens, of \(tokens.values.count &- next) that are left")
+                    .shape,
+                    "request: prompt \(index) has \(length) tokens, of \(tokens.values.count &- next) that are left")
             }
             prompts.append(Indices(below: length).map { tokens.values.at(next &+ $0) ?? 0 })
             next &+= length

@@ -68,7 +68,8 @@ struct RequestReader {
             guard let tensor = request.tensors[name] else { continue }
             guard members[name] ?? .null == .null else {
                 throw DiffError(
-                    .invalidArgument, "\(RequestForm.source): \"\(name.prefix(60))\" is given as an option and as a tensor")
+                    .invalidArgument,
+                    "\(RequestForm.source): \"\(name.prefix(60))\" is given as an option and as a tensor")
             }
             if let spec = form.tensors.each.first(where: { $0.name == name && $0.element == tensor.element }) {
                 // Integers are lists; one of more axes would be read as another request than was meant.
@@ -102,7 +103,9 @@ struct RequestReader {
     private static func unknown(_ name: String, _ tensor: NamedTensor, _ form: RequestForm) -> DiffError {
         if let spec = form.tensors.each.first(where: { $0.name == name }) {
             return DiffError(
-                .shape, "\(RequestForm.source): the tensor \"\(name)\" is \(spec.element.rawValue) \(spec.shape), found \(tensor.element.rawValue)")
+                .shape,
+                "\(RequestForm.source): the tensor \"\(name)\" is \(spec.element.rawValue) \(spec.shape), found \(tensor.element.rawValue)"
+            )
         }
         let names = form.tensors.map(\.name)
         if form.options.contains(where: { $0.name == name }) {

@@ -39,7 +39,8 @@ struct ScaleRequest: Sendable {
             CommonOptions.labels(names, rows: c.nullClass &+ 1),
             OptionSpec(
                 "guidance", .number(0...1000), default: .number(guidance),
-                "Classifier-free guidance t of (1 + t) c - t u, growing from 0 at the first scale to this at the last; 0: none."),
+                "Classifier-free guidance t of (1 + t) c - t u, growing from 0 at the first scale to this at the last; 0: none."
+            ),
             OptionSpec(
                 "top_k", .oneOrMore(.integer(0...1_000_000)), default: .integer(topK),
                 "Only so many likeliest codes, 0: all; one number, or one for each scale."),
@@ -48,10 +49,13 @@ struct ScaleRequest: Sendable {
                 "Nucleus sampling: the smallest set of codes with cumulative probability ≥ top_p; 0: all."),
             OptionSpec(
                 "temperature",
-                .oneOrMore(.number(Double(Checked.divisors.lowerBound)...Double(Checked.divisors.upperBound))), default: 1,
-                "Divides the logits that are left; one number, or one for each scale. top_k 1 takes the most probable code."),
+                .oneOrMore(.number(Double(Checked.divisors.lowerBound)...Double(Checked.divisors.upperBound))),
+                default: 1,
+                "Divides the logits that are left; one number, or one for each scale. top_k 1 takes the most probable code."
+            ),
             OptionSpec(
-                "more_smooth", .flag, default: false, "Mixes codes instead of drawing them: for looks, not for statistics."),
+                "more_smooth", .flag, default: false,
+                "Mixes codes instead of drawing them: for looks, not for statistics."),
             CommonOptions.seed, CommonOptions.decode,
             OptionSpec(
                 "previews", .flag, default: false,
@@ -67,7 +71,8 @@ struct ScaleRequest: Sendable {
                     "A number in 0 ..< 1 for each token, the scales one after the other, in place of the seed's."),
                 TensorSpec(
                     "image", .f32, "[n, 3\(pixels)",
-                    "A picture in -1...1 of which a part is kept while the rest is drawn to fit it; needs the VQ-VAE's encoder."),
+                    "A picture in -1...1 of which a part is kept while the rest is drawn to fit it; needs the VQ-VAE's encoder."
+                ),
                 TensorSpec(
                     "mask", .f32, "[n, h, w]",
                     "Not 0 where the image is kept, of any size, resized by nearest neighbours; goes with image."),

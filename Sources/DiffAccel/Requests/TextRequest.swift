@@ -52,11 +52,14 @@ struct TextRequest: Sendable {
         var options = [
             OptionSpec("prompt", prompt, absent: "tokens", "The text to continue, or several as a batch."),
             OptionSpec(
-                "tokens", .either([.list(id, 1...most), .list(.list(id, 0...most), 1...SampleRequest.maxSamples)]), absent: "prompt",
+                "tokens", .either([.list(id, 1...most), .list(.list(id, 0...most), 1...SampleRequest.maxSamples)]),
+                absent: "prompt",
                 "The tokens of the prompt, or of several, instead of prompt."),
             OptionSpec(
                 "chat", .flag, default: false, "Whether the prompt is what a user says to an instruction-tuned model."),
-            OptionSpec("blank", .text, absent: "none", "A mark in the prompt that stands for one token to fill in, such as ___."),
+            OptionSpec(
+                "blank", .text, absent: "none",
+                "A mark in the prompt that stands for one token to fill in, such as ___."),
             OptionSpec(
                 "allow_control", .flag, default: false,
                 "Whether control tokens that the prompt spells out are those tokens, and not text like any other."),
@@ -65,9 +68,14 @@ struct TextRequest: Sendable {
                 "Tokens to generate behind each prompt; 0: only masks in the prompts are filled."),
             OptionSpec(
                 "infill", .flag, default: false,
-                "Whether masks in the prompts are filled like those behind them, with steps and blocks made for all of them."),
-            OptionSpec("steps", .integer(1...MaskedCommon.maxPositions), absent: "one per token", "Passes over the whole text."),
-            OptionSpec("block_length", .integer(1...MaskedCommon.maxPositions), absent: "all in one block", "Tokens of a block."),
+                "Whether masks in the prompts are filled like those behind them, with steps and blocks made for all of them."
+            ),
+            OptionSpec(
+                "steps", .integer(1...MaskedCommon.maxPositions), absent: "one per token", "Passes over the whole text."
+            ),
+            OptionSpec(
+                "block_length", .integer(1...MaskedCommon.maxPositions), absent: "all in one block",
+                "Tokens of a block."),
             OptionSpec(
                 "order", .choice(orders), absent: isDream ? "entropy; with a threshold maskgit_plus" : "low_confidence",
                 "Which positions are revealed first."),
@@ -108,8 +116,12 @@ struct TextRequest: Sendable {
         return RequestForm(
             options: options,
             tensors: [
-                TensorSpec("tokens", .i64, "[sum of lengths]", "Tokens of the prompts, one after the other, in place of the option."),
-                TensorSpec("lengths", .i64, "[prompts]", "Tokens of each prompt in the tensor tokens; without it they are one prompt."),
+                TensorSpec(
+                    "tokens", .i64, "[sum of lengths]",
+                    "Tokens of the prompts, one after the other, in place of the option."),
+                TensorSpec(
+                    "lengths", .i64, "[prompts]",
+                    "Tokens of each prompt in the tensor tokens; without it they are one prompt."),
             ])
     }
 

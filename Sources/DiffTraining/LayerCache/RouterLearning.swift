@@ -224,7 +224,8 @@ public final class RouterLearning: LearningProcedure {
             var x = try lead(x0, draws.normal(x0.shape, run), labels, to: group, &sampler)
             for cached in group.cached.each {
                 let plain = try passes.plain(x, labels: labels, call: cached.call, run)
-                let output = try passes.cached(x, labels: labels, call: cached.call, computes: computes(cached.row), run)
+                let output = try passes.cached(
+                    x, labels: labels, call: cached.call, computes: computes(cached.row), run)
                 let each = output.shape.count / max(1, output.shape[0])
                 error +=
                     try run.squaredError(output, plain, divisor: each, weight: 0).errors.reduce(0, +)
