@@ -27,8 +27,8 @@ struct PromptEncoder: Sendable {
         guard !isChat || blank == nil else {
             throw DiffError(.invalidArgument, "request: blank is for plain prompts; a conversation has none to fill in")
         }
-        let shapesText = try isChat || blank != nil || options.get("allow_control")
-        guard !hasTokens || !shapesText else {
+        let allowsControl: Bool = try options.get("allow_control")
+        guard !hasTokens || !(isChat || blank != nil || allowsControl) else {
             throw DiffError(
                 .invalidArgument,
                 "request: chat, blank and allow_control say how a prompt's text becomes tokens; here tokens are given")
