@@ -87,12 +87,12 @@ import Testing
             errors.append(report.terms.first { $0.name == "error" }?.value ?? .nan)
             let state = try learning.save()
             let labels = try #require(state.integers["trajectory.labels"])
-            // A walk has a lesson in every step but the first; then the next one begins.
-            let (walk, lesson) = iteration.quotientAndRemainder(dividingBy: Self.steps - 1)
+            // A walk has a training step in every sampling step but the first; then the next one begins.
+            let (walk, step) = iteration.quotientAndRemainder(dividingBy: Self.steps - 1)
             let sampled = try scene.inputs(
                 learning.router(), labels: labels, noise: scene.noise(walk * (Self.steps - 1)))
-            #expect(sameBits(try #require(state.tensors["trajectory"]).array, sampled[2 * lesson + 2]))
-            #expect(state.integers["trajectory.position"] == [(lesson + 1) % (Self.steps - 1)])
+            #expect(sameBits(try #require(state.tensors["trajectory"]).array, sampled[2 * step + 2]))
+            #expect(state.integers["trajectory.position"] == [(step + 1) % (Self.steps - 1)])
         }
         // A student whose scores are 1 is the network itself.
         #expect(logit == 40 ? errors.allSatisfy { $0 == 0 } : errors.allSatisfy { $0 > 0 })

@@ -64,7 +64,7 @@ public struct RouterProcess: Sendable {
         ).checked()
     }
 
-    /// The process of lessons at states that the sampler itself came to: teacher and student are told what the sampler tells the network.
+    /// The process of training steps at states that the sampler itself came to: teacher and student are told what the sampler tells the network.
     func inUse() -> Self {
         var process = self
         process.trainingTimesteps = timesteps
