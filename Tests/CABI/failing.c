@@ -166,8 +166,8 @@ static void texts(const char *models, int64_t step) {
     for (int lasting = 0; lasting < 2; lasting++) {
         int64_t number = 1;
         for (; number < LIMIT; number += step) {
-            /* What a session keeps of its last run is a whole run's each time it is counted: a refused block of it would come from the
-             * reserve, which is not. */
+            /* What a session keeps of its last run is a whole run's each time it is counted: a refused block of it would come
+             * from the reserve, which is not. */
             int64_t before = 0, given = 0;
             for (int again = 0; again < 2; again++) {
                 before = live_bytes();
