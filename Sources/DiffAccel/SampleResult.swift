@@ -44,13 +44,13 @@ public final class SampleResult: Sendable {
 
     /// What a language model made whole: prompt and text of each prompt, masks filled. Empty for others.
     public var sequences: [[Int]] { split("sequences") }
-    /// For each prompt the places of its sequence that the run filled, ascending: behind the prompt and, where masks were, in it.
+    /// For each prompt the positions of its sequence that the run filled, ascending: behind the prompt and, where masks were, in it.
     public var filled: [[Int]] {
         var filled: [[Int]] = []
         for flags in split("filled").each {
-            var places: [Int] = []
-            for (place, flag) in flags.numbered where flag != 0 { places.append(place) }
-            filled.append(places)
+            var positions: [Int] = []
+            for (position, flag) in flags.numbered where flag != 0 { positions.append(position) }
+            filled.append(positions)
         }
         return filled
     }
@@ -75,7 +75,7 @@ public final class SampleResult: Sendable {
         var (parts, start): ([[Int]], Int) = ([], 0)
         for length in (named("lengths")?.integers ?? []).each {
             var part: [Int] = []
-            for place in Indices(below: length) { part.append(all.at(start &+ place) ?? 0) }
+            for position in Indices(below: length) { part.append(all.at(start &+ position) ?? 0) }
             parts.append(part)
             start &+= length
         }

@@ -31,7 +31,7 @@ enum TextFile {
         }
         let mark = start == [0xef, 0xbb, 0xbf] ? 3 : 0
         var lines: [String] = []
-        var (open, place) = (mark, mark)
+        var (open, position) = (mark, mark)
         func close(_ end: Int) throws(DiffError) {
             let start = unsafe bytes.baseAddress.map { unsafe $0 + open }
             let line = unsafe UnsafeRawBufferPointer(start: start, count: end &- open)
@@ -40,14 +40,14 @@ enum TextFile {
             }
             lines.append(text)
         }
-        while place < bytes.count {
-            let byte = unsafe bytes[place]
+        while position < bytes.count {
+            let byte = unsafe bytes[position]
             if byte == 10 || byte == 13 {
-                try close(place)
-                if byte == 13, place &+ 1 < bytes.count, unsafe bytes[place &+ 1] == 10 { place &+= 1 }
-                open = place &+ 1
+                try close(position)
+                if byte == 13, position &+ 1 < bytes.count, unsafe bytes[position &+ 1] == 10 { position &+= 1 }
+                open = position &+ 1
             }
-            place &+= 1
+            position &+= 1
         }
         if open < bytes.count { try close(bytes.count) }
         return lines

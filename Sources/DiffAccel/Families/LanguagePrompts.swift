@@ -24,16 +24,16 @@ extension LanguageCore {
         let (bytes, mark) = (Array(text.utf8), Array(blank.utf8))
         guard !mark.isEmpty else { throw DiffError(.invalidArgument, "an empty blank would stand everywhere") }
         let tokenizer = try requiredTokenizer
-        var (prompt, piece, place): ([Int], [UInt8], Int) = ([], [], 0)
+        var (prompt, piece, position): ([Int], [UInt8], Int) = ([], [], 0)
 
         func append(_ piece: [UInt8]) throws(DiffError) {
             let text = String(decoding: piece, as: UTF8.self)
             for token in try tokenizer.encode(text, allowsControl: allowsControl).each { prompt.append(token.id) }
         }
 
-        while let byte = bytes.at(place) {
-            let isBlank = mark.numbered.allSatisfy { bytes.at(place &+ $0.offset) == $0.element }
-            place &+= isBlank ? mark.count : 1
+        while let byte = bytes.at(position) {
+            let isBlank = mark.numbered.allSatisfy { bytes.at(position &+ $0.offset) == $0.element }
+            position &+= isBlank ? mark.count : 1
             guard isBlank else {
                 piece.append(byte)
                 continue

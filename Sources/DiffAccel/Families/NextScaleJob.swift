@@ -57,8 +57,8 @@ struct NextScaleJob: SamplingJob {
         let state = try process.sample(pair, draws, run) { (progress) throws(DiffError) in
             let (length, offset) = (schedule.length(progress.scale), schedule.offset(progress.scale))
             for (index, token) in progress.tokens.numbered {
-                let place = index / max(1, length) &* schedule.tokens &+ offset &+ index % max(1, length)
-                tokens.put(token, at: place)
+                let position = index / max(1, length) &* schedule.tokens &+ offset &+ index % max(1, length)
+                tokens.put(token, at: position)
             }
             try observe(
                 SamplingProgress(

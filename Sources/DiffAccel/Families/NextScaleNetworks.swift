@@ -122,11 +122,11 @@ public final class NextScaleNetworks: ScaleNetworks {
         let x = try run.workspace.take(
             Shape(rows.count, schedule.offset(scale &+ 1) &- position, network.configuration.width))
         if first == 0 { try run.storeTokens(network.firstTokens(rows, run), in: x, at: 0) }
-        for place in Indices(below: scale &+ 1) where place >= max(1, first) {
-            guard let view = views.at(place) else { throw DiffError(.internal, "no view for scale \(place)") }
-            let embedded = try network.embedded(codes.rows(view, run), at: schedule.offset(place), run)
+        for next in Indices(below: scale &+ 1) where next >= max(1, first) {
+            guard let view = views.at(next) else { throw DiffError(.internal, "no view for scale \(next)") }
+            let embedded = try network.embedded(codes.rows(view, run), at: schedule.offset(next), run)
             for row in Indices(below: rows.count) where row % max(1, labels.count) == 0 {
-                try run.storeTokens(embedded, in: x, row: row, at: schedule.offset(place) &- position)
+                try run.storeTokens(embedded, in: x, row: row, at: schedule.offset(next) &- position)
             }
         }
         return x

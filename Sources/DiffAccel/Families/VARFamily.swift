@@ -189,8 +189,8 @@ struct VQVAEFamily: ModelFamily {
         for (scale, part) in tokens.numbered {
             let length = max(1, schedule.length(scale))
             for (index, token) in part.numbered {
-                let place = index / length &* schedule.tokens &+ schedule.offset(scale) &+ index % length
-                values.put(Float(token), at: place)
+                let position = index / length &* schedule.tokens &+ schedule.offset(scale) &+ index % length
+                values.put(Float(token), at: position)
             }
         }
         return try run.tensor(values, Shape(samples, schedule.tokens))

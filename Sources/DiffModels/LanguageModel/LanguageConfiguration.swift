@@ -5,11 +5,11 @@ public import DiffTensor
 public struct LanguageConfiguration: Sendable, Equatable {
     /// The published families that this engine runs.
     public enum Family: String, Sendable, CaseIterable {
-        /// LLaDA-8B, LLaDA-1.5: results of a place decide the token at that place.
+        /// LLaDA-8B, LLaDA-1.5: the logits at a position decide the token at that position.
         case llada
         /// iLLaDA: decoded as LLaDA is, with the layout of Llama.
         case illada
-        /// Dream, DiffuCoder, Dream-Coder: a causal model turned bidirectional, so results of a place decide the next token.
+        /// Dream, DiffuCoder, Dream-Coder: a causal model turned bidirectional, so the logits at a position decide the next token.
         case dream
     }
 

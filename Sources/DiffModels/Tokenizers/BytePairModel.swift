@@ -2,7 +2,7 @@ import DiffTensor
 
 /// Byte-pair encoding: a vocabulary and the order in which neighbours are joined.
 struct BytePairModel: Sendable {
-    /// A pair's place in that order, and what the two become.
+    /// A pair's position in that order, and what the two become.
     private struct Merge: Sendable {
         let rank: Int32, token: Int32
     }
@@ -91,8 +91,8 @@ struct BytePairModel: Sendable {
         var pieces: [Piece] = []
         pieces.reserveCapacity(word.count)
         var unknownIsOpen = false
-        for (place, byte) in word.numbered {
-            let bytes = place..<(place &+ 1)
+        for (position, byte) in word.numbered {
+            let bytes = position..<(position &+ 1)
             if let token = byteTokens.at(Int(byte)) ?? nil {
                 pieces.append(Piece(token, bytes))
                 unknownIsOpen = false

@@ -100,8 +100,8 @@ public final class Tokenizer: Sendable {
     /// than ``maxDecodedBytes``.
     public func decode(_ tokens: [Int], skipsSpecial: Bool = true, cancel: CancelFlag) throws(DiffError) -> String {
         var bytes: [UInt8] = []
-        for (place, token) in tokens.numbered {
-            if place & 0xffff == 0 { try cancel.check() }
+        for (position, token) in tokens.numbered {
+            if position & 0xffff == 0 { try cancel.check() }
             append(token, to: &bytes, skipsSpecial)
             guard bytes.count <= Self.maxDecodedBytes else {
                 throw DiffError(.invalidArgument, "tokens: their text has more than \(Self.maxDecodedBytes) bytes")

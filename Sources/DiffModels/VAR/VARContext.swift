@@ -12,7 +12,7 @@ public final class VARContext {
     private let remembers: Bool
     private let unique: [Int]
     /// Which of the unique labels each row has.
-    private let places: [Int]
+    private let rowLabels: [Int]
     /// Tokens of each row that were fed.
     public private(set) var position = 0
     private var caches: [KeyValueCache?]
@@ -29,9 +29,9 @@ public final class VARContext {
         (self.network, self.labels, self.capacity, self.remembers) = (network, labels, capacity, remembers)
         var order: [Int: Int] = [:]
         var unique: [Int] = []
-        places = labels.map { label in
+        rowLabels = labels.map { label in
             // A single pass takes the same memory whatever the labels are: what a step of learning needs is known before it.
-            if remembers, let place = order[label] { return place }
+            if remembers, let index = order[label] { return index }
             order.put(unique.count, for: label)
             unique.append(label)
             return unique.count &- 1
@@ -111,6 +111,6 @@ public final class VARContext {
 
     /// One row for each label out of one for each class.
     private func spread(_ x: Tensor, _ run: Run) throws(DiffError) -> Tensor {
-        unique.count == labels.count ? x : try run.embedding(x, places)
+        unique.count == labels.count ? x : try run.embedding(x, rowLabels)
     }
 }

@@ -93,10 +93,10 @@ struct NoiseCurve: Sendable {
 
     /// λ = ln (√ᾱ / √(1 - ᾱ)).
     func lambda(_ time: Double) -> Double {
-        let place = count * time - 1
-        let low = min(max(0, Checked.integer(place.rounded(.down)) ?? 0), max(0, logAlphas.count &- 2))
+        let index = count * time - 1
+        let low = min(max(0, Checked.integer(index.rounded(.down)) ?? 0), max(0, logAlphas.count &- 2))
         let (a, b) = logAlphas.pair(at: low)
-        let logAlpha = a + (place - Double(low)) * (b - a)
+        let logAlpha = a + (index - Double(low)) * (b - a)
         return logAlpha - 0.5 * log(-expm1(2 * logAlpha))
     }
 

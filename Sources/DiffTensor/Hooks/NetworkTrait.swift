@@ -15,7 +15,7 @@ public struct NetworkTrait: Sendable, Hashable, CustomStringConvertible {
     /// Keys and values of all positions stay in a memory, so that a pass may compute some positions only.
     public static let storesKeysAndValues = NetworkTrait("stores keys and values by position")
     /// The results at a position decide the token there.
-    public static let predictsInPlace = NetworkTrait("predicts each token at its own place")
+    public static let predictsInPlace = NetworkTrait("predicts each token at its own position")
     /// The results at a position decide the token after it.
-    public static let predictsNext = NetworkTrait("predicts each token at the place before")
+    public static let predictsNext = NetworkTrait("predicts each token at the position before")
 }
