@@ -1,4 +1,4 @@
-"""Sessions: everything a run changes - threads, memory, caches."""
+"""Sessions: everything that a run changes - threads, memory, caches."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Session(Handle):
     """Samples one model with one plan. Made by `Model.session`.
 
     One thread uses a session at a time, a second one gets BusyError; only `cancel` may be called at any time. Distinct
-    sessions run at once, also over one model.
+    sessions may run at the same time, also of one model.
     """
 
     _close_function = _ffi.lib.da_session_close
@@ -71,7 +71,7 @@ class Session(Handle):
     def sample(
         self, *, progress: bool = False, callback: Callable[[Event], Any] | None = None, **options: Unpack[SampleOptions]
     ) -> Result:
-        """Runs a request and returns what it gave: a sample for each label, or a text for each prompt. Ctrl-C stops the run.
+        """Runs a request and returns its result: a sample for each label, or a text for each prompt. Ctrl-C stops the run.
 
         progress: show a bar, when tqdm is installed.
         callback: called with an Event after each step, from the thread that computes; a true return value stops the
@@ -141,7 +141,7 @@ class Session(Handle):
             eps: Last time of the schedule.
 
         Raises Cancelled, InvalidArgumentError naming the option, ShapeError, IncompatibleError, UnsupportedError, OverBudgetError,
-        OutOfMemoryError, NotFiniteError, BusyError; TypeError and OverflowError for values that are none of an option's.
+        OutOfMemoryError, NotFiniteError, BusyError; TypeError and OverflowError for values that an option cannot have.
         """
         request = self._form.request(options)
         listener = Listener(callback, progress)
@@ -161,13 +161,13 @@ class Session(Handle):
     def estimate(self, **options: Unpack[SampleOptions]) -> dict[str, Any]:
         """What `sample` with these options would need: bytes (weights, cache, workspace, decode, peak), flops, sites.
 
-        By a dry run: nothing large is allocated, nothing is computed. Raises what `sample` would.
+        By a dry run: nothing large is allocated, nothing is computed. Raises the same errors as `sample`.
         """
         request = self._form.request(options)
         return _ffi.facts_of(_ffi.lib.da_session_estimate, self._handle, *request.arguments)
 
     def cancel(self) -> None:
-        """Stops the run that is going on, if any. From any thread; returns at once."""
+        """Stops the current run, if any. May be called from any thread; returns at once."""
         _ffi.check(_ffi.lib.da_session_cancel, self._handle)
 
     def _perform(self, request: Request, listener: Listener) -> tuple[int, str, int]:
