@@ -25,7 +25,7 @@ struct PassPlan {
         var pass = MaskedPass(rows.map(\.sequence.tokens))
         for share in shares.each {
             guard let row = rows.at(share.row) else { continue }
-            // Padding is seen by nobody, so computing it would change nothing.
+            // No position attends to padding, so computing it would change nothing.
             let queries = share.queries.filter { $0 >= row.sequence.padding }
             let sources = Set(share.candidates.each.map(row.source))
             pass.put(queries, wanted: queries.filter { sources.contains($0) }, at: share.row)
