@@ -12,7 +12,7 @@ extension Directory {
     }
 
     /// The lines of the text file `name`, at most `limit` bytes, or nil when it is not there. Lines end as on any system (LF, CR LF, CR);
-    /// the last one may have no end; a mark of UTF-8 in front is left out. Throws `format` for what is no UTF-8.
+    /// the last one may have no end; a mark of UTF-8 in front is left out. Throws `format` for invalid UTF-8.
     public func lines(_ name: String, limit: Int) throws(DiffError) -> [String]? {
         guard try contains(name) else { return nil }
         let file = try open(name)

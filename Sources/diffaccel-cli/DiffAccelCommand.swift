@@ -129,6 +129,6 @@ struct Ending {
 
 /// A run that Ctrl-C ended after it had kept what it had.
 struct Stopped: Error {
-    /// Where it stopped and how to go on.
+    /// Where it stopped and how to resume.
     let message: String
 }

@@ -66,7 +66,7 @@ extension LanguageCore {
 extension Model {
     private var language: LanguageCore? { (family as? any LanguageFamily)?.core }
 
-    /// The tokenizer in the model's folder. Throws `unsupported` when the model is no language model or has none there, and what
+    /// The tokenizer in the model's folder. Throws `unsupported` when the model is not a language model or has none there, and what
     /// reading it threw.
     public var tokenizer: Tokenizer {
         get throws(DiffError) {
@@ -75,10 +75,10 @@ extension Model {
         }
     }
 
-    /// How the model's instruction-tuned versions write conversations; nil when it is no language model.
+    /// How the model's instruction-tuned versions write conversations; nil when it is not a language model.
     public var chatTemplate: ChatTemplate? { ChatTemplate(rawValue: familyName) }
 
-    /// Tokens that end a text; empty when the model is no language model.
+    /// Tokens that end a text; empty when the model is not a language model.
     public var endTokens: [Int] { language?.network.configuration.endTokens ?? [] }
 
     /// The mask token; nil when there is none.

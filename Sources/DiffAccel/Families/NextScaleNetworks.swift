@@ -74,7 +74,7 @@ public final class NextScaleNetworks: ScaleNetworks {
         let context = context(index) ?? start(network, index, run)
         let x = try tokens(for: network, from: context.position, through: scale, rows: context.labels, run)
         let z = try context.advance(x, through: scale &+ 1, wanting: scale, run)
-        // Nobody looks at unconditional logits where guidance is still 0.
+        // Unconditional logits are not needed where guidance is still 0.
         return try network.logits(guided ? z : z.rows(0, labels.count), context, run)
     }
 

@@ -2,11 +2,11 @@ import DiffCheckpoint
 import DiffModels
 import DiffTensor
 
-/// A picture of which a part is kept while the rest is drawn anew: in-painting, or editing under another class.
+/// An image, part of which is kept while the rest is drawn again: in-painting, or editing under another class.
 public struct KnownPicture: Sendable {
     /// Pixels in -1 ... 1, one picture for each sample, [samples, 3, H, W].
     public let image: Tensor
-    /// Not 0 where the picture is kept, [samples, h, w], of any size; resized by nearest neighbours.
+    /// Non-zero where the image is kept, [samples, h, w], of any size; resized by nearest neighbours.
     public let mask: Tensor
 
     /// Keeps `image` where `mask` is not 0.
@@ -18,17 +18,17 @@ struct ScaleRequest: Sendable {
     let labels: [Int]
     /// Guidance at the last scale.
     let guidance: Double
-    /// Only the so many likeliest codes; 0: all.
+    /// Keep only this many of the most likely codes; 0: all.
     let topK: [Int]
-    /// Of these the smallest set with cumulative probability ≥ topP; 0: all.
+    /// Of these keep the smallest set with cumulative probability ≥ topP; 0: all.
     let topP: Double
-    /// Divides the logits that are left.
+    /// Divides the remaining logits.
     let temperature: [Double]
     /// Whether codes are mixed instead of drawn: for looks, not for statistics.
     let moreSmooth: Bool
     let seed: UInt64
     let decode: Bool
-    /// Whether events bring a picture of what the state would become.
+    /// Whether events have the image that the state decodes to so far.
     let previews: Bool
 
     /// The form of requests to a model of `classes` classes and the null class, with the model's own settings.

@@ -7,9 +7,9 @@ import DiffTensor
 struct TextRequest: Sendable {
     /// Tokens of each prompt; the prompts may differ in length. They may hold mask tokens: see ``infill``.
     let prompts: [[Int]]
-    /// Tokens to generate behind each prompt; 0: only the masks in the prompts are filled.
+    /// Tokens to generate after each prompt; 0: only the masks in the prompts are filled.
     let length: Int
-    /// Whether masks in the prompts are filled like those behind them: blocks and steps are made for all of them. Without it the published
+    /// Whether masks in the prompts are filled like those after them: blocks and steps cover all of them. Without it the published
     /// rule holds: LLaDA's steps reveal as many positions as the text has, and masks in the prompt compete for them.
     let infill: Bool
     /// Passes over the whole text; nil: one per token.

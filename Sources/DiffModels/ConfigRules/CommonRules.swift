@@ -1,7 +1,7 @@
 public import DiffCheckpoint
 
 // The settings of published config files that nothing is computed with, with the reason why each may be left alone, and those that
-// are supported with one value only. A key that stands in none of these lists and that nobody reads is reported as unknown.
+// are supported with one value only. A key that is in none of these lists and is never read is reported as unknown.
 
 extension ConfigRules {
     /// What programs that write checkpoints note about themselves.

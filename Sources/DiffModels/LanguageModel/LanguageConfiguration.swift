@@ -39,7 +39,7 @@ public struct LanguageConfiguration: Sendable, Equatable {
     public var maskToken: Int?
     /// Tokens that end a text, the end of the text proper first.
     public var endTokens: [Int]
-    /// Positions that the model was made for; longer sequences work, but nobody trained them.
+    /// Positions that the model was made for; longer sequences work, but are untrained.
     public var trainedLength: Int
 
     /// Reads `config.json` of any of the families, told apart by `architectures` and `model_type`. Throws `format`, and `unsupported`

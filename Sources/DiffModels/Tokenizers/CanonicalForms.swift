@@ -6,9 +6,9 @@ import DiffTensor
 enum CanonicalForms {
     private static let lastMajorVersion = 9
 
-    /// Full decompositions, Hangul aside.
+    /// Full decompositions, except Hangul.
     static let decompositions: [UInt32: [UInt32]] = tables.decompositions
-    /// The character that two become, by ``key(_:_:)``; Hangul aside.
+    /// The character that two become, by ``key(_:_:)``; except Hangul.
     private static let compositions: [UInt64: UInt32] = tables.compositions
     /// Combining classes other than 0.
     static let classes: [UInt32: UInt8] = tables.classes

@@ -30,7 +30,7 @@ public enum ChatTemplate: String, Sendable, CaseIterable {
         }
     }
 
-    /// A part of a written conversation: what the template writes, or what somebody said.
+    /// A part of a rendered conversation: the template's text, or a message.
     struct Part: Equatable {
         let text: String
         let isContent: Bool

@@ -28,7 +28,7 @@ extension Tokenizer {
     }
 
     /// The tokens of `text`. `addsSpecial`: with what the tokenizer puts around a text. Control tokens such as `<|endoftext|>` are text
-    /// like any other, so that nobody's text can open a turn or bring masks, unless `allowsControl`.
+    /// like any other, so that user text cannot open a turn or insert masks, unless `allowsControl`.
     ///
     /// Throws `invalidArgument` for more than ``maxTextBytes``, `unsupported` when the tokenizer's pattern takes too long, `cancelled`.
     public func encode(

@@ -91,12 +91,12 @@ public final class Tokenizer: Sendable {
         return bytes
     }
 
-    /// The text of `tokens`; what is no UTF-8 becomes U+FFFD.
+    /// The text of `tokens`; invalid UTF-8 becomes U+FFFD.
     public func decode(_ tokens: [Int], skipsSpecial: Bool = true) -> String {
         String(decoding: decodedBytes(tokens, skipsSpecial: skipsSpecial), as: UTF8.self)
     }
 
-    /// The same for lists so long that somebody may want to stop it. Throws `cancelled`, and `invalidArgument` when the text has more
+    /// The same for long lists, with a way to cancel. Throws `cancelled`, and `invalidArgument` when the text has more
     /// than ``maxDecodedBytes``.
     public func decode(_ tokens: [Int], skipsSpecial: Bool = true, cancel: CancelFlag) throws(DiffError) -> String {
         var bytes: [UInt8] = []

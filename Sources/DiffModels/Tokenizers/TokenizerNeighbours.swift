@@ -50,7 +50,7 @@ struct TokenizerNeighbours {
         switch config.value("chat_template") {
         case .string(let text)?: chatTemplate = text
         case .array?:
-            // Several by name, of which one is for conversations without tools and the like.
+            // Several by name, of which one is for plain conversations, without tools.
             for template in try config.objects("chat_template").each where try template.string("name") == "default" {
                 chatTemplate = try template.string("template")
             }

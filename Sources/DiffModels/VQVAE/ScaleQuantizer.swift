@@ -141,7 +141,7 @@ public struct ScaleQuantizer: Sendable {
         return (tokens, states)
     }
 
-    /// What a transformer is fed in teacher forcing: views of the states for scale 1 and on, [batch, tokens - 1, channels].
+    /// A transformer's input in teacher forcing: views of the states for scale 1 and on, [batch, tokens - 1, channels].
     public func teacherCodes(_ states: [Tensor], _ run: Run) throws(DiffError) -> Tensor {
         guard let first = states.first, states.count <= schedule.count else {
             throw DiffError(.shape, "\(states.count) states for \(schedule.count) scales")

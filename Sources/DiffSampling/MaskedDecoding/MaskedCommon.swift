@@ -78,7 +78,7 @@ public struct MaskedCommon: Sendable, Equatable {
     }
 
     /// Blocks of `size` positions to fill each, from left to right, the last perhaps smaller; a block reaches from its first position to
-    /// its last. `always`: masks in prompts count even where nobody asked for infilling.
+    /// its last. `always`: masks in prompts count even where infilling was not asked for.
     func blocks(_ prompt: MaskedPrompt, of size: Int?, always: Bool = false) -> [Range<Int>] {
         let positions = targets(prompt, always: always)
         var (blocks, start): ([Range<Int>], Int) = ([], 0)

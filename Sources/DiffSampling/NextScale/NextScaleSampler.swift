@@ -22,7 +22,7 @@ public protocol ScaleNetworks: AnyObject {
     func take(mixing weights: Tensor, scale: Int, _ run: Run) throws(DiffError) -> Tensor
 }
 
-/// What the sampler tells after each scale. Return from the observer to go on, throw to stop.
+/// What the sampler tells after each scale. Return from the observer to continue, throw to stop.
 public struct NextScaleProgress {
     /// Scale just done and how many there are.
     public let scale: Int, scales: Int

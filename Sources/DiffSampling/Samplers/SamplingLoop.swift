@@ -3,7 +3,7 @@ public import DiffTensor
 /// The network's prediction for a state: `x` [n, C, h, w], already scaled, to [n, C or 2C, h, w].
 public typealias Denoise = @Sendable (_ x: Tensor, _ call: Call, _ run: Run) throws(DiffError) -> Tensor
 
-/// What a sampler tells after each evaluation. Return from the observer to go on, throw to stop.
+/// What a sampler tells after each evaluation. Return from the observer to continue, throw to stop.
 public struct SamplerProgress: Sendable {
     /// Evaluation just made (0 is the first), and how many there are, or can be.
     public let index: Int, count: Int

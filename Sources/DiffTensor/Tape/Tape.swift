@@ -99,7 +99,7 @@ public final class Tape {
 
     // MARK: Giving gradients
 
-    /// Adds `gradient` to that of `tensor`. It may be kept as it is: nobody may write to it afterwards.
+    /// Adds `gradient` to that of `tensor`. It may be kept as it is and must not be written to afterwards.
     public func pass(_ gradient: Tensor, to tensor: Tensor, _ run: Run) throws(DiffError) {
         try accept(gradient, for: tensor, owned: false, run)
     }
@@ -128,7 +128,7 @@ public final class Tape {
         }
     }
 
-    /// Where an op writes or adds the gradient of `tensor`, in its shape; nil when nobody asks for it.
+    /// Where an op writes or adds the gradient of `tensor`, in its shape; nil when it is not asked for.
     func target(for tensor: Tensor, _ run: Run) throws(DiffError) -> (tensor: Tensor, accumulates: Bool)? {
         guard let tracking = tensor.tracking else { return nil }
         let isWhole = tensor.shape.count == tracking.count

@@ -16,7 +16,7 @@ public final class TokenSet: Sendable {
     private let labels: [Int]
 
     /// Codes [N, tokens of all scales] as integers, coarse to fine, each scale row by row; those of `encoder`'s codebook. Throws `shape`
-    /// when there are others than so many, `unsupported` for elements that are no integers, and what is wrong with the labels as
+    /// when their number is another one, `unsupported` for elements that are no integers, and what is wrong with the labels as
     /// ``init(pictures:labels:encoder:classes:)``.
     public convenience init(
         tokens: ArrayFile, labels: ArrayFile, encoder: ScaleEncoder, classes: Int

@@ -147,7 +147,7 @@ public struct PruningSettings: Sendable, Equatable {
         return (first, second)
     }
 
-    /// What a resumed run must have in common with the one it goes on from.
+    /// What a resumed run must have in common with the one it resumes.
     public var fingerprint: JSON {
         .object([
             "groups": .array(groups.map { .array([.integer($0.kept), .integer($0.blocks)]) }), "steps": .integer(steps),

@@ -245,7 +245,7 @@ public final class RouterLearning: LearningProcedure {
         return state
     }
 
-    /// Goes on from a saved state.
+    /// Resumes from a saved state.
     public func restore(_ state: LearningState) throws(DiffError) {
         try state.check(Self.method, settings.fingerprint, steps: steps)
         let widths = logits.rows.map(\.count)

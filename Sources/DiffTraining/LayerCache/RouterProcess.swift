@@ -17,7 +17,7 @@ public struct RouterProcess: Sendable {
     public private(set) var trainingTimesteps: [Double]
     /// Whether a sample's error is the sum of the squared differences of its elements, not their mean.
     public let sumsErrors: Bool
-    /// Whether the sampler needs more than the state behind a cached call to go on from there: the call is one of several in a step.
+    /// Whether the sampler needs more than the state after a cached call to continue: the call is one of several in a step.
     let keepsHistory: Bool
     let groups: [CachedGroup]
     private let sampler: any Sampler
@@ -64,7 +64,7 @@ public struct RouterProcess: Sendable {
         ).checked()
     }
 
-    /// The process of lessons at states that the sampler itself came to: teacher and student are told what the sampler tells the network.
+    /// The process of training at states that the sampler itself reached: teacher and student are told what the sampler tells the network.
     func inUse() -> Self {
         var process = self
         process.trainingTimesteps = timesteps

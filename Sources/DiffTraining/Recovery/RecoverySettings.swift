@@ -64,7 +64,7 @@ public struct RecoverySettings: Sendable, Equatable {
                 "Of masked: what is done with massive activations."),
             OptionSpec(
                 "sigmas", .number(0...1e6), default: .number(2),
-                "Of masked: activations count as massive from so many standard deviations on."),
+                "Of masked: activations this many standard deviations from the mean count as massive."),
             OptionSpec("layer_map", pairs, absent: "made of `groups`", "Of masked: [student block, teacher block]."),
             OptionSpec(
                 "groups", pairs, absent: "`layer_map` is given", "Of masked: the groups that the student was pruned by."
@@ -108,7 +108,7 @@ public struct RecoverySettings: Sendable, Equatable {
         }
     }
 
-    /// What a resumed run must have in common with the one it goes on from.
+    /// What a resumed run must have in common with the one it resumes.
     public var fingerprint: JSON {
         training.fingerprint(and: [
             "start": .string(start.rawValue), "distillation": .string(distillation.rawValue),

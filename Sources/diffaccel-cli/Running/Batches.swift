@@ -5,7 +5,7 @@ import DiffAccel
 /// The start noise is drawn for all samples at once: a picture does not depend on the size of its batch. Samplers that add
 /// noise at every step draw it batch by batch, from a seed of the batch's own.
 enum Batches {
-    /// Samples of a request at most, unless somebody says otherwise.
+    /// Samples of a request at most, unless told otherwise.
     private static let usual = 32
 
     /// Requests of at most `size` samples each (0: one request) that together make what `request` asks for; nil: as many as is

@@ -1,6 +1,6 @@
 import DiffAccel
 
-/// A line on standard error that shows how far a run is; silent when nobody watches.
+/// A line on standard error that shows how far a run is; silent when it is not a terminal.
 final class ProgressBar {
     private static let width = 30
 
