@@ -36,7 +36,7 @@ enum TextFile {
             let start = unsafe bytes.baseAddress.map { unsafe $0 + open }
             let line = unsafe UnsafeRawBufferPointer(start: start, count: end &- open)
             guard let text = unsafe String(validating: line, as: UTF8.self) else {
-                throw DiffError(.format, "\(source): line \(lines.count &+ 1) is no UTF-8; save the file as UTF-8")
+                throw DiffError(.format, "\(source): line \(lines.count &+ 1) is not UTF-8; save the file as UTF-8")
             }
             lines.append(text)
         }

@@ -65,7 +65,7 @@ public struct DiffusionProcess: Sendable, Equatable {
         }
     }
 
-    /// ᾱ, the product of 1 - β up to each training step. Throws `invalidArgument` when this is no diffusion process.
+    /// ᾱ, the product of 1 - β up to each training step. Throws `invalidArgument` when this is not a diffusion process.
     public func alphasCumulative() throws(DiffError) -> [Double] {
         try check()
         var alphas: [Double] = []
@@ -101,7 +101,7 @@ public struct DiffusionProcess: Sendable, Equatable {
         guard trainSteps > 1 else {
             throw DiffError(.invalidArgument, "rescale_betas_zero_snr needs more than one training step")
         }
-        // The noise of a state that is nothing but noise says nothing about the image.
+        // In a state of pure noise, its noise carries no information about the image.
         guard prediction != .epsilon else {
             throw DiffError(
                 .unsupported,
@@ -112,6 +112,6 @@ public struct DiffusionProcess: Sendable, Equatable {
 
     private var noProcess: DiffError {
         DiffError(
-            .invalidArgument, "β from \(betaStart) to \(betaEnd) in \(trainSteps) steps is no diffusion process")
+            .invalidArgument, "β from \(betaStart) to \(betaEnd) in \(trainSteps) steps is not a diffusion process")
     }
 }

@@ -51,7 +51,7 @@ struct DiffAccelCommand: ParsableCommand {
         }
     }
 
-    /// What stands behind the program's name.
+    /// What follows the program's name.
     private static var arguments: [String] {
         let count = cc_argument_count()
         guard count > 1 else { return [] }

@@ -123,7 +123,7 @@ extension LanguageCore {
         return text
     }
 
-    /// The texts of `sequences`, of which `length` tokens are behind the prompts: what stands there, or of infilling the whole; nil
+    /// The texts of `sequences`, of which `length` tokens follow the prompts: those, or of infilling the whole; nil
     /// without a tokenizer.
     func texts(_ sequences: [[Int]], length: Int, whole: Bool) -> [String]? {
         guard case .success(let tokenizer?) = tokenizer else { return nil }

@@ -2,11 +2,11 @@ public import DiffModels
 public import DiffSampling
 public import DiffTensor
 
-/// What a known picture looks like in code space after each scale, and where it is kept.
+/// What a known image looks like in code space after each scale, and where it is kept.
 public struct KnownStates {
     /// [n, channels, S, S] each
     public let states: [Tensor]
-    /// [n, S, S]: 1 where the picture is kept, else 0
+    /// [n, S, S]: 1 where the image is kept, else 0
     public let mask: Tensor
 
     /// The states of `picture`. Throws `unsupported` when the VQ-VAE has no encoder, `shape`.
@@ -31,9 +31,9 @@ public struct KnownStates {
     }
 }
 
-/// The networks of one next-scale run, with what they remember, and the picture so far.
+/// The networks of one next-scale run, with what they remember, and the image so far.
 ///
-/// A network that is called for the first time after others reads all earlier scales from the views of the picture in one pass.
+/// A network that is called for the first time after others reads all earlier scales from the views of the image in one pass.
 /// One that has made its last scale gives its memory back. Used by one thread.
 public final class NextScaleNetworks: ScaleNetworks {
     private let networks: [VAR]
@@ -44,13 +44,13 @@ public final class NextScaleNetworks: ScaleNetworks {
     /// The last scale each network makes; nil: none.
     private let lastScales: [Int?]
     private var contexts: [VARContext?]
-    /// The picture so far, [n, channels, S, S]; nil before the first scale.
+    /// The image so far, [n, channels, S, S]; nil before the first scale.
     public private(set) var state: Tensor?
     /// What each scale sees of it, [n, channels, side, side]; the first scale sees nothing.
     public private(set) var views: [Tensor] = []
 
     /// The networks of a run in which `choices` says which one makes each scale, for samples of these labels, with unconditional
-    /// rows when it `isGuided`; a part of the picture may be `known`.
+    /// rows when it `isGuided`; a part of the image may be `known`.
     public init(
         _ networks: [VAR], _ codes: ScaleQuantizer, labels: [Int], isGuided: Bool, choices: [Int],
         known: KnownStates? = nil
@@ -78,12 +78,12 @@ public final class NextScaleNetworks: ScaleNetworks {
         return try network.logits(guided ? z : z.rows(0, labels.count), context, run)
     }
 
-    /// The picture with these tokens as the map of `scale`.
+    /// The image with these tokens as the map of `scale`.
     public func take(_ tokens: [Int], scale: Int, _ run: Run) throws(DiffError) -> Tensor {
         try take(map: codes.map(tokens, scale: scale, run), scale, run)
     }
 
-    /// The picture with mixtures of codes as the map of `scale`.
+    /// The image with mixtures of codes as the map of `scale`.
     public func take(mixing weights: Tensor, scale: Int, _ run: Run) throws(DiffError) -> Tensor {
         try take(map: codes.map(mixing: weights, scale: scale, run), scale, run)
     }

@@ -65,7 +65,7 @@ struct VARFamily: ModelFamily {
     }
 }
 
-/// The multi-scale VQ-VAE as a model of its own: pictures to tokens and back.
+/// The multi-scale VQ-VAE as a model of its own: images to tokens and back.
 struct VQVAEFamily: ModelFamily {
     static let name = "vqvae"
     static let forwardNames = (

@@ -4,7 +4,7 @@ import DiffTensor
 
 /// An image, part of which is kept while the rest is drawn again: in-painting, or editing under another class.
 public struct KnownPicture: Sendable {
-    /// Pixels in -1 ... 1, one picture for each sample, [samples, 3, H, W].
+    /// Pixels in -1 ... 1, one image for each sample, [samples, 3, H, W].
     public let image: Tensor
     /// Non-zero where the image is kept, [samples, h, w], of any size; resized by nearest neighbours.
     public let mask: Tensor

@@ -94,10 +94,10 @@ public enum FileRules {
                 "clean_up_tokenization_spaces", [.bool(false)], "spaces before punctuation are left out of decoded text"
             ),
             .only("split_special_tokens", [.bool(false)], "control tokens are cut like other text"),
-            .only("add_prefix_space", [.bool(false)], "a space is put in front of every text"),
-            .only("add_bos_token", [.bool(false)], "a token is put in front of every text"),
-            .only("add_eos_token", [.bool(false)], "a token is put behind every text"),
-            .only("errors", [.string("replace")], "bytes that are no UTF-8 are decoded in another way"),
+            .only("add_prefix_space", [.bool(false)], "a space is prepended to every text"),
+            .only("add_bos_token", [.bool(false)], "a token is prepended to every text"),
+            .only("add_eos_token", [.bool(false)], "a token is appended to every text"),
+            .only("errors", [.string("replace")], "invalid UTF-8 is decoded in another way"),
         ])
 
     /// Files that change a model and that nothing here can apply, with the remedy.

@@ -1,6 +1,6 @@
 import DiffTensor
 
-/// One block: attention over the memory, then a gated MLP, each behind a norm and added to what came in.
+/// One block: attention over the memory, then a gated MLP, each after a norm and added to what came in.
 final class LanguageBlock: Sendable {
     let site: Site
     private let layer, heads: Int

@@ -52,7 +52,7 @@ public struct LanguageConfiguration: Sendable, Equatable {
         case .dream: try self.init(dream: config)
         case nil:
             let type = try config.string("model_type", default: "")
-            throw DiffError(.unsupported, "\(config.place): model_type \"\(type)\" is no masked language model")
+            throw DiffError(.unsupported, "\(config.place): model_type \"\(type)\" is not a masked language model")
         }
         try Self.rules.refuse(config)
         try check(config)

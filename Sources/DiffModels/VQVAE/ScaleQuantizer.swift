@@ -1,7 +1,7 @@
 import DiffCheckpoint
 public import DiffTensor
 
-/// The codebook of a multi-scale VQ-VAE, and how the maps of all scales add up to one picture in code space.
+/// The codebook of a multi-scale VQ-VAE, and how the maps of all scales add up to one image in code space.
 ///
 /// The state is the sum of what the scales contributed so far, [batch, channels, S, S] with S the side of the finest scale.
 /// Source: `VectorQuantizer2` of FoundationVision/VAR.

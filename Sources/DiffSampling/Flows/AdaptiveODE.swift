@@ -80,7 +80,7 @@ public struct AdaptiveODESampler: Sampler {
     /// Adaptive steps have no list to start inside.
     public mutating func start(at call: Int) {}
 
-    /// A state in front of the next evaluation.
+    /// A state before the next evaluation.
     public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         let p = process.path.at(time)
         return try run.combine(Float(p.alpha), clean, Float(p.sigma), noise)

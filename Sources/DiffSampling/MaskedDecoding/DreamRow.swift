@@ -54,7 +54,7 @@ struct DreamRow: DecodingRow {
         return positions
     }
 
-    /// With blocks the published code draws for the whole sequence when a block begins, and under a threshold for masked positions behind
+    /// With blocks the published code draws for the whole sequence when a block begins, and under a threshold for masked positions after
     /// the block too, as far as they are computed.
     func drawn(_ candidates: [Int], _ queries: PositionSet) -> [Int] {
         guard pace.hasBlocks else { return candidates }

@@ -68,7 +68,7 @@ struct LLaDARow: DecodingRow {
     }
 
     /// Query positions that are masked, up to the block's end: what earlier blocks left, and masks in the prompt, compete too, since the
-    /// published code excludes only positions behind the block.
+    /// published code excludes only positions after the block.
     private func eligible(_ queries: PositionSet) -> [Int] {
         queries.positions.filter { $0 < block.upperBound && sequence.isMasked($0) }
     }

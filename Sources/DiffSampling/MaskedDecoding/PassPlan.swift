@@ -19,7 +19,7 @@ struct PassPlan {
         shares.append(Share(row: row, queries: queries, candidates: candidates, drawn: drawn))
     }
 
-    /// What the network is told. `isGuided`: each sequence once more behind all others, with the caller's tokens masked, for the
+    /// What the network is told. `isGuided`: each sequence once more after all others, with the caller's tokens masked, for the
     /// unconditional rows.
     func pass<Row: DecodingRow>(_ rows: [Row], isGuided: Bool) -> MaskedPass {
         var pass = MaskedPass(rows.map(\.sequence.tokens))

@@ -3,7 +3,7 @@ import DiffTensor
 /// Reads tokens out of states, a few rows at a time: logits of all rows at once would be the largest tensor by far.
 struct TokenReader {
     private let network: MaskedNetwork
-    /// nil: none. The unconditional rows of a pass stand behind the others, in one batch: the network's memory holds both.
+    /// nil: none. The unconditional rows of a pass follow the others, in one batch: the network's memory holds both.
     private let guidance: Guidance?
     private let forbidden: [Int]
     /// Rows that go through the head together; with noise fewer, since noise takes as much again.

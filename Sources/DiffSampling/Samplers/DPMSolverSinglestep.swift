@@ -56,7 +56,7 @@ public struct DPMSolverSinglestepSampler: Sampler {
     /// Continues from a later evaluation of a fresh run.
     public mutating func start(at call: Int) { position = call }
 
-    /// A state in front of the next evaluation.
+    /// A state before the next evaluation.
     public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         try level(time(position)).noised(clean, noise, run)
     }

@@ -51,7 +51,7 @@ extension Sampler {
         return try sample(from: x, noise: noise, networkBatch: networkBatch, run, observe: observe, denoise: denoise)
     }
 
-    /// The same from the state `x` in front of the next evaluation; nothing but the noise of steps is drawn.
+    /// The same from the state `x` before the next evaluation; nothing but the noise of steps is drawn.
     public func sample(
         from x: Tensor, noise: NoiseSource, networkBatch: Int, _ run: Run,
         observe: (SamplerProgress) throws(DiffError) -> Void, denoise: @escaping Denoise

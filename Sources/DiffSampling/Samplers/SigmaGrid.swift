@@ -22,7 +22,7 @@ struct SigmaGrid: Sendable {
 
     /// The number of steps.
     var steps: Int { timesteps.count }
-    /// The level before and behind step `step`.
+    /// The level before and after step `step`.
     func interval(_ step: Int) -> (Double, Double) { (sigmas.at(step) ?? 0, sigmas.at(step &+ 1) ?? 0) }
 
     /// What noise at the beginning is multiplied by (`init_noise_sigma`): √(1 + σ²), the deviation of a state at σ, for `leading`; σ alone for

@@ -36,7 +36,7 @@ struct UniPCSolver: Sendable {
         }
     }
 
-    /// The level in front of step `step`.
+    /// The level before step `step`.
     func level(_ step: Int) -> SolverLevel { SolverLevel(sigma: grid.sigmas.at(step) ?? 0) }
 
     /// The order of the predictor in `step` when `known` predictions are there: it rises at the beginning and, with

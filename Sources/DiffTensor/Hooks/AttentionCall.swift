@@ -13,7 +13,7 @@ public struct AttentionCall: Sendable {
     public var pattern = AttentionPattern.dense
     /// False when keys come from a context rather than from the queries' own sequence.
     public let isSelfAttention: Bool
-    /// Rows and columns of the tokens on their grid, and tokens in front of it; 0 x 0 when there is no grid.
+    /// Rows and columns of the tokens on their grid, and tokens before it; 0 x 0 when there is no grid.
     public let gridHeight: Int, gridWidth: Int, prefix: Int
 
     /// Self-attention over a fused [batch, tokens, 3 * width] projection.

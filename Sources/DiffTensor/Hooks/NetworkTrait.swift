@@ -8,7 +8,7 @@ public struct NetworkTrait: Sendable, Hashable, CustomStringConvertible {
     /// A trait in words.
     public init(_ words: String) { description = words }
 
-    /// Every step makes one scale of a picture, from the smallest on; the number of steps is the network's.
+    /// Every step makes one scale of an image, from the smallest on; the number of steps is the network's.
     public static let generatesScales = NetworkTrait("generates scale by scale")
     /// Outputs of a site have other shapes from call to call, so that none can be used again in a later one.
     public static let variesShapes = NetworkTrait("gives outputs of another size in every step")

@@ -3,13 +3,13 @@ public import DiffModels
 public import DiffTensor
 
 /// Codes of all scales and class labels that a next-scale network learns from, read from disk as they are needed: stored as such, or
-/// as pictures that a VQ-VAE's encoder turns into codes each time.
+/// as images that a VQ-VAE's encoder turns into codes each time.
 ///
 /// Labels are N integers and stay in memory.
 public final class TokenSet: Sendable {
     /// Number of samples.
     public let count: Int
-    /// Whether codes are made of pictures.
+    /// Whether codes are made of images.
     public let isEncoded: Bool
     private let file: ArrayFile
     private let encoder: ScaleEncoder
@@ -61,7 +61,7 @@ public final class TokenSet: Sendable {
 
     /// Codes of all scales of samples `indices`, [scale][sample · side²]. Pictures are encoded one by one in `run`, so that memory does
     /// not grow with their number. Throws `io`, `invalidArgument` naming the sample for a code outside the codebook, `notFinite` for a
-    /// picture that holds NaN or infinity, memory errors.
+    /// image that holds NaN or infinity, memory errors.
     public func read(_ indices: [Int], _ run: Run) throws(DiffError) -> [[Int]] {
         let schedule = encoder.codes.schedule
         var scales: [[Int]] = Indices(below: schedule.count).map { _ in [] }

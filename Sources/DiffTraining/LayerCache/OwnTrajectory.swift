@@ -8,7 +8,7 @@ import DiffTensor
 /// state. Here a batch of samples goes down the sampler's steps; at each cached one the student's output is compared with the plain
 /// network's at the same state, then the step is made as at inference, with guidance if the sampler has it.
 ///
-/// An iteration ends behind a cached call. A solver that makes one call a step continues from the state alone; one that makes two is then in the
+/// An iteration ends after a cached call. A solver that makes one call a step continues from the state alone; one that makes two is then in the
 /// middle of a step, and continues from where the step began and what the cached call gave.
 final class OwnTrajectory {
     /// Samples per network call: twice the batch under guidance.

@@ -79,7 +79,7 @@ public struct RouterProcess: Sendable {
         return self
     }
 
-    /// The sampler in front of call `call`.
+    /// The sampler before call `call`.
     public func sampler(at call: Int) -> any Sampler {
         var sampler = sampler
         sampler.start(at: call)

@@ -16,7 +16,7 @@ public struct RecoverySettings: Sendable, Equatable {
     /// Where weights come from.
     public enum Start: String, Sendable, CaseIterable {
         case checkpoint
-        /// Drawn anew as DiT's are before training; the checkpoint gives names and shapes.
+        /// Initialised as DiT's are before training; the checkpoint gives names and shapes.
         case scratch
     }
 
@@ -45,7 +45,7 @@ public struct RecoverySettings: Sendable, Equatable {
         return usual.training.options() + [
             OptionSpec(
                 "start", .cases(of: Start.self), default: .string(usual.start.rawValue),
-                "Where weights come from: the checkpoint, or drawn anew."),
+                "Where weights come from: the checkpoint, or a new initialisation."),
             OptionSpec(
                 "distillation", .cases(of: Distillation.self), default: .string(usual.distillation.rawValue),
                 "What a teacher adds: nothing, its outputs, or block outputs too, massive activations left out."),

@@ -3,7 +3,7 @@ import DiffAccel
 import DiffCheckpoint
 import Glibc
 
-/// `diffaccel demo`: the same pictures from the plain model and from what was learned to make it faster, and what they cost.
+/// `diffaccel demo`: the same images from the plain model and from what was learned to make it faster, and what they cost.
 struct DemoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "demo",

@@ -2,7 +2,7 @@ import ArgumentParser
 import DiffAccel
 import DiffCheckpoint
 
-/// `diffaccel sample`: pictures (or latents) of chosen classes, or texts.
+/// `diffaccel sample`: images (or latents) of chosen classes, or texts.
 struct SampleCommand: RequestCommand {
     static let words = ["sample"]
 
