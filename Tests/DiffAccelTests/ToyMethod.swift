@@ -31,7 +31,8 @@ extension RestPlan {
     static let options = [
         OptionSpec("block", .integer(0...Limits.layers), "Position of the block in the network's block list."),
         OptionSpec(
-            "every", .integer(0...1000), default: .integer(2), "The MLP rests in the last of every this many calls; 0: never."),
+            "every", .integer(0...1000), default: .integer(2),
+            "The MLP rests in the last of every this many calls; 0: never."),
     ]
 
     init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError) {

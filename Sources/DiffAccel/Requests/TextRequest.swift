@@ -71,7 +71,8 @@ struct TextRequest: Sendable {
                 "Whether masks in the prompts are filled like those after them; steps and blocks then cover all of them."
             ),
             OptionSpec(
-                "steps", .integer(1...MaskedCommon.maxPositions), absent: "one per token", "Number of passes over the whole text."
+                "steps", .integer(1...MaskedCommon.maxPositions), absent: "one per token",
+                "Number of passes over the whole text."
             ),
             OptionSpec(
                 "block_length", .integer(1...MaskedCommon.maxPositions), absent: "all in one block",
@@ -90,7 +91,8 @@ struct TextRequest: Sendable {
                 OptionSpec(
                     "top_p", .number(0...1), default: 1,
                     "Nucleus sampling: keep the smallest set with cumulative probability ≥ top_p."),
-                OptionSpec("top_k", .integer(0...Int.max), default: 0, "Keep only the top_k most likely tokens; 0: all."),
+                OptionSpec(
+                    "top_k", .integer(0...Int.max), default: 0, "Keep only the top_k most likely tokens; 0: all."),
                 OptionSpec("eps", .number(0...1), default: 1e-3, "Last time of the schedule."),
             ]
         } else {

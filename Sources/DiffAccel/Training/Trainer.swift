@@ -111,7 +111,8 @@ public final class Trainer: @unchecked Sendable {
     /// What was learned so far, measured on `batches` batches of the data without chance: the same draws whenever it is asked.
     ///
     /// Router: `error` and `removed`. Pruning: `loss` of the decided blocks and `loss_all_blocks`. Weights: `loss`; of a drafter `ce`
-    /// too, of a refiner `ce` and `kl`. Throws as ``run(_:observe:)``, `invalidArgument` unless `batches` is 1...100000, `unsupported` without data.
+    /// too, of a refiner `ce` and `kl`. Throws as ``run(_:observe:)``, `invalidArgument` unless `batches` is 1...100000, `unsupported`
+    /// without data.
     public func evaluate(batches: Int = 8) throws(DiffError) -> JSON {
         guard (1...100_000).contains(batches) else {
             throw DiffError(.invalidArgument, "batches must be 1...100000, found \(batches)")

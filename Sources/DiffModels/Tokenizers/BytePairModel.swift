@@ -59,7 +59,9 @@ struct BytePairModel: Sendable {
             return ids[Array("<0x".utf8) + [high, low] + Array(">".utf8)]
         }
         self.unknown = unknown.flatMap { ids[Array($0.utf8)] }
-        if let unknown, self.unknown == nil { throw DiffError(.format, "the unknown token \"\(unknown)\" is not a token") }
+        if let unknown, self.unknown == nil {
+            throw DiffError(.format, "the unknown token \"\(unknown)\" is not a token")
+        }
         (self.ids, self.merges, self.controls) = (ids, table, controls)
         (self.fusesUnknown, self.takesWholeWords) = (fusesUnknown, takesWholeWords)
     }

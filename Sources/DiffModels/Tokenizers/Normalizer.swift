@@ -41,7 +41,8 @@ enum Normalizer: Sendable {
         }
 
         /// Appends what stands from `position` on in the original text: as it is, or what it became.
-        fileprivate mutating func append(_ before: ArraySlice<UInt32>, at position: Int, became after: [UInt32]? = nil) {
+        fileprivate mutating func append(_ before: ArraySlice<UInt32>, at position: Int, became after: [UInt32]? = nil)
+        {
             guard let after, !before.elementsEqual(after) else {
                 scalars += before
                 if origins != nil {

@@ -1,7 +1,8 @@
 public import DiffTensor
 
 extension Guidance {
-    /// What `c` and `u`, the conditional and the unconditional prediction, of one shape [n, ...], become at `step` of `steps`; `c` itself where there
+    /// What `c` and `u`, the conditional and the unconditional prediction, of one shape [n, ...], become at `step` of `steps`; `c` itself
+    /// where there
     /// is no guidance.
     ///
     /// `elements` is the number of elements of a sample's prediction where something else follows it (nil: all): only they are rescaled.

@@ -45,7 +45,8 @@ struct TokenReader {
     }
 
     /// LLaDA's choice of tokens: `add_gumbel_noise` in float64, as published: lower precision lowers the quality of texts (Zheng et al. 2024,
-    /// arXiv:2409.02908); the confidence is of the logits without noise and temperature. Draws are taken in the order of positions, also those not used.
+    /// arXiv:2409.02908); the confidence is of the logits without noise and temperature. Draws are taken in the order of positions, also
+    /// those not used.
     func gumbel(
         _ plan: PassPlan, _ states: Tensor, temperature: Double, _ noise: inout DecodingNoise, _ run: Run
     ) throws(DiffError) -> [ChosenToken] {

@@ -72,7 +72,8 @@ struct DPMSolverSDESampler: GridSampler {
             return SamplerStep(try Self.moved(x, clean, noise, from: ends.0, to: middle, run), predictedClean: clean)
         }
         kept = nil
-        // W(s) - W(s') is the sum of the increments over [s, m] and [m, s'], independent and each of a variance equal to its length; divided by the root of
+        // W(s) - W(s') is the sum of the increments over [s, m] and [m, s'], independent and each of a variance equal to its length;
+        // divided by the root of
         // the whole length it is normal again, and correlated with the first half's as it must be.
         let whole = ends.0 - ends.1
         let noise = try run.combine(

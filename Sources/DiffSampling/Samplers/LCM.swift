@@ -21,7 +21,8 @@ struct LCMSampler: TransitionSampler {
     private let scaling: Double
     var position = 0
 
-    /// `steps` of the timesteps that the model was distilled on, k · i - 1 for i = original ... 1, at the indices ⌊j · original / steps⌋: `set_timesteps` of
+    /// `steps` of the timesteps that the model was distilled on, k · i - 1 for i = original ... 1, at the indices ⌊j · original / steps⌋:
+    /// `set_timesteps` of
     /// diffusers' class.
     private init(_ c: SchedulerConfiguration, _ steps: Int, _ process: DiffusionProcess) throws(DiffError) {
         let original = c.originalSteps ?? 50

@@ -65,7 +65,8 @@ public struct RouterSettings: Sendable, Equatable {
                 "l1 penalty on scores in the loss: the larger, the fewer sub-layers are computed."),
             OptionSpec("learning_rate", .number(0...1000), default: .number(learningRate), "AdamW's learning rate."),
             OptionSpec(
-                "clamp", .number(0...1e6), default: .number(clamp ?? 0), "Logits are clamped to this distance from 0; 0: not at all."
+                "clamp", .number(0...1e6), default: .number(clamp ?? 0),
+                "Logits are clamped to this distance from 0; 0: not at all."
             ),
             OptionSpec(
                 "straight_through", .number(0...1), absent: "scores count as they are",

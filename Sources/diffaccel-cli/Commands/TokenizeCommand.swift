@@ -22,7 +22,8 @@ struct TokenizeCommand: ParsableCommand {
     @Flag(help: "With the bytes of each token: [token, first, after the last].")
     var offsets = false
 
-    @Flag(help: "The words that a line is cut into before they become tokens, without control tokens, instead of tokens.")
+    @Flag(
+        help: "The words that a line is cut into before they become tokens, without control tokens, instead of tokens.")
     var words = false
 
     @Flag(help: "Lines are JSON strings, which may hold line feeds.")

@@ -28,7 +28,8 @@ extension LearnCommand {
         @Option(help: "Scales that the drafter draws.")
         var draftScales: Int
 
-        @Option(help: "Of a refiner: weight of the divergence from the teacher, cross-entropy has the rest (default: 1).")
+        @Option(
+            help: "Of a refiner: weight of the divergence from the teacher, cross-entropy has the rest (default: 1).")
         var alpha: Double?
 
         @Option(help: "Of a refiner: temperature of the divergence (default: 1).")
