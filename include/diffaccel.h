@@ -110,9 +110,9 @@ const char *da_status_name(int32_t status);
 const char *da_last_error(void);
 
 /* JSON about the library: {"version", "abi", "isa" (kernels in use), "families", "methods", "plan_options" (of plan entries, by method) and
- * "training_options" (of settings of da_trainer_create, by training), each option {"name", "description", its type as in JSON Schema, "default"
- * or "default_text" or "required"}, "samplers" (of discrete processes; U-ViT and
- * SiT have their own, see da_model_describe), "limits"}. */
+ * "training_options" (of settings of da_trainer_create, by training), each option {"name", "description", its type as in JSON
+ * Schema, "default" or "default_text" or "required"}, "samplers" (of discrete processes; U-ViT and SiT have their own, see
+ * da_model_describe), "limits"}. */
 int32_t da_library_describe(char *buf, size_t capacity, size_t *needed);
 
 /* Log levels: a message has one of the first three; a level of DA_LOG_NONE turns logging off (default). */
@@ -177,15 +177,15 @@ int32_t da_model_options_init(da_model_options *options, uint32_t size);
  * options->config. Official, diffusers and pipeline folders are recognised. `options` may be null. The model is immutable
  * and may be shared by threads and sessions. Every setting in its config files is honoured, refused by name with DA_UNSUPPORTED when
  * it would change results, or known to change none; others are logged as warnings. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED,
- * DA_NO_MEMORY, DA_OVER_BUDGET, DA_INVALID_ARGUMENT; DA_SHAPE and DA_INCOMPATIBLE with a text that lists the tensors that are missing, unused or of the wrong
- * shape. */
+ * DA_NO_MEMORY, DA_OVER_BUDGET, DA_INVALID_ARGUMENT; DA_SHAPE and DA_INCOMPATIBLE with a text that lists the tensors that are
+ * missing, unused or of the wrong shape. */
 int32_t da_model_open(const char *path, const da_model_options *options, da_model *model);
 
 /* JSON about the model: {"family", "parameters", "bytes", "weights", "input", "config", "sites", "labels", "decoder", "flops",
- * "sampler" (the model's own), "samplers" (those that requests may name), "prediction_type", "request" (options and tensors of requests: see da_session_run)}, and how its config files were read:
- * "unknown_keys" (settings without effect, as "file: key"), "defaults" (by file, the values of absent settings) and
- * "assumptions" (what else was assumed, and how to change it). A label holds all names of a class, separated by
- * commas; those of a pipeline come from its id2label. */
+ * "sampler" (the model's own), "samplers" (those that requests may name), "prediction_type", "request" (options and tensors of
+ * requests: see da_session_run)}, and how its config files were read: "unknown_keys" (settings without effect, as "file: key"),
+ * "defaults" (by file, the values of absent settings) and "assumptions" (what else was assumed, and how to change it). A label
+ * holds all names of a class, separated by commas; those of a pipeline come from its id2label. */
 int32_t da_model_describe(da_model model, char *buf, size_t capacity, size_t *needed);
 
 /* Releases the handle; sessions of the model stay usable. */
@@ -397,8 +397,8 @@ int32_t da_session_estimate(da_session session, const char *json, size_t length,
  * when 0), all read during the call. Blocks until done, failed or cancelled; the session can be used again in every case. `callback` may
  * be null.
  * Errors: DA_INVALID_ARGUMENT naming the option (unknown, missing, out of range); DA_FORMAT (no JSON); DA_SHAPE naming the tensor;
- * DA_INCOMPATIBLE, DA_UNSUPPORTED, DA_OVER_BUDGET, DA_NO_MEMORY, DA_BUSY; DA_NOT_FINITE for NaN or infinity, naming where it arose: an input,
- * the network and its step, the decoder and its image; DA_CANCELLED when stopped. */
+ * DA_INCOMPATIBLE, DA_UNSUPPORTED, DA_OVER_BUDGET, DA_NO_MEMORY, DA_BUSY; DA_NOT_FINITE for NaN or infinity, naming where it arose:
+ * an input, the network and its step, the decoder and its image; DA_CANCELLED when stopped. */
 int32_t da_session_run(da_session session, const char *json, size_t length, const da_tensor *tensors, size_t tensor_count,
                        da_event_callback callback, void *user, da_result *result);
 
@@ -434,17 +434,17 @@ int32_t da_result_close(da_result result);
  *   "method": "router" (Learning-to-Cache), of DiT and U-ViT models; "prune" (depth pruning) or "finetune" (weights), of DiT models;
  *     "specialise" (weights of a VAR, for its part of CoDe)
  *   "data": {"path": "file.safetensors"} with tensors "latents" and "labels", or {"latents": "x.npy", "labels": "y.npy"}; latents
- *     [N,C,h,w], or [N,2,C,h,w] with horizontally flipped copies, F32, F16, BF16, F64 or U8 (0...255 means -1...1), times "factor" (1); labels
- *     integers [N]. Of specialise: "tokens" instead, integers [N, tokens of all scales], coarse to fine, or "images" [N,3,H,W] as the VQ-VAE
- *     takes them (types as above), encoded again each time. Data are read from disk batch by batch.
+ *     [N,C,h,w], or [N,2,C,h,w] with horizontally flipped copies, F32, F16, BF16, F64 or U8 (0...255 means -1...1), times "factor"
+ *     (1); labels integers [N]. Of specialise: "tokens" instead, integers [N, tokens of all scales], coarse to fine, or "images"
+ *     [N,3,H,W] as the VQ-VAE takes them (types as above), encoded again each time. Data are read from disk batch by batch.
  *   "steps", "batch", "seed" (0...2^63-1), "label_dropout" (0.1), "recompute" (false: blocks keep their activations)
  *   "state": file the state is written to (atomically) every "save_every" (100) steps, at the end, and when stopped; "resume": true
  *     resumes from it if it exists
  * router: "sampling_steps" (20), "period" (2: one step in 2 is a full one), "l1" (5e-6), "learning_rate" (1e-3), "clamp" (5; 0: none),
- *   "straight_through" (threshold; absent: soft), "threshold" (0.1, of the exported plan), "trajectory": "data" (as published) or "own" (the
- *   model's own samples, with the earlier steps cached; data may be absent) with "guidance" (1) and "guidance_channels", "cache_limit"
- *   (bytes of kept outputs per network row, of the exported plan). For a U-ViT, whose steps are two network calls with a row each:
- *   "sampling_steps" (10), "period" 2, "l1" (0.1, on a sum of squares), "clamp" (0), "threshold" (0.9)
+ *   "straight_through" (threshold; absent: soft), "threshold" (0.1, of the exported plan), "trajectory": "data" (as published) or
+ *   "own" (the model's own samples, with the earlier steps cached; data may be absent) with "guidance" (1) and "guidance_channels",
+ *   "cache_limit" (bytes of kept outputs per network row, of the exported plan). For a U-ViT, whose steps are two network calls
+ *   with a row each: "sampling_steps" (10), "period" 2, "l1" (0.1, on a sum of squares), "clamp" (0), "threshold" (0.9)
  * prune, learned: "pattern": "1:2" or "groups": [[kept, blocks], ...]; "update": "lora", "full" or "gates"; "rank" (8), "alpha" (16),
  *   "learning_rate" (1e-4), "gate_rate" (1e-3), "temperature" ([4, 0.1]), "scaling" ([100, 100]), "clip" (1), "average_decay" (0.999)
  * prune, by rule: "rule": "index" with "keep": [...], "pairs", "similarity", "change", "sensitivity" or "random" with "keep_count";
@@ -454,9 +454,10 @@ int32_t da_result_close(da_result result);
  *   "ground_weight" (0.1), "feature_weight" ([0.01, 0]), "masking": "published", "paper" or "none", "sigmas" (2), "layer_map":
  *   [[student, teacher], ...] or "groups"; "dtype": "f32", "f16", "bf16" or "stored" and "averaged" (true) of exports
  * specialise: "role": "drafter" (cross-entropy on the tokens of the first scales, seeing only those) or "refiner" (divergence from the
- *   distribution of "teacher": path of another VAR, on the other scales) and "draft_scales", both required; for a refiner "alpha" (1: weight of
- *   the divergence, cross-entropy has the rest; above 0 a teacher is required) and "temperature" (1); "label_smoothing" (0), "learning_rate"
- *   ([1e-4, 1e-5], half a cosine), "warmup" (a fiftieth of the steps), "weight_decay" (0.05, of matrices), "clip" (2), "average_decay" (0.999);
+ *   distribution of "teacher": path of another VAR, on the other scales) and "draft_scales", both required; for a refiner "alpha"
+ *   (1: weight of the divergence, cross-entropy has the rest; above 0 a teacher is required) and "temperature" (1);
+ *   "label_smoothing" (0), "learning_rate" ([1e-4, 1e-5], half a cosine), "warmup" (a fiftieth of the steps), "weight_decay" (0.05,
+ *   of matrices), "clip" (2), "average_decay" (0.999);
  *   "vae": path of the VQ-VAE where neither model nor teacher has one in a folder vae; "dtype" and "averaged" as above */
 
 /* Options of da_trainer_create. */
@@ -488,9 +489,9 @@ typedef struct da_training_event {
  * return normally: an exception or a longjmp out of it leaves the trainer busy forever. */
 typedef int32_t (*da_training_callback)(void *user, const da_training_event *event);
 
-/* A trainer of the checkpoint at `path` (as for da_model_open, of a family that has the method) with `length` bytes of settings. `model_options` and `options`
- * may be null. Errors: DA_INVALID_ARGUMENT and DA_FORMAT naming the setting, DA_SHAPE, DA_IO, DA_INCOMPATIBLE (a state of another training),
- * DA_UNSUPPORTED, DA_NO_MEMORY, DA_OVER_BUDGET. */
+/* A trainer of the checkpoint at `path` (as for da_model_open, of a family that has the method) with `length` bytes of settings.
+ * `model_options` and `options` may be null. Errors: DA_INVALID_ARGUMENT and DA_FORMAT naming the setting, DA_SHAPE, DA_IO,
+ * DA_INCOMPATIBLE (a state of another training), DA_UNSUPPORTED, DA_NO_MEMORY, DA_OVER_BUDGET. */
 int32_t da_trainer_create(const char *path, const char *settings, size_t length, const da_model_options *model_options,
                           const da_trainer_options *options, da_trainer *trainer);
 
@@ -500,8 +501,8 @@ int32_t da_trainer_estimate(const char *path, const char *settings, size_t lengt
                             const da_trainer_options *options, char *buf, size_t capacity, size_t *needed);
 
 /* Makes `steps` more steps; 0: all that are left. `callback` may be null. Whatever ends the run, the trainer is left after its last whole
- * step and can continue. Errors: DA_INVALID_ARGUMENT, DA_NOT_FINITE (data; the very first loss; or losses 50 times in a row), DA_IO (data or state),
- * DA_OVER_BUDGET, DA_NO_MEMORY, DA_BUSY; DA_CANCELLED when stopped. */
+ * step and can continue. Errors: DA_INVALID_ARGUMENT, DA_NOT_FINITE (data; the very first loss; or losses 50 times in a row), DA_IO
+ * (data or state), DA_OVER_BUDGET, DA_NO_MEMORY, DA_BUSY; DA_CANCELLED when stopped. */
 int32_t da_trainer_run(da_trainer trainer, int64_t steps, da_training_callback callback, void *user);
 
 /* Stops the trainer's current run, if any. May be called from any thread or signal handler; returns at once. */
@@ -511,9 +512,10 @@ int32_t da_trainer_cancel(da_trainer trainer);
  * "probabilities" of gates; "keep" and measures of a rule. */
 int32_t da_trainer_describe(da_trainer trainer, char *buf, size_t capacity, size_t *needed);
 
-/* JSON with what was learned so far, measured on `batches` (1...100000) batches without randomness: a router's "error" (mean squared difference
- * from the plain network) and "removed"; "loss" of the decided blocks and "loss_all_blocks"; "loss" of weights, with its terms "ce" and
- * "kl" when they are specialised. Every call computes, even a size query; the text is shorter than 512 bytes. */
+/* JSON with what was learned so far, measured on `batches` (1...100000) batches without randomness: a router's "error" (mean
+ * squared difference from the plain network) and "removed"; "loss" of the decided blocks and "loss_all_blocks"; "loss" of weights,
+ * with its terms "ce" and "kl" when they are specialised. Every call computes, even a size query; the text is shorter than 512
+ * bytes. */
 int32_t da_trainer_evaluate(da_trainer trainer, int32_t batches, char *buf, size_t capacity, size_t *needed);
 
 /* Writes everything that later steps depend on to `path`, atomically; reads it back. A state of other settings is
