@@ -93,7 +93,7 @@ def contenders(options, model, evaluations):
     for l1 in options.published:
         found[f"as published, l1 {l1:g}"] = (learned(options, model, evaluations, l1, "data"), evaluations)
     found["first evaluations reuse everything"] = ("alternate", evaluations)
-    for fewer in options.fewer.get(evaluations, []):
+    for fewer in (count for count in options.fewer if count < evaluations):
         found[f"{fewer} evaluations"] = (None, fewer)
     return found
 
@@ -126,13 +126,13 @@ def pair(text):
 
 def main():
     parser = quality.arguments(__doc__)
-    parser.set_defaults(pictures=5000)
+    parser.set_defaults(pictures=3000)
     parser.add_argument("--evaluations", type=int, nargs="+", default=[20, 50], choices=list(ITERATIONS))
     parser.add_argument("--l1", type=float, nargs="+", default=[0.01, 0.03, 0.1, 0.3, 1], help="prices of a score on the own trajectory")
     parser.add_argument("--published", type=float, nargs="*", default=[0.1], help="prices of routers learned on noised data")
+    parser.add_argument("--fewer", type=int, nargs="*", default=[16], help="plain runs of so many evaluations beside those of more")
     parser.add_argument("--install", type=pair, nargs="*", default=[], metavar="EVALUATIONS=L1")
     options = parser.parse_args()
-    options.fewer = {20: [16, 12], 50: [40, 30]}
     options.out.mkdir(parents=True, exist_ok=True)
     model = diffaccel.Model(FOLDER)
     sets = Sets(options, model)

@@ -36,7 +36,7 @@ def parse_arguments():
 def model_config(options):
     """The content of config.json. `cfg_scale` is the official code's s, which writes c + s (c - u)."""
     existing = Path(options.out) / "config.json"
-    scale = json.loads(existing.read_text())["cfg_scale"] if existing.exists() else 1.0
+    scale = json.loads(existing.read_text())["cfg_scale"] if existing.exists() else 0.5
     return {
         "family": "uvit",
         "name": "fashion-uvit",

@@ -5,9 +5,11 @@
  *      or hang: it returns a status. Exceptions: a pointer that does not point to the memory its documentation asks
  *      for; a buffer written by another thread while it is read; the system
  *      killing the process, or refusing small objects (not tensors) until the library's reserve of 4 MiB is exhausted.
- *      [CABI/misuse_handles: test_handles; CABI/misuse_requests: test_requests; CABI/misuse_tensors: test_names, test_shapes;
- *      CABI/misuse_scales: test_options, test_pictures; CABI/events: test_refusals, test_threads; CABI/misuse_forward: test_forward;
- *      CABI/misuse_training: test_settings, test_numbers; CABI/failing: use; CABI/failing_training: use]
+ *      [CABI/misuse_handles: test_handles; CABI/misuse_requests: test_numbers, test_types, test_names; CABI/misuse_json: test_json,
+ *      test_lengths, test_depth; CABI/misuse_tensors: test_names, test_shapes; CABI/misuse_tensor_data: test_labels, test_noise;
+ *      CABI/misuse_scales: test_options, test_pictures; CABI/misuse_texts: test_every_value, test_tensors; CABI/misuse_events:
+ *      test_refusals, test_threads; CABI/misuse_forward: test_forward; CABI/misuse_training: test_settings, test_numbers;
+ *      CABI/failing: use; CABI/failing_training: use]
  *   2. A failed call has no visible effect: out-parameters hold zero or null, handles stay as they were.
  *      [CABI/failing: use; CABI/misuse_structs: test_struct_sizes; CABI/misuse_arguments: test_text_buffers]
  *   3. Long-running work can be cancelled from any thread; it stops within one block of the network, and the session

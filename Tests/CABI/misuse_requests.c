@@ -1,44 +1,5 @@
-/* Every option of a sampling request at values that nobody should pass, and JSON that is none. */
-#define _GNU_SOURCE
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "misuse.h"
-
-/* Stops as soon as the run has begun: whether a request is accepted is known by then. */
-static int32_t stop(void *user, const da_event *event) {
-    (void)user;
-    return event->step >= 1;
-}
-
-/* Runs and estimates the request: both give a documented status, and the same one but for what only a run does. */
-static int32_t try_bytes(const char *what, const char *json, size_t length) {
-    da_result made = (void *)&made;
-    int32_t status = da_session_run(session, json, length, NULL, 0, stop, NULL, &made);
-    expect_answer(what, (long double)length, status, made);
-    if (made) da_result_close(made);
-    size_t needed;
-    int32_t estimated = da_session_estimate(session, json, length, NULL, 0, NULL, 0, &needed);
-    int32_t expected = status == DA_OK || status == DA_CANCELLED ? DA_MORE : status;
-    /* What a plan has no part in is known when it begins. */
-    CHECK(estimated == expected || status == DA_INCOMPATIBLE || status == DA_OVER_BUDGET, "%.100s: run gives %s, estimate %s",
-          what, da_status_name(status), da_status_name(estimated));
-    return estimated == DA_MORE ? DA_OK : estimated;
-}
-
-static int32_t try_request(const char *json) { return try_bytes(json, json, strlen(json)); }
-
-/* The request is refused by run and estimate with `status` and a text that has `part`; nothing is made. */
-static void refused(const char *json, int32_t status, const char *part) {
-    da_result made = (void *)&made;
-    STATUS(status, check_run(session, json, &made));
-    CHECK(!made, "%.100s: a refused request has a result", json);
-    CHECK(strstr(da_last_error(), part), "%.100s: no %s in: %s", json, part, da_last_error());
-    size_t needed = 77;
-    STATUS(status, check_estimate(session, json, NULL, 0, &needed));
-    CHECK(strstr(da_last_error(), part), "%.100s, estimate: no %s in: %s", json, part, da_last_error());
-    CHECK(needed == 77, "a refused estimate needs %zu bytes", needed);
-}
+/* Every option of a sampling request at values that nobody should pass: numbers, types, names and words. */
+#include "option_requests.h"
 
 /* A request with the option `name`, and a label if that is another one. */
 static const char *with(const char *name, const char *value) {
@@ -113,6 +74,10 @@ static void test_ranges(void) {
         refused(with(name, ranges[i].below), DA_INVALID_ARGUMENT, name);
         refused(with(name, ranges[i].above), DA_INVALID_ARGUMENT, name);
     }
+}
+
+/* What is no number in JSON. */
+static void test_no_numbers(void) {
     static const char *const none[] = {"NaN", "Infinity", "-Infinity", "nan", "inf", "0x10",
                                        "01",  "+1",       ".5",        "1.",  "--1", "1e"};
     for (size_t k = 0; k < COUNT(number_options); k++)
@@ -137,7 +102,9 @@ static void test_types(void) {
             CHECK(strstr(da_last_error(), options[i].type), "no type in: %s", da_last_error());
         }
         if (strcmp(options[i].name, "decode")) refused(with(options[i].name, "true"), DA_INVALID_ARGUMENT, options[i].name);
-        refused(with(options[i].name, "'no such word'"), DA_INVALID_ARGUMENT, options[i].name);
+        /* A word for a label is looked up among the classes. */
+        refused(with(options[i].name, "'no such word'"), DA_INVALID_ARGUMENT,
+                strcmp(options[i].name, "labels") ? options[i].name : "there is no class \"no such word\"");
         /* null is not given. */
         if (strcmp(options[i].name, "labels"))
             CHECK(try_request(with(options[i].name, "null")) == DA_OK, "%s null: %s", options[i].name, da_last_error());
@@ -176,117 +143,7 @@ static void test_names(void) {
     }
 }
 
-/* ---- what is no JSON object ---- */
-
-static void test_json(void) {
-    static const char *const broken[] = {"",
-                                         "{",
-                                         "}",
-                                         "{}}",
-                                         "{} x",
-                                         "{'steps':5}",
-                                         "{\"steps\":5,}",
-                                         "{\"steps\"}",
-                                         "{\"steps\":}",
-                                         "{\"steps\":5 \"seed\":1}",
-                                         "{steps:5}",
-                                         "{\"steps\":5}//",
-                                         "{\"steps\":5,\"steps\":5}",
-                                         "{\"steps\":null,\"steps\":5}",
-                                         "{\"sampler\":\"\xff\"}",
-                                         "{\"sampler\":\"\xc0\x80\"}",
-                                         "{\"sampler\":\"\xed\xa0\x80\"}",
-                                         "{\"sampler\":\"\xf4\x90\x80\x80\"}",
-                                         "{\"\xc3\":1}",
-                                         "{\"sampler\":\"\\ud800\"}",
-                                         "{\"sampler\":\"a\nb\"}",
-                                         "{\"sampler\":\"\\x\"}",
-                                         "{\"a\\u0000b\":1}",
-                                         "[",
-                                         "\"",
-                                         "nul",
-                                         "\xef\xbb\xbf"};
-    for (size_t i = 1; i < COUNT(broken); i++) refused(broken[i], DA_FORMAT, "request");
-    static const char *const others[] = {"[]", "null", "3", "\"steps\"", "true", "[{\"steps\":5}]"};
-    for (size_t i = 0; i < COUNT(others); i++) refused(others[i], DA_FORMAT, "request");
-    static const char *const none[] = {"{\"labels\":1}", " {\"labels\" : [ 1 ] } ", "\n{\t\"labels\":[1\r\n]}\r\n"};
-    for (size_t i = 0; i < COUNT(none); i++) CHECK(try_request(none[i]) == DA_OK, "%s: %s", none[i], da_last_error());
-    /* An empty request is whole, but that the model asks for labels. */
-    static const char *const empty[] = {"{}", "nothing is read", NULL};
-    for (size_t i = 0; i < COUNT(empty); i++) {
-        CHECK(try_bytes("empty", empty[i], i ? 0 : 2) == DA_INVALID_ARGUMENT, "an empty request");
-        CHECK(strstr(da_last_error(), "\"labels\" is missing: an integer in 0...10"), "%s", da_last_error());
-    }
-    /* Only `length` bytes are read, and a NUL among them is none of JSON's. */
-    CHECK(try_bytes("a part", "{\"labels\":6}garbage", 12) == DA_OK, "%s", da_last_error());
-    CHECK(try_bytes("with its NUL", "{\"labels\":6}", 13) == DA_FORMAT, "%s", da_last_error());
-    CHECK(try_bytes("a NUL inside", "{\"labels\":\0006}", 13) == DA_FORMAT, "%s", da_last_error());
-    /* Every beginning of a request, in a block of just its length. */
-    for (size_t length = 1; length < sizeof check_request - 1; length++) {
-        char *part = malloc(length);
-        memcpy(part, check_request, length);
-        CHECK(try_bytes("a beginning", part, length) == DA_FORMAT, "%zu bytes: %s", length, da_last_error());
-        free(part);
-    }
-}
-
-/* Lengths beyond the limit are refused unread, and the limit itself is not. */
-static void test_lengths(void) {
-    enum { MOST = 4 << 20 };
-    char *text = malloc(MOST + 1);
-    CHECK(text != NULL, "no memory");
-    if (!text) return;
-    memset(text, ' ', MOST + 1);
-    memcpy(text, "{\"labels\":1}", 12);
-    CHECK(try_bytes("4 MiB", text, MOST) == DA_OK, "4 MiB: %s", da_last_error());
-    CHECK(try_bytes("a byte more", text, MOST + 1) == DA_INVALID_ARGUMENT, "4 MiB and 1: %s", da_last_error());
-    CHECK(strstr(da_last_error(), "json"), "%s", da_last_error());
-    free(text);
-    const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 1, (size_t)1 << 63, ((size_t)1 << 63) - 1, (size_t)1 << 40, (size_t)1 << 32};
-    for (size_t i = 0; i < COUNT(sizes); i++) {
-        CHECK(try_bytes("wild", "{}", sizes[i]) == DA_INVALID_ARGUMENT, "%zu bytes: %s", sizes[i], da_last_error());
-        CHECK(try_bytes("wild null", NULL, sizes[i]) == DA_INVALID_ARGUMENT, "null of %zu: %s", sizes[i], da_last_error());
-    }
-    CHECK(try_bytes("null of 1", NULL, 1) == DA_INVALID_ARGUMENT, "null of 1: %s", da_last_error());
-}
-
-/* Nesting and numbers of values without end. */
-static void test_depth(void) {
-    enum { DEEP = 200000 };
-    static char text[6 * DEEP + 64];
-    static const char *const opens[] = {"[", "{\"a\":"}, *const closes[] = {"]", "}"};
-    for (int kind = 0; kind < 2; kind++)
-        for (int depth = 1; depth <= DEEP; depth = depth < 40 ? depth + 1 : 10 * depth) {
-            for (int closed = 0; closed < 2; closed++) {
-                char *at = text + sprintf(text, "{\"labels\":");
-                for (int i = 0; i < depth; i++) at = stpcpy(at, opens[kind]);
-                at = stpcpy(at, closed ? "1" : "");
-                for (int i = 0; closed && i < depth; i++) at = stpcpy(at, closes[kind]);
-                if (closed) at = stpcpy(at, "}");
-                if (depth == 1 && !kind && closed) continue;
-                int32_t status = try_request(text);
-                CHECK(status == DA_FORMAT || (closed && depth <= 32 && status == DA_INVALID_ARGUMENT), "depth %d gives %s: %s",
-                      depth, da_status_name(status), da_last_error());
-            }
-        }
-    /* A label for each of 4096 samples, one more, and many more. */
-    const int counts[] = {4096, 4097, 100001, DEEP};
-    for (size_t i = 0; i < COUNT(counts); i++) {
-        char *at = text + sprintf(text, "{\"decode\":false,\"steps\":1,\"labels\":[1");
-        for (int k = 1; k < counts[i]; k++) at = stpcpy(at, ",1");
-        strcpy(at, "]}");
-        size_t needed;
-        int32_t status = check_estimate(session, text, NULL, 0, &needed);
-        CHECK(status == (counts[i] == 4096   ? DA_MORE
-                         : counts[i] == 4097 ? DA_INVALID_ARGUMENT
-                                             : DA_FORMAT) ||
-                  (i > 1 && status == DA_INVALID_ARGUMENT),
-              "%d labels give %s: %s", counts[i], da_status_name(status), da_last_error());
-    }
-}
-
-/* ---- what a sampler does not have ---- */
-
+/* Words that are none, and those that are. */
 static void test_texts(void) {
     static const char *const texts[] = {"",
                                         " ",
@@ -312,130 +169,28 @@ static void test_texts(void) {
                                         "strided",
                                         "leading",
                                         "%s%n"};
-    for (size_t i = 0; i < COUNT(texts); i++) {
-        char request[160];
-        const char *const forms[] = {"{\"labels\":1,\"sampler\":\"%s\",\"steps\":6}",
-                                     "{\"labels\":1,\"spacing\":\"%s\",\"steps\":6}",
-                                     "{\"labels\":1,\"spacing\":\"%s\"}",
-                                     "{\"labels\":1,\"tile\":\"%s\"}",
-                                     "{\"labels\":\"%s\"}",
-                                     "{\"labels\":1,\"guidance_channels\":\"%s\"}"};
-        for (size_t k = 0; k < COUNT(forms); k++) {
-            const char *at = strstr(forms[k], "%s");
-            snprintf(request, sizeof request, "%.*s%s%s", (int)(at - forms[k]), forms[k], texts[i], at + 2);
-            try_request(request);
-        }
-    }
+    static const struct {
+        const char *option, *others;
+    } forms[] = {{"sampler", ",'labels':1,'steps':6"},
+                 {"spacing", ",'labels':1,'steps':6"},
+                 {"spacing", ",'labels':1"},
+                 {"tile", ",'labels':1"},
+                 {"labels", ""},
+                 {"guidance_channels", ",'labels':1"}};
+    for (size_t i = 0; i < COUNT(texts); i++)
+        for (size_t k = 0; k < COUNT(forms); k++)
+            try_request(quoted("{'%s':'%s'%s}", forms[k].option, texts[i], forms[k].others));
     CHECK(try_request("{\"labels\":1,\"tile\":\"auto\",\"guidance_channels\":\"all\"}") == DA_OK, "%s", da_last_error());
     CHECK(try_request("{\"labels\":1,\"tile\":\"never\"}") == DA_OK, "%s", da_last_error());
 }
 
-/* Every sampler by its name and by its class; what a sampler does not have is refused. */
-static void test_samplers(void) {
-    static const char *const samplers[] = {"ddim",
-                                           "ddpm",
-                                           "pndm",
-                                           "euler",
-                                           "euler_karras",
-                                           "euler_a",
-                                           "heun",
-                                           "heun_karras",
-                                           "lms",
-                                           "lms_karras",
-                                           "dpmpp_2m",
-                                           "dpmpp_2m_karras",
-                                           "dpmpp_2m_sde",
-                                           "dpmpp_sde",
-                                           "dpmpp_sde_karras",
-                                           "unipc",
-                                           "unipc_karras",
-                                           "lcm",
-                                           "LCMScheduler",
-                                           "EulerDiscreteScheduler",
-                                           "dpmpp_2m_sde_karras"};
-    da_session plain = NULL;
-    STATUS(DA_OK, da_session_create(model, NULL, NULL, &plain));
-    for (size_t i = 0; i < COUNT(samplers); i++) {
-        const char *name = samplers[i];
-        da_result made = NULL;
-        STATUS(DA_OK, check_run(plain, quoted("{'labels':[1,2],'steps':6,'sampler':'%s'}", name), &made));
-        STATUS(DA_OK, da_result_close(made));
-        int is_spaced = strcmp(name, "lcm") && strcmp(name, "LCMScheduler");
-        STATUS(is_spaced ? DA_OK : DA_UNSUPPORTED,
-               check_run(plain, quoted("{'labels':[1,2],'steps':6,'sampler':'%s','spacing':'trailing'}", name), &made));
-        if (is_spaced) STATUS(DA_OK, da_result_close(made));
-        STATUS(i < 2 ? DA_OK : DA_UNSUPPORTED,
-               check_run(plain, quoted("{'labels':[1,2],'steps':6,'sampler':'%s','spacing':'strided'}", name), &made));
-        if (i < 2) da_result_close(made);
-        STATUS(i < 1 ? DA_OK : DA_UNSUPPORTED,
-               check_run(plain, quoted("{'labels':[1,2],'steps':6,'sampler':'%s','eta':0.5}", name), &made));
-        if (i < 1) da_result_close(made);
-    }
-    da_result none = NULL;
-    STATUS(DA_INVALID_ARGUMENT, check_run(plain, "{\"labels\":1,\"sampler\":\"dpm_fast\"}", &none));
-    CHECK(strstr(da_last_error(), "sampler") && strstr(da_last_error(), "dpmpp_2m_karras"), "%s", da_last_error());
-    STATUS(DA_OK, da_session_close(plain));
-}
-
-/* ---- what holds for every member of the form ---- */
-
-/* The options that the model names are all that there are, and each one's default may be said. */
-static void test_form(void) {
-    static char text[1 << 16];
-    STATUS(DA_OK, da_model_describe(model, text, sizeof text, NULL));
-    const char *form = strstr(text, "\"request\":");
-    CHECK(form, "no request in %.200s", text);
-    static const char *const options[] = {"labels",       "steps",  "sampler",  "spacing",
-                                          "steps_offset", "eta",    "guidance", "guidance_channels",
-                                          "seed",         "decode", "tile"},
-                             *const tensors[] = {"labels", "noise", "step_noise"};
-    char part[64];
-    for (size_t i = 0; form && i < COUNT(options); i++) {
-        snprintf(part, sizeof part, "\"name\":\"%s\"", options[i]);
-        CHECK(strstr(form, part), "no option %s in the form", options[i]);
-    }
-    for (size_t i = 0; form && i < COUNT(tensors); i++) {
-        snprintf(part, sizeof part, "\"name\":\"%s\"", tensors[i]);
-        const char *list = strstr(form, "\"tensors\":");
-        CHECK(list && strstr(list, part), "no tensor %s in the form", tensors[i]);
-    }
-    static const char said[] = REQUEST(
-        ",\"steps\":6,\"steps_offset\":0,\"eta\":0,\"guidance_channels\":3,\"decode\":true,"
-        "\"tile\":\"auto\",\"comment\":\"the same\"");
-    float latents[2 * TINY_STATE], again[2 * TINY_STATE];
-    STATUS(DA_OK, check_sample(session, check_request, latents));
-    STATUS(DA_OK, check_sample(session, said, again));
-    CHECK(!memcmp(latents, again, sizeof latents), "defaults that are said give other values");
-}
-
-/* An estimate has no chance in it, and does nothing to what follows. */
-static void test_estimates(void) {
-    char first[4096], second[4096];
-    STATUS(DA_OK, check_estimate(session, check_request, first, sizeof first, NULL));
-    STATUS(DA_OK, check_estimate(session, check_request, second, sizeof second, NULL));
-    CHECK(!strcmp(first, second), "two estimates of one request differ");
-    STATUS(DA_OK, check_estimate(session, "{\"labels\":[4,4],\"seed\":99,\"steps\":6.0}", second, sizeof second, NULL));
-    CHECK(!strcmp(first, second), "an estimate depends on seed and labels: %s, %s", first, second);
-    STATUS(DA_OK, check_estimate(session, "{\"labels\":[4,4,4],\"steps\":6}", second, sizeof second, NULL));
-    CHECK(strcmp(first, second), "three samples need what two need");
-}
-
-static void test_requests(void) {
-    test_numbers();
-    test_ranges();
-    test_types();
-    test_names();
-    test_json();
-    test_lengths();
-    test_depth();
-    test_texts();
-    test_samplers();
-    test_form();
-    test_estimates();
-}
-
 int main(void) {
     if (!misuse_begin()) return check_summary("misuse_requests");
-    test_requests();
+    test_numbers();
+    test_ranges();
+    test_no_numbers();
+    test_types();
+    test_names();
+    test_texts();
     return misuse_end("misuse_requests");
 }

@@ -1,34 +1,24 @@
 /* Requests to a model that works scale by scale, and to a pair: every option and tensor of its own as nobody should pass it.
  * Usage: misuse_scales folder-of-the-bundled-models */
-#include "misuse.h"
+#include "bundled.h"
+#include "requests.h"
 
 enum { SCALES = 6, TOKENS = 130, SIDE = 32, PICTURE = 3 * SIDE * SIDE };
 
 static da_session plain, pair;
 static float uniforms[2 * TOKENS], image[2 * PICTURE], mask[2 * 64 * 64];
 
-/* Stops as soon as the run has begun. */
-static int32_t stop(void *user, const da_event *event) {
-    (void)user;
-    return event->step >= 1;
-}
-
 /* The status of run and estimate, of the model alone and of the pair: for one request it is the same. */
 static int32_t try_request(const char *json, const da_tensor *tensors, size_t count) {
-    da_result made = (void *)&made;
-    size_t needed;
-    int32_t status = da_session_run(plain, json, strlen(json), tensors, count, stop, NULL, &made);
-    expect_answer(json, (long double)count, status, made);
-    if (made) da_result_close(made);
+    int32_t status = try_on(plain, json, json, strlen(json), tensors, count, stop_at_once);
     char told[2100];
     snprintf(told, sizeof told, "%s", da_last_error());
-    int32_t expected = status >= 0 || status == DA_NOT_FINITE ? DA_MORE : status;
-    int32_t estimated = da_session_estimate(plain, json, strlen(json), tensors, count, NULL, 0, &needed);
-    CHECK(estimated == expected, "%s: run gives %s, estimate %s", json, da_status_name(status), da_status_name(estimated));
-    estimated = da_session_estimate(pair, json, strlen(json), tensors, count, NULL, 0, &needed);
-    CHECK(estimated == expected && (estimated >= 0 || !strcmp(told, da_last_error())), "%s: the pair says %s, the model %s",
-          json, da_last_error(), told);
-    return status >= 0 ? DA_OK : status;
+    size_t needed;
+    int32_t estimated = da_session_estimate(pair, json, strlen(json), tensors, count, NULL, 0, &needed);
+    CHECK(estimated == (status == DA_OK || status == DA_NOT_FINITE ? DA_MORE : status), "%s: the model gives %s, the pair %s",
+          json, da_status_name(status), da_status_name(estimated));
+    CHECK(estimated >= 0 || !strcmp(told, da_last_error()), "%s: the pair says %s, the model %s", json, da_last_error(), told);
+    return status;
 }
 
 static void refused(const char *json, const da_tensor *tensors, size_t count, int32_t status, const char *part) {
@@ -199,21 +189,9 @@ static void test_pictures(void) {
 }
 
 int main(int count, char **arguments) {
-    if (count < 2) {
-        fprintf(stderr, "usage: misuse_scales folder-of-the-bundled-models\n");
-        return 2;
-    }
+    if (!bundled_begin("misuse_scales", count, arguments)) return 2;
     if (!misuse_begin()) return check_summary("misuse_scales");
-    char path[4096];
-    da_model own = NULL;
-    da_plan code = NULL;
-    snprintf(path, sizeof path, "%s/fashion-var", arguments[1]);
-    STATUS(DA_OK, da_model_open(path, NULL, &own));
-    snprintf(path, sizeof path, "%s/fashion-var/code.json", arguments[1]);
-    STATUS(DA_OK, da_plan_load(path, &code));
-    plain = check_session(own, NULL, 2), pair = check_session(own, code, 2);
-    STATUS(DA_OK, da_plan_close(code));
-    STATUS(DA_OK, da_model_close(own));
+    plain = bundled_session("fashion-var", NULL), pair = bundled_session("fashion-var", "fashion-var/code.json");
     STATUS(DA_OK, da_random_uniform(5, COUNT(uniforms), uniforms));
     static float first[1 << 14], last[1 << 14];
     size_t bytes = latents_of(pair, "{\"labels\":[1,2],\"decode\":false}", NULL, 0, first, COUNT(first));

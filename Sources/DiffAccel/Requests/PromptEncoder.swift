@@ -27,9 +27,11 @@ struct PromptEncoder: Sendable {
         guard !isChat || blank == nil else {
             throw DiffError(.invalidArgument, "request: blank is for plain prompts; a conversation has none to fill in")
         }
-        for name in ["chat", "blank", "allow_control"] where hasTokens && options.has(name) {
+        let allowsControl: Bool = try options.get("allow_control")
+        guard !hasTokens || !(isChat || blank != nil || allowsControl) else {
             throw DiffError(
-                .invalidArgument, "request: \(name) says how a prompt's text becomes tokens; here tokens are given")
+                .invalidArgument,
+                "request: chat, blank and allow_control say how a prompt's text becomes tokens; here tokens are given")
         }
         let prompts = hasTokens ? try Self.given(reader) : try encoded(texts, options, isChat, blank)
         guard (1...SampleRequest.maxSamples).contains(prompts.count) else {
