@@ -12,7 +12,7 @@ struct DataSettings {
         case latents
         /// Codes of all scales of a next-scale model.
         case tokens
-        /// Pictures that are encoded first.
+        /// Images that are encoded first.
         case images
 
         fileprivate var summary: String {

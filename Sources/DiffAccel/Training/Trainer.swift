@@ -6,7 +6,7 @@ import DiffTraining
 import Synchronization
 
 /// Learns an acceleration, or weights, of a checkpoint: a Learning-to-Cache router, which blocks to keep, the weights of a network, or a
-/// network's part of collaborative decoding.
+/// network's role in collaborative decoding.
 ///
 /// The settings say what (see <doc:Learning>). A trainer is used by one thread at a time; a second one gets `busy`, and only ``cancel()``
 /// may be called at any time. Whatever ends a run, the trainer is left after the last whole step and can continue.
@@ -108,7 +108,7 @@ public final class Trainer: @unchecked Sendable {
 
     // MARK: Results
 
-    /// What was learned so far, measured on `batches` batches of the data without chance: the same draws whenever it is asked.
+    /// What was learned so far, measured on `batches` batches of the data without randomness: the same draws every time.
     ///
     /// Router: `error` and `removed`. Pruning: `loss` of the decided blocks and `loss_all_blocks`. Weights: `loss`; of a drafter `ce`
     /// too, of a refiner `ce` and `kl`. Throws as ``run(_:observe:)``, `invalidArgument` unless `batches` is 1...100000, `unsupported`

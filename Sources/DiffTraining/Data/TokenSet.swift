@@ -34,7 +34,7 @@ public final class TokenSet: Sendable {
         try self.init(tokens, labels, encoder, classes, isEncoded: false)
     }
 
-    /// Pictures [N, 3, S, S] of the size that `encoder` makes the finest scale of, F32, F16, BF16 or F64 in -1...1, or U8 (0...255).
+    /// Images [N, 3, S, S] of the size that `encoder` makes the finest scale of, F32, F16, BF16 or F64 in -1...1, or U8 (0...255).
     /// Throws `shape`, `unsupported` for other elements, `invalidArgument` for a label outside 0 ..< `classes`.
     public convenience init(
         pictures: ArrayFile, labels: ArrayFile, encoder: ScaleEncoder, classes: Int
@@ -59,8 +59,8 @@ public final class TokenSet: Sendable {
     /// The label of a sample.
     public func label(_ index: Int) -> Int { labels.at(index) ?? 0 }
 
-    /// Codes of all scales of samples `indices`, [scale][sample · side²]. Pictures are encoded one by one in `run`, so that memory does
-    /// not grow with their number. Throws `io`, `invalidArgument` naming the sample for a code outside the codebook, `notFinite` for a
+    /// Codes of all scales of samples `indices`, [scale][sample · side²]. Images are encoded one by one in `run`, so that memory does
+    /// not grow with their number. Throws `io`, `invalidArgument` naming the sample for a code outside the codebook, `notFinite` for an
     /// image that holds NaN or infinity, memory errors.
     public func read(_ indices: [Int], _ run: Run) throws(DiffError) -> [[Int]] {
         let schedule = encoder.codes.schedule
