@@ -78,7 +78,7 @@ static const struct hostile headers[] = {
     {"data one byte short", ONE("F32", "[2]", "[0,8]"), 7, BAD, TENSOR ": ends beyond the file"},
     {"no data", ONE("F32", "[2]", "[0,8]"), 0, BAD, TENSOR ": ends beyond the file"},
     {"one byte too many", "{" A "}", 5, BAD, "x.safetensors: 1 bytes after the last tensor"},
-    {"bytes without tensors", "{}", 100, BAD, "x.safetensors: 100 bytes behind"},
+    {"bytes without tensors", "{}", 100, BAD, "x.safetensors: 100 bytes after"},
     {"hole before", ONE("F32", "[1]", "[4,8]"), 8, BAD, TENSOR ": leaves a hole before it, at byte 4"},
     {"hole between", "{" A "," ENTRY("b", "F32", "[1]", "[8,12]") "}", 12, BAD, "tensor \"b\": leaves a hole"},
     {"the same bytes twice", "{" A "," ENTRY("b", "F32", "[1]", "[0,4]") "}", 4, BAD,
