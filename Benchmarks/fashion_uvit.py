@@ -4,7 +4,7 @@ DPM-Solver++(2S) makes two evaluations a step, of which the first only places th
 reuse there what the midpoint before it gave. Routers are learned on the model's own trajectory with its guidance, at several prices (l1), and as
 published on noised data; beside them stand the hand rule that first evaluations reuse everything, and fewer evaluations.
 
-    python Benchmarks/fashion_uvit.py --evaluations 20 50 --seed 1 --install 20=0.1 50=0.1
+    python Benchmarks/fashion_uvit.py --evaluations 50 --l1 0.03 0.05 0.1 --seed 1 --install 50=0.05
 
 Every contender draws the same labels from the same noise, so the change of the Fréchet distance is one of pairs; its noise is the standard
 deviation over bootstrap samples of those pairs. An interrupted run goes on where it stopped: plans and features are in --out. `--install`
@@ -63,7 +63,7 @@ class Sets:
             with self.model.session(plan=plan, threads=self.options.threads) as session:
                 for seed in range(0, self.options.pictures, len(labels)):
                     result = session.sample(labels=labels, steps=evaluations // 2, seed=10_000 + seed)
-                    predicted, described = describe(self.judge.classifier, to_unit_range(torch.from_numpy(result.images[..., 0])))
+                    predicted, described = describe(self.judge.classifier, to_unit_range(torch.from_numpy(result.images[..., 0].copy())))
                     features.append(described.numpy())
                     hits.append(predicted.numpy() == labels)
             steps = result.stats["steps"]

@@ -1,6 +1,6 @@
 """Train a class-conditional U-ViT on Fashion-MNIST in pixel space, on a CPU.
 
-    python Tools/train_uvit.py --seed 1 --minutes 36
+    python Tools/train_uvit.py --seed 1 --minutes 44
 
 The run is resumable (its whole state is in --state, what a step draws depends on seed and step only) and can be stopped at any time:
 each checkpoint also rewrites the model folder with the averaged weights.  Limited by --steps or --minutes, whichever is used up first.

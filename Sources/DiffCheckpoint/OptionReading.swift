@@ -34,7 +34,7 @@ extension Options {
 extension OptionType {
     /// One of the values of an enumeration.
     public static func cases<Value: RawRepresentable<String> & CaseIterable>(of type: Value.Type) -> OptionType {
-        .choice(Array(type.allCases).map(\.rawValue))
+        .choice(Array(type.allCases).map { $0.rawValue })
     }
 }
 

@@ -23,16 +23,19 @@ public struct OptionSpec: Sendable, Equatable {
     public let summary: String
 
     /// An option that must be given.
+    @inline(never)
     public init(_ name: String, _ type: OptionType, _ summary: String) {
         (self.name, self.type, absence, self.summary) = (name, type, .required, summary)
     }
 
     /// An option with a default value.
+    @inline(never)
     public init(_ name: String, _ type: OptionType, default value: JSON, _ summary: String) {
         (self.name, self.type, absence, self.summary) = (name, type, .value(value), summary)
     }
 
     /// An option without which what `words` say holds.
+    @inline(never)
     public init(_ name: String, _ type: OptionType, absent words: String, _ summary: String) {
         (self.name, self.type, absence, self.summary) = (name, type, .words(words), summary)
     }
@@ -116,6 +119,7 @@ public struct Options: Sendable {
     public func has(_ name: String) -> Bool { json.has(name) }
 
     /// The value given, or the default; nil when there is neither.
+    @inline(never)
     public func optional<Value: OptionValue>(_ name: String, as type: Value.Type = Value.self) throws(DiffError)
         -> Value?
     {
@@ -132,6 +136,7 @@ public struct Options: Sendable {
     }
 
     /// The value given, or the default.
+    @inline(never)
     public func get<Value: OptionValue>(_ name: String, as type: Value.Type = Value.self) throws(DiffError) -> Value {
         guard let value = try optional(name, as: type) else {
             throw DiffError(.internal, "the option \"\(name)\" has no default")

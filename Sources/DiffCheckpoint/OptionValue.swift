@@ -73,5 +73,5 @@ extension Array: OptionValue where Element: OptionValue {
         }
         self = values
     }
-    public var json: JSON { .array(map(\.json)) }
+    public var json: JSON { .array(map { $0.json }) }
 }

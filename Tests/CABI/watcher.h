@@ -44,7 +44,8 @@ static void look_at_texts(struct watcher *w) {
             if (prompt != integers(w, PROMPTS)[i]) continue;
             CHECK(position >= 0 && position < length, "position %lld of %lld", (long long)position, (long long)length);
             w->revealed++;
-            w->written[prompt % PROMPTS_SEEN][position % POSITIONS_SEEN]++;
+            if (prompt < 0 || prompt >= PROMPTS_SEEN || position < 0 || position >= POSITIONS_SEEN) continue;
+            w->written[prompt][position]++;
             CHECK(integers(w, SEQUENCES)[sum + (size_t)position] != 1023, "what is revealed is a mask");
         }
         sum += (size_t)length;

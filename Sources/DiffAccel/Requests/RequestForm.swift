@@ -12,6 +12,7 @@ public struct TensorSpec: Sendable, Equatable {
     /// What it is, in a sentence.
     public let summary: String
 
+    @inline(never)
     init(_ name: String, _ element: NamedTensor.Element, _ shape: String, _ summary: String) {
         (self.name, self.element, self.shape, self.summary) = (name, element, shape, summary)
     }

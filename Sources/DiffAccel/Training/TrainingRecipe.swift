@@ -69,7 +69,7 @@ enum TrainingRecipes {
 }
 
 /// What a recipe is made of: the checkpoint, the settings, and what there is to work with.
-struct RecipeInputs {
+final class RecipeInputs {
     let opened: Opened
     let settings: TrainerSettings
     let resources: LearningResources

@@ -1,10 +1,9 @@
-"""What people hand over: numbers that do not fit, prompts and labels of every kind, and plans by name."""
+"""What people hand over: numbers that do not fit, flags, options that are none, tensors in another order."""
 
 import fractions
 
 import numpy as np
 import pytest
-from conftest import write_dit
 from test_next_scale import write_var
 from test_text import folder, llada  # noqa: F401 - fixtures
 
@@ -14,19 +13,16 @@ Argument = diffaccel.InvalidArgumentError
 SAMPLE = dict(labels=[1], steps=2)
 WIDE = [2**32 + 1, -(2**31) - 1, 2**64, 2**70, 10**400]
 
-
-@pytest.fixture(scope="module")
-def var(tmp_path_factory):
-    return diffaccel.Model(write_var(tmp_path_factory.mktemp("models") / "var"))
-
-
-# ---- numbers ----
-
 REQUEST_INTEGERS = ["steps", "steps_offset", "tile", "guidance_channels", "seed"]
 TEXT_INTEGERS = ["length", "steps", "block_length", "seed", "seeds"]
 #: Options that are numbers or words: of a text the library says that it is none of the words.
 WORDS = ["tile", "guidance_channels"]
 NO_INTEGERS = [3.9, 3.0, np.float32(3), "3", True, np.bool_(True), float("nan"), [3.9], object(), fractions.Fraction(7, 2), b"3"]
+
+
+@pytest.fixture(scope="module")
+def var(tmp_path_factory):
+    return diffaccel.Model(write_var(tmp_path_factory.mktemp("models") / "var"))
 
 
 def refused(error, function, **given):
@@ -141,165 +137,3 @@ def test_shapes_of_tensors(session, name, shape):
     given = {"labels": [1], "sampler": "ddpm", "steps": 2, name: np.zeros(shape, int if name == "labels" else np.float32)}
     with pytest.raises(diffaccel.ShapeError, match=name):
         session.sample(**given)
-
-
-# ---- labels ----
-
-
-@pytest.mark.parametrize("labels", [
-    ["class 3", 7], ["CLASS 3", "class 7"], np.array(["class 3", "class 7"]), np.array(["class 3", 7], dtype=object), (3, 7),
-    np.array([3, 7], dtype=object), iter([3, 7]), np.array([3, 7], np.uint8), [np.int64(3), 7], [" class 3 ", "Class 7"],
-])
-def test_labels(session, labels):
-    assert np.array_equal(session.sample(labels=labels, steps=2).latents, session.sample(labels=[3, 7], steps=2).latents)
-
-
-@pytest.mark.parametrize("labels, error, words", [
-    ([], Argument, "labels"), (None, Argument, "labels.*missing"), ([1.0], TypeError, "labels"), ([True], TypeError, "labels"),
-    (np.array([True]), TypeError, "labels"), (b"abc", TypeError, "bytes"), ([b"abc"], TypeError, "labels"), ({"a": 1}, TypeError, "dict"),
-    ([[1, 2], [3]], TypeError, "labels"), ([2**70], OverflowError, "labels"), ("clas 3", Argument, 'did you mean "class 3"'),
-    ([[1], [2]], TypeError, "labels"), (np.float64(3), TypeError, "labels"), ("", Argument, "class"), ("a\ud800", Argument, "surrogate"),
-    (np.array([[1], [2]]), diffaccel.ShapeError, "labels"),
-])
-def test_labels_that_are_none(session, labels, error, words):
-    with pytest.raises(error, match=words):
-        session.sample(labels=labels, steps=2)
-
-
-def test_synonyms(tmp_path):
-    names = ["tench, Tinca tinca", "crane, machine", "goldfish", "crane, bird", *"abcdef"]
-    with diffaccel.Model(write_dit(tmp_path / "dit", labels=names)).session() as session:
-        expected = session.sample(labels=[0, 2], steps=1).latents
-        for labels in (["tench", "Goldfish"], ["TINCA TINCA", "goldfish"], ["tench, Tinca tinca", 2]):
-            assert np.array_equal(session.sample(labels=labels, steps=1).latents, expected)
-        for name in ("crane", "Crane"):
-            with pytest.raises(Argument, match="1 and 3"):
-                session.sample(labels=name)
-        for name in ("", " ", "tench, goldfish"):
-            with pytest.raises(Argument, match="no class"):
-                session.sample(labels=[name])
-    # A name as it is written goes before one in another case, all names before one of them, as in the library and the command line.
-    names = ["Bat", "bat", "Swan, bird", "swan", *"abcdef"]
-    with diffaccel.Model(write_dit(tmp_path / "cases", labels=names)).session() as session:
-        expected = session.sample(labels=[0, 1, 2, 3], steps=1).latents
-        assert np.array_equal(session.sample(labels=["Bat", "bat", "Swan", "swan"], steps=1).latents, expected)
-        assert np.array_equal(session.sample(labels="SWAN", steps=1).latents, session.sample(labels=3, steps=1).latents)
-        with pytest.raises(Argument, match="0 and 1"):
-            session.sample(labels="BAT")
-    with diffaccel.Model(write_dit(tmp_path / "plain")).session() as session, pytest.raises(TypeError, match="labels must be an integer"):
-        session.sample(labels="tench")
-
-
-# ---- prompts ----
-
-
-@pytest.mark.parametrize("prompt, count", [
-    ("h", 1), ("", 1), ("h\0", 1), (["h", "some more", ""], 3), (("h", "m"), 2), (np.array(["h", "more"]), 2), (np.str_("h"), 1),
-    (np.array(["h", "more"], dtype=object), 2), (iter(["h", "m", "x"]), 3), (np.array("h"), 1),
-])
-def test_prompts(llada, prompt, count):  # noqa: F811
-    result = llada.session().sample(prompt=prompt, length=4)
-    assert result.tokens.shape == (count, 4)
-    if count == 2:
-        assert np.array_equal(llada.session().sample(prompt=prompt[0], length=4).tokens[0], result.tokens[0])
-    if count == 1:
-        ids = llada.tokenizer.encode(str(prompt))
-        assert np.array_equal(llada.session().sample(tokens=ids, length=4).sequences[0], result.sequences[0])
-
-
-@pytest.mark.parametrize("prompt, error, words", [
-    ([], Argument, "prompt"), ((), Argument, "prompt"), (b"hel", TypeError, "decode"), ([b"hel"], TypeError, "bytes"),
-    (bytearray(b"hel"), TypeError, "bytearray"), (None, Argument, "prompt or tokens"), (7, TypeError, "tokens="), ([1, 2], TypeError, "tokens="),
-    ([1, "a"], TypeError, "tokens="), ([[1, 2], "x"], TypeError, "tokens="), (np.array([1, 2]), TypeError, "tokens="),
-    ({"a": 1}, TypeError, "dict"), ([None], TypeError, "None"), ("a\ud800", Argument, "surrogate"), (["h", "\udfff"], Argument, "surrogate"),
-    (["h", "a\0b"], Argument, "NUL"),
-])
-def test_prompts_that_are_none(llada, prompt, error, words):  # noqa: F811
-    with pytest.raises(error, match=words):
-        llada.session().sample(prompt=prompt, length=4)
-
-
-@pytest.mark.parametrize("tokens, count", [
-    ([1, 2], 1), ((1, 2), 1), ([[1, 2], [3]], 2), ([[]], 1), (np.array([[1, 2], [3, 4]]), 2), (np.array([1, 2], np.uint8), 1),
-    (np.array([1, 2], dtype=object), 1), (np.array([[1, 2], [3]], dtype=object), 2), ([np.array([1, 2]), np.array([3])], 2),
-    ([(1, 2), np.array([3])], 2), (range(3), 1), ([np.int32(1), 2], 1), ([np.array(1), 2], 1),
-])
-def test_tokens_of_prompts(llada, tokens, count):  # noqa: F811
-    result = llada.session().sample(tokens=tokens, length=4)
-    assert result.tokens.shape == (count, 4)
-    if count > 1:
-        assert np.array_equal(llada.session().sample(tokens=list(tokens[0]), length=4).tokens[0], result.tokens[0])
-        flat, lengths = np.concatenate([np.asarray(one) for one in tokens]), [len(one) for one in tokens]
-        assert np.array_equal(llada.session().sample(tokens=flat, lengths=lengths, length=4).tokens, result.tokens)
-
-
-@pytest.mark.parametrize("tokens, error", [
-    ([], Argument), ((), Argument), ("hel", TypeError), (["h"], TypeError), ([[1, 2], "x"], TypeError), (b"hel", TypeError),
-    ([b"hel"], TypeError), (None, Argument), (7, TypeError), ([1, "a"], TypeError), ([1.0], TypeError), ([1, 2.5], TypeError), (np.array([1.5]), TypeError),
-    ({"a": 1}, TypeError), ([True, 2], TypeError), ([None], TypeError), ([2**64], OverflowError), ([1, [2]], TypeError),
-    (np.zeros((1, 2, 3), int), diffaccel.ShapeError), (np.zeros((0, 2), int), Argument), ([[[1]]], diffaccel.ShapeError),
-    ([[1, [2]]], (TypeError, diffaccel.ShapeError)), ([300], Argument), ([-1], Argument),
-])
-def test_tokens_that_are_none(llada, tokens, error):  # noqa: F811
-    with pytest.raises(error):
-        llada.session().sample(tokens=tokens, length=4)
-    with pytest.raises((Argument, TypeError, OverflowError, diffaccel.ShapeError)):
-        llada.session().sample(tokens=tokens, lengths=[1, 2], length=4)
-
-
-def test_prompt_or_tokens(llada):  # noqa: F811
-    with pytest.raises(Argument, match="both"):
-        llada.session().sample(prompt="h", tokens=[1], length=4)
-    with pytest.raises(diffaccel.DiffAccelError, match="lengths"):
-        llada.session().sample(prompt="h", lengths=[1], length=4)
-
-
-def test_texts_and_tokens(llada):  # noqa: F811
-    tokenizer = llada.tokenizer
-    for text in ("a\ud800b", "\udc80"):
-        with pytest.raises(Argument, match="surrogate"):
-            tokenizer.encode(text)
-    for text in (b"abc", None, 3, ["abc"]):
-        with pytest.raises(TypeError, match="text"):
-            tokenizer.encode(text)
-    for tokens, error in (([1.5], TypeError), ([2**64], OverflowError), ([[1, 2]], diffaccel.ShapeError), ("12", TypeError), (7, diffaccel.ShapeError)):
-        with pytest.raises(error):
-            tokenizer.decode(tokens)
-    for messages in ("hi", {"role": "user"}, ["hi"], [{"role": "user", "content": 3}], [{"role": "user", "content": b"x"}]):
-        with pytest.raises(TypeError):
-            diffaccel.render_chat("llada", messages)
-    with pytest.raises(Argument, match="content.*surrogate"):
-        diffaccel.render_chat("llada", [{"role": "user", "content": "\ud800"}])
-
-
-# ---- plans ----
-
-
-def test_plans_by_name(tiny, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    expected = tiny.session(plan=diffaccel.Plan(l2c={"policy": "alternate"})).sample(labels=[1], steps=4).latents
-    diffaccel.Plan(l2c={"policy": "alternate"}).save("mine.json")
-    for plan in ("alternate", "mine.json", tmp_path / "mine.json", {"method": "l2c", "policy": "alternate"}, diffaccel.Plan.load("alternate")):
-        assert np.array_equal(tiny.session(plan=plan).sample(labels=[1], steps=4).latents, expected)
-    diffaccel.Plan.load("interval:2").save("alternate")
-    assert diffaccel.Plan.load("alternate").describe()["methods"][0]["policy"] == "interval", "a file of that name comes first"
-    for plan in (3, b"alternate", ["alternate"]):
-        with pytest.raises(TypeError, match="plan"):
-            tiny.session(plan=plan)
-    with pytest.raises(diffaccel.FileError, match='did you mean "alternate"'):
-        tiny.session(plan="altrenate")
-    with pytest.raises(diffaccel.FormatError, match='did you mean "alternate"'):
-        diffaccel.Plan.parse("altrenate")
-    with pytest.raises(Argument, match="interval:N"):
-        tiny.session(plan="interval:0")
-    with pytest.raises(TypeError, match="names"):
-        diffaccel.Plan(l2c={1: 2})
-
-
-def test_steps_of_a_router(tiny):
-    router = diffaccel.Plan(l2c={"logits": np.ones((7, 6)), "threshold": 0.5})
-    assert len(tiny.session(plan=router).sample(labels=[1]).stats["steps"]) == 7
-    assert router.grid(tiny).shape == (7, 6) and diffaccel.Plan().grid(tiny).shape == (50, 6)
-    assert len(tiny.session().sample(labels=[1], spacing="3,2").stats["steps"]) == 5
-    with pytest.raises(diffaccel.IncompatibleError):
-        tiny.session(plan=router).sample(labels=[1], steps=6)

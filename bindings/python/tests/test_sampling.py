@@ -1,11 +1,7 @@
 """Sampling: what comes out, and that equal requests give equal bits."""
 
-import threading
-
 import numpy as np
 import pytest
-
-from conftest import write_autoencoder
 
 import diffaccel
 
@@ -94,113 +90,6 @@ def test_labels_by_name(session):
         session.sample(labels="class 77")
 
 
-def test_callback(session):
-    events, read = [], []
-
-    def keep(event):
-        events.append(event)
-        read.append((event.timestep, event.sites_computed, event.sites_reused, event.sites_skipped, event.network, event.preview))
-        assert event.flops > 0 and event.names == ["latents"] and event.texts == []
-        assert event.latents is event.tensor("latents") and event.latents.flags.writeable
-        with pytest.raises(diffaccel.InvalidArgumentError, match="nonsense.*latents"):
-            event.tensor("nonsense")
-
-    result = session.sample(callback=keep, **FAST)
-    assert [event.step for event in events] == [1, 2, 3, 4, 5, 6]
-    assert all(event.stage == "denoise" and event.steps == 6 for event in events)
-    assert read == [(timestep, 6, 0, 0, 0, None) for timestep in (999, 799, 599, 400, 200, 0)]
-    np.testing.assert_array_equal(events[-1].latents, result.latents)
-    assert all(a.seconds <= b.seconds and a.fraction < b.fraction for a, b in zip(events, events[1:]))
-    assert 0 < events[0].fraction and events[-1].fraction <= 1 and "denoise 6 of 6" in repr(events[-1])
-
-
-def test_events_end_with_their_callback(session):
-    events = []
-    session.sample(callback=events.append, **FAST)
-    for use in (lambda event: event.latents, lambda event: event.tensor("latents"), lambda event: event.timestep, lambda event: event.names):
-        with pytest.raises(diffaccel.InvalidHandleError, match="callback has returned"):
-            use(events[0])
-    assert events[0].step == 1 and events[0].seconds > 0
-
-
-def test_events_in_other_threads(session):
-    """Whoever the callback gives the event to reads all of it or is told that it is over."""
-    read, late, workers = [], [], []
-
-    def look(event):
-        for _ in range(50):
-            try:
-                read.append((event.step, event.latents.copy(), event.timestep))
-            except diffaccel.InvalidHandleError as error:
-                late.append(error)
-
-    def start(event):
-        for _ in range(4):
-            workers.append(threading.Thread(target=look, args=[event]))
-            workers[-1].start()
-
-    steps = {}
-    session.sample(callback=lambda event: steps.update({event.step: event.latents}), **FAST)
-    session.sample(callback=start, **FAST)
-    for worker in workers:
-        worker.join()
-    assert len(read) + len(late) == 4 * 6 * 50 and all(np.array_equal(latents, steps[step]) for step, latents, _ in read)
-
-
-@pytest.mark.parametrize("step", range(1, 7))
-def test_callback_cancels(tiny, session, step):
-    with pytest.raises(diffaccel.Cancelled):
-        session.sample(callback=lambda event: event.step == step, **FAST)
-    with tiny.session(threads=2) as fresh:
-        assert np.array_equal(session.sample(**FAST).latents, fresh.sample(**FAST).latents)
-
-
-class Unusual(Exception):
-    pass
-
-
-@pytest.mark.parametrize("error", [Unusual, KeyboardInterrupt, SystemExit, MemoryError])
-def test_callback_raises(session, error):
-    def fail(event):
-        raise error("from the callback")
-
-    with pytest.raises(error):
-        session.sample(callback=fail, **FAST)
-    assert session.sample(**FAST).latents.shape == (2, 4, 8, 8)
-
-
-def test_callback_uses_the_same_session(session):
-    caught = []
-
-    def again(event):
-        for attempt in (lambda: session.sample(**FAST), lambda: session.estimate(**FAST)):
-            try:
-                attempt()
-            except diffaccel.DiffAccelError as error:
-                caught.append(type(error))
-
-    session.sample(callback=again, **FAST)
-    assert caught.count(diffaccel.BusyError) >= 6, "an estimate may be answered, a second run may not"
-
-
-def test_callback_uses_another_session(tiny, session):
-    expected, found = session.sample(**FAST).latents.copy(), []
-    with tiny.session() as other:
-        session.sample(callback=lambda event: found.append(other.sample(**FAST).latents) and None, **FAST)
-    assert len(found) == 6 and all(np.array_equal(one, expected) for one in found)
-
-
-def test_progress(session, capsys):
-    pytest.importorskip("tqdm")
-    session.sample(progress=True, **FAST)
-    assert "6/6" in capsys.readouterr().err
-
-
-def test_progress_without_tqdm(session, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "tqdm.auto", None)
-    assert session.sample(progress=True, **FAST).latents.shape == (2, 4, 8, 8)
-
-
 def test_estimate(tiny, session):
     estimate = session.estimate(**FAST)
     assert estimate["bytes"]["peak"] > 0 and estimate["sites"]["computed"] == 36
@@ -258,50 +147,3 @@ def test_bundled_model_with_plan(fashion):
     with fashion.session() as plain, fashion.session(plan=plan) as planned:
         a, b = (s.sample(labels=range(10), steps=20).pixels for s in (plain, planned))
     assert not np.array_equal(a, b) and np.abs(a - b).mean() < 0.2
-
-
-@pytest.fixture(scope="module")
-def decoding(tiny_path, tmp_path_factory):
-    return diffaccel.Model(tiny_path, decoder=write_autoencoder(tmp_path_factory.mktemp("models") / "vae"))
-
-
-def test_decoder(decoding, tiny):
-    with decoding.session() as session:
-        stages = []
-        result = session.sample(callback=lambda event: stages.append((event.stage, event.latents is None)), **FAST)
-    assert result.images.shape == (2, 16, 16, 3) and result.pixels.shape == (2, 3, 16, 16)
-    assert stages[:6] == [("denoise", False)] * 6 and set(stages[6:]) == {("decode", True)}
-    with tiny.session() as plain:
-        np.testing.assert_array_equal(result.latents, plain.sample(**FAST).latents)
-    wanted = np.clip(result.pixels.transpose(0, 2, 3, 1) * 127.5 + 128, 0, 255)
-    assert np.abs(wanted - result.images).max() <= 1
-
-
-def test_decoder_alone(decoding, tmp_path):
-    with decoding.session() as session, diffaccel.Model(write_autoencoder(tmp_path / "vae")) as autoencoder:
-        result = session.sample(**FAST)
-        pixels = autoencoder.forward(latents=result.latents)
-    assert pixels.shape == result.pixels.shape
-    # The forward takes the diffusion model's latents or the autoencoder's own; sampling rescales in between.
-    scaled = diffaccel.Model(tmp_path / "vae").forward(latents=result.latents / np.float32(0.18215))
-    assert np.allclose(pixels, result.pixels, atol=1e-4) or np.allclose(scaled, result.pixels, atol=1e-4)
-
-
-def test_decoder_options(decoding):
-    with decoding.session() as session:
-        assert session.sample(decode=False, **FAST).names == ["latents"]
-        whole = session.sample(tile="never", **FAST)
-        np.testing.assert_array_equal(whole.images, session.sample(**FAST).images)
-        assert session.sample(tile=8, **FAST).images.shape == whole.images.shape
-        with pytest.raises(diffaccel.InvalidArgumentError):
-            session.sample(tile=-2, **FAST)
-
-
-def test_cancel_while_decoding(decoding):
-    with decoding.session() as session:
-        expected = session.sample(**FAST).images
-        try:
-            session.sample(callback=lambda event: event.stage == "decode", **FAST)
-        except diffaccel.Cancelled:
-            pass
-        np.testing.assert_array_equal(session.sample(**FAST).images, expected)
