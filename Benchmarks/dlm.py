@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Diffusion language models: plain decoding and every cache on random weights of LLaDA-8B's sizes, beside torch, OpenVINO and llama.cpp.
 
-The library makes whole generations, in bf16 and in int8 weights. The others make plain passes over the same canvas, for as many rows
+The library makes whole generations, in bf16 and in int8 weights. The others make plain passes over the same sequence, for as many rows
 as the library's plain passes want on average; their seconds count times the number of passes. All have the same weights (torch in
 whichever of bf16 and f32 is faster here, OpenVINO in f32, llama.cpp in 16 and 8 bits) and threads, and take turns. Random weights
 say nothing about texts; they say what a pass costs. "Ideal" is the ratio of operations; "with weights read" the same when no pass is
 faster than reading all matrices once. A model of one layer less makes every generation too: what the last layer cost gives the seconds
-at the published depth, whose ratio to plain decoding stands beside that of the rows fed. A last table has passes of few rows, which are
+at the published depth, whose ratio to plain decoding stands beside that of the query rows. A last table has passes of few rows, which are
 bound by reading the weights: bytes a second of the matrices against what a loop reads (native/roofline.c) before each of them.
 
     python Benchmarks/dlm.py --layers 2 --repeat 1 --threads 2 --json out/dlm.json      20 GB of memory; an hour
@@ -155,12 +155,12 @@ def deep_report(options, figures, plain):
         if "shallow" not in own[0]:
             continue
         base = deep(options, figures[ours_name("int8" if "int8" in name else "stored", "plain")])
-        fed = plain[0]["query_rows"] / own[0]["query_rows"]
+        ratio = plain[0]["query_rows"] / own[0]["query_rows"]
         layer = 1e3 * statistics.median(run["seconds"] - run["shallow"] for run in own) / options.steps
-        rows.append([name, f"{layer:.1f}", f"{deep(options, own):.0f}", f"{base / deep(options, own):.2f}", f"{fed:.2f}",
-                     f"{100 * base / deep(options, own) / fed:.0f} %"])
+        rows.append([name, f"{layer:.1f}", f"{deep(options, own):.0f}", f"{base / deep(options, own):.2f}", f"{ratio:.2f}",
+                     f"{100 * base / deep(options, own) / ratio:.0f} %"])
     return (f"With {language_model.LAYERS} layers:\n\n" + common.table(
-        ["", "ms per layer and pass", "seconds", "times as fast as plain", "by rows fed", "of it"], rows))
+        ["", "ms per layer and pass", "seconds", "times as fast as plain", "by query rows", "of it"], rows))
 
 
 def report(options, sizes, figures, apart, read):
@@ -177,7 +177,7 @@ def report(options, sizes, figures, apart, read):
                      f"{reachable(options, sizes, name, own, plain, read):.2f}" if "flops_of_steps" in own[0] else "",
                      f"{ratio:.2f}", f"{100 * ratio / ideal:.0f} %" if ideal > 1 else "", f"{flops / seconds / 1e9:.0f}",
                      f"{apart[name]:.1e}" if name in apart else ""])
-    text = common.table(["", "seconds", "runs", "tokens/s", "rows fed", "ideal", "with weights read",
+    text = common.table(["", "seconds", "runs", "tokens/s", "query rows", "ideal", "with weights read",
                          "times as fast as plain bf16", "of ideal", "GFLOP/s", "difference of logits"], rows)
     seconds = {name: [run["seconds"] for run in own] for name, own in figures.items()}
     ratios = {f"{name} / {other}": common.paired_ratio(seconds[name], seconds[other])

@@ -1,4 +1,4 @@
-/* Samples so many steps of a model through the C interface and does nothing else: what the profilers look at.
+/* Samples a number of steps of a model through the C interface and does nothing else: a target for profilers.
  *
  *   steps MODEL SAMPLES STEPS THREADS */
 #include <diffaccel.h>

@@ -93,8 +93,8 @@ public final class Model: Sendable {
     /// Sites of the network that plans act on.
     public var layout: SiteLayout { family.layouts[0] }
 
-    /// Facts about the model as JSON: family, sizes, sites, sampling defaults; what its config files say that has no effect
-    /// (`unknown_keys`), what was taken where they say nothing (`defaults`) and otherwise assumed (`assumptions`).
+    /// Facts about the model as JSON: family, sizes, sites, sampling defaults; settings in its config files without
+    /// effect (`unknown_keys`), values of absent ones (`defaults`) and what else was assumed (`assumptions`).
     public var description: JSON {
         var members = family.description
         members["family"] = .string(familyName)

@@ -16,7 +16,7 @@ public struct ModelOptions: Sendable {
     /// What weights are kept as in memory.
     public var weights = WeightType.stored
     /// Follow symbolic links inside the checkpoint's folder, as download caches have them, and inside those of its autoencoder and of
-    /// the models that a plan or a trainer puts beside it.
+    /// the models that a plan or a trainer adds.
     public var followLinks = false
     /// Bytes the weights may take, and the largest of them once more as the file has it: it is packed while that is still there.
     /// 0: no limit.

@@ -11,7 +11,7 @@ struct PartnerModel {
 
 extension Plan {
     /// The second model of a session under this plan: `given`, or the one that the plan names, opened like the first one, which was opened
-    /// by `opening`; nil when no method uses one. Throws `invalidArgument` when one is given that nobody uses, or none where one is needed,
+    /// by `opening`; nil when no method uses one. Throws `invalidArgument` when one is given that no method uses, or none where one is needed,
     /// and what opening it throws.
     func partnerModel(_ given: Model?, _ opening: ModelOptions) throws(DiffError) -> PartnerModel? {
         guard let entry = partner else {

@@ -29,7 +29,7 @@ public struct ResultTensor: Sendable {
     /// The name, such as `latents`.
     public var name: String { label.description }
 
-    /// The name as C reads it; valid for ever.
+    /// The name as C reads it; valid forever.
     @inline(never)
     public var cName: UnsafePointer<CChar> {
         unsafe UnsafeRawPointer(label.utf8Start).assumingMemoryBound(to: CChar.self)

@@ -1,7 +1,7 @@
 public import DiffCheckpoint
 public import DiffTensor
 
-/// What happened in a network call, told while the run goes on: a few numbers, and tensors by name.
+/// What happened in a network call, reported during the run: a few numbers, and tensors by name.
 public struct SampleEvent: Sendable {
     /// What the run is doing.
     public enum Stage: Int32, Sendable, CaseIterable {
@@ -37,7 +37,7 @@ public struct SampleEvent: Sendable {
     public var network = 0
     /// State after the call [n, C, h, w]; valid during the call.
     public var latents: Tensor?
-    /// What the state would become as a picture, when the request asks for previews.
+    /// The image that the state decodes to so far, when the request asks for previews.
     public var preview: ImageBatch?
     /// What a language model's pass revealed.
     public var text: TextEvent?
@@ -48,7 +48,7 @@ public struct SampleEvent: Sendable {
             + (text == nil ? [] : ["sequences", "lengths", "prompts", "queries", "revealed"])
     }
 
-    /// A tensor of this moment, valid during the call. Throws `invalidArgument`, naming those there are.
+    /// A tensor of the current state, valid during the call. Throws `invalidArgument`, naming those there are.
     ///
     /// `latents` [n, C, h, w] f32; `preview` [n, H, W, C] u8. Of language models, for the texts that took part in the pass, i64:
     /// `sequences`, prompts and texts with their masks one after the other, with `lengths` [texts]; `prompts` [texts], the number of each
@@ -132,7 +132,7 @@ public struct SiteCounts: Sendable, Equatable {
     }
 }
 
-/// Whether a run goes on after an event.
+/// Whether a run continues after an event.
 public enum SampleDecision: Sendable {
     case `continue`, cancel
 }

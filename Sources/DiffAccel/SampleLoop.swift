@@ -101,7 +101,7 @@ struct SampleLoop {
         return kept
     }
 
-    /// The share that so many operations are of the whole run's.
+    /// These operations as a share of the whole run's.
     private func fraction(_ flops: Double) -> Double {
         let all = dryRun.flops + dryRun.decoding.flops
         return all > 0 ? min(1, flops / all) : 1

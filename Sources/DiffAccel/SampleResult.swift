@@ -4,7 +4,7 @@ public import DiffTensor
 /// What a run made: tensors by name. Owns them; immutable.
 ///
 /// Images: `latents` [n, C, h, w] f32, the sampler's final state; when decoded `pixels` [n, channels, H, W] f32, nominally -1 ... 1
-/// (not clamped), and `images` [n, H, W, channels] u8. Language models: `tokens` [n, length] behind the prompts; `sequences`, prompts and
+/// (not clamped), and `images` [n, H, W, channels] u8. Language models: `tokens` [n, length] after the prompts; `sequences`, prompts and
 /// texts one after the other, with `lengths` [n] and `filled` (1 where the run wrote a token). Families add others: see
 /// ``Model/forwardNames`` and the documentation of each.
 public final class SampleResult: Sendable {
@@ -44,13 +44,13 @@ public final class SampleResult: Sendable {
 
     /// What a language model made whole: prompt and text of each prompt, masks filled. Empty for others.
     public var sequences: [[Int]] { split("sequences") }
-    /// For each prompt the places of its sequence that the run filled, ascending: behind the prompt and, where masks were, in it.
+    /// For each prompt the positions of its sequence that the run filled, ascending: after the prompt and, where masks were, in it.
     public var filled: [[Int]] {
         var filled: [[Int]] = []
         for flags in split("filled").each {
-            var places: [Int] = []
-            for (place, flag) in flags.numbered where flag != 0 { places.append(place) }
-            filled.append(places)
+            var positions: [Int] = []
+            for (position, flag) in flags.numbered where flag != 0 { positions.append(position) }
+            filled.append(positions)
         }
         return filled
     }
@@ -75,7 +75,7 @@ public final class SampleResult: Sendable {
         var (parts, start): ([[Int]], Int) = ([], 0)
         for length in (named("lengths")?.integers ?? []).each {
             var part: [Int] = []
-            for place in Indices(below: length) { part.append(all.at(start &+ place) ?? 0) }
+            for position in Indices(below: length) { part.append(all.at(start &+ position) ?? 0) }
             parts.append(part)
             start &+= length
         }

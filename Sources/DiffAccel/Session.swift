@@ -50,7 +50,7 @@ public final class Session: @unchecked Sendable {
         (self.model, self.plan) = (model, plan)
     }
 
-    /// Stops the run that is going on, if any; from any thread.
+    /// Stops the current run, if any; may be called from any thread.
     public func cancel() { cancelFlag.cancel() }
 
     /// Lets a second source of stop requests act on this session: what the C library's handles need.
@@ -109,7 +109,7 @@ public final class Session: @unchecked Sendable {
         return try body()
     }
 
-    /// After every run, also a failed one: caches go, and so do blocks that nobody uses.
+    /// After every run, also a failed one: drops caches and unused blocks.
     private func tidy() {
         run.end()
         run.workspace.trim()

@@ -53,7 +53,7 @@ struct HostTensor {
         return tensor
     }
 
-    /// An integer input of at most so many elements.
+    /// An integer input of at most `limit` elements.
     func integers(limit: Int = 1_000_000) throws(DiffError) -> [Int] {
         guard shape.count <= limit else { throw DiffError(.shape, "\(name): more than \(limit) integers") }
         var values: [Int] = []

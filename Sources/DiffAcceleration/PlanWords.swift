@@ -5,7 +5,7 @@ public import DiffTensor
 public struct PlanWord: Sendable, Equatable {
     /// What stands before the first colon.
     public let rule: String
-    /// What stands behind it, between colons.
+    /// What follows it, between colons.
     public let arguments: [String]
 
     /// The parts of `text`; a text too long to be one has none.
@@ -22,7 +22,7 @@ public struct PlanWord: Sendable, Equatable {
     /// An error that says how the word is written.
     public func malformed(_ form: String, _ suggestion: String = "") -> DiffError {
         let word = ([rule] + arguments).joined(separator: ":")
-        return DiffError(.invalidArgument, "\"\(word)\" is no plan: write \(form)\(suggestion)")
+        return DiffError(.invalidArgument, "\"\(word)\" is not a plan: write \(form)\(suggestion)")
     }
 }
 

@@ -12,7 +12,7 @@ public indirect enum OptionType: Sendable, Equatable {
     case text
     /// One of these strings.
     case choice([String])
-    /// A list of so many.
+    /// A list of a number of elements in a range.
     case list(OptionType, ClosedRange<Int>)
     /// Whatever one of these takes.
     case either([OptionType])
@@ -93,7 +93,7 @@ extension OptionType: CustomStringConvertible {
         }
     }
 
-    /// Bounds that somebody could meet; a range that is there for safety alone is not told.
+    /// Bounds that matter to a user; a range that exists for safety alone is not shown.
     private static func bounds(_ range: ClosedRange<Int>) -> String {
         switch (range.lowerBound == Int.min, range.upperBound == Int.max) {
         case (true, true): ""

@@ -51,7 +51,7 @@ struct DiffAccelCommand: ParsableCommand {
         }
     }
 
-    /// What stands behind the program's name.
+    /// What follows the program's name.
     private static var arguments: [String] {
         let count = cc_argument_count()
         guard count > 1 else { return [] }
@@ -129,6 +129,6 @@ struct Ending {
 
 /// A run that Ctrl-C ended after it had kept what it had.
 struct Stopped: Error {
-    /// Where it stopped and how to go on.
+    /// Where it stopped and how to resume.
     let message: String
 }

@@ -227,7 +227,7 @@ static void test_learning(void) {
     strcpy(also, scratch_folder());
     snprintf(more, sizeof more, ",\"state\":\"%s\",\"save_every\":2", in_place("state"));
     watch(tiny_checkpoint());
-    da_trainer trainer = new_trainer(&lessons[14], STEPS, more);
+    da_trainer trainer = new_trainer(&recipes[14], STEPS, more);
     watched("a new trainer", 0);
     watch(tiny_checkpoint());
     STATUS(DA_OK, da_trainer_run(trainer, 0, NULL, NULL));

@@ -102,7 +102,7 @@ static da_trainer busy_trainer, idle_trainer;
 static struct bytes idle_end;
 
 static void child_learns(void) {
-    da_trainer own = new_trainer(&lessons[4], STEPS, "");
+    da_trainer own = new_trainer(&recipes[4], STEPS, "");
     STATUS(DA_OK, da_trainer_run(own, 0, NULL, NULL));
     STATUS(DA_OK, da_trainer_close(own));
 }
@@ -127,13 +127,13 @@ static void child_touches_trainer(void) {
 }
 
 static void test_trainers(void) {
-    idle_trainer = new_trainer(&lessons[12], STEPS, "");
+    idle_trainer = new_trainer(&recipes[12], STEPS, "");
     STATUS(DA_OK, da_trainer_run(idle_trainer, 2, NULL, NULL));
-    da_trainer whole = new_trainer(&lessons[12], STEPS, "");
+    da_trainer whole = new_trainer(&recipes[12], STEPS, "");
     STATUS(DA_OK, da_trainer_run(whole, 0, NULL, NULL));
     idle_end = state_of(whole);
     STATUS(DA_OK, da_trainer_close(whole));
-    busy_trainer = new_trainer(&lessons[13], 1000000, "");
+    busy_trainer = new_trainer(&recipes[13], 1000000, "");
     pthread_t thread;
     learning = 0;
     CHECK(!pthread_create(&thread, NULL, learn, busy_trainer), "no thread");

@@ -268,7 +268,7 @@ int main(void) {
     struct rlimit limit = {4ul << 30, 4ul << 30};
     if (!SANITIZED) CHECK(!setrlimit(RLIMIT_AS, &limit), "no limit");
     write_files();
-    bystander = new_trainer(&lessons[12], STEPS, "");
+    bystander = new_trainer(&recipes[12], STEPS, "");
     STATUS(DA_OK, da_trainer_run(bystander, 1, NULL, NULL));
     bystander_state = state_of(bystander);
     test_settings();

@@ -55,9 +55,9 @@ static void learning(void) {
     static char text[1 << 16];
     const int which[] = {0, 2, 4, 10, 15};
     for (int i = 0; i < 5; i++) {
-        const struct lesson *lesson = &lessons[which[i]];
-        da_trainer trainer = new_trainer(lesson, STEPS, "");
-        const char *settings = settings_of(lesson, STEPS, "");
+        const struct recipe *recipe = &recipes[which[i]];
+        da_trainer trainer = new_trainer(recipe, STEPS, "");
+        const char *settings = settings_of(recipe, STEPS, "");
         da_plan plan = NULL;
         STATUS(DA_OK, da_trainer_estimate(tiny_checkpoint(), settings, strlen(settings), NULL, NULL, text, sizeof text, NULL));
         STATUS(DA_OK, da_trainer_run(trainer, 0, NULL, NULL));
@@ -65,11 +65,11 @@ static void learning(void) {
         STATUS(DA_OK, da_trainer_evaluate(trainer, 1, text, sizeof text, NULL));
         STATUS(DA_OK, da_trainer_save(trainer, in_place("stack-state")));
         STATUS(DA_OK, da_trainer_restore(trainer, in_place("stack-state")));
-        if (lesson->plan) {
+        if (recipe->plan) {
             STATUS(DA_OK, da_trainer_plan(trainer, &plan));
             STATUS(DA_OK, da_plan_close(plan));
         }
-        if (lesson->exported) STATUS(DA_OK, da_trainer_export(trainer, in_place("stack-export")));
+        if (recipe->exported) STATUS(DA_OK, da_trainer_export(trainer, in_place("stack-export")));
         STATUS(DA_OK, da_trainer_cancel(trainer));
         STATUS(DA_OK, da_trainer_close(trainer));
     }

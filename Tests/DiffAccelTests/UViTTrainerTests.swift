@@ -51,7 +51,7 @@ import Testing
         let whole = try training.trainer(settings)
         let losses = try whole.events().map(\.loss)
         #expect(losses.count == 7 && losses.allSatisfy(\.isFinite))
-        // At every place of a walk: the trajectory has three lessons.
+        // At every position of a walk: the trajectory has three training steps.
         for stop in 1...4 {
             let state = try training.directory.file("state-\(stop).safetensors")
             let first = try training.trainer(settings, threads: 2)
@@ -78,7 +78,7 @@ import Testing
         var request = SampleRequest(["labels": [0, 4]])
         (request["steps"], request["guidance"]) = (4, 2)
         let statistics = try Model(training.path).session(trainer.plan()).sample(request).statistics
-        // At such a price nothing is computed in the three calls that may reuse; the first call of all and the midpoints are full.
+        // At such a penalty nothing is computed in the three calls that may reuse; the first call of all and the midpoints are full.
         #expect(statistics.steps.map(\.sites.reused) == [0, 0, 10, 0, 10, 0, 10, 0])
     }
 }

@@ -77,12 +77,12 @@ import Testing
         }
         let position = 2
         try check("queries", queries, [batch, tokens, width], tolerance: 1e-6) { run in
-            let cache = try KeyValueCache(batch: batch, capacity: tokens + 3, width: width, run)
+            let cache = try KeyValueBuffer(batch: batch, capacity: tokens + 3, width: width, run)
             return try run.splitHeads(qkv, heads: heads, scales: scales, into: cache, at: position)
         }
         let keys = withEvery(Array(0..<batch * tokens), Array(0..<heads)).flatMap { row, h in head(row, 1, h, 1) }
         try check("keys", keys, [batch, tokens, width], tolerance: 1e-6) { run in
-            let cache = try KeyValueCache(batch: batch, capacity: tokens + 3, width: width, run)
+            let cache = try KeyValueBuffer(batch: batch, capacity: tokens + 3, width: width, run)
             _ = try run.splitHeads(qkv, heads: heads, scales: scales, into: cache, at: position)
             return try run.tokens(cache.keys, position, tokens)
         }
@@ -90,12 +90,12 @@ import Testing
             values[row * 3 * width + 2 * width + i]
         }
         try check("values", plain, [batch, tokens, width], tolerance: 0) { run in
-            let cache = try KeyValueCache(batch: batch, capacity: tokens + 3, width: width, run)
+            let cache = try KeyValueBuffer(batch: batch, capacity: tokens + 3, width: width, run)
             _ = try run.splitHeads(qkv, heads: heads, scales: scales, into: cache, at: position)
             return try run.tokens(cache.values, position, tokens)
         }
         refuses(.shape) { run in
-            let cache = try KeyValueCache(batch: batch, capacity: tokens + 3, width: width, run)
+            let cache = try KeyValueBuffer(batch: batch, capacity: tokens + 3, width: width, run)
             _ = try run.splitHeads(qkv, heads: heads, scales: scales, into: cache, at: 4)
         }
     }

@@ -107,7 +107,7 @@ import Testing
         let state = try learning.save()
         let labels = try #require(state.integers["trajectory.labels"])
         let states = try scene.inputs(router, labels: labels, noise: scene.noise(0))
-        // What is kept at the second lesson is the midpoint's, call 3; it is taken at call 4, with the solver's own fraction of a timestep.
+        // What is kept at the second iteration is the midpoint's, call 3; it is taken at call 4, with the solver's own fraction of a timestep.
         let rows = 2 * labels.count
         let all = labels + labels.map { _ in scene.tiny.classes }
         let timesteps = scene.process.timesteps
@@ -134,7 +134,7 @@ import Testing
         let learning = try scene.learning()
         var errors: [Double] = []
         for _ in 0..<90 { errors.append(try learning.step().terms.first { $0.name == "error" }?.value ?? .nan) }
-        // Without a price all scores rise, so the student comes near the network.
+        // Without a penalty all scores rise, so the student comes near the network.
         let (first, last) = (errors.prefix(6).reduce(0, +), errors.suffix(6).reduce(0, +))
         #expect(last < 0.2 * first)
     }

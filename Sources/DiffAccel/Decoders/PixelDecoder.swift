@@ -1,6 +1,6 @@
 import DiffTensor
 
-/// For models that work on pixels: the state is a picture.
+/// For models that work on pixels: the state is an image.
 struct PixelDecoder: StateDecoder {
     var name: String { "pixels" }
     func shape(of state: Shape) throws(DiffError) -> Shape? { nil }

@@ -24,16 +24,16 @@ extension LanguageCore {
         let (bytes, mark) = (Array(text.utf8), Array(blank.utf8))
         guard !mark.isEmpty else { throw DiffError(.invalidArgument, "an empty blank would stand everywhere") }
         let tokenizer = try requiredTokenizer
-        var (prompt, piece, place): ([Int], [UInt8], Int) = ([], [], 0)
+        var (prompt, piece, position): ([Int], [UInt8], Int) = ([], [], 0)
 
         func append(_ piece: [UInt8]) throws(DiffError) {
             let text = String(decoding: piece, as: UTF8.self)
             for token in try tokenizer.encode(text, allowsControl: allowsControl).each { prompt.append(token.id) }
         }
 
-        while let byte = bytes.at(place) {
-            let isBlank = mark.numbered.allSatisfy { bytes.at(place &+ $0.offset) == $0.element }
-            place &+= isBlank ? mark.count : 1
+        while let byte = bytes.at(position) {
+            let isBlank = mark.numbered.allSatisfy { bytes.at(position &+ $0.offset) == $0.element }
+            position &+= isBlank ? mark.count : 1
             guard isBlank else {
                 piece.append(byte)
                 continue
@@ -66,7 +66,7 @@ extension LanguageCore {
 extension Model {
     private var language: LanguageCore? { (family as? any LanguageFamily)?.core }
 
-    /// The tokenizer in the model's folder. Throws `unsupported` when the model is no language model or has none there, and what
+    /// The tokenizer in the model's folder. Throws `unsupported` when the model is not a language model or has none there, and what
     /// reading it threw.
     public var tokenizer: Tokenizer {
         get throws(DiffError) {
@@ -75,17 +75,18 @@ extension Model {
         }
     }
 
-    /// How the model's instruction-tuned versions write conversations; nil when it is no language model.
+    /// How the model's instruction-tuned versions write conversations; nil when it is not a language model.
     public var chatTemplate: ChatTemplate? { ChatTemplate(rawValue: familyName) }
 
-    /// Tokens that end a text; empty when the model is no language model.
+    /// Tokens that end a text; empty when the model is not a language model.
     public var endTokens: [Int] { language?.network.configuration.endTokens ?? [] }
 
     /// The mask token; nil when there is none.
     public var maskToken: Int? { language?.network.configuration.maskToken }
 
     /// The tokens of `text`, every `blank` in it standing for one mask token: a prompt to be filled in. Control tokens in the text are
-    /// treated as ``Tokenizer/encode(_:addsSpecial:allowsControl:cancel:)`` does. Throws `invalidArgument` for an empty blank, `unsupported` without a
+    /// treated as ``Tokenizer/encode(_:addsSpecial:allowsControl:cancel:)`` does. Throws `invalidArgument` for an empty blank,
+    /// `unsupported` without a
     /// tokenizer or a mask token.
     public func infillingPrompt(
         _ text: String, blank: String, addsSpecial: Bool = true, allowsControl: Bool = false
@@ -123,7 +124,7 @@ extension LanguageCore {
         return text
     }
 
-    /// The texts of `sequences`, of which `length` tokens are behind the prompts: what stands there, or of infilling the whole; nil
+    /// The texts of `sequences`, of which `length` tokens follow the prompts: those, or of infilling the whole; nil
     /// without a tokenizer.
     func texts(_ sequences: [[Int]], length: Int, whole: Bool) -> [String]? {
         guard case .success(let tokenizer?) = tokenizer else { return nil }

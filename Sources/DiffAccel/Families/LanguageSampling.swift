@@ -129,7 +129,7 @@ struct LanguageJob: SamplingJob {
     let decoding: MaskedDecoding
     /// Where random numbers come from.
     let draws: DecodingNoise
-    /// Tokens behind each prompt, and the mask.
+    /// Tokens after each prompt, and the mask.
     let length: Int, mask: Int
 
     var context: SamplingContext {
@@ -173,7 +173,7 @@ struct LanguageJob: SamplingJob {
         return output
     }
 
-    /// The texts behind the prompts; all sequences one after the other, their lengths, and which of their positions were filled.
+    /// The texts after the prompts; all sequences one after the other, their lengths, and which of their positions were filled.
     private func results(_ sequences: [[Int]], _ run: Run) throws(DiffError) -> [ResultTensor] {
         var (tokens, filled, all, lengths): ([Int], [Int], [Int], [Int]) = ([], [], [], [])
         for (index, sequence) in sequences.numbered {

@@ -110,7 +110,7 @@ struct NextScaleSampling: FamilySampling {
         }
         let codes = try codes
         guard codes.hasEncoder else {
-            throw DiffError(.unsupported, "a known picture needs the encoder, which this VQ-VAE was saved without")
+            throw DiffError(.unsupported, "a known image needs the encoder, which this VQ-VAE was saved without")
         }
         let side = codes.codes.schedule.finest &* codes.configuration.factor
         let expected = try Shape(n, 3, side, side)
@@ -140,7 +140,7 @@ struct NextScaleSampling: FamilySampling {
         SampleRequest(["labels": [0], "guidance": 0, "decode": false])
     }
 
-    /// Those of all scales of one picture without guidance.
+    /// Those of all scales of one image without guidance.
     func flopsPerCall() throws(DiffError) -> Double {
         try DryRun(job(previewRequest(steps: nil)), Plan(), threads: 1).flops
     }

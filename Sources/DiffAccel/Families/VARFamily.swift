@@ -65,7 +65,7 @@ struct VARFamily: ModelFamily {
     }
 }
 
-/// The multi-scale VQ-VAE as a model of its own: pictures to tokens and back.
+/// The multi-scale VQ-VAE as a model of its own: images to tokens and back.
 struct VQVAEFamily: ModelFamily {
     static let name = "vqvae"
     static let forwardNames = (
@@ -189,8 +189,8 @@ struct VQVAEFamily: ModelFamily {
         for (scale, part) in tokens.numbered {
             let length = max(1, schedule.length(scale))
             for (index, token) in part.numbered {
-                let place = index / length &* schedule.tokens &+ schedule.offset(scale) &+ index % length
-                values.put(Float(token), at: place)
+                let position = index / length &* schedule.tokens &+ schedule.offset(scale) &+ index % length
+                values.put(Float(token), at: position)
             }
         }
         return try run.tensor(values, Shape(samples, schedule.tokens))

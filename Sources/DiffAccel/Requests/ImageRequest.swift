@@ -14,7 +14,7 @@ enum Tiling: Sendable, Equatable {
     /// The option that says so.
     static let option = OptionSpec(
         "tile", .either([.choice(["auto", "never"]), .integer(8...4096)]), default: "auto",
-        "Side in latents of the tiles in which the decoder works; auto: whole images, or tiles when the memory limit asks for them."
+        "Side of the decoder's tiles, in latents; auto: whole images, or tiles when the memory limit requires them."
     )
 
     init(_ options: Options) throws(DiffError) {
@@ -32,13 +32,13 @@ enum Tiling: Sendable, Equatable {
 /// Options that requests of several kinds have.
 enum CommonOptions {
     static let decode = OptionSpec(
-        "decode", .flag, default: true, "Whether the final state is turned into images, where the model can.")
+        "decode", .flag, default: true, "Whether the final state is decoded to images, where the model can.")
 
     static let seed = OptionSpec(
-        "seed", .integer(0...Int.max), default: 0, "Where random numbers come from, as in torch.manual_seed on the CPU."
+        "seed", .integer(0...Int.max), default: 0, "Seed of the random numbers, as in torch.manual_seed on the CPU."
     )
 
-    static let labelsTensor = TensorSpec("labels", .i64, "[n]", "A class for each sample, in place of the option.")
+    static let labelsTensor = TensorSpec("labels", .i64, "[n]", "A class for each sample, instead of the option.")
 
     /// One sample for each class of `classes`, by number or name; of an unconditional model 0 for each sample.
     static func labels(_ classes: ClassNames, rows: Int) -> OptionSpec {
@@ -124,7 +124,7 @@ struct ImageRequest: Sendable {
                 absent: "what the plan's router was learned for, else \(defaultSteps)", "Number of sampling steps."),
             OptionSpec(
                 "sampler", .choice(solver.samplerNames), absent: solver.standard,
-                "The sampler, by its name or by the class of diffusers that it is."),
+                "The sampler, by its name or by its class in diffusers."),
         ]
         options += solver.options
         options += [
@@ -133,28 +133,30 @@ struct ImageRequest: Sendable {
                 "Classifier-free guidance scale; 1 or less: none."),
             OptionSpec(
                 "guidance_channels", .either([.choice(["all"]), .integer(1...max(1, network.channels))]),
-                default: .integer(guidanceChannels), "How many channels, from the first on, are guided."),
+                default: .integer(guidanceChannels), "How many channels are guided, counted from the first."),
             OptionSpec(
                 "guidance_rescale", .number(0...1), default: 0,
-                "How far the guided prediction's deviation is drawn to that of the conditional one (Lin et al. 2023); 0: not."
+                "How far the guided prediction is rescaled to the standard deviation of the conditional one (Lin et al. "
+                    + "2023); 0: not at all."
             ),
             OptionSpec(
                 "guidance_interval", .list(.number(0...1), 2...2), default: [0, 1],
-                "From where to where in the run guidance works, as shares of its steps; outside only the conditional prediction counts."
+                "Part of the run in which guidance applies, as fractions of its steps; outside only the conditional "
+                    + "prediction is used."
             ),
             OptionSpec(
                 "guidance_execution", .choice(Guidance.Execution.allCases.map(\.rawValue)),
                 default: .string(Guidance.Execution.batched.rawValue),
-                "How both predictions are computed, with the same bits: in one batch, one after the other, or side by side on parts of the "
-                    + "threads."),
+                "How the two predictions are computed, bit for bit the same: in one batch, one after the other, or side "
+                    + "by side on parts of the threads."),
             CommonOptions.seed, CommonOptions.decode, Tiling.option,
         ]
         let tensors = [
             CommonOptions.labelsTensor,
-            TensorSpec("noise", .f32, "[n, \(state)", "The start state, in place of the seed's."),
+            TensorSpec("noise", .f32, "[n, \(state)", "The initial noise, instead of that of the seed."),
             TensorSpec(
                 "step_noise", .f32, "[draws, n, \(state)",
-                "What the sampler adds on the way, in the order of use; ddim and ddpm draw once a step."),
+                "The noise that steps add, in the order of use; ddim and ddpm draw once a step."),
         ]
         return RequestForm(options: options, tensors: tensors)
     }

@@ -1,7 +1,7 @@
 public import DiffCheckpoint
 public import DiffTensor
 
-/// One sampling request, of any family: what is said is JSON, what is bulky is a named tensor.
+/// One sampling request, of any family: options are JSON, bulk data are named tensors.
 ///
 /// Which options and tensors a model takes, with types, ranges and defaults, is in ``Model/requestForm``, and checked when the request is
 /// used. What is not given is as the model has it.
@@ -26,7 +26,7 @@ public struct SampleRequest: Sendable, Equatable {
         (self.options, self.tensors) = (options, tensors)
     }
 
-    /// A request whose options are the members of `json`. Throws `format` when it is no object.
+    /// A request whose options are the members of `json`. Throws `format` when it is not an object.
     public init(_ json: JSON, tensors: [String: NamedTensor] = [:]) throws(DiffError) {
         self.init(try JSONObject(json, source: RequestForm.source).members, tensors: tensors)
     }

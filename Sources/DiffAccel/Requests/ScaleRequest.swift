@@ -2,11 +2,11 @@ import DiffCheckpoint
 import DiffModels
 import DiffTensor
 
-/// A picture of which a part is kept while the rest is drawn anew: in-painting, or editing under another class.
+/// An image, part of which is kept while the rest is drawn again: in-painting, or editing under another class.
 public struct KnownPicture: Sendable {
-    /// Pixels in -1 ... 1, one picture for each sample, [samples, 3, H, W].
+    /// Pixels in -1 ... 1, one image for each sample, [samples, 3, H, W].
     public let image: Tensor
-    /// Not 0 where the picture is kept, [samples, h, w], of any size; resized by nearest neighbours.
+    /// Non-zero where the image is kept, [samples, h, w], of any size; resized by nearest neighbours.
     public let mask: Tensor
 
     /// Keeps `image` where `mask` is not 0.
@@ -18,17 +18,17 @@ struct ScaleRequest: Sendable {
     let labels: [Int]
     /// Guidance at the last scale.
     let guidance: Double
-    /// Only the so many likeliest codes; 0: all.
+    /// Keep only this many of the most likely codes; 0: all.
     let topK: [Int]
-    /// Of these the smallest set with cumulative probability ≥ topP; 0: all.
+    /// Of these keep the smallest set with cumulative probability ≥ topP; 0: all.
     let topP: Double
-    /// Divides the logits that are left.
+    /// Divides the remaining logits.
     let temperature: [Double]
     /// Whether codes are mixed instead of drawn: for looks, not for statistics.
     let moreSmooth: Bool
     let seed: UInt64
     let decode: Bool
-    /// Whether events bring a picture of what the state would become.
+    /// Whether events have the image that the state decodes to so far.
     let previews: Bool
 
     /// The form of requests to a model of `classes` classes and the null class, with the model's own settings.
@@ -39,27 +39,28 @@ struct ScaleRequest: Sendable {
             CommonOptions.labels(names, rows: c.nullClass &+ 1),
             OptionSpec(
                 "guidance", .number(0...1000), default: .number(guidance),
-                "Classifier-free guidance t of (1 + t) c - t u, growing from 0 at the first scale to this at the last; 0: none."
+                "Classifier-free guidance t of (1 + t) c - t u, growing from 0 at the first scale to this at the last; "
+                    + "0: none."
             ),
             OptionSpec(
                 "top_k", .oneOrMore(.integer(0...1_000_000)), default: .integer(topK),
-                "Only so many likeliest codes, 0: all; one number, or one for each scale."),
+                "Keep only the top_k most likely codes, 0: all; one number, or one per scale."),
             OptionSpec(
                 "top_p", .number(0...1), default: .number(topP),
-                "Nucleus sampling: the smallest set of codes with cumulative probability ≥ top_p; 0: all."),
+                "Nucleus sampling: keep the smallest set of codes with cumulative probability ≥ top_p; 0: all."),
             OptionSpec(
                 "temperature",
                 .oneOrMore(.number(Double(Checked.divisors.lowerBound)...Double(Checked.divisors.upperBound))),
                 default: 1,
-                "Divides the logits that are left; one number, or one for each scale. top_k 1 takes the most probable code."
+                "Divides the remaining logits; one number, or one per scale. top_k 1 takes the most probable code."
             ),
             OptionSpec(
                 "more_smooth", .flag, default: false,
-                "Mixes codes instead of drawing them: for looks, not for statistics."),
+                "Mixes codes instead of sampling them: for looks, not for statistics."),
             CommonOptions.seed, CommonOptions.decode,
             OptionSpec(
                 "previews", .flag, default: false,
-                "Whether events have a preview, a picture of what the state would become; costs a decoding each."),
+                "Whether events have a preview, the image that the state decodes to so far; each costs a decoding."),
         ]
         let pixels = side.map { ", \($0), \($0)]" } ?? ", H, W]"
         return RequestForm(
@@ -68,14 +69,14 @@ struct ScaleRequest: Sendable {
                 CommonOptions.labelsTensor,
                 TensorSpec(
                     "uniforms", .f32, "[n, \(c.schedule.tokens)]",
-                    "A number in 0 ..< 1 for each token, the scales one after the other, in place of the seed's."),
+                    "A number in 0 ..< 1 for each token, scale by scale, instead of those of the seed."),
                 TensorSpec(
                     "image", .f32, "[n, 3\(pixels)",
-                    "A picture in -1...1 of which a part is kept while the rest is drawn to fit it; needs the VQ-VAE's encoder."
+                    "An image in -1...1, part of which is kept while the rest is drawn to fit it; needs the VQ-VAE's encoder."
                 ),
                 TensorSpec(
                     "mask", .f32, "[n, h, w]",
-                    "Not 0 where the image is kept, of any size, resized by nearest neighbours; goes with image."),
+                    "Non-zero where the image is kept; of any size, resized by nearest neighbour; goes with image."),
             ])
     }
 

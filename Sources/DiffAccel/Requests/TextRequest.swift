@@ -7,9 +7,9 @@ import DiffTensor
 struct TextRequest: Sendable {
     /// Tokens of each prompt; the prompts may differ in length. They may hold mask tokens: see ``infill``.
     let prompts: [[Int]]
-    /// Tokens to generate behind each prompt; 0: only the masks in the prompts are filled.
+    /// Tokens to generate after each prompt; 0: only the masks in the prompts are filled.
     let length: Int
-    /// Whether masks in the prompts are filled like those behind them: blocks and steps are made for all of them. Without it the published
+    /// Whether masks in the prompts are filled like those after them: blocks and steps cover all of them. Without it the published
     /// rule holds: LLaDA's steps reveal as many positions as the text has, and masks in the prompt compete for them.
     let infill: Bool
     /// Passes over the whole text; nil: one per token.
@@ -29,7 +29,7 @@ struct TextRequest: Sendable {
     let orderTemperature: Double, topP: Double, topK: Int, eps: Double
     /// As `torch.manual_seed(seed)`: one stream of draws for the batch, as the published code has it.
     let seed: UInt64
-    /// A seed for each prompt instead: each then draws as if it were alone.
+    /// A seed for each prompt instead; each is then sampled as if it were alone.
     let seeds: [UInt64]
     /// Whether the mask token may be chosen, as in the published code, which then leaves masks in the text.
     let allowMask: Bool
@@ -56,33 +56,34 @@ struct TextRequest: Sendable {
                 absent: "prompt",
                 "The tokens of the prompt, or of several, instead of prompt."),
             OptionSpec(
-                "chat", .flag, default: false, "Whether the prompt is what a user says to an instruction-tuned model."),
+                "chat", .flag, default: false, "Whether the prompt is a user's message to an instruction-tuned model."),
             OptionSpec(
                 "blank", .text, absent: "none",
-                "A mark in the prompt that stands for one token to fill in, such as ___."),
+                "A mark in the prompt that stands for one token to be filled in, such as ___."),
             OptionSpec(
                 "allow_control", .flag, default: false,
                 "Whether control tokens that the prompt spells out are those tokens, and not text like any other."),
             OptionSpec(
                 "length", .integer(0...MaskedCommon.maxPositions), default: 128,
-                "Tokens to generate behind each prompt; 0: only masks in the prompts are filled."),
+                "Tokens to generate after each prompt; 0: only masks in the prompts are filled."),
             OptionSpec(
                 "infill", .flag, default: false,
-                "Whether masks in the prompts are filled like those behind them, with steps and blocks made for all of them."
+                "Whether masks in the prompts are filled like those after them; steps and blocks then cover all of them."
             ),
             OptionSpec(
-                "steps", .integer(1...MaskedCommon.maxPositions), absent: "one per token", "Passes over the whole text."
+                "steps", .integer(1...MaskedCommon.maxPositions), absent: "one per token",
+                "Number of passes over the whole text."
             ),
             OptionSpec(
                 "block_length", .integer(1...MaskedCommon.maxPositions), absent: "all in one block",
-                "Tokens of a block."),
+                "Tokens per block."),
             OptionSpec(
                 "order", .choice(orders), absent: isDream ? "entropy; with a threshold maskgit_plus" : "low_confidence",
                 "Which positions are revealed first."),
             OptionSpec("temperature", temperatures, default: 0, "Temperature of the tokens; 0: the most probable."),
             OptionSpec(
                 "threshold", .number(Checked.divisors.lowerBound...1), absent: "by steps",
-                "Reveal everything of at least this probability in every pass, and at least one position."),
+                "Each pass reveals all positions of at least this probability, and at least one."),
         ]
         if isDream {
             options += [
@@ -90,7 +91,8 @@ struct TextRequest: Sendable {
                 OptionSpec(
                     "top_p", .number(0...1), default: 1,
                     "Nucleus sampling: keep the smallest set with cumulative probability ≥ top_p."),
-                OptionSpec("top_k", .integer(0...Int.max), default: 0, "Only so many likeliest tokens; 0: all."),
+                OptionSpec(
+                    "top_k", .integer(0...Int.max), default: 0, "Keep only the top_k most likely tokens; 0: all."),
                 OptionSpec("eps", .number(0...1), default: 1e-3, "Last time of the schedule."),
             ]
         } else {
@@ -108,20 +110,20 @@ struct TextRequest: Sendable {
                 "Whether the mask token may be chosen, as in the published code, which then leaves masks in the text."),
             OptionSpec(
                 "seed", .integer(0...Int.max), default: 0,
-                "Where random numbers come from, as in torch.manual_seed: one stream of draws for the batch."),
+                "Seed of the random numbers, as in torch.manual_seed: one stream for the whole batch."),
             OptionSpec(
                 "seeds", .list(.integer(0...Int.max), 1...SampleRequest.maxSamples), absent: "seed",
-                "A seed for each prompt instead: each then draws as if it were alone."),
+                "A seed for each prompt instead; each is then sampled as if it were alone."),
         ]
         return RequestForm(
             options: options,
             tensors: [
                 TensorSpec(
                     "tokens", .i64, "[sum of lengths]",
-                    "Tokens of the prompts, one after the other, in place of the option."),
+                    "Tokens of the prompts, one after the other, instead of the option."),
                 TensorSpec(
                     "lengths", .i64, "[prompts]",
-                    "Tokens of each prompt in the tensor tokens; without it they are one prompt."),
+                    "Number of tokens of each prompt in the tensor tokens; without it they are one prompt."),
             ])
     }
 

@@ -12,14 +12,14 @@ struct DataSettings {
         case latents
         /// Codes of all scales of a next-scale model.
         case tokens
-        /// Pictures that are encoded first.
+        /// Images that are encoded first.
         case images
 
         fileprivate var summary: String {
             switch self {
             case .latents: "File with latents [N,C,h,w], or [N,2,C,h,w] with flipped copies."
             case .tokens: "File with the tokens of all scales [N,tokens]."
-            case .images: "File with pictures [N,3,H,W], which are encoded anew each time."
+            case .images: "File with images [N,3,H,W], which are encoded again each time."
             }
         }
     }
@@ -80,7 +80,7 @@ struct DataSettings {
             factor: factor, classes: classes)
     }
 
-    /// The data as codes, pictures through `encoder`. Throws as ``TokenSet``.
+    /// The data as codes, images through `encoder`. Throws as ``TokenSet``.
     func tokens(_ encoder: ScaleEncoder, classes: Int) throws(DiffError) -> TokenSet {
         let states = try ArrayFile(path: states, tensor: kind.rawValue)
         let labels = try ArrayFile(path: labels, tensor: "labels")

@@ -27,10 +27,10 @@ struct TrainerSettings {
     /// What was given, for what all methods share and for errors.
     let options: Options
     let data: DataSettings?
-    /// Where the state is written, every so many steps; nil: only when asked.
+    /// Where the state is written, every `saveEvery` steps; nil: only on request.
     let statePath: String?
     let saveEvery: Int
-    /// Whether a state that is there already is gone on from.
+    /// Whether to resume from an existing state file.
     let resumes: Bool
     /// Of methods that learn weights: the checkpoint of the teacher.
     let teacher: String?
@@ -54,7 +54,7 @@ struct TrainerSettings {
         OptionSpec(
             "save_every", .integer(1...1_000_000), default: .integer(100),
             "Steps from one writing of the state to the next."),
-        OptionSpec("resume", .flag, default: .bool(false), "Goes on from a state that is there already."),
+        OptionSpec("resume", .flag, default: .bool(false), "Resumes from an existing state file."),
     ]
 
     /// Options of all trainings that end with weights.

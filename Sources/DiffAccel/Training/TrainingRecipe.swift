@@ -3,7 +3,7 @@ import DiffModels
 import DiffTensor
 import DiffTraining
 
-/// A training of a model of some family: what learns, and what it gives.
+/// A training recipe for one model family: what learns, and what results.
 protocol TrainingRecipe {
     /// Tensors of the network that learns.
     var parameters: Parameters { get }
@@ -11,7 +11,7 @@ protocol TrainingRecipe {
     var procedure: any LearningProcedure { get }
     /// Bytes of weights that are not noted in `parameters`: a teacher's, or those of a network that does not learn.
     var otherWeights: Int { get }
-    /// Bytes of the largest of them, which is in memory twice while it is put in order.
+    /// Bytes of the largest of them, which is in memory twice while it is packed.
     var loading: Int { get }
 
     /// What was learned as a plan. Throws `unsupported` when it is none.

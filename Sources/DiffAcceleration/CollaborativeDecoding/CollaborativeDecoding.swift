@@ -2,7 +2,7 @@ public import DiffTensor
 
 /// Collaborative decoding at work: the first scales by the session's first network, the others by the second.
 ///
-/// What passes from one to the other is the picture so far, nothing else; the second network reads the earlier scales from it
+/// What passes from one to the other is the image so far, nothing else; the second network reads the earlier scales from it
 /// in one pass. Source: CoDe (Chen et al. 2024, arXiv 2411.17787).
 public final class CollaborativeDecoding: Acceleration {
     private let draftScales: Int

@@ -1,8 +1,10 @@
 public import DiffTensor
 
 extension CollaborativePlan: WordedPlanEntry {
+    /// The rules that begin a word, with their forms.
     public static let words = [(rule: "code", form: "code[:DRAFT_SCALES]")]
 
+    /// The entry that `word` writes out. Throws `invalidArgument`.
     public init(word: PlanWord) throws(DiffError) {
         guard word.arguments.count <= 1 else { throw word.malformed("code[:DRAFT_SCALES]") }
         guard !word.arguments.isEmpty else {

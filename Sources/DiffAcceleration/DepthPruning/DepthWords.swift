@@ -2,8 +2,10 @@ import DiffCheckpoint
 public import DiffTensor
 
 extension DepthPlan: WordedPlanEntry {
+    /// The rules that begin a word, with their forms.
     public static let words = [(rule: "depth", form: "depth:BLOCKS (such as 0,2,5-8)")]
 
+    /// The entry that `word` writes out. Throws `invalidArgument`.
     public init(word: PlanWord) throws(DiffError) {
         guard word.arguments.count == 1, let keep = Self.blocks(word.arguments.at(0) ?? "") else {
             throw word.malformed("depth:BLOCKS, such as depth:0,2,5-8")

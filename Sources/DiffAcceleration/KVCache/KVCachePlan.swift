@@ -1,7 +1,7 @@
 public import DiffCheckpoint
 public import DiffTensor
 
-/// Caching of keys and values as data. JSON: `{"method": "dkv", "variant": "decode", "refresh": 8}`.
+/// The delayed KV cache (dKV-Cache) and Fast-dLLM's caches as data. JSON: `{"method": "dkv", "variant": "decode", "refresh": 8}`.
 ///
 /// | variant | computes, apart from refreshing steps | other members |
 /// | --- | --- | --- |
@@ -32,7 +32,7 @@ public struct KVCachePlan: BlockwisePlanEntry, Equatable {
 
     /// Which rule.
     public let variant: Variant
-    /// Every so many steps all is computed again; 1: always, which is plain decoding.
+    /// Steps from one that computes all positions to the next; 1: every step does, which is plain decoding.
     public let refresh: Int
     /// Positions added around each position that will be revealed (`greedy`).
     public let window: Int

@@ -1,8 +1,10 @@
 public import DiffTensor
 
 extension KVCachePlan: WordedPlanEntry {
+    /// The rules that begin a word, with their forms.
     public static let words = [(rule: "dkv", form: "dkv:VARIANT[:REFRESH[:WINDOW]]")]
 
+    /// The entry that `word` writes out. Throws `invalidArgument`.
     public init(word: PlanWord) throws(DiffError) {
         let arguments = word.arguments
         let known = Variant.allCases.map(\.rawValue)

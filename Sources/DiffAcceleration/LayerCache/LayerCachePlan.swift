@@ -38,10 +38,10 @@ public struct LayerCachePlan: PlanEntry, Equatable {
             "A sub-layer is computed where its score is above this."),
         OptionSpec(
             "period", .integer(2...1000), absent: "that of the router file, else 2",
-            "One step in so many is a full one."),
+            "One step in this many is a full one."),
         OptionSpec(
             "interval", .integer(1...1_000_000), absent: "needed by the policy interval",
-            "Every so many steps are full ones."),
+            "Steps from one full step to the next."),
         OptionSpec(
             "ratio", .number(0...1), absent: "needed by the policy random without a router",
             "Share of the sub-layers that the policy random leaves out."),

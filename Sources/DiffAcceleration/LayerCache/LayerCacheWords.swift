@@ -1,11 +1,13 @@
 public import DiffTensor
 
 extension LayerCachePlan: WordedPlanEntry {
+    /// The rules that begin a word, with their forms.
     public static let words = [
         (rule: "none", form: "none"), (rule: "alternate", form: "alternate"), (rule: "interval", form: "interval:N"),
         (rule: "random", form: "random:RATIO[:SEED]"),
     ]
 
+    /// The entry that `word` writes out. Throws `invalidArgument`.
     public init(word: PlanWord) throws(DiffError) {
         let arguments = word.arguments
         switch word.rule {

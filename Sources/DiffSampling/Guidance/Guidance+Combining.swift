@@ -1,10 +1,11 @@
 public import DiffTensor
 
 extension Guidance {
-    /// What `c` and `u`, the conditional and the unconditional prediction, of one shape [n, ...], become at `step` of `steps`; `c` itself where there
+    /// What `c` and `u`, the conditional and the unconditional prediction, of one shape [n, ...], become at `step` of `steps`; `c` itself
+    /// where there
     /// is no guidance.
     ///
-    /// `elements` is the number of elements of a sample's prediction where something else stands behind it (nil: all): only they are rescaled.
+    /// `elements` is the number of elements of a sample's prediction where something else follows it (nil: all): only they are rescaled.
     /// Throws `shape` when the predictions do not have the channels or frames.
     public func combined(
         _ c: Tensor, _ u: Tensor, step: Int = 0, of steps: Int = 1, elements: Int? = nil, _ run: Run

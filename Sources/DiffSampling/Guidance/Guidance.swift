@@ -3,7 +3,7 @@ public import DiffTensor
 /// Classifier-free guidance as a sampler does it: how the conditional prediction c and the unconditional one u of a call become one, and how the
 /// two are evaluated.
 ///
-/// It belongs to the sampler and stands outside of the hooks: methods see network calls, of one batch or of two lanes, and never what is made
+/// It belongs to the sampler and stays outside of the hooks: methods see network calls, of one batch or of two lanes, and never what is made
 /// of their outputs. How predictions are evaluated changes no bit of the result.
 /// Source: Ho and Salimans 2022, arXiv 2207.12598.
 public struct Guidance: Sendable, Equatable {
@@ -24,7 +24,7 @@ public struct Guidance: Sendable, Equatable {
     public enum Channels: Sendable, Equatable {
         /// All; predictions may have any shape.
         case all
-        /// The first so many: the official DiT guides three of four. What stands behind them (a learned variance too) stays that of c.
+        /// The first ones, this many: the official DiT guides three of four. Those after them (a learned variance too) stay those of c.
         case leading(Int)
         /// The first ones, each by a scale of its own in place of ``Guidance/scale``.
         case scales([Double])

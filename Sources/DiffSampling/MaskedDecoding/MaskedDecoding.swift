@@ -1,6 +1,6 @@
 public import DiffTensor
 
-/// What masked decoding tells after each pass. Return from the observer to go on, throw to stop.
+/// What masked decoding tells after each pass. Return from the observer to continue, throw to stop.
 public struct MaskedProgress: Sendable {
     /// One sample that took part in the pass.
     public struct Sample: Sendable {

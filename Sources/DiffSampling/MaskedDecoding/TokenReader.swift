@@ -3,7 +3,7 @@ import DiffTensor
 /// Reads tokens out of states, a few rows at a time: logits of all rows at once would be the largest tensor by far.
 struct TokenReader {
     private let network: MaskedNetwork
-    /// nil: none. The unconditional rows of a pass stand behind the others, in one batch: the network's memory holds both.
+    /// nil: none. The unconditional rows of a pass follow the others, in one batch: the network's memory holds both.
     private let guidance: Guidance?
     private let forbidden: [Int]
     /// Rows that go through the head together; with noise fewer, since noise takes as much again.
@@ -44,7 +44,9 @@ struct TokenReader {
         }
     }
 
-    /// LLaDA's choice of tokens.
+    /// LLaDA's choice of tokens: `add_gumbel_noise` in float64, as published: lower precision lowers the quality of texts (Zheng et al. 2024,
+    /// arXiv:2409.02908); the confidence is of the logits without noise and temperature. Draws are taken in the order of positions, also
+    /// those not used.
     func gumbel(
         _ plan: PassPlan, _ states: Tensor, temperature: Double, _ noise: inout DecodingNoise, _ run: Run
     ) throws(DiffError) -> [ChosenToken] {
@@ -82,7 +84,7 @@ struct TokenReader {
         return chosen
     }
 
-    /// Dream's choice of tokens; `sources` says which row of the states decides each candidate.
+    /// Dream's choice of tokens (`sample_tokens`); `sources` says which row of the states decides each candidate.
     func race(
         _ plan: PassPlan, _ sources: [Int], _ states: Tensor, _ options: DreamOptions, _ noise: inout DecodingNoise,
         _ run: Run

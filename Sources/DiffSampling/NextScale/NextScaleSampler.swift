@@ -16,13 +16,13 @@ public protocol ScaleNetworks: AnyObject {
     /// Logits of `scale` by network `network`: [n, side², vocabulary] of the conditional rows, followed by as many unconditional
     /// ones when `guided`.
     func logits(scale: Int, network: Int, guided: Bool, _ run: Run) throws(DiffError) -> Tensor
-    /// Takes these tokens as the map of `scale`. Gives the state of the picture [n, channels, S, S].
+    /// Takes these tokens as the map of `scale`. Gives the state of the image [n, channels, S, S].
     func take(_ tokens: [Int], scale: Int, _ run: Run) throws(DiffError) -> Tensor
     /// Takes mixtures of codes, [n, side², vocabulary].
     func take(mixing weights: Tensor, scale: Int, _ run: Run) throws(DiffError) -> Tensor
 }
 
-/// What the sampler tells after each scale. Return from the observer to go on, throw to stop.
+/// What the sampler tells after each scale. Return from the observer to continue, throw to stop.
 public struct NextScaleProgress {
     /// Scale just done and how many there are.
     public let scale: Int, scales: Int
@@ -36,7 +36,7 @@ public struct NextScaleProgress {
     public let state: Tensor
 }
 
-/// Generation from coarse to fine: at each scale all tokens at once, then the picture so far grows. It knows nothing of
+/// Generation from coarse to fine: at each scale all tokens at once, then the image so far grows. It knows nothing of
 /// networks or methods.
 public struct NextScaleSampler: Sendable {
     /// All scales in order.

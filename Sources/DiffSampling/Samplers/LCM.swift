@@ -21,7 +21,9 @@ struct LCMSampler: TransitionSampler {
     private let scaling: Double
     var position = 0
 
-    /// Every so many-th of the timesteps that the model was distilled on.
+    /// `steps` of the timesteps that the model was distilled on, k · i - 1 for i = original ... 1, at the indices ⌊j · original / steps⌋:
+    /// `set_timesteps` of
+    /// diffusers' class.
     private init(_ c: SchedulerConfiguration, _ steps: Int, _ process: DiffusionProcess) throws(DiffError) {
         let original = c.originalSteps ?? 50
         guard original <= process.trainSteps else {

@@ -2,7 +2,7 @@ public import DiffTensor
 
 /// A sampler that requests and scheduler files can name.
 public struct SamplerEntry: Sendable {
-    /// Makes the sampler for so many steps; `eta` is DDIM's.
+    /// Makes the sampler for these steps; `eta` is DDIM's.
     typealias Make =
         @Sendable (_ configuration: SchedulerConfiguration, _ steps: SamplerSteps, _ eta: Double) throws(DiffError) ->
         any Sampler
@@ -91,7 +91,7 @@ public enum Samplers {
             LCMSampler.entry,
         ]
 
-    /// What is meant where nobody names one.
+    /// The default where none is named.
     public static let standard = DDIMSampler.entry
 
     /// The names of all samplers.

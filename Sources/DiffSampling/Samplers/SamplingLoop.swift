@@ -3,7 +3,7 @@ public import DiffTensor
 /// The network's prediction for a state: `x` [n, C, h, w], already scaled, to [n, C or 2C, h, w].
 public typealias Denoise = @Sendable (_ x: Tensor, _ call: Call, _ run: Run) throws(DiffError) -> Tensor
 
-/// What a sampler tells after each evaluation. Return from the observer to go on, throw to stop.
+/// What a sampler tells after each evaluation. Return from the observer to continue, throw to stop.
 public struct SamplerProgress: Sendable {
     /// Evaluation just made (0 is the first), and how many there are, or can be.
     public let index: Int, count: Int
@@ -51,7 +51,7 @@ extension Sampler {
         return try sample(from: x, noise: noise, networkBatch: networkBatch, run, observe: observe, denoise: denoise)
     }
 
-    /// The same from the state `x` in front of the next evaluation; nothing but the noise of steps is drawn.
+    /// The same from the state `x` before the next evaluation; nothing but the noise of steps is drawn.
     public func sample(
         from x: Tensor, noise: NoiseSource, networkBatch: Int, _ run: Run,
         observe: (SamplerProgress) throws(DiffError) -> Void, denoise: @escaping Denoise

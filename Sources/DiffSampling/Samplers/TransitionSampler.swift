@@ -26,7 +26,7 @@ extension TransitionSampler {
     /// Continues from a later evaluation of a fresh run.
     public mutating func start(at call: Int) { position = call }
 
-    /// A state in front of the next evaluation.
+    /// A state before the next evaluation.
     public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         guard let now = transitions.at(position) else { throw exhausted }
         return try now.noised(clean, noise, run)

@@ -43,7 +43,7 @@ public final class AccelerationStack: @unchecked Sendable {
         }
     }
 
-    /// Ends a run: nobody is asked any more, and what methods keep is dropped. Other networks, such as a decoder, may then
+    /// Ends a run: methods are not asked any more, and what they keep is dropped. Other networks, such as a decoder, may then
     /// use the same run without being taken for the accelerated one.
     public func end() {
         for method in methods.each { method.release() }

@@ -8,14 +8,14 @@ public struct NetworkTrait: Sendable, Hashable, CustomStringConvertible {
     /// A trait in words.
     public init(_ words: String) { description = words }
 
-    /// Every step makes one scale of a picture, from the smallest on; the number of steps is the network's.
+    /// Every step makes one scale of an image, from the smallest on; the number of steps is the network's.
     public static let generatesScales = NetworkTrait("generates scale by scale")
     /// Outputs of a site have other shapes from call to call, so that none can be used again in a later one.
     public static let variesShapes = NetworkTrait("gives outputs of another size in every step")
     /// Keys and values of all positions stay in a memory, so that a pass may compute some positions only.
     public static let storesKeysAndValues = NetworkTrait("stores keys and values by position")
     /// The results at a position decide the token there.
-    public static let predictsInPlace = NetworkTrait("predicts each token at its own place")
+    public static let predictsInPlace = NetworkTrait("predicts each token at its own position")
     /// The results at a position decide the token after it.
-    public static let predictsNext = NetworkTrait("predicts each token at the place before")
+    public static let predictsNext = NetworkTrait("predicts each token at the position before")
 }

@@ -22,7 +22,7 @@ public struct SiteLayout: Sendable, Equatable {
     public let steps: Int?
     private var byName: [String: Int] = [:]
 
-    /// A layout without sites for a network of `family` with these traits, whose runs all have so many steps.
+    /// A layout without sites for a network of `family` with these traits, whose runs all have this many steps.
     public init(family: String, _ traits: Set<NetworkTrait> = [], steps: Int? = nil) {
         (self.family, self.traits, self.steps) = (family, traits, steps)
     }

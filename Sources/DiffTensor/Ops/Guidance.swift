@@ -62,7 +62,7 @@ extension Run {
     }
 
     /// Guided predictions `x` [n, ...] brought nearer to the standard deviation of the conditional ones, `c`: `share` · x · std(c) / std(x) +
-    /// (1 - `share`) · x, over the first `elements` of each sample; what stands behind them (a learned variance) stays.
+    /// (1 - `share`) · x, over the first `elements` of each sample; what follows them (a learned variance) stays.
     ///
     /// Standard deviations are those of torch (divided by the number less one), over all but the first axis, summed in double precision. A
     /// sample without any deviation stays as it is. Source: Lin et al. 2023, arXiv 2305.08891, section 3.4; diffusers' `rescale_noise_cfg`.

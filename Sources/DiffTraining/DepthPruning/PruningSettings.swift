@@ -126,7 +126,7 @@ public struct PruningSettings: Sendable, Equatable {
         guard let (kept, blocks) = ratio(pattern), kept > 0, kept <= blocks, blocks <= depth,
             let count = Checked.divide(depth, blocks), count &* blocks == depth
         else {
-            throw options.error("pattern", "\"\(pattern)\" is no N:M that \(depth) blocks can be cut into")
+            throw options.error("pattern", "\"\(pattern)\" is not an N:M that \(depth) blocks can be cut into")
         }
         return Indices(below: count).map { _ in Pair(kept, blocks) }
     }
@@ -147,7 +147,7 @@ public struct PruningSettings: Sendable, Equatable {
         return (first, second)
     }
 
-    /// What a resumed run must have in common with the one it goes on from.
+    /// What a resumed run must have in common with the one it resumes.
     public var fingerprint: JSON {
         .object([
             "groups": .array(groups.map { .array([.integer($0.kept), .integer($0.blocks)]) }), "steps": .integer(steps),

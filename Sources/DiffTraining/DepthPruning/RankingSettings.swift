@@ -82,7 +82,7 @@ public struct RankingSettings: Sendable, Equatable {
     /// Whether the rule looks at data.
     public var measures: Bool { [.similarity, .change, .sensitivity].contains(rule) }
 
-    /// What a resumed run must have in common with the one it goes on from.
+    /// What a resumed run must have in common with the one it resumes.
     public var fingerprint: JSON {
         .object([
             "rule": .string(rule.rawValue), "keep_count": .integer(keepCount),

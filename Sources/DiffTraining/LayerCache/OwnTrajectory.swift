@@ -8,8 +8,8 @@ import DiffTensor
 /// state. Here a batch of samples goes down the sampler's steps; at each cached one the student's output is compared with the plain
 /// network's at the same state, then the step is made as at inference, with guidance if the sampler has it.
 ///
-/// An iteration ends behind a cached call. A solver that makes one call a step goes on from the state alone; one that makes two is then in the
-/// middle of a step, and goes on from where the step began and what the cached call gave.
+/// An iteration ends after a cached call. A solver that makes one call a step continues from the state alone; one that makes two is then in the
+/// middle of a step, and continues from where the step began and what the cached call gave.
 final class OwnTrajectory {
     /// Samples per network call: twice the batch under guidance.
     let networkRows: Int
@@ -22,7 +22,7 @@ final class OwnTrajectory {
     private let shape: Shape
     /// States between two iterations [batch, C, h, w]; the workspace's blocks are used again meanwhile.
     private let state: Tensor
-    /// Where a solver makes several calls a step: what the network gave for `state`, from which the step goes on.
+    /// Where a solver makes several calls a step: what the network gave for `state`, from which the step continues.
     private let output: Tensor?
     private var labels: [Int] = []
     /// Position in the list of groups; 0: a new trajectory begins.
@@ -128,7 +128,7 @@ final class OwnTrajectory {
         learning.integers.put([position], for: "trajectory.position")
     }
 
-    /// Goes on from a saved state whose position is one of `groups` groups. Throws `format`; nothing has changed then.
+    /// Resumes from a saved state whose position is one of `groups` groups. Throws `format`; nothing has changed then.
     func restore(_ learning: LearningState, groups: Int) throws(DiffError) {
         guard let labels = learning.integers["trajectory.labels"],
             let position = learning.integers["trajectory.position"]?.first, position < max(1, groups),

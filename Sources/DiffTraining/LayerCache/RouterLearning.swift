@@ -97,7 +97,7 @@ public final class RouterLearning: LearningProcedure {
         return try learn(cached, x, labels)
     }
 
-    /// The state in front of the first cached call of `group`, from data noised to its start through full passes, of which the last
+    /// The state before the first cached call of `group`, from data noised to its start through full passes, of which the last
     /// one's outputs stay.
     private func lead(
         _ x0: Tensor, _ noise: Tensor, _ labels: [Int], to group: CachedGroup, _ sampler: inout any Sampler
@@ -245,7 +245,7 @@ public final class RouterLearning: LearningProcedure {
         return state
     }
 
-    /// Goes on from a saved state.
+    /// Resumes from a saved state.
     public func restore(_ state: LearningState) throws(DiffError) {
         try state.check(Self.method, settings.fingerprint, steps: steps)
         let widths = logits.rows.map(\.count)

@@ -17,7 +17,7 @@ public struct RouterProcess: Sendable {
     public private(set) var trainingTimesteps: [Double]
     /// Whether a sample's error is the sum of the squared differences of its elements, not their mean.
     public let sumsErrors: Bool
-    /// Whether the sampler needs more than the state behind a cached call to go on from there: the call is one of several in a step.
+    /// Whether the sampler needs more than the state after a cached call to continue: the call is one of several in a step.
     let keepsHistory: Bool
     let groups: [CachedGroup]
     private let sampler: any Sampler
@@ -79,7 +79,7 @@ public struct RouterProcess: Sendable {
         return self
     }
 
-    /// The sampler in front of call `call`.
+    /// The sampler before call `call`.
     public func sampler(at call: Int) -> any Sampler {
         var sampler = sampler
         sampler.start(at: call)

@@ -15,9 +15,9 @@ public struct RouterSettings: Sendable, Equatable {
     public var steps = 20_000
     /// Sampling steps the router is for, each of as many network calls as the model's sampler makes.
     public var samplingSteps = 20
-    /// One full step in so many: 2 as published; more lets several cached steps follow one another.
+    /// One step in `period` is a full one: 2 as published; more lets several cached steps follow one another.
     public var period = 2
-    /// Price of a score in the loss: the larger, the fewer sub-layers are computed.
+    /// l1 penalty on scores in the loss: the larger, the fewer sub-layers are computed.
     public var l1 = 5e-6
     /// AdamW's learning rate.
     public var learningRate = 1e-3
@@ -59,13 +59,14 @@ public struct RouterSettings: Sendable, Equatable {
             OptionSpec(
                 "sampling_steps", .integer(2...1000), default: .integer(samplingSteps),
                 "Sampling steps that the router is for."),
-            OptionSpec("period", .integer(2...1000), default: .integer(period), "One step in so many is a full one."),
+            OptionSpec("period", .integer(2...1000), default: .integer(period), "One step in this many is a full one."),
             OptionSpec(
                 "l1", .number(0...1e6), default: .number(l1),
-                "Price of a score in the loss: the larger, the fewer sub-layers are computed."),
+                "l1 penalty on scores in the loss: the larger, the fewer sub-layers are computed."),
             OptionSpec("learning_rate", .number(0...1000), default: .number(learningRate), "AdamW's learning rate."),
             OptionSpec(
-                "clamp", .number(0...1e6), default: .number(clamp ?? 0), "Logits stay within so much of 0; 0: anywhere."
+                "clamp", .number(0...1e6), default: .number(clamp ?? 0),
+                "Logits are clamped to this distance from 0; 0: not at all."
             ),
             OptionSpec(
                 "straight_through", .number(0...1), absent: "scores count as they are",
@@ -107,7 +108,7 @@ public struct RouterSettings: Sendable, Equatable {
         recomputes = try options.get("recompute")
     }
 
-    /// What a resumed run must have in common with the one it goes on from. The number of steps may grow.
+    /// What a resumed run must have in common with the one it resumes. The number of steps may grow.
     public var fingerprint: JSON {
         .object([
             "sampling_steps": .integer(samplingSteps), "period": .integer(period), "l1": .number(l1),

@@ -67,7 +67,7 @@ public struct WeightTraining: Sendable, Equatable {
         Schedule.cosine(learningRate.first, learningRate.last).value(step, of: steps, warmup: warmup)
     }
 
-    /// What a resumed run must have in common with the one it goes on from, and `more` of the procedure's own.
+    /// What a resumed run must have in common with the one it resumes, and `more` of the procedure's own.
     func fingerprint(and more: [String: JSON]) -> JSON {
         var members: [String: JSON] = [
             "steps": .integer(steps), "learning_rate": learningRate.json, "warmup": .integer(warmup),

@@ -16,7 +16,7 @@ public struct RecoverySettings: Sendable, Equatable {
     /// Where weights come from.
     public enum Start: String, Sendable, CaseIterable {
         case checkpoint
-        /// Drawn anew as DiT's are before training; the checkpoint gives names and shapes.
+        /// Initialised as DiT's are before training; the checkpoint gives names and shapes.
         case scratch
     }
 
@@ -45,7 +45,7 @@ public struct RecoverySettings: Sendable, Equatable {
         return usual.training.options() + [
             OptionSpec(
                 "start", .cases(of: Start.self), default: .string(usual.start.rawValue),
-                "Where weights come from: the checkpoint, or drawn anew."),
+                "Where weights come from: the checkpoint, or a new initialisation."),
             OptionSpec(
                 "distillation", .cases(of: Distillation.self), default: .string(usual.distillation.rawValue),
                 "What a teacher adds: nothing, its outputs, or block outputs too, massive activations left out."),
@@ -64,7 +64,7 @@ public struct RecoverySettings: Sendable, Equatable {
                 "Of masked: what is done with massive activations."),
             OptionSpec(
                 "sigmas", .number(0...1e6), default: .number(2),
-                "Of masked: activations count as massive from so many standard deviations on."),
+                "Of masked: activations this many standard deviations from the mean count as massive."),
             OptionSpec("layer_map", pairs, absent: "made of `groups`", "Of masked: [student block, teacher block]."),
             OptionSpec(
                 "groups", pairs, absent: "`layer_map` is given", "Of masked: the groups that the student was pruned by."
@@ -108,7 +108,7 @@ public struct RecoverySettings: Sendable, Equatable {
         }
     }
 
-    /// What a resumed run must have in common with the one it goes on from.
+    /// What a resumed run must have in common with the one it resumes.
     public var fingerprint: JSON {
         training.fingerprint(and: [
             "start": .string(start.rawValue), "distillation": .string(distillation.rawValue),

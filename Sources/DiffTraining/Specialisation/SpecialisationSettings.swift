@@ -77,7 +77,7 @@ public struct SpecialisationSettings: Sendable, Equatable {
             smoothing: labelSmoothing)
     }
 
-    /// What a resumed run must have in common with the one it goes on from.
+    /// What a resumed run must have in common with the one it resumes.
     public var fingerprint: JSON {
         training.fingerprint(and: [
             "role": .string(role.rawValue), "draft_scales": .integer(draftScales), "alpha": .number(divergenceShare),

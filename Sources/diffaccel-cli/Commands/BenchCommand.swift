@@ -13,7 +13,7 @@ struct BenchCommand: RequestCommand {
             Example: diffaccel bench Models/fashion-dit --plan alternate --plan interval:3 --steps 20 --repeat 5
 
             Each turn runs the plain model and every plan once on the same noise, so that a change in the machine's speed \
-            meets all of them. Decoding is left out. "ideal" is the ratio of the arithmetic.
+            affects all of them. Decoding is left out. "ideal" is the ratio of the arithmetic.
 
             \(RequestOptionGroup.discussion)
             """)

@@ -3,7 +3,7 @@ import DiffAccel
 import DiffCheckpoint
 import Glibc
 
-/// `diffaccel demo`: the same pictures from the plain model and from what was learned to make it faster, and what they cost.
+/// `diffaccel demo`: the same images from the plain model and from what was learned to make it faster, and what they cost.
 struct DemoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "demo",
@@ -12,14 +12,14 @@ struct DemoCommand: ParsableCommand {
             Example: diffaccel demo --model Models/fashion-dit --out out
 
             Writes grid-plain.png, and for each plan grid-PLAN.png and plan-PLAN.png (what it computes and what it reuses). \
-            All grids start from the same noise. A router beside the model that was learned for as many steps (plan-ddim20.json), \
-            and a model of half the depth in the folder of the same name with -half behind it, take part when they are there.
+            All grids start from the same noise. A router beside the model, learned for as many steps (plan-ddim20.json), \
+            and a model of half the depth in the folder with -half appended to its name, take part if they exist.
             """)
 
     @Option(help: "Folder of the model.")
     var model = "Models/fashion-dit"
 
-    @Option(help: "Folder for the pictures.")
+    @Option(help: "Folder for the images.")
     var out = "out"
 
     @Option(help: "Sampling steps of DDIM.")

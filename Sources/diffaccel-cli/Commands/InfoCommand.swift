@@ -6,7 +6,7 @@ import DiffCheckpoint
 struct InfoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "info",
-        abstract: "Tells about a model, or, without one, about the library.",
+        abstract: "Describes a model, or, without one, the library.",
         discussion: "Example: diffaccel info Models/fashion-dit --sites")
 
     @Argument(help: "Folder of a model, or a safetensors file.")

@@ -2,7 +2,7 @@ import ArgumentParser
 import DiffAccel
 import DiffCheckpoint
 
-/// `diffaccel sample`: pictures (or latents) of chosen classes, or texts.
+/// `diffaccel sample`: images (or latents) of chosen classes, or texts.
 struct SampleCommand: RequestCommand {
     static let words = ["sample"]
 
@@ -35,7 +35,7 @@ struct SampleCommand: RequestCommand {
     @Flag(help: "Show a text as it appears.")
     var live = false
 
-    @Flag(help: "Only tell what the run would need.")
+    @Flag(help: "Only report what the run would need.")
     var estimate = false
 
     @Flag(help: "Print JSON: statistics, texts; no progress bar.")

@@ -12,7 +12,7 @@ extension PlanCommand {
                 Example: diffaccel plan sweep router.json --model Models/fashion-dit --labels 0-9 --steps 20 --out sweep.json
 
                 "removed" is the share of all sub-layers that are not computed, "ideal" the ratio of the arithmetic, "speed-up" \
-                that of the medians of the clock, "error" the root mean square difference of the final states from the full run's.
+                the ratio of the median times, "error" the root mean square difference of the final states from the full run's.
 
                 \(RequestOptionGroup.discussion)
                 """)

@@ -3,7 +3,7 @@ import DiffCheckpoint
 
 /// A command that takes the options of a model's requests beside its own.
 protocol RequestCommand: ParsableCommand {
-    /// The words behind the program's name that call it.
+    /// The words after the program's name that call it.
     static var words: [String] { get }
     /// Folder of the model.
     var model: String { get }
@@ -28,7 +28,7 @@ enum ModelOptionWords {
         return command.words + carried(Array(words.dropFirst(command.words.count)), known: known(of: command))
     }
 
-    /// The same behind the command's name: `known` has the program's options and whether a value follows each.
+    /// The same after the command's name: `known` has the program's options and whether a value follows each.
     ///
     /// An option's value is the next word, unless that is an option too: two dashes, a letter, and what names are made of. Everything
     /// behind `--` is left as it is.

@@ -4,7 +4,7 @@ import DiffAccel
 /// What is asked of the model: its own options, and how many samples.
 struct RequestOptionGroup: ParsableArguments {
     static let discussion = """
-        What else can be asked for, such as --labels, --steps or --prompt, is the model's: diffaccel sample MODEL --help lists it, with \
+        Other options, such as --labels, --steps or --prompt, are the model's: diffaccel sample MODEL --help lists them, with \
         types and defaults. Lists have commas between or are JSON (3,5 or [3,5]); a flag alone is true, and --flag=false turns it off.
         """
 

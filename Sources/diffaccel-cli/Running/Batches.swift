@@ -2,14 +2,14 @@ import DiffAccel
 
 /// A request split into batches, so that memory does not grow with the number of samples.
 ///
-/// The start noise is drawn for all samples at once: a picture does not depend on the size of its batch. Samplers that add
+/// The start noise is drawn for all samples at once: an image does not depend on the size of its batch. Samplers that add
 /// noise at every step draw it batch by batch, from a seed of the batch's own.
 enum Batches {
-    /// Samples of a request at most, unless somebody says otherwise.
+    /// Samples of a request at most, unless told otherwise.
     private static let usual = 32
 
     /// Requests of at most `size` samples each (0: one request) that together make what `request` asks for; nil: as many as is
-    /// usual, but all where the pictures would depend on it.
+    /// usual, but all where the images would depend on it.
     static func split(
         _ request: SampleRequest, size: Int?, _ facts: ModelFacts, _ session: Session
     ) throws(DiffError) -> [SampleRequest] {

@@ -30,7 +30,7 @@ void fuzz_start(void) {
     da_model_close(model);
 }
 
-/* Stops after so many steps that no input takes long. */
+/* Stops early enough that no input takes long. */
 static int32_t on_event(void *user, const da_event *event) { return fuzz_event(user, event) || event->step >= 8; }
 
 void fuzz_input(const uint8_t *data, size_t size) {

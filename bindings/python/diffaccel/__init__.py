@@ -11,7 +11,7 @@
     writer = diffaccel.Model("Models/tiny-llada").session(plan="dkv:decode:8")
     writer.sample(prompt="And it came to pass", length=64).text
 
-`help(diffaccel.Session.sample)` has the options of all models, `Model.request` those of one.
+`help(diffaccel.Session.sample)` documents the options of all models, `Model.request` has those of one.
 Everything the library reports is an exception derived from DiffAccelError. Ctrl-C stops a run.
 """
 
@@ -70,7 +70,7 @@ def set_log(callback: Callable[[str, str], Any] | None, level: str = "warning") 
     """Sends the library's messages up to `level` ("error", "warning", "info") to callback(level, message).
 
     None turns them off. The callback may come from any thread, must not call the library, and its exceptions are
-    ignored. It holds for the whole process.
+    ignored. The setting applies to the whole process.
     """
     global _log_function
     if level not in _LEVELS:
@@ -82,7 +82,7 @@ def set_log(callback: Callable[[str, str], Any] | None, level: str = "warning") 
             return
         try:
             callback(names.get(number, str(number)), message.decode("utf-8", "replace"))
-        except Exception:  # noqa: BLE001 - there is nobody to raise it to
+        except Exception:  # noqa: BLE001 - there is no caller to raise it to
             pass
 
     function = _ffi.LogCallback(tell) if callback is not None else _ffi.LogCallback()

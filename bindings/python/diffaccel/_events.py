@@ -26,20 +26,20 @@ class EventText:
 
     prompt: int  #: number of its prompt
     sequence: npt.NDArray[np.int64]  #: prompt and text, masks included
-    revealed: npt.NDArray[np.int64]  #: positions written in this pass, in the order of revelation
+    revealed: npt.NDArray[np.int64]  #: positions revealed in this pass, in that order
     queries: int  #: positions that the network computed
 
 
 class Event:
-    """What a callback is told after each network call, of most samplers a step, and while decoding.
+    """What a callback is told after each network call (for most samplers a step) and while decoding.
 
-    The numbers are plain attributes. All else is read when it is asked for, during the callback only, and kept then: afterwards what
-    was not asked for raises InvalidHandleError.
+    The numbers are plain attributes. All else is read on first access, during the callback only, and then kept: afterwards whatever
+    was not accessed raises InvalidHandleError.
     """
 
-    stage: str  #: "denoise", "decode", "scale" (of a model that draws scale by scale) or "unmask" (a pass of a language model)
+    stage: str  #: "denoise", "decode", "scale" (of a model that generates scale by scale) or "unmask" (a pass of a language model)
     step: int  #: network calls or samples done in this stage, 1...steps
-    steps: int  #: how many there are; at most, where the sampler decides on the way
+    steps: int  #: how many there are; an upper bound where the sampler decides while running
     fraction: float  #: share of the whole run's arithmetic that is done, 0...1, decoding included
     seconds: float  #: since the run began
 
@@ -89,7 +89,7 @@ class Event:
 
     @property
     def preview(self) -> npt.NDArray[np.uint8] | None:
-        """uint8 [n, H, W, C]: what the state would become; None unless the request asks for previews."""
+        """uint8 [n, H, W, C]: the image that the state decodes to so far; None unless the request asks for previews."""
         return self._optional("preview")
 
     def _optional(self, name: str) -> npt.NDArray[Any] | None:
@@ -141,7 +141,7 @@ class Event:
 
 
 class Listener:
-    """Passes the library's events on, and keeps what the receiver raised: no exception may cross the C call."""
+    """Forwards the library's events, and keeps what the receiver raised: no exception may cross the C call."""
 
     def __init__(self, callback: Callable[[Event], Any] | None, progress: bool) -> None:
         self.failure: BaseException | None = None

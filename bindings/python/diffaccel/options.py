@@ -1,4 +1,4 @@
-"""What requests may say, as types. Which of these options a model has, and what they do, is `Model.request`, and in `help(Session.sample)`."""
+"""The options of requests, as types. `Model.request` says which of them a model has, `help(Session.sample)` what they do."""
 
 from __future__ import annotations
 

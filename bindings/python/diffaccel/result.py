@@ -1,4 +1,4 @@
-"""What a run gave: pictures, texts, states and figures."""
+"""The result of a run: images, texts, states and statistics."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class _Memory:
 
 
 class Result:
-    """The outcome of `Session.sample`. `str()` of texts is the texts.
+    """The result of `Session.sample`. For texts, `str()` gives the texts.
 
     Arrays are views of the library's memory: they are read-only, cost nothing, and stay valid after the result, the
-    session and the model are gone. `copy()` one to change it.
+    session and the model are closed. `copy()` an array to change it.
     """
 
     def __init__(self, handle: int) -> None:
@@ -62,8 +62,8 @@ class Result:
 
     @property
     def names(self) -> list[str]:
-        """Names of the tensors there are. Of images "latents", and "pixels" and "images" when decoded; scale by scale also "tokens"; of
-        language models "tokens", "sequences", "lengths", "filled", and "text" and "text_lengths" where the model has a tokenizer."""
+        """Names of the tensors. Images: "latents", and "pixels" and "images" if decoded; scale by scale also "tokens";
+        language models: "tokens", "sequences", "lengths", "filled", and "text" and "text_lengths" if the model has a tokenizer."""
         return sorted(self.stats["tensors"])
 
     @property
@@ -79,12 +79,12 @@ class Result:
     @property
     def tokens(self) -> npt.NDArray[np.int64]:
         """int64: scale by scale [n, L], the codes of all scales one after the other; of language models [prompts, length], what was
-        generated behind the prompts. Raises InvalidArgumentError for models without."""
+        generated after the prompts. Raises InvalidArgumentError for models without tokens."""
         return self.tensor("tokens")
 
     @property
     def sequences(self) -> list[npt.NDArray[np.int64]]:
-        """int64 arrays: prompt and text of each prompt, masks in it filled. Raises InvalidArgumentError when the model writes no texts."""
+        """int64 arrays: each prompt with its text, masks in it filled. Raises InvalidArgumentError when the model writes no texts."""
         return self._split("sequences")
 
     @property
@@ -97,7 +97,7 @@ class Result:
 
     @property
     def texts(self) -> list[str]:
-        """The texts behind the prompts, up to the first token that ends one; of infilling the whole texts, prompts and all.
+        """The texts generated after the prompts, up to the first end token; with infilling the whole texts, prompts included.
 
         Raises InvalidArgumentError when the model writes no texts, or has no tokenizer.
         """
@@ -115,15 +115,15 @@ class Result:
 
     @property
     def pil_images(self) -> list[Any]:
-        """The pictures as images of Pillow, gray ones of one channel. Raises ImportError without Pillow, else as `images`."""
+        """The images as Pillow images, gray ones with one channel. Raises ImportError without Pillow, else as `images`."""
         return [_png.image_of(picture) for picture in self.images]
 
     def save(self, path: str | os.PathLike[str], columns: int | None = None) -> None:
-        """Writes the pictures as one file, several in a grid (of so many `columns`), as `diffaccel sample --out` does: one alone without
-        a margin. PNG needs nothing else; other kinds, by the end of the name, need Pillow. A name that ends in .txt takes the texts, a
-        line feed behind each.
+        """Writes the images to one file, several in a grid (of `columns` columns), as `diffaccel sample --out` does; a single one without
+        a margin. PNG needs no other package; other formats, by the name's suffix, need Pillow. A name ending in .txt gets the texts,
+        each followed by a line feed.
 
-        Raises InvalidArgumentError when there are no such pictures or texts or for an unknown kind, FileError.
+        Raises InvalidArgumentError when there are no images or texts or for an unknown format, FileError.
         """
         kind = Path(path).suffix.lower()
         if kind == ".txt":
@@ -147,7 +147,7 @@ class Result:
         return images[0] if len(images) == 1 else _png.grid(images, columns)
 
     def _repr_png_(self) -> bytes | None:
-        """The pictures for notebooks; None when there are none."""
+        """The images for notebooks; None when there are none."""
         if self.closed or "images" not in self.names or self.images.shape[3] not in (1, 3):
             return None
         return _png.encoded(self._sheet())
@@ -163,11 +163,11 @@ class Result:
 
     @property
     def stats(self) -> dict[str, Any]:
-        """Seconds, threads, instruction set, for each step timestep, seconds, sites computed and reused, FLOPs, and the tensors' shapes."""
+        """Seconds, threads and instruction set; for each step timestep, seconds, sites computed and reused, FLOPs; and the tensors' shapes."""
         return _ffi.facts_of(_ffi.lib.da_result_stats, self._open()._handle)
 
     def close(self) -> None:
-        """Lets go of the result. Its memory is freed when no array refers to it any more."""
+        """Releases the result. Its memory is freed when no array refers to it any more."""
         self._owner = None
 
     @property

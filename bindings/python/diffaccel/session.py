@@ -1,4 +1,4 @@
-"""Sessions: everything a run changes - threads, memory, caches."""
+"""Sessions: everything that a run changes - threads, memory, caches."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Session(Handle):
     """Samples one model with one plan. Made by `Model.session`.
 
     One thread uses a session at a time, a second one gets BusyError; only `cancel` may be called at any time. Distinct
-    sessions run at once, also over one model.
+    sessions may run at the same time, also of one model.
     """
 
     _close_function = _ffi.lib.da_session_close
@@ -71,7 +71,7 @@ class Session(Handle):
     def sample(
         self, *, progress: bool = False, callback: Callable[[Event], Any] | None = None, **options: Unpack[SampleOptions]
     ) -> Result:
-        """Runs a request and returns what it gave: a sample for each label, or a text for each prompt. Ctrl-C stops the run.
+        """Runs a request and returns its result: a sample for each label, or a text for each prompt. Ctrl-C stops the run.
 
         progress: show a bar, when tqdm is installed.
         callback: called with an Event after each step, from the thread that computes; a true return value stops the
@@ -83,67 +83,65 @@ class Session(Handle):
         Images (dit, uvit, sit):
             labels: The class of each sample, by number or by name.
             steps: Number of sampling steps.
-            sampler: The sampler, by its name or by the class of diffusers that it is.
+            sampler: The sampler, by its name or by its class in diffusers.
             spacing: How timesteps are spaced: leading, trailing, linspace (diffusers); of ddim and ddpm also even (official
                 respacing), strided (ddimN), or counts per section such as 10,15,25.
             steps_offset: Added to every timestep of the leading spacing; 0: what the model's scheduler says.
             eta: The noise of DDIM, 0 (none) to 1.
             guidance: Classifier-free guidance scale; 1 or less: none.
-            guidance_channels: How many channels, from the first on, are guided.
-            guidance_rescale: How far the guided prediction's deviation is drawn to that of the conditional one (Lin et al. 2023); 0:
-                not.
-            guidance_interval: From where to where in the run guidance works, as shares of its steps; outside only the conditional
-                prediction counts.
-            guidance_execution: How both predictions are computed, with the same bits: in one batch, one after the other, or side by
-                side on parts of the threads.
-            seed: Where random numbers come from, as in torch.manual_seed on the CPU.
-            decode: Whether the final state is turned into images, where the model can.
-            tile: Side in latents of the tiles in which the decoder works; auto: whole images, or tiles when the memory limit
-                asks for them.
-            noise: The start state, in place of the seed's.
-            step_noise: What the sampler adds on the way, in the order of use; ddim and ddpm draw once a step.
+            guidance_channels: How many channels are guided, counted from the first.
+            guidance_rescale: How far the guided prediction is rescaled to the standard deviation of the conditional one (Lin et
+                al. 2023); 0: not at all.
+            guidance_interval: Part of the run in which guidance applies, as fractions of its steps; outside only the
+                conditional prediction is used.
+            guidance_execution: How the two predictions are computed, bit for bit the same: in one batch, one after the other,
+                or side by side on parts of the threads.
+            seed: Seed of the random numbers, as in torch.manual_seed on the CPU.
+            decode: Whether the final state is decoded to images, where the model can.
+            tile: Side of the decoder's tiles, in latents; auto: whole images, or tiles when the memory limit requires them.
+            noise: The initial noise, instead of that of the seed.
+            step_noise: The noise that steps add, in the order of use; ddim and ddpm draw once a step.
         Scale by scale (var):
             labels: The class of each sample, by number or by name.
             guidance: Classifier-free guidance t of (1 + t) c - t u, growing from 0 at the first scale to this at the last; 0:
                 none.
-            top_k: Only so many likeliest codes, 0: all; one number, or one for each scale.
-            top_p: Nucleus sampling: the smallest set of codes with cumulative probability ≥ top_p; 0: all.
-            temperature: Divides the logits that are left; one number, or one for each scale. top_k 1 takes the most probable
-                code.
-            more_smooth: Mixes codes instead of drawing them: for looks, not for statistics.
-            seed: Where random numbers come from, as in torch.manual_seed on the CPU.
-            decode: Whether the final state is turned into images, where the model can.
-            previews: Whether events have a preview, a picture of what the state would become; costs a decoding each.
-            uniforms: A number in 0 ..< 1 for each token, the scales one after the other, in place of the seed's.
-            image: A picture in -1...1 of which a part is kept while the rest is drawn to fit it; needs the VQ-VAE's encoder.
-            mask: Not 0 where the image is kept, of any size, resized by nearest neighbours; goes with image.
+            top_k: Keep only the top_k most likely codes, 0: all; one number, or one per scale.
+            top_p: Nucleus sampling: keep the smallest set of codes with cumulative probability ≥ top_p; 0: all.
+            temperature: Divides the remaining logits; one number, or one per scale. top_k 1 takes the most probable code.
+            more_smooth: Mixes codes instead of sampling them: for looks, not for statistics.
+            seed: Seed of the random numbers, as in torch.manual_seed on the CPU.
+            decode: Whether the final state is decoded to images, where the model can.
+            previews: Whether events have a preview, the image that the state decodes to so far; each costs a decoding.
+            uniforms: A number in 0 ..< 1 for each token, scale by scale, instead of those of the seed.
+            image: An image in -1...1, part of which is kept while the rest is drawn to fit it; needs the VQ-VAE's encoder.
+            mask: Non-zero where the image is kept; of any size, resized by nearest neighbour; goes with image.
         Texts (llada, illada, dream):
             prompt: The text to continue, or several as a batch.
             tokens: The tokens of the prompt, or of several, instead of prompt.
-            chat: Whether the prompt is what a user says to an instruction-tuned model.
-            blank: A mark in the prompt that stands for one token to fill in, such as ___.
+            chat: Whether the prompt is a user's message to an instruction-tuned model.
+            blank: A mark in the prompt that stands for one token to be filled in, such as ___.
             allow_control: Whether control tokens that the prompt spells out are those tokens, and not text like any other.
-            length: Tokens to generate behind each prompt; 0: only masks in the prompts are filled.
-            infill: Whether masks in the prompts are filled like those behind them, with steps and blocks made for all of them.
-            steps: Passes over the whole text.
-            block_length: Tokens of a block.
+            length: Tokens to generate after each prompt; 0: only masks in the prompts are filled.
+            infill: Whether masks in the prompts are filled like those after them; steps and blocks then cover all of them.
+            steps: Number of passes over the whole text.
+            block_length: Tokens per block.
             order: Which positions are revealed first.
             temperature: Temperature of the tokens; 0: the most probable.
-            threshold: Reveal everything of at least this probability in every pass, and at least one position.
+            threshold: Each pass reveals all positions of at least this probability, and at least one.
             guidance: Guidance away from a masked prompt; 0: none.
             end_last: Whether tokens that end a text are chosen only when nothing else is left to reveal.
             no_end: Whether tokens that end a text are never chosen.
             allow_mask: Whether the mask token may be chosen, as in the published code, which then leaves masks in the text.
-            seed: Where random numbers come from, as in torch.manual_seed: one stream of draws for the batch.
-            seeds: A seed for each prompt instead: each then draws as if it were alone.
-            lengths: Tokens of each prompt in the tensor tokens; without it they are one prompt.
+            seed: Seed of the random numbers, as in torch.manual_seed: one stream for the whole batch.
+            seeds: A seed for each prompt instead; each is then sampled as if it were alone.
+            lengths: Number of tokens of each prompt in the tensor tokens; without it they are one prompt.
             order_temperature: Randomness of the order.
             top_p: Nucleus sampling: keep the smallest set with cumulative probability ≥ top_p.
-            top_k: Only so many likeliest tokens; 0: all.
+            top_k: Keep only the top_k most likely tokens; 0: all.
             eps: Last time of the schedule.
 
         Raises Cancelled, InvalidArgumentError naming the option, ShapeError, IncompatibleError, UnsupportedError, OverBudgetError,
-        OutOfMemoryError, NotFiniteError, BusyError; TypeError and OverflowError for values that are none of an option's.
+        OutOfMemoryError, NotFiniteError, BusyError; TypeError and OverflowError for values that an option cannot have.
         """
         request = self._form.request(options)
         listener = Listener(callback, progress)
@@ -163,13 +161,13 @@ class Session(Handle):
     def estimate(self, **options: Unpack[SampleOptions]) -> dict[str, Any]:
         """What `sample` with these options would need: bytes (weights, cache, workspace, decode, peak), flops, sites.
 
-        By a dry run: nothing large is allocated, nothing is computed. Raises what `sample` would.
+        By a dry run: nothing large is allocated, nothing is computed. Raises the same errors as `sample`.
         """
         request = self._form.request(options)
         return _ffi.facts_of(_ffi.lib.da_session_estimate, self._handle, *request.arguments)
 
     def cancel(self) -> None:
-        """Stops the run that is going on, if any. From any thread; returns at once."""
+        """Stops the current run, if any. May be called from any thread; returns at once."""
         _ffi.check(_ffi.lib.da_session_cancel, self._handle)
 
     def _perform(self, request: Request, listener: Listener) -> tuple[int, str, int]:

@@ -48,35 +48,35 @@ class Tokenizer(Handle):
     def encode(
         self, text: str, add_special: bool = False, offsets: bool = False, allow_control: bool = False
     ) -> npt.NDArray[np.int64] | tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Tokens of `text` as an int64 array; with `offsets` also an array [n, 2] of their bytes in its UTF-8.
+        """Tokens of `text` as an int64 array; with `offsets` also an array [n, 2] of their byte ranges in its UTF-8.
 
-        add_special: with what the tokenizer puts around a text.
-        allow_control: control tokens that the text spells out, such as <|endoftext|>, are those tokens. By default they are text
-        like any other, so that nobody's text can open a turn of a chat or bring masks.
-        Raises TypeError for what is no string, InvalidArgumentError for halves of surrogate pairs.
+        add_special: add what the tokenizer puts around a text.
+        allow_control: control tokens that the text spells out, such as <|endoftext|>, become those tokens. By default they are text
+        like any other, so that user text cannot open a turn of a chat or insert masks.
+        Raises TypeError for anything but a string, InvalidArgumentError for lone surrogates.
         """
         source = _ffi.utf8(text, "text")
         flags = ENCODE_SPECIAL * _arrays.flag(add_special, "add_special")
         flags += ENCODE_CONTROL * _arrays.flag(allow_control, "allow_control")
-        places = np.empty((0, 2), np.int64)
+        positions = np.empty((0, 2), np.int64)
 
         def run(cancel: Any, tokens: Any, capacity: int, needed: Any) -> tuple[int, str]:
-            nonlocal places
-            places = np.empty((capacity, 2), np.int64)
+            nonlocal positions
+            positions = np.empty((capacity, 2), np.int64)
             return _ffi.call(
                 _ffi.lib.da_tokenizer_encode, self._handle, source, len(source), flags, cancel, tokens,
-                _arrays.pointer(places, ctypes.c_int64), capacity, needed)
+                _arrays.pointer(positions, ctypes.c_int64), capacity, needed)
 
         tokens = _tokens(run, len(source))
-        return (tokens, places[: tokens.size].copy()) if offsets else tokens
+        return (tokens, positions[: tokens.size].copy()) if offsets else tokens
 
     def encode_chat(
         self, family: str, messages: Sequence[Mapping[str, str]], ask: bool = True, allow_control: bool = False,
     ) -> npt.NDArray[np.int64]:
         """Tokens of a conversation as instruction-tuned models of `family` ("llada", "dream") read it.
 
-        messages: [{"role": "system" | "user" | "assistant", "content": ...}, ...]. What a content says is plain text, whatever it
-        looks like, unless `allow_control`. ask: opens the assistant's turn.
+        messages: [{"role": "system" | "user" | "assistant", "content": ...}, ...]. Contents are plain text, whatever they
+        look like, unless `allow_control`. ask: open the assistant's turn.
         """
         source = _turns(messages)
         name = _ffi.encode_text(family, "family")
@@ -90,7 +90,7 @@ class Tokenizer(Handle):
         return _tokens(run, len(source))
 
     def decode(self, tokens: Any, skip_special: bool = True) -> str:
-        """The text of `tokens`; what is no UTF-8 becomes U+FFFD."""
+        """The text of `tokens`; invalid UTF-8 becomes U+FFFD."""
         ids = _arrays.integers(tokens, "tokens")
         if ids.ndim != 1:
             raise ShapeError(f"tokens: expected those of one text, found shape {ids.shape}; decode the rows one by one")
@@ -112,7 +112,7 @@ class Tokenizer(Handle):
 
 
 def _stoppable(work: Callable[[Any], tuple[int, str]], size: int) -> int:
-    """The status of a call that takes a cancel flag. Ctrl-C stops it when there is much to do."""
+    """The status of a call that takes a cancel flag. Ctrl-C stops it if the input is large."""
     flag = ctypes.c_int32(0)
     pointer = ctypes.pointer(flag)
     if size < _LASTING:
@@ -125,7 +125,7 @@ def _stoppable(work: Callable[[Any], tuple[int, str]], size: int) -> int:
 
 
 def _tokens(run: Callable[[Any, Any, int, Any], tuple[int, str]], size: int) -> npt.NDArray[np.int64]:
-    """What a call that writes tokens has written. Most texts have fewer tokens than bytes; what has more is asked for again."""
+    """What a call that writes tokens has written. Most texts have fewer tokens than bytes; for others the call is repeated."""
     needed = ctypes.c_size_t(0)
     capacity = size + 64
     while True:
@@ -151,7 +151,7 @@ def _turns(messages: Sequence[Mapping[str, str]]) -> bytes:
 def render_chat(family: str, messages: Sequence[Mapping[str, str]], ask: bool = True) -> str:
     """A conversation as instruction-tuned models of `family` ("llada", "dream") read it, for reading.
 
-    For a model take `Tokenizer.encode_chat`: in a text a message that spells out a control token looks like one.
+    For a model use `Tokenizer.encode_chat`: in a text, a message that spells out a control token looks like one.
     """
     text = _turns(messages)
     return _ffi.text_of(

@@ -76,7 +76,7 @@ def test_help_lists_what_the_model_declares(name, words):
 
 def test_help_without_a_model():
     shown = flat(call("sample", "--help").stdout)
-    assert "diffaccel sample MODEL --help lists it" in shown and "OPTIONS OF" not in shown
+    assert "diffaccel sample MODEL --help lists them" in shown and "OPTIONS OF" not in shown
     assert flat(call("help", "sample").stdout) == shown
     assert "nowhere" in call("sample", "nowhere", "--help", code=1).stderr
 

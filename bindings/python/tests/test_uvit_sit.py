@@ -85,13 +85,13 @@ def test_plans_of_uvit(uvit):
 
 @pytest.mark.parametrize("settings", [dict(guidance=1.6), dict(guidance=1, recompute=True)])
 def test_router_of_uvit_on_its_own_trajectory(uvit, settings):
-    """Without data; a high price leaves nothing to compute where something may be reused."""
-    lessons = dict(trajectory="own", sampling_steps=3, steps=40, batch=2, learning_rate=0.3, **settings)
-    trainer = diffaccel.learn.router(uvit._path, l1=1e4, **lessons)
+    """Without data; a high penalty leaves nothing to compute where something may be reused."""
+    options = dict(trajectory="own", sampling_steps=3, steps=40, batch=2, learning_rate=0.3, **settings)
+    trainer = diffaccel.learn.router(uvit._path, l1=1e4, **options)
     assert trainer.describe()["removed"] == 1
     result = uvit.session(plan=trainer.plan()).sample(steps=3, **REQUEST)
     assert [step["reused"] for step in result.stats["steps"]] == [0, 0, 10, 0, 10, 0]
-    free = diffaccel.learn.router(uvit._path, l1=0, threshold=0, **lessons)
+    free = diffaccel.learn.router(uvit._path, l1=0, threshold=0, **options)
     plain = uvit.session().sample(steps=3, **REQUEST)
     assert np.array_equal(uvit.session(plan=free.plan()).sample(steps=3, **REQUEST).latents, plain.latents)
 
