@@ -9,19 +9,24 @@ public protocol OptionValue {
 }
 
 extension JSON: OptionValue {
+    /// The value as this type; nil when it is of another.
     public init?(option: JSON) { self = option }
+    /// The value as JSON.
     public var json: JSON { self }
 }
 
 extension Int: OptionValue {
+    /// The value as this type; nil when it is of another.
     public init?(option: JSON) {
         guard let value = option.asInteger else { return nil }
         self = value
     }
+    /// The value as JSON.
     public var json: JSON { .integer(self) }
 }
 
 extension UInt64: OptionValue {
+    /// The value as this type; nil when it is of another.
     public init?(option: JSON) {
         guard let value = option.asInteger, let magnitude = UInt64(exactly: value) else { return nil }
         self = magnitude
@@ -31,14 +36,17 @@ extension UInt64: OptionValue {
 }
 
 extension Double: OptionValue {
+    /// The value as this type; nil when it is of another.
     public init?(option: JSON) {
         guard let value = option.asDouble else { return nil }
         self = value
     }
+    /// The value as JSON.
     public var json: JSON { .number(self) }
 }
 
 extension Bool: OptionValue {
+    /// The value as this type; nil when it is of another.
     public init?(option: JSON) {
         switch (option, option.asInteger) {
         case (.bool(let value), _): self = value
@@ -47,14 +55,17 @@ extension Bool: OptionValue {
         default: return nil
         }
     }
+    /// The value as JSON.
     public var json: JSON { .bool(self) }
 }
 
 extension String: OptionValue {
+    /// The value as this type; nil when it is of another.
     public init?(option: JSON) {
         guard case .string(let value) = option else { return nil }
         self = value
     }
+    /// The value as JSON.
     public var json: JSON { .string(self) }
 }
 
@@ -73,5 +84,6 @@ extension Array: OptionValue where Element: OptionValue {
         }
         self = values
     }
+    /// The value as JSON.
     public var json: JSON { .array(map { $0.json }) }
 }
