@@ -24,7 +24,7 @@ public final class Model: Sendable {
         let budget = try MemoryBudget(limit: options.memoryLimit)
         let opened = try Self.opened(path, options, budget)
         let type = opened.family
-        guard options.maskToken == nil || type is any LanguageFamily.Type else {
+        guard options.maskToken == nil || type.takesMaskToken else {
             throw DiffError(.unsupported, "mask_token is for language models; this is a \(type.name) model")
         }
         family = try locating(path) { () throws(DiffError) in try type.init(opened) }

@@ -60,6 +60,8 @@ struct LanguageCore: Sendable {
 }
 
 extension LanguageFamily {
+    static var takesMaskToken: Bool { true }
+
     static var forwardNames: (inputs: [String], outputs: [String]) { (["tokens"], ["logits"]) }
 
     static var rules: ConfigRules { LanguageConfiguration.rules }

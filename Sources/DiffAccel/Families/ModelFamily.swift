@@ -48,6 +48,9 @@ protocol ModelFamily: Sendable {
     /// What is known of settings in its config that nothing is computed with.
     static var rules: ConfigRules { get }
 
+    /// Whether the option `mask_token` means something to it.
+    static var takesMaskToken: Bool { get }
+
     init(_ opened: Opened) throws(DiffError)
 
     /// The sites of its networks, the one that plans act on first.
@@ -71,6 +74,8 @@ protocol ModelFamily: Sendable {
 }
 
 extension ModelFamily {
+    /// Only to language models.
+    static var takesMaskToken: Bool { false }
     /// None.
     var classes: ClassNames { ClassNames() }
     /// Nothing.

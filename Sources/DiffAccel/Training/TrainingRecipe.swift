@@ -32,8 +32,11 @@ struct TrainingRecipeEntry: Sendable {
 enum TrainingRecipes {
     static let all = [
         TrainingRecipeEntry(family: DiTFamily.self, methods: [.router], open: RouterRecipe.dit),
-        TrainingRecipeEntry(family: DiTFamily.self, methods: [.prune, .finetune]) { (inputs) throws(DiffError) in
-            try DiTRecipe(inputs)
+        TrainingRecipeEntry(family: DiTFamily.self, methods: [.prune]) { (inputs) throws(DiffError) in
+            try DiTPruneRecipe(inputs)
+        },
+        TrainingRecipeEntry(family: DiTFamily.self, methods: [.finetune]) { (inputs) throws(DiffError) in
+            try DiTFinetuneRecipe(inputs)
         },
         TrainingRecipeEntry(family: UViTFamily.self, methods: [.router], open: RouterRecipe.uvit),
         TrainingRecipeEntry(family: VARFamily.self, methods: [.specialise]) { (inputs) throws(DiffError) in
