@@ -93,8 +93,8 @@ demo: deps build
 	./$(CLI) sample Models/fashion-var --labels 0,1,2,3,4,5,6,7,8,9 --out out/var-plain.png
 	./$(CLI) sample Models/fashion-var --labels 0,1,2,3,4,5,6,7,8,9 --out out/var-code.png --plan Models/fashion-var/code.json
 	@echo; echo "a diffusion language model: plain, then with delayed caching of keys and values"
-	./$(CLI) generate Models/tiny-llada --prompt "And it came to pass" --length 64 --block 16 --temperature 0.6 --live
-	./$(CLI) generate Models/tiny-llada --prompt "And it came to pass" --length 64 --block 16 --temperature 0.6 --plan dkv:decode:8 --live
+	./$(CLI) sample Models/tiny-llada --prompt "And it came to pass" --length 64 --block-length 16 --temperature 0.6 --live
+	./$(CLI) sample Models/tiny-llada --prompt "And it came to pass" --length 64 --block-length 16 --temperature 0.6 --plan dkv:decode:8 --live
 
 # ---- tests ----
 
@@ -142,7 +142,7 @@ test-valgrind: build
 test-hostile: build venv
 	HOSTILE_PYTHON="$(HOSTILE_PYTHON)" Tests/Hostile/run.sh $(RELEASE)
 
-# Thirteen targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
+# Fourteen targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
 test-fuzz: build
 	SWIFT="$(SWIFT)" FUZZ_LIBRARY="$(CURDIR)/$(RELEASE)" Tests/Fuzz/run.sh all 5000 1
 

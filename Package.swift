@@ -118,7 +118,9 @@ let package = Package(
             swiftSettings: tests),
         .testTarget(
             name: "DiffTrainingTests",
-            dependencies: ["DiffTraining", "DiffModels", "DiffSampling", "DiffCheckpoint", "TestSupport"],
+            dependencies: [
+                "DiffTraining", "DiffModels", "DiffSampling", "DiffAcceleration", "DiffCheckpoint", "TestSupport",
+            ],
             swiftSettings: tests),
         .testTarget(name: "DiffAccelTests", dependencies: ["DiffAccel", "TestSupport"], swiftSettings: tests),
         .testTarget(

@@ -117,7 +117,7 @@ def alternate(contenders, repeat, beside=None, settle=0.05):
     names = list(contenders)
     for turn in range(repeat):
         before = beside() if beside else None
-        # The order turns from round to round: nobody always runs behind the same neighbour.
+        # The order rotates from round to round, so that no candidate always runs after the same one.
         for name in names[turn % len(names):] + names[: turn % len(names)]:
             time.sleep(settle)  # threads of the one before, which may still be spinning, go to sleep
             processor, start = time.process_time(), time.perf_counter()

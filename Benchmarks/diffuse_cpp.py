@@ -2,7 +2,7 @@
 """Whole generations of a diffusion language model beside diffuse-cpp, the C++ program that has a cache too.
 
 diffuse-cpp is in no package: build it with the ggml its repository names, and give its folder. Its checkpoint is made by its own
-converter from the same random weights (f16) and its own quantiser (q8_0). It knows no blocks, so the canvas is one block for both, and
+converter from the same random weights (f16) and its own quantiser (q8_0). It knows no blocks, so the sequence is one block for both, and
 as many places are revealed in each pass. Its cache feeds the masked places and those revealed in the pass before, whatever became of
 the others' surroundings: what dKV-Cache-Decode without a refresh feeds. Each of its runs is a process; what it says of its own seconds
 counts, without loading.
@@ -40,30 +40,30 @@ def checkpoint(program, folder, dtype):
 
 
 def theirs(program, path, prompt, options, cached):
-    """One of its generations: seconds, places fed."""
+    """One of its generations: seconds, query positions."""
     command = [program / "build" / "diffuse-cli", "-m", path, "--tokens", ",".join(map(str, prompt)), "-n", options.length,
                "-s", options.steps, "-t", options.threads, "--schedule", "linear", "--remasking", "low_confidence"]
     done = subprocess.run([*map(str, command), *([] if cached else ["--no-cache"])], check=True, capture_output=True, text=True)
     total = re.search(r"TOTAL:\s+([0-9.]+) ms", done.stderr)
-    fed = re.findall(r"active=(\d+)/", done.stderr)
-    if not total or len(fed) != options.steps:
+    queries = re.findall(r"active=(\d+)/", done.stderr)
+    if not total or len(queries) != options.steps:
         raise SystemExit(f"diffuse-cpp says something else than expected:\n{done.stderr[-2000:]}")
-    return {"seconds": float(total.group(1)) / 1e3, "fed": sum(map(int, fed))}
+    return {"seconds": float(total.group(1)) / 1e3, "query_rows": sum(map(int, queries))}
 
 
 def ours(model, plan, prompt, options):
     """One generation of the library."""
     session = model.session(plan=diffaccel.Plan(dkv=plan) if plan else None, threads=options.threads)
-    stats = session.generate(prompt, length=options.length, steps=options.steps, block_length=options.length).stats
+    stats = session.sample(tokens=prompt, length=options.length, steps=options.steps, block_length=options.length).stats
     session.close()
-    return {"seconds": stats["seconds"], "fed": sum(step["fed"] for step in stats["steps"])}
+    return {"seconds": stats["seconds"], "query_rows": sum(step["query_rows"] for step in stats["steps"])}
 
 
-def difference(program, path, model, canvas, threads, scratch):
+def difference(program, path, model, sequence, threads, scratch):
     """Of its logits from the library's in bf16, relative to the largest."""
-    subprocess.run([program / "build" / "dump-logits", "-m", path, "--tokens", ",".join(map(str, canvas)), "-o", scratch,
+    subprocess.run([program / "build" / "dump-logits", "-m", path, "--tokens", ",".join(map(str, sequence)), "-o", scratch,
                     "-t", str(threads)], check=True, capture_output=True)
-    wanted = model.forward("logits", tokens=canvas)[0]
+    wanted = model.forward("logits", tokens=sequence)[0]
     found = np.fromfile(scratch, np.float32, offset=8).reshape(wanted.shape)
     scratch.unlink()
     return float(np.abs(found - wanted).max() / np.abs(wanted).max())
@@ -83,7 +83,7 @@ def main():
     folder = language_model.write(common.CACHE / f"llada-{'small' if options.small else '8b'}-{options.layers}", sizes, options.layers)
     facts = common.machine(np)
     prompt = np.random.default_rng(1).integers(0, sizes["vocab_size"] - 200, options.prompt)
-    canvas = np.concatenate([prompt, np.full(options.length, sizes["embedding_size"] - 128)])
+    sequence = np.concatenate([prompt, np.full(options.length, sizes["embedding_size"] - 128)])
     models = {weights: diffaccel.Model(folder, weights=weights) for weights in ("stored", "int8")}
     cache = {"variant": "decode", "refresh": options.steps}
     contenders, apart = {}, {}
@@ -94,7 +94,7 @@ def main():
         path = checkpoint(program, folder, dtype)
         for name, cached in (("plain", False), ("cache", True)):
             contenders[f"diffuse-cpp {dtype}, {name}"] = lambda p=path, c=cached: theirs(program, p, prompt, options, c)
-        apart[f"diffuse-cpp {dtype}, plain"] = difference(program, path, models["stored"], canvas, options.threads,
+        apart[f"diffuse-cpp {dtype}, plain"] = difference(program, path, models["stored"], sequence, options.threads,
                                                          folder / "diffuse-logits.bin")
     figures = {name: [] for name in contenders}
     for turn in range(options.repeat):
@@ -102,7 +102,7 @@ def main():
             figures[name].append(contenders[name]())
     seconds = {name: [run["seconds"] for run in runs] for name, runs in figures.items()}
     first = next(iter(contenders))
-    rows = [[name, f"{statistics.median(seconds[name]):.1f}", common.spread(seconds[name]), runs[0]["fed"],
+    rows = [[name, f"{statistics.median(seconds[name]):.1f}", common.spread(seconds[name]), runs[0]["query_rows"],
              f"{options.length / statistics.median(seconds[name]):.2f}", f"{common.paired_ratio(seconds[first], seconds[name]):.2f}",
              f"{apart[name]:.1e}" if name in apart else ""] for name, runs in figures.items()]
     # Plain beside plain, cache beside cache.
@@ -111,7 +111,7 @@ def main():
               if other.endswith("plain") == own.endswith("plain")}
     introduction = (f"Prompt of {options.prompt}, {options.length} tokens in {options.steps} passes, one block, {options.layers} layers, "
                     f"{options.threads} threads.\n\n")
-    text = common.table(["", "seconds", "runs", "rows fed", "tokens/s", "times as fast as plain bf16", "difference of logits"], rows)
+    text = common.table(["", "seconds", "runs", "query rows", "tokens/s", "times as fast as plain bf16", "difference of logits"], rows)
     common.finish("Beside diffuse-cpp", facts,
                   introduction + text + "\n\n" + "\n".join(f"- {name} = **{value:.2f}**" for name, value in ratios.items()),
                   {"runs": figures, "ratios": ratios, "differences": apart}, options.json)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Diffusion language models: plain decoding and every cache on random weights of LLaDA-8B's sizes, beside torch, OpenVINO and llama.cpp.
 
-The library makes whole generations, in bf16 and in int8 weights. The others make plain passes over the same canvas, for as many rows
+The library makes whole generations, in bf16 and in int8 weights. The others make plain passes over the same sequence, for as many rows
 as the library's plain passes want on average; their seconds count times the number of passes. All have the same weights (torch in
 whichever of bf16 and f32 is faster here, OpenVINO in f32, llama.cpp in 16 and 8 bits) and threads, and take turns. Random weights
 say nothing about texts; they say what a pass costs. "Ideal" is the ratio of operations; "with weights read" the same when no pass is
 faster than reading all matrices once. A model of one layer less makes every generation too: what the last layer cost gives the seconds
-at the published depth, whose ratio to plain decoding stands beside that of the rows fed. A last table has passes of few rows, which are
+at the published depth, whose ratio to plain decoding stands beside that of the query rows. A last table has passes of few rows, which are
 bound by reading the weights: bytes a second of the matrices against what a loop reads (native/roofline.c) before each of them.
 
     python Benchmarks/dlm.py --layers 2 --repeat 1 --threads 2 --json out/dlm.json      20 GB of memory; an hour
@@ -49,12 +49,13 @@ def generation(model, plan, prompt, options):
     """Runs a generation; gives what the report needs of its statistics."""
     entry = PLANS[plan]
     session = model.session(plan=diffaccel.Plan(dkv=entry) if entry else None, threads=options.threads)
-    result = session.generate(prompt, order="random" if plan.startswith("greedy") else "low_confidence", length=options.length,
-                              steps=options.steps, block_length=options.block)
+    result = session.sample(tokens=prompt, order="random" if plan.startswith("greedy") else "low_confidence", length=options.length,
+                            steps=options.steps, block_length=options.block)
     stats = result.stats
     session.close()
     return {"seconds": stats["seconds"], "flops": stats["totals"]["flops"], "memory": stats["memory"],
-            "fed": sum(step["fed"] for step in stats["steps"]), "head": sum(step["head"] for step in stats["steps"]),
+            "query_rows": sum(step["query_rows"] for step in stats["steps"]),
+            "head_rows": sum(step["head_rows"] for step in stats["steps"]),
             "flops_of_steps": [step["flops"] for step in stats["steps"]]}
 
 
@@ -153,12 +154,13 @@ def deep_report(options, figures, plain):
     for name, own in figures.items():
         if "shallow" not in own[0]:
             continue
-        base, fed = deep(options, figures[ours_name("int8" if "int8" in name else "stored", "plain")]), plain[0]["fed"] / own[0]["fed"]
+        base = deep(options, figures[ours_name("int8" if "int8" in name else "stored", "plain")])
+        ratio = plain[0]["query_rows"] / own[0]["query_rows"]
         layer = 1e3 * statistics.median(run["seconds"] - run["shallow"] for run in own) / options.steps
-        rows.append([name, f"{layer:.1f}", f"{deep(options, own):.0f}", f"{base / deep(options, own):.2f}", f"{fed:.2f}",
-                     f"{100 * base / deep(options, own) / fed:.0f} %"])
+        rows.append([name, f"{layer:.1f}", f"{deep(options, own):.0f}", f"{base / deep(options, own):.2f}", f"{ratio:.2f}",
+                     f"{100 * base / deep(options, own) / ratio:.0f} %"])
     return (f"With {language_model.LAYERS} layers:\n\n" + common.table(
-        ["", "ms per layer and pass", "seconds", "times as fast as plain", "by rows fed", "of it"], rows))
+        ["", "ms per layer and pass", "seconds", "times as fast as plain", "by query rows", "of it"], rows))
 
 
 def report(options, sizes, figures, apart, read):
@@ -171,11 +173,11 @@ def report(options, sizes, figures, apart, read):
         flops = own[0].get("flops", plain[0]["flops"])
         ideal = plain[0]["flops"] / flops
         rows.append([name, f"{seconds:.2f}", common.spread([run["seconds"] for run in own]), f"{options.length / seconds:.2f}",
-                     own[0].get("fed", plain[0]["fed"]), f"{ideal:.2f}",
+                     own[0].get("query_rows", plain[0]["query_rows"]), f"{ideal:.2f}",
                      f"{reachable(options, sizes, name, own, plain, read):.2f}" if "flops_of_steps" in own[0] else "",
                      f"{ratio:.2f}", f"{100 * ratio / ideal:.0f} %" if ideal > 1 else "", f"{flops / seconds / 1e9:.0f}",
                      f"{apart[name]:.1e}" if name in apart else ""])
-    text = common.table(["", "seconds", "runs", "tokens/s", "rows fed", "ideal", "with weights read",
+    text = common.table(["", "seconds", "runs", "tokens/s", "query rows", "ideal", "with weights read",
                          "times as fast as plain bf16", "of ideal", "GFLOP/s", "difference of logits"], rows)
     seconds = {name: [run["seconds"] for run in own] for name, own in figures.items()}
     ratios = {f"{name} / {other}": common.paired_ratio(seconds[name], seconds[other])
@@ -226,7 +228,7 @@ def main():
     prompt = np.random.default_rng(1).integers(0, sizes["vocab_size"] - 200, options.prompt)
     first = generation(models["stored"], "plain", prompt, options)
     tokens = np.concatenate([prompt, np.full(options.length, sizes["embedding_size"] - 128)])
-    rows = options.prompt + np.arange(max(1, round(first["head"] / options.steps)))
+    rows = options.prompt + np.arange(max(1, round(first["head_rows"] / options.steps)))
     runs = others(options, folder, sizes, tokens, rows)
     apart = differences(models["stored"], runs, tokens, rows)
     int8 = {ours_name("int8", "plain"): lambda tokens, rows: models["int8"].forward("logits", tokens=tokens)[0][rows]}

@@ -55,7 +55,7 @@ class Gallery:
     def verdict(self, name, model, plan, steps, sampler="ddim"):
         """Recognised share and Fréchet distance of a diffusion model's pictures."""
         def draw(session, labels, seed):
-            return session.sample(sampler, labels=labels, steps=steps, seed=seed).images[..., 0]
+            return session.sample(sampler=sampler, labels=labels, steps=steps, seed=seed).images[..., 0]
 
         return self.judged(name, lambda: model.session(plan=plan, threads=self.options.threads), draw)
 
@@ -91,7 +91,7 @@ def speeds(contenders, options, sampler="ddim"):
     labels = np.repeat(np.arange(CLASSES), 5)
     sessions = {name: (model.session(plan=plan, threads=options.threads), steps)
                 for name, (model, plan, steps) in contenders.items()}
-    return turns({name: lambda seed, session=session, steps=steps: session.sample(sampler, labels=labels, steps=steps, seed=seed)
+    return turns({name: lambda seed, session=session, steps=steps: session.sample(sampler=sampler, labels=labels, steps=steps, seed=seed)
                   for name, (session, steps) in sessions.items()}, options.rounds)
 
 

@@ -62,13 +62,13 @@ def theirs(method, args):
     network = random_dit.torch_network(args.size, seed=args.seed)
     kind = {"router": torch_learning.Router, "prune": lambda n: torch_learning.Pruning(n, 100_000),
             "finetune": torch_learning.Finetuning}[method]
-    lesson = kind(network)
+    recipe = kind(network)
     tensors = load_file(str(data(args)))
     generator = torch.Generator().manual_seed(1)
 
     def step():
         chosen = torch.randperm(256, generator=generator)[: args.batch]
-        lesson.step(tensors["latents"][chosen], tensors["labels"][chosen])
+        recipe.step(tensors["latents"][chosen], tensors["labels"][chosen])
 
     return step
 

@@ -57,7 +57,7 @@ def main():
     data = data[:: max(1, len(data) // options.texts)][: options.texts]
 
     model = diffaccel.Model(FOLDER)
-    sessions, runs = {}, {name: {"tokens": [], "fed": 0, "flops": 0.0, "seconds": []} for name in contenders()}
+    sessions, runs = {}, {name: {"tokens": [], "flops": 0.0, "seconds": []} for name in contenders()}
     for name, (plan, own) in contenders().items():
         request = dict(length=options.length, steps=options.length, block_length=options.block, order="low_confidence",
                        temperature=options.temperature)
@@ -67,7 +67,7 @@ def main():
         sessions[name] = model.session(plan=diffaccel.Plan(dkv=plan) if plan else None, threads=options.threads), request
     for name, (session, request) in sessions.items():
         for index, row in enumerate(data):
-            result = session.generate(row[: options.prompt].numpy(), seed=index, **request)
+            result = session.sample(tokens=row[: options.prompt].numpy(), seed=index, **request)
             runs[name]["tokens"].append(result.tokens[0])
             runs[name]["flops"] += result.stats["totals"]["flops"]
     for turn in range(options.repeat):
@@ -76,7 +76,7 @@ def main():
             session, request = sessions[name]
             began = time.perf_counter()
             for index, row in enumerate(data[: options.timed]):
-                session.generate(row[: options.prompt].numpy(), seed=index, **request)
+                session.sample(tokens=row[: options.prompt].numpy(), seed=index, **request)
             runs[name]["seconds"].append(time.perf_counter() - began)
 
     def judged(continuations):

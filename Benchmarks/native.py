@@ -66,7 +66,7 @@ def load():
 
 
 class Roofline:
-    """Operations and bytes a second of so many threads, now."""
+    """Operations and bytes per second on this many threads, now."""
 
     def __init__(self, threads, seconds=0.25):
         self.library, self.threads, self.seconds = load(), threads, seconds
@@ -112,7 +112,7 @@ class Replay:
         return [self.library.replay_output(self.handle, index) for index in range(count)]
 
     def tasks(self, threads):
-        """How many tasks each layer is cut into for so many threads."""
+        """How many tasks each layer is cut into for this many threads."""
         counts = (c_int64 * len(self.layers))()
         if not self.library.replay_tasks(self.handle, threads, counts):
             raise MemoryError("a pool of threads")

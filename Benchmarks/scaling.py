@@ -1,7 +1,7 @@
 """From one thread to two, measured; to 8 and 64 cores, predicted by the model of scaling.md.
 
 Forwards with one and with two threads take turns, each with the multiply-add loop beside it. The model gets the forward on
-one core, the loop's and the memory's rates and the price of a parallel call; its figure for two threads is compared with the
+one core, the loop's and the memory's rates and the cost of a parallel call; its figure for two threads is compared with the
 measured one.
 
     python Benchmarks/scaling.py --repeat 7 --predict 8 64 --json out/scaling.json
@@ -32,7 +32,7 @@ def machine_of(rooflines, rates, core, replay, args):
     """What one core and all of the used ones do; the memory's rate is that of an array far larger than the caches."""
     data = np.ones(1 << 27, dtype=np.float32)
     read = {p: statistics.median(roofline.read(data) for _ in range(args.repeat)) for p, roofline in rooflines.items()}
-    barrier = min(replay.barrier() for _ in range(args.repeat))  # the price, not the neighbours
+    barrier = min(replay.barrier() for _ in range(args.repeat))  # the cost, not the neighbours
     limit = args.memory_gbs * 1e9 if args.memory_gbs else max(read.values())
     return cost_model.Machine(fma=core, read=read[1], read_limit=limit, barrier=barrier / max(1, args.threads - 1),
                               fma_of=rates, read_of=read)
@@ -44,7 +44,7 @@ def prediction(network, machine, efficiency, p):
 
 
 def report(found, machine, efficiency, p, measured):
-    """`found`: predictions for cores that nobody else uses. Where there is a measurement, the model's figure at the rates that the
+    """`found`: predictions for otherwise idle cores. Where there is a measurement, the model's figure at the rates that the
     loop had meanwhile stands beside it."""
     keys = list(found[0]["parts"])
     one = found[0]["seconds"]

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dit_model import DiT
+from uvit_model import UViT
 
 
 def write_atomically(path, write):
@@ -37,10 +38,10 @@ def write_model(folder, config, state):
 
 
 def read_model(folder):
-    """Return (DiT in float32 and evaluation mode, config)."""
+    """Return (DiT or U-ViT in float32 and evaluation mode, config)."""
     folder = Path(folder)
     config = json.loads((folder / "config.json").read_text())
-    model = DiT(config["model"])
+    model = {"dit": DiT, "uvit": UViT}[config["family"]](config["model"])
     state = load_file(folder / "model.safetensors")
     model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     return model.eval(), config

@@ -1,7 +1,8 @@
 """Judge Fashion-MNIST samples: share recognised as the class asked for, and Fréchet distance.
 
-Two sources.  `--model FOLDER` samples the checkpoint with the plain PyTorch sampler (DDIM, eta 0) at one
-or more guidance scales.  `--images FILE` judges pictures made elsewhere: an .npz with "images" and
+Two sources.  `--model FOLDER` samples the checkpoint with the plain PyTorch sampler (a DiT with DDIM, eta 0; a
+U-ViT with DPM-Solver++(2S), two evaluations a step) at one or more guidance scales, which are those of
+classifier-free guidance: 1 is none.  `--images FILE` judges pictures made elsewhere: an .npz with "images" and
 "labels", or an .npy of images with `--labels FILE.npy` (without labels: equally many of each class, in
 class order).  Images are bytes 0..255 or floats in [-1,1], [N,28,28] or [N,1,28,28].
 
@@ -22,6 +23,7 @@ from dit_diffusion import ddim_sample, linear_schedule
 from fashion_classifier import DEFAULT_CACHE, describe, load_or_train, test_accuracy
 from fashion_data import DEFAULT_DATA, LABELS, load_split, to_bytes, to_unit_range
 from picture import grid, write_png
+from uvit_model import solver_sample
 
 
 def frechet_distance(a, b):
@@ -78,10 +80,17 @@ def sample(model, config, labels, scale, options):
     """All samples at one scale.  The same seed gives every scale the same starting noise."""
     g = torch.Generator().manual_seed(options.seed)
     noise = torch.randn(len(labels), 1, 28, 28, generator=g)
-    schedule = linear_schedule(config["diffusion"])
-    chunks = [ddim_sample(model, schedule, y, options.steps, scale, z)
-              for y, z in zip(labels.split(options.batch), noise.split(options.batch))]
-    return torch.cat(chunks)
+    def draw(y, z):
+        if config["family"] == "uvit":
+            return solver_sample(model, y, 2 * options.steps, scale, z)
+        return ddim_sample(model, linear_schedule(config["diffusion"]), y, options.steps, scale, z)
+
+    return torch.cat([draw(y, z) for y, z in zip(labels.split(options.batch), noise.split(options.batch))])
+
+
+def own_scale(config):
+    """The model's own guidance scale: a U-ViT's config has the official s of c + s (c - u)."""
+    return config["cfg_scale"] + (1 if config["family"] == "uvit" else 0)
 
 
 def show(name, result):
@@ -128,7 +137,7 @@ def main():
     else:
         model, config = read_model(options.model)
         labels = balanced_labels(options.samples)
-        for scale in options.scale or [config["cfg_scale"]]:
+        for scale in options.scale or [own_scale(config)]:
             start = time.monotonic()
             images = sample(model, config, labels, scale, options)
             result = judge.verdict(images, labels)

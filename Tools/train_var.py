@@ -23,7 +23,8 @@ from fashion_data import DEFAULT_DATA, LABELS, load_split
 from muon import with_adam
 from training import Training, arguments, begin
 from train_vqvae import CONFIG, SIDES, pictures
-from var_model import VAR, VQVAE
+from var_model import VAR
+from vqvae_model import VQVAE
 
 
 def load_codes(folder):
@@ -67,12 +68,12 @@ def main():
     p.add_argument("--depth", type=int, default=6)
     p.add_argument("--width", type=int, default=128)
     p.add_argument("--heads", type=int, default=4)
-    p.add_argument("--from", dest="start", help="folder of a trained model to go on from")
+    p.add_argument("--from", dest="start", help="folder of a trained model to continue from")
     p.add_argument("--teacher", help="folder of the model whose distribution is learned on the refined scales")
     p.add_argument("--draft-scales", type=int, default=0, help="N of CoDe; 0: all scales count")
     p.add_argument("--dropout", type=float, default=0.1, help="share of labels replaced by none")
     p.add_argument("--ema", type=float, default=0.999)
-    p.add_argument("--pictures", type=int, default=0, help="only so many training pictures: to try the script; 0: all")
+    p.add_argument("--pictures", type=int, default=0, help="use only this many training images, to try the script; 0: all")
     options = p.parse_args()
     begin(options)
     images, labels = load_split("train", options.data)

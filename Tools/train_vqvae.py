@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from checkpoints import write_model
 from fashion_data import DEFAULT_DATA, load_split, to_unit_range
 from training import Training, arguments, begin
-from var_model import VQVAE
+from vqvae_model import VQVAE
 
 SIDES = [1, 2, 3, 4, 6, 8]
 CONFIG = {"vocab_size": 512, "z_channels": 16, "ch": 32, "ch_mult": [1, 1, 2], "num_res_blocks": 1,

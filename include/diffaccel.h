@@ -4,60 +4,63 @@
  *   1. No input - file, option, contents of a buffer, order of calls or handle value - makes it abort, corrupt memory
  *      or hang: it returns a status. Exceptions: a pointer that does not point to the memory its documentation asks
  *      for; a buffer written by another thread while it is read; the system
- *      killing the process, or refusing small objects (not tensors) until the library's reserve of 4 MiB is used up.
- *      [CABI/misuse_handles: test_handles; CABI/misuse_requests: test_requests; CABI/misuse_forward: test_forward;
- *      CABI/misuse_training: test_settings, test_numbers; CABI/failing: use; CABI/failing_training: use]
- *   2. A failed call changes nothing that can be seen: out-parameters hold zero or null, handles stay as they were.
+ *      killing the process, or refusing small objects (not tensors) until the library's reserve of 4 MiB is exhausted.
+ *      [CABI/misuse_handles: test_handles; CABI/misuse_requests: test_numbers, test_types, test_names; CABI/misuse_json: test_json,
+ *      test_lengths, test_depth; CABI/misuse_tensors: test_names, test_shapes; CABI/misuse_tensor_data: test_labels, test_noise;
+ *      CABI/misuse_scales: test_options, test_pictures; CABI/misuse_texts: test_every_value, test_tensors; CABI/misuse_events:
+ *      test_refusals, test_threads; CABI/misuse_forward: test_forward; CABI/misuse_training: test_settings, test_numbers;
+ *      CABI/failing: use; CABI/failing_training: use]
+ *   2. A failed call has no visible effect: out-parameters hold zero or null, handles stay as they were.
  *      [CABI/failing: use; CABI/misuse_structs: test_struct_sizes; CABI/misuse_arguments: test_text_buffers]
- *   3. Lasting work can be cancelled from any thread; this is seen within one block of the network, and the session
+ *   3. Long-running work can be cancelled from any thread; it stops within one block of the network, and the session
  *      or trainer can be used again.
  *      [CABI/cancel: test_every_step, test_other_threads, test_random_moments; CABI/training_stops: test_outside]
  *   4. Tensor memory of a session or trainer stays under the limit its creator set; da_session_estimate and
- *      da_trainer_estimate tell the need first.
+ *      da_trainer_estimate report the need beforehand.
  *      [DiffAccelTests/SessionTests: theEstimateIsTheMeasuredPeak, aSessionBeyondItsLimitServesSmallerRequests;
  *      CABI/training_memory: test_limits]
  *   5. Files are opened read-only; nothing outside a given directory is opened through names found inside files;
- *      nothing is written but to a path the caller passed, and then atomically.
+ *      nothing is written except to a path the caller passed, and that atomically.
  *      [CABI/files: test_read_only, test_nothing_outside, test_atomic_writing]
- *   6. Distinct sessions may be used from distinct threads at once, also over one model, and distinct trainers. One of them
+ *   6. Distinct sessions may be used from distinct threads at once, also over one model, and distinct trainers. Each
  *      is used by one thread at a time: a second one gets DA_BUSY. Only da_session_cancel and da_trainer_cancel may be called
  *      at any time.
  *      [CABI/threads: test_shared_model, test_contention; CABI/training_threads: test_second_thread, test_side_by_side]
  *   7. No signal handler, locale, rounding mode, working directory or environment variable is changed; errno and the
- *      floating-point environment are restored; nothing is printed. Loading it starts nothing. No symbol of the host takes the place
- *      of one inside, but the C library's own (Tests/CABI/interposable.txt); no variable of the Swift runtime is looked at.
+ *      floating-point environment are restored; nothing is printed. Loading it starts nothing. No symbol of the host replaces
+ *      one inside, except the C library's own (Tests/CABI/interposable.txt); no variable of the Swift runtime is read.
  *      [CABI/environment: test_locale, test_floating_point, test_errno, test_process, test_signals,
  *      prints_nothing; CABI/loading.sh]
  *   8. Same inputs, seed and thread count give the same bits on the same CPU.
  *      [DiffAccelTests/ReproducibilityTests: aSeedDecidesEveryBit; CABI/threads: test_shared_model]
  *   9. Functions and the leading members of structs never change once released; da_abi_version() says which exist.
  *      [CABI/layout; CABI/abi.sh; CABI/misuse_structs: test_earlier_sizes]
- *  10. Whatever ends a training run - an error, a stop, the death of the process - the trainer stands after its last whole
- *      step, and a state file is the old one or the new one, whole. Going on gives the bits of a run that was never ended.
+ *  10. Whatever ends a training run - an error, a stop, the death of the process - the trainer is left after its last whole
+ *      step, and a state file is either the old or the new one, complete. A resumed run is bit-identical to an uninterrupted one.
  *      [CABI/training_stops: test_every_step, test_outside; CABI/training_states: test_killed, test_full_disk;
  *      CABI/misuse_trainers: test_data_at_work; CABI/failing_training: settle]
  *
  * Conventions
  *   - Every function that can fail returns a status: 0 is success, negative values are errors, positive ones are
- *     outcomes that are no errors. da_last_error() has the text of this thread's last failure.
- *   - Handles are values, not addresses: null, closed, foreign or random ones give DA_INVALID_HANDLE. Children keep
+ *     outcomes other than errors. da_last_error() has the text of this thread's last failure.
+ *   - Handles are values, not addresses: null, closed, foreign or random ones yield DA_INVALID_HANDLE. Children keep
  *     their parents alive, so handles may be closed in any order.
  *   - The out-parameter comes last and is set to null when the call fails.
  *   - Option structs start with struct_size and are filled by their _init function, which is given sizeof of the
  *     caller's struct. Members unknown to the library must be zero.
- *   - Text is UTF-8. JSON comes in the caller's buffer: *needed is the size including the final NUL; a buffer that is
- *     too small gets DA_MORE and no text; buf may be null when capacity is 0.
+ *   - Text is UTF-8. JSON comes in the caller's buffer: *needed is the size including the final NUL; if the buffer is
+ *     too small, the status is DA_MORE and no text is written; buf may be null when capacity is 0.
  *   - Tensors are row-major. n: samples, C: channels, H, W: height and width.
- *   - A function may be called from any thread, also inside an event callback, where da_session_sample of the same session
- *     gives DA_BUSY as it does from a second thread.
- *   - Callbacks return normally. A C++ exception or a longjmp that leaves one jumps over the library, which never learns of it: the
- *     session or trainer stays busy for ever (DA_BUSY), what its run held is lost, and the thread keeps the library's floating-point
- *     environment; an exception may also end the process. Catch inside, keep what was caught, return non-zero, throw it again
+ *   - A function may be called from any thread and from inside an event callback, where da_session_run of the same session
+ *     returns DA_BUSY, as it does on a second thread.
+ *   - Callbacks return normally. A C++ exception or a longjmp out of one bypasses the library, which never learns of it: the
+ *     session or trainer stays busy forever (DA_BUSY), what its run held is leaked, and the thread keeps the library's floating-point
+ *     environment; an exception may also end the process. Catch it inside, keep it, return non-zero, and rethrow it
  *     when the call has returned.
- *   - Threads: 0 stands for the processors that the calling thread may use at that moment: the least of those that are online, those
- *     that its affinity allows, and what the CPU quotas of its control groups amount to, a fraction counting as one; at most 256.
- *   - Of the environment two variables are read: DIFFACCEL_ISA (base, avx2, avx512 or neon: instructions below the best there are)
- *     and DIFFACCEL_GEMM (openblas: matrix products by libopenblas.so.0, to compare with).
+ *   - Threads: 0 stands for the processors that the calling thread may use at that moment: the minimum of those online, those
+ *     allowed by its affinity, and the CPU quotas of its control groups, a fraction counting as one; at most 256.
+ *   - Two environment variables are read: DIFFACCEL_ISA (base, avx2, avx512 or neon: a lower instruction set than the best available)
+ *     and DIFFACCEL_GEMM (openblas: matrix products by libopenblas.so.0, for comparison).
  */
 #ifndef DIFFACCEL_H
 #define DIFFACCEL_H
@@ -76,12 +79,12 @@ extern "C" {
 #define DA_MORE 2               /* the buffer is too small; *needed says how large it must be */
 #define DA_INVALID_ARGUMENT (-1) /* an argument or option is out of its documented range */
 #define DA_IO (-2)              /* a file cannot be opened, read or written */
-#define DA_FORMAT (-3)          /* a file or JSON text is not what it should be */
+#define DA_FORMAT (-3)          /* a file or JSON text is malformed */
 #define DA_UNSUPPORTED (-4)     /* known, but not available: format, option, combination */
 #define DA_SHAPE (-5)           /* a tensor has the wrong shape or element type */
-#define DA_NO_MEMORY (-6)       /* the system gave no memory */
-#define DA_OVER_BUDGET (-7)     /* the session's memory limit would be passed */
-#define DA_INVALID_HANDLE (-8)  /* null, closed, foreign or wrong kind of handle */
+#define DA_NO_MEMORY (-6)       /* the system has no more memory */
+#define DA_OVER_BUDGET (-7)     /* the session's memory limit would be exceeded */
+#define DA_INVALID_HANDLE (-8)  /* a handle that is null, closed, foreign or of the wrong kind */
 #define DA_BUSY (-9)            /* another thread, or the caller's own callback, is using the session */
 #define DA_INCOMPATIBLE (-10)   /* a plan does not fit the model, the request or itself */
 #define DA_NOT_FINITE (-11)     /* NaN or infinity where finite numbers are needed */
@@ -98,7 +101,7 @@ typedef struct da_tokenizer_handle *da_tokenizer;
 /* The library's version, "major.minor.patch". Static; never null. */
 const char *da_version_string(void);
 
-/* The number of the newest interface the library offers; grows when functions are added. */
+/* The number of the newest interface that the library offers; it grows when functions are added. */
 int32_t da_abi_version(void);
 
 /* Name of a status, such as "DA_IO"; "DA_UNKNOWN" for other numbers. Static; never null. */
@@ -108,8 +111,10 @@ const char *da_status_name(int32_t status);
  * a success. Owned by the library, valid until the next call on this thread; at most 2 KiB. Never null. */
 const char *da_last_error(void);
 
-/* JSON about the library: {"version", "abi", "isa" (kernels in use), "families", "methods", "samplers" (of discrete processes; U-ViT and
- * SiT have their own, see da_request), "limits"}. */
+/* JSON about the library: {"version", "abi", "isa" (kernels in use), "families", "methods", "plan_options" (of plan entries, by method) and
+ * "training_options" (of settings of da_trainer_create, by training), each option {"name", "description", its type as in JSON
+ * Schema, "default" or "default_text" or "required"}, "samplers" (of discrete processes; U-ViT and SiT have their own, see
+ * da_model_describe), "limits"}. */
 int32_t da_library_describe(char *buf, size_t capacity, size_t *needed);
 
 /* Log levels: a message has one of the first three; a level of DA_LOG_NONE turns logging off (default). */
@@ -122,7 +127,7 @@ int32_t da_library_describe(char *buf, size_t capacity, size_t *needed);
  * normally. */
 typedef void (*da_log_callback)(void *user, int32_t level, const char *message);
 
-/* Sends messages up to `level` to `callback` (null: none), from whichever thread they arise on. For the whole library. */
+/* Sends messages up to `level` to `callback` (null: none), on whichever thread they arise. Applies to the whole library. */
 int32_t da_set_log(da_log_callback callback, void *user, int32_t level);
 
 /* ---- tensors ----------------------------------------------------------------------------------------------------- */
@@ -133,7 +138,7 @@ int32_t da_set_log(da_log_callback callback, void *user, int32_t level);
 #define DA_U8 16   /* uint8_t */
 #define DA_I64 17  /* int64_t */
 
-/* A named tensor in memory. Who owns `data`, and for how long, is said where it is used. */
+/* A named tensor in memory. Where it is used, the owner and lifetime of `data` are stated. */
 typedef struct da_tensor {
     uint32_t struct_size;
     int32_t dtype;              /* DA_F32, DA_U8 or DA_I64 */
@@ -157,35 +162,35 @@ typedef struct da_model_options {
     const char *conventions;    /* DiT: "official" or "diffusers" (time frequencies over 127, norm_eps); null: official, unless the
                                    checkpoint shows that it was trained in diffusers: its blocks have embedders of their own */
     const char *decoder;        /* folder of the autoencoder that turns latents into pixels; null: the checkpoint's vae/ */
-    uint64_t memory_limit;      /* bytes for the weights, the largest twice while it is put in order; 0: none */
-    int32_t follow_links;       /* 1: symbolic links inside the folder are followed, as download caches have them, and inside those of
-                                   the autoencoder and of models that a plan or a trainer puts beside this one; 0: refused */
+    uint64_t memory_limit;      /* bytes for the weights, the largest counted twice while it is packed; 0: no limit */
+    int32_t follow_links;       /* 1: symbolic links inside the folder are followed, as download caches have them, and inside the folders
+                                   of the autoencoder and of models that a plan or a trainer adds; 0: refused */
     int32_t reserved;           /* zero */
-    const char *weights;        /* what weights are in memory: "stored" (default: the file's element type), "f32", or "int8": matrices of
-                                   linear layers over tokens (heads too) as whole numbers in -127...127 with an f32 scale for each
-                                   output, the largest magnitude / 127; all else as stored. Not for learning: DA_UNSUPPORTED */
+    const char *weights;        /* how weights are kept in memory: "stored" (default: the file's element type), "f32", or "int8": matrices
+                                   of linear layers over tokens (heads too) as integers in -127...127 with an f32 scale per output,
+                                   the largest magnitude / 127; all else as stored. Not for learning: DA_UNSUPPORTED */
     int64_t mask_token;         /* language models: the mask token; -1 (default): the one that the config names */
 } da_model_options;
 
-/* Fills *options with defaults. DA_INVALID_ARGUMENT when options is null or `size` is no size of this struct. */
+/* Fills *options with defaults. DA_INVALID_ARGUMENT when options is null or `size` is not a size of this struct. */
 int32_t da_model_options_init(da_model_options *options, uint32_t size);
 
 /* Loads a checkpoint: a folder with config.json and *.safetensors (also sharded), or one .safetensors file together with
  * options->config. Official, diffusers and pipeline folders are recognised. `options` may be null. The model is immutable
- * and may be shared by threads and sessions. Every setting in its config files is honoured, refused with DA_UNSUPPORTED and its
- * name when it would change results, or known to change none; others are told to the log as warnings. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED, DA_NO_MEMORY, DA_OVER_BUDGET,
- * DA_INVALID_ARGUMENT; DA_SHAPE and DA_INCOMPATIBLE with a text that lists the tensors that are missing, unused or of the wrong
- * shape. */
+ * and may be shared by threads and sessions. Every setting in its config files is honoured, refused by name with DA_UNSUPPORTED when
+ * it would change results, or known to change none; others are logged as warnings. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED,
+ * DA_NO_MEMORY, DA_OVER_BUDGET, DA_INVALID_ARGUMENT; DA_SHAPE and DA_INCOMPATIBLE with a text that lists the tensors that are
+ * missing, unused or of the wrong shape. */
 int32_t da_model_open(const char *path, const da_model_options *options, da_model *model);
 
 /* JSON about the model: {"family", "parameters", "bytes", "weights", "input", "config", "sites", "labels", "decoder", "flops",
- * "sampler" (the model's own), "samplers" (those that requests may name), "prediction_type"}, and what its config files came to:
- * "unknown_keys" (settings without effect, as "file: key"), "defaults" (by file, what was taken for absent settings) and
- * "assumptions" (what else was taken for granted, and how to have it otherwise). A label holds all names of a class, separated by
- * commas; those of a pipeline come from its id2label. */
+ * "sampler" (the model's own), "samplers" (those that requests may name), "prediction_type", "request" (options and tensors of
+ * requests: see da_session_run)}, and how its config files were read: "unknown_keys" (settings without effect, as "file: key"),
+ * "defaults" (by file, the values of absent settings) and "assumptions" (what else was assumed, and how to change it). A label
+ * holds all names of a class, separated by commas; those of a pipeline come from its id2label. */
 int32_t da_model_describe(da_model model, char *buf, size_t capacity, size_t *needed);
 
-/* Releases the handle; sessions of the model go on. */
+/* Releases the handle; sessions of the model stay usable. */
 int32_t da_model_close(da_model model);
 
 /* Options of da_model_forward. */
@@ -202,14 +207,14 @@ int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
  *   dit:             "x" f32 [n,C,S,S], "t" f32 [n] (original timesteps), "y" i64 [n]   ->  "out" f32 [n,C or 2C,S,S]
  *   uvit:            "x" f32 [n,C,S,S], "t" f32 [n] (1...1000), "y" i64 [n] of a model with classes   ->  "out" f32 [n,C,S,S], the noise
  *   sit:             "x" f32 [n,C,S,S], "t" f32 [n] (0, noise, ... 1, data), "y" i64 [n]   ->  "out" f32 [n,C,S,S], the velocity
- *   var:             "x" f32 [n,t-1,C] (codes of the picture so far, for all scales after the first), "y" i64 [n]
- *                    ->  "logits" f32 [n,t,V], t being all tokens up to some scale
+ *   var:             "x" f32 [n,t-1,C] (codes of the image so far, for all scales after the first), "y" i64 [n]
+ *                    ->  "logits" f32 [n,t,V], t being the number of tokens up to some scale
  *   vqvae:           "image" f32 [n,3,H,W], "tokens" i64 [n*L], or "state" f32 [n,C,h,w]
- *                    ->  "image", "state", "tokens" f32 [n,L] (whole numbers), "features" (before the codes)
+ *                    ->  "image", "state", "tokens" f32 [n,L] (integers), "features" (before the codes)
  *   autoencoder_kl:  "latents" f32 [n,C,h,w]  ->  "image" f32 [n,3,H,W];   "image" f32 [n,3,H,W]  ->  "moments" f32 [n,2C,h,w]
  *   llada, illada, dream:  "tokens" i64 [n], one text  ->  "logits" f32 [1,n,vocabulary]
  * Inputs are read during the call. For each output the caller gives name, data and bytes; rank, shape, dtype and bytes are
- * set. With data null only these are set (a size query, nothing is computed). `options` may be null.
+ * set. If data is null, only these are set (a size query; nothing is computed). `options` may be null.
  * Errors: DA_INVALID_ARGUMENT (unknown or missing name), DA_SHAPE, DA_MORE (an output buffer is too small), DA_NOT_FINITE (an
  * output holds NaN or infinity: weights or inputs), memory errors. */
 int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_count, da_tensor *outputs,
@@ -221,40 +226,41 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  *   {"methods": [ENTRY, ...]}, one ENTRY alone, or a released router file. ENTRY for Learning-to-Cache:
  *   {"method": "l2c", "threshold": 0.1, "logits": [[2 * depth numbers] * steps]}     learned router (score > threshold: compute)
  *   {"method": "l2c", "router": "file.json", "threshold": 0.1}                       the same, in a file beside the plan
- *   {"method": "l2c", "policy": "none" | "alternate" | "interval" | "random", ...}   baselines: "interval": k; "ratio", "seed"
- *   A router has a row for each network call: of samplers that make several in every step (dpmpp_2s, midpoint and heun2 two, heun3 three, rk4
- *   four) as many rows a step. Samplers whose steps differ in their calls (sde_heun), or that decide on the way (dopri5), are refused with
- *   DA_UNSUPPORTED by da_session_sample.
+ *   {"method": "l2c", "policy": "none" | "alternate" | "interval" | "random", ...}   baselines: "interval": k; "ratio", "seed" (0)
+ *   "threshold" and "period" (2: one step in 2 is a full one) default to the router file's
+ *   A router has a row for each network call: for samplers that make several calls per step (dpmpp_2s, midpoint and heun2 two, heun3
+ *   three, rk4 four) that many rows per step. Samplers whose steps differ in their number of calls (sde_heun), or that choose it while
+ *   running (dopri5), are refused with DA_UNSUPPORTED by da_session_run.
  * ENTRY for depth pruning: {"method": "depth", "keep": [0, 2, 5, ...]}   the blocks that run, ascending
- *   {"method": "depth", "keep": {"blocks": [0, 2, 4]}}     by the name of the block list; lists that are not named stay whole. Blocks of a
- *     U-ViT that a skip connection joins stay or go together
- * ENTRY for CoDe, of models that generate scale by scale:
+ *   {"method": "depth", "keep": {"blocks": [0, 2, 4]}}     by the name of the block list; lists not named stay whole. Blocks of a
+ *     U-ViT joined by a skip connection stay or go together
+ * ENTRY for CoDe, for models that generate scale by scale:
  *   {"method": "code", "refiner": "folder", "draft_scales": 8}     the session's model makes the first scales, the refiner the rest.
  * In a plan file "refiner" names a folder beside the file, in a plan given as text any path; without it the session needs a
- * partner; it is opened with the options of the session's model (weights, memory_limit, follow_links). A refiner that does not fit
- * (codes, classes, scales) is refused by da_session_create. A file beside a plan may be a symbolic link only where the plan's file is
- * one, into the same folder, as in download caches.
- * ENTRY for caching keys and values, of masked diffusion language models:
+ * partner. It is opened with the options of the session's model (weights, memory_limit, follow_links). A refiner that does not fit
+ * (codes, classes, scales) is refused by da_session_create. A file beside a plan may be a symbolic link only if the plan's file is
+ * one too, into the same folder, as in download caches.
+ * ENTRY for caching keys and values, for masked diffusion language models:
  *   {"method": "dkv", "variant": "decode", "refresh": 8}     dKV-Cache: "decode" (LLaDA, Dream), "greedy" with "window" (LLaDA), "prefill",
- *     "pd" (Dream); Fast-dLLM: "prefix", "dual". "refresh" (8), of decode, greedy and pd: steps from one in which all is fed to the next.
- *     "shift" ("un" or "un_right"), of decode and pd on Dream: when a place counts as decided
- * Simple plans have a word, taken wherever a plan is named: none, alternate, interval:N, random:RATIO[:SEED],
- * dkv:VARIANT[:REFRESH[:WINDOW]], depth:BLOCKS (such as depth:0,2,5-8), code[:DRAFT_SCALES] (the session is given the partner). */
+ *     "pd" (Dream); Fast-dLLM: "prefix", "dual". "refresh" (8), for decode, greedy and pd: every that many steps all positions
+ *     are computed. "shift" ("un" or "un_right"), for decode and pd on Dream: when a position counts as decided
+ * Simple plans have a word, accepted wherever a plan is named: none, alternate, interval:N, random:RATIO[:SEED],
+ * dkv:VARIANT[:REFRESH[:WINDOW]], depth:BLOCKS (such as depth:0,2,5-8), code[:DRAFT_SCALES] (the session supplies the partner). */
 
 /* Reads a plan from a JSON file or, where there is no file of that name, from a word. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED,
- * DA_INVALID_ARGUMENT for a word of the wrong form. */
+ * DA_INVALID_ARGUMENT for a malformed word. */
 int32_t da_plan_load(const char *path, da_plan *plan);
 
 /* Reads a plan from `length` bytes of JSON, which may not name other files, or from a word. Errors: DA_FORMAT, DA_UNSUPPORTED,
- * DA_INVALID_ARGUMENT for a word of the wrong form. */
+ * DA_INVALID_ARGUMENT for a malformed word. */
 int32_t da_plan_parse(const char *json, size_t length, da_plan *plan);
 
 /* A plan with the methods of `first`, then those of `second` (outermost first). */
 int32_t da_plan_stack(da_plan first, da_plan second, da_plan *plan);
 
-/* JSON about the plan. With a model it is checked against it and "grid" says, for each of so many steps (0: as many as a request has
- * by default; of a flow, of "euler") and each site, "1" for compute, "0" for reuse and "-" for what is not needed, with the share
- * reused and FLOPs. `model` may be null, then steps is ignored.
+/* JSON about the plan. If a model is given, the plan is checked against it and "grid" says, for each of `steps` steps (0: the default of
+ * requests; for a flow, with "euler") and each site, "1" for compute, "0" for reuse and "-" for not needed, with the share
+ * reused and FLOPs. `model` may be null; steps is then ignored.
  * Errors: DA_INCOMPATIBLE. */
 int32_t da_plan_describe(da_plan plan, da_model model, int32_t steps, char *buf, size_t capacity, size_t *needed);
 
@@ -283,132 +289,164 @@ int32_t da_session_create(da_model model, da_plan plan, const da_session_options
 /* Stages of an event. */
 #define DA_STAGE_DENOISE 0
 #define DA_STAGE_DECODE 1
-#define DA_STAGE_SCALE 2 /* a scale of a model that generates scale by scale: timestep is its side */
+#define DA_STAGE_SCALE 2  /* a scale of a model that generates scale by scale */
+#define DA_STAGE_UNMASK 3 /* a pass of a masked diffusion language model */
 
-/* What a callback is told after each network call, of most samplers a step. All pointers are valid during the call. */
+typedef struct da_event_handle *da_event_source;
+
+/* What a callback is told after each network call (for most samplers a step) and while decoding. Valid during the call. */
 typedef struct da_event {
     uint32_t struct_size;
     int32_t stage;              /* DA_STAGE_* */
-    int32_t step;               /* network calls done in this stage, 1...steps */
-    int32_t steps;              /* how many there are; at most, where the sampler decides on the way */
-    int32_t timestep;           /* original timestep of the call just made, rounded; -1 outside denoising */
-    int32_t sites_computed;     /* attention and MLP outputs computed in this call, */
-    int32_t sites_reused;       /* reused, */
-    int32_t sites_skipped;      /* and not needed */
+    int32_t step;               /* network calls or samples done in this stage, 1...steps */
+    int32_t steps;              /* how many there are; an upper bound where the sampler decides while running */
+    double fraction;            /* share of the whole run's arithmetic that is done, 0...1, decoding included */
     double seconds;             /* since the run began */
-    double flops;               /* of this call (a multiply-add counts as 2) */
-    const float *latents;       /* state after the call, f32 [shape]; null in other stages */
-    int64_t shape[4];           /* n, C, H, W */
-    int32_t network;            /* 0: the session's model made the step; 1: the refiner of its plan */
-    int32_t reserved;           /* zero */
-    const uint8_t *preview;     /* u8 [preview_shape]: what the state would become; null when no previews are asked for */
-    int64_t preview_shape[4];   /* n, H, W, C */
+    da_event_source source;     /* what da_event_tensor and da_event_describe read */
 } da_event;
 
-/* Called on the thread that called da_session_sample, with no lock held. A non-zero return cancels the run. It must return
- * normally: an exception or a longjmp out of it leaves the session busy for ever. */
+/* Called on the thread that called da_session_run, with no lock held. A non-zero return cancels the run. It must return
+ * normally: an exception or a longjmp out of it leaves the session busy forever. */
 typedef int32_t (*da_event_callback)(void *user, const da_event *event);
 
-/* One sampling request. Pointers are read during the call only. */
-typedef struct da_request {
-    uint32_t struct_size;
-    int32_t steps;              /* 1...1000; 0 (default): the sum of the counts of spacing, else what the plan's router was learned
-                                   for, else 50 */
-    const char *sampler;        /* one of "samplers" in da_model_describe, or the class of diffusers that it is, such as
-                                   "DDIMScheduler"; null (default): the model's own. U-ViT: "dpmpp_2s", two network calls a step.
-                                   SiT: "dopri5" (default, adaptive, of at most so many steps), "euler", "midpoint", "heun2",
-                                   "heun3", "rk4", or of the stochastic equation "sde_euler", "sde_heun" */
-    const char *spacing;        /* U-ViT, SiT: null; others: "leading", "trailing", "linspace" (diffusers); of ddim and ddpm also "even"
-                                   (official respacing), "strided" ("ddimN"), or counts per section such as "10,15,25" (then steps must be their sum or 0);
-                                   null: as the model's scheduler or conventions say */
-    double eta;                 /* ddim: 0 (default) ... 1; others: 0 */
-    uint64_t seed;              /* torch.manual_seed(seed) on the CPU; low 32 bits count; default 0 */
-    const int64_t *labels;      /* [label_count] class indices, one sample each */
-    size_t label_count;         /* 1...4096 */
-    double guidance;            /* classifier-free guidance scale; 1 or less: none; NaN (default): the model's own. Scale by scale:
-                                   (1 + t) c - t u, t growing from 0 at the first scale to this at the last; 0: none */
-    int32_t guidance_channels;  /* epsilon channels that are guided; -1: all; 0 (default): the model's own */
-    int32_t steps_offset;       /* "leading" only, else 0: added to every timestep; 0: what the model's scheduler says */
-    int32_t decode;             /* 1 (default): turn latents into images when the model can; 0: latents only */
-    int32_t tile;               /* decoder tile side in latents, 8...4096; 0 (default): whole images, or tiles when the memory limit
-                                   asks for them; -1: whole images always */
-    const float *noise;         /* start noise f32 [label_count,C,H,W]; null: drawn from seed */
-    size_t noise_count;         /* elements at noise */
-    const float *step_noise;    /* noise of the steps in order of use f32 [draws,label_count,C,H,W], draws being the number of steps for
-                                   ddim and ddpm; null: drawn from seed */
-    size_t step_noise_count;
-    da_event_callback callback; /* may be null */
-    void *user;
-    /* Models that generate scale by scale; others refuse what is not the default. steps, sampler, eta and spacing mean nothing there. */
-    const int32_t *top_k;       /* only so many likeliest codes, 0: all; one number or one for each scale; null: the model's own */
-    size_t top_k_count;
-    const double *temperature;  /* divides the logits that are left; one number or one for each scale; null: 1 */
-    size_t temperature_count;
-    double top_p;               /* of these, the unlikeliest with 1 - top_p of the probability are dropped; 0: none; NaN (default):
-                                   the model's own */
-    const float *draws;         /* a number in 0 ..< 1 for each token f32 [label_count, tokens]; null: drawn from seed */
-    size_t draws_count;
-    const float *image;         /* a picture of which a part is kept, f32 [label_count,3,H,W] in -1...1 with H and W those of the model's
-                                   images; null: none. Needs the VQ-VAE's encoder. The rest is drawn to fit it: in-painting, or
-                                   editing under another class */
-    size_t image_count;
-    const float *keeps;         /* not 0 where the picture is kept, f32 [label_count,H,W] */
-    size_t keeps_count;
-    int32_t smooth;             /* 1: codes are mixed instead of drawn, for looks (`more_smooth`); 0 (default) */
-    int32_t previews;           /* 1: events have a preview, which costs a decoding each; 0 (default) */
-} da_request;
+/* A tensor of the current state: `view` (its struct_size set) is filled; its data belong to the library, are read-only and valid until
+ * the callback returns. Until then the event and copies of it may be queried from any thread.
+ *   "latents"    f32 [n,C,h,w], the state after the step; not while decoding, not for language models
+ *   "preview"    u8 [n,H,W,C], the image that the state decodes to so far, if the request says "previews": true
+ * Language models, for the texts that took part in the pass:
+ *   "sequences"  i64 [sum of lengths], prompts and texts one after the other, masks included;  "lengths" i64 [texts]
+ *   "prompts"    i64 [texts], the number of each one's prompt;  "queries" i64 [texts], positions that the network computed
+ *   "revealed"   i64 [k,2], prompt and position of each token written in this pass, in the order of revelation
+ * Errors: DA_INVALID_ARGUMENT when there is no such tensor now, naming those there are; DA_INVALID_HANDLE for an event whose callback has
+ * returned; DA_NO_MEMORY. */
+int32_t da_event_tensor(const da_event *event, const char *name, da_tensor *view);
 
-/* Fills *request with defaults. */
-int32_t da_request_init(da_request *request, uint32_t size);
+/* JSON: {"stage", "step", "steps", "fraction", "seconds", "timestep" (the original one of the call, or the side of its scale; null while
+ * decoding), "network" (0: the session's model made the step; 1: the partner of its plan), "computed", "reused", "skipped" (attention and
+ * MLP outputs of the call), "flops" (of the call), "tensors" (names that da_event_tensor has now)}. */
+int32_t da_event_describe(const da_event *event, char *buf, size_t capacity, size_t *needed);
 
-/* JSON with the memory a request needs, by a dry run of it: {"bytes": {"weights", "cache", "workspace", "decode", "peak"},
- * "flops": {"total", "baseline"}, "sites": {"computed", "reused"}}. Nothing large is allocated. */
-int32_t da_session_estimate(da_session session, const da_request *request, char *buf, size_t capacity, size_t *needed);
+/* Requests: what is said is JSON, an object of options; bulk data are named tensors. The options and tensors that a model takes, with type,
+ * range, default and a sentence each, are da_model_describe's "request": {"options": [{"name", "description", "type", "minimum", "maximum",
+ * "enum", "items", "anyOf" (as in JSON Schema), "default" or "default_text", "required"}], "tensors": [{"name", "dtype", "shape",
+ * "description"}]}. What is not given has its default; null counts as not given; "comment" is ignored. A text option may also be given as a
+ * tensor of DA_U8, UTF-8 without final NUL, so that a host need not escape a user's text.
+ * Images (dit, uvit, sit):
+ *   "labels": The class of each sample, by number or by name.
+ *   "steps": Number of sampling steps.
+ *   "sampler": The sampler, by its name or by its class in diffusers.
+ *   "spacing": How timesteps are spaced: leading, trailing, linspace (diffusers); of ddim and ddpm also even (official
+ *       respacing), strided (ddimN), or counts per section such as 10,15,25.
+ *   "steps_offset": Added to every timestep of the leading spacing; 0: what the model's scheduler says.
+ *   "eta": The noise of DDIM, 0 (none) to 1.
+ *   "guidance": Classifier-free guidance scale; 1 or less: none.
+ *   "guidance_channels": How many channels are guided, counted from the first.
+ *   "guidance_rescale": How far the guided prediction is rescaled to the standard deviation of the conditional one (Lin et al.
+ *       2023); 0: not at all.
+ *   "guidance_interval": Part of the run in which guidance applies, as fractions of its steps; outside only the conditional
+ *       prediction is used.
+ *   "guidance_execution": How the two predictions are computed, bit for bit the same: in one batch, one after the other, or side
+ *       by side on parts of the threads.
+ *   "seed": Seed of the random numbers, as in torch.manual_seed on the CPU.
+ *   "decode": Whether the final state is decoded to images, where the model can.
+ *   "tile": Side of the decoder's tiles, in latents; auto: whole images, or tiles when the memory limit requires them.
+ *   "noise": The initial noise, instead of that of the seed.
+ *   "step_noise": The noise that steps add, in the order of use; ddim and ddpm draw once a step.
+ * Scale by scale (var):
+ *   "labels": The class of each sample, by number or by name.
+ *   "guidance": Classifier-free guidance t of (1 + t) c - t u, growing from 0 at the first scale to this at the last; 0: none.
+ *   "top_k": Keep only the top_k most likely codes, 0: all; one number, or one per scale.
+ *   "top_p": Nucleus sampling: keep the smallest set of codes with cumulative probability ≥ top_p; 0: all.
+ *   "temperature": Divides the remaining logits; one number, or one per scale. top_k 1 takes the most probable code.
+ *   "more_smooth": Mixes codes instead of sampling them: for looks, not for statistics.
+ *   "seed": Seed of the random numbers, as in torch.manual_seed on the CPU.
+ *   "decode": Whether the final state is decoded to images, where the model can.
+ *   "previews": Whether events have a preview, the image that the state decodes to so far; each costs a decoding.
+ *   "uniforms": A number in 0 ..< 1 for each token, scale by scale, instead of those of the seed.
+ *   "image": An image in -1...1, part of which is kept while the rest is drawn to fit it; needs the VQ-VAE's encoder.
+ *   "mask": Non-zero where the image is kept; of any size, resized by nearest neighbour; goes with image.
+ * Texts (llada, illada, dream):
+ *   "prompt": The text to continue, or several as a batch.
+ *   "tokens": The tokens of the prompt, or of several, instead of prompt.
+ *   "chat": Whether the prompt is a user's message to an instruction-tuned model.
+ *   "blank": A mark in the prompt that stands for one token to be filled in, such as ___.
+ *   "allow_control": Whether control tokens that the prompt spells out are those tokens, and not text like any other.
+ *   "length": Tokens to generate after each prompt; 0: only masks in the prompts are filled.
+ *   "infill": Whether masks in the prompts are filled like those after them; steps and blocks then cover all of them.
+ *   "steps": Number of passes over the whole text.
+ *   "block_length": Tokens per block.
+ *   "order": Which positions are revealed first.
+ *   "temperature": Temperature of the tokens; 0: the most probable.
+ *   "threshold": Each pass reveals all positions of at least this probability, and at least one.
+ *   "guidance": Guidance away from a masked prompt; 0: none.
+ *   "end_last": Whether tokens that end a text are chosen only when nothing else is left to reveal.
+ *   "no_end": Whether tokens that end a text are never chosen.
+ *   "allow_mask": Whether the mask token may be chosen, as in the published code, which then leaves masks in the text.
+ *   "seed": Seed of the random numbers, as in torch.manual_seed: one stream for the whole batch.
+ *   "seeds": A seed for each prompt instead; each is then sampled as if it were alone.
+ *   "lengths": Number of tokens of each prompt in the tensor tokens; without it they are one prompt.
+ *   "order_temperature": Randomness of the order.
+ *   "top_p": Nucleus sampling: keep the smallest set with cumulative probability ≥ top_p.
+ *   "top_k": Keep only the top_k most likely tokens; 0: all.
+ *   "eps": Last time of the schedule. */
 
-/* Samples. Blocks until done, failed or cancelled; the session can be used again in every case.
- * Errors: DA_INVALID_ARGUMENT, DA_SHAPE, DA_INCOMPATIBLE, DA_UNSUPPORTED, DA_OVER_BUDGET, DA_NO_MEMORY, DA_BUSY; DA_NOT_FINITE
- * for NaN or infinity, naming where it arose: what was given, the network and its step, the decoder and its picture; DA_CANCELLED
- * when stopped. */
-int32_t da_session_sample(da_session session, const da_request *request, da_result *result);
+/* JSON with the memory a request needs, found by a dry run: {"bytes": {"weights", "cache", "workspace", "decode", "peak"},
+ * "flops": {"total", "baseline"}, "sites": {"computed", "reused", "skipped"}}. Arguments as da_session_run. Nothing large is allocated. */
+int32_t da_session_estimate(da_session session, const char *json, size_t length, const da_tensor *tensors, size_t tensor_count,
+                            char *buf, size_t capacity, size_t *needed);
 
-/* Stops the run that is going on in the session, if any. From any thread or signal handler; returns at once and does not
+/* Runs a request: `length` bytes of JSON (0: no options; json may then be null), and `tensor_count` tensors (0...64; tensors may be null
+ * when 0), all read during the call. Blocks until done, failed or cancelled; the session can be used again in every case. `callback` may
+ * be null.
+ * Errors: DA_INVALID_ARGUMENT naming the option (unknown, missing, out of range); DA_FORMAT (no JSON); DA_SHAPE naming the tensor;
+ * DA_INCOMPATIBLE, DA_UNSUPPORTED, DA_OVER_BUDGET, DA_NO_MEMORY, DA_BUSY; DA_NOT_FINITE for NaN or infinity, naming where it arose:
+ * an input, the network and its step, the decoder and its image; DA_CANCELLED when stopped. */
+int32_t da_session_run(da_session session, const char *json, size_t length, const da_tensor *tensors, size_t tensor_count,
+                       da_event_callback callback, void *user, da_result *result);
+
+/* Stops the session's current run, if any. May be called from any thread or signal handler; returns at once and does not
  * touch da_last_error. */
 int32_t da_session_cancel(da_session session);
 
-/* Releases the handle, also from a callback; a run that is going on ends normally. */
+/* Releases the handle, also from a callback; a run in progress ends normally. */
 int32_t da_session_close(da_session session);
 
 /* ---- results ----------------------------------------------------------------------------------------------------- */
 
-/* A tensor of the result: "latents" f32 [n,C,H,W] (for pixel models the same as "pixels"), and when decoded "pixels" f32
- * [n,3,H,W] (nominally -1...1) and "images" u8 [n,H,W,3] (or 1 channel). Scale by scale also "tokens" i64 [n,L], the scales one
- * after the other. `view` (its struct_size set) is filled; data belongs to
- * the result and must not be written. Errors: DA_INVALID_ARGUMENT when there is no such tensor. */
+/* A tensor of the result.
+ *   Images: "latents" f32 [n,C,h,w] (for pixel models the same as "pixels"), and if decoded "pixels" f32 [n,3,H,W] (nominally -1...1) and
+ *     "images" u8 [n,H,W,3] (or 1 channel). Models that generate scale by scale also have "tokens" i64 [n,L], one scale after the other.
+ *   Language models: "tokens" i64 [prompts, length], generated after the prompts; "sequences" i64 [sum of lengths], prompts and texts one
+ *     after the other; "lengths" i64 [prompts]; "filled" i64 [sum of lengths], 1 where the run wrote a token; and, if the model has a
+ *     tokenizer, "text" u8, the texts in UTF-8 one after the other, with "text_lengths" i64 [prompts] in bytes.
+ * `view` (its struct_size set) is filled; data belongs to the result and must not be written. Errors: DA_INVALID_ARGUMENT when there is no
+ * such tensor. */
 int32_t da_result_tensor(da_result result, const char *name, da_tensor *view);
 
 /* JSON: {"seconds", "threads", "isa", "sampler", "steps": [{"timestep", "network", "seconds", "computed", "reused", "skipped", "flops"}],
- * "totals", "memory", "tensors": {name: shape}}; "steps" has an entry for each network call. */
+ * "totals", "memory", "tensors": {name: shape}}; "steps" has an entry for each network call; for language
+ * models also "query_rows" and "head_rows", the rows that the network computed and those that went through its head. */
 int32_t da_result_stats(da_result result, char *buf, size_t capacity, size_t *needed);
 
 int32_t da_result_close(da_result result);
 
 /* ---- learning ------------------------------------------------------------------------------------------------------- */
 
-/* What is learned is said by settings, a JSON object. Members of all methods:
+/* Settings, a JSON object, say what is learned. Members of all methods:
  *   "method": "router" (Learning-to-Cache), of DiT and U-ViT models; "prune" (depth pruning) or "finetune" (weights), of DiT models;
  *     "specialise" (weights of a VAR, for its part of CoDe)
  *   "data": {"path": "file.safetensors"} with tensors "latents" and "labels", or {"latents": "x.npy", "labels": "y.npy"}; latents
- *     [N,C,h,w], or [N,2,C,h,w] with horizontally flipped copies, F32, F16, BF16, F64 or U8 (0...255 means -1...1), times "factor" (1); labels
- *     integers [N]. Of specialise: "tokens" instead, integers [N, tokens of all scales], coarse to fine, or "images" [N,3,H,W] as the VQ-VAE
- *     takes them (types as above), encoded anew each time. Read from disk batch by batch.
+ *     [N,C,h,w], or [N,2,C,h,w] with horizontally flipped copies, F32, F16, BF16, F64 or U8 (0...255 means -1...1), times "factor"
+ *     (1); labels integers [N]. Of specialise: "tokens" instead, integers [N, tokens of all scales], coarse to fine, or "images"
+ *     [N,3,H,W] as the VQ-VAE takes them (types as above), encoded again each time. Data are read from disk batch by batch.
  *   "steps", "batch", "seed" (0...2^63-1), "label_dropout" (0.1), "recompute" (false: blocks keep their activations)
  *   "state": file the state is written to (atomically) every "save_every" (100) steps, at the end, and when stopped; "resume": true
- *     goes on from it when it is there
- * router: "sampling_steps" (20), "period" (2: one full step in so many), "l1" (5e-6), "learning_rate" (1e-3), "clamp" (5; 0: none),
- *   "straight_through" (threshold; absent: soft), "threshold" (0.1, of the exported plan), "trajectory": "data" (as published) or "own" (the
- *   model's own samples, earlier cached steps in place; data may be absent) with "guidance" (1) and "guidance_channels", "cache_limit"
- *   (bytes of kept outputs per network row, of the exported plan). Of a U-ViT, whose steps are two network calls with a row each:
- *   "sampling_steps" (10), "period" 2, "l1" (0.1, on a sum of squares), "clamp" (0), "threshold" (0.9), "trajectory" "data"
+ *     resumes from it if it exists
+ * router: "sampling_steps" (20), "period" (2: one step in 2 is a full one), "l1" (5e-6), "learning_rate" (1e-3), "clamp" (5; 0: none),
+ *   "straight_through" (threshold; absent: soft), "threshold" (0.1, of the exported plan), "trajectory": "data" (as published) or
+ *   "own" (the model's own samples, with the earlier steps cached; data may be absent) with "guidance" (1) and "guidance_channels",
+ *   "cache_limit" (bytes of kept outputs per network row, of the exported plan). For a U-ViT, whose steps are two network calls
+ *   with a row each: "sampling_steps" (10), "period" 2, "l1" (0.1, on a sum of squares), "clamp" (0), "threshold" (0.9)
  * prune, learned: "pattern": "1:2" or "groups": [[kept, blocks], ...]; "update": "lora", "full" or "gates"; "rank" (8), "alpha" (16),
  *   "learning_rate" (1e-4), "gate_rate" (1e-3), "temperature" ([4, 0.1]), "scaling" ([100, 100]), "clip" (1), "average_decay" (0.999)
  * prune, by rule: "rule": "index" with "keep": [...], "pairs", "similarity", "change", "sensitivity" or "random" with "keep_count";
@@ -417,10 +455,11 @@ int32_t da_result_close(da_result result);
  *   "checkpoint" or "scratch"; "distillation": "none", "logits" or "masked" with "teacher": path, "distillation_weight" (0.9),
  *   "ground_weight" (0.1), "feature_weight" ([0.01, 0]), "masking": "published", "paper" or "none", "sigmas" (2), "layer_map":
  *   [[student, teacher], ...] or "groups"; "dtype": "f32", "f16", "bf16" or "stored" and "averaged" (true) of exports
- * specialise: "role": "drafter" (cross-entropy of the first scales' tokens, seeing those scales alone) or "refiner" (divergence from the
- *   distribution of "teacher": path of another VAR, on the other scales) and "draft_scales", both needed; of a refiner "alpha" (1: share of
- *   the divergence, cross-entropy is the rest; a teacher is needed above 0) and "temperature" (1); "label_smoothing" (0), "learning_rate"
- *   ([1e-4, 1e-5], half a cosine), "warmup" (a fiftieth of the steps), "weight_decay" (0.05, of matrices), "clip" (2), "average_decay" (0.999);
+ * specialise: "role": "drafter" (cross-entropy on the tokens of the first scales, seeing only those) or "refiner" (divergence from the
+ *   distribution of "teacher": path of another VAR, on the other scales) and "draft_scales", both required; for a refiner "alpha"
+ *   (1: weight of the divergence, cross-entropy has the rest; above 0 a teacher is required) and "temperature" (1);
+ *   "label_smoothing" (0), "learning_rate" ([1e-4, 1e-5], half a cosine), "warmup" (a fiftieth of the steps), "weight_decay" (0.05,
+ *   of matrices), "clip" (2), "average_decay" (0.999);
  *   "vae": path of the VQ-VAE where neither model nor teacher has one in a folder vae; "dtype" and "averaged" as above */
 
 /* Options of da_trainer_create. */
@@ -433,11 +472,11 @@ typedef struct da_trainer_options {
 /* Fills *options with defaults. */
 int32_t da_trainer_options_init(da_trainer_options *options, uint32_t size);
 
-/* What a callback is told after each network call, of most samplers a step. All pointers are valid during the call. */
+/* What a callback is told after each step. All pointers are valid during the call. */
 typedef struct da_training_event {
     uint32_t struct_size;
     int32_t reserved;           /* zero */
-    int64_t step;               /* step just made, from 1 */
+    int64_t step;               /* the step just made, from 1 */
     int64_t steps;              /* of the whole training */
     double loss;                /* all terms together */
     double gradient_norm;       /* of everything that learns, before clipping */
@@ -449,85 +488,86 @@ typedef struct da_training_event {
 } da_training_event;
 
 /* Called on the thread that called da_trainer_run, with no lock held. A non-zero return stops the run. It must
- * return normally: an exception or a longjmp out of it leaves the trainer busy for ever. */
+ * return normally: an exception or a longjmp out of it leaves the trainer busy forever. */
 typedef int32_t (*da_training_callback)(void *user, const da_training_event *event);
 
-/* A trainer of the checkpoint at `path` (as for da_model_open, of a family that has the method) with `length` bytes of settings. `model_options` and `options`
- * may be null. Errors: DA_INVALID_ARGUMENT and DA_FORMAT naming the setting, DA_SHAPE, DA_IO, DA_INCOMPATIBLE (a state of another training),
- * DA_UNSUPPORTED, DA_NO_MEMORY, DA_OVER_BUDGET. */
+/* A trainer of the checkpoint at `path` (as for da_model_open, of a family that has the method) with `length` bytes of settings.
+ * `model_options` and `options` may be null. Errors: DA_INVALID_ARGUMENT and DA_FORMAT naming the setting, DA_SHAPE, DA_IO,
+ * DA_INCOMPATIBLE (a state of another training), DA_UNSUPPORTED, DA_NO_MEMORY, DA_OVER_BUDGET. */
 int32_t da_trainer_create(const char *path, const char *settings, size_t length, const da_model_options *model_options,
                           const da_trainer_options *options, da_trainer *trainer);
 
 /* JSON with the memory that a trainer with these arguments would need, by a dry run of a step: {"bytes": {"weights", "learning",
- * "workspace", "peak"}, "trained_parameters"}. Of the weights only copies are read, to compare them. */
+ * "workspace", "peak"}, "trained_parameters"}. Weights are not read, except copies, to compare them. */
 int32_t da_trainer_estimate(const char *path, const char *settings, size_t length, const da_model_options *model_options,
                             const da_trainer_options *options, char *buf, size_t capacity, size_t *needed);
 
-/* Makes `steps` more steps; 0: all that are left. `callback` may be null. Whatever ends it, the trainer stands after its last whole step
- * and can go on. Errors: DA_INVALID_ARGUMENT, DA_NOT_FINITE (data; the very first loss; or losses 50 times in a row), DA_IO (data or state),
- * DA_OVER_BUDGET, DA_NO_MEMORY, DA_BUSY; DA_CANCELLED when stopped. */
+/* Makes `steps` more steps; 0: all that are left. `callback` may be null. Whatever ends the run, the trainer is left after its last whole
+ * step and can continue. Errors: DA_INVALID_ARGUMENT, DA_NOT_FINITE (data; the very first loss; or losses 50 times in a row), DA_IO
+ * (data or state), DA_OVER_BUDGET, DA_NO_MEMORY, DA_BUSY; DA_CANCELLED when stopped. */
 int32_t da_trainer_run(da_trainer trainer, int64_t steps, da_training_callback callback, void *user);
 
-/* Stops the run that is going on in the trainer, if any. From any thread or signal handler; returns at once. */
+/* Stops the trainer's current run, if any. May be called from any thread or signal handler; returns at once. */
 int32_t da_trainer_cancel(da_trainer trainer);
 
 /* JSON: {"method", "step", "steps", "bytes"} and what was learned: a router's "removed" and "rows"; "keep", "confidences" and
  * "probabilities" of gates; "keep" and measures of a rule. */
 int32_t da_trainer_describe(da_trainer trainer, char *buf, size_t capacity, size_t *needed);
 
-/* JSON with what was learned so far, measured on `batches` (1...100000) batches without chance: a router's "error" (mean squared difference
- * from the plain network) and "removed"; "loss" of the decided blocks and "loss_all_blocks"; "loss" of weights, with its terms "ce" and
- * "kl" when they are specialised. Every call computes, also a size query; the text is shorter than 512 bytes. */
+/* JSON with what was learned so far, measured on `batches` (1...100000) batches without randomness: a router's "error" (mean
+ * squared difference from the plain network) and "removed"; "loss" of the decided blocks and "loss_all_blocks"; "loss" of weights,
+ * with its terms "ce" and "kl" when they are specialised. Every call computes, even a size query; the text is shorter than 512
+ * bytes. */
 int32_t da_trainer_evaluate(da_trainer trainer, int32_t batches, char *buf, size_t capacity, size_t *needed);
 
-/* Writes everything that the next steps depend on to `path`, atomically; reads it back. A state of other settings is
- * DA_INCOMPATIBLE, one with NaN or infinity DA_NOT_FINITE, and the trainer is then as it was. */
+/* Writes everything that later steps depend on to `path`, atomically; reads it back. A state of other settings is
+ * DA_INCOMPATIBLE, one with NaN or infinity DA_NOT_FINITE; the trainer is then unchanged. */
 int32_t da_trainer_save(da_trainer trainer, const char *path);
 int32_t da_trainer_restore(da_trainer trainer, const char *path);
 
-/* What was learned as a plan: a router, or the blocks to keep. Errors: DA_UNSUPPORTED for finetune and specialise. */
+/* What was learned, as a plan: a router, or the blocks to keep. Errors: DA_UNSUPPORTED for finetune and specialise. */
 int32_t da_trainer_plan(da_trainer trainer, da_plan *plan);
 
-/* Writes a checkpoint folder in the layout of the original one, made if it is not there: pruned, with the original weights, or with
+/* Writes a checkpoint folder in the layout of the original one, created if it does not exist: pruned, with the original weights, or with
  * the trained weights (of a VAR with its folder vae, if it has one). Errors: DA_UNSUPPORTED for a router, DA_NOT_FINITE, DA_IO. */
 int32_t da_trainer_export(da_trainer trainer, const char *folder);
 
-/* Releases the handle; a run that is going on ends normally. */
+/* Releases the handle; a run in progress ends normally. */
 int32_t da_trainer_close(da_trainer trainer);
 
 /* ---- text ----------------------------------------------------------------------------------------------------------- */
 
-/* The tokenizer in a model's folder (tokenizer.json, or vocab.json with merges.txt). Errors: DA_UNSUPPORTED when the model is no
- * language model or has none; what reading it gave. Immutable; may be used by several threads at once. */
+/* The tokenizer in a model's folder (tokenizer.json, or vocab.json with merges.txt). Errors: DA_UNSUPPORTED if the model is not a
+ * language model or has none; the errors of reading it. Immutable; may be used by several threads at once. */
 int32_t da_model_tokenizer(da_model model, da_tokenizer *tokenizer);
 
 /* A tokenizer.json by its path: byte-level byte-pair encoding. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED. */
 int32_t da_tokenizer_load(const char *path, da_tokenizer *tokenizer);
 
-/* Tokens of `length` bytes of UTF-8 at `text`. What is no UTF-8 counts as U+FFFD. `flags` are DA_ENCODE_*, added. Control tokens
- * such as <|endoftext|> are plain text unless DA_ENCODE_CONTROL says otherwise, so that nobody's text can open a turn of a chat or
- * bring masks. *needed is the number of tokens; with less capacity DA_MORE, and nothing is written. `tokens` has room for capacity
- * ids; `offsets`, null or room for twice as many, gets the first byte of each token and the one behind its last: within 0...length,
- * neither ever before that of the token in front [CABI/text_safety: test_offsets]; tokens of one character share its bytes. `cancel`, null
+/* Tokens of `length` bytes of UTF-8 at `text`. Invalid UTF-8 counts as U+FFFD. `flags` are DA_ENCODE_*, added. Control tokens
+ * such as <|endoftext|> are plain text unless DA_ENCODE_CONTROL says otherwise, so that user text cannot open a turn of a chat or
+ * insert masks. *needed is the number of tokens; if capacity is less, the status is DA_MORE and nothing is written. `tokens` has room
+ * for capacity ids; `offsets`, null or with room for twice as many, receives each token's first byte and the one after its last: within
+ * 0...length and never decreasing [CABI/text_safety: test_offsets]; tokens of one character share its bytes. `cancel`, null
  * or a word that any thread or signal handler may set to other than 0 during the call, ends it with DA_CANCELLED.
  * Errors: DA_INVALID_ARGUMENT (more than 64 MiB), DA_UNSUPPORTED (the tokenizer's pattern takes too long). */
 int32_t da_tokenizer_encode(da_tokenizer tokenizer, const char *text, size_t length, int32_t flags, const int32_t *cancel,
                             int64_t *tokens, int64_t *offsets, size_t capacity, size_t *needed);
 
-#define DA_ENCODE_SPECIAL 1     /* with what the tokenizer puts around a text; not for chats */
-#define DA_ENCODE_CONTROL 2     /* control tokens that are written in the text are those tokens */
+#define DA_ENCODE_SPECIAL 1     /* add what the tokenizer puts around a text; not for chats */
+#define DA_ENCODE_CONTROL 2     /* control tokens spelled out in the text become those tokens */
 
 /* The text of `count` tokens into buf, with a final NUL; the text may hold NULs of its own, and is *needed - 1 bytes long.
- * skip_special 1: without special tokens. Numbers that are no tokens stand for nothing. `cancel`: as in da_tokenizer_encode. */
+ * skip_special 1: without special tokens. Numbers that are not tokens are dropped. `cancel`: as in da_tokenizer_encode. */
 int32_t da_tokenizer_decode(da_tokenizer tokenizer, const int64_t *tokens, size_t count, int32_t skip_special,
                             const int32_t *cancel, char *buf, size_t capacity, size_t *needed);
 
 int32_t da_tokenizer_close(da_tokenizer tokenizer);
 
 /* A conversation as instruction-tuned models of `family` ("llada", "dream") were trained to read it, as tokens. `messages` is JSON
- * of `length` bytes: [{"role": "user", "content": "..."}, ...], roles being "system", "user" and "assistant". ask 1: opens the
- * assistant's turn. What a content says is plain text unless `flags` is DA_ENCODE_CONTROL. `tokens`, capacity, *needed and `cancel`
- * as in da_tokenizer_encode. Errors: DA_INVALID_ARGUMENT (roles), DA_FORMAT (JSON), DA_UNSUPPORTED (the folder's own template is none
+ * of `length` bytes: [{"role": "user", "content": "..."}, ...], roles being "system", "user" and "assistant". ask 1: open the
+ * assistant's turn. Contents are plain text unless `flags` is DA_ENCODE_CONTROL. `tokens`, capacity, *needed and `cancel`
+ * as in da_tokenizer_encode. Errors: DA_INVALID_ARGUMENT (roles), DA_FORMAT (JSON), DA_UNSUPPORTED (the folder's own template is not one
  * of the family's), those of da_tokenizer_encode. */
 int32_t da_chat_encode(da_tokenizer tokenizer, const char *family, const char *messages, size_t length, int32_t ask,
                        int32_t flags, const int32_t *cancel, int64_t *tokens, size_t capacity, size_t *needed);
@@ -537,72 +577,10 @@ int32_t da_chat_encode(da_tokenizer tokenizer, const char *family, const char *m
 int32_t da_chat_render(const char *family, const char *messages, size_t length, int32_t ask, char *buf, size_t capacity,
                        size_t *needed);
 
-/* What a callback is told of one text after each pass. All pointers are valid during the call. */
-typedef struct da_text_event {
-    uint32_t struct_size;
-    int32_t step;               /* passes done over the batch, 1...steps */
-    int32_t steps;              /* how many there will be at most */
-    int32_t prompt;             /* number of the text */
-    const int64_t *canvas;      /* [canvas_count] prompt and text, masks included */
-    size_t canvas_count;
-    const int64_t *revealed;    /* [revealed_count] places of the canvas written in this pass, in the order of revelation */
-    size_t revealed_count;
-    int64_t fed;                /* places of this text that were fed to the network */
-    double seconds;             /* since the run began */
-} da_text_event;
-
-/* Called once per text and pass, as da_event_callback. */
-typedef int32_t (*da_text_callback)(void *user, const da_text_event *event);
-
-/* Continuations of prompts by a masked diffusion language model (families llada, illada and dream; what
- * is said of LLaDA holds for iLLaDA). Pointers are read during the call only. */
-typedef struct da_text_request {
-    uint32_t struct_size;
-    int32_t length;             /* tokens to generate behind each prompt; default 128; 0: only masks in the prompts are filled */
-    int32_t steps;              /* passes; 0 (default): one per token */
-    int32_t block_length;       /* tokens of a block; 0 (default): all in one. Dream: blocks as in Fast-dLLM */
-    const int64_t *tokens;      /* [sum of lengths] the prompts' tokens, one after the other; masks among them: see DA_TEXT_INFILL */
-    const size_t *lengths;      /* [prompt_count] tokens of each prompt */
-    size_t prompt_count;        /* 1...4096 */
-    const char *order;          /* LLaDA: "low_confidence" (default), "random"; Dream: "entropy" (default), "maskgit_plus", "topk_margin",
-                                   "origin"; null: the default */
-    double temperature;         /* of the tokens; 0 (default): the most probable; else 1e-30...1e30 */
-    double guidance;            /* LLaDA: away from a masked prompt, 0...1e30; 0 (default): none */
-    double threshold;           /* reveal everything of at least this probability, 1e-30...1; 0 (default): by steps. Dream (order
-                                   "maskgit_plus"), without blocks: steps, where given, bound what a pass reveals */
-    double order_temperature;   /* Dream: randomness of the order; default 0; else 1e-30...1e30 */
-    double top_p;               /* Dream: nucleus; default 1: all */
-    double eps;                 /* Dream: last time of the schedule; default 0.001 */
-    int32_t top_k;              /* Dream: largest candidates; 0 (default): all */
-    int32_t flags;              /* DA_TEXT_*, added; default 0 */
-    uint64_t seed;              /* torch.manual_seed(seed): one stream of draws for the batch */
-    const uint64_t *seeds;      /* [prompt_count] or null: a seed per prompt, each then draws as if it were alone */
-    da_text_callback callback;  /* may be null */
-    void *user;
-} da_text_request;
-
-#define DA_TEXT_ALLOW_MASK 1    /* the mask token may be chosen, as in the published code */
-#define DA_TEXT_NO_END 2        /* tokens that end a text are never chosen */
-#define DA_TEXT_END_LAST 4      /* LLaDA: ... or only when nothing else is left to reveal */
-#define DA_TEXT_INFILL 8        /* masks in the prompts are filled like those behind them, and steps and blocks are made for all. Without it,
-                                   unless length is 0, the published rule holds: LLaDA reveals as many places as the text has, and the
-                                   masks in the prompt compete for them; Dream fills all */
-
-/* Fills *request with defaults. */
-int32_t da_text_request_init(da_text_request *request, uint32_t size);
-
-/* Generates. As da_session_sample; the result has "tokens" i64 [prompts, length], what stands behind the prompts; "sequences" i64 [sum of
- * lengths], prompts and texts one after the other; "lengths" i64 [prompts]; and "filled" i64 [sum of lengths], 1 where the run wrote a token. */
-int32_t da_session_generate(da_session session, const da_text_request *request, da_result *result);
-
-/* As da_session_estimate. */
-int32_t da_session_generate_estimate(da_session session, const da_text_request *request, char *buf, size_t capacity,
-                                     size_t *needed);
-
 /* ---- random numbers ------------------------------------------------------------------------------------------------ */
 
 /* torch's CPU generator after torch.manual_seed(seed): the first `count` values of torch.randn(count), torch.rand(count) and
- * torch.randperm(count), into the caller's array of that many elements. Stable for ever. The integer stream is exact; normal
+ * torch.randperm(count), into the caller's array of that many elements. Stable forever. The integer stream is exact; normal
  * values x agree with torch to 2e-7 + 2e-7 |x|. Errors: DA_INVALID_ARGUMENT for a null array with a count above 0, or more than 2^40. */
 int32_t da_random_normal(uint64_t seed, size_t count, float *out);
 int32_t da_random_uniform(uint64_t seed, size_t count, float *out);

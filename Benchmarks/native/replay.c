@@ -156,7 +156,7 @@ float replay_output(const replay *r, int64_t index) { return r->y[index]; }
 
 static void nothing(void *context, int64_t index, int32_t thread) { (void)context, (void)index, (void)thread; }
 
-/* Seconds that one parallel call with nothing to do takes: the price of sharing work out and waiting for all. */
+/* Seconds that one parallel call with nothing to do takes: the cost of distributing work and waiting for all. */
 double replay_barrier(replay *r, int32_t calls) {
     struct timespec from, to;
     int32_t tasks = ck_pool_threads(r->pool);

@@ -1,4 +1,4 @@
-/* Samples so many steps of a model through the C interface and does nothing else: what the profilers look at.
+/* Samples a number of steps of a model through the C interface and does nothing else: a target for profilers.
  *
  *   steps MODEL SAMPLES STEPS THREADS */
 #include <diffaccel.h>
@@ -21,19 +21,14 @@ int main(int count, char **words) {
     da_session session = NULL;
     da_result result = NULL;
     da_session_options options;
-    da_request request;
-    if (failed("options", da_session_options_init(&options, sizeof options)) ||
-        failed("request", da_request_init(&request, sizeof request)))
-        return 1;
+    if (failed("options", da_session_options_init(&options, sizeof options))) return 1;
     options.threads = atoi(words[4]);
-    request.steps = atoi(words[3]);
-    request.labels = labels;
-    request.label_count = (size_t)samples;
-    request.guidance = 1;
-    request.decode = 0;
+    char request[80];
+    int length = snprintf(request, sizeof request, "{\"steps\":%d,\"guidance\":1,\"decode\":false}", atoi(words[3]));
+    const da_tensor given = {sizeof given, DA_I64, "labels", labels, (size_t)samples * 8, 1, 0, {samples}};
     if (failed("open", da_model_open(words[1], NULL, &model)) ||
         failed("session", da_session_create(model, NULL, &options, &session)) ||
-        failed("sample", da_session_sample(session, &request, &result)))
+        failed("sample", da_session_run(session, request, (size_t)length, &given, 1, NULL, NULL, &result)))
         return 1;
     da_result_close(result);
     da_session_close(session);

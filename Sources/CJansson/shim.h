@@ -1,7 +1,7 @@
 #include <jansson.h>
 #include <string.h>
 
-/* What the parser is fed: a list of a string of `padding` letters, on a line of its own, and the text.
+/* The parser's input: a list of a string of `padding` letters, on a line of its own, and the text.
  *
  * The parser collects each string in one buffer that grows, and takes no notice when growing is refused: the byte at hand is lost,
  * and if it follows a backslash an assertion ends the process. The first string makes the buffer large enough for all that follows; what

@@ -78,14 +78,14 @@ static uint32_t kth_largest(const float *x, int64_t n, int64_t k, uint32_t *keys
 static uint64_t *sort_by_key(uint64_t *values, int64_t n) {
     uint64_t *from = values, *to = values + n;
     for (int shift = 32; shift < 64; shift += 8) {
-        int64_t places[256] = {0}, next = 0;
-        for (int64_t i = 0; i < n; i++) places[from[i] >> shift & 255]++;
+        int64_t starts[256] = {0}, next = 0;
+        for (int64_t i = 0; i < n; i++) starts[from[i] >> shift & 255]++;
         for (int b = 0; b < 256; b++) {
-            int64_t count = places[b];
-            places[b] = next;
+            int64_t count = starts[b];
+            starts[b] = next;
             next += count;
         }
-        for (int64_t i = 0; i < n; i++) to[places[from[i] >> shift & 255]++] = from[i];
+        for (int64_t i = 0; i < n; i++) to[starts[from[i] >> shift & 255]++] = from[i];
         uint64_t *swap = from;
         from = to, to = swap;
     }

@@ -1,5 +1,5 @@
 /* Worker pool. A run is a counter from which threads take task numbers. Workers join a run only while it is open and
- * the caller waits only for those that joined, so a worker which the system has not scheduled delays nobody. */
+ * the caller waits only for those that joined, so a worker which the system has not scheduled delays no call. */
 #define _GNU_SOURCE
 #include "include/ckernels.h"
 

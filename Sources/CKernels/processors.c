@@ -108,7 +108,7 @@ static char *group_path(const char *root, int second) {
     return path;
 }
 
-/* Blanks and the like are written as \040 in the list of mounts. "/" becomes nothing. */
+/* Blanks and other separators are written as \040 in the list of mounts. "/" becomes nothing. */
 static void unescape(char *text) {
     if (strcmp(text, "/") == 0) *text = '\0';
     char *to = text;

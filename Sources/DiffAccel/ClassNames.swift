@@ -10,7 +10,7 @@ public struct ClassNames: Sendable, Equatable {
     init() { texts = [] }
 
     /// The names in the config's list `labels`, else in `id2label` of the pipeline. Throws `format` for a list of another length and
-    /// for an entry that is no class.
+    /// for an entry that is not a class.
     init(_ opened: Opened, classes: Int) throws(DiffError) {
         let labels = try opened.config.strings("labels", default: [])
         guard labels.isEmpty || labels.count == classes else {

@@ -25,7 +25,7 @@ extension SampleStatistics: CustomStringConvertible {
 }
 
 extension ImageBatch: CustomStringConvertible {
-    /// How many pictures of what size: `2 images of 28 x 28, 1 channel`.
+    /// How many images of what size: `2 images of 28 x 28, 1 channel`.
     public var description: String {
         "\(count) images of \(width) x \(height), \(channels) channel\(channels == 1 ? "" : "s")"
     }

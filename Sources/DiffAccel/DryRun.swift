@@ -19,6 +19,8 @@ struct DryRun {
     let networks: [Int]
     /// Bytes of results that are no latents.
     let resultBytes: Int
+    /// What decoding all samples takes, in the tiles that the request asks for.
+    let decoding: DecodeForecast
 
     /// Dry-runs `job` under `plan` on `threads` threads. Throws whatever the real run would for reasons known in advance.
     init(_ job: any SamplingJob, _ plan: Plan, threads: Int) throws(DiffError) {
@@ -32,6 +34,7 @@ struct DryRun {
             counts += run.trace.counts(layouts.at(progress.network) ?? [], call: progress.call)
             networks.append(progress.network)
         }
+        decoding = try DecodeForecast(job, threads: threads)
         resultBytes = output.others.each.reduce(0) { Checked.sum($0, $1.byteCount) }
         (workspace, trace, cacheBytes) = (run.workspace, run.trace, cache)
         (sites, self.networks) = (counts, networks)

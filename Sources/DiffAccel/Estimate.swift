@@ -16,15 +16,11 @@ public struct Estimate: Sendable, Equatable {
     public let sites: SiteCounts
 
     init(
-        _ job: any SamplingJob, _ tile: Int?, _ plan: Plan, threads: Int, weights: Int
+        _ job: any SamplingJob, _ plan: Plan, threads: Int, weights: Int
     ) throws(DiffError) {
         let dryRun = try DryRun(job, plan, threads: threads)
         let baseline = try DryRun(job, Plan(), threads: threads)
-        var decoding = (workspace: 0, results: 0)
-        let latents = (job.latents?.count ?? 0) &* 4
-        if let decoder = job.decoder, let shape = job.latents {
-            decoding = try Self.decodeBytes(decoder, shape, tile: tile, threads)
-        }
+        let (decoding, latents) = (dryRun.decoding, (job.latents?.count ?? 0) &* 4)
         self.weights = weights
         cache = dryRun.cacheBytes
         workspace = dryRun.workspace.peakBytes &- dryRun.cacheBytes
@@ -35,34 +31,6 @@ public struct Estimate: Sendable, Equatable {
             Checked.sum(latents, latents, decode, decoding.results, dryRun.resultBytes))
         (flops, baselineFlops) = (dryRun.flops, baseline.flops)
         sites = dryRun.sites
-    }
-
-    /// Workspace of decoding (the pixels included) and bytes of the results it makes.
-    private static func decodeBytes(
-        _ decoder: ImageDecoder, _ latents: Shape, tile: Int?, _ threads: Int
-    ) throws(DiffError) -> (workspace: Int, results: Int) {
-        let run = Run(dryOn: threads)
-        if case .pixels = decoder { return (0, latents.count) }
-        let state = try Tensor(Storage(virtual: latents.count &* 4), latents)
-        let pixels = try decoder.decode(state, tile: tile, run) { (_) throws(DiffError) in }
-        _ = try decoder.levels(pixels, run)
-        return (run.workspace.peakBytes, pixels.shape.count &* 5)
-    }
-
-    /// The tile side that keeps decoding of `shape` within `limit` bytes: nil when whole images fit. Throws `overBudget` when
-    /// not even the smallest tiles do.
-    static func tile(
-        _ decoder: ImageDecoder, _ shape: Shape, threads: Int, within limit: Int
-    ) throws(DiffError) -> Int? {
-        let latents = 8 &* shape.count
-        var least = 0
-        for tile in [nil, 64, 32, 16, 8] where tile ?? 0 < max(shape[2], shape[3]) {
-            let bytes = try decodeBytes(decoder, shape, tile: tile, threads)
-            least = Checked.sum(latents, bytes.workspace, bytes.results)
-            if least <= limit { return tile }
-        }
-        throw DiffError(
-            .overBudget, "decoding needs \(least) bytes even in the smallest tiles, the memory limit is \(limit)")
     }
 
     /// The estimate as JSON, in the form that the C header describes.
@@ -79,8 +47,4 @@ public struct Estimate: Sendable, Equatable {
             ]),
         ])
     }
-}
-
-extension SampleRequest {
-    var tileSide: Int? { if case .side(let side) = tiling { side } else { nil } }
 }

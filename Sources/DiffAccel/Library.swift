@@ -15,13 +15,20 @@ public enum Library {
     /// Names of the samplers that image requests can ask for; which of them a model has is in its description.
     public static var samplers: [String] { Solvers.samplers }
 
-    /// Version, kernels in use, families, methods, samplers and limits as JSON.
+    private static func json(_ tables: [String: [OptionSpec]]) -> JSON {
+        .object(tables.mapValues(\.json))
+    }
+
+    /// Version, kernels in use, families, methods, samplers, limits, and the options of plan entries (`plan_options`, by method) and of
+    /// trainings (`training_options`, by training) as JSON.
     public static var description: JSON {
         .object([
             "version": .string(version), "abi": .integer(abiVersion), "isa": .string(Machine.instructionSet),
             "processors": .integer(Machine.processors),
             "families": .array(Families.names.map { .string($0) }),
             "methods": .array(Plan.methodNames.map { .string($0) }),
+            "plan_options": Self.json(Plan.optionTables),
+            "training_options": Self.json(TrainerSettings.optionTables),
             "samplers": .array(samplers.map { .string($0) }),
             "limits": .object([
                 "rank": .integer(Shape.maxRank), "header_bytes": .integer(Limits.headerBytes),

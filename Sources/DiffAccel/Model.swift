@@ -24,7 +24,7 @@ public final class Model: Sendable {
         let budget = try MemoryBudget(limit: options.memoryLimit)
         let opened = try Self.opened(path, options, budget)
         let type = opened.family
-        guard options.maskToken == nil || type is any LanguageFamily.Type else {
+        guard options.maskToken == nil || type.takesMaskToken else {
             throw DiffError(.unsupported, "mask_token is for language models; this is a \(type.name) model")
         }
         family = try locating(path) { () throws(DiffError) in try type.init(opened) }
@@ -41,6 +41,7 @@ public final class Model: Sendable {
     static func opened(
         _ path: String, _ options: ModelOptions, _ budget: MemoryBudget
     ) throws(DiffError) -> Opened {
+        try Families.check(conventions: options.conventions)
         var options = options
         var checkpoint = try Checkpoint.open(
             path: path, config: options.config, followingLinks: options.followLinks)
@@ -92,8 +93,8 @@ public final class Model: Sendable {
     /// Sites of the network that plans act on.
     public var layout: SiteLayout { family.layouts[0] }
 
-    /// Facts about the model as JSON: family, sizes, sites, sampling defaults; what its config files say that has no effect
-    /// (`unknown_keys`), what was taken where they say nothing (`defaults`) and otherwise assumed (`assumptions`).
+    /// Facts about the model as JSON: family, sizes, sites, sampling defaults; settings in its config files without
+    /// effect (`unknown_keys`), values of absent ones (`defaults`) and what else was assumed (`assumptions`).
     public var description: JSON {
         var members = family.description
         members["family"] = .string(familyName)
@@ -106,6 +107,7 @@ public final class Model: Sendable {
         if let sampling = family.sampling, let flops = try? sampling.flopsPerCall() {
             members["flops"] = .number(flops)
         }
+        members["request"] = family.sampling?.form.json
         return .object(members)
     }
 

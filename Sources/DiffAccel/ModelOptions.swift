@@ -1,5 +1,4 @@
 public import DiffCheckpoint
-public import DiffModels
 
 /// How a checkpoint is opened.
 public struct ModelOptions: Sendable {
@@ -9,15 +8,15 @@ public struct ModelOptions: Sendable {
     public var config: JSON?
     /// Language models: the mask token; nil: the one that the config names.
     public var maskToken: Int?
-    /// Which published code a DiT follows; sets the defaults of its sampling too. Nil: the official one, unless the checkpoint shows
-    /// that it was trained in diffusers.
-    public var conventions: DiTConventions?
+    /// Which published code is followed where there are several for the same weights: of a DiT `official` or `diffusers`, which sets the
+    /// defaults of its sampling too. Nil: the official one, unless the checkpoint shows that it was trained in diffusers.
+    public var conventions: String?
     /// Folder of the autoencoder that turns latents into pixels; nil: the checkpoint's `vae` folder, if it has one.
     public var decoder: String?
     /// What weights are kept as in memory.
     public var weights = WeightType.stored
     /// Follow symbolic links inside the checkpoint's folder, as download caches have them, and inside those of its autoencoder and of
-    /// the models that a plan or a trainer puts beside it.
+    /// the models that a plan or a trainer adds.
     public var followLinks = false
     /// Bytes the weights may take, and the largest of them once more as the file has it: it is packed while that is still there.
     /// 0: no limit.

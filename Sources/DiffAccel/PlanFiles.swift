@@ -36,7 +36,7 @@ extension Plan {
     }
 
     /// Reads a plan from text: JSON, which may not name other files, or a rule written out. Throws `format`, `unsupported`, and
-    /// `invalidArgument` for a rule of the wrong form.
+    /// `invalidArgument` for a malformed rule.
     public init(text: UnsafeRawBufferPointer, source: String) throws(DiffError) {
         // No plan's JSON begins with a letter.
         guard text.count <= 4096, let first = unsafe text.first, (0x61...0x7a).contains(first | 0x20) else {

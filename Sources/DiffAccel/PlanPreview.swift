@@ -3,7 +3,7 @@ public import DiffCheckpoint
 import DiffSampling
 public import DiffTensor
 
-/// What a plan would do to a model in so many steps: the steps × sites grid, from a dry run.
+/// What a plan would do to a model in a number of steps: the steps × sites grid, from a dry run.
 public struct PlanPreview: Sendable {
     /// Names of the attention and MLP sites, in order.
     public let sites: [String]

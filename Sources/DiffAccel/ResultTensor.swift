@@ -29,7 +29,7 @@ public struct ResultTensor: Sendable {
     /// The name, such as `latents`.
     public var name: String { label.description }
 
-    /// The name as C reads it; valid for ever.
+    /// The name as C reads it; valid forever.
     @inline(never)
     public var cName: UnsafePointer<CChar> {
         unsafe UnsafeRawPointer(label.utf8Start).assumingMemoryBound(to: CChar.self)
@@ -51,6 +51,17 @@ public struct ResultTensor: Sendable {
     init(_ label: StaticString, _ images: ImageBatch) throws(DiffError) {
         shape = try Shape(images.count, images.height, images.width, images.channels)
         (self.label, element, storage, start) = (label, .uint8, images.storage, 0)
+    }
+
+    /// Bytes under a name, copied.
+    init(_ label: StaticString, _ bytes: [UInt8]) throws(DiffError) {
+        storage = try Storage(byteCount: bytes.count, budget: nil)
+        if let base = unsafe storage.base {
+            unsafe bytes.withUnsafeBytes { source in
+                if let from = source.baseAddress { unsafe base.copyMemory(from: from, byteCount: source.count) }
+            }
+        }
+        (self.label, shape, element, start) = (label, try Shape(bytes.count), .uint8, 0)
     }
 
     /// Integers under a name, copied into a block charged to `budget`. Throws `shape` when the counts differ, and memory errors.
@@ -78,6 +89,12 @@ public struct ResultTensor: Sendable {
         return Indices(below: shape.count).map {
             Int(unsafe base.loadUnaligned(fromByteOffset: $0 &* 8, as: Int64.self))
         }
+    }
+
+    /// The elements as bytes, copied; empty unless they are u8.
+    public var bytes: [UInt8] {
+        guard element == .uint8, let base = unsafe raw else { return [] }
+        return unsafe Array(UnsafeRawBufferPointer(start: base, count: shape.count))
     }
 
     /// The elements as 8-bit images; nil unless they are bytes [n, H, W, C].

@@ -7,7 +7,8 @@ struct SampleLoop {
     let job: any SamplingJob
     let run: Run
     let budget: MemoryBudget
-    let plan: Plan
+    /// What the run will do and take.
+    let dryRun: DryRun
     let weightBytes: Int
 
     func perform(tile: Int?, _ observe: (SampleEvent) -> SampleDecision) throws(DiffError) -> SampleResult {
@@ -36,14 +37,15 @@ struct SampleLoop {
 
     /// `pixels` and `images` of `latents`.
     private func decode(
-        _ latents: Tensor, _ decoder: ImageDecoder, _ tile: Int?, _ statistics: inout SampleStatistics,
+        _ latents: Tensor, _ decoder: any StateDecoder, _ tile: Int?, _ statistics: inout SampleStatistics,
         _ began: Double, _ observe: (SampleEvent) -> SampleDecision
     ) throws(DiffError) -> [ResultTensor] {
         let decodeBegan = Machine.seconds
         let decoded = try decoder.decode(latents, tile: tile, run) { (done) throws(DiffError) in
+            let share = Double(done) / Double(max(1, latents.shape[0]))
             let event = SampleEvent(
-                stage: .decode, step: done, steps: latents.shape[0], timestep: nil, sites: SiteCounts(),
-                seconds: Machine.seconds - began, flops: 0, latents: nil)
+                stage: .decode, step: done, steps: latents.shape[0],
+                fraction: fraction(dryRun.flops + share * dryRun.decoding.flops), seconds: Machine.seconds - began)
             if observe(event) == .cancel { throw .cancelled }
         }
         let images = try decoder.images(decoded, run, budget: budget)
@@ -61,7 +63,7 @@ struct SampleLoop {
         try run.begin(context)
         let sites = context.layouts.indices.map { context.sites(of: $0, .attention, .mlp) }
         var stepBegan = began
-        var warmAllocations = 0
+        var (warmAllocations, done) = (0, 0.0)
         let output = try job.perform(run) { (progress) throws(DiffError) in
             // In every step, so that the error names the one it arose in, and a hopeless run ends there.
             if let state = progress.state { try run.requireFinite(state, place(of: progress)) }
@@ -74,10 +76,12 @@ struct SampleLoop {
                     flops: flops, queryRows: progress.text?.queryRows ?? 0, headRows: progress.text?.headRows ?? 0))
             statistics.cacheBytes = max(statistics.cacheBytes, Checked.sum(run.bytesHeld, progress.heldBytes))
             if progress.call == 0 { warmAllocations = run.workspace.allocations }
+            // What a sampler does between the calls is in none of them, but in the whole.
+            done = progress.call &+ 1 == progress.calls ? dryRun.flops : done + flops
             let event = SampleEvent(
-                stage: job.stage, step: progress.call &+ 1, steps: progress.calls, timestep: progress.timestep,
-                sites: counts, seconds: now - began, flops: flops, latents: progress.state, network: progress.network,
-                preview: progress.preview, text: progress.text)
+                stage: job.stage, step: progress.call &+ 1, steps: progress.calls, fraction: fraction(done),
+                seconds: now - began, timestep: progress.timestep, sites: counts, flops: flops,
+                network: progress.network, latents: progress.state, preview: progress.preview, text: progress.text)
             let decision = observe(event)
             #if CANARY
             // Nothing where the step that follows was expected.
@@ -97,6 +101,12 @@ struct SampleLoop {
         return kept
     }
 
+    /// These operations as a share of the whole run's.
+    private func fraction(_ flops: Double) -> Double {
+        let all = dryRun.flops + dryRun.decoding.flops
+        return all > 0 ? min(1, flops / all) : 1
+    }
+
     /// What a step's state is made of, for an error.
     private func place(of progress: SamplingProgress) -> String {
         let step = "step \(progress.call &+ 1) of \(progress.calls)"
@@ -108,7 +118,6 @@ struct SampleLoop {
 
     /// Takes all memory before the first step, or at least sees that it will fit: a run that cannot fit its limit does not start.
     private func makeRoom() throws(DiffError) {
-        let dryRun = try DryRun(job, plan, threads: run.threads)
         if job.stepsAreAlike { return try run.workspace.reserve(dryRun.workspace) }
         let needed = Checked.sum(dryRun.workspace.peakBytes, dryRun.resultBytes)
         guard budget.limit == 0 || Checked.sum(needed, budget.used) <= budget.limit else {

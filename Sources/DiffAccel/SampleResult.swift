@@ -4,7 +4,7 @@ public import DiffTensor
 /// What a run made: tensors by name. Owns them; immutable.
 ///
 /// Images: `latents` [n, C, h, w] f32, the sampler's final state; when decoded `pixels` [n, channels, H, W] f32, nominally -1 ... 1
-/// (not clamped), and `images` [n, H, W, channels] u8. Language models: `tokens` [n, length] behind the prompts; `sequences`, prompts and
+/// (not clamped), and `images` [n, H, W, channels] u8. Language models: `tokens` [n, length] after the prompts; `sequences`, prompts and
 /// texts one after the other, with `lengths` [n] and `filled` (1 where the run wrote a token). Families add others: see
 /// ``Model/forwardNames`` and the documentation of each.
 public final class SampleResult: Sendable {
@@ -44,15 +44,29 @@ public final class SampleResult: Sendable {
 
     /// What a language model made whole: prompt and text of each prompt, masks filled. Empty for others.
     public var sequences: [[Int]] { split("sequences") }
-    /// For each prompt the places of its sequence that the run filled, ascending: behind the prompt and, where masks were, in it.
+    /// For each prompt the positions of its sequence that the run filled, ascending: after the prompt and, where masks were, in it.
     public var filled: [[Int]] {
         var filled: [[Int]] = []
         for flags in split("filled").each {
-            var places: [Int] = []
-            for (place, flag) in flags.numbered where flag != 0 { places.append(place) }
-            filled.append(places)
+            var positions: [Int] = []
+            for (position, flag) in flags.numbered where flag != 0 { positions.append(position) }
+            filled.append(positions)
         }
         return filled
+    }
+
+    /// The texts that a language model wrote, up to the first token that ends one; of infilling the whole texts, prompts and all. Empty for
+    /// others, and without a tokenizer.
+    public var texts: [String] {
+        let bytes = named("text")?.bytes ?? []
+        var (texts, next): ([String], Int) = ([], 0)
+        for length in (named("text_lengths")?.integers ?? []).each {
+            var text: [UInt8] = []
+            for index in Indices(below: length) { text.append(bytes.at(next &+ index) ?? 0) }
+            texts.append(String(decoding: text, as: UTF8.self))
+            next &+= length
+        }
+        return texts
     }
 
     /// The integers of `name`, taken apart by the lengths of the sequences.
@@ -61,7 +75,7 @@ public final class SampleResult: Sendable {
         var (parts, start): ([[Int]], Int) = ([], 0)
         for length in (named("lengths")?.integers ?? []).each {
             var part: [Int] = []
-            for place in Indices(below: length) { part.append(all.at(start &+ place) ?? 0) }
+            for position in Indices(below: length) { part.append(all.at(start &+ position) ?? 0) }
             parts.append(part)
             start &+= length
         }
@@ -136,8 +150,8 @@ public struct SampleStatistics: Sendable {
                 "skipped": .integer(step.sites.skipped),
             ]
             if step.queryRows > 0 {
-                members["fed"] = .integer(step.queryRows)
-                members["head"] = .integer(step.headRows)
+                members["query_rows"] = .integer(step.queryRows)
+                members["head_rows"] = .integer(step.headRows)
             }
             return JSON.object(members)
         }

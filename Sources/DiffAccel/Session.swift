@@ -29,6 +29,8 @@ public final class Session: @unchecked Sendable {
     private let busy = Atomic<Bool>(false)
     private let budget: MemoryBudget
     private let run: Run
+    /// The dry run of the last request: one of the same shape needs no other.
+    private var lastDryRun: (shape: RequestShape, dryRun: DryRun)?
 
     /// A session of `model` under `plan`. Throws `incompatible` when they do not fit, `unsupported` when the family cannot
     /// sample, `invalidArgument`, `outOfMemory`.
@@ -39,6 +41,7 @@ public final class Session: @unchecked Sendable {
         guard options.memoryLimit >= 0 else {
             throw DiffError(.invalidArgument, "a memory limit must not be negative, found \(options.memoryLimit)")
         }
+        try plan.checkStacking()
         sampling = try family.under(plan, options)
         try plan.check(sampling.layouts)
         threads = options.threads == 0 ? Machine.processors : options.threads
@@ -47,7 +50,7 @@ public final class Session: @unchecked Sendable {
         (self.model, self.plan) = (model, plan)
     }
 
-    /// Stops the run that is going on, if any; from any thread.
+    /// Stops the current run, if any; may be called from any thread.
     public func cancel() { cancelFlag.cancel() }
 
     /// Lets a second source of stop requests act on this session: what the C library's handles need.
@@ -63,23 +66,13 @@ public final class Session: @unchecked Sendable {
         try exclusively { () throws(DiffError) in
             let job = try sampling.job(request)
             cancelFlag.clear()
-            let tile = try decodeTile(job, request)
+            let tile = try decodeTile(job)
+            let dryRun = try dryRun(job, RequestShape(request))
             budget.resetPeak()
             defer { tidy() }
-            return try SampleLoop(job: job, run: run, budget: budget, plan: plan, weightBytes: weightBytes)
+            return try SampleLoop(job: job, run: run, budget: budget, dryRun: dryRun, weightBytes: weightBytes)
                 .perform(tile: tile, observe)
         }
-    }
-
-    /// The shape of a request's state [n, C, S, S] and how often its sampler draws more noise: what its noise must have. Throws as
-    /// ``sample(_:observe:)`` does for a bad request, and `unsupported` when the family takes no noise.
-    public func noiseShape(_ request: SampleRequest) throws(DiffError) -> (state: Shape, draws: Int) {
-        var bare = request
-        (bare.noise, bare.stepNoise) = (nil, nil)
-        guard let noise = try sampling.job(bare).noise else {
-            throw DiffError(.unsupported, "\(model.familyName) models start from no noise")
-        }
-        return noise
     }
 
     /// Whether a sample of `request` has the same bits in whatever batch it is made: nothing is drawn on the way, and no step is chosen by
@@ -92,7 +85,15 @@ public final class Session: @unchecked Sendable {
 
     /// What `request` would need, by a dry run of it. Throws as ``sample(_:observe:)`` does for a bad request.
     public func estimate(_ request: SampleRequest) throws(DiffError) -> Estimate {
-        try Estimate(sampling.job(request), request.tileSide, plan, threads: threads, weights: weightBytes)
+        try Estimate(sampling.job(request), plan, threads: threads, weights: weightBytes)
+    }
+
+    /// The dry run of `job`: the last one when it had the same shape.
+    private func dryRun(_ job: any SamplingJob, _ shape: RequestShape) throws(DiffError) -> DryRun {
+        if let lastDryRun, lastDryRun.shape == shape { return lastDryRun.dryRun }
+        let made = try DryRun(job, plan, threads: threads)
+        lastDryRun = (shape, made)
+        return made
     }
 
     private var weightBytes: Int { Checked.sum(model.bytes, sampling.partnerBytes) }
@@ -108,7 +109,7 @@ public final class Session: @unchecked Sendable {
         return try body()
     }
 
-    /// After every run, also a failed one: caches go, and so do blocks that nobody uses.
+    /// After every run, also a failed one: drops caches and unused blocks.
     private func tidy() {
         run.end()
         run.workspace.trim()
@@ -116,18 +117,14 @@ public final class Session: @unchecked Sendable {
 
     /// The side of the decoder's tiles: what the request says, or the largest that the memory limit allows.
     @inline(never)
-    private func decodeTile(_ job: any SamplingJob, _ request: SampleRequest) throws(DiffError) -> Int? {
-        if let side = request.tileSide, !(8...4096).contains(side) {
-            throw DiffError(.invalidArgument, "a decoder tile must be 8...4096 latents, found \(side)")
-        }
+    private func decodeTile(_ job: any SamplingJob) throws(DiffError) -> Int? {
         guard let decoder = job.decoder, decoder.takesTiles, let latents = job.latents else { return nil }
-        switch request.tiling {
+        switch job.tiling {
         case .never: return nil
-        case .side(let side):
-            return side < max(latents[2], latents[3]) ? side : nil
+        case .side(let side): return side < max(latents[2], latents[3]) ? side : nil
         case .automatic:
             guard budget.limit > 0 else { return nil }
-            let tile = try Estimate.tile(decoder, latents, threads: threads, within: budget.limit)
+            let tile = try DecodeForecast.tile(decoder, latents, threads: threads, within: budget.limit)
             if let tile { Log.write(.warning, "decoding in tiles of \(tile) latents to stay within the memory limit") }
             return tile
         }

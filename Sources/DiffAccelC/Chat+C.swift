@@ -74,15 +74,15 @@ private func conversation(
 
 /// Whether a NUL stands in a JSON text, as it is or as `\u0000`.
 private func hasNUL(_ text: UnsafeRawBufferPointer) -> Bool {
-    var (isEscaped, place) = (false, 0)
-    while place < text.count {
-        let byte = unsafe text[place]
+    var (isEscaped, position) = (false, 0)
+    while position < text.count {
+        let byte = unsafe text[position]
         if byte == 0 { return true }
-        if isEscaped, byte == UInt8(ascii: "u"), unsafe text.dropFirst(place &+ 1).starts(with: "0000".utf8) {
+        if isEscaped, byte == UInt8(ascii: "u"), unsafe text.dropFirst(position &+ 1).starts(with: "0000".utf8) {
             return true
         }
         isEscaped = !isEscaped && byte == UInt8(ascii: "\\")
-        place &+= 1
+        position &+= 1
     }
     return false
 }

@@ -7,7 +7,7 @@ import DiffTensor
 ///
 /// A handle is a number, not an address: kind, generation and slot. The kind's leading bits make it no valid address on
 /// any 64-bit system, so a host that dereferences one faults at once. Closing bumps the slot's generation: an old handle is
-/// recognised for ever. A look-up gives a strong reference, so an object lives as long as a call uses it.
+/// recognised forever. A look-up gives a strong reference, so an object lives as long as a call uses it.
 enum HandleTable {
     /// What a handle stands for; the raw value is its upper six bits.
     enum Kind: UInt64 {
@@ -17,6 +17,7 @@ enum HandleTable {
         case result = 0b100100
         case trainer = 0b100101
         case tokenizer = 0b100111
+        case event = 0b101001
 
         /// Whether what it stands for can be told to stop from a signal handler.
         var isCancellable: Bool { self == .session || self == .trainer }
@@ -29,6 +30,7 @@ enum HandleTable {
             case .result: "result"
             case .trainer: "trainer"
             case .tokenizer: "tokenizer"
+            case .event: "event"
             }
         }
     }

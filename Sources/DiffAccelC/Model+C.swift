@@ -30,12 +30,7 @@ func modelOptions(_ pointer: UnsafePointer<da_model_options>?) throws(DiffError)
     if let config = try unsafe text(raw.config, "config", limit: Limits.configBytes) {
         options.config = try JSON(parsing: config, source: "options.config")
     }
-    if let name = try unsafe text(raw.conventions, "conventions") {
-        guard let conventions = DiTConventions(rawValue: name) else {
-            throw DiffError(.invalidArgument, "conventions must be official or diffusers, found \"\(name)\"")
-        }
-        options.conventions = conventions
-    }
+    unsafe options.conventions = try text(raw.conventions, "conventions")
     unsafe options.maskToken = raw.mask_token == -1 ? nil : Int(raw.mask_token)
     guard unsafe raw.reserved == 0 else { throw DiffError(.unsupported, "da_model_options.reserved must be zero") }
     return options

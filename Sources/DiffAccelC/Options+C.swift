@@ -15,8 +15,3 @@ public func da_forward_options_init(_ options: UnsafeMutablePointer<da_forward_o
 public func da_session_options_init(_ options: UnsafeMutablePointer<da_session_options>?, _ size: UInt32) -> Int32 {
     boundary { () throws(DiffError) in try unsafe initialise(options, size) }
 }
-
-@c @implementation
-public func da_request_init(_ request: UnsafeMutablePointer<da_request>?, _ size: UInt32) -> Int32 {
-    boundary { () throws(DiffError) in try unsafe initialise(request, size) }
-}

@@ -37,27 +37,35 @@ func cancellation(of handle: UInt64) -> CancelFlag.Source {
 
 @c @implementation
 public func da_session_estimate(
-    _ session: da_session?, _ request: UnsafePointer<da_request>?, _ buf: UnsafeMutablePointer<CChar>?, _ capacity: Int,
-    _ needed: UnsafeMutablePointer<Int>?
+    _ session: da_session?, _ json: UnsafePointer<CChar>?, _ length: Int, _ tensors: UnsafePointer<da_tensor>?,
+    _ tensor_count: Int, _ buf: UnsafeMutablePointer<CChar>?, _ capacity: Int, _ needed: UnsafeMutablePointer<Int>?
 ) -> Int32 {
     boundary { () throws(DiffError) in
         let session = try unsafe HandleTable.object(session, .session, Session.self)
-        let decoded = try unsafe sampleRequest(required(request), to: session)
-        return try unsafe emit(session.estimate(decoded).json.serialized(), buf, capacity, needed)
+        let request = try unsafe sampleRequest(json, length, tensors, tensor_count)
+        return try unsafe emit(session.estimate(request).json.serialized(), buf, capacity, needed)
     }
 }
 
 @c @implementation
-public func da_session_sample(
-    _ session: da_session?, _ request: UnsafePointer<da_request>?, _ result: UnsafeMutablePointer<da_result?>?
+public func da_session_run(
+    _ session: da_session?, _ json: UnsafePointer<CChar>?, _ length: Int, _ tensors: UnsafePointer<da_tensor>?,
+    _ tensor_count: Int, _ callback: da_event_callback?, _ user: UnsafeMutableRawPointer?,
+    _ result: UnsafeMutablePointer<da_result?>?
 ) -> Int32 {
     boundary { () throws(DiffError) in
         let target = try unsafe out(result, "result")
         unsafe target.pointee = nil
         let session = try unsafe HandleTable.object(session, .session, Session.self)
-        let raw = try unsafe required(request)
-        let host = unsafe EventHost(callback: raw.callback, user: raw.user)
-        let sampled = try unsafe session.sample(sampleRequest(raw, to: session)) { host.tell($0) }
+        let host = unsafe EventHost(callback: callback, user: user)
+        let request = try unsafe sampleRequest(json, length, tensors, tensor_count)
+        var failure: DiffError?
+        let sampled: SampleResult
+        do throws(DiffError) {
+            sampled = try session.sample(request) { host.tell($0, &failure) }
+        } catch {
+            throw failure ?? error
+        }
         unsafe target.pointee = HandleTable.pointer(try HandleTable.insert(sampled, .result))
         return DA_OK
     }
@@ -74,46 +82,5 @@ public func da_session_close(_ session: da_session?) -> Int32 {
     boundary { () throws(DiffError) in
         try unsafe HandleTable.remove(session, .session)
         return DA_OK
-    }
-}
-
-private func required(_ request: UnsafePointer<da_request>?) throws(DiffError) -> da_request {
-    guard let request = unsafe request else { throw DiffError(.invalidArgument, "request is null") }
-    return try unsafe decode(request)
-}
-
-/// The host's event function and its argument.
-@safe
-private struct EventHost {
-    let callback: da_event_callback?
-    let user: UnsafeMutableRawPointer?
-
-    func tell(_ event: SampleEvent) -> SampleDecision {
-        guard let callback = unsafe callback else { return .continue }
-        var raw = unsafe da_event()
-        unsafe raw.struct_size = UInt32(MemoryLayout<da_event>.stride)
-        unsafe (raw.stage, raw.step, raw.steps) = (
-            event.stage.rawValue, Int32(clamping: event.step), Int32(clamping: event.steps)
-        )
-        unsafe raw.timestep = Int32(clamping: event.timestep.flatMap { Checked.integer($0.rounded()) } ?? -1)
-        unsafe raw.sites_computed = Int32(clamping: event.sites.computed)
-        unsafe raw.sites_reused = Int32(clamping: event.sites.reused)
-        unsafe raw.sites_skipped = Int32(clamping: event.sites.skipped)
-        unsafe (raw.seconds, raw.flops) = (event.seconds, event.flops)
-        if let latents = event.latents {
-            unsafe raw.latents = UnsafePointer(latents.floats)
-            let s = latents.shape
-            unsafe raw.shape = (Int64(s[0]), Int64(s[1]), Int64(s[2]), Int64(s[3]))
-        }
-        unsafe raw.network = Int32(clamping: event.network)
-        if let preview = event.preview {
-            unsafe raw.preview = preview.storage.base.map {
-                unsafe UnsafePointer($0.assumingMemoryBound(to: UInt8.self))
-            }
-            unsafe raw.preview_shape = (
-                Int64(preview.count), Int64(preview.height), Int64(preview.width), Int64(preview.channels)
-            )
-        }
-        return unsafe callback(user, &raw) == 0 ? .continue : .cancel
     }
 }

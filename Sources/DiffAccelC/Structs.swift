@@ -35,15 +35,6 @@ extension da_session_options: VersionedStruct {
     static var earlierSizes: [Int] { [16] }
     mutating func setDefaults() {}
 }
-extension da_request: VersionedStruct {
-    static var typeName: String { "da_request" }
-    static var earlierSizes: [Int] { [128] }
-    mutating func setDefaults() {
-        let unset = SampleRequest()
-        unsafe (decode, eta, seed) = (unset.decode ? 1 : 0, unset.eta, unset.seed)
-        unsafe (guidance, top_p) = (.nan, .nan)
-    }
-}
 extension da_trainer_options: VersionedStruct {
     static var typeName: String { "da_trainer_options" }
     static var earlierSizes: [Int] { [] }

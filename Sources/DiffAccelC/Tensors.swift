@@ -53,9 +53,9 @@ struct HostTensor {
         return tensor
     }
 
-    /// An integer input. At most a million elements.
-    func integers() throws(DiffError) -> [Int] {
-        guard shape.count <= 1_000_000 else { throw DiffError(.shape, "\(name): more than a million integers") }
+    /// An integer input of at most `limit` elements.
+    func integers(limit: Int = 1_000_000) throws(DiffError) -> [Int] {
+        guard shape.count <= limit else { throw DiffError(.shape, "\(name): more than \(limit) integers") }
         var values: [Int] = []
         for index in Indices(below: shape.count) {
             if let data = unsafe data {
@@ -64,6 +64,39 @@ struct HostTensor {
         }
         return values
     }
+
+    /// The bytes of a text.
+    func text(limit: Int) throws(DiffError) -> [UInt8] {
+        guard bytes <= limit else { throw DiffError(.shape, "\(name): \(bytes) bytes; at most \(limit)") }
+        return unsafe Array(UnsafeRawBufferPointer(start: data, count: data == nil ? 0 : bytes))
+    }
+}
+
+/// A tensor of the library as the caller sees it: its data stay the library's.
+func describedView(_ tensor: ResultTensor) -> da_tensor {
+    var view = unsafe da_tensor()
+    unsafe view.name = tensor.cName
+    unsafe view.data = tensor.raw
+    let dtype =
+        switch tensor.element {
+        case .float32: DA_F32
+        case .uint8: DA_U8
+        case .int64: DA_I64
+        }
+    unsafe describe(&view, tensor.shape, dtype: dtype, bytes: tensor.byteCount)
+    return unsafe view
+}
+
+/// Fills the caller's `view`, whose size says how much of it there is.
+func fill(_ view: UnsafeMutablePointer<da_tensor>?, _ tensor: () throws(DiffError) -> ResultTensor) throws(DiffError)
+    -> Int32
+{
+    let target = try unsafe out(view, "view")
+    let size = try unsafe decode(UnsafePointer(target)).struct_size
+    var filled = try unsafe describedView(tensor())
+    unsafe filled.struct_size = size
+    unsafe target.pointee = filled
+    return DA_OK
 }
 
 /// Fills the describing members of `target` for a tensor of the library.

@@ -80,7 +80,7 @@ private func store(
 /// `flags`, which may have the bits of `known`.
 func encodeFlags(_ flags: Int32, _ known: Int32) throws(DiffError) -> Int32 {
     guard flags & ~known == 0 else {
-        throw DiffError(.invalidArgument, "flags: \(flags) has bits that are no DA_ENCODE_* for this call")
+        throw DiffError(.invalidArgument, "flags: \(flags) has bits that are not DA_ENCODE_* for this call")
     }
     return flags
 }
@@ -114,7 +114,7 @@ extension CancelFlag {
     convenience init(_ word: UnsafePointer<Int32>?) {
         self.init()
         guard let word = unsafe word else { return }
-        // As a number: a pointer must not be kept by what other threads may call, and this one is not used behind the call.
+        // As a number: a pointer must not be kept by what other threads may call, and this one is not used after the call.
         let address = UInt(bitPattern: word)
         follow(Source(isSet: { unsafe cb_word(UnsafePointer(bitPattern: address)) != 0 }, clear: {}))
     }

@@ -5,6 +5,8 @@ public import DiffTensor
 public protocol PlanEntry: Sendable {
     /// The name in a plan's JSON, such as `l2c`.
     static var method: String { get }
+    /// Its options: all that its JSON may say beside `method`.
+    static var options: [OptionSpec] { get }
     /// The entry as JSON, with its `method`.
     var json: JSON { get }
     /// Reads an entry; `files` opens JSON files beside the plan and throws when there is no such place.
@@ -15,10 +17,48 @@ public protocol PlanEntry: Sendable {
     func makeAcceleration() -> any Acceleration
 }
 
+extension PlanEntry {
+    /// The members of an entry, checked against the method's options. Throws `format`, naming the member.
+    public static func read(_ json: JSONObject) throws(DiffError) -> Options { try Options(json, table) }
+
+    /// The options with the one that all entries have.
+    static var table: [OptionSpec] {
+        [OptionSpec("method", .choice([method]), "Which method the entry is of.")] + options
+    }
+}
+
 /// An entry that names things beside its plan file.
 public protocol LocatedPlanEntry: PlanEntry {
     /// Takes the folder of the plan file. Throws `format` for a name that leads out of it.
     mutating func stand(in folder: String) throws(DiffError)
+}
+
+/// Where the second model of a plan is.
+public struct PartnerPlace: Sendable, Equatable {
+    /// Its name in the plan: of a plan file a folder beside it, else a path.
+    public let name: String
+    /// The folder of the plan file; nil: none, the name is a path of the caller.
+    public let folder: String?
+
+    /// The model `name`, of a plan file in `folder`.
+    public init(name: String, folder: String?) { (self.name, self.folder) = (name, folder) }
+
+    /// The path of the model.
+    public var path: String { folder.map { $0.isEmpty ? name : "\($0)/\(name)" } ?? name }
+}
+
+/// An entry that works with a second network, which its family opens beside the session's own.
+public protocol PartneredPlanEntry: PlanEntry {
+    /// The option that names the partner, such as `refiner`.
+    static var partnerOption: String { get }
+    /// Where the partner is; nil: the session's options hold it.
+    var partnerPlace: PartnerPlace? { get }
+}
+
+/// An entry for which text may have to be decoded block by block.
+public protocol BlockwisePlanEntry: PlanEntry {
+    /// Whether it has to: a request without blocks then has one.
+    var isBlockwise: Bool { get }
 }
 
 /// A stack of methods written down as data: made, learned, saved, shown, and refused when it does not fit.
@@ -29,13 +69,20 @@ public struct Plan: Sendable {
     /// A plan of these entries; none is the plain model.
     public init(_ entries: [any PlanEntry] = []) { self.entries = entries }
 
-    /// Every method a plan can name. A new method is added here and nowhere else.
+    /// Every method a plan can name. A new method is added here, and to ``stacking``, and nowhere else.
     static let methods: [any PlanEntry.Type] = [
         CollaborativePlan.self, DepthPlan.self, KVCachePlan.self, LayerCachePlan.self,
     ]
 
     /// The names of all methods.
     public static var methodNames: [String] { methods.map { $0.method } }
+
+    /// The options of every method's entries, by the name of the method.
+    public static var optionTables: [String: [OptionSpec]] {
+        var tables: [String: [OptionSpec]] = [:]
+        for method in methods.each { tables.put(method.table, for: method.method) }
+        return tables
+    }
 
     /// Reads a plan: `{"methods": [entry, …]}`, one entry, or a released L2C router file.
     ///
@@ -89,13 +136,9 @@ public struct Plan: Sendable {
 
     /// Throws when an entry cannot work on these networks, or entries not with each other.
     public func check(_ layouts: [SiteLayout]) throws(DiffError) {
-        var seen: Set<String> = []
-        for entry in entries {
-            let name = type(of: entry).method
-            guard seen.insert(name).inserted else {
-                throw DiffError(.incompatible, "the plan names the method \"\(name)\" twice")
-            }
-            try locating("method \"\(name)\"") { () throws(DiffError) in try entry.check(layouts) }
+        try checkStacking()
+        for entry in entries.each {
+            try locating("method \"\(type(of: entry).method)\"") { () throws(DiffError) in try entry.check(layouts) }
         }
     }
 

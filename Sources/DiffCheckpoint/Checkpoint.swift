@@ -28,7 +28,7 @@ public final class Checkpoint: Sendable {
     /// Opens the directory or the `.safetensors` file at `path`.
     ///
     /// A directory holds `config.json` and one of `model.safetensors`, `diffusion_pytorch_model.safetensors`, either
-    /// with `.index.json` behind it (shards), `weights.safetensors`, or exactly one other `*.safetensors` file. A
+    /// with `.index.json` appended (shards), `weights.safetensors`, or exactly one other `*.safetensors` file. A
     /// file may have a `config.json` beside it only if the caller passes it as `config`.
     /// - Parameter config: used instead of the directory's `config.json`, which is then not read.
     /// - Parameter followingLinks: whether files inside the directory may be symbolic links, as in download caches.

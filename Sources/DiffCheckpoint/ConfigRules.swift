@@ -58,7 +58,7 @@ public struct ConfigRules: Sendable {
         return values.each.contains { $0.means(found) }
     }
 
-    /// Places of `object`, which has a record, that nobody asked for and no rule covers.
+    /// Places of `object`, which has a record, that were not asked for and no rule covers.
     public func unknown(in object: JSONObject) -> [String] {
         object.unread.each.filter { rules[$0] == nil }
     }

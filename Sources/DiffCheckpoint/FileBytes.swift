@@ -4,7 +4,7 @@ import Synchronization
 
 /// A regular file opened for reading, read by position.
 ///
-/// Reading instead of mapping: a mapped file that somebody truncates kills the process. Devices, pipes, sockets and
+/// Reading instead of mapping: truncating a mapped file kills the process. Devices, pipes, sockets and
 /// directories are refused without being read, and opening never waits.
 public final class FileBytes: Sendable {
     /// The path, for messages.

@@ -79,8 +79,8 @@ struct ForeignFormat {
     /// Whether `bytes` stand at `offset` in `prefix`.
     static func has(_ bytes: [UInt8], at offset: Int = 0, in prefix: UnsafeRawBufferPointer) -> Bool {
         for (position, byte) in bytes.numbered {
-            let place = offset &+ position  // both below a kilobyte
-            if unsafe place >= prefix.count || prefix[place] != byte { return false }
+            let index = offset &+ position  // both below a kilobyte
+            if unsafe index >= prefix.count || prefix[index] != byte { return false }
         }
         return true
     }

@@ -37,7 +37,7 @@ public enum JSON: Sendable, Equatable {
         }
     }
 
-    /// Reads one JSON value (RFC 8259 in UTF-8: no duplicate names, no NUL, nothing behind it) as other programs write it: there may be
+    /// Reads one JSON value (RFC 8259 in UTF-8: no duplicate names, no NUL, nothing after it) as other programs write it: there may be
     /// a mark of UTF-8 before it, and NaN, Infinity, -Infinity and integers beyond 64 bits are numbers.
     ///
     /// `source` names the text in errors. Throws `format` for bad JSON, with line and column, and for a passed limit.

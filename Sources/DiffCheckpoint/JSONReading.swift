@@ -199,7 +199,7 @@ public struct JSONObject: Sendable {
         error(key, "expected \(expected), found \(found.summary)")
     }
 
-    private func orMissing<T: ConfigValue>(
+    private func orMissing<T: OptionValue>(
         _ key: String, _ fallback: T?, _ expected: String
     ) throws(DiffError) -> T {
         guard let fallback else { throw error(key, "missing; expected \(expected)") }
@@ -207,7 +207,7 @@ public struct JSONObject: Sendable {
         return fallback
     }
 
-    private func list<T: ConfigValue>(
+    private func list<T: OptionValue>(
         _ key: String, _ fallback: [T]?, _ expected: String, _ element: (JSON) -> T?
     ) throws(DiffError) -> [T] {
         guard has(key) else { return try orMissing(key, fallback, "a list; of each element: \(expected)") }

@@ -4,7 +4,7 @@
 /// text it can accept, so what would be too deep or too large is refused before the parser sees it.
 struct JSONScan {
     private(set) var depth = 0
-    /// Values at all levels: each one is first in its container (or the root) or stands behind a comma.
+    /// Values at all levels: each one is first in its container (or the root) or follows a comma.
     var values: Int { commas &+ arrays &+ objects &+ 1 }
     /// Whether some integer is written `-0`, which no later stage can tell from `0`.
     private(set) var hasNegativeZero = false

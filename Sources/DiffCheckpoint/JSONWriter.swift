@@ -54,7 +54,7 @@ extension JSON {
     }
 
     /// Order by scalars: Swift's own order of strings follows the Unicode tables of its version.
-    static func precedes(_ a: String, _ b: String) -> Bool { a.utf8.lexicographicallyPrecedes(b.utf8) }
+    public static func precedes(_ a: String, _ b: String) -> Bool { a.utf8.lexicographicallyPrecedes(b.utf8) }
 
     private static func newline(_ indent: Int?, to out: inout String) {
         guard let indent else { return }

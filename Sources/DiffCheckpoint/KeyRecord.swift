@@ -3,7 +3,7 @@ import Synchronization
 
 /// What was asked of a JSON object while it was read: which members, and which values stood in for absent ones.
 ///
-/// A setting that nobody asked for has no effect, and its owner should hear of it. Thread-safe.
+/// A setting that is never asked for has no effect, and its owner should hear of it. Thread-safe.
 public final class KeyRecord: Sendable {
     private struct State {
         var read: Set<String> = []
@@ -33,7 +33,7 @@ extension JSONObject {
         get throws(DiffError) { try JSONObject(.object(members), source: source, path: path, record: KeyRecord()) }
     }
 
-    /// Places of the members that nobody asked for, in order; those of objects that were opened one by one. Null members count as
+    /// Places of the members that were never asked for, in order; those of objects that were opened one by one. Null members count as
     /// absent. Empty without a record.
     public var unread: [String] {
         guard let record else { return [] }
@@ -68,15 +68,3 @@ extension JSONObject {
         }
     }
 }
-
-/// A value of a configuration that can be shown as JSON.
-protocol ConfigValue {
-    var json: JSON { get }
-}
-
-extension Int: ConfigValue { var json: JSON { .integer(self) } }
-extension Double: ConfigValue { var json: JSON { .number(self) } }
-extension Bool: ConfigValue { var json: JSON { .bool(self) } }
-extension String: ConfigValue { var json: JSON { .string(self) } }
-extension JSON: ConfigValue { var json: JSON { self } }
-extension Array: ConfigValue where Element: ConfigValue { var json: JSON { .array(map(\.json)) } }

@@ -1,5 +1,5 @@
 extension String {
-    /// The text at the beginning of `bytes`, up to the first NUL or to their end; what is no UTF-8 is replaced.
+    /// The text at the beginning of `bytes`, up to the first NUL or to their end; invalid UTF-8 is replaced.
     init(untilNUL bytes: UnsafeRawBufferPointer) {
         var length = 0
         while unsafe length < bytes.count && bytes[length] != 0 { length &+= 1 }

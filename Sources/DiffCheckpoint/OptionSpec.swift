@@ -23,16 +23,19 @@ public struct OptionSpec: Sendable, Equatable {
     public let summary: String
 
     /// An option that must be given.
+    @inline(never)
     public init(_ name: String, _ type: OptionType, _ summary: String) {
         (self.name, self.type, absence, self.summary) = (name, type, .required, summary)
     }
 
     /// An option with a default value.
+    @inline(never)
     public init(_ name: String, _ type: OptionType, default value: JSON, _ summary: String) {
         (self.name, self.type, absence, self.summary) = (name, type, .value(value), summary)
     }
 
     /// An option without which what `words` say holds.
+    @inline(never)
     public init(_ name: String, _ type: OptionType, absent words: String, _ summary: String) {
         (self.name, self.type, absence, self.summary) = (name, type, .words(words), summary)
     }
@@ -77,35 +80,49 @@ public struct Options: Sendable {
     /// option may have been meant; a `comment` is passed over.
     public init(_ json: JSONObject, _ table: [OptionSpec], code: DiffError.Code = .format) throws(DiffError) {
         (self.json, self.table, self.code) = (json, table, code)
-        let names = table.map(\.name)
+        try checkNames()
+        for option in table.each { try check(option) }
+    }
+
+    @inline(never)
+    private func checkNames() throws(DiffError) {
+        var names: [String] = []
+        for option in table.each { names.append(option.name) }
         for key in json.keys.each where key != "comment" && !names.contains(key) {
             let hint = Spelling.suggestion(for: key, among: names)
             let known = hint.isEmpty ? "; there are \(names.joined(separator: ", "))" : hint
             throw DiffError(code, "\(json.place): no option \"\(key.prefix(60))\"\(known)")
         }
-        for option in table.each {
-            guard let value = json.value(option.name) else {
-                if option.absence == .required {
-                    throw DiffError(
-                        code, "\(json.place): the option \"\(option.name)\" is missing: \(option.type). \(option.summary)")
-                }
-                continue
-            }
-            if let fault = option.type.fault(in: value) {
-                throw error(
-                    "\(option.name)\(fault.path)", "expected \(option.type), found \(fault.found.summary)")
-            }
+    }
+
+    @inline(never)
+    private func check(_ option: OptionSpec) throws(DiffError) {
+        guard let value = json.value(option.name) else {
+            guard case .required = option.absence else { return }
+            throw DiffError(
+                code, "\(json.place): the option \"\(option.name)\" is missing: \(option.type). \(option.summary)")
+        }
+        if let fault = option.type.fault(in: value) {
+            throw error("\(option.name)\(fault.path)", "expected \(option.type), found \(fault.found.summary)")
         }
     }
 
     /// An error about the option `name`, with the code of the whole.
-    public func error(_ name: String, _ text: String) -> DiffError { DiffError(code, "\(json.place(of: name)): \(text)") }
+    public func error(_ name: String, _ text: String) -> DiffError {
+        DiffError(code, "\(json.place(of: name)): \(text)")
+    }
+
+    /// Whether there is an option of that name: a form may have it or not.
+    public func declares(_ name: String) -> Bool { table.each.contains { $0.name == name } }
 
     /// Whether the option is given.
     public func has(_ name: String) -> Bool { json.has(name) }
 
     /// The value given, or the default; nil when there is neither.
-    public func optional<Value: OptionValue>(_ name: String, as type: Value.Type = Value.self) throws(DiffError) -> Value? {
+    @inline(never)
+    public func optional<Value: OptionValue>(_ name: String, as type: Value.Type = Value.self) throws(DiffError)
+        -> Value?
+    {
         guard let option = table.each.first(where: { $0.name == name }) else {
             throw DiffError(.internal, "no option \"\(name)\" is declared")
         }
@@ -119,72 +136,11 @@ public struct Options: Sendable {
     }
 
     /// The value given, or the default.
+    @inline(never)
     public func get<Value: OptionValue>(_ name: String, as type: Value.Type = Value.self) throws(DiffError) -> Value {
         guard let value = try optional(name, as: type) else {
             throw DiffError(.internal, "the option \"\(name)\" has no default")
         }
         return value
-    }
-}
-
-/// What an option's value can be read as.
-public protocol OptionValue {
-    /// The value as this type, if it is one.
-    init?(option: JSON)
-}
-
-extension Int: OptionValue {
-    public init?(option: JSON) {
-        guard let value = option.asInteger else { return nil }
-        self = value
-    }
-}
-
-extension UInt64: OptionValue {
-    public init?(option: JSON) {
-        guard let value = option.asInteger, let magnitude = UInt64(exactly: value) else { return nil }
-        self = magnitude
-    }
-}
-
-extension Double: OptionValue {
-    public init?(option: JSON) {
-        guard let value = option.asDouble else { return nil }
-        self = value
-    }
-}
-
-extension Bool: OptionValue {
-    public init?(option: JSON) {
-        switch (option, option.asInteger) {
-        case (.bool(let value), _): self = value
-        case (_, 0?): self = false
-        case (_, 1?): self = true
-        default: return nil
-        }
-    }
-}
-
-extension String: OptionValue {
-    public init?(option: JSON) {
-        guard case .string(let value) = option else { return nil }
-        self = value
-    }
-}
-
-extension Array: OptionValue where Element: OptionValue {
-    /// A list, or a single value as a list of one.
-    public init?(option: JSON) {
-        guard case .array(let elements) = option else {
-            guard let single = Element(option: option) else { return nil }
-            self = [single]
-            return
-        }
-        var values: [Element] = []
-        for element in elements.each {
-            guard let value = Element(option: element) else { return nil }
-            values.append(value)
-        }
-        self = values
     }
 }

@@ -12,7 +12,7 @@ public indirect enum OptionType: Sendable, Equatable {
     case text
     /// One of these strings.
     case choice([String])
-    /// A list of so many.
+    /// A list of a number of elements in a range.
     case list(OptionType, ClosedRange<Int>)
     /// Whatever one of these takes.
     case either([OptionType])
@@ -23,6 +23,15 @@ public indirect enum OptionType: Sendable, Equatable {
     public static func list(_ element: OptionType) -> OptionType { .list(element, 1...Limits.configValues) }
     /// One value, or a list of one or more.
     public static func oneOrMore(_ element: OptionType) -> OptionType { .either([element, .list(element)]) }
+
+    /// Whether a single text is of this type.
+    public var takesText: Bool {
+        switch self {
+        case .text, .choice: true
+        case .either(let types): types.each.contains { $0.takesText }
+        case .flag, .integer, .number, .list, .object: false
+        }
+    }
 
     /// Where `value` is not of this type: the way to the wrong part of it, and that part; nil when it is.
     func fault(in value: JSON) -> (path: String, found: JSON)? {
@@ -53,9 +62,14 @@ public indirect enum OptionType: Sendable, Equatable {
         var nearest: (path: String, found: JSON)? = ("", value)
         for type in types.each {
             guard let fault = type.fault(in: value) else { return nil }
-            if !fault.path.isEmpty { nearest = fault }
+            if !fault.path.isEmpty, isFurther(fault.path, than: nearest?.path ?? "") { nearest = fault }
         }
         return nearest
+    }
+
+    /// Of two ways into one value the longer, or the one to a later element: as far the value was of the type.
+    private static func isFurther(_ a: String, than b: String) -> Bool {
+        a.utf8.count == b.utf8.count ? JSON.precedes(b, a) : a.utf8.count > b.utf8.count
     }
 }
 
@@ -69,14 +83,17 @@ extension OptionType: CustomStringConvertible {
         case .text: "a string"
         case .choice(let names): "one of \(names.map { "\"\($0)\"" }.joined(separator: ", "))"
         case .list(let element, let counts):
-            counts.lowerBound == counts.upperBound
-                ? "a list of \(counts.lowerBound), each \(element)" : "a list, of each \(element)"
+            if case .list(let inner, _) = element {
+                "a list of lists, each element \(inner)"
+            } else {
+                "a list\(counts.lowerBound == counts.upperBound ? " of \(counts.lowerBound)" : ""), each element \(element)"
+            }
         case .either(let types): types.map(\.description).joined(separator: ", or ")
         case .object(let words): words
         }
     }
 
-    /// Bounds that somebody could meet; a range that is there for safety alone is not told.
+    /// Bounds that matter to a user; a range that exists for safety alone is not shown.
     private static func bounds(_ range: ClosedRange<Int>) -> String {
         switch (range.lowerBound == Int.min, range.upperBound == Int.max) {
         case (true, true): ""
@@ -87,7 +104,7 @@ extension OptionType: CustomStringConvertible {
     }
 
     private static func bounds(_ range: ClosedRange<Double>) -> String {
-        " in \(text(range.lowerBound))...\(text(range.upperBound))"
+        range == .finite ? "" : " in \(text(range.lowerBound))...\(text(range.upperBound))"
     }
 
     /// 1000 for 1000.0.
@@ -98,18 +115,39 @@ extension OptionType: CustomStringConvertible {
         switch self {
         case .flag: ["type": .string("boolean")]
         case .integer(let range):
-            ["type": .string("integer"), "minimum": .integer(range.lowerBound), "maximum": .integer(range.upperBound)]
+            Self.bounded(
+                "integer", "minimum", range.lowerBound == Int.min ? nil : .integer(range.lowerBound),
+                "maximum", range.upperBound == Int.max ? nil : .integer(range.upperBound))
         case .number(let range):
-            ["type": .string("number"), "minimum": .number(range.lowerBound), "maximum": .number(range.upperBound)]
+            Self.bounded(
+                "number", "minimum", range == .finite ? nil : .number(range.lowerBound),
+                "maximum", range == .finite ? nil : .number(range.upperBound))
         case .text: ["type": .string("string")]
         case .choice(let names): ["type": .string("string"), "enum": .array(names.map { .string($0) })]
         case .list(let element, let counts):
-            [
-                "type": .string("array"), "items": .object(element.schema), "minItems": .integer(counts.lowerBound),
-                "maxItems": .integer(counts.upperBound),
-            ]
+            Self.bounded(
+                "array", "minItems", counts.lowerBound == 0 ? nil : .integer(counts.lowerBound),
+                "maxItems", counts.upperBound == Int.max ? nil : .integer(counts.upperBound)
+            ).merging(["items": .object(element.schema)]) { first, _ in first }
         case .either(let types): ["anyOf": .array(types.map { .object($0.schema) })]
         case .object: ["type": .string("object")]
         }
+    }
+
+    /// A type with those of its bounds that say something.
+    private static func bounded(
+        _ type: String, _ low: String, _ lower: JSON?, _ high: String, _ upper: JSON?
+    ) -> [String: JSON] {
+        var members: [String: JSON] = ["type": .string(type)]
+        if let lower { members.put(lower, for: low) }
+        if let upper { members.put(upper, for: high) }
+        return members
+    }
+}
+
+extension ClosedRange<Double> {
+    /// All numbers that are finite.
+    public static var finite: ClosedRange<Double> {
+        -Double.greatestFiniteMagnitude...Double.greatestFiniteMagnitude
     }
 }

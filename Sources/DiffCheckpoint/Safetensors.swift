@@ -150,7 +150,7 @@ public struct SafetensorsHeader: Sendable {
         return try object.integers(key, in: 0...Int.max)
     }
 
-    /// Every byte behind the header belongs to exactly one tensor: no overlap (a small file standing for a huge
+    /// Every byte after the header belongs to exactly one tensor: no overlap (a small file standing for a huge
     /// model), no hole and no tail (a second file hidden in the first).
     private static func checkCover(
         _ entries: [TensorEntry], _ dataStart: Int, _ fileSize: Int, _ source: String
@@ -171,7 +171,7 @@ public struct SafetensorsHeader: Sendable {
             end = next
         }
         guard end == fileSize else {
-            throw DiffError(.format, "\(source): \(fileSize &- end) bytes behind the last tensor belong to none")
+            throw DiffError(.format, "\(source): \(fileSize &- end) bytes after the last tensor belong to none")
         }
     }
 }

@@ -12,7 +12,7 @@ extension Directory {
     }
 
     /// The lines of the text file `name`, at most `limit` bytes, or nil when it is not there. Lines end as on any system (LF, CR LF, CR);
-    /// the last one may have no end; a mark of UTF-8 in front is left out. Throws `format` for what is no UTF-8.
+    /// the last one may have no end; a mark of UTF-8 in front is left out. Throws `format` for invalid UTF-8.
     public func lines(_ name: String, limit: Int) throws(DiffError) -> [String]? {
         guard try contains(name) else { return nil }
         let file = try open(name)
@@ -31,23 +31,23 @@ enum TextFile {
         }
         let mark = start == [0xef, 0xbb, 0xbf] ? 3 : 0
         var lines: [String] = []
-        var (open, place) = (mark, mark)
+        var (open, position) = (mark, mark)
         func close(_ end: Int) throws(DiffError) {
             let start = unsafe bytes.baseAddress.map { unsafe $0 + open }
             let line = unsafe UnsafeRawBufferPointer(start: start, count: end &- open)
             guard let text = unsafe String(validating: line, as: UTF8.self) else {
-                throw DiffError(.format, "\(source): line \(lines.count &+ 1) is no UTF-8; save the file as UTF-8")
+                throw DiffError(.format, "\(source): line \(lines.count &+ 1) is not UTF-8; save the file as UTF-8")
             }
             lines.append(text)
         }
-        while place < bytes.count {
-            let byte = unsafe bytes[place]
+        while position < bytes.count {
+            let byte = unsafe bytes[position]
             if byte == 10 || byte == 13 {
-                try close(place)
-                if byte == 13, place &+ 1 < bytes.count, unsafe bytes[place &+ 1] == 10 { place &+= 1 }
-                open = place &+ 1
+                try close(position)
+                if byte == 13, position &+ 1 < bytes.count, unsafe bytes[position &+ 1] == 10 { position &+= 1 }
+                open = position &+ 1
             }
-            place &+= 1
+            position &+= 1
         }
         if open < bytes.count { try close(bytes.count) }
         return lines

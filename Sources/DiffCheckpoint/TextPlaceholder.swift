@@ -51,9 +51,9 @@ struct TextPlaceholder {
     /// Whether `word` stands at `start`, in letters of either case.
     private static func begins(_ prefix: UnsafeRawBufferPointer, at start: Int, _ word: String) -> Bool {
         for (position, byte) in Array(word.utf8).numbered {
-            let place = start &+ position  // both below a kilobyte
-            guard place < prefix.count else { return false }
-            let found = unsafe prefix[place]
+            let index = start &+ position  // both below a kilobyte
+            guard index < prefix.count else { return false }
+            let found = unsafe prefix[index]
             let lower = (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(found) ? found | 0x20 : found
             guard lower == byte else { return false }
         }

@@ -14,14 +14,14 @@ public struct Weights: Sendable {
         public var type: WeightType
         /// Whether to hand out tensors without memory only, to learn what loading would take.
         public var dryRun: Bool
-        /// The threads that weights are put in order on; nil: the calling thread alone.
+        /// The threads that weights are packed on; nil: the calling thread alone.
         public var pool: WorkerPool?
         /// Loads for learning: every tensor in f32 and row-major, and noted here. Nil: for inference only.
         public var parameters: Parameters?
         /// Low-rank updates beside linear layers; only with `parameters`.
         public var lora: LoRAOptions?
 
-        /// By default weights stay in the file's element type and are charged to nobody.
+        /// By default weights stay in the file's element type and are not charged.
         public init(
             budget: MemoryBudget? = nil, type: WeightType = .stored, dryRun: Bool = false, pool: WorkerPool? = nil,
             parameters: Parameters? = nil, lora: LoRAOptions? = nil

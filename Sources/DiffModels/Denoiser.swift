@@ -11,7 +11,7 @@ public protocol Denoiser: AnyObject, Sendable {
     var channels: Int { get }
     /// Side of the square state.
     var side: Int { get }
-    /// Channels of the prediction: those of the state, or twice as many with a learned variance behind it.
+    /// Channels of the prediction: those of the state, or twice as many with a learned variance after them.
     var predictedChannels: Int { get }
     /// Rows of the class table, 0 for an unconditional network.
     var classRows: Int { get }
@@ -50,6 +50,15 @@ extension DiT: TrainableDenoiser {
 }
 
 extension UViT: TrainableDenoiser {
+    /// Tokens of the stream.
+    public var tokens: Int { configuration.tokens }
+    /// Width of the stream.
+    public var width: Int { configuration.width }
+    /// Hidden width of an MLP.
+    public var mlpWidth: Int { configuration.mlpWidth }
+}
+
+extension SiT: TrainableDenoiser {
     /// Tokens of the stream.
     public var tokens: Int { configuration.tokens }
     /// Width of the stream.

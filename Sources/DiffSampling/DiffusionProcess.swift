@@ -46,6 +46,7 @@ public struct DiffusionProcess: Sendable, Equatable {
     /// β for every training step, in double precision, before ``endsInNoise`` changes ᾱ.
     func betas() -> [Double] {
         if let trainedBetas { return trainedBetas }
+        // torch.linspace and np.linspace include both ends, so the divisor is one less than the count.
         let last = Double(max(1, trainSteps - 1))
         return (0..<max(0, trainSteps)).map { j in
             let at = Double(j) / last
@@ -55,7 +56,8 @@ public struct DiffusionProcess: Sendable, Equatable {
                 let root = betaStart.squareRoot() + (betaEnd.squareRoot() - betaStart.squareRoot()) * at
                 return root * root
             case .squaredCosine:
-                // ᾱ as a function of u = j / T; 0.008 keeps the first β from vanishing, 0.999 the last from being 1.
+                // ᾱ as a function of u = j / T (equation 17 of the paper; `betas_for_alpha_bar` of diffusers). The offset 0.008 keeps the first
+                // β from vanishing; 0.999 keeps the last from being 1, where ᾱ would be 0 and λ infinite.
                 func cosine(_ u: Double) -> Double { cos((u + 0.008) / 1.008 * .pi / 2) }
                 let ratio = cosine(Double(j + 1) / Double(trainSteps)) / cosine(Double(j) / Double(trainSteps))
                 return min(1 - ratio * ratio, 0.999)
@@ -63,7 +65,7 @@ public struct DiffusionProcess: Sendable, Equatable {
         }
     }
 
-    /// ᾱ, the product of 1 - β up to each training step. Throws `invalidArgument` when this is no diffusion process.
+    /// ᾱ, the product of 1 - β up to each training step. Throws `invalidArgument` when this is not a diffusion process.
     public func alphasCumulative() throws(DiffError) -> [Double] {
         try check()
         var alphas: [Double] = []
@@ -72,6 +74,8 @@ public struct DiffusionProcess: Sendable, Equatable {
             product *= 1 - beta
             alphas.append(product)
         }
+        // `rescale_zero_terminal_snr` of diffusers (algorithm 1 of Lin et al. 2023): √ᾱ is shifted so that its last value is 0 and scaled
+        // so that its first stays. β are not recomputed: every sampler here starts from ᾱ.
         guard endsInNoise, let first = alphas.first?.squareRoot(), let last = alphas.last?.squareRoot() else {
             return alphas
         }
@@ -97,7 +101,7 @@ public struct DiffusionProcess: Sendable, Equatable {
         guard trainSteps > 1 else {
             throw DiffError(.invalidArgument, "rescale_betas_zero_snr needs more than one training step")
         }
-        // The noise of a state that is nothing but noise says nothing about the image.
+        // In a state of pure noise, its noise carries no information about the image.
         guard prediction != .epsilon else {
             throw DiffError(
                 .unsupported,
@@ -108,6 +112,6 @@ public struct DiffusionProcess: Sendable, Equatable {
 
     private var noProcess: DiffError {
         DiffError(
-            .invalidArgument, "β from \(betaStart) to \(betaEnd) in \(trainSteps) steps is no diffusion process")
+            .invalidArgument, "β from \(betaStart) to \(betaEnd) in \(trainSteps) steps is not a diffusion process")
     }
 }

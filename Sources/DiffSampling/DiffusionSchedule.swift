@@ -3,10 +3,10 @@ import Glibc
 
 /// A diffusion process respaced to the timesteps that a sampler visits: index 0 is the cleanest.
 ///
-/// All tables are in double precision and are rounded to float32 where they are used. Source: `SpacedDiffusion` and
-/// `GaussianDiffusion` of the official DiT.
+/// All tables are in double precision and are rounded to float32 where they are used, as in the source: `SpacedDiffusion` (respace.py)
+/// and `GaussianDiffusion` (gaussian_diffusion.py) of the official DiT, which keep NumPy float64 arrays.
 public struct DiffusionSchedule: Sendable {
-    /// Original timestep of each index: what the network is told.
+    /// Original timestep of each index. The network receives this, never the index: it was trained on the full process.
     public let timesteps: [Int]
     /// β of each index.
     public let betas: [Double]
@@ -14,9 +14,11 @@ public struct DiffusionSchedule: Sendable {
     public let alphasCumulative: [Double]
     /// ᾱ of the next cleaner index; 1 before the first.
     public let alphasCumulativePrevious: [Double]
-    /// ln of the posterior variance, the first entry replaced by the second (the variance there is 0).
+    /// ln of the posterior variance. ᾱ before the first index is 1, so the variance there is 0 and its logarithm -∞: as in the source
+    /// the first entry is replaced by the second (`posterior_log_variance_clipped`). No noise is added at that
+    /// index, so only the loss sees it.
     public let posteriorLogVariance: [Double]
-    /// Posterior mean = posteriorMean0 · x̂0 + posteriorMean1 · x.
+    /// Posterior mean = posteriorMean0 · x̂0 + posteriorMean1 · x: equation 7 of Ho et al. 2020.
     public let posteriorMean0: [Double]
     /// Weight of x in the posterior mean.
     public let posteriorMean1: [Double]
@@ -28,7 +30,8 @@ public struct DiffusionSchedule: Sendable {
     public init(_ process: DiffusionProcess, _ spacing: TimestepSpacing) throws(DiffError) {
         let full = try process.alphasCumulative()
         let kept = try spacing.timesteps(of: process.trainSteps)
-        // β' from the kept ᾱ, then ᾱ' from β' again: the official order, which differs in the last bits from reusing ᾱ.
+        // β' = 1 - ᾱ / ᾱ of the kept timestep before, so that the respaced process has the same marginals at the kept timesteps. ᾱ' is
+        // then multiplied up from β' again: the official order, which differs in the last bits from reusing ᾱ.
         var betas: [Double] = []
         var previous = 1.0
         for timestep in kept {

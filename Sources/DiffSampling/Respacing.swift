@@ -27,6 +27,7 @@ public enum TimestepSpacing: Sendable, Equatable {
         case .even(let counts): return try Self.even(counts, trainSteps)
         case .strided(let steps): return try Self.strided(steps, trainSteps)
         case .leading(let steps, let offset):
+            // Whole strides: where N does not divide trainSteps, the noisiest timesteps are never visited.
             let stride = trainSteps / steps
             let last = (steps - 1) * stride
             guard offset >= 0, offset < trainSteps - last else {
@@ -43,11 +44,14 @@ public enum TimestepSpacing: Sendable, Equatable {
         var kept: [Int] = []
         var start = 0
         for (index, count) in counts.numbered {
+            // What does not divide evenly goes to the first sections, one timestep each.
             let size = trainSteps / counts.count + (index < trainSteps % counts.count ? 1 : 0)
             guard size >= count else {
                 throw DiffError(.invalidArgument, "a section of \(size) timesteps cannot be cut into \(count)")
             }
-            // Repeated addition and rounding half to even, as the official code does: 6.5 becomes 6, 7.5 becomes 8.
+            // Both ends are included, hence size - 1 and count - 1; a single step takes the cleanest timestep. The position is accumulated
+            // by addition and rounded half to even, as in Python: 7 of 1000 steps meet exact halves (166.5 becomes 166, 832.5 becomes
+            // 832), and multiplying instead of adding could move a timestep by one.
             let stride = count > 1 ? Double(size - 1) / Double(count - 1) : 1
             var position = 0.0
             for _ in Indices(below: count) {
@@ -60,6 +64,7 @@ public enum TimestepSpacing: Sendable, Equatable {
     }
 
     private static func strided(_ steps: Int, _ trainSteps: Int) throws(DiffError) -> [Int] {
+        // len(range(0, trainSteps, stride)) is the quotient rounded up; the smallest stride wins. Not every N has one.
         for stride in 1...max(1, trainSteps) where (trainSteps + stride - 1) / stride == steps {
             return Indices(below: steps).map { $0 * stride }
         }

@@ -1,7 +1,7 @@
 // Tables of schedules, without a check that could end the process: see `CheckedAccess`.
 
 extension [Double] {
-    /// The entry at `index` and the one behind it; the last entry twice at the end.
+    /// The entry at `index` and the one after it; the last entry twice at the end.
     func pair(at index: Int) -> (Double, Double) {
         unsafe withUnsafeBufferPointer { values in
             guard index >= 0, index < values.count else { return (0, 0) }

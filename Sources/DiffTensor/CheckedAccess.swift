@@ -25,6 +25,16 @@ extension Array {
     /// Pairs of position and element.
     @inlinable
     public var numbered: NumberedElement<Element> { NumberedElement(self) }
+
+    /// The elements of all the lists that `list` makes of the elements. `flatMap` leaves checks of the array's own growth.
+    @inlinable
+    public func flattened<Part>(_ list: (Element) -> [Part]) -> [Part] {
+        var all: [Part] = []
+        for element in each {
+            for part in list(element).each { all.append(part) }
+        }
+        return all
+    }
 }
 
 /// What ``Swift/Array/each`` goes through.
@@ -70,6 +80,11 @@ extension Dictionary {
     @inline(never)
     @discardableResult
     public mutating func put(_ value: Value, for key: Key) -> Value? { updateValue(value, forKey: key) }
+
+    /// Takes out what stands under `key`, if anything.
+    @inlinable
+    @inline(never)
+    public mutating func drop(_ key: Key) { removeValue(forKey: key) }
 
     /// The same keys with each value changed by `transform`. `mapValues` leaves checks of the dictionary's own storage.
     @inlinable

@@ -22,7 +22,7 @@ public struct DiffError: Error, Sendable, Equatable {
         /// The name of the status in the C library, such as `DA_IO`.
         public var name: String { unsafe String(cString: cName) }
 
-        /// The same as C reads it; valid for ever.
+        /// The same as C reads it; valid forever.
         public var cName: UnsafePointer<CChar> {
             switch self {
             case .cancelled: unsafe Self.address("DA_CANCELLED")

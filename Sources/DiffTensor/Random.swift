@@ -45,7 +45,7 @@ public struct TorchRandom: Sendable {
     }
 
     private mutating func twist() {
-        // Whoever draws for every code of every token twists tens of thousands of times: no check, no division in the loops.
+        // A draw for every code of every token twists tens of thousands of times: no check, no division in the loops.
         unsafe state.withUnsafeMutableBufferPointer { buffer in
             guard buffer.count >= 624, let s = buffer.baseAddress else { return }
             func mixed(_ i: Int, _ following: Int, _ far: Int) {

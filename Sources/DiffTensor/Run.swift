@@ -77,7 +77,7 @@ public final class Run {
     /// Starts a run of several calls: methods check it and forget earlier state, the trace is made.
     public func begin(_ context: SamplingContext) throws(DiffError) {
         (bases, base) = (context.networkBases, 0)
-        trace = Trace(calls: context.calls.limit &* context.lanes, sites: context.siteCount)
+        trace = Trace(calls: context.calls.limit, sites: context.siteCount)
         try stack.begin(context)
     }
 
@@ -90,12 +90,15 @@ public final class Run {
     /// Bytes of tensors that methods keep between calls.
     public var bytesHeld: Int { stack.bytesHeld }
 
+    /// Whether a method may answer with what it kept of an earlier call: then no part of a call can be left out.
+    public var mayKeepOutputs: Bool { stack.mayKeepOutputs }
+
     /// Which of the session's networks the methods choose for `call`, asked before a run to make room, and by the sampler.
     public func network(for call: Call) -> Int { stack.network(call) }
 
     /// The network call `call`, as the methods see fit; `network` evaluates the network once.
     public func evaluate(_ call: Call, _ network: @escaping Evaluate) throws(DiffError) -> Tensor {
-        trace.start(call: call.lane &* call.count &+ call.index)
+        trace.start(call)
         return try stack.evaluate(call, self) { (call, run) throws(DiffError) in
             run.enter(call)
             return try network(call, run)
@@ -104,7 +107,7 @@ public final class Run {
 
     /// The network call `call` of a network that remembers earlier calls: it is made once, and no method can repeat it.
     public func advance<T>(_ call: Call, _ network: (Call, Run) throws(DiffError) -> T) throws(DiffError) -> T {
-        trace.start(call: call.lane &* call.count &+ call.index)
+        trace.start(call)
         enter(call)
         return try network(call, self)
     }
@@ -190,8 +193,11 @@ public final class Run {
     /// Takes over what a fork did on its part of the current call, and lets the fork forget it.
     func merge(_ fork: Run) {
         trace.merge(fork.trace)
-        fork.trace = Trace(calls: 1, sites: trace.sites)
+        fork.trace.clear()
     }
+
+    /// Begins the entry of `call`, which forks of the run will evaluate.
+    func open(_ call: Call) { trace.start(call) }
 
     /// Scratch memory for a kernel; nil when it needs none.
     func scratch(_ bytes: Int) throws(DiffError) -> Storage? {

@@ -84,6 +84,18 @@ public final class RunForks {
         }
         if let failure { throw failure }
     }
+
+    /// The network call `call` in as many lanes as there are forks, each on the fork of its number, side by side: `network` evaluates the
+    /// lane that its call names. Gives the outputs by lane, in blocks of the forks' workspaces. Throws what ``perform(_:)`` throws.
+    public func evaluate(_ call: Call, _ network: @escaping Evaluate) throws(DiffError) -> [Tensor] {
+        parent.open(call)
+        let outputs = Mutex([Tensor?](repeating: nil, count: runs.count))
+        try perform { (lane, run) throws(DiffError) in
+            let output = try run.evaluate(call.inLane(lane), network)
+            outputs.withLock { $0.put(output, at: lane) }
+        }
+        return outputs.withLock { $0.each.compactMap { $0 } }
+    }
 }
 
 extension Run {

@@ -1,4 +1,4 @@
-/// Which known word somebody may have meant.
+/// Which known word may have been meant.
 public enum Spelling {
     /// The longest word that is compared: more is no slip of the fingers.
     private static let longest = 64

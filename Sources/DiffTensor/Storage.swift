@@ -23,7 +23,7 @@ public final class Storage: @unchecked Sendable {
                     "\(byteCount) more bytes would pass the memory limit of \(budget?.limit ?? 0) (\(budget?.used ?? 0) used)"
                 )
             }
-            throw DiffError(.outOfMemory, "the system gave no block of \(byteCount) bytes")
+            throw DiffError(.outOfMemory, "the system could not allocate \(byteCount) bytes")
         }
         unsafe self.base = base
         self.byteCount = byteCount

@@ -2,7 +2,7 @@ import CKernels
 
 /// The weights of a linear layer, [outputs, inputs], in the order in which a kernel reads them.
 ///
-/// Row-major weights serve everything. Packed ones serve products with matrices only, and save packing them anew in
+/// Row-major weights serve everything. Packed ones serve products with matrices only, and save packing them again in
 /// every call; the results are the same, bit for bit. Quantised ones are packed whole numbers of one byte, each of which counts as
 /// itself times the scale of its output. Immutable.
 public struct WeightMatrix: Sendable {

@@ -102,7 +102,7 @@ public final class Workspace {
         return storage
     }
 
-    /// Gives back every block that nobody uses.
+    /// Gives back every unused block.
     public func trim() {
         var kept: [Entry] = []
         unsafe entries.withUnsafeMutableBufferPointer { entries in

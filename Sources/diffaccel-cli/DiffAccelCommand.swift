@@ -9,12 +9,13 @@ import Glibc
 struct DiffAccelCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "diffaccel",
-        abstract: "Samples diffusion models on CPUs, and skips what need not be computed.",
+        abstract: "Samples diffusion and autoregressive models on CPUs, and skips what need not be computed.",
         discussion: """
             Examples:
               diffaccel demo
               diffaccel sample Models/fashion-dit --labels 3,5 --count 4 --steps 50 --out grid.png
               diffaccel sample Models/fashion-dit --labels sneaker --plan alternate --out - | display
+              diffaccel sample Models/tiny-llada --prompt "And it came to pass" --length 32 --plan dkv:decode:8 --live
               diffaccel learn router Models/fashion-dit --trajectory own --steps 200 --out router.json
               diffaccel bench Models/fashion-dit --plan alternate --plan interval:3
 
@@ -27,16 +28,22 @@ struct DiffAccelCommand: ParsableCommand {
             """,
         version: "diffaccel \(Library.version)",
         subcommands: [
-            InfoCommand.self, SampleCommand.self, GenerateCommand.self, BenchCommand.self, PlanCommand.self,
-            LearnCommand.self, DemoCommand.self, TokenizeCommand.self,
+            InfoCommand.self, SampleCommand.self, BenchCommand.self, PlanCommand.self, LearnCommand.self,
+            DemoCommand.self,
+            TokenizeCommand.self,
         ])
 
     static func main() {
         StandardOutput.prepare()
         let arguments = Self.arguments
-        let ending = Ending(arguments)
+        let words = ModelOptionWords.carried(arguments)
+        let ending = Ending(words)
         do {
-            var command = try parseAsRoot(arguments)
+            guard arguments.first != "generate" else {
+                throw UsageError(
+                    "there is no generate: texts are sampled too, by diffaccel sample MODEL --prompt \"...\"")
+            }
+            var command = try parseAsRoot(words)
             try command.run()
             try StandardOutput.finish()
         } catch {
@@ -44,7 +51,7 @@ struct DiffAccelCommand: ParsableCommand {
         }
     }
 
-    /// What stands behind the program's name.
+    /// What follows the program's name.
     private static var arguments: [String] {
         let count = cc_argument_count()
         guard count > 1 else { return [] }
@@ -54,10 +61,15 @@ struct DiffAccelCommand: ParsableCommand {
 
 /// How the program ends when something was thrown.
 struct Ending {
+    /// What the parser was given.
+    private let words: [String]
     /// Whether reasons are told as JSON.
     private let isJSON: Bool
 
-    init(_ arguments: [String]) { isJSON = arguments.prefix { $0 != "--" }.contains("--json") }
+    init(_ words: [String]) {
+        self.words = words
+        isJSON = words.prefix { $0 != "--" }.contains("--json")
+    }
 
     /// Tells the reason of `error` and ends the process.
     func leave(_ error: any Error) -> Never {
@@ -68,12 +80,25 @@ struct Ending {
             }
             end(1, failure)
         }
+        if let usage = error as? UsageError {
+            if isJSON {
+                tell(name: "USAGE", status: nil, usage.message, 64)
+            } else {
+                Terminal.say("Error: \(usage.message)")
+            }
+            Glibc.exit(64)
+        }
         let code = DiffAccelCommand.exitCode(for: error)
         let text = DiffAccelCommand.fullMessage(for: error)
         guard code != .success else {
             // Help, the version: a result.
             StandardOutput.say(text)
-            do throws(DiffError) { try StandardOutput.finish() } catch { end(1, error) }
+            do throws(DiffError) {
+                try RequestTable.print(askedBy: words)
+                try StandardOutput.finish()
+            } catch {
+                end(1, error)
+            }
             Glibc.exit(0)
         }
         if isJSON {
@@ -104,6 +129,6 @@ struct Ending {
 
 /// A run that Ctrl-C ended after it had kept what it had.
 struct Stopped: Error {
-    /// Where it stopped and how to go on.
+    /// Where it stopped and how to resume.
     let message: String
 }

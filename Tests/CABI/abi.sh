@@ -63,11 +63,11 @@ seen() {
         exit 1
     fi
 }
-seen "a member is gone" 's/int32_t tile; //'
+seen "a member is gone" 's/int32_t follow_links; //'
 seen "the last member is gone" 's/int32_t reserved; //'
-seen "a member has another type" 's/uint64_t seed;/uint32_t seed;/'
-seen "a member's sign has changed" 's/int32_t steps_offset;/uint32_t steps_offset;/'
-seen "two members have changed places" 's/double eta; /uint64_t seed;/;t;s/uint64_t seed;/double eta;/'
+seen "a member has another type" 's/uint64_t memory_limit;/uint32_t memory_limit;/'
+seen "a member's sign has changed" 's/int64_t mask_token;/uint64_t mask_token;/'
+seen "two members have changed places" 's/double fraction; /da_event_source source;/;t;s/da_event_source source;/double fraction;/'
 seen "a training event's member has another type" 's/int64_t steps;/int32_t steps;/'
 seen "a trainer's option is gone" 's/int32_t threads; .*0: one per processor.*//'
 seen "a function is gone" '/^int32_t da_session_cancel/d'

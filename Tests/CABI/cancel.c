@@ -43,25 +43,21 @@ static void test_every_step(void) {
     for (size_t p = 0; p < 3; p++)
         for (size_t s = 0; s < 2; s++) {
             float expected[N], found[N];
-            da_request request = check_request();
-            request.sampler = samplers[s];
-            request.guidance = 2;
+            char request[128];
+            snprintf(request, sizeof request, REQUEST(",\"steps\":6,\"guidance\":2,\"sampler\":\"%s\""), samplers[s]);
             da_session fresh = new_session(plans[p]);
-            STATUS(DA_OK, check_sample(fresh, &request, expected));
+            STATUS(DA_OK, check_sample(fresh, request, expected));
             STATUS(DA_OK, da_session_close(fresh));
             da_session session = new_session(plans[p]);
             for (int step = 1; step <= STEPS; step++)
                 for (int by_call = 0; by_call < 2; by_call++) {
                     struct stopper stopper = {session, step, 0, by_call, values[step - 1]};
-                    da_request stopped = request;
-                    stopped.callback = stop_at;
-                    stopped.user = &stopper;
-                    int32_t status = check_sample(session, &stopped, found);
+                    int32_t status = check_sample_with(session, request, NULL, 0, stop_at, &stopper, found);
                     /* A run that is told to stop after its last step may as well be complete. */
                     CHECK(status == DA_CANCELLED || (status == DA_OK && step == STEPS), "step %d: %s", step,
                           da_status_name(status));
                     CHECK(stopper.calls == step, "stopped at %d, the callback was called %d times", step, stopper.calls);
-                    STATUS(DA_OK, check_sample(session, &request, found));
+                    STATUS(DA_OK, check_sample(session, request, found));
                     CHECK(!memcmp(expected, found, sizeof expected), "after a stop at step %d the samples differ", step);
                 }
             STATUS(DA_OK, da_session_close(session));
@@ -103,10 +99,7 @@ static void test_other_threads(void) {
     da_model larger = NULL;
     STATUS(DA_OK, da_model_open(larger_checkpoint(128, 6, 16), NULL, &larger));
     long_session = check_session(larger, NULL, 2);
-    da_request request = check_request();
-    request.steps = 1000;
-    request.label_count = 4;
-    request.callback = note_start;
+    const char request[] = "{\"labels\":[1,2,3,4],\"seed\":3,\"steps\":1000}";
     da_result result = NULL;
     for (int round = 0; round < 20; round++) {
         running = steps = 0;
@@ -117,7 +110,7 @@ static void test_other_threads(void) {
             signal(SIGALRM, on_alarm);
             ualarm(20000 + (useconds_t)round * 1000, 0);
         }
-        STATUS(DA_CANCELLED, da_session_sample(long_session, &request, &result));
+        STATUS(DA_CANCELLED, check_told(long_session, request, note_start, NULL, &result));
         CHECK(!result, "a cancelled run has a result");
         if (round % 4 != 3) pthread_join(thread, NULL);
         /* Steps are counted, not time: at most the one whose network had come to its end goes on to be told. */
@@ -126,8 +119,7 @@ static void test_other_threads(void) {
     /* A cancellation without a run does nothing to the next one. */
     STATUS(DA_OK, da_session_cancel(long_session));
     STATUS(DA_OK, da_session_cancel(long_session));
-    request.steps = 2;
-    STATUS(DA_OK, da_session_sample(long_session, &request, &result));
+    STATUS(DA_OK, check_run(long_session, REQUEST(",\"steps\":2"), &result));
     STATUS(DA_OK, da_result_close(result));
     STATUS(DA_OK, da_session_close(long_session));
     STATUS(DA_OK, da_model_close(larger));
@@ -148,20 +140,18 @@ static void test_random_moments(void) {
     float expected[N], found[N];
     int stopped = 0, complete = 0;
     long_session = new_session(plans[1]);
-    da_request request = check_request(), watched = request;
-    watched.callback = note_start;
-    STATUS(DA_OK, check_sample(long_session, &request, expected));
+    STATUS(DA_OK, check_sample(long_session, check_request, expected));
     for (unsigned round = 0; round < 300; round++) {
         pthread_t thread;
         unsigned seed = round;
         running = 0;
         CHECK(!pthread_create(&thread, NULL, cancel_at_random, &seed), "no thread");
-        int32_t status = check_sample(long_session, &watched, found);
+        int32_t status = check_sample_with(long_session, check_request, NULL, 0, note_start, NULL, found);
         CHECK(status == DA_OK || status == DA_CANCELLED, "a run that is stopped gives %s", da_status_name(status));
         if (status == DA_OK) CHECK(!memcmp(expected, found, sizeof found), "a complete run gives other values");
         status == DA_OK ? complete++ : stopped++;
         pthread_join(thread, NULL);
-        STATUS(DA_OK, check_sample(long_session, &request, found));
+        STATUS(DA_OK, check_sample(long_session, check_request, found));
         CHECK(!memcmp(expected, found, sizeof found), "after a stop the samples differ");
     }
     CHECK(stopped > 0, "of 300 runs none was stopped");
@@ -181,20 +171,27 @@ static int32_t call_back(void *user, const da_event *event) {
     struct caller *caller = user;
     CHECK(event->struct_size == sizeof *event && event->steps == STEPS && event->step >= 1 && event->step <= STEPS,
           "event %d of %d", event->step, event->steps);
-    CHECK(event->latents && event->shape[0] == 2 && event->shape[1] == TINY_CHANNELS && event->shape[3] == TINY_SIDE, "state");
-    CHECK(event->sites_computed + event->sites_reused + event->sites_skipped == TINY_SITES, "sites");
-    da_request request = check_request();
+    da_tensor state = {.struct_size = sizeof state};
+    STATUS(DA_OK, da_event_tensor(event, "latents", &state));
+    CHECK(state.data && state.shape[0] == 2 && state.shape[1] == TINY_CHANNELS && state.shape[3] == TINY_SIDE, "state");
     da_result result = (void *)&result;
     size_t needed;
-    char text[4096];
-    STATUS(caller->closed ? DA_INVALID_HANDLE : DA_BUSY, da_session_sample(caller->own, &request, &result));
+    char text[1 << 15];
+    STATUS(DA_OK, da_event_describe(event, text, sizeof text, &needed));
+    int computed = -1, reused = -1, skipped = -1;
+    const char *sites = strstr(text, "\"computed\":");
+    if (sites) sscanf(sites, "\"computed\":%d", &computed);
+    if ((sites = strstr(text, "\"reused\":"))) sscanf(sites, "\"reused\":%d", &reused);
+    if ((sites = strstr(text, "\"skipped\":"))) sscanf(sites, "\"skipped\":%d", &skipped);
+    CHECK(computed + reused + skipped == TINY_SITES, "sites in %s", text);
+    STATUS(caller->closed ? DA_INVALID_HANDLE : DA_BUSY, check_run(caller->own, check_request, &result));
     CHECK(!result, "a busy session gave a result");
     /* An estimate touches nothing of the run, so it may be answered. */
-    int32_t status = da_session_estimate(caller->own, &request, text, sizeof text, &needed);
+    int32_t status = check_estimate(caller->own, check_request, text, sizeof text, &needed);
     CHECK(status == (caller->closed ? DA_INVALID_HANDLE : DA_BUSY) || (status == DA_OK && !caller->closed), "estimate gives %s",
           da_status_name(status));
     STATUS(DA_OK, da_model_describe(caller->model, text, sizeof text, &needed));
-    STATUS(DA_OK, check_sample(caller->other, &request, caller->other_latents));
+    STATUS(DA_OK, check_sample(caller->other, check_request, caller->other_latents));
     if (caller->closes && !caller->closed) {
         /* The run ends normally or the session is busy, as the header has it; either way nothing breaks. */
         status = da_session_close(caller->own);
@@ -207,13 +204,10 @@ static int32_t call_back(void *user, const da_event *event) {
 static void test_reentrancy(void) {
     for (int closes = 0; closes < 2; closes++) {
         float expected[N], found[N];
-        da_request request = check_request();
         struct caller caller = {
             .own = check_session(model, NULL, 2), .other = check_session(model, NULL, 1), .model = model, .closes = closes};
-        STATUS(DA_OK, check_sample(caller.own, &request, expected));
-        request.callback = call_back;
-        request.user = &caller;
-        STATUS(DA_OK, check_sample(caller.own, &request, found));
+        STATUS(DA_OK, check_sample(caller.own, check_request, expected));
+        STATUS(DA_OK, check_sample_with(caller.own, check_request, NULL, 0, call_back, &caller, found));
         CHECK(!memcmp(expected, found, sizeof found), "a busy callback changes the samples");
         STATUS(caller.closed ? DA_INVALID_HANDLE : DA_OK, da_session_close(caller.own));
         STATUS(DA_OK, da_session_close(caller.other));

@@ -75,23 +75,61 @@ static inline da_session check_session(da_model model, da_plan plan, int32_t thr
     return session;
 }
 
-static const int64_t check_labels[4] = {1, 2, 3, 4};
-
-/* Six steps for two labels. */
-static inline da_request check_request(void) {
-    da_request request;
-    STATUS(DA_OK, da_request_init(&request, sizeof request));
-    request.steps = 6;
-    request.labels = check_labels;
-    request.label_count = 2;
-    request.seed = 3;
-    return request;
+/* JSON by a format of printf in which ' stands for a quotation mark; valid for the thread's next seven. */
+__attribute__((format(printf, 1, 2))) static inline const char *quoted(const char *format, ...) {
+    static _Thread_local char texts[8][512];
+    static _Thread_local unsigned next;
+    char *text = texts[next++ % 8];
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(text, sizeof *texts, format, arguments);
+    va_end(arguments);
+    CHECK(length >= 0 && (size_t)length < sizeof *texts, "JSON of %d characters", length);
+    for (char *c = text; *c; c++)
+        if (*c == '\'') *c = '"';
+    return text;
 }
 
-/* Samples and copies the latents of two samples to `latents`; returns the status. */
-static inline int32_t check_sample(da_session session, const da_request *request, float latents[2 * TINY_STATE]) {
+/* The labels of all requests here. */
+static const int64_t check_labels[2] __attribute__((unused)) = {1, 2};
+
+/* Six steps for two labels; what more is said of them stands behind REQUEST("...") in quotation marks of its own. */
+#define REQUEST(members) "{\"labels\":[1,2],\"seed\":3" members "}"
+static const char check_request[] __attribute__((unused)) = REQUEST(",\"steps\":6");
+
+/* Runs a request without tensors and without an observer. */
+static inline int32_t check_run(da_session session, const char *json, da_result *result) {
+    return da_session_run(session, json, strlen(json), NULL, 0, NULL, NULL, result);
+}
+
+/* The same, told to `callback`. */
+static inline int32_t check_told(da_session session, const char *json, da_event_callback callback, void *user,
+                                 da_result *result) {
+    return da_session_run(session, json, strlen(json), NULL, 0, callback, user, result);
+}
+
+/* Estimates a request without tensors. */
+static inline int32_t check_estimate(da_session session, const char *json, char *buf, size_t capacity, size_t *needed) {
+    return da_session_estimate(session, json, strlen(json), NULL, 0, buf, capacity, needed);
+}
+
+/* A tensor of the caller's, with the extents `shape` of which a negative one ends them. */
+static inline da_tensor check_tensor(const char *name, int32_t dtype, const void *data, size_t bytes, const int64_t *shape) {
+    da_tensor tensor = {.struct_size = sizeof tensor, .dtype = dtype, .name = name, .data = (void *)(uintptr_t)data};
+    tensor.bytes = bytes;
+    while (tensor.rank < DA_MAX_RANK && shape[tensor.rank] >= 0) {
+        tensor.shape[tensor.rank] = shape[tensor.rank];
+        tensor.rank++;
+    }
+    return tensor;
+}
+#define SHAPE(...) ((const int64_t[]){__VA_ARGS__, -1})
+
+/* Samples with tensors and an observer, and copies the latents of two samples to `latents`; returns the status. */
+static inline int32_t check_sample_with(da_session session, const char *json, const da_tensor *tensors, size_t count,
+                                        da_event_callback callback, void *user, float latents[2 * TINY_STATE]) {
     da_result result = NULL;
-    int32_t status = da_session_sample(session, request, &result);
+    int32_t status = da_session_run(session, json, strlen(json), tensors, count, callback, user, &result);
     CHECK((status == DA_OK) == (result != NULL), "status %d and result %p do not fit", status, (void *)result);
     if (status != DA_OK) return status;
     da_tensor view = {.struct_size = sizeof view};
@@ -100,6 +138,10 @@ static inline int32_t check_sample(da_session session, const da_request *request
     if (view.data && view.bytes == 2 * TINY_STATE * sizeof(float)) memcpy(latents, view.data, view.bytes);
     STATUS(DA_OK, da_result_close(result));
     return status;
+}
+
+static inline int32_t check_sample(da_session session, const char *json, float latents[2 * TINY_STATE]) {
+    return check_sample_with(session, json, NULL, 0, NULL, NULL, latents);
 }
 
 #endif

@@ -14,7 +14,7 @@ static struct {
     int32_t (*model_open)(const char *, const da_model_options *, da_model *);
     int32_t (*model_close)(da_model);
     int32_t (*session_create)(da_model, da_plan, const da_session_options *, da_session *);
-    int32_t (*session_sample)(da_session, const da_request *, da_result *);
+    int32_t (*session_run)(da_session, const char *, size_t, const da_tensor *, size_t, da_event_callback, void *, da_result *);
     int32_t (*session_close)(da_session);
     int32_t (*result_tensor)(da_result, const char *, da_tensor *);
     int32_t (*result_close)(da_result);
@@ -31,7 +31,7 @@ static void find_all(void *library) {
     find(library, "da_model_open", &second.model_open);
     find(library, "da_model_close", &second.model_close);
     find(library, "da_session_create", &second.session_create);
-    find(library, "da_session_sample", &second.session_sample);
+    find(library, "da_session_run", &second.session_run);
     find(library, "da_session_close", &second.session_close);
     find(library, "da_result_tensor", &second.result_tensor);
     find(library, "da_result_close", &second.result_close);
@@ -59,8 +59,7 @@ static void sample_in_second(const float expected[N]) {
     da_result result = NULL;
     STATUS(DA_OK, second.model_open(tiny_checkpoint(), NULL, &model));
     STATUS(DA_OK, second.session_create(model, NULL, NULL, &session));
-    da_request request = check_request();
-    STATUS(DA_OK, second.session_sample(session, &request, &result));
+    STATUS(DA_OK, second.session_run(session, check_request, strlen(check_request), NULL, 0, NULL, NULL, &result));
     da_tensor view = {.struct_size = sizeof view};
     STATUS(DA_OK, second.result_tensor(result, "latents", &view));
     CHECK(view.data && view.bytes == N * sizeof(float) && !memcmp(view.data, expected, view.bytes),
@@ -80,9 +79,8 @@ static float expected[N];
 
 static void *in_first(void *argument) {
     float found[N];
-    da_request request = check_request();
     for (int i = 0; i < 20; i++) {
-        STATUS(DA_OK, check_sample(argument, &request, found));
+        STATUS(DA_OK, check_sample(argument, check_request, found));
         CHECK(!memcmp(found, expected, sizeof found), "beside a second copy the first gives other values");
     }
     return NULL;
@@ -99,8 +97,7 @@ int main(int count, char **arguments) {
     }
     da_model model = check_model();
     da_session session = check_session(model, NULL, 2);
-    da_request request = check_request();
-    STATUS(DA_OK, check_sample(session, &request, expected));
+    STATUS(DA_OK, check_sample(session, check_request, expected));
     void *library = dlopen(copied, RTLD_NOW | RTLD_LOCAL);
     CHECK(library, "the copy is not loaded: %s", dlerror());
     if (!library) return check_summary("copies");

@@ -90,11 +90,8 @@ static void test_errno(void) {
         da_random_normal(0, 1, &number);
         da_model_close(NULL);
         da_session_cancel(session);
-        da_request request;
-        da_request_init(&request, sizeof request);
-        request.labels = check_labels, request.label_count = 2, request.steps = 2;
         da_result result = NULL;
-        da_session_sample(session, &request, &result);
+        check_run(session, REQUEST(",\"steps\":2"), &result);
         da_result_close(result);
         CHECK(errno == values[i], "errno was %d and is %d", values[i], errno);
     }
@@ -207,20 +204,16 @@ static int32_t leaves(void *user, const da_event *event) {
     longjmp(outside, 1);
 }
 static void callback_does_not_return(void) {
-    static da_request request;
-    request = check_request();
-    request.callback = leaves;
     da_result result = NULL;
     if (!setjmp(outside)) {
-        da_session_sample(session, &request, &result);
+        check_told(session, check_request, leaves, NULL, &result);
         CHECK(0, "the callback has returned");
     }
-    request.callback = NULL;
-    STATUS(DA_BUSY, da_session_sample(session, &request, &result));
-    STATUS(DA_BUSY, da_session_sample(session, &request, &result));
+    STATUS(DA_BUSY, check_run(session, check_request, &result));
+    STATUS(DA_BUSY, check_run(session, check_request, &result));
     child_starts_afresh();
     STATUS(DA_OK, da_session_close(session));
-    STATUS(DA_INVALID_HANDLE, da_session_sample(session, &request, &result));
+    STATUS(DA_INVALID_HANDLE, check_run(session, check_request, &result));
 }
 
 static void without_current_folder(void) {
@@ -248,13 +241,10 @@ static void with_few_files(void) {
 static void with_little_memory(void) {
     struct rlimit little = {600u << 20, 600u << 20};
     setrlimit(RLIMIT_AS, &little);
-    da_request request = check_request();
     static int64_t labels[4096];
-    request.labels = labels;
-    request.label_count = 4096;
-    request.steps = 1;
+    const da_tensor many = check_tensor("labels", DA_I64, labels, sizeof labels, SHAPE(4096));
     da_result result = NULL;
-    int32_t status = da_session_sample(session, &request, &result);
+    int32_t status = da_session_run(session, "{\"steps\":1}", 11, &many, 1, NULL, NULL, &result);
     CHECK(status == DA_OK || status == DA_NO_MEMORY, "with little memory: %s", da_status_name(status));
     if (result) da_result_close(result);
     same("little memory");

@@ -10,10 +10,9 @@ static float expected[N], forward_expected[2 * TINY_STATE];
 static void describe(da_model model, da_plan plan, da_session session, da_result result) {
     static char text[1 << 16];
     size_t needed;
-    da_request request = check_request();
     if (model) good("da_model_describe", da_model_describe(model, text, sizeof text, &needed), DA_OK, NULL);
     if (plan) good("da_plan_describe", da_plan_describe(plan, model, model ? 6 : 0, text, sizeof text, &needed), DA_OK, NULL);
-    if (session) good("da_session_estimate", da_session_estimate(session, &request, text, sizeof text, &needed), DA_OK, NULL);
+    if (session) good("da_session_estimate", check_estimate(session, check_request, text, sizeof text, &needed), DA_OK, NULL);
     if (result) good("da_result_stats", da_result_stats(result, text, sizeof text, &needed), DA_OK, NULL);
     good("da_library_describe", da_library_describe(text, sizeof text, &needed), DA_OK, NULL);
 }
@@ -39,10 +38,27 @@ static void forward(da_model model) {
     }
 }
 
+/* Asks an event for what it has, in a run with options and tensors. */
+static int32_t look(void *user, const da_event *event) {
+    static char text[1024];
+    da_tensor view = {.struct_size = sizeof view};
+    (void)user;
+    good("da_event_tensor", da_event_tensor(event, "latents", &view), DA_OK, view.data);
+    good("da_event_describe", da_event_describe(event, text, sizeof text, NULL), DA_OK, NULL);
+    return 0;
+}
+
 static void sample(da_session session, da_result *result) {
-    da_request request = check_request();
-    request.guidance = 2;
-    if (!good("da_session_sample", da_session_sample(session, &request, result), DA_OK, *result)) return;
+    static float noise[N];
+    static const char json[] = "{\"steps\":6,\"guidance\":2,\"sampler\":\"ddim\",\"decode\":true}";
+    if (!noise[0] && !good("da_random_normal", da_random_normal(3, N, noise), DA_OK, NULL)) return;
+    const da_tensor tensors[] = {
+        check_tensor("labels", DA_I64, check_labels, sizeof check_labels, SHAPE(2)),
+        check_tensor("noise", DA_F32, noise, sizeof noise, SHAPE(2, TINY_CHANNELS, TINY_SIDE, TINY_SIDE)),
+        check_tensor("spacing", DA_U8, "trailing", 8, SHAPE(8)),
+    };
+    if (!good("da_session_run", da_session_run(session, json, sizeof json - 1, tensors, 3, look, NULL, result), DA_OK, *result))
+        return;
     da_tensor view = {.struct_size = sizeof view};
     if (!good("da_result_tensor", da_result_tensor(*result, "latents", &view), DA_OK, view.data)) return;
     if (!expected[0]) memcpy(expected, view.data, sizeof expected);
@@ -104,9 +120,86 @@ static void long_strings(void) {
     CHECK(SANITIZED || given > 10, "only %lld blocks were refused", (long long)given);
 }
 
-/* Usage: failing [step for blocks of any size] */
+/* ---- a language model ---- */
+
+static int32_t look_at_text(void *user, const da_event *event) {
+    static const char *const names[] = {"sequences", "lengths", "prompts", "queries", "revealed"};
+    (void)user;
+    for (int i = 0; i < 5; i++) {
+        da_tensor view = {.struct_size = sizeof view};
+        int32_t status = da_event_tensor(event, names[i], &view);
+        good("da_event_tensor", status, DA_OK, view.bytes ? view.data : NULL);
+    }
+    return 0;
+}
+
+/* One run, its events and its result; returns whether all of it succeeded. */
+static int write_text(da_session session) {
+    static const char json[] = "{\"length\":3,\"temperature\":0.5}", prompt[] = "And \"it\"\n";
+    static const char *const names[] = {"tokens", "sequences", "text", "text_lengths"};
+    int before = refusals;
+    const da_tensor given = check_tensor("prompt", DA_U8, prompt, sizeof prompt - 1, SHAPE(sizeof prompt - 1));
+    da_result result = NULL;
+    size_t needed;
+    good("da_session_estimate", da_session_estimate(session, json, sizeof json - 1, &given, 1, NULL, 0, &needed), DA_MORE,
+         NULL);
+    int32_t status = da_session_run(session, json, sizeof json - 1, &given, 1, look_at_text, NULL, &result);
+    if (!good("da_session_run", status, DA_OK, result)) return 0;
+    for (int i = 0; i < 4; i++) {
+        da_tensor view = {.struct_size = sizeof view};
+        good("da_result_tensor", da_result_tensor(result, names[i], &view), DA_OK, view.data);
+    }
+    STATUS(DA_OK, da_result_close(result));
+    return refusals == before;
+}
+
+/* Each `step`-th block of any size of a run is refused; the model and its session are made with memory. */
+static void texts(const char *models, int64_t step) {
+    char path[4096];
+    da_model model = NULL;
+    snprintf(path, sizeof path, "%s/tiny-llada", models);
+    fail_any(0, 0);
+    STATUS(DA_OK, da_model_open(path, NULL, &model));
+    da_session session = check_session(model, NULL, 1);
+    for (int i = 0; i < 20; i++) CHECK(write_text(session), "a first run fails");
+    small_too = 1;
+    for (int lasting = 0; lasting < 2; lasting++) {
+        int64_t number = 1;
+        for (; number < LIMIT; number += step) {
+            /* What a session keeps of its last run is a whole run's each time it is counted: a refused block of it would come
+             * from the reserve, which is not. */
+            int64_t before = 0, given = 0;
+            for (int again = 0; again < 2; again++) {
+                before = live_bytes();
+                fail_any(number, lasting);
+                write_text(session);
+                given = faults_given();
+                fail_any(0, 0);
+                CHECK(write_text(session), "block %lld: no run afterwards", (long long)number);
+            }
+            if (!given) break;
+            int64_t left = live_bytes() - before;
+            CHECK(left <= 0, "block %lld%s leaves %lld bytes", (long long)number, lasting ? " and after" : "", (long long)left);
+        }
+        CHECK(write_text(session), "no run after the last fault");
+        CHECK(number > 500 && number < LIMIT, "%lld blocks", (long long)number);
+        printf("blocks of a text, %s: %lld of them refused, each %lldth\n", lasting ? "from then on" : "once",
+               (long long)number - 1, (long long)step);
+    }
+    small_too = 0;
+    STATUS(DA_OK, da_session_close(session));
+    STATUS(DA_OK, da_model_close(model));
+}
+
+/* Usage: failing folder-of-the-bundled-models [step for blocks of any size] */
 int main(int count, char **arguments) {
-    fail_everything(1, count > 1 ? atoi(arguments[1]) : 1);
+    int64_t step = count > 2 ? atoi(arguments[2]) : 1;
+    if (count < 2) {
+        fprintf(stderr, "usage: failing folder-of-the-bundled-models [step]\n");
+        return 2;
+    }
+    fail_everything(1, step);
     long_strings();
+    texts(arguments[1], 7 * step);
     return check_summary("failing");
 }

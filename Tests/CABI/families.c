@@ -15,14 +15,36 @@ static da_plan plan_of(const char *json) {
 /* Samples with `plan`, which is closed; gives the status. */
 static int32_t sample(da_model model, da_plan plan, const char *sampler, int32_t steps, float latents[STATE], da_result *kept) {
     da_session session = check_session(model, plan, 2);
-    da_request request = check_request();
-    request.sampler = sampler;
-    request.steps = steps;
-    int32_t status = check_sample(session, &request, latents);
-    if (kept) STATUS(DA_OK, da_session_sample(session, &request, kept));
+    char request[128];
+    snprintf(request, sizeof request, REQUEST(",\"steps\":%d%s%s%s"), steps, sampler ? ",\"sampler\":\"" : "",
+             sampler ? sampler : "", sampler ? "\"" : "");
+    int32_t status = check_sample(session, request, latents);
+    if (kept) STATUS(DA_OK, check_run(session, request, kept));
     STATUS(DA_OK, da_session_close(session));
     if (plan) STATUS(DA_OK, da_plan_close(plan));
     return status;
+}
+
+/* Shares of the work grow, up to the whole. */
+static double last_share;
+static int32_t note_share(void *user, const da_event *event) {
+    (void)user;
+    CHECK(event->fraction >= last_share && event->fraction <= 1, "%g after %g", event->fraction, last_share);
+    CHECK(event->step >= 1 && event->step <= event->steps && event->stage == DA_STAGE_DENOISE, "step %d of %d", event->step,
+          event->steps);
+    last_share = event->fraction;
+    return 0;
+}
+
+/* `is_fixed`: the sampler makes as many calls as it said. */
+static void test_shares(da_model model, const char *sampler, int is_fixed) {
+    static float found[STATE];
+    da_session session = check_session(model, NULL, 2);
+    last_share = 0;
+    STATUS(DA_OK, check_sample_with(session, quoted("{'labels':[1,2],'steps':%d,'sampler':'%s'}", is_fixed ? 6 : 1000, sampler),
+                                    NULL, 0, note_share, NULL, found));
+    CHECK(last_share > 0 && (!is_fixed || last_share == 1), "%s ends at %.17g", sampler, last_share);
+    STATUS(DA_OK, da_session_close(session));
 }
 
 static int is_finite(const float *values, size_t count) {
@@ -108,9 +130,7 @@ static void test_uncached(da_model model, const char *sampler) {
     static float found[STATE];
     da_plan plan = plan_of("alternate");
     da_session session = check_session(model, plan, 2);
-    da_request request = check_request();
-    request.sampler = sampler;
-    STATUS(DA_UNSUPPORTED, check_sample(session, &request, found));
+    STATUS(DA_UNSUPPORTED, check_sample(session, quoted("{'labels':[1,2],'steps':6,'sampler':'%s'}", sampler), found));
     CHECK(strstr(da_last_error(), "layer caching"), "%s", da_last_error());
     STATUS(DA_OK, da_session_close(session));
     STATUS(DA_OK, da_plan_close(plan));
@@ -119,16 +139,13 @@ static void test_uncached(da_model model, const char *sampler) {
 static void test_foreign_samplers(da_model model, const char *own) {
     static float found[STATE];
     da_session session = check_session(model, NULL, 1);
-    da_request request = check_request();
     const char *foreign[] = {"ddim", "pndm", "EulerDiscreteScheduler"};
     for (int i = 0; i < 3; i++) {
-        request.sampler = foreign[i];
-        STATUS(DA_UNSUPPORTED, check_sample(session, &request, found));
+        STATUS(DA_INVALID_ARGUMENT, check_sample(session, quoted("{'labels':[1,2],'sampler':'%s'}", foreign[i]), found));
         CHECK(strstr(da_last_error(), foreign[i]) && strstr(da_last_error(), own), "no remedy in: %s", da_last_error());
     }
-    request.sampler = NULL;
-    request.spacing = "leading";
-    STATUS(DA_UNSUPPORTED, check_sample(session, &request, found));
+    STATUS(DA_INVALID_ARGUMENT, check_sample(session, REQUEST(",\"spacing\":\"leading\""), found));
+    CHECK(strstr(da_last_error(), "no option \"spacing\""), "%s", da_last_error());
     STATUS(DA_OK, da_session_close(session));
 }
 
@@ -141,6 +158,7 @@ static void test_uvit(void) {
     test_depth(model, "{\"method\":\"depth\",\"keep\":{\"blocks\":[0,2,4]}}", NULL);
     test_refused_plan(model, "{\"method\":\"depth\",\"keep\":{\"blocks\":[0,1,2,4]}}", "1");
     test_refused_plan(model, "{\"method\":\"depth\",\"keep\":{\"in_blocks\":[0]}}", "in_blocks");
+    test_shares(model, "dpmpp_2s", 1);
     test_foreign_samplers(model, "dpmpp_2s");
     STATUS(DA_OK, da_model_close(model));
 }
@@ -153,6 +171,7 @@ static void test_sit(void) {
     const char *samplers[] = {"euler", "midpoint", "heun2", "heun3", "rk4", "sde_euler", "sde_heun"};
     static float found[FLOW_SAMPLERS][STATE], adaptive[STATE];
     for (int i = 0; i < FLOW_SAMPLERS; i++) {
+        test_shares(model, samplers[i], 1);
         if (i < FLOW_SAMPLERS - 1) test_plans(model, samplers[i]);
         STATUS(DA_OK, sample(model, NULL, samplers[i], 6, found[i], NULL));
         for (int k = 0; k < i; k++)
@@ -160,6 +179,7 @@ static void test_sit(void) {
     }
     STATUS(DA_OK, sample(model, NULL, NULL, 1000, adaptive, NULL));
     CHECK(is_finite(adaptive, STATE), "the samples are not finite");
+    test_shares(model, "dopri5", 0);
     test_uncached(model, "sde_heun");
     test_uncached(model, "dopri5");
     test_depth(model, "{\"method\":\"depth\",\"keep\":[0,2]}", "euler");

@@ -107,8 +107,7 @@ static void test_read_only(void) {
     da_model model = check_model();
     CHECK(opened >= 2, "the interposer has seen %d files", (int)opened);
     da_session session = check_session(model, NULL, 2);
-    da_request request = check_request();
-    STATUS(DA_OK, check_sample(session, &request, latents));
+    STATUS(DA_OK, check_sample(session, check_request, latents));
     STATUS(DA_OK, da_session_close(session));
     STATUS(DA_OK, da_model_close(model));
     watched("a whole use", 0);
@@ -228,7 +227,7 @@ static void test_learning(void) {
     strcpy(also, scratch_folder());
     snprintf(more, sizeof more, ",\"state\":\"%s\",\"save_every\":2", in_place("state"));
     watch(tiny_checkpoint());
-    da_trainer trainer = new_trainer(&lessons[14], STEPS, more);
+    da_trainer trainer = new_trainer(&recipes[14], STEPS, more);
     watched("a new trainer", 0);
     watch(tiny_checkpoint());
     STATUS(DA_OK, da_trainer_run(trainer, 0, NULL, NULL));

@@ -20,9 +20,8 @@ static int32_t note_busy(void *user, const da_event *event) {
 }
 
 static void *work(void *argument) {
-    da_request *request = argument;
     da_result result = NULL;
-    STATUS(DA_CANCELLED, da_session_sample(busy_session, request, &result));
+    STATUS(DA_CANCELLED, check_told(busy_session, argument, note_busy, NULL, &result));
     return NULL;
 }
 
@@ -37,12 +36,10 @@ static int32_t fork_once(void *user, const da_event *event) {
 }
 
 static void test_fork_in_callback(void) {
-    da_request request = check_request();
-    request.callback = fork_once;
     float found[N];
     forked = -1;
     fflush(stdout);
-    int32_t status = check_sample(session, &request, found);
+    int32_t status = check_sample_with(session, check_request, NULL, 0, fork_once, NULL, found);
     int good = status == DA_OK && !memcmp(found, expected, sizeof found);
     if (forked == 0) _exit(good ? 0 : 1);
     CHECK(good, "after a fork in the callback: %s", da_status_name(status));
@@ -53,10 +50,8 @@ static void test_fork_in_callback(void) {
 
 /* The session that another thread of the parent was using: any status will do, but no hang. */
 static void child_touches_busy(void) {
-    da_request request = check_request();
-    request.steps = 1;
     da_result result = NULL;
-    int32_t status = da_session_sample(busy_session, &request, &result);
+    int32_t status = check_run(busy_session, REQUEST(",\"steps\":1"), &result);
     CHECK(status <= DA_MORE && status > DA_INTERNAL, "a session in use during fork gives %s", da_status_name(status));
     if (result) da_result_close(result);
     da_session_cancel(busy_session);
@@ -74,11 +69,9 @@ static void test_fork(void) {
     da_model larger = NULL;
     STATUS(DA_OK, da_model_open(larger_checkpoint(128, 6, 16), NULL, &larger));
     busy_session = check_session(larger, NULL, 2);
-    da_request request = check_request();
-    request.steps = 1000;
-    request.callback = note_busy;
+    static char request[] = REQUEST(",\"steps\":1000");
     pthread_t thread;
-    CHECK(!pthread_create(&thread, NULL, work, &request), "no thread");
+    CHECK(!pthread_create(&thread, NULL, work, request), "no thread");
     while (!busy_started) usleep(1000);
     for (int i = 0; i < 25; i++) {
         in_child("fork while another thread samples", child_starts_afresh);
@@ -109,7 +102,7 @@ static da_trainer busy_trainer, idle_trainer;
 static struct bytes idle_end;
 
 static void child_learns(void) {
-    da_trainer own = new_trainer(&lessons[4], STEPS, "");
+    da_trainer own = new_trainer(&recipes[4], STEPS, "");
     STATUS(DA_OK, da_trainer_run(own, 0, NULL, NULL));
     STATUS(DA_OK, da_trainer_close(own));
 }
@@ -134,13 +127,13 @@ static void child_touches_trainer(void) {
 }
 
 static void test_trainers(void) {
-    idle_trainer = new_trainer(&lessons[12], STEPS, "");
+    idle_trainer = new_trainer(&recipes[12], STEPS, "");
     STATUS(DA_OK, da_trainer_run(idle_trainer, 2, NULL, NULL));
-    da_trainer whole = new_trainer(&lessons[12], STEPS, "");
+    da_trainer whole = new_trainer(&recipes[12], STEPS, "");
     STATUS(DA_OK, da_trainer_run(whole, 0, NULL, NULL));
     idle_end = state_of(whole);
     STATUS(DA_OK, da_trainer_close(whole));
-    busy_trainer = new_trainer(&lessons[13], 1000000, "");
+    busy_trainer = new_trainer(&recipes[13], 1000000, "");
     pthread_t thread;
     learning = 0;
     CHECK(!pthread_create(&thread, NULL, learn, busy_trainer), "no thread");

@@ -54,11 +54,8 @@ static void use(void) {
     expect(CALL(da_model_open)(tiny_checkpoint(), NULL, &model), DA_OK, "opening");
     expect(CALL(da_model_describe)(model, text, sizeof text, &needed), DA_OK, "describing");
     expect(CALL(da_session_create)(model, plan, NULL, &session), DA_OK, "a session");
-    static const int64_t labels[2] = {1, 2};
-    da_request request;
-    expect(CALL(da_request_init)(&request, sizeof request), DA_OK, "a request");
-    request.labels = labels, request.label_count = 2, request.steps = 6, request.seed = 3;
-    expect(CALL(da_session_sample)(session, &request, &result), DA_OK, "sampling");
+    static const char request[] = "{\"labels\":[1,2],\"steps\":6,\"seed\":3}";
+    expect(CALL(da_session_run)(session, request, sizeof request - 1, NULL, 0, NULL, NULL, &result), DA_OK, "sampling");
     da_tensor view = {.struct_size = sizeof view};
     expect(CALL(da_result_tensor)(result, "latents", &view), DA_OK, "latents");
     add(view.data, view.bytes);

@@ -8,7 +8,7 @@
 enum { SAMPLES = 10, BATCH = 3, STEPS = 6, TEXT = 8192 };
 
 /* A method: settings without data, steps and seed. */
-struct lesson {
+struct recipe {
     const char *name, *settings;
     int teacher;  /* whether it needs one */
     int plan;     /* what was learned is a plan */
@@ -16,7 +16,7 @@ struct lesson {
     int steps;    /* of the whole training */
 };
 
-static const struct lesson lessons[] = {
+static const struct recipe recipes[] = {
     {"a router", "\"method\":\"router\",\"sampling_steps\":4,\"learning_rate\":0.05", 0, 1, 0, STEPS},
     {"a router of period 3",
      "\"method\":\"router\",\"sampling_steps\":7,\"period\":3,\"straight_through\":0.5,\"clamp\":0,\"cache_limit\":9000", 0, 1,
@@ -39,7 +39,7 @@ static const struct lesson lessons[] = {
     {"a drafter", "\"method\":\"specialise\",\"role\":\"drafter\",\"draft_scales\":2,\"recompute\":true", 0, 0, 1, STEPS},
     {"a refiner", "\"method\":\"specialise\",\"role\":\"refiner\",\"draft_scales\":1,\"label_dropout\":0.2", 1, 0, 1, STEPS},
 };
-enum { LESSONS = sizeof lessons / sizeof *lessons };
+enum { RECIPES = sizeof recipes / sizeof *recipes };
 
 /* ---- data ---- */
 
@@ -93,25 +93,25 @@ SHARED const char *token_data(void) {
 
 /* ---- trainers ---- */
 
-/* Whether the lesson is one of the tiny VAR, learned from tokens. */
-SHARED int of_tokens(const struct lesson *lesson) { return strstr(lesson->settings, "specialise") != NULL; }
+/* Whether the recipe is one of the tiny VAR, learned from tokens. */
+SHARED int of_tokens(const struct recipe *recipe) { return strstr(recipe->settings, "specialise") != NULL; }
 
-/* What the lesson is about. */
-SHARED const char *model_of(const struct lesson *lesson) {
+/* What the recipe is about. */
+SHARED const char *model_of(const struct recipe *recipe) {
     static char var[192];
-    if (!of_tokens(lesson)) return tiny_checkpoint();
+    if (!of_tokens(recipe)) return tiny_checkpoint();
     if (!var[0]) strcpy(var, write_var("tiny-var", 16, 3, VAR_CODES, 1));
     return var;
 }
 
-/* The settings of `lesson` with the data above and `more` members (such as ",\"state\":...") at their end. */
-SHARED const char *settings_of(const struct lesson *lesson, int steps, const char *more) {
+/* The settings of `recipe` with the data above and `more` members (such as ",\"state\":...") at their end. */
+SHARED const char *settings_of(const struct recipe *recipe, int steps, const char *more) {
     static char text[TEXT];
     char teacher[256] = "", data[512];
-    if (lesson->teacher) snprintf(teacher, sizeof teacher, ",\"teacher\":\"%s\"", model_of(lesson));
-    if (of_tokens(lesson)) snprintf(data, sizeof data, "%s", token_data());
+    if (recipe->teacher) snprintf(teacher, sizeof teacher, ",\"teacher\":\"%s\"", model_of(recipe));
+    if (of_tokens(recipe)) snprintf(data, sizeof data, "%s", token_data());
     else snprintf(data, sizeof data, "\"path\":\"%s\"", learning_data());
-    snprintf(text, sizeof text, "{%s%s,\"data\":{%s},\"steps\":%d,\"batch\":%d,\"seed\":5%s}", lesson->settings, teacher, data,
+    snprintf(text, sizeof text, "{%s%s,\"data\":{%s},\"steps\":%d,\"batch\":%d,\"seed\":5%s}", recipe->settings, teacher, data,
              steps, BATCH, more);
     return text;
 }
@@ -128,18 +128,18 @@ SHARED int32_t try_trainer_of(const char *model, const char *settings, int32_t t
     return status;
 }
 
-/* The same of the tiny DiT, and of a lesson's model. */
+/* The same of the tiny DiT, and of a recipe's model. */
 SHARED int32_t try_trainer(const char *settings, int32_t threads, uint64_t limit, da_trainer *made) {
     return try_trainer_of(tiny_checkpoint(), settings, threads, limit, made);
 }
-SHARED int32_t try_lesson(const struct lesson *lesson, int steps, int32_t threads, uint64_t limit, da_trainer *made) {
-    return try_trainer_of(model_of(lesson), settings_of(lesson, steps, ""), threads, limit, made);
+SHARED int32_t try_recipe(const struct recipe *recipe, int steps, int32_t threads, uint64_t limit, da_trainer *made) {
+    return try_trainer_of(model_of(recipe), settings_of(recipe, steps, ""), threads, limit, made);
 }
 
-SHARED da_trainer new_trainer(const struct lesson *lesson, int steps, const char *more) {
+SHARED da_trainer new_trainer(const struct recipe *recipe, int steps, const char *more) {
     da_trainer made = NULL;
-    int32_t status = try_trainer_of(model_of(lesson), settings_of(lesson, steps, more), 2, 0, &made);
-    CHECK(status == DA_OK, "%s: %s: %s", lesson->name, da_status_name(status), da_last_error());
+    int32_t status = try_trainer_of(model_of(recipe), settings_of(recipe, steps, more), 2, 0, &made);
+    CHECK(status == DA_OK, "%s: %s: %s", recipe->name, da_status_name(status), da_last_error());
     return made;
 }
 
@@ -195,8 +195,8 @@ SHARED void same_state(da_trainer trainer, struct bytes expected, const char *wh
 }
 
 /* States of an uninterrupted run after 0...`steps` steps. */
-SHARED void trace(const struct lesson *lesson, int steps, struct bytes *states) {
-    da_trainer trainer = new_trainer(lesson, steps, "");
+SHARED void trace(const struct recipe *recipe, int steps, struct bytes *states) {
+    da_trainer trainer = new_trainer(recipe, steps, "");
     states[0] = state_of(trainer);
     for (int step = 1; step <= steps; step++) {
         STATUS(DA_OK, da_trainer_run(trainer, 1, NULL, NULL));

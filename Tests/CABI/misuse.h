@@ -66,17 +66,15 @@ static int misuse_begin(void) {
     const char *text = "{\"method\":\"l2c\",\"policy\":\"alternate\"}";
     STATUS(DA_OK, da_plan_parse(text, strlen(text), &plan));
     session = check_session(model, plan, 2);
-    da_request request = check_request();
-    STATUS(DA_OK, da_session_sample(session, &request, &result));
+    STATUS(DA_OK, check_run(session, check_request, &result));
     STATUS(DA_OK, da_trainer_create(tiny_checkpoint(), misuse_settings, strlen(misuse_settings), NULL, NULL, &trainer));
     return model && plan && session && result && trainer;
 }
 
 /* The handles have come through everything, and the session gives the bits it gave first. */
 static int misuse_end(const char *name) {
-    da_request request = check_request();
     float again[2 * TINY_STATE];
-    STATUS(DA_OK, check_sample(session, &request, again));
+    STATUS(DA_OK, check_sample(session, check_request, again));
     da_tensor view = {.struct_size = sizeof view};
     STATUS(DA_OK, da_result_tensor(result, "latents", &view));
     CHECK(view.data && view.bytes == sizeof again && !memcmp(view.data, again, sizeof again), "misuse changes the samples");

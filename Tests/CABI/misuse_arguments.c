@@ -2,7 +2,6 @@
 #include "misuse.h"
 
 static void test_null_pointers(void) {
-    da_request request = check_request();
     char text[65536];
     size_t needed = 0;
     da_model m = model;
@@ -12,7 +11,6 @@ static void test_null_pointers(void) {
     STATUS(DA_INVALID_ARGUMENT, da_model_options_init(NULL, sizeof(da_model_options)));
     STATUS(DA_INVALID_ARGUMENT, da_forward_options_init(NULL, sizeof(da_forward_options)));
     STATUS(DA_INVALID_ARGUMENT, da_session_options_init(NULL, sizeof(da_session_options)));
-    STATUS(DA_INVALID_ARGUMENT, da_request_init(NULL, sizeof(da_request)));
     STATUS(DA_INVALID_ARGUMENT, da_model_open(NULL, NULL, &m));
     CHECK(!m, "the model is not null");
     STATUS(DA_INVALID_ARGUMENT, da_model_open(tiny_checkpoint(), NULL, NULL));
@@ -26,10 +24,20 @@ static void test_null_pointers(void) {
     STATUS(DA_INVALID_ARGUMENT, da_plan_stack(plan, plan, NULL));
     STATUS(DA_INVALID_ARGUMENT, da_plan_save(plan, NULL));
     STATUS(DA_INVALID_ARGUMENT, da_session_create(model, plan, NULL, NULL));
-    STATUS(DA_INVALID_ARGUMENT, da_session_sample(session, NULL, &r));
+    STATUS(DA_INVALID_ARGUMENT, da_session_run(session, NULL, 1, NULL, 0, NULL, NULL, &r));
     CHECK(!r, "the result is not null");
-    STATUS(DA_INVALID_ARGUMENT, da_session_sample(session, &request, NULL));
-    STATUS(DA_INVALID_ARGUMENT, da_session_estimate(session, NULL, text, sizeof text, &needed));
+    STATUS(DA_INVALID_ARGUMENT, check_run(session, check_request, NULL));
+    r = result;
+    STATUS(DA_INVALID_ARGUMENT, da_session_run(session, "{}", 2, NULL, 1, NULL, NULL, &r));
+    CHECK(!r, "the result is not null");
+    const da_tensor label = check_tensor("labels", DA_I64, check_labels, 8, SHAPE(1));
+    STATUS(DA_OK, da_session_run(session, NULL, 0, &label, 1, NULL, NULL, &r));
+    STATUS(DA_OK, da_result_close(r));
+    STATUS(DA_INVALID_ARGUMENT, da_session_estimate(session, NULL, 1, NULL, 0, text, sizeof text, &needed));
+    STATUS(DA_INVALID_ARGUMENT, da_session_estimate(session, NULL, 0, NULL, 1, text, sizeof text, &needed));
+    STATUS(DA_OK, da_session_estimate(session, NULL, 0, &label, 1, text, sizeof text, &needed));
+    STATUS(DA_INVALID_ARGUMENT, da_event_tensor(NULL, "latents", &(da_tensor){.struct_size = sizeof(da_tensor)}));
+    STATUS(DA_INVALID_ARGUMENT, da_event_describe(NULL, text, sizeof text, &needed));
     STATUS(DA_INVALID_ARGUMENT, da_result_tensor(result, NULL, &(da_tensor){.struct_size = sizeof(da_tensor)}));
     STATUS(DA_INVALID_ARGUMENT, da_result_tensor(result, "latents", NULL));
     STATUS(DA_OK, da_session_create(model, NULL, NULL, &s));
@@ -54,8 +62,6 @@ static void test_null_pointers(void) {
         STATUS(DA_INVALID_ARGUMENT, da_random_uniform(0, sizes[i], &one));
         STATUS(DA_INVALID_ARGUMENT, da_random_permutation(0, sizes[i], &index));
     }
-    request.labels = NULL;
-    STATUS(DA_INVALID_ARGUMENT, da_session_sample(session, &request, &r));
 }
 
 /* ---- text buffers ---- */
@@ -67,10 +73,7 @@ static int32_t of_model(char *b, size_t c, size_t *n) { return da_model_describe
 static int32_t of_plan(char *b, size_t c, size_t *n) { return da_plan_describe(plan, NULL, 0, b, c, n); }
 static int32_t of_grid(char *b, size_t c, size_t *n) { return da_plan_describe(plan, model, 6, b, c, n); }
 static int32_t of_result(char *b, size_t c, size_t *n) { return da_result_stats(result, b, c, n); }
-static int32_t of_estimate(char *b, size_t c, size_t *n) {
-    da_request request = check_request();
-    return da_session_estimate(session, &request, b, c, n);
-}
+static int32_t of_estimate(char *b, size_t c, size_t *n) { return check_estimate(session, check_request, b, c, n); }
 
 static int32_t of_trainer(char *b, size_t c, size_t *n) { return da_trainer_describe(trainer, b, c, n); }
 static int32_t of_training(char *b, size_t c, size_t *n) {

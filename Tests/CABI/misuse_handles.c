@@ -27,7 +27,6 @@ static void refuse(enum kind kind, void *handle) {
     char text[16] = "untouched";
     size_t needed = 77;
     void *made = &needed;
-    da_request request = check_request();
     da_tensor view = {.struct_size = sizeof view};
     switch (kind) {
         case MODEL: {
@@ -50,8 +49,8 @@ static void refuse(enum kind kind, void *handle) {
             if (handle) STATUS(DA_INVALID_HANDLE, da_session_create(model, handle, NULL, (da_session *)&made));
             break;
         case SESSION:
-            STATUS(DA_INVALID_HANDLE, da_session_estimate(handle, &request, text, sizeof text, &needed));
-            STATUS(DA_INVALID_HANDLE, da_session_sample(handle, &request, (da_result *)&made));
+            STATUS(DA_INVALID_HANDLE, check_estimate(handle, check_request, text, sizeof text, &needed));
+            STATUS(DA_INVALID_HANDLE, check_run(handle, check_request, (da_result *)&made));
             CHECK(!made, "a failed call leaves its out-parameter null");
             STATUS(DA_INVALID_HANDLE, da_session_cancel(handle));
             break;
@@ -102,10 +101,8 @@ static void test_closed_handles(void) {
         da_plan p = NULL;
         STATUS(DA_OK, da_plan_parse("{}", 2, &p));
         da_session s = check_session(m, p, 1);
-        da_request request = check_request();
-        request.steps = 1;
         da_result r = NULL;
-        STATUS(DA_OK, da_session_sample(s, &request, &r));
+        STATUS(DA_OK, check_run(s, REQUEST(",\"steps\":1"), &r));
         da_trainer t = NULL;
         STATUS(DA_OK, da_trainer_create(tiny_checkpoint(), misuse_settings, strlen(misuse_settings), NULL, NULL, &t));
         void *handles[KINDS] = {m, p, s, r, t};

@@ -47,9 +47,8 @@ static void test_options(void) {
         int32_t status = da_session_create(model, plan, &options, &made);
         expect_answer("session memory_limit", (long double)hostile64[i], status, made);
         if (made) {
-            da_request request = check_request();
             float latents[2 * TINY_STATE];
-            status = check_sample(made, &request, latents);
+            status = check_sample(made, check_request, latents);
             CHECK(status == DA_OK || status == DA_OVER_BUDGET, "a limit of %llu gives %s", (unsigned long long)hostile64[i],
                   da_status_name(status));
             da_session_close(made);

@@ -13,11 +13,11 @@
 
 static const struct bad cases[] = {
     {"{\"method\":\"router\"}", DA_UNSUPPORTED, "\"var\""},
-    {"{\"method\":\"finetune\"" DATA, DA_FORMAT, "tokens: unknown name"},
+    {"{\"method\":\"finetune\"" DATA, DA_FORMAT, "no option \"tokens\""},
     {"{\"method\":\"specialise\"" DATA, DA_FORMAT, "role"},
     {"{\"method\":\"specialise\",\"role\":\"drafter\"" DATA, DA_FORMAT, "draft_scales"},
     {"{\"method\":\"specialise\",\"role\":7,\"draft_scales\":1" DATA, DA_FORMAT, "role"},
-    {DRAFT ",\"pattern\":\"1:2\"" DATA, DA_FORMAT, "pattern: unknown name"},
+    {DRAFT ",\"pattern\":\"1:2\"" DATA, DA_FORMAT, "no option \"pattern\""},
     {DRAFT BY DATA, DA_FORMAT, "teacher"},
     {DRAFT ",\"alpha\":0.5" DATA, DA_FORMAT, "alpha"},
     {DRAFT ",\"vae\":7" DATA, DA_FORMAT, "vae"},
@@ -35,10 +35,10 @@ static const struct bad cases[] = {
     /* data */
     {DRAFT ",\"data\":{}}", DA_FORMAT, "tokens"},
     {DRAFT ",\"data\":7}", DA_FORMAT, "data"},
-    {DRAFT ",\"data\":{\"latents\":\"@x.npy\",\"labels\":\"@y.npy\"}}", DA_FORMAT, "latents: unknown name"},
+    {DRAFT ",\"data\":{\"latents\":\"@x.npy\",\"labels\":\"@y.npy\"}}", DA_FORMAT, "no option \"latents\""},
     {DRAFT ",\"data\":{\"tokens\":\"@x.npy\",\"images\":\"@x.npy\",\"labels\":\"@y.npy\"}}", DA_FORMAT, "images"},
     {DRAFT ",\"data\":{\"tokens\":\"@x.npy\"}}", DA_FORMAT, "labels"},
-    {DRAFT ",\"data\":{\"tokens\":\"@x.npy\",\"labels\":\"@y.npy\",\"factor\":2}}", DA_FORMAT, "factor: unknown name"},
+    {DRAFT ",\"data\":{\"tokens\":\"@x.npy\",\"labels\":\"@y.npy\",\"factor\":2}}", DA_FORMAT, "no option \"factor\""},
     {DRAFT ",\"data\":{\"path\":\"@none\"}}", DA_IO, "none"},
     {DRAFT ",\"data\":{\"path\":\"@data.safetensors\"}}", DA_FORMAT, "no tensor \"tokens\""},
     {DRAFT ",\"data\":{\"images\":\"@x.npy\",\"labels\":\"@y.npy\"}}", DA_UNSUPPORTED, "without its encoder"},

@@ -17,14 +17,13 @@ static int32_t init_model(void *m, uint32_t size) { return da_model_options_init
 static int32_t init_session(void *m, uint32_t size) { return da_session_options_init(m, size); }
 static int32_t init_forward(void *m, uint32_t size) { return da_forward_options_init(m, size); }
 static int32_t init_trainer(void *m, uint32_t size) { return da_trainer_options_init(m, size); }
-static int32_t init_request(void *m, uint32_t size) {
-    int32_t status = da_request_init(m, size);
-    if (status != DA_OK) return status;
-    da_request filled;
-    memcpy(&filled, m, sizeof filled);
-    filled.steps = 6, filled.labels = check_labels, filled.label_count = 2, filled.seed = 3;
-    memcpy(m, &filled, sizeof filled);
-    return status;
+static int32_t init_tensor(void *m, uint32_t size) {
+    if (size < sizeof(da_tensor) || size > 65536) return DA_INVALID_ARGUMENT; /* it has no _init function */
+    da_tensor labels = check_tensor("labels", DA_I64, check_labels, sizeof check_labels, SHAPE(2));
+    labels.struct_size = size;
+    memset(m, 0, size);
+    memcpy(m, &labels, sizeof labels);
+    return DA_OK;
 }
 
 static int32_t use_model(void *m) {
@@ -70,12 +69,14 @@ static int32_t use_model_to_learn(void *m) {
     if (made) STATUS(DA_OK, da_trainer_close(made));
     return status;
 }
-static int32_t use_request(void *m) {
+/* A tensor of a request. */
+static int32_t use_tensor(void *m) {
+    static const char json[] = "{\"steps\":6,\"seed\":3}";
     float latents[N];
     size_t needed;
-    int32_t estimated = da_session_estimate(session, m, NULL, 0, &needed);
-    int32_t status = check_sample(session, m, latents);
-    CHECK(status == (estimated == DA_MORE ? DA_OK : estimated), "sample gives %s, estimate %s", da_status_name(status),
+    int32_t estimated = da_session_estimate(session, json, sizeof json - 1, m, 1, NULL, 0, &needed);
+    int32_t status = check_sample_with(session, json, m, 1, NULL, NULL, latents);
+    CHECK(status == (estimated == DA_MORE ? DA_OK : estimated), "run gives %s, estimate %s", da_status_name(status),
           da_status_name(estimated));
     return status;
 }
@@ -85,7 +86,7 @@ static const struct kind kinds[] = {{"da_model_options", sizeof(da_model_options
                                     {"da_forward_options", sizeof(da_forward_options), init_forward, use_forward},
                                     {"da_trainer_options", sizeof(da_trainer_options), init_trainer, use_trainer},
                                     {"da_model_options of a trainer", sizeof(da_model_options), init_model, use_model_to_learn},
-                                    {"da_request", sizeof(da_request), init_request, use_request}};
+                                    {"da_tensor of a request", sizeof(da_tensor), init_tensor, use_tensor}};
 
 static _Alignas(16) unsigned char memory[70000];
 
@@ -93,9 +94,11 @@ static _Alignas(16) unsigned char memory[70000];
 static const struct {
     const char *name;
     uint32_t size;
-} earlier[] = {{"da_model_options", 56},   {"da_model_options of a trainer", 56},
-               {"da_model_options", 64},   {"da_model_options of a trainer", 64},
-               {"da_session_options", 16}, {"da_request", 128}};
+} earlier[] = {{"da_model_options", 56},
+               {"da_model_options of a trainer", 56},
+               {"da_model_options", 64},
+               {"da_model_options of a trainer", 64},
+               {"da_session_options", 16}};
 
 static int was_released(const struct kind *kind, uint32_t size) {
     for (size_t i = 0; i < COUNT(earlier); i++)

@@ -12,7 +12,7 @@ static da_trainer bystander;
 static struct bytes bystander_state;
 
 static void test_arguments(void) {
-    const char *settings = settings_of(&lessons[0], STEPS, "");
+    const char *settings = settings_of(&recipes[0], STEPS, "");
     size_t length = strlen(settings), needed = 77;
     da_trainer made = (void *)&made;
     char text[8192];
@@ -88,7 +88,7 @@ static void test_data_at_work(void) {
     free(states);
     /* The file is cut, and then whole again. */
     struct bytes whole = read_file(learning_data());
-    da_trainer plain = new_trainer(&lessons[12], STEPS, ""), trainer = new_trainer(&lessons[12], STEPS, "");
+    da_trainer plain = new_trainer(&recipes[12], STEPS, ""), trainer = new_trainer(&recipes[12], STEPS, "");
     STATUS(DA_OK, da_trainer_run(plain, 0, NULL, NULL));
     STATUS(DA_OK, da_trainer_run(trainer, 2, NULL, NULL));
     struct bytes two = state_of(trainer), end = state_of(plain);
@@ -108,7 +108,7 @@ static void test_data_at_work(void) {
 }
 
 int main(void) {
-    bystander = new_trainer(&lessons[12], STEPS, "");
+    bystander = new_trainer(&recipes[12], STEPS, "");
     STATUS(DA_OK, da_trainer_run(bystander, 1, NULL, NULL));
     bystander_state = state_of(bystander);
     test_arguments();

@@ -24,10 +24,10 @@ static const struct bad cases[] = {
     {"{\"method\":1}", DA_FORMAT, "method"},
     {"{\"method\":\"distil\"}", DA_FORMAT, "method"},
     {"{\"method\":\"router\",\"method\":\"router\"}", DA_FORMAT, "duplicate"},
-    {ROUTER ",\"rank\":8" DATA, DA_FORMAT, "rank: unknown name"},
-    {GATES ",\"pattern\":\"1:3\",\"keep\":[1]" DATA, DA_FORMAT, "keep: unknown name"},
-    {RULE "\"pairs\",\"pattern\":\"1:3\"" DATA, DA_FORMAT, "pattern: unknown name"},
-    {FINETUNE ",\"threshold\":0.5" DATA, DA_FORMAT, "threshold: unknown name"},
+    {ROUTER ",\"rank\":8" DATA, DA_FORMAT, "no option \"rank\""},
+    {GATES ",\"pattern\":\"1:3\",\"keep\":[1]" DATA, DA_FORMAT, "no option \"keep\""},
+    {RULE "\"pairs\",\"pattern\":\"1:3\"" DATA, DA_FORMAT, "no option \"pattern\""},
+    {FINETUNE ",\"threshold\":0.5" DATA, DA_FORMAT, "no option \"threshold\""},
     {FINETUNE ",\"teacher\":7" DATA, DA_FORMAT, "teacher"},
     {FINETUNE ",\"dtype\":\"f8\"" DATA, DA_FORMAT, "dtype"},
     {FINETUNE ",\"averaged\":2" DATA, DA_FORMAT, "averaged"},
@@ -91,7 +91,7 @@ static const struct bad cases[] = {
     {FINETUNE ",\"data\":{\"latents\":\"@f.npy\"}}", DA_FORMAT, "labels"},
     {FINETUNE ",\"data\":{\"path\":7}}", DA_FORMAT, "path"},
     {FINETUNE ",\"data\":{\"path\":\"\"}}", DA_INVALID_ARGUMENT, "path"},
-    {FINETUNE ",\"data\":{\"path\":\"@data.safetensors\",\"shuffle\":true}}", DA_FORMAT, "shuffle: unknown name"},
+    {FINETUNE ",\"data\":{\"path\":\"@data.safetensors\",\"shuffle\":true}}", DA_FORMAT, "no option \"shuffle\""},
     {FINETUNE ",\"data\":{\"path\":\"@data.safetensors\",\"labels\":\"@l.npy\"}}", DA_FORMAT, "labels"},
     {FINETUNE ",\"data\":{\"path\":\"@data.safetensors\",\"factor\":0}}", DA_INVALID_ARGUMENT, "multiplied by 0"},
     {FINETUNE ",\"data\":{\"path\":\"@data.safetensors\",\"factor\":1e7}}", DA_FORMAT, "factor"},
@@ -268,7 +268,7 @@ int main(void) {
     struct rlimit limit = {4ul << 30, 4ul << 30};
     if (!SANITIZED) CHECK(!setrlimit(RLIMIT_AS, &limit), "no limit");
     write_files();
-    bystander = new_trainer(&lessons[12], STEPS, "");
+    bystander = new_trainer(&recipes[12], STEPS, "");
     STATUS(DA_OK, da_trainer_run(bystander, 1, NULL, NULL));
     bystander_state = state_of(bystander);
     test_settings();

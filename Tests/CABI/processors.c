@@ -9,7 +9,7 @@
 
 /* Processors that the library counts. */
 static int counted(void) {
-    char text[4096] = "";
+    static char text[1 << 16];
     size_t needed;
     STATUS(DA_OK, da_library_describe(text, sizeof text, &needed));
     const char *at = strstr(text, "\"processors\":");
@@ -20,9 +20,8 @@ static int counted(void) {
 /* Threads of a new session that asks for one per processor, as its result tells. */
 static int taken(void) {
     da_session fresh = check_session(model, NULL, 0);
-    da_request request = check_request();
     da_result result = NULL;
-    STATUS(DA_OK, da_session_sample(fresh, &request, &result));
+    STATUS(DA_OK, check_run(fresh, check_request, &result));
     static char text[1 << 16];
     size_t needed;
     STATUS(DA_OK, da_result_stats(result, text, sizeof text, &needed));
@@ -118,9 +117,8 @@ static void child_in_empty_root(void) {
     int processors = counted();
     CHECK(processors >= 1 && processors <= 256, "%d processors without /proc and /sys", processors);
     da_session fresh = check_session(model, NULL, 0);
-    da_request request = check_request();
     float found[N];
-    STATUS(DA_OK, check_sample(fresh, &request, found));
+    STATUS(DA_OK, check_sample(fresh, check_request, found));
     CHECK(!memcmp(found, expected, sizeof found), "without /proc and /sys: other values");
     da_model missing = NULL;
     STATUS(DA_IO, da_model_open("/no/such/folder", NULL, &missing));
@@ -165,12 +163,11 @@ static int named_workers(int check_masks) {
 static void test_workers(void) {
     da_session fresh = check_session(model, NULL, 3);
     float found[N];
-    da_request request = check_request();
     sigset_t usual, before;
     sigemptyset(&usual);
     sigaddset(&usual, SIGUSR1);
     pthread_sigmask(SIG_SETMASK, &usual, &before);
-    STATUS(DA_OK, check_sample(fresh, &request, found));
+    STATUS(DA_OK, check_sample(fresh, check_request, found));
     sigset_t now;
     pthread_sigmask(SIG_SETMASK, &before, &now);
     for (int i = 1; i < 32; i++) CHECK(sigismember(&now, i) == (i == SIGUSR1), "the caller's mask of signal %d has changed", i);

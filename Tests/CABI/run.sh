@@ -49,9 +49,10 @@ done
 arguments() {
     case $1 in
         soak) if [ -n "$long" ]; then echo 20000; elif [ -n "$sanitizer" ]; then echo 200; else echo 1000; fi ;;
-        failing) [ -n "$sanitizer" ] && echo 101 ;;
+        failing) echo "$root/Models $([ -n "$sanitizer" ] && echo 101)" ;;
         failing_training) [ -n "$sanitizer" ] && echo 1999 ;;
         copies) echo "$library" ;;
+        text_requests | misuse_texts | events | misuse_events | misuse_scales) echo "$root/Models" ;;
     esac
 }
 
@@ -64,9 +65,10 @@ surroundings() {
     esac
 }
 
-all="processors layout misuse_handles misuse_arguments misuse_structs misuse_options misuse_requests misuse_forward \
-misuse_training misuse_trainers misuse_specialise cancel threads environment fork stacks failing soak copies files training training_stops training_states \
-training_memory training_threads failing_training text families"
+all="processors layout misuse_handles misuse_arguments misuse_structs misuse_options misuse_requests misuse_json misuse_tensors \
+misuse_tensor_data misuse_scales misuse_texts misuse_events misuse_forward misuse_training misuse_trainers misuse_specialise \
+requests cancel threads environment fork stacks failing soak copies files training training_stops training_states \
+training_memory training_threads failing_training tokenizers text_requests text_safety events families"
 # Frames of sanitized code do not fit into 64 KiB, a second copy has no second sanitizer, ThreadSanitizer has its own allocator and
 # does not outlive a fork.
 case $sanitizer in

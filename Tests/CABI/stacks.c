@@ -8,11 +8,10 @@
 static void texts(da_model own, da_plan plan, da_session small, da_result made) {
     static char text[1 << 16];
     size_t needed;
-    da_request request = check_request();
     STATUS(DA_OK, da_library_describe(text, sizeof text, &needed));
     STATUS(DA_OK, da_model_describe(own, text, sizeof text, &needed));
     STATUS(DA_OK, da_plan_describe(plan, own, 6, text, sizeof text, &needed));
-    STATUS(DA_OK, da_session_estimate(small, &request, text, sizeof text, &needed));
+    STATUS(DA_OK, check_estimate(small, check_request, text, sizeof text, &needed));
     STATUS(DA_OK, da_result_stats(made, text, sizeof text, &needed));
     CHECK(da_version_string() && da_abi_version() > 0 && da_status_name(DA_IO) && da_last_error(), "constants");
     STATUS(DA_OK, da_set_log(NULL, NULL, DA_LOG_NONE));
@@ -56,9 +55,9 @@ static void learning(void) {
     static char text[1 << 16];
     const int which[] = {0, 2, 4, 10, 15};
     for (int i = 0; i < 5; i++) {
-        const struct lesson *lesson = &lessons[which[i]];
-        da_trainer trainer = new_trainer(lesson, STEPS, "");
-        const char *settings = settings_of(lesson, STEPS, "");
+        const struct recipe *recipe = &recipes[which[i]];
+        da_trainer trainer = new_trainer(recipe, STEPS, "");
+        const char *settings = settings_of(recipe, STEPS, "");
         da_plan plan = NULL;
         STATUS(DA_OK, da_trainer_estimate(tiny_checkpoint(), settings, strlen(settings), NULL, NULL, text, sizeof text, NULL));
         STATUS(DA_OK, da_trainer_run(trainer, 0, NULL, NULL));
@@ -66,11 +65,11 @@ static void learning(void) {
         STATUS(DA_OK, da_trainer_evaluate(trainer, 1, text, sizeof text, NULL));
         STATUS(DA_OK, da_trainer_save(trainer, in_place("stack-state")));
         STATUS(DA_OK, da_trainer_restore(trainer, in_place("stack-state")));
-        if (lesson->plan) {
+        if (recipe->plan) {
             STATUS(DA_OK, da_trainer_plan(trainer, &plan));
             STATUS(DA_OK, da_plan_close(plan));
         }
-        if (lesson->exported) STATUS(DA_OK, da_trainer_export(trainer, in_place("stack-export")));
+        if (recipe->exported) STATUS(DA_OK, da_trainer_export(trainer, in_place("stack-export")));
         STATUS(DA_OK, da_trainer_cancel(trainer));
         STATUS(DA_OK, da_trainer_close(trainer));
     }
@@ -86,12 +85,11 @@ static void *in_small_stack(void *argument) {
     const char *json = "{\"method\":\"l2c\",\"policy\":\"interval\",\"interval\":2}";
     STATUS(DA_OK, da_plan_parse(json, strlen(json), &plan));
     da_session small = check_session(own, NULL, 2);
-    da_request request = check_request();
     float found[N];
-    STATUS(DA_OK, check_sample(small, &request, found));
+    STATUS(DA_OK, check_sample(small, check_request, found));
     CHECK(!memcmp(found, expected, sizeof found), "small stack: other values");
     da_result made = NULL;
-    STATUS(DA_OK, da_session_sample(small, &request, &made));
+    STATUS(DA_OK, check_run(small, check_request, &made));
     texts(own, plan, small, made);
     plans(plan);
     forward(own);

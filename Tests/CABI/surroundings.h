@@ -23,24 +23,21 @@ static float expected[N];
 SHARED void begin(void) {
     model = check_model();
     session = check_session(model, NULL, 2);
-    da_request request = check_request();
-    STATUS(DA_OK, check_sample(session, &request, expected));
+    STATUS(DA_OK, check_sample(session, check_request, expected));
 }
 
 /* Samples once more and compares; `what` says under which circumstances. */
 SHARED void same(const char *what) {
-    da_request request = check_request();
     float found[N];
-    STATUS(DA_OK, check_sample(session, &request, found));
+    STATUS(DA_OK, check_sample(session, check_request, found));
     CHECK(!memcmp(found, expected, sizeof found), "%s: other values", what);
 }
 
 SHARED void child_starts_afresh(void) {
     da_model own = check_model();
     da_session made = check_session(own, NULL, 2);
-    da_request request = check_request();
     float found[N];
-    STATUS(DA_OK, check_sample(made, &request, found));
+    STATUS(DA_OK, check_sample(made, check_request, found));
     STATUS(DA_OK, da_session_close(made));
     STATUS(DA_OK, da_model_close(own));
 }

@@ -2,8 +2,6 @@
 #include "misuse.h"
 #include "tokenizer_files.h"
 
-#include <unistd.h>
-
 /* Every token's bytes lie in the caller's and in order, whatever the bytes are: no UTF-8, marks that compose, added tokens. */
 static void check_offsets(da_tokenizer tokenizer, const char *text, size_t length, int32_t flags) {
     static int64_t tokens[4096], offsets[8192];
@@ -142,9 +140,7 @@ static void test_forged_chats(void) {
 
 int main(void) {
     if (!misuse_begin()) return check_summary("text_safety");
-    int descriptor = mkstemp(file);
-    CHECK(descriptor >= 0, "no temporary file");
-    if (descriptor >= 0) close(descriptor);
+    begin_file();
     test_offsets();
     test_large_texts();
     test_forged_chats();

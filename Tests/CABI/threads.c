@@ -11,17 +11,13 @@ enum { N = 2 * TINY_STATE, THREADS = 8, ROUNDS = 25, STORM = 100000 };
 static da_model model;
 static float expected[THREADS][N];
 
-static da_request request_of(int index) {
-    da_request request = check_request();
-    request.seed = (uint64_t)index;
-    request.sampler = index % 2 ? "ddpm" : "ddim";
-    request.guidance = 1 + index;
-    return request;
+static const char *request_of(int index) {
+    return quoted("{'labels':[1,2],'steps':6,'seed':%d,'sampler':'%s','guidance':%d}", index, index % 2 ? "ddpm" : "ddim",
+                  1 + index);
 }
 
 static void *sample_in_thread(void *argument) {
     int index = (int)(size_t)argument;
-    da_request request = request_of(index);
     float found[N];
     for (int round = 0; round < ROUNDS; round++) {
         /* Weights of its own and shared ones by turns. */
@@ -29,7 +25,7 @@ static void *sample_in_thread(void *argument) {
         da_session session = check_session(own ? own : model, NULL, 2);
         if (own) STATUS(DA_OK, da_model_close(own));
         for (int again = 0; again < 3; again++) {
-            STATUS(DA_OK, check_sample(session, &request, found));
+            STATUS(DA_OK, check_sample(session, request_of(index), found));
             CHECK(!memcmp(found, expected[index], sizeof found), "thread %d gives other values than the serial run", index);
         }
         STATUS(DA_OK, da_session_close(session));
@@ -40,8 +36,7 @@ static void *sample_in_thread(void *argument) {
 static void test_shared_model(void) {
     da_session session = check_session(model, NULL, 2);
     for (int i = 0; i < THREADS; i++) {
-        da_request request = request_of(i);
-        STATUS(DA_OK, check_sample(session, &request, expected[i]));
+        STATUS(DA_OK, check_sample(session, request_of(i), expected[i]));
     }
     STATUS(DA_OK, da_session_close(session));
     pthread_t threads[THREADS];
@@ -55,13 +50,12 @@ static da_session shared;
 
 static void *second_thread(void *argument) {
     (void)argument;
-    da_request request = check_request();
     float found[N];
     size_t needed;
     /* An estimate touches nothing of the run, so it may be answered. */
-    int32_t status = da_session_estimate(shared, &request, NULL, 0, &needed);
+    int32_t status = check_estimate(shared, check_request, NULL, 0, &needed);
     CHECK(status == DA_BUSY || status == DA_MORE, "estimate gives %s", da_status_name(status));
-    STATUS(DA_BUSY, check_sample(shared, &request, found));
+    STATUS(DA_BUSY, check_sample(shared, check_request, found));
     CHECK(*da_last_error(), "no text in the second thread");
     return NULL;
 }
@@ -78,10 +72,9 @@ static atomic_int finished, busy;
 
 static void *hammer(void *argument) {
     (void)argument;
-    da_request request = request_of(0);
     float found[N];
     for (int i = 0; i < 25; i++) {
-        int32_t status = check_sample(shared, &request, found);
+        int32_t status = check_sample(shared, request_of(0), found);
         CHECK(status == DA_OK || status == DA_BUSY, "status %s", da_status_name(status));
         if (status == DA_OK) CHECK(!memcmp(found, expected[0], sizeof found), "a contended session gives other values");
         status == DA_OK ? finished++ : busy++;
@@ -91,10 +84,8 @@ static void *hammer(void *argument) {
 
 static void test_contention(void) {
     shared = check_session(model, NULL, 2);
-    da_request request = check_request();
-    request.callback = start_second;
     float found[N];
-    STATUS(DA_OK, check_sample(shared, &request, found));
+    STATUS(DA_OK, check_sample_with(shared, check_request, NULL, 0, start_second, NULL, found));
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++) CHECK(!pthread_create(&threads[i], NULL, hammer, NULL), "no thread");
     for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
@@ -112,13 +103,12 @@ static void *close_shared(void *argument) {
 }
 
 static void test_close_during_run(void) {
-    da_request request = request_of(0);
     float found[N];
     for (int i = 0; i < 50; i++) {
         shared = check_session(model, NULL, 2);
         pthread_t thread;
         CHECK(!pthread_create(&thread, NULL, close_shared, NULL), "no thread");
-        int32_t status = check_sample(shared, &request, found);
+        int32_t status = check_sample(shared, request_of(0), found);
         CHECK(status == DA_OK || status == DA_INVALID_HANDLE, "status %s", da_status_name(status));
         if (status == DA_OK) CHECK(!memcmp(found, expected[0], sizeof found), "closing changes the values");
         pthread_join(thread, NULL);

@@ -3,8 +3,17 @@
 #define TOKENIZER_FILES_H
 
 #include <stdio.h>
+#include <unistd.h>
+
+#include "check.h"
 
 static char file[64] = "/tmp/diffaccel-text-XXXXXX";
+
+static inline void begin_file(void) {
+    int descriptor = mkstemp(file);
+    CHECK(descriptor >= 0, "no temporary file");
+    if (descriptor >= 0) close(descriptor);
+}
 
 /* A vocabulary of the 94 visible ASCII characters, "he" and a special token. */
 static inline int write_tokenizer(const char *merges, const char *pattern) {

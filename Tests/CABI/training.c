@@ -34,8 +34,7 @@ static int32_t listen(void *user, const da_training_event *event) {
 static void samples(da_model own, da_plan plan, const char *what) {
     float latents[LATENTS] = {0};
     da_session session = check_session(own, plan, 2);
-    da_request request = check_request();
-    int32_t status = check_sample(session, &request, latents);
+    int32_t status = check_sample(session, check_request, latents);
     CHECK(status == DA_OK, "%s: %s", what, da_last_error());
     for (int i = 0; i < LATENTS; i++)
         if (!isfinite(latents[i])) {
@@ -45,9 +44,9 @@ static void samples(da_model own, da_plan plan, const char *what) {
     STATUS(DA_OK, da_session_close(session));
 }
 
-static void plan_of(const struct lesson *lesson, da_trainer trainer) {
+static void plan_of(const struct recipe *recipe, da_trainer trainer) {
     da_plan plan = (void *)&plan;
-    if (!lesson->plan) {
+    if (!recipe->plan) {
         STATUS(DA_UNSUPPORTED, da_trainer_plan(trainer, &plan));
         CHECK(!plan, "a refused plan");
         return;
@@ -60,16 +59,14 @@ static void plan_of(const struct lesson *lesson, da_trainer trainer) {
     STATUS(DA_OK, da_plan_load(path, &again));
     da_model own = check_model();
     /* A router is for as many steps as it was learned for. */
-    if (!strstr(lesson->settings, "router")) samples(own, again, lesson->name);
+    if (!strstr(recipe->settings, "router")) samples(own, again, recipe->name);
     else {
         size_t needed;
-        int steps = atoi(strstr(lesson->settings, "\"sampling_steps\":") + 17);
+        int steps = atoi(strstr(recipe->settings, "\"sampling_steps\":") + 17);
         STATUS(DA_MORE, da_plan_describe(again, own, steps, NULL, 0, &needed));
         da_session session = check_session(own, again, 2);
-        da_request request = check_request();
-        request.steps = steps;
         da_result result = NULL;
-        STATUS(DA_OK, da_session_sample(session, &request, &result));
+        STATUS(DA_OK, check_run(session, quoted("{'labels':[1,2],'seed':3,'steps':%d}", steps), &result));
         STATUS(DA_OK, da_result_close(result));
         STATUS(DA_OK, da_session_close(session));
     }
@@ -79,9 +76,9 @@ static void plan_of(const struct lesson *lesson, da_trainer trainer) {
     unlink(path);
 }
 
-static void export_of(const struct lesson *lesson, da_trainer trainer) {
+static void export_of(const struct recipe *recipe, da_trainer trainer) {
     const char *folder = in_place("exported");
-    if (!lesson->exported) {
+    if (!recipe->exported) {
         STATUS(DA_UNSUPPORTED, da_trainer_export(trainer, folder));
         CHECK(access(folder, F_OK), "a refused export makes a folder");
         return;
@@ -90,14 +87,14 @@ static void export_of(const struct lesson *lesson, da_trainer trainer) {
         STATUS(DA_OK, da_trainer_export(trainer, folder));
         da_model own = NULL;
         /* The tiny VAR's codebook has no decoder: enough to learn from, not to sample. */
-        if (of_tokens(lesson)) continue;
+        if (of_tokens(recipe)) continue;
         STATUS(DA_OK, da_model_open(folder, NULL, &own));
-        samples(own, NULL, lesson->name);
+        samples(own, NULL, recipe->name);
         STATUS(DA_OK, da_model_close(own));
     }
     /* What was exported can be learned from. */
-    static const struct lesson weights = {"weights again", "\"method\":\"finetune\"", 0, 0, 1, 1};
-    const char *settings = settings_of(of_tokens(lesson) ? lesson : &weights, 1, "");
+    static const struct recipe weights = {"weights again", "\"method\":\"finetune\"", 0, 0, 1, 1};
+    const char *settings = settings_of(of_tokens(recipe) ? recipe : &weights, 1, "");
     da_trainer next = NULL;
     STATUS(DA_OK, da_trainer_create(folder, settings, strlen(settings), NULL, NULL, &next));
     STATUS(DA_OK, da_trainer_run(next, 0, NULL, NULL));
@@ -106,27 +103,27 @@ static void export_of(const struct lesson *lesson, da_trainer trainer) {
 }
 
 static void test_whole_uses(void) {
-    for (size_t i = 0; i < LESSONS; i++) {
-        const struct lesson *lesson = &lessons[i];
-        struct told told = {0, lesson->steps, 0, 0};
+    for (size_t i = 0; i < RECIPES; i++) {
+        const struct recipe *recipe = &recipes[i];
+        struct told told = {0, recipe->steps, 0, 0};
         char first[512], second[512];
-        da_trainer trainer = new_trainer(lesson, STEPS, "");
+        da_trainer trainer = new_trainer(recipe, STEPS, "");
         struct bytes before = state_of(trainer);
         STATUS(DA_OK, da_trainer_run(trainer, 1, listen, &told));
         struct bytes one = state_of(trainer);
-        CHECK(!same_bytes(before, one), "%s: a step changes nothing", lesson->name);
+        CHECK(!same_bytes(before, one), "%s: a step changes nothing", recipe->name);
         STATUS(DA_OK, da_trainer_run(trainer, 0, listen, &told));
-        CHECK(told.calls == lesson->steps, "%s: %d steps told", lesson->name, told.calls);
+        CHECK(told.calls == recipe->steps, "%s: %d steps told", recipe->name, told.calls);
         /* All are made: nothing more happens, whatever is asked. */
         STATUS(DA_OK, da_trainer_run(trainer, 0, listen, &told));
         STATUS(DA_OK, da_trainer_run(trainer, INT64_MAX, listen, &told));
-        CHECK(told.calls == lesson->steps && described(trainer, "step") == lesson->steps, "%s: more than all", lesson->name);
+        CHECK(told.calls == recipe->steps && described(trainer, "step") == recipe->steps, "%s: more than all", recipe->name);
         struct bytes end = state_of(trainer);
         STATUS(DA_OK, da_trainer_evaluate(trainer, 2, first, sizeof first, NULL));
         STATUS(DA_OK, da_trainer_evaluate(trainer, 2, second, sizeof second, NULL));
-        CHECK(!strcmp(first, second) && strstr(first, "\":"), "%s measures %s, then %s", lesson->name, first, second);
-        plan_of(lesson, trainer);
-        export_of(lesson, trainer);
+        CHECK(!strcmp(first, second) && strstr(first, "\":"), "%s measures %s, then %s", recipe->name, first, second);
+        plan_of(recipe, trainer);
+        export_of(recipe, trainer);
         same_state(trainer, end, "after looking at it");
         /* Back to where it was, forwards again: the same bits. */
         const char *path = in_place("earlier");
@@ -134,9 +131,9 @@ static void test_whole_uses(void) {
         CHECK(file && fwrite(one.data, 1, one.size, file) == one.size && !fclose(file), "no file");
         STATUS(DA_OK, da_trainer_restore(trainer, path));
         same_state(trainer, one, "restored");
-        CHECK(described(trainer, "step") == 1, "%s: restored to another step", lesson->name);
+        CHECK(described(trainer, "step") == 1, "%s: restored to another step", recipe->name);
         STATUS(DA_OK, da_trainer_run(trainer, 0, NULL, NULL));
-        same_state(trainer, end, lesson->name);
+        same_state(trainer, end, recipe->name);
         unlink(path);
         STATUS(DA_OK, da_trainer_close(trainer));
         free(before.data), free(one.data), free(end.data);

@@ -14,52 +14,52 @@ static uint64_t number_of(const char *text, const char *name) {
     return found ? strtoull(found + strlen(key), NULL, 10) : 0;
 }
 
-static uint64_t estimated(const struct lesson *lesson, int threads) {
+static uint64_t estimated(const struct recipe *recipe, int threads) {
     char text[1024] = "";
     da_trainer_options options;
     STATUS(DA_OK, da_trainer_options_init(&options, sizeof options));
     options.threads = threads;
-    const char *settings = settings_of(lesson, STEPS, "");
-    STATUS(DA_OK, da_trainer_estimate(model_of(lesson), settings, strlen(settings), NULL, &options, text, sizeof text, NULL));
+    const char *settings = settings_of(recipe, STEPS, "");
+    STATUS(DA_OK, da_trainer_estimate(model_of(recipe), settings, strlen(settings), NULL, &options, text, sizeof text, NULL));
     uint64_t peak = number_of(text, "peak");
     CHECK(peak == number_of(text, "weights") + number_of(text, "learning") + number_of(text, "workspace"), "%s", text);
     return peak;
 }
 
 /* Creates, makes all steps, measures; gives the first status that is none of success. */
-static int32_t whole_use(const struct lesson *lesson, int threads, uint64_t limit, double *peak) {
+static int32_t whole_use(const struct recipe *recipe, int threads, uint64_t limit, double *peak) {
     da_trainer trainer = NULL;
     char text[512];
-    int32_t status = try_lesson(lesson, STEPS, threads, limit, &trainer);
+    int32_t status = try_recipe(recipe, STEPS, threads, limit, &trainer);
     if (status != DA_OK) return status;
     status = da_trainer_run(trainer, 0, NULL, NULL);
     if (status == DA_OK && peak) *peak = described(trainer, "peak");
     if (status == DA_OK) {
         int32_t measured = da_trainer_evaluate(trainer, 1, text, sizeof text, NULL);
-        CHECK(measured == DA_OK || measured == DA_OVER_BUDGET, "%s measures %s", lesson->name, da_status_name(measured));
+        CHECK(measured == DA_OK || measured == DA_OVER_BUDGET, "%s measures %s", recipe->name, da_status_name(measured));
     }
     STATUS(DA_OK, da_trainer_close(trainer));
     return status;
 }
 
 static void test_limits(void) {
-    for (size_t i = 0; i < LESSONS; i++)
+    for (size_t i = 0; i < RECIPES; i++)
         for (int threads = 1; threads <= 3; threads += 2) {
-            const struct lesson *lesson = &lessons[i];
-            uint64_t bytes = estimated(lesson, threads);
+            const struct recipe *recipe = &recipes[i];
+            uint64_t bytes = estimated(recipe, threads);
             double peak = 0;
-            STATUS(DA_OK, whole_use(lesson, threads, 0, &peak));
+            STATUS(DA_OK, whole_use(recipe, threads, 0, &peak));
             CHECK(peak <= 1.1 * (double)bytes && peak >= 0.9 * (double)bytes,
-                  "%s on %d threads: %.0f bytes used, %llu estimated", lesson->name, threads, peak, (unsigned long long)bytes);
-            int32_t enough = whole_use(lesson, threads, bytes, NULL);
-            CHECK(enough == DA_OK, "%s on %d threads: %s with the %llu bytes of the estimate: %s", lesson->name, threads,
+                  "%s on %d threads: %.0f bytes used, %llu estimated", recipe->name, threads, peak, (unsigned long long)bytes);
+            int32_t enough = whole_use(recipe, threads, bytes, NULL);
+            CHECK(enough == DA_OK, "%s on %d threads: %s with the %llu bytes of the estimate: %s", recipe->name, threads,
                   da_status_name(enough), (unsigned long long)bytes, da_last_error());
-            int32_t short_of = whole_use(lesson, threads, (uint64_t)peak - 1, NULL);
-            CHECK(short_of == DA_OVER_BUDGET, "%s on %d threads: %s with one byte less than it used", lesson->name, threads,
+            int32_t short_of = whole_use(recipe, threads, (uint64_t)peak - 1, NULL);
+            CHECK(short_of == DA_OVER_BUDGET, "%s on %d threads: %s with one byte less than it used", recipe->name, threads,
                   da_status_name(short_of));
             /* At the first thing that is too large, whatever that is. */
             for (uint64_t limit = 1; limit < (uint64_t)peak; limit = limit * 3 + 1)
-                CHECK(whole_use(lesson, threads, limit, NULL) == DA_OVER_BUDGET, "%s with %llu bytes", lesson->name,
+                CHECK(whole_use(recipe, threads, limit, NULL) == DA_OVER_BUDGET, "%s with %llu bytes", recipe->name,
                       (unsigned long long)limit);
         }
 }
@@ -89,10 +89,10 @@ static void test_narrow_data(void) {
 
 /* A step that does not fit changes nothing; the trainer goes on where there is room (here: never) and can be saved. */
 static void test_step_without_room(void) {
-    const struct lesson *lesson = &lessons[12];
+    const struct recipe *recipe = &recipes[12];
     da_trainer trainer = NULL;
     char text[1024];
-    const char *settings = settings_of(lesson, STEPS, "");
+    const char *settings = settings_of(recipe, STEPS, "");
     STATUS(DA_OK, da_trainer_estimate(tiny_checkpoint(), settings, strlen(settings), NULL, NULL, text, sizeof text, NULL));
     uint64_t limit = number_of(text, "weights") + number_of(text, "learning") + number_of(text, "workspace") / 4;
     STATUS(DA_OK, try_trainer(settings, 1, limit, &trainer));
@@ -106,10 +106,10 @@ static void test_step_without_room(void) {
 
 static void test_many_steps(void) {
     enum { WARM_UP = 60, MANY = 200 };
-    for (size_t i = 0; i < LESSONS; i++) {
-        const struct lesson *lesson = &lessons[i];
-        if (lesson->steps == 1) continue;
-        da_trainer trainer = new_trainer(lesson, 2 * WARM_UP + MANY, "");
+    for (size_t i = 0; i < RECIPES; i++) {
+        const struct recipe *recipe = &recipes[i];
+        if (recipe->steps == 1) continue;
+        da_trainer trainer = new_trainer(recipe, 2 * WARM_UP + MANY, "");
         const char *path = in_place("state");
         char text[512];
         for (int step = 0; step < WARM_UP; step++) {
@@ -127,13 +127,13 @@ static void test_many_steps(void) {
         malloc_trim(0);
         struct held after = process_held();
         CHECK(described(trainer, "used") == used && described(trainer, "peak") == peak, "%s: %g bytes (peak %g), then %g (%g)",
-              lesson->name, used, peak, described(trainer, "used"), described(trainer, "peak"));
+              recipe->name, used, peak, described(trainer, "used"), described(trainer, "peak"));
         /* Less than a small object each ten steps; texts of numbers have other lengths. */
-        CHECK(grown < 256, "%s: %d steps leave %lld allocated bytes", lesson->name, MANY, grown);
+        CHECK(grown < 256, "%s: %d steps leave %lld allocated bytes", recipe->name, MANY, grown);
         /* A sanitizer keeps for a while what was freed; it looks for leaks itself. */
-        CHECK(SANITIZED || after.resident - before.resident < 1 << 20, "%s: %d steps leave %ld bytes", lesson->name, MANY,
+        CHECK(SANITIZED || after.resident - before.resident < 1 << 20, "%s: %d steps leave %ld bytes", recipe->name, MANY,
               after.resident - before.resident);
-        CHECK(after.files == before.files && after.threads == before.threads, "%s: files or threads", lesson->name);
+        CHECK(after.files == before.files && after.threads == before.threads, "%s: files or threads", recipe->name);
         STATUS(DA_OK, da_trainer_close(trainer));
         unlink(path);
     }
@@ -141,16 +141,16 @@ static void test_many_steps(void) {
 
 /* Lives of trainers, with failures among them. */
 static void one_life(int round) {
-    const struct lesson *lesson = &lessons[round % LESSONS];
-    da_trainer trainer = new_trainer(lesson, 2, ""), refused = NULL;
+    const struct recipe *recipe = &recipes[round % RECIPES];
+    da_trainer trainer = new_trainer(recipe, 2, ""), refused = NULL;
     STATUS(DA_OK, da_trainer_run(trainer, 0, NULL, NULL));
     struct bytes state = state_of(trainer);
     CHECK(state.size > 0, "no state");
     free(state.data);
     CHECK(try_trainer("{\"method\":\"router\",\"period\":1}", 1, 0, &refused) < 0, "a period of 1 is accepted");
-    CHECK(try_lesson(lesson, 2, 1, 1000, &refused) == DA_OVER_BUDGET, "1000 bytes are enough");
+    CHECK(try_recipe(recipe, 2, 1, 1000, &refused) == DA_OVER_BUDGET, "1000 bytes are enough");
     CHECK(da_trainer_restore(trainer, learning_data()) == DA_FORMAT, "data are a state");
-    if (lesson->plan) {
+    if (recipe->plan) {
         da_plan plan = NULL;
         STATUS(DA_OK, da_trainer_plan(trainer, &plan));
         STATUS(DA_OK, da_plan_close(plan));
@@ -159,7 +159,7 @@ static void one_life(int round) {
 }
 
 static void test_many_lives(void) {
-    enum { WARM_UP = 3 * LESSONS, ROUNDS = 12 * LESSONS };
+    enum { WARM_UP = 3 * RECIPES, ROUNDS = 12 * RECIPES };
     for (int round = 0; round < WARM_UP; round++) one_life(round);
     malloc_trim(0);
     process_threads(1);

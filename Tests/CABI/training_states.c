@@ -21,8 +21,8 @@ static int32_t tell(void *user, const da_training_event *event) {
     return 0;
 }
 
-static void learn_until_killed(const struct lesson *lesson, const char *more) {
-    da_trainer trainer = new_trainer(lesson, KILLED_STEPS, more);
+static void learn_until_killed(const struct recipe *recipe, const char *more) {
+    da_trainer trainer = new_trainer(recipe, KILLED_STEPS, more);
     int32_t status = da_trainer_run(trainer, 0, tell, NULL);
     _exit(status == DA_OK && !checks_failed ? 0 : 1);
 }
@@ -32,12 +32,12 @@ static void test_killed(void) {
     told = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(told != MAP_FAILED, "no shared memory");
     for (int i = 0; i < 5; i++) {
-        const struct lesson *lesson = &lessons[which[i]];
+        const struct recipe *recipe = &recipes[which[i]];
         char more[512], path[192];
         strcpy(path, in_place("state"));
         unlink(path);
         snprintf(more, sizeof more, ",\"state\":\"%s\",\"save_every\":%d,\"resume\":true", path, SAVE_EVERY);
-        da_trainer plain = new_trainer(lesson, KILLED_STEPS, "");
+        da_trainer plain = new_trainer(recipe, KILLED_STEPS, "");
         STATUS(DA_OK, da_trainer_run(plain, 0, NULL, NULL));
         struct bytes expected = state_of(plain);
         STATUS(DA_OK, da_trainer_close(plain));
@@ -49,7 +49,7 @@ static void test_killed(void) {
             pid_t child = fork();
             if (child == 0) {
                 checks_failed = 0;
-                learn_until_killed(lesson, more);
+                learn_until_killed(recipe, more);
             }
             usleep((useconds_t)(5000 + rand_r(&seed) % (20000 + round * 2000)));
             kill(child, SIGKILL);
@@ -57,21 +57,21 @@ static void test_killed(void) {
             }
             int last = atomic_load(told);
             if (!access(path, F_OK)) {
-                da_trainer reader = new_trainer(lesson, KILLED_STEPS, more);
-                CHECK(described(reader, "step") > last - SAVE_EVERY, "%s: killed after step %d, saved %g", lesson->name, last,
+                da_trainer reader = new_trainer(recipe, KILLED_STEPS, more);
+                CHECK(described(reader, "step") > last - SAVE_EVERY, "%s: killed after step %d, saved %g", recipe->name, last,
                       described(reader, "step"));
                 STATUS(DA_OK, da_trainer_close(reader));
             } else {
-                CHECK(last < SAVE_EVERY, "%s: killed after step %d, nothing saved", lesson->name, last);
+                CHECK(last < SAVE_EVERY, "%s: killed after step %d, nothing saved", recipe->name, last);
             }
             if (WIFEXITED(end)) break;
             kills++;
         }
-        CHECK(kills > 0 && WIFEXITED(end) && WEXITSTATUS(end) == 0, "%s: killed %d times, ends with %x", lesson->name, kills,
+        CHECK(kills > 0 && WIFEXITED(end) && WEXITSTATUS(end) == 0, "%s: killed %d times, ends with %x", recipe->name, kills,
               (unsigned)end);
         struct bytes found = read_file(path);
-        CHECK(same_bytes(found, expected), "%s: killed %d times, another state at the end", lesson->name, kills);
-        printf("%s: killed %d times in %d steps\n", lesson->name, kills, KILLED_STEPS);
+        CHECK(same_bytes(found, expected), "%s: killed %d times, another state at the end", recipe->name, kills);
+        printf("%s: killed %d times in %d steps\n", recipe->name, kills, KILLED_STEPS);
         free(found.data), free(expected.data);
         /* What a dead process was writing is left under names of its own; nothing takes it for a state. */
         unlink(path);
@@ -100,13 +100,13 @@ static void test_full_disk(void) {
     signal(SIGXFSZ, SIG_IGN);
     const int which[] = {0, 5, 12, 16};
     for (int i = 0; i < 4; i++) {
-        const struct lesson *lesson = &lessons[which[i]];
+        const struct recipe *recipe = &recipes[which[i]];
         struct bytes states[STEPS + 1];
         char more[512], path[192];
-        trace(lesson, STEPS, states);
+        trace(recipe, STEPS, states);
         strcpy(path, in_place("full"));
         snprintf(more, sizeof more, ",\"state\":\"%s\",\"save_every\":1", path);
-        da_trainer trainer = new_trainer(lesson, STEPS, more);
+        da_trainer trainer = new_trainer(recipe, STEPS, more);
         STATUS(DA_OK, da_trainer_run(trainer, 2, NULL, NULL));
         int before = entries();
         for (rlim_t room = 0; room < states[0].size; room += states[0].size / 3 + 1) {
@@ -117,16 +117,16 @@ static void test_full_disk(void) {
         /* The step was made, its state was not written. */
         STATUS(DA_IO, da_trainer_run(trainer, 0, NULL, NULL));
         limit_files(100);
-        if (lesson->exported) STATUS(DA_IO, da_trainer_export(trainer, in_place("no-room")));
+        if (recipe->exported) STATUS(DA_IO, da_trainer_export(trainer, in_place("no-room")));
         limit_files(RLIM_INFINITY);
-        CHECK(described(trainer, "step") == 3, "%s: at step %g", lesson->name, described(trainer, "step"));
+        CHECK(described(trainer, "step") == 3, "%s: at step %g", recipe->name, described(trainer, "step"));
         struct bytes kept = read_file(path);
-        CHECK(same_bytes(kept, states[2]), "%s: a full disk changes the state that was there", lesson->name);
+        CHECK(same_bytes(kept, states[2]), "%s: a full disk changes the state that was there", recipe->name);
         remove_tree(in_place("no-room"));
-        CHECK(entries() == before, "%s: %d files become %d", lesson->name, before, entries());
-        same_state(trainer, states[3], lesson->name);
+        CHECK(entries() == before, "%s: %d files become %d", recipe->name, before, entries());
+        same_state(trainer, states[3], recipe->name);
         STATUS(DA_OK, da_trainer_run(trainer, 0, NULL, NULL));
-        same_state(trainer, states[STEPS], lesson->name);
+        same_state(trainer, states[STEPS], recipe->name);
         STATUS(DA_OK, da_trainer_close(trainer));
         unlink(path);
         free(kept.data);

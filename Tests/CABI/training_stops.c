@@ -24,19 +24,19 @@ static int32_t stop_at(void *user, const da_training_event *event) {
 }
 
 static void test_every_step(void) {
-    for (size_t i = 0; i < LESSONS; i++) {
-        int steps = lessons[i].steps;
+    for (size_t i = 0; i < RECIPES; i++) {
+        int steps = recipes[i].steps;
         struct bytes states[STEPS + 1];
-        trace(&lessons[i], STEPS, states);
+        trace(&recipes[i], STEPS, states);
         for (int by_call = 0; by_call < 2; by_call++) {
-            da_trainer trainer = new_trainer(&lessons[i], STEPS, "");
+            da_trainer trainer = new_trainer(&recipes[i], STEPS, "");
             for (int step = 1; step <= steps; step++) {
                 struct stopper stopper = {trainer, step, by_call};
                 int32_t status = da_trainer_run(trainer, 0, stop_at, &stopper);
                 /* A run that is told to stop after its last step is complete. */
-                CHECK(status == (step < steps ? DA_CANCELLED : DA_OK), "%s, step %d: %s", lessons[i].name, step,
+                CHECK(status == (step < steps ? DA_CANCELLED : DA_OK), "%s, step %d: %s", recipes[i].name, step,
                       da_status_name(status));
-                same_state(trainer, states[step], lessons[i].name);
+                same_state(trainer, states[step], recipes[i].name);
             }
             STATUS(DA_OK, da_trainer_close(trainer));
         }
@@ -71,14 +71,14 @@ static void on_alarm(int number) {
 }
 
 /* Runs to the end of `steps` steps however often it is stopped, and compares with an uninterrupted run. */
-static void stopped_everywhere(const struct lesson *lesson, int steps, int by_signal) {
-    da_trainer plain = new_trainer(lesson, steps, "");
+static void stopped_everywhere(const struct recipe *recipe, int steps, int by_signal) {
+    da_trainer plain = new_trainer(recipe, steps, "");
     STATUS(DA_OK, da_trainer_run(plain, 0, NULL, NULL));
     struct bytes expected = state_of(plain);
     STATUS(DA_OK, da_trainer_close(plain));
     int stops = 0;
     int32_t status = DA_CANCELLED;
-    running_trainer = new_trainer(lesson, steps, "");
+    running_trainer = new_trainer(recipe, steps, "");
     for (unsigned round = 0; status == DA_CANCELLED && round < 3000; round++) {
         pthread_t thread;
         unsigned seed = round;
@@ -98,20 +98,20 @@ static void stopped_everywhere(const struct lesson *lesson, int steps, int by_si
         stops += status == DA_CANCELLED;
     }
     setitimer(ITIMER_REAL, &(struct itimerval){.it_value = {0, 0}}, NULL);
-    CHECK(stops > 0 && status == DA_OK, "%s was stopped %d times and then gives %s", lesson->name, stops,
+    CHECK(stops > 0 && status == DA_OK, "%s was stopped %d times and then gives %s", recipe->name, stops,
           da_status_name(status));
-    same_state(running_trainer, expected, lesson->name);
-    printf("%s, %s: stopped %d times in %d steps\n", lesson->name, by_signal ? "by signals" : "by a thread", stops, steps);
+    same_state(running_trainer, expected, recipe->name);
+    printf("%s, %s: stopped %d times in %d steps\n", recipe->name, by_signal ? "by signals" : "by a thread", stops, steps);
     STATUS(DA_OK, da_trainer_close(running_trainer));
     free(expected.data);
 }
 
 static void test_outside(void) {
     signal(SIGALRM, on_alarm);
-    for (size_t i = 0; i < LESSONS; i++) {
-        if (lessons[i].steps == 1) continue;
-        stopped_everywhere(&lessons[i], 60, 0);
-        stopped_everywhere(&lessons[i], 60, 1);
+    for (size_t i = 0; i < RECIPES; i++) {
+        if (recipes[i].steps == 1) continue;
+        stopped_everywhere(&recipes[i], 60, 0);
+        stopped_everywhere(&recipes[i], 60, 1);
     }
     signal(SIGALRM, SIG_DFL);
 }

@@ -43,14 +43,14 @@ static int32_t call_back(void *user, const da_training_event *event) {
 }
 
 static void test_callbacks(void) {
-    for (size_t i = 0; i < LESSONS; i++) {
-        if (lessons[i].steps == 1) continue;
+    for (size_t i = 0; i < RECIPES; i++) {
+        if (recipes[i].steps == 1) continue;
         for (int closes = 0; closes < 2; closes++) {
-            struct caller caller = {new_trainer(&lessons[i], STEPS, ""), new_trainer(&lessons[i], STEPS, ""), closes, 0};
+            struct caller caller = {new_trainer(&recipes[i], STEPS, ""), new_trainer(&recipes[i], STEPS, ""), closes, 0};
             STATUS(DA_OK, da_trainer_save(caller.own, in_place("there")));
             STATUS(DA_OK, da_trainer_run(caller.own, 0, call_back, &caller));
             struct bytes other = state_of(caller.other);
-            if (!closes) same_state(caller.own, other, lessons[i].name);
+            if (!closes) same_state(caller.own, other, recipes[i].name);
             STATUS(closes ? DA_INVALID_HANDLE : DA_OK, da_trainer_close(caller.own));
             STATUS(DA_OK, da_trainer_close(caller.other));
             free(other.data);
@@ -75,7 +75,7 @@ static void *run_all(void *argument) {
 }
 
 static void test_second_thread(void) {
-    da_trainer trainer = new_trainer(&lessons[12], 1000000, "");
+    da_trainer trainer = new_trainer(&recipes[12], 1000000, "");
     STATUS(DA_OK, da_trainer_save(trainer, in_place("there")));
     for (int round = 0; round < 10; round++) {
         pthread_t thread;
@@ -109,9 +109,9 @@ static void *cancel_soon(void *argument) {
 
 /* A measure is lasting work too. */
 static void test_long_measures(void) {
-    for (size_t i = 0; i < LESSONS; i++) {
+    for (size_t i = 0; i < RECIPES; i++) {
         char text[512] = "untouched";
-        da_trainer trainer = new_trainer(&lessons[i], STEPS, "");
+        da_trainer trainer = new_trainer(&recipes[i], STEPS, "");
         struct bytes before = state_of(trainer);
         pthread_t thread;
         CHECK(!pthread_create(&thread, NULL, cancel_soon, trainer), "no thread");
@@ -129,7 +129,7 @@ static void test_side_by_side(void) {
     const int which[TOGETHER] = {0, 2, 4, 15, 17};
     struct bytes expected[TOGETHER];
     for (int i = 0; i < TOGETHER; i++) {
-        da_trainer alone = new_trainer(&lessons[which[i]], 30, "");
+        da_trainer alone = new_trainer(&recipes[which[i]], 30, "");
         STATUS(DA_OK, da_trainer_run(alone, 0, NULL, NULL));
         expected[i] = state_of(alone);
         STATUS(DA_OK, da_trainer_close(alone));
@@ -137,12 +137,12 @@ static void test_side_by_side(void) {
     for (int round = 0; round < 3; round++) {
         da_trainer trainers[TOGETHER];
         pthread_t threads[TOGETHER];
-        for (int i = 0; i < TOGETHER; i++) trainers[i] = new_trainer(&lessons[which[i]], 30, "");
+        for (int i = 0; i < TOGETHER; i++) trainers[i] = new_trainer(&recipes[which[i]], 30, "");
         for (int i = 0; i < TOGETHER; i++) CHECK(!pthread_create(&threads[i], NULL, run_all, trainers[i]), "no thread");
         same("beside trainers");
         for (int i = 0; i < TOGETHER; i++) {
             pthread_join(threads[i], NULL);
-            same_state(trainers[i], expected[i], lessons[which[i]].name);
+            same_state(trainers[i], expected[i], recipes[which[i]].name);
             STATUS(DA_OK, da_trainer_close(trainers[i]));
         }
     }

@@ -25,7 +25,7 @@ for program in layout misuse_arguments misuse_structs misuse_options misuse_forw
         -ldiffaccel -Wl,-rpath,"$work" -lm -lpthread -ldl || exit 2
     rounds=
     [ $program = soak ] && rounds=20
-    if valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --error-exitcode=9 \
+    if valgrind --quiet --suppressions="$here/valgrind.supp" --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --error-exitcode=9 \
         "$work/$program" $rounds >"$work/stdout" 2>"$work/stderr"; then
         echo "$program: no error"
     else

@@ -52,7 +52,7 @@ import Testing
             var options = SessionOptions()
             (options.threads, options.partner) = (2, model)
             let session = try model.session(Plan([CollaborativePlan(draftScales: 2)]), options)
-            let asked = SampleRequest(labels: [0, 3])
+            let asked = SampleRequest(["labels": [0, 3]])
             let expected = try session.sample(asked).latents?.array ?? []
             var at = Int64(0)
             while at < 100_000 {

@@ -12,7 +12,7 @@ import Testing
         let pipeline = try TinyPipeline(transformer: ["cfg_channels": .integer(2)])
         for conventions in DiTConventions.allCases {
             var options = ModelOptions()
-            options.conventions = conventions
+            options.conventions = conventions.rawValue
             let description = try JSONObject(Model(pipeline.path, options).description, source: "description")
             #expect(try description.integer("guidance_channels", in: 0...9) == 2)
         }
@@ -25,7 +25,7 @@ import Testing
         #expect(try config.string("conventions") == "diffusers")
         #expect(try texts(model, "assumptions").first?.contains("norm_eps") == true)
         var options = ModelOptions()
-        options.conventions = .official
+        options.conventions = "official"
         let error = failure { _ = try Model(pipeline.path, options) }
         #expect(error?.code == .unsupported && error?.message.contains("norm_eps") == true)
     }

@@ -72,7 +72,7 @@ struct TinyPipeline {
         let assumptions = try texts(model, "assumptions")
         #expect(assumptions.count == 1 && assumptions[0].contains("conventions"))
         var options = ModelOptions()
-        options.conventions = .official
+        options.conventions = "official"
         #expect(try texts(Model(pipeline.path, options), "assumptions") == [])
     }
 
@@ -121,7 +121,7 @@ struct TinyPipeline {
         #expect(try texts(model, "unknown_keys") == [] && texts(model, "assumptions") == [])
     }
 
-    @Test(arguments: ["fashion-var", "fashion-var/refiner", "tiny-llada"])
+    @Test(arguments: ["fashion-uvit", "fashion-var", "fashion-var/refiner", "tiny-llada"])
     func bundledModelsLeaveNothingUnknown(_ name: String) throws {
         let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()

@@ -42,7 +42,7 @@ import Testing
         let shared = try Model(write(directory, trained: false))
         #expect(try conventions(shared) == "official")
         var options = ModelOptions()
-        options.conventions = .diffusers
+        options.conventions = "diffusers"
         let plain = try forward(Model("\(directory.path)/model", options))
         let own = try Model(write(directory, trained: true))
         #expect(try conventions(own) == "diffusers", "only training in diffusers moves copies apart")
@@ -51,7 +51,7 @@ import Testing
         #expect(Difference(outputs, plain).relative > 1e-3)
         let asked = try Model(own.path, options)
         #expect(try sameBits(forward(asked), outputs) && texts(asked, "assumptions").isEmpty)
-        options.conventions = .official
+        options.conventions = "official"
         let official = try Model(own.path, options)
         #expect(try conventions(official) == "official" && !sameBits(forward(official), outputs))
         #expect(own.bytes > shared.bytes)

@@ -45,13 +45,12 @@ import Testing
 
     private func result(
         _ model: Model, _ plan: Plan = Plan(), _ observe: (SampleEvent) -> SampleDecision = { _ in .continue },
-        _ change: (inout TextRequest) -> Void
+        _ change: (inout SampleRequest) -> Void
     ) throws -> SampleResult {
-        var text = TextRequest(prompts: Self.prompts)
-        text.length = 0
+        var text = SampleRequest(["tokens": Self.prompts.json])
+        text["length"] = 0
         change(&text)
-        var request = SampleRequest()
-        request.text = text
+        let request = text
         return try model.session(plan).sample(request, observe: observe)
     }
 
@@ -61,9 +60,11 @@ import Testing
         for way in try ways(isDream) {
             for block in [nil, 2] {
                 var revealed = Array(repeating: [Int](), count: Self.prompts.count)
-                let settings = { (text: inout TextRequest) in
-                    (text.length, text.infills, text.blockLength, text.order) = (length, true, block, way.order)
-                    text.seeds = Array(0..<UInt64(text.prompts.count))
+                let settings = { (text: inout SampleRequest) -> Void in
+                    (text["length"], text["infill"], text["block_length"], text["order"]) = (
+                        length, true, block, way.order
+                    )
+                    text["seeds"] = Array(0..<UInt64(Self.prompts.count))
                 }
                 let made = try result(
                     model, way.plan,
@@ -83,9 +84,9 @@ import Testing
                     #expect(revealed[index].sorted() == made.filled[index], "\(place)")
                     #expect(Array(sequence.suffix(length)) == made.tokens[index])
                     let single = try result(model, way.plan) {
-                        $0.prompts = [prompt]
                         settings(&$0)
-                        $0.seeds = [UInt64(index)]
+                        $0["tokens"] = [prompt]
+                        $0["seeds"] = [UInt64(index)]
                     }
                     #expect(single.sequences[0] == sequence, "\(place): prompt \(index) beside others")
                 }
@@ -96,45 +97,47 @@ import Testing
     /// A cache that feeds everything is the plain run, also where the first place is masked.
     @Test func neutralIsPlain() throws {
         for model in [llada, dream] {
-            let plain = try result(model) { $0.infills = true }
-            let neutral = try result(model, Plan([try KVCachePlan(.decode, refresh: 1)])) { $0.infills = true }
+            let plain = try result(model) { $0["infill"] = true }
+            let neutral = try result(model, Plan([try KVCachePlan(.decode, refresh: 1)])) { $0["infill"] = true }
             #expect(plain.sequences == neutral.sequences)
         }
     }
 
     /// Without infilling the published budget holds: a step for each token of the text, for which the prompt's masks compete.
     @Test func thePublishedBudget() throws {
-        let made = try result(llada) { ($0.prompts, $0.length) = ([[Self.mask, 4, Self.mask]], 3) }
+        let made = try result(llada) { ($0["tokens"], $0["length"]) = ([[Self.mask, 4, Self.mask]], 3) }
         #expect(made.sequences[0].count { $0 == Self.mask } == 2)
         #expect(made.filled[0].count == 3 && made.statistics.steps.count == 3)
         // Dream's last step reveals whatever is left.
-        let dreams = try result(dream) { ($0.prompts, $0.length) = ([[Self.mask, 4, Self.mask]], 3) }
+        let dreams = try result(dream) { ($0["tokens"], $0["length"]) = ([[Self.mask, 4, Self.mask]], 3) }
         #expect(!dreams.sequences[0].contains(Self.mask))
     }
 
     @Test func thresholdsAndSteps() throws {
         for model in [llada, dream] {
-            let sure = try result(model) { $0.threshold = 1e-30 }
+            let sure = try result(model) { $0["threshold"] = 1e-30 }
             #expect(sure.statistics.steps.count == 1 && !sure.sequences.joined().contains(Self.mask))
-            let unsure = try result(model) { $0.threshold = 1 }
+            let unsure = try result(model) { $0["threshold"] = 1 }
             #expect(unsure.statistics.steps.count >= 4 && !unsure.sequences.joined().contains(Self.mask))
-            let two = try result(model) { $0.steps = 2 }
+            let two = try result(model) { $0["steps"] = 2 }
             #expect(two.statistics.steps.count == 2 && !two.sequences.joined().contains(Self.mask))
         }
         // Four masks, a rate of two: what is not sure is left over for passes behind the last.
-        let bounded = try result(dream) { ($0.prompts, $0.threshold, $0.steps) = ([Self.prompts[2]], 1, 2) }
+        let bounded = try result(dream) { ($0["tokens"], $0["threshold"], $0["steps"]) = ([Self.prompts[2]], 1, 2) }
         #expect(bounded.statistics.steps.count == 4)
-        let even = try result(dream) { ($0.prompts, $0.threshold, $0.steps) = ([Self.prompts[2]], 1e-30, 2) }
+        let even = try result(dream) { ($0["tokens"], $0["threshold"], $0["steps"]) = ([Self.prompts[2]], 1e-30, 2) }
         #expect(even.statistics.steps.count == 2)
     }
 
     @Test func nothingToFill() throws {
         for model in [llada, dream] {
-            let error = #expect(throws: DiffError.self) { _ = try result(model) { $0.prompts.append([3, 4]) } }
+            let error = #expect(throws: DiffError.self) {
+                _ = try result(model) { $0["tokens"] = Self.prompts + [[3, 4]] }
+            }
             #expect(error?.message.contains("prompt 4") ?? false)
-            #expect(throws: DiffError.self) { _ = try result(model) { $0.prompts = [[]] } }
-            #expect(throws: DiffError.self) { _ = try result(model) { $0.length = -1 } }
-            #expect(throws: DiffError.self) { _ = try result(model) { ($0.blockLength, $0.steps) = (1, 3) } }
+            #expect(throws: DiffError.self) { _ = try result(model) { $0["tokens"] = [[]] } }
+            #expect(throws: DiffError.self) { _ = try result(model) { $0["length"] = -1 } }
+            #expect(throws: DiffError.self) { _ = try result(model) { ($0["block_length"], $0["steps"]) = (1, 3) } }
         }
         #expect(throws: DiffError.self) { _ = try llada.infillingPrompt("a _", blank: "_") }
     }
@@ -142,10 +145,9 @@ import Testing
     @Test func estimatesHold() throws {
         for (model, isDream) in [(llada, false), (dream, true)] {
             for way in try ways(isDream) {
-                var text = TextRequest(prompts: Self.prompts)
-                (text.length, text.infills, text.temperature, text.order) = (4, true, 0.5, way.order)
-                var request = SampleRequest()
-                request.text = text
+                var text = SampleRequest(["tokens": Self.prompts.json])
+                (text["length"], text["infill"], text["temperature"], text["order"]) = (4, true, 0.5, way.order)
+                let request = text
                 let session = try model.session(way.plan)
                 let estimate = try session.estimate(request)
                 let made = try session.sample(request)

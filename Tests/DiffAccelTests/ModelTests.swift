@@ -52,7 +52,7 @@ import Testing
         try TinyAutoencoder().write(directory, as: "vae")
         for conventions in DiTConventions.allCases {
             var options = ModelOptions()
-            options.conventions = conventions
+            options.conventions = conventions.rawValue
             let model = try Model(directory.path, options)
             #expect(model.familyName == "dit")
             let result = try model.session().sample(request([0, 1, 2]))
@@ -82,7 +82,7 @@ import Testing
         let result = try model.session().sample(request())
         #expect(result.images?.count == 2)
         var undecoded = request()
-        undecoded.decode = false
+        undecoded["decode"] = false
         let latents = try model.session().sample(undecoded)
         #expect(latents.images == nil && latents.pixels == nil && sameBits(latents.state, result.state))
     }

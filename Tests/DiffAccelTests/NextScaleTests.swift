@@ -43,11 +43,11 @@ import Testing
         var numbers = Numbers(3)
         let uniforms = numbers.floats(3 * 30).map { ($0 + 1) / 2 * 0.999 }
         var all = scaleRequest([4, 1, 1])
-        all.scales.uniforms = try Tensor(uniforms, Shape(3, 30))
+        all.tensors["uniforms"] = .floats(try Tensor(uniforms, Shape(3, 30)))
         let batch = try pair.session().sample(all)
         for index in 0..<3 {
             var one = scaleRequest([[4, 1, 1][index]])
-            one.scales.uniforms = try Tensor(Array(uniforms[index * 30..<index * 30 + 30]), Shape(1, 30))
+            one.tensors["uniforms"] = .floats(try Tensor(Array(uniforms[index * 30..<index * 30 + 30]), Shape(1, 30)))
             let single = try pair.session().sample(one)
             #expect(single.scaleTokens == Array(batch.scaleTokens[index * 30..<index * 30 + 30]))
             #expect(try sameBits(single.state, #require(batch.latents).rows(index, 1).array))
@@ -57,20 +57,20 @@ import Testing
     @Test func neutralSettingsChangeNothing() throws {
         let pair = try VARPair()
         var plain = scaleRequest()
-        (plain.scales.topK, plain.scales.topP, plain.guidance) = ([0], 0, 0)
+        (plain["top_k"], plain["top_p"], plain["guidance"]) = ([0], 0, 0)
         let expected = try pair.session().sample(plain).scaleTokens
         var same = plain
-        (same.scales.topK, same.scales.temperature) = ([24, 1000, 0, 24], [1, 1, 1, 1])
+        (same["top_k"], same["temperature"]) = ([24, 1000, 0, 24], [1, 1, 1, 1])
         #expect(try pair.session().sample(same).scaleTokens == expected)
-        same.scales.temperature = [1.5]
+        same["temperature"] = [1.5]
         #expect(try pair.session().sample(same).scaleTokens != expected)
         var greedy = plain
-        greedy.scales.topK = [1]
+        greedy["top_k"] = [1]
         let first = try pair.session().sample(greedy).scaleTokens
-        greedy.seed = 99
+        greedy["seed"] = 99
         #expect(try pair.session().sample(greedy).scaleTokens == first, "one candidate leaves no choice")
         var mixed = plain
-        mixed.scales.mixes = true
+        mixed["more_smooth"] = true
         #expect(try !sameBits(pair.session().sample(mixed).state, pair.session().sample(plain).state))
     }
 
@@ -78,9 +78,10 @@ import Testing
         let pair = try VARPair()
         var numbers = Numbers(3)
         let image = try numbers.tensor([2, 3, 4, 4])
-        func result(_ keeps: [Float], _ session: Session) throws -> SampleResult {
+        func result(_ mask: [Float], _ session: Session) throws -> SampleResult {
             var asked = scaleRequest()
-            asked.scales.known = KnownPicture(image: image, keeps: try Tensor(keeps + keeps, Shape(2, 4, 4)))
+            asked.tensors["image"] = .floats(image)
+            asked.tensors["mask"] = .floats(try Tensor(mask + mask, Shape(2, 4, 4)))
             return try session.sample(asked)
         }
         let session = try pair.session()
@@ -99,8 +100,8 @@ import Testing
         let codes = try Model("\(pair.directory.path)/var/vae")
         #expect(try sameBits(#require(codes.forward(inputs, wanted: ["state"])["state"]).array, all))
         var wrong = scaleRequest()
-        wrong.scales.known = KnownPicture(
-            image: try numbers.tensor([2, 3, 8, 8]), keeps: try numbers.tensor([2, 4, 4]))
+        wrong.tensors["image"] = .floats(try numbers.tensor([2, 3, 8, 8]))
+        wrong.tensors["mask"] = .floats(try numbers.tensor([2, 4, 4]))
         #expect(failure { _ = try session.sample(wrong) }?.code == .shape)
     }
 
@@ -152,7 +153,7 @@ import Testing
     @Test func eventsTellOfEveryScaleAndBringPreviews() throws {
         let pair = try VARPair()
         var asked = scaleRequest()
-        asked.previews = true
+        asked["previews"] = true
         var events: [SampleEvent] = []
         let result = try pair.collaborating(2).sample(asked) { event in
             events.append(event)
@@ -187,23 +188,23 @@ import Testing
     @Test func mistakesInARequestAreNamed() throws {
         let session = try VARPair().session()
         let mistakes: [(String, DiffError.Code, (inout SampleRequest) throws -> Void)] = [
-            ("no labels", .invalidArgument, { $0.labels = [] }),
-            ("a label above the table", .invalidArgument, { $0.labels = [6] }),
-            ("a negative label", .invalidArgument, { $0.labels = [-1] }),
-            ("guidance NaN", .invalidArgument, { $0.guidance = .nan }),
-            ("guidance negative", .invalidArgument, { $0.guidance = -1 }),
-            ("top_k negative", .invalidArgument, { $0.scales.topK = [-1] }),
-            ("top_k for some scales", .invalidArgument, { $0.scales.topK = [1, 2] }),
-            ("top_p above 1", .invalidArgument, { $0.scales.topP = 1.5 }),
-            ("top_p NaN", .invalidArgument, { $0.scales.topP = .nan }),
-            ("temperature 0", .invalidArgument, { $0.scales.temperature = [0] }),
-            ("temperature NaN", .invalidArgument, { $0.scales.temperature = [.nan] }),
-            ("temperatures for more scales", .invalidArgument, { $0.scales.temperature = [1, 1, 1, 1, 1] }),
-            ("noise", .unsupported, { $0.noise = try Tensor([1], Shape(1)) }),
-            ("too few draws", .shape, { $0.scales.uniforms = try Tensor([0.5], Shape(1)) }),
+            ("no labels", .invalidArgument, { $0["labels"] = [] }),
+            ("a label above the table", .invalidArgument, { $0["labels"] = [6] }),
+            ("a negative label", .invalidArgument, { $0["labels"] = [-1] }),
+            ("guidance NaN", .invalidArgument, { $0["guidance"] = Double.nan }),
+            ("guidance negative", .invalidArgument, { $0["guidance"] = -1 }),
+            ("top_k negative", .invalidArgument, { $0["top_k"] = [-1] }),
+            ("top_k for some scales", .invalidArgument, { $0["top_k"] = [1, 2] }),
+            ("top_p above 1", .invalidArgument, { $0["top_p"] = 1.5 }),
+            ("top_p NaN", .invalidArgument, { $0["top_p"] = Double.nan }),
+            ("temperature 0", .invalidArgument, { $0["temperature"] = [0] }),
+            ("temperature NaN", .invalidArgument, { $0["temperature"] = [Double.nan] }),
+            ("temperatures for more scales", .invalidArgument, { $0["temperature"] = [1, 1, 1, 1, 1] }),
+            ("noise", .invalidArgument, { $0.tensors["noise"] = .floats(try Tensor([1], Shape(1))) }),
+            ("too few draws", .shape, { $0.tensors["uniforms"] = .floats(try Tensor([0.5], Shape(1))) }),
             (
                 "draws NaN", .notFinite,
-                { $0.scales.uniforms = try Tensor([Float](repeating: .nan, count: 60), Shape(2, 30)) }
+                { $0.tensors["uniforms"] = .floats(try Tensor([Float](repeating: .nan, count: 60), Shape(2, 30))) }
             ),
         ]
         for (name, code, change) in mistakes {
@@ -213,7 +214,6 @@ import Testing
             #expect(error?.code == code && error?.message.isEmpty == false, "\(name): \(String(describing: error))")
         }
         #expect(failure { _ = try session.sample(scaleRequest()) } == nil, "usable afterwards")
-        #expect(failure { _ = try session.noiseShape(scaleRequest()) }?.code == .unsupported)
     }
 
     @Test func weightsThatAreNotFiniteAreNoticed() throws {

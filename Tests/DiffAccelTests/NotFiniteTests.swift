@@ -43,10 +43,10 @@ import Testing
         let session = try Model("\(directory.path)/model").session()
         expect(failure { _ = try session.sample(request()) }, "decoder", "picture 1 of 2")
         var tiled = request()
-        tiled.tiling = .side(8)
+        tiled["tile"] = 8
         expect(failure { _ = try session.sample(tiled) }, "decoder")
         var latents = request()
-        latents.decode = false
+        latents["decode"] = false
         #expect(failure { _ = try session.sample(latents) } == nil, "latents are whole")
         #expect(session.bytesHeld == 0)
     }
@@ -75,7 +75,7 @@ import Testing
         let session = try Model(path).session()
         expect(failure { _ = try session.sample(scaleRequest()) }, "decoder")
         var previews = scaleRequest()
-        (previews.previews, previews.decode) = (true, false)
+        (previews["previews"], previews["decode"]) = (true, false)
         expect(failure { _ = try session.sample(previews) }, "decoder")
         let table = [Float](repeating: .nan, count: 24 * 4)
         var tensors = try tiny.tensors(tiny.codeShapes)
@@ -127,8 +127,8 @@ import Testing
             expect(failure { _ = try model.forward(inputs, wanted: [output]) }, "encoder")
         }
         var known = scaleRequest()
-        known.scales.known = KnownPicture(
-            image: try numbers.tensor([2, 3, 4, 4]), keeps: try Tensor([Float](repeating: 1, count: 8), Shape(2, 2, 2)))
+        known.tensors["image"] = .floats(try numbers.tensor([2, 3, 4, 4]))
+        known.tensors["mask"] = .floats(try Tensor([Float](repeating: 1, count: 8), Shape(2, 2, 2)))
         expect(failure { _ = try Model(path).session().sample(known) }, "encoder")
     }
 
@@ -141,10 +141,9 @@ import Testing
         let name = isDream ? "model.layers.1.mlp.down_proj.weight" : "model.transformer.blocks.1.ff_out.weight"
         try directory.write(broken(tiny.tensors(), name), as: "model/model.safetensors")
         let model = try Model(path)
-        var asked = SampleRequest()
-        var text = TextRequest(prompts: [[3, 4]])
-        text.length = 4
-        asked.text = text
+        var text = SampleRequest(["tokens": [[3, 4]]])
+        text["length"] = 4
+        let asked = text
         expect(failure { _ = try model.session().sample(asked) }, "logits", "pass 1 of 4")
         var inputs = NamedInputs()
         inputs.integers = ["tokens": [3, 4]]

@@ -64,10 +64,9 @@ import Testing
         let model = try Model(language(isDream), options(.int8))
         let prompts = [[3, 4, 5, 6, 7, 8, 9], [10], [], Array(1...40)]
         func tokens(_ prompts: [[Int]], threads: Int) throws -> [[Int]] {
-            var text = TextRequest(prompts: prompts)
-            text.length = 12
-            var request = SampleRequest()
-            request.text = text
+            var text = SampleRequest(["tokens": prompts.json])
+            text["length"] = 12
+            let request = text
             var options = SessionOptions()
             options.threads = threads
             return try model.session(Plan([try KVCachePlan(.decode, refresh: 3)]), options).sample(request).tokens
@@ -94,10 +93,7 @@ import Testing
         #expect(estimate.weights == int8.bytes)
 
         func request() -> SampleRequest {
-            var request = SampleRequest()
-            request.text = TextRequest(prompts: [[1, 2, 3]])
-            request.text?.length = 8
-            return request
+            SampleRequest(["tokens": [[1, 2, 3]], "length": 8])
         }
     }
 
@@ -128,7 +124,7 @@ import Testing
         #expect(difference.relative > 0 && difference.relative < 0.1, "\(difference)")
         let scales = try TinyVAR().write(directory)
         let model = try Model(scales, options(.int8))
-        #expect(try model.session().sample(SampleRequest(labels: [0, 3])).images != nil)
+        #expect(try model.session().sample(SampleRequest(["labels": [0, 3]])).images != nil)
         #expect(try model.bytes < Model(scales).bytes)
     }
 

@@ -17,7 +17,7 @@ private struct Pipeline {
 
     func model() throws -> Model {
         var options = ModelOptions()
-        options.conventions = conventions
+        options.conventions = conventions.rawValue
         return try Model(directory.path, options)
     }
 
@@ -44,7 +44,7 @@ private let published: [String: JSON] = [
         let named = try Pipeline(published).sample()
         #expect(sameBits(named.state, plain.state) && named.statistics.sampler == "ddim")
         // Without conventions for diffusers the scheduler decides all the same.
-        let official = try Pipeline(published, conventions: .official).sample { $0.guidanceChannels = -1 }
+        let official = try Pipeline(published, conventions: .official).sample { $0["guidance_channels"] = "all" }
         #expect(official.statistics.steps.map(\.timestep) == [800, 600, 400, 200, 0])
     }
 
@@ -117,11 +117,11 @@ private let published: [String: JSON] = [
             try pipeline.sample(change).statistics.steps.map(\.timestep)
         }
         #expect(try timesteps { _ in } == [801, 601, 401, 201, 1])
-        #expect(try timesteps { $0.stepsOffset = 3 } == [803, 603, 403, 203, 3])
-        #expect(try timesteps { $0.spacing = "trailing" } == [999, 799, 599, 399, 199])
-        #expect(try timesteps { $0.spacing = "even" } == [999, 749, 500, 250, 0])
-        #expect(try timesteps { $0.sampler = "DDPMScheduler" } == [801, 601, 401, 201, 1])
-        let error = failure { _ = try timesteps { ($0.spacing, $0.stepsOffset) = ("trailing", 1) } }
+        #expect(try timesteps { $0["steps_offset"] = 3 } == [803, 603, 403, 203, 3])
+        #expect(try timesteps { $0["spacing"] = "trailing" } == [999, 799, 599, 399, 199])
+        #expect(try timesteps { $0["spacing"] = "even" } == [999, 749, 500, 250, 0])
+        #expect(try timesteps { $0["sampler"] = "DDPMScheduler" } == [801, 601, 401, 201, 1])
+        let error = failure { _ = try timesteps { ($0["spacing"], $0["steps_offset"]) = ("trailing", 1) } }
         #expect(error?.code == .invalidArgument)
     }
 
@@ -137,18 +137,20 @@ private let published: [String: JSON] = [
 
     /// What other samplers take over from the model's scheduler, and what they cannot.
     @Test func otherSamplersKeepTheProcess() throws {
-        let plain = try Pipeline(published).sample { $0.sampler = "euler" }
-        let other = try Pipeline(changed(["prediction_type": .string("v_prediction")])).sample { $0.sampler = "euler" }
+        let plain = try Pipeline(published).sample { $0["sampler"] = "euler" }
+        let other = try Pipeline(changed(["prediction_type": .string("v_prediction")])).sample {
+            $0["sampler"] = "euler"
+        }
         #expect(Difference(other.state, plain.state).relative > 1e-3)
         let clips = try Pipeline(changed(["clip_sample": .bool(true)]))
-        let error = try #require(failure { _ = try clips.sample { $0.sampler = "euler" } })
+        let error = try #require(failure { _ = try clips.sample { $0["sampler"] = "euler" } })
         #expect(error.code == .unsupported && error.message.contains("clip_sample"))
-        #expect(failure { _ = try clips.sample { $0.sampler = "heun" } } == nil)
+        #expect(failure { _ = try clips.sample { $0["sampler"] = "heun" } } == nil)
     }
 
     @Test func samplersThatDoNotExistAreNamed() throws {
-        let error = try #require(failure { _ = try Pipeline(published).sample { $0.sampler = "dpm_fast" } })
-        #expect(error.code == .invalidArgument && error.message.contains("ddim, ddpm"))
+        let error = try #require(failure { _ = try Pipeline(published).sample { $0["sampler"] = "dpm_fast" } })
+        #expect(error.code == .invalidArgument && error.message.contains("\"ddim\", \"ddpm\""))
     }
 
     /// Our own config follows the official code: noise is derived from the clamped image.
@@ -169,8 +171,8 @@ private let published: [String: JSON] = [
         let plain = try sample([:])
         for sampler in ["ddim", "ddpm"] {
             let (free, clipped) = (
-                try sample([:]) { $0.sampler = sampler },
-                try sample(["clip_denoised": .bool(true)]) { $0.sampler = sampler }
+                try sample([:]) { $0["sampler"] = sampler },
+                try sample(["clip_denoised": .bool(true)]) { $0["sampler"] = sampler }
             )
             #expect(Difference(clipped.state, free.state).relative > 1e-3)
             // The last step of both ends at the clamped image itself.

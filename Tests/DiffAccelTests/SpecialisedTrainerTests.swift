@@ -147,7 +147,7 @@ import Testing
         }
         let model = try Model(folders[0])
         let plan = Plan([CollaborativePlan(refiner: folders[1], draftScales: 2)])
-        let result = try model.session(plan).sample(SampleRequest(labels: [1, 4]))
+        let result = try model.session(plan).sample(SampleRequest(["labels": [1, 4]]))
         #expect(result.images?.byteCount == 2 * 4 * 4 * 3)
         // Its VQ-VAE is that of the original.
         let part = "quantize.embedding.weight"
@@ -172,7 +172,7 @@ import Testing
         ("drafter", "learning_rate", .array([.integer(1)]), .format, "learning_rate"),
         ("drafter", "label_smoothing", .number(-0.1), .format, "label_smoothing"),
         ("drafter", "pattern", .string("1:2"), .format, "pattern"),
-        ("drafter", "method", .string("finetune"), .format, "unknown name"),
+        ("drafter", "method", .string("finetune"), .format, "no option \""),
     ])
     func badSettingsNameTheirPlace(
         role: String, name: String, value: JSON, code: DiffError.Code, part: String

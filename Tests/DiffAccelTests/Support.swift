@@ -40,8 +40,8 @@ struct Tiny {
 }
 
 func request(_ labels: [Int] = [0, 3], steps: Int = 4, guidance: Double? = 4, seed: UInt64 = 1) -> SampleRequest {
-    var request = SampleRequest(labels: labels)
-    (request.steps, request.guidance, request.seed) = (steps, guidance, seed)
+    var request = SampleRequest(["labels": (labels).json])
+    (request["steps"], request["guidance"], request["seed"]) = (steps, guidance, seed)
     return request
 }
 

@@ -8,18 +8,18 @@ import Testing
         let tiny = try Tiny()
         let learned = try tiny.router(steps: 7)
         func steps(_ plan: Plan, _ change: (inout SampleRequest) -> Void = { _ in }) throws -> Int {
-            var request = SampleRequest(labels: [1])
+            var request = SampleRequest(["labels": [1]])
             change(&request)
             return try tiny.session(plan).sample(request).statistics.steps.count
         }
-        #expect(try steps(Plan()) == SampleRequest.defaultSteps)
+        #expect(try steps(Plan()) == 50)
         #expect(try steps(cached(.learned(learned))) == 7)
         #expect(try steps(cached(.shuffled(learned, seed: 1))) == 7)
-        #expect(try steps(Plan()) { $0.spacing = "3,2" } == 5)
-        #expect(try steps(Plan()) { $0.steps = 3 } == 3)
-        #expect(failure { _ = try steps(cached(.learned(learned))) { $0.steps = 6 } }?.code == .incompatible)
+        #expect(try steps(Plan()) { $0["spacing"] = "3,2" } == 5)
+        #expect(try steps(Plan()) { $0["steps"] = 3 } == 3)
+        #expect(failure { _ = try steps(cached(.learned(learned))) { $0["steps"] = 6 } }?.code == .incompatible)
         #expect(try tiny.model.preview(cached(.learned(learned))).timesteps.count == 7)
-        #expect(try tiny.model.preview(Plan()).timesteps.count == SampleRequest.defaultSteps)
+        #expect(try tiny.model.preview(Plan()).timesteps.count == 50)
     }
 
     @Test func classesHaveNames() throws {

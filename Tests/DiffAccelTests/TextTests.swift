@@ -14,13 +14,12 @@ import Testing
     }
 
     private func generate(
-        _ model: Model, _ plan: Plan = Plan(), threads: Int = 1, _ change: (inout TextRequest) -> Void
+        _ model: Model, _ plan: Plan = Plan(), threads: Int = 1, _ change: (inout SampleRequest) -> Void
     ) throws -> SampleResult {
-        var request = SampleRequest()
-        var text = TextRequest(prompts: [[3, 4, 5, 6, 7]])
-        text.length = 12
+        var text = SampleRequest(["tokens": [[3, 4, 5, 6, 7]]])
+        text["length"] = 12
         change(&text)
-        request.text = text
+        let request = text
         var options = SessionOptions()
         options.threads = threads
         return try model.session(plan, options).sample(request)
@@ -34,13 +33,13 @@ import Testing
         let plans = [Plan(), Plan([try KVCachePlan(.decode, refresh: 3)])]
         for plan in plans {
             let batch = try generate(model, plan, threads: 2) {
-                ($0.prompts, $0.temperature, $0.seeds) = (prompts, temperature, [1, 2, 3, 4])
-                if isDream { ($0.topP, $0.topK) = (0.9, 20) }
+                ($0["tokens"], $0["temperature"], $0["seeds"]) = (prompts, temperature, [1, 2, 3, 4])
+                if isDream { ($0["top_p"], $0["top_k"]) = (0.9, 20) }
             }
             for (index, prompt) in prompts.enumerated() {
                 let single = try generate(model, plan) {
-                    ($0.prompts, $0.temperature, $0.seeds) = ([prompt], temperature, [UInt64(index + 1)])
-                    if isDream { ($0.topP, $0.topK) = (0.9, 20) }
+                    ($0["tokens"], $0["temperature"], $0["seeds"]) = ([prompt], temperature, [UInt64(index + 1)])
+                    if isDream { ($0["top_p"], $0["top_k"]) = (0.9, 20) }
                 }
                 #expect(batch.tokens[index] == single.tokens[0], "prompt \(index)")
             }
@@ -51,14 +50,14 @@ import Testing
     @Test func neutralIsPlain() throws {
         for isDream in [false, true] {
             let model = try model { $0.isDream = isDream }
-            let plain = try generate(model) { $0.steps = 12 }
-            let neutral = try generate(model, Plan([try KVCachePlan(.decode, refresh: 1)])) { $0.steps = 12 }
+            let plain = try generate(model) { $0["steps"] = 12 }
+            let neutral = try generate(model, Plan([try KVCachePlan(.decode, refresh: 1)])) { $0["steps"] = 12 }
             #expect(plain.tokens == neutral.tokens)
             #expect(plain.statistics.steps.map(\.queryRows) == neutral.statistics.steps.map(\.queryRows))
         }
         let model = try model()
-        let plain = try generate(model) { $0.order = "random" }
-        let neutral = try generate(model, Plan([try KVCachePlan(.greedy, refresh: 1)])) { $0.order = "random" }
+        let plain = try generate(model) { $0["order"] = "random" }
+        let neutral = try generate(model, Plan([try KVCachePlan(.greedy, refresh: 1)])) { $0["order"] = "random" }
         #expect(plain.tokens == neutral.tokens)
     }
 
@@ -70,7 +69,7 @@ import Testing
         ] as [(KVCachePlan.Variant, Bool, String?)] {
             let model = try model { $0.isDream = isDream }
             let result = try generate(model, Plan([try KVCachePlan(variant, refresh: 4, window: 1)])) {
-                $0.order = order
+                $0["order"] = order
             }
             let rows = result.statistics.steps.reduce(0) { $0 + $1.queryRows }
             #expect(rows < 12 * 17, "\(variant) on \(isDream ? "Dream" : "LLaDA") computed \(rows)")
@@ -82,10 +81,9 @@ import Testing
     @Test func estimatesHoldAndSessionsRepeat() throws {
         for isDream in [false, true] {
             let model = try model { $0.isDream = isDream }
-            var request = SampleRequest()
-            var text = TextRequest(prompts: [[1, 2, 3], [4]])
-            (text.length, text.temperature) = (9, 0.5)
-            request.text = text
+            var text = SampleRequest(["tokens": [[1, 2, 3], [4]]])
+            (text["length"], text["temperature"]) = (9, 0.5)
+            let request = text
             let session = try model.session(Plan([try KVCachePlan(.decode, refresh: 4)]))
             let estimate = try session.estimate(request)
             let first = try session.sample(request)
@@ -101,10 +99,9 @@ import Testing
 
     @Test func eventsTellWhatAppears() throws {
         let model = try model()
-        var request = SampleRequest()
-        var text = TextRequest(prompts: [[3, 4]])
-        (text.length, text.steps, text.blockLength) = (8, 4, 4)
-        request.text = text
+        var text = SampleRequest(["tokens": [[3, 4]]])
+        (text["length"], text["steps"], text["block_length"]) = (8, 4, 4)
+        let request = text
         var seen: [Int] = []
         let result = try model.session().sample(request) { event in
             for text in event.text?.texts ?? [] {
@@ -134,25 +131,28 @@ import Testing
             let model = try model { $0.isDream = isDream }
             let tiny = Double.leastNormalMagnitude
             for temperature in [1e-46, tiny, tiny / 4, .leastNonzeroMagnitude, 1e-31, 1e31, 1e39, 1e300, .infinity] {
-                #expect(throws: DiffError.self) { _ = try generate(model) { $0.temperature = temperature } }
+                #expect(throws: DiffError.self) { _ = try generate(model) { $0["temperature"] = temperature } }
                 if isDream {
-                    #expect(throws: DiffError.self) { _ = try generate(model) { $0.orderTemperature = temperature } }
+                    #expect(throws: DiffError.self) {
+                        _ = try generate(model) { $0["order_temperature"] = temperature }
+                    }
                 }
             }
             // The smallest that is taken chooses as none does; Dream is then equally sure of all positions.
-            let sharpest = try generate(model) { $0.temperature = 1e-30 }.tokens
-            #expect(try sharpest == generate(model) { if isDream { $0.topK = 1 } }.tokens)
-            #expect(throws: DiffError.self) { _ = try generate(model) { $0.threshold = 1e-46 } }
+            let sharpest = try generate(model) { $0["temperature"] = 1e-30 }.tokens
+            #expect(try sharpest == generate(model) { if isDream { $0["top_k"] = 1 } }.tokens)
+            #expect(throws: DiffError.self) { _ = try generate(model) { $0["threshold"] = 1e-46 } }
         }
         let (llada, dream) = (try model(), try model { $0.isDream = true })
-        #expect(throws: DiffError.self) { _ = try generate(llada) { $0.guidance = 1e39 } }
-        #expect(try generate(llada) { $0.guidance = 1e-46 }.tokens == generate(llada) { _ in }.tokens)
+        #expect(throws: DiffError.self) { _ = try generate(llada) { $0["guidance"] = 1e39 } }
+        #expect(try generate(llada) { $0["guidance"] = 1e-46 }.tokens == generate(llada) { _ in }.tokens)
         let greedy = try generate(dream) { _ in }.tokens
-        #expect(try generate(dream) { ($0.temperature, $0.topP) = (1, 1e-46) }.tokens[0].count == greedy[0].count)
+        #expect(
+            try generate(dream) { ($0["temperature"], $0["top_p"]) = (1, 1e-46) }.tokens[0].count == greedy[0].count)
         // The order follows the probability of the only candidate: 1, so that positions are revealed from left to right.
-        let narrow = try generate(dream) { ($0.temperature, $0.topP, $0.order) = (1, 1e-46, "maskgit_plus") }
-        #expect(try narrow.tokens == generate(dream) { ($0.topK, $0.order) = (1, "maskgit_plus") }.tokens)
-        #expect(try generate(dream) { $0.eps = 1e-46 }.tokens == generate(dream) { $0.eps = 1e-30 }.tokens)
+        let narrow = try generate(dream) { ($0["temperature"], $0["top_p"], $0["order"]) = (1, 1e-46, "maskgit_plus") }
+        #expect(try narrow.tokens == generate(dream) { ($0["top_k"], $0["order"]) = (1, "maskgit_plus") }.tokens)
+        #expect(try generate(dream) { $0["eps"] = 1e-46 }.tokens == generate(dream) { $0["eps"] = 1e-30 }.tokens)
     }
 
     @Test func theMaskTokenByOption() throws {
@@ -168,7 +168,7 @@ import Testing
         let model = try Model(path, options)
         #expect(model.maskToken == 5)
         for plan in [Plan(), Plan([try KVCachePlan(.decode, refresh: 4)]), Plan([try KVCachePlan(.dual)])] {
-            let result = try generate(model, plan) { ($0.blockLength, $0.prompts) = (6, [[7, 8], [9]]) }
+            let result = try generate(model, plan) { ($0["block_length"], $0["tokens"]) = (6, [[7, 8], [9]]) }
             #expect(result.tokens.allSatisfy { $0.count == 12 && !$0.contains(5) })
         }
         for wrong in [-1, 61, 1 << 40] {
@@ -188,37 +188,37 @@ import Testing
 
     @Test func mistakesAreRefused() throws {
         let (llada, dream) = (try model(), try model { $0.isDream = true })
-        func refused(_ model: Model, _ plan: Plan = Plan(), _ change: @escaping (inout TextRequest) -> Void) {
+        func refused(_ model: Model, _ plan: Plan = Plan(), _ change: @escaping (inout SampleRequest) -> Void) {
             #expect(throws: DiffError.self) { _ = try generate(model, plan, change) }
         }
-        refused(llada) { $0.prompts = [] }
-        refused(llada) { $0.prompts = [[61]] }
-        refused(llada) { $0.prompts = [[-1]] }
-        refused(llada) { $0.length = 0 }
-        refused(llada) { $0.length = 1 << 30 }
-        refused(llada) { $0.blockLength = 5 }
-        refused(llada) { ($0.blockLength, $0.steps) = (4, 4) }
-        refused(llada) { $0.steps = 0 }
-        refused(llada) { $0.order = "entropy" }
-        refused(llada) { $0.temperature = -1 }
-        refused(llada) { $0.temperature = .nan }
-        refused(llada) { $0.threshold = 0 }
-        refused(llada) { $0.topK = 3 }
-        refused(llada) { $0.seeds = [1, 2] }
-        refused(dream) { $0.order = "random" }
-        refused(dream) { $0.blockLength = 5 }
-        refused(dream) { ($0.blockLength, $0.steps) = (4, 3) }
-        refused(dream) { ($0.blockLength, $0.order) = (4, "origin") }
-        refused(dream) { ($0.threshold, $0.order) = (0.9, "entropy") }
-        refused(dream) { ($0.threshold, $0.steps) = (0.9, 5) }
-        refused(dream, Plan([try KVCachePlan(.dual)])) { $0.steps = 1 }
-        refused(dream) { $0.guidance = 1 }
-        refused(dream) { $0.topP = 0 }
-        refused(dream) { $0.eps = 1 }
+        refused(llada) { $0["tokens"] = [] }
+        refused(llada) { $0["tokens"] = [[61]] }
+        refused(llada) { $0["tokens"] = [[-1]] }
+        refused(llada) { $0["length"] = 0 }
+        refused(llada) { $0["length"] = 1 << 30 }
+        refused(llada) { $0["block_length"] = 5 }
+        refused(llada) { ($0["block_length"], $0["steps"]) = (4, 4) }
+        refused(llada) { $0["steps"] = 0 }
+        refused(llada) { $0["order"] = "entropy" }
+        refused(llada) { $0["temperature"] = -1 }
+        refused(llada) { $0["temperature"] = Double.nan }
+        refused(llada) { $0["threshold"] = 0 }
+        refused(llada) { $0["top_k"] = 3 }
+        refused(llada) { $0["seeds"] = [1, 2] }
+        refused(dream) { $0["order"] = "random" }
+        refused(dream) { $0["block_length"] = 5 }
+        refused(dream) { ($0["block_length"], $0["steps"]) = (4, 3) }
+        refused(dream) { ($0["block_length"], $0["order"]) = (4, "origin") }
+        refused(dream) { ($0["threshold"], $0["order"]) = (0.9, "entropy") }
+        refused(dream) { ($0["threshold"], $0["steps"]) = (0.9, 5) }
+        refused(dream, Plan([try KVCachePlan(.dual)])) { $0["steps"] = 1 }
+        refused(dream) { $0["guidance"] = 1 }
+        refused(dream) { $0["top_p"] = 0 }
+        refused(dream) { $0["eps"] = 1 }
         // The greedy order is drawn before a block; confidences are known only after.
         let greedy = Plan([try KVCachePlan(.greedy, refresh: 2)])
         refused(llada, greedy) { _ in }
-        #expect(throws: DiffError.self) { _ = try llada.session().sample(SampleRequest(labels: [1])) }
+        #expect(throws: DiffError.self) { _ = try llada.session().sample(SampleRequest(["labels": [1]])) }
         #expect(throws: DiffError.self) { _ = try llada.tokenizer }
     }
 }

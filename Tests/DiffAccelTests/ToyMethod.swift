@@ -9,7 +9,7 @@ struct RestPlan: PlanEntry, Equatable {
 
     /// Position of the block in the network's block list.
     var block: Int
-    /// In the last of so many calls the MLP rests; 0: never.
+    /// The MLP rests in the last of every this many calls; 0: never.
     var every = 2
 
     var json: JSON {
@@ -28,10 +28,16 @@ struct RestPlan: PlanEntry, Equatable {
 }
 
 extension RestPlan {
+    static let options = [
+        OptionSpec("block", .integer(0...Limits.layers), "Position of the block in the network's block list."),
+        OptionSpec(
+            "every", .integer(0...1000), default: .integer(2),
+            "The MLP rests in the last of every this many calls; 0: never."),
+    ]
+
     init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError) {
-        try json.allow(only: ["method", "block", "every"])
-        block = try json.integer("block", in: 0...Limits.layers)
-        every = try json.integer("every", in: 0...1000, default: 2)
+        let options = try Self.read(json)
+        (block, every) = (try options.get("block"), try options.get("every"))
     }
 }
 

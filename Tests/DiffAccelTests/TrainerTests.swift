@@ -256,7 +256,8 @@ import Testing
         for wrong in [
             JSON.object(["path": .string("\(training.tiny.directory.path)/x.safetensors")]),
             .object(["latents": .string("\(training.tiny.directory.path)/none.npy"), "labels": .string("y")]),
-            .object(["latents": .string("\(training.tiny.directory.path)/y.npy"), "labels": .string("y")]), .object([:]),
+            .object(["latents": .string("\(training.tiny.directory.path)/y.npy"), "labels": .string("y")]),
+            .object([:]),
             .object(["other": .integer(1)]), .integer(3),
         ] {
             #expect(failure { _ = try training.trainer("finetune", ["data": wrong]) } != nil, "\(wrong)")

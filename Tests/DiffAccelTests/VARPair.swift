@@ -32,8 +32,8 @@ struct VARPair {
 
 /// A request for these labels.
 func scaleRequest(_ labels: [Int] = [0, 3], seed: UInt64 = 1) -> SampleRequest {
-    var request = SampleRequest(labels: labels)
-    request.seed = seed
+    var request = SampleRequest(["labels": (labels).json])
+    request["seed"] = seed
     return request
 }
 

@@ -8,8 +8,15 @@ import Testing
 @Suite struct KVCacheTests {
     private let order = [4, 2, 7, 3, 6, 5]
 
+    /// What networks of these families say of themselves.
     private func layout(_ family: String) -> SiteLayout {
-        var layout = SiteLayout(family: family)
+        let traits: Set<NetworkTrait> =
+            switch family {
+            case "llada", "illada": [.storesKeysAndValues, .predictsInPlace]
+            case "dream": [.storesKeysAndValues, .predictsNext]
+            default: []
+            }
+        var layout = SiteLayout(family: family, traits)
         _ = layout.add("block", .block)
         return layout
     }

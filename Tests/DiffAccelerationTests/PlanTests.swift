@@ -79,6 +79,10 @@ import Testing
         #expect(
             try policy(#"{"logits": [[1, 2]]}"#)
                 == .learned(Router(logits: [[1, 2]], threshold: LayerCachePlan.defaultThreshold)))
+        // What else a released file says is none of the plan's business.
+        #expect(
+            try policy(#"{"logits": [[1, 2], [3, 4]], "threshold": 0.9, "seed": "a", "ratio": 7, "block": 1}"#)
+                == .learned(router))
         #expect(try plan("{}").entries.isEmpty)
         #expect(try plan(#"{"methods": []}"#).entries.isEmpty)
         #expect(Plan.methodNames.contains("l2c"))

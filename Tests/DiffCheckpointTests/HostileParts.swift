@@ -70,7 +70,7 @@ extension Hostile {
             ("bad-json", .bytes(image("{!}")), format, "s.safetensors: bad JSON at line 1"),
             ("array", .bytes(image("[]")), format, "s.safetensors: the header does not begin"),
             ("short", .bytes(good.dropLast()), format, "s.safetensors: tensor \"a\": ends beyond"),
-            ("long", .bytes(good + [0]), format, "s.safetensors: 1 bytes behind"),
+            ("long", .bytes(good + [0]), format, "s.safetensors: 1 bytes after"),
             ("overlap", .bytes(overlap), format, "s.safetensors: tensor"),
             (
                 "unknown-type", .bytes(one("F5", "[1]", "[0,4]", data: 4)), format,

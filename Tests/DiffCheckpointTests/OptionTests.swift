@@ -15,7 +15,8 @@ import Testing
     ]
 
     private func options(_ text: String) throws(DiffError) -> Options {
-        try Options(JSONObject(JSON(parsing: text, source: "request"), source: "request"), table, code: .invalidArgument)
+        try Options(
+            JSONObject(JSON(parsing: text, source: "request"), source: "request"), table, code: .invalidArgument)
     }
 
     @Test func valuesAndDefaults() throws {
@@ -56,7 +57,8 @@ import Testing
     @Test func descriptionsAreJSONSchema() throws {
         let json = try JSONObject(table[0].json, source: "option")
         #expect(json.value("type") == .string("integer") && json.value("maximum") == .integer(1000))
-        #expect(json.value("default") == .integer(50) && json.value("description") == .string("Number of sampling steps."))
+        #expect(
+            json.value("default") == .integer(50) && json.value("description") == .string("Number of sampling steps."))
         #expect(table[2].helpLine == #"sampler: one of "ddim", "ddpm" (default: the model's own). The sampler."#)
         #expect(table[3].type.schema["items"] != nil && table[4].type.schema["anyOf"] != nil)
     }

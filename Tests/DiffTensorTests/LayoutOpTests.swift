@@ -163,22 +163,6 @@ import Testing
         refuses(.shape) { _ = try $0.channels(x, 1, .max) }
     }
 
-    @Test(arguments: [0, 1, 3, 5], [1.0, 1.5, 4.0])
-    func guidanceActsOnTheFirstChannels(_ guided: Int, _ scale: Double) throws {
-        var numbers = Numbers(2)
-        let x = try numbers.tensor([4, 5, 2, 3])
-        let v = x.doubles
-        let expected = withEvery([0, 1], Array(0..<5), Array(0..<6)).map { n, c, i in
-            let (cond, uncond) = (v[(n * 5 + c) * 6 + i], v[((n + 2) * 5 + c) * 6 + i])
-            return c < guided ? uncond + scale * (cond - uncond) : cond
-        }
-        try check("guided", expected, [2, 5, 2, 3], tolerance: 3e-7) { run in
-            try run.guided(x, scale: Float(scale), channels: guided)
-        }
-        refuses(.shape) { _ = try $0.guided(x, scale: 1, channels: 6) }
-        refuses(.shape) { _ = try $0.guided(x.rows(0, 3), scale: 1, channels: 1) }
-    }
-
     @Test func learnedVariancesLieBetweenTheirBounds() throws {
         var numbers = Numbers(2)
         let (v, z) = (try numbers.tensor([2, 3, 2, 2]), try numbers.tensor([2, 3, 2, 2]))

@@ -53,7 +53,7 @@ struct CodeRun {
     /// What each scale but the first saw.
     private(set) var views: [Tensor] = []
     /// Caches of all blocks of each network, as its last scale left them.
-    private let caches: [[KeyValueCache?]]
+    private let caches: [[KeyValueBuffer?]]
     private let isMixed: Bool
     let image: Tensor
 
@@ -82,7 +82,7 @@ struct CodeRun {
         (self.logits, self.kept, self.tokens, self.states) = (logits, kept, tokens, states)
         views = Array(keeper.inner.views.dropFirst())
         caches = keeper.caches
-        isMixed = options.sampler.mixes
+        isMixed = options.sampler.moreSmooth
         run.end()
         image = try parts.autoencoder.decode(state, run)
     }
@@ -151,7 +151,7 @@ struct CodeRun {
 /// Holds on to the caches that the networks would give back.
 private final class CacheKeeper: ScaleNetworks {
     let inner: NextScaleNetworks
-    private(set) var caches: [[KeyValueCache?]]
+    private(set) var caches: [[KeyValueBuffer?]]
 
     init(_ inner: NextScaleNetworks, _ networks: [VAR]) {
         (self.inner, caches) = (inner, networks.map { Array(repeating: nil, count: $0.configuration.depth) })
@@ -160,7 +160,7 @@ private final class CacheKeeper: ScaleNetworks {
     func logits(scale: Int, network: Int, guided: Bool, _ run: Run) throws(DiffError) -> Tensor {
         let logits = try inner.logits(scale: scale, network: network, guided: guided, run)
         for block in caches[network].indices {
-            caches[network][block] = inner.context(network)?.cache(ofBlock: block)
+            caches[network][block] = inner.context(network)?.buffer(ofBlock: block)
         }
         return logits
     }

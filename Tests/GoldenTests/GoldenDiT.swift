@@ -112,7 +112,7 @@ enum GoldenDiT {
             var request = try options.request(fixture, guided: name != "c_nocfg")
             if fixture.has("\(name).noise_steps") {
                 report.uses("\(name).noise_steps")
-                request.stepNoise = try fixture.tensor("\(name).noise_steps")
+                request.tensors["step_noise"] = .floats(try fixture.tensor("\(name).noise_steps"))
             }
             let (steps, result) = try sampled(model, Plan(), request)
             if name != "c_nocfg" { try report.compare("\(name).x_steps", steps, sampling) }
@@ -195,113 +195,5 @@ enum GoldenDiT {
         for index in 0...last where !cached.contains(index) && statistics[last - index].sites.reused != 0 {
             report.fail("\(name).cache_step_indices", "index \(index) reuses and should be a full step")
         }
-    }
-}
-
-/// A fixture's network without the library's front door: runs of its own, with a probe when wanted.
-struct GoldenNetwork {
-    let network: DiT
-
-    init(_ fixture: GoldenFixture, _ conventions: DiTConventions) throws {
-        let configuration = try DiTConfiguration(fixture.config.object("model"), conventions: conventions)
-        network = try DiT(configuration, fixture.checkpoint().weights())
-    }
-
-    /// A run of one call over `rows` samples.
-    func run(rows: Int, _ methods: (any Acceleration)...) throws -> Run {
-        let run = Run(pool: try WorkerPool(threads: 2), budget: nil, stack: AccelerationStack(methods))
-        try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: rows))
-        return run
-    }
-
-    /// States and predicted clean images after every step of a guided run of `sampler`.
-    func sampled(
-        _ sampler: any Sampler, noise: Tensor, labels: [Int], scale: Float, channels: Int
-    ) throws -> (states: [Float], clean: [Float]) {
-        let null = network.configuration.nullClass ?? 0
-        let run = Run(pool: try WorkerPool(threads: 2), budget: nil)
-        let batch = 2 * labels.count
-        try run.begin(
-            SamplingContext(layouts: [network.layout], calls: sampler.calls, steps: sampler.steps, rows: batch))
-        var (states, clean): ([Float], [Float]) = ([], [])
-        _ = try sampler.sample(
-            noise.shape, noise: NoiseSource(seed: 0, start: noise), networkBatch: batch, run,
-            observe: { (progress) throws(DiffError) in
-                states += progress.state.array
-                clean += progress.predictedClean?.array ?? []
-            },
-            denoise: { (x, call, run) throws(DiffError) in
-                let out = try network(
-                    run.doubled(x), t: run.filled(batch, with: call.time), y: labels + labels.map { _ in null }, run)
-                return try run.guided(out, scale: scale, channels: channels)
-            })
-        return (states, clean)
-    }
-}
-
-/// The sampling options of one case, as the fixture's config tells them.
-struct GoldenSamplingOptions {
-    let process: DiffusionProcess
-    /// As ``SampleRequest/spacing``.
-    let spacing: String
-    let steps: Int
-    let eta: Double
-    let sampler: String
-    let scale: Double
-    let channels: Int
-
-    init(_ fixture: GoldenFixture, _ name: String) throws(DiffError) {
-        let settings = try fixture.config.object(name)
-        let diffusion = try fixture.config.object("diffusion")
-        var process = DiffusionProcess.dit
-        let schedule = try diffusion.string("schedule", default: process.betaSchedule.rawValue)
-        guard let kind = DiffusionProcess.BetaSchedule(rawValue: schedule) else {
-            throw DiffError(.unsupported, "schedule \(schedule)")
-        }
-        process.betaSchedule = kind
-        process.betaStart = try diffusion.number("beta_start", in: 0...1, default: process.betaStart)
-        process.betaEnd = try diffusion.number("beta_end", in: 0...1, default: process.betaEnd)
-        process.trainSteps = try diffusion.integer("train_steps", in: 1...1_000_000, default: process.trainSteps)
-        self.process = process
-        // The config's respacing is that of the main case; cases with another number of steps are spaced evenly.
-        let respacing = try diffusion.string("respacing", default: "")
-        steps = try settings.integer("steps", in: 1...100_000)
-        if respacing == "ddim\(steps)" {
-            spacing = "strided"
-        } else if respacing.contains(","),
-            respacing.split(separator: ",").reduce(0, { $0 + (Int($1) ?? 0) }) == steps
-        {
-            spacing = respacing
-        } else {
-            spacing = "even"
-        }
-        eta = try settings.number("eta", in: 0...1, default: 0)
-        sampler = try settings.string("sampler", default: "ddim")
-        scale = try fixture.config.number("cfg_scale", in: 0...1000)
-        channels = try fixture.config.integer("cfg_channels", in: 1...1024)
-        guard try diffusion.bool("clip_denoised", default: false) == false else {
-            throw DiffError(.unsupported, "clip_denoised")
-        }
-    }
-
-    var timestepSpacing: TimestepSpacing {
-        switch spacing {
-        case "even": .even([steps])
-        case "strided": .strided(steps)
-        default: .even(spacing.split(separator: ",").map { Int($0) ?? 0 })
-        }
-    }
-
-    /// The request that means this case, with the fixture's start noise.
-    func request(_ fixture: GoldenFixture, guided: Bool) throws -> SampleRequest {
-        var request = SampleRequest(labels: try fixture.integers("c.y"))
-        request.sampler = sampler
-        request.steps = steps
-        request.spacing = spacing
-        request.eta = eta
-        request.guidance = guided ? scale : 1
-        request.guidanceChannels = channels
-        request.noise = try fixture.tensor("c.noise")
-        return request
     }
 }

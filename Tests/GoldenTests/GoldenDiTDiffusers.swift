@@ -27,7 +27,7 @@ enum GoldenDiTDiffusers {
 
     private static func model(_ fixture: GoldenFixture, _ conventions: DiTConventions) throws -> Model {
         var options = ModelOptions()
-        options.conventions = conventions
+        options.conventions = conventions.rawValue
         return try Model(fixture.path, options)
     }
 
@@ -38,14 +38,14 @@ enum GoldenDiTDiffusers {
         guard type == "DDIM", spacing == "leading", try scheduler.bool("set_alpha_to_one"),
             try !scheduler.bool("clip_sample")
         else { return report.fail("c", "scheduler options that the library does not have") }
-        var request = SampleRequest(labels: try fixture.integers("c.y"))
-        request.steps = try scheduler.integer("steps", in: 1...100_000)
-        request.spacing = spacing
-        request.stepsOffset = try scheduler.integer("steps_offset", in: 0...1000)
-        request.eta = try scheduler.number("eta", in: 0...1)
-        request.guidance = try fixture.config.number("cfg_scale", in: 0...1000)
-        request.guidanceChannels = try fixture.config.integer("cfg_channels", in: 1...1024)
-        request.noise = try fixture.tensor("c.noise")
+        var request = SampleRequest(["labels": (try fixture.integers("c.y")).json])
+        request["steps"] = try scheduler.integer("steps", in: 1...100_000)
+        request["spacing"] = spacing
+        request["steps_offset"] = try scheduler.integer("steps_offset", in: 0...1000)
+        request["eta"] = try scheduler.number("eta", in: 0...1)
+        request["guidance"] = try fixture.config.number("cfg_scale", in: 0...1000)
+        request["guidance_channels"] = try fixture.config.integer("cfg_channels", in: 1...1024)
+        request.tensors["noise"] = .floats(try fixture.tensor("c.noise"))
         let model = try model(fixture, .diffusers)
         let (steps, result) = try GoldenDiT.sampled(model, Plan(), request)
         try report.compare("c.timesteps", integers: result.statistics.steps.map { Int($0.timestep) })

@@ -13,7 +13,6 @@ enum GoldenSiT {
     static let stochastic = GoldenTolerance.absolute(2e-4)
 
     static func check(_ fixture: GoldenFixture, _ report: inout GoldenReport) throws {
-        report.leaves("train.", because: "no training of flows")
         let sit = try Network(fixture)
         report.uses("x", "t", "y", "cfg.x", "cfg.t", "cfg.y", "nocfg.x", "nocfg.y")
         let run = Run(pool: nil, budget: nil)
@@ -26,6 +25,7 @@ enum GoldenSiT {
         try fixedSteps(fixture, sit, &report)
         try stochasticSteps(fixture, sit, &report)
         try adaptiveSteps(fixture, sit, &report)
+        try GoldenSiTTraining.check(fixture, &report)
     }
 
     /// As a caller of the library sees it: the family is known by its config, the state has one half, and dopri5 is the default.
@@ -33,14 +33,14 @@ enum GoldenSiT {
         let model = try Model(fixture.path)
         if model.familyName != "sit" { report.fail("config.json", "family \(model.familyName)") }
         let n = try fixture.shape("cfg.x")[0] / 2
-        var request = SampleRequest(labels: Array(try fixture.integers("cfg.y").prefix(n)))
-        request.noise = try fixture.tensor("cfg.x").rows(0, n)
-        request.guidance = try fixture.config.number("cfg_scale", in: 0...100)
+        var request = SampleRequest(["labels": (Array(try fixture.integers("cfg.y").prefix(n))).json])
+        request.tensors["noise"] = .floats(try fixture.tensor("cfg.x").rows(0, n))
+        request["guidance"] = try fixture.config.number("cfg_scale", in: 0...100)
         for (sampler, key, steps, tolerance) in [
             ("euler", "euler.traj", 6, fixed), ("midpoint", "midpoint.out", 3, fixed), ("rk4", "rk4.out", 3, fixed),
             (nil as String?, "dopri5.traj", 50, adaptive),
         ] {
-            (request.sampler, request.steps) = (sampler, steps)
+            (request["sampler"], request["steps"]) = (sampler, steps)
             let latents = try GoldenDiT.state(model.session().sample(request)).array
             let recorded = try fixture.doubles(key).suffix(2 * latents.count)
             let difference = Difference(latents, Array(recorded.prefix(latents.count)))
@@ -134,7 +134,8 @@ enum GoldenSiT {
         func guided(_ x: Tensor, t: Float, _ run: Run) throws(DiffError) -> Tensor {
             let raw = try network(
                 run.doubled(x.rows(0, x.shape[0] / 2)), t: run.filled(labels.count, with: t), y: labels, run)
-            return try run.guidedHalves(raw, scale: scale, channels: 3)
+            let guided = try run.guided(raw, scale: scale, channels: 3)
+            return try Tensor(GoldenDiT.bothHalves(guided, raw, channels: 3), raw.shape)
         }
 
         /// The state after each evaluation of a run; with guidance unless there are labels.

@@ -34,11 +34,11 @@ enum GoldenUViTSampling {
     private static func run(
         _ fixture: GoldenFixture, _ model: Model, _ plan: Plan, evaluations: Int, guided: Bool = true
     ) throws -> (states: [[Float]], timesteps: [Float], result: SampleResult) {
-        var request = SampleRequest(labels: try fixture.integers("c.y"))
-        request.steps = evaluations / 2
-        request.noise = try fixture.tensor("c.noise")
+        var request = SampleRequest(["labels": (try fixture.integers("c.y")).json])
+        request["steps"] = evaluations / 2
+        request.tensors["noise"] = .floats(try fixture.tensor("c.noise"))
         // The official s is a scale of 1 + s.
-        request.guidance = guided ? try fixture.config.number("cfg_scale", in: 0...1000) + 1 : 1
+        request["guidance"] = guided ? try fixture.config.number("cfg_scale", in: 0...1000) + 1 : 1
         var options = SessionOptions()
         options.threads = 2
         var (states, timesteps): ([[Float]], [Float]) = ([], [])
@@ -73,8 +73,9 @@ enum GoldenUViTSampling {
         let unguided = try run(fixture, model, Plan(), evaluations: evaluations, guided: false)
         try report.compare("c_nocfg.out", GoldenDiT.state(unguided.result), sampling)
         // The model's own guidance is the published one.
-        var request = SampleRequest(labels: try fixture.integers("c.y"))
-        (request.steps, request.noise) = (evaluations / 2, try fixture.tensor("c.noise"))
+        var request = SampleRequest(["labels": (try fixture.integers("c.y")).json])
+        request["steps"] = evaluations / 2
+        request.tensors["noise"] = .floats(try fixture.tensor("c.noise"))
         let own = try model.session().sample(request)
         try report.compare("c.out", GoldenDiT.state(own), sampling)
     }

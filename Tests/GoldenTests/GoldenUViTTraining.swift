@@ -136,14 +136,13 @@ enum GoldenUViTTraining {
             return report.fail("trainer", "the plan has no router")
         }
         if router.steps != 8 || router.threshold != 0.9 { report.fail("trainer", "\(router.steps) rows") }
-        let result = try Model(fixture.path).session(plan).sample(SampleRequest(labels: [0, 1]))
+        let result = try Model(fixture.path).session(plan).sample(SampleRequest(["labels": [0, 1]]))
         let steps = result.statistics.steps
         if steps.count != 8 || steps.reduce(0, { $0 + $1.sites.reused }) == 0 {
             report.fail("trainer", "\(steps.count) calls")
         }
         let refusals: [(JSON, DiffError.Code, String)] = [
             (settings("prune", ["pattern": .string("1:2")]), .unsupported, "it has router"),
-            (settings("router", ["trajectory": .string("own")]), .unsupported, "use the trajectory \"data\""),
             (settings("router", ["period": .integer(3)]), .invalidArgument, "leave it out"),
         ]
         for (settings, code, words) in refusals {

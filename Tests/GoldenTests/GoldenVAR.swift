@@ -39,7 +39,7 @@ enum GoldenVAR {
                 for (scale, tokens) in seeded.tokens.enumerated() {
                     try report.compare("\(name).idx.\(scale)", integers: tokens)
                 }
-                if options.sampler.mixes {
+                if options.sampler.moreSmooth {
                     let last = parts.schedule.count - 1
                     try report.compare("\(name).f_hat.\(last)", seeded.states[last], CodeTolerance.smoothMaps)
                 }
@@ -211,7 +211,7 @@ struct CodeOptions {
                 truncation: Truncation(topK: topK[scale], topP: topP, temperature: Float(temperature[scale])))
         }
         sampler = try NextScaleSampler(
-            steps, guidance: c.number("cfg", in: 0...1000), mixes: parts.fixture.has("\(key).e.0"))
+            steps, guidance: c.number("cfg", in: 0...1000), moreSmooth: parts.fixture.has("\(key).e.0"))
         seed = c.has("g_seed") ? UInt64(try c.integer("g_seed", in: 0...Int(UInt32.max))) : nil
     }
 }

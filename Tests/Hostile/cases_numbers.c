@@ -28,7 +28,7 @@ static void fields(void) {
             snprintf(header, sizeof header, places[i].format, *number);
             /* The one sound combination: text where text is wanted, over bytes that no tensor owns. */
             int metadata = !strcmp(places[i].name, "metadata") && **number == '"';
-            open_header(id, header, metadata ? "4 bytes behind the last tensor" : "x.safetensors: ");
+            open_header(id, header, metadata ? "4 bytes after the last tensor" : "x.safetensors: ");
         }
 }
 

@@ -37,22 +37,11 @@ static int decode(da_model model) {
     return 0;
 }
 
-static int run(da_session session, int writes, const int64_t *numbers, size_t count) {
+static int run(da_session session, int writes, int64_t *numbers, size_t count) {
     da_result result;
-    if (writes) {
-        da_text_request request;
-        da_text_request_init(&request, sizeof request);
-        request.tokens = numbers;
-        request.lengths = &count;
-        request.prompt_count = 1;
-        if (da_session_generate(session, &request, &result)) return failed("generate");
-    } else {
-        da_request request;
-        da_request_init(&request, sizeof request);
-        request.labels = numbers;
-        request.label_count = count;
-        if (da_session_sample(session, &request, &result)) return failed("sample");
-    }
+    da_tensor given = {sizeof given,    DA_I64, writes ? "tokens" : "labels", numbers, count * sizeof *numbers, 1, 0,
+                       {(int64_t)count}};
+    if (da_session_run(session, NULL, 0, &given, 1, NULL, NULL, &result)) return failed("run");
     static const char *const names[] = {"latents", "images", "tokens"};
     for (int i = 0; i < 3; i++) {
         da_tensor view = {sizeof view, 0, NULL, NULL, 0, 0, 0, {0}};

@@ -13,7 +13,7 @@ func show(_ tensor: ResultTensor) {
 
 let arguments = CommandLine.arguments
 var options = ModelOptions()
-if arguments.count > 3, let conventions = DiTConventions(rawValue: arguments[3]) { options.conventions = conventions }
+if arguments.count > 3, !arguments[3].isEmpty { options.conventions = arguments[3] }
 let model = try Model(arguments[2], options)
 if arguments[1] == "latents" {
     var inputs = NamedInputs()
@@ -23,8 +23,8 @@ if arguments[1] == "latents" {
 } else {
     let numbers = arguments.dropFirst(5).compactMap { Int($0) }
     let session = try model.session(arguments[4].isEmpty ? Plan() : Plan(named: arguments[4]))
-    var request = SampleRequest(labels: arguments[1] == "sample" ? numbers : [])
-    if arguments[1] == "generate" { request.text = TextRequest(prompts: [numbers]) }
+    let name = arguments[1] == "generate" ? "tokens" : "labels"
+    let request = SampleRequest(tensors: [name: try .integers(numbers)])
     let result = try session.sample(request)
     for tensor in result.tensors where ["latents", "images", "tokens"].contains(tensor.name) { show(tensor) }
     print("description", result)

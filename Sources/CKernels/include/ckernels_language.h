@@ -30,7 +30,7 @@ typedef struct {
     int64_t first, count;
     const int64_t *positions;
     int64_t length;     /* positions of the sequence */
-    int64_t first_key;  /* positions before this one are seen by nobody */
+    int64_t first_key;  /* no position attends to those before this one */
     int64_t rotation;   /* rotary position of a position: position - rotation */
     float *keys, *values;
 } ck_memory_rows;

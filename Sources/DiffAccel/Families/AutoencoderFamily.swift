@@ -21,6 +21,7 @@ struct AutoencoderFamily: ModelFamily {
     }
 
     var layouts: [SiteLayout] { [autoencoder.layout] }
+    var networkIdentity: ObjectIdentifier { ObjectIdentifier(autoencoder) }
     var sampling: (any FamilySampling)? { nil }
 
     var description: [String: JSON] {

@@ -3,6 +3,24 @@ import DiffModels
 import DiffSampling
 import DiffTensor
 
+/// A family of class-conditional denoisers: all that it does is what they have in common.
+protocol ClassConditionalFamily: ModelFamily {
+    var common: ClassConditional { get }
+}
+
+extension ClassConditionalFamily {
+    static var forwardNames: (inputs: [String], outputs: [String]) { (["t", "x", "y"], ["out"]) }
+
+    var classes: ClassNames { common.classes }
+    var layouts: [SiteLayout] { [common.images.network.layout] }
+    var networkIdentity: ObjectIdentifier { ObjectIdentifier(common.images.network) }
+    var sampling: (any FamilySampling)? { common.images }
+
+    func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {
+        try common.forward(inputs, wanted: wanted, run)
+    }
+}
+
 /// What families of class-conditional denoisers have in common: names of classes, guidance, and what makes pixels of the state.
 struct ClassConditional {
     let classes: ClassNames
@@ -15,16 +33,12 @@ struct ClassConditional {
         guidanceChannels: Int
     ) throws(DiffError) {
         self.classes = try ClassNames(opened, classes: classes)
-        let decoder: ImageDecoder? =
-            try Self.makesPixels(opened.config) ? .pixels : ImageDecoder.autoencoder(opened)
-        if case .latents(let autoencoder) = decoder, autoencoder.configuration.latentChannels != network.channels {
-            throw DiffError(
-                .incompatible,
-                "the decoder takes \(autoencoder.configuration.latentChannels) latent channels, the model makes "
-                    + "\(network.channels)")
-        }
+        let decoder: (any StateDecoder)? =
+            try Self.makesPixels(opened.config)
+            ? PixelDecoder() : LatentDecoder.beside(opened, channels: network.channels)
         images = ImageSampling(
-            network: network, solver: solver, guidance: guidance, guidanceChannels: guidanceChannels, decoder: decoder)
+            network: network, solver: solver, guidance: guidance, guidanceChannels: guidanceChannels, decoder: decoder,
+            classes: self.classes)
     }
 
     /// Whether the config's `output` says that the model works on pixels in -1 ... 1.

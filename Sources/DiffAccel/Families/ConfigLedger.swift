@@ -50,7 +50,7 @@ final class ConfigLedger: Sendable {
 
 /// What the config files of a model say that has no effect, and what they do not say.
 struct ConfigReport: Sendable {
-    /// Keys that nobody reads and no list covers, behind the name of their file.
+    /// Keys that are never read and that no list covers, after the name of their file.
     var unknown: [String] = []
     /// Values that were taken for absent keys, by file.
     var defaults: [String: JSON] = [:]

@@ -4,12 +4,11 @@ import DiffSampling
 import DiffTensor
 
 /// Class-conditional DiT: the network, the process it was trained for, and what turns its latents into pixels.
-struct DiTFamily: ModelFamily {
+struct DiTFamily: ClassConditionalFamily {
     static let name = "dit"
-    static let forwardNames = (inputs: ["t", "x", "y"], outputs: ["out"])
 
     private let network: DiT
-    private let common: ClassConditional
+    let common: ClassConditional
 
     static let rules = DiTConfiguration.rules
 
@@ -22,7 +21,7 @@ struct DiTFamily: ModelFamily {
     }
 
     init(_ opened: Opened) throws(DiffError) {
-        let sizes = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
+        let sizes = try DiTConfiguration(opened.architecture, conventions: Self.conventions(opened))
         network = try DiT(sizes, opened.weights)
         // What the weights showed is in the network's own.
         let configuration = network.configuration
@@ -39,6 +38,19 @@ struct DiTFamily: ModelFamily {
             guidanceChannels: try Self.guidanceChannels(opened, configuration))
     }
 
+    static let conventions = DiTConventions.allCases.map(\.rawValue)
+
+    /// Those that the options ask for. Throws `invalidArgument` for names that a DiT has not.
+    static func conventions(_ opened: Opened) throws(DiffError) -> DiTConventions? {
+        guard let name = opened.options.conventions else { return nil }
+        guard let conventions = DiTConventions(rawValue: name) else {
+            throw DiffError(
+                .invalidArgument,
+                "a DiT's conventions must be \(Self.conventions.joined(separator: " or ")), found \"\(name)\"")
+        }
+        return conventions
+    }
+
     private static let secondCopy = "transformer_blocks.1.norm1.emb.class_embedder.embedding_table.weight"
 
     /// The epsilon channels that are guided unless a request says otherwise.
@@ -52,10 +64,6 @@ struct DiTFamily: ModelFamily {
         try SchedulerSettings(opened, spacing: c.conventions == .diffusers ? "leading" : "even")
     }
 
-    var classes: ClassNames { common.classes }
-    var layouts: [SiteLayout] { [network.layout] }
-    var sampling: (any FamilySampling)? { common.images }
-
     var description: [String: JSON] {
         let c = network.configuration
         return common.description([
@@ -64,9 +72,5 @@ struct DiTFamily: ModelFamily {
             "learn_sigma": .bool(c.outChannels == 2 * c.inChannels), "layout": .string(c.naming.rawValue),
             "conventions": .string(c.conventions.rawValue),
         ])
-    }
-
-    func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {
-        try common.forward(inputs, wanted: wanted, run)
     }
 }

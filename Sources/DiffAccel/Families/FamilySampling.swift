@@ -10,7 +10,9 @@ protocol FamilySampling: Sendable {
     /// Sampling as a session under `plan` does it: with the networks that the plan adds. Throws `incompatible` when they do
     /// not fit, and what opening them throws.
     func under(_ plan: Plan, _ options: SessionOptions) throws(DiffError) -> any FamilySampling
-    /// Checks `request` against the model. Throws `invalidArgument`, `shape`, `incompatible` or `unsupported`.
+    /// What requests may say.
+    var form: RequestForm { get }
+    /// Checks `request` against ``form`` and the model. Throws `invalidArgument`, `shape`, `incompatible` or `unsupported`.
     func job(_ request: SampleRequest) throws(DiffError) -> any SamplingJob
     /// A request for one sample in `steps` steps (nil: as many as requests have by default), for previews.
     func previewRequest(steps: Int?) -> SampleRequest
@@ -44,7 +46,9 @@ protocol SamplingJob: Sendable {
     /// Shape of the latents that a run ends with; nil when it makes something else.
     var latents: Shape? { get }
     /// What turns the latents into pixels, when they are to be and can be.
-    var decoder: ImageDecoder? { get }
+    var decoder: (any StateDecoder)? { get }
+    /// How the decoder works.
+    var tiling: Tiling { get }
     /// Whether every step asks for the same memory: then it is reserved before the first one.
     var stepsAreAlike: Bool { get }
     /// Throws `notFinite` when tensors of the caller hold NaN or infinity.
@@ -54,8 +58,10 @@ protocol SamplingJob: Sendable {
 }
 
 extension SamplingJob {
-    /// They do.
+    /// By default every step requests the same memory.
     var stepsAreAlike: Bool { true }
+    /// Whole images, or tiles when the memory limit asks for them.
+    var tiling: Tiling { .automatic }
 }
 
 /// What a job tells after each network call.

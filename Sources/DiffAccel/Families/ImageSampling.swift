@@ -10,7 +10,9 @@ struct ImageSampling: FamilySampling {
     /// The model's own guidance scale and guided epsilon channels.
     let guidance: Double
     let guidanceChannels: Int
-    let decoder: ImageDecoder?
+    let decoder: (any StateDecoder)?
+    /// Names of the classes.
+    let classes: ClassNames
     /// The steps that the session's plan was learned for.
     var learnedSteps: Int?
 
@@ -24,74 +26,51 @@ struct ImageSampling: FamilySampling {
     var layouts: [SiteLayout] { [network.layout] }
     var callsPerStep: Int { solver.callsPerStep }
 
-    /// Checks `request` against the model. Throws `invalidArgument`, `shape`, `notFinite` or `unsupported`.
+    var form: RequestForm {
+        ImageRequest.form(network, solver, classes, guidance: guidance, guidanceChannels: guidanceChannels)
+    }
+
+    /// Checks `asked` against the model. Throws `invalidArgument`, `shape`, `notFinite` or `unsupported`.
     @inline(never)
-    func job(_ request: SampleRequest) throws(DiffError) -> any SamplingJob {
-        guard request.scales.areDefault, !request.previews else {
-            throw DiffError(
-                .unsupported,
-                "top_k, top_p, temperature, draws, known pictures and previews are for models that work scale by scale")
-        }
+    func job(_ asked: SampleRequest) throws(DiffError) -> any SamplingJob {
+        let reader = try RequestReader(asked, form)
+        let request = try ImageRequest(reader, classes, network)
         let learnsVariance = network.predictedChannels > network.channels
         let (name, sampler) = try solver.sampler(
-            request, steps: request.steps ?? learnedSteps ?? SampleRequest.defaultSteps, learnsVariance: learnsVariance)
+            request, steps: request.steps ?? learnedSteps ?? ImageRequest.defaultSteps, learnsVariance: learnsVariance)
         if sampler.needsVariance, !learnsVariance {
             throw DiffError(
                 .unsupported, "sampler \(name) needs a model that learns the variance; ddim is for all others")
         }
-        let shape = try checkLabels(request.labels)
+        let shape = try Shape(request.labels.count, network.channels, network.side, network.side)
         let noise = NoiseSource(
-            seed: request.seed, start: try Self.given(request.noise, "noise", shape.dims),
-            steps: try Self.given(request.stepNoise, "step_noise", [sampler.draws] + shape.dims))
+            seed: request.seed, start: try reader.floats("noise", shape),
+            steps: try reader.floats("step_noise", Shape([sampler.draws] + shape.dims)))
         return ImageJob(
             network: network, process: sampler, sampler: name, source: noise, labels: request.labels,
-            guidance: try guidance(request), shape: shape, decoder: request.decode ? decoder : nil)
+            guidance: try guidance(request), shape: shape, decoder: request.decode ? decoder : nil,
+            tiling: request.tiling)
     }
 
-    /// The caller's noise in the shape the sampler reads, checked.
-    private static func given(_ tensor: Tensor?, _ name: String, _ dims: [Int]) throws(DiffError) -> Tensor? {
-        guard let tensor else { return nil }
-        let shape = try Shape(dims)
-        guard tensor.shape.count == shape.count else {
-            throw DiffError(.shape, "\(name): \(tensor.shape.count) values, expected \(shape.count) for \(shape)")
-        }
-        return try tensor.reshaped(shape)
-    }
-
-    private func checkLabels(_ labels: [Int]) throws(DiffError) -> Shape {
-        guard (1...SampleRequest.maxSamples).contains(labels.count) else {
-            throw DiffError(
-                .invalidArgument, "a request needs 1...\(SampleRequest.maxSamples) labels, found \(labels.count)")
-        }
-        // Of an unconditional network labels say how many samples are wanted, and nothing else.
-        let rows = max(1, network.classRows)
-        for (index, label) in labels.numbered where label < 0 || label >= rows {
-            throw DiffError(.invalidArgument, "label \(label) at position \(index) is outside 0..<\(rows)")
-        }
-        return try Shape(labels.count, network.channels, network.side, network.side)
-    }
-
-    private func guidance(_ request: SampleRequest) throws(DiffError) -> (scale: Float, channels: Int)? {
-        let scale = request.guidance ?? (network.nullClass == nil ? 1 : guidance)
-        guard scale.isFinite, (0...1000).contains(scale) else {
-            throw DiffError(.invalidArgument, "guidance must be 0...1000, found \(scale)")
-        }
+    /// The guidance that a request means; nil: the plain conditional prediction.
+    private func guidance(_ request: ImageRequest) throws(DiffError) -> Guidance? {
         let asked = request.guidanceChannels ?? guidanceChannels
-        let channels = asked == SampleRequest.allChannels ? network.channels : asked
-        guard channels >= 1, channels <= network.channels else {
-            throw DiffError(.invalidArgument, "guidance_channels must be 1...\(network.channels), found \(channels)")
-        }
+        let guidance = try Guidance(
+            scale: request.guidance ?? (network.nullClass == nil ? 1 : guidance),
+            channels: asked == ImageRequest.allChannels ? network.channels : asked, of: network.channels,
+            rescale: request.guidanceRescale, interval: request.guidanceInterval, execution: request.guidanceExecution)
         // Like the official evaluation script: at a scale of 1 or less the plain network runs on n samples.
-        guard scale > 1 else { return nil }
+        guard guidance.scale > 1 else { return nil }
         guard network.nullClass != nil else {
             throw DiffError(.unsupported, "guidance needs a null class; this model was trained without label dropout")
         }
-        return (Float(scale), channels)
+        return guidance
     }
 
     func previewRequest(steps: Int?) -> SampleRequest {
-        var request = SampleRequest(labels: [0])
-        (request.sampler, request.steps, request.guidance, request.decode) = (solver.previewed, steps, 1, false)
+        var request = SampleRequest(["labels": [0], "guidance": 1, "decode": false])
+        request["sampler"] = solver.previewed.map { .string($0) }
+        request["steps"] = steps.map { .integer($0) }
         return request
     }
 

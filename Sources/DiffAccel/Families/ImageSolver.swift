@@ -1,3 +1,4 @@
+import DiffCheckpoint
 import DiffSampling
 import DiffTensor
 
@@ -13,16 +14,22 @@ protocol ImageSolver: Sendable {
     var previewed: String? { get }
     /// Network calls of a step, of which a router has a row for each.
     var callsPerStep: Int { get }
+    /// What requests may say of the sampler beside its name.
+    var options: [OptionSpec] { get }
+    /// All names that a request may call a sampler by.
+    var samplerNames: [String] { get }
     /// The sampler of `request`, by its name in statistics, for a network that learns the variance or not; `steps` are the request's, or what
     /// holds where it says none. Throws `invalidArgument`, `unsupported`.
     func sampler(
-        _ request: SampleRequest, steps: Int, learnsVariance: Bool
+        _ request: ImageRequest, steps: Int, learnsVariance: Bool
     ) throws(DiffError) -> (name: String, sampler: any Sampler)
 }
 
 extension ImageSolver {
     var previewed: String? { nil }
     var callsPerStep: Int { 1 }
+    var options: [OptionSpec] { [] }
+    var samplerNames: [String] { Self.samplers }
 }
 
 /// All solvers. A new one is added here.
@@ -47,9 +54,11 @@ struct SchedulerSolver: ImageSolver {
 
     var standard: String { scheduler.sampler.name }
     var prediction: String { scheduler.process.prediction.rawValue }
+    var options: [OptionSpec] { ImageSteps.options }
+    var samplerNames: [String] { Samplers.names + Samplers.classes }
 
     func sampler(
-        _ request: SampleRequest, steps: Int, learnsVariance: Bool
+        _ request: ImageRequest, steps: Int, learnsVariance: Bool
     ) throws(DiffError) -> (name: String, sampler: any Sampler) {
         let chosen = try ImageSteps(scheduler, request, steps: steps, learnsVariance: learnsVariance)
         return (chosen.name, try chosen.sampler())
@@ -67,10 +76,9 @@ struct SinglestepSolver: ImageSolver {
     var prediction: String { process.prediction.rawValue }
 
     func sampler(
-        _ request: SampleRequest, steps: Int, learnsVariance: Bool
+        _ request: ImageRequest, steps: Int, learnsVariance: Bool
     ) throws(DiffError) -> (name: String, sampler: any Sampler) {
-        try request.refuse(samplersBut: Self.samplers, why: "U-ViT models are sampled by DPM-Solver++(2S)")
-        try SampleRequest.requireSteps(steps)
+        try ImageRequest.requireSteps(steps)
         return (standard, try DPMSolverSinglestepSampler(process, evaluations: 2 &* steps))
     }
 }
@@ -89,11 +97,10 @@ struct FlowSolver: ImageSolver {
     var prediction: String { process.prediction.rawValue }
 
     func sampler(
-        _ request: SampleRequest, steps: Int, learnsVariance: Bool
+        _ request: ImageRequest, steps: Int, learnsVariance: Bool
     ) throws(DiffError) -> (name: String, sampler: any Sampler) {
         let name = request.sampler ?? standard
-        try request.refuse(samplersBut: Self.samplers, why: "a flow is sampled by solvers of its equations")
-        try SampleRequest.requireSteps(steps)
+        try ImageRequest.requireSteps(steps)
         if let method = RungeKuttaMethod(rawValue: name) {
             return (name, try FlowODESampler(method, points: steps &+ 1, process: process))
         }
@@ -105,21 +112,11 @@ struct FlowSolver: ImageSolver {
     }
 }
 
-extension SampleRequest {
-    /// Throws `unsupported` when the request names a sampler that is none of `names`, or what only discrete schedules have.
-    fileprivate func refuse(samplersBut names: [String], why: String) throws(DiffError) {
-        if let sampler, !names.contains(sampler) {
-            throw DiffError(
-                .unsupported, "sampler \"\(sampler.prefix(100))\": \(why); there are \(names.joined(separator: ", "))")
-        }
-        guard spacing == nil, stepsOffset == 0, eta == 0 else {
-            throw DiffError(.unsupported, "spacing, steps_offset and eta are for discrete schedules: \(why)")
-        }
-    }
-
+extension ImageRequest {
+    /// Steps that come from a plan are as free as a request's.
     fileprivate static func requireSteps(_ steps: Int) throws(DiffError) {
-        guard (1...maxSteps).contains(steps) else {
-            throw DiffError(.invalidArgument, "steps must be 1...\(maxSteps), found \(steps)")
+        guard (1...SampleRequest.maxSteps).contains(steps) else {
+            throw DiffError(.invalidArgument, "steps must be 1...\(SampleRequest.maxSteps), found \(steps)")
         }
     }
 }

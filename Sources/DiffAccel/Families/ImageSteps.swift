@@ -1,11 +1,24 @@
+import DiffCheckpoint
 import DiffSampling
 import DiffTensor
 
 /// The sampler of an image request: what the model's scheduler says, changed by what the request says.
 struct ImageSteps {
+    /// What requests may say of the steps.
+    static let options = [
+        OptionSpec(
+            "spacing", .text, absent: "as the model's scheduler or conventions say",
+            "How timesteps are spaced: leading, trailing, linspace (diffusers); of ddim and ddpm also even (official respacing), strided "
+                + "(ddimN), or counts per section such as 10,15,25."),
+        OptionSpec(
+            "steps_offset", .integer(0...SampleRequest.maxSteps), default: 0,
+            "Added to every timestep of the leading spacing; 0: what the model's scheduler says."),
+        OptionSpec("eta", .number(0...1), default: 0, "The noise of DDIM, 0 (none) to 1."),
+    ]
+
     /// The model's scheduler.
     let scheduler: SchedulerSettings
-    let request: SampleRequest
+    let request: ImageRequest
     /// The request's steps, or what holds where it says none.
     let count: Int
     private let entry: SamplerEntry
@@ -13,7 +26,7 @@ struct ImageSteps {
 
     /// Throws `invalidArgument` for a sampler that does not exist.
     init(
-        _ scheduler: SchedulerSettings, _ request: SampleRequest, steps count: Int, learnsVariance: Bool
+        _ scheduler: SchedulerSettings, _ request: ImageRequest, steps count: Int, learnsVariance: Bool
     ) throws(DiffError) {
         (self.scheduler, self.request, self.count, self.learnsVariance) = (scheduler, request, count, learnsVariance)
         entry = if let name = request.sampler { try Samplers.named(name) } else { scheduler.sampler }
@@ -66,12 +79,14 @@ struct ImageSteps {
             guard counts.count <= 1000, counts.allSatisfy({ $0 > 0 }) else {
                 throw DiffError(
                     .invalidArgument,
-                    "spacing must be even, leading, trailing, linspace, strided or counts like 10,15,25; found \"\(name)\""
+                    "spacing must be even, leading, trailing, linspace, strided or counts like 10,15,25; found \"\(name.prefix(60))\""
                 )
             }
             let total = counts.each.reduce(0) { Checked.add($0, $1) ?? Int.max }
             guard request.steps == nil || count == total else {
-                throw DiffError(.invalidArgument, "spacing \"\(name)\" has \(total) steps, the request says \(count)")
+                throw DiffError(
+                    .invalidArgument,
+                    "spacing \"\(name.prefix(60))\" has \(total) steps, the request says \(count)")
             }
             return .respaced(.even(counts))
         }

@@ -41,7 +41,7 @@ extension LanguageCore {
         switch family {
         case .llada: sign = "<|start_header_id|>"
         case .dream: sign = "<|im_start|>"
-        // Chats of these are refused: nobody knows their form.
+        // Chats of these are refused: their form is not known.
         case .illada: return
         }
         guard case .string(let template)? = file.value("chat_template"), !template.holds(sign) else { return }

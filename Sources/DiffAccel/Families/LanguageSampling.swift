@@ -6,35 +6,31 @@ import DiffTensor
 /// Masked decoding of a language model: what a request means for its family.
 struct LanguageSampling: FamilySampling {
     let network: LanguageModel
+    /// What makes tokens of a request's texts.
+    let encoder: PromptEncoder
     /// Whether the session's plan caches block by block, so that a request without blocks has one.
     private(set) var isBlockwise = false
 
-    init(network: LanguageModel) { self.network = network }
+    init(network: LanguageModel, encoder: PromptEncoder) { (self.network, self.encoder) = (network, encoder) }
 
     func under(_ plan: Plan, _ options: SessionOptions) -> any FamilySampling {
         var sampling = self
-        let variants = plan.entries.compactMap { ($0 as? KVCachePlan)?.variant }
-        sampling.isBlockwise = variants.contains(.prefix) || variants.contains(.dual)
+        sampling.isBlockwise = plan.isBlockwise
         return sampling
     }
 
     var layouts: [SiteLayout] { [network.layout] }
 
-    /// Checks `request` against the model. Throws `invalidArgument` or `unsupported`.
+    var form: RequestForm { TextRequest.form(network.configuration) }
+
+    /// Checks `request` against the model. Throws `invalidArgument`, `shape` or `unsupported`.
     func job(_ request: SampleRequest) throws(DiffError) -> any SamplingJob {
-        guard let text = request.text else {
-            throw DiffError(.invalidArgument, "a language model needs prompts, not labels")
-        }
+        let text = try TextRequest(RequestReader(request, form), encoder)
         let c = network.configuration
         guard let mask = c.maskToken else {
             throw DiffError(
                 .unsupported,
                 "the model's config names no mask_token_id; open it with the option mask_token (iLLaDA's published models: 5)"
-            )
-        }
-        guard (1...SampleRequest.maxSamples).contains(text.prompts.count) else {
-            throw DiffError(
-                .invalidArgument, "a request needs 1...\(SampleRequest.maxSamples) prompts, found \(text.prompts.count)"
             )
         }
         for (prompt, tokens) in text.prompts.numbered {
@@ -50,23 +46,21 @@ struct LanguageSampling: FamilySampling {
                 )
             }
         }
-        guard text.seeds.isEmpty || text.seeds.count == text.prompts.count else {
-            throw DiffError(.invalidArgument, "\(text.seeds.count) seeds for \(text.prompts.count) prompts")
-        }
-        var common = MaskedCommon(maskToken: mask, length: text.length, infills: text.infills)
-        common.forbidden = (text.forbidsMask ? [mask] : []) + (text.forbidsEnd ? c.endTokens : [])
+        var common = MaskedCommon(maskToken: mask, length: text.length, infills: text.infill)
+        common.forbidden = (text.allowMask ? [] : [mask]) + (text.noEnd ? c.endTokens : [])
         guard Set(common.forbidden).count < c.vocabulary else {
             throw DiffError(.invalidArgument, "every token of the vocabulary is forbidden")
         }
         return LanguageJob(
-            network: network, decoding: try decoding(text, common),
+            network: network, core: encoder.core, whole: text.infill || text.length == 0,
+            decoding: try decoding(text, common),
             draws: text.seeds.isEmpty ? DecodingNoise(seed: text.seed) : DecodingNoise(seeds: text.seeds),
             length: text.length, mask: mask)
     }
 
     /// Says what the published rule leaves: masks in a prompt take part in the text's budget and are none of it.
     private func warnOfMasks(_ text: TextRequest, _ mask: Int) {
-        guard !text.infills, text.length > 0 else { return }
+        guard !text.infill, text.length > 0 else { return }
         for (prompt, tokens) in text.prompts.numbered where tokens.contains(mask) {
             Log.write(
                 .warning,
@@ -79,28 +73,22 @@ struct LanguageSampling: FamilySampling {
         let prompts = text.prompts.map { MaskedPrompt($0) }
         switch network.configuration.family {
         case .llada, .illada:
-            guard text.orderTemperature == 0, text.topP == 1, text.topK == 0 else {
-                throw DiffError(.unsupported, "top_p, top_k and the order's temperature are Dream's; this is LLaDA")
-            }
             warnOfMasks(text, common.maskToken)
             var options = LLaDAOptions(common)
             (options.blockLength, options.steps) = (text.blockLength, text.steps)
-            options.remasking = try named(text.order, .lowConfidence, "order")
+            options.remasking = Self.named(text.order, .lowConfidence)
             (options.temperature, options.guidance) = (text.temperature, text.guidance)
             options.threshold = text.threshold
-            options.reluctant = text.delaysEnd ? network.configuration.endTokens : []
+            options.reluctant = text.endLast ? network.configuration.endTokens : []
             return try MaskedDecoding(prompts, options)
         case .dream:
-            guard text.guidance == 0, !text.delaysEnd else {
-                throw DiffError(.unsupported, "guidance and ends that come last are LLaDA's; this is Dream")
-            }
             var options = DreamOptions(common)
             (options.blockLength, options.isBlockwise) = (text.blockLength, isBlockwise)
             options.threshold = text.threshold
             // By the published schedule the text's length counts, not the masks in the prompt.
-            let isPlain = !options.hasBlocks && text.threshold == nil && !text.infills && text.length > 0
+            let isPlain = !options.hasBlocks && text.threshold == nil && !text.infill && text.length > 0
             options.steps = text.steps ?? (isPlain ? text.length : nil)
-            options.algorithm = try named(text.order, text.threshold == nil ? .entropy : .maskGIT, "order")
+            options.algorithm = Self.named(text.order, text.threshold == nil ? .entropy : .maskGIT)
             options.algorithmTemperature = text.orderTemperature
             (options.temperature, options.topP, options.topK) = (text.temperature, text.topP, text.topK)
             options.eps = text.eps
@@ -108,23 +96,15 @@ struct LanguageSampling: FamilySampling {
         }
     }
 
-    private func named<T: RawRepresentable & CaseIterable>(
-        _ name: String?, _ fallback: T, _ option: String
-    ) throws(DiffError) -> T where T.RawValue == String {
-        guard let name else { return fallback }
-        guard let value = T(rawValue: name) else {
-            let known = T.allCases.map(\.rawValue).joined(separator: ", ")
-            throw DiffError(.invalidArgument, "\(option) must be one of \(known); found \"\(name)\"")
-        }
-        return value
+    private static func named<T: RawRepresentable<String>>(_ name: String?, _ fallback: T) -> T {
+        name.flatMap(T.init(rawValue:)) ?? fallback
     }
 
     func previewRequest(steps: Int?) -> SampleRequest {
-        var text = TextRequest(prompts: [[0]])
-        if let steps { (text.length, text.steps) = (max(1, steps), max(1, steps)) }
-        if network.configuration.family != .dream { text.order = LLaDAOptions.Remasking.random.rawValue }
-        var request = SampleRequest()
-        request.text = text
+        var request = SampleRequest(["tokens": [[0]]])
+        if let steps { request["length"] = .integer(max(1, steps)) }
+        request["steps"] = request["length"]
+        if network.configuration.family != .dream { request["order"] = .string(LLaDAOptions.Remasking.random.rawValue) }
         return request
     }
 
@@ -142,10 +122,14 @@ struct LanguageSampling: FamilySampling {
 /// One generation, real or dry.
 struct LanguageJob: SamplingJob {
     let network: LanguageModel
+    /// What has the tokenizer.
+    let core: LanguageCore
+    /// Whether prompts are a part of the texts: they were filled in.
+    let whole: Bool
     let decoding: MaskedDecoding
     /// Where random numbers come from.
     let draws: DecodingNoise
-    /// Tokens behind each prompt, and the mask.
+    /// Tokens after each prompt, and the mask.
     let length: Int, mask: Int
 
     var context: SamplingContext {
@@ -158,7 +142,7 @@ struct LanguageJob: SamplingJob {
     var timesteps: [Double] { Indices(below: decoding.passes).map { Double($0) } }
     var noise: (state: Shape, draws: Int)? { nil }
     var latents: Shape? { nil }
-    var decoder: ImageDecoder? { nil }
+    var decoder: (any StateDecoder)? { nil }
 
     func requireFinite(_ run: Run) throws(DiffError) {}
 
@@ -175,7 +159,12 @@ struct LanguageJob: SamplingJob {
             logits: { [network] (states, run) throws(DiffError) in try network.logits(states, run) })
         let sequences = try decoding.sample(masked, noise: draws, run) { (progress) throws(DiffError) in
             var told = SamplingProgress(call: progress.pass, calls: progress.passes, timestep: Double(progress.pass))
-            told.text = TextEvent(progress)
+            told.text = TextEvent(
+                texts: progress.samples.map { sample in
+                    TextEvent.Text(
+                        prompt: sample.sample, sequence: sample.sequence, revealed: sample.revealed,
+                        queries: sample.queries.count)
+                }, queryRows: progress.queryRows, headRows: progress.headRows)
             told.heldBytes = memory.byteCount
             try observe(told)
         }
@@ -184,7 +173,7 @@ struct LanguageJob: SamplingJob {
         return output
     }
 
-    /// The texts behind the prompts; all sequences one after the other, their lengths, and which of their positions were filled.
+    /// The texts after the prompts; all sequences one after the other, their lengths, and which of their positions were filled.
     private func results(_ sequences: [[Int]], _ run: Run) throws(DiffError) -> [ResultTensor] {
         var (tokens, filled, all, lengths): ([Int], [Int], [Int], [Int]) = ([], [], [], [])
         for (index, sequence) in sequences.numbered {
@@ -197,11 +186,22 @@ struct LanguageJob: SamplingJob {
             }
         }
         let budget = run.isDry ? nil : run.workspace.memoryBudget
-        return [
+        var tensors = [
             try ResultTensor("tokens", tokens, Shape(sequences.count, length), budget: budget),
             try ResultTensor("sequences", all, Shape(all.count), budget: budget),
             try ResultTensor("lengths", lengths, Shape(lengths.count), budget: budget),
             try ResultTensor("filled", filled, Shape(filled.count), budget: budget),
         ]
+        if !run.isDry, let texts = core.texts(sequences, length: length, whole: whole) {
+            var (bytes, counts): ([UInt8], [Int]) = ([], [])
+            for text in texts.each {
+                let before = bytes.count
+                for byte in Array(text.utf8).each { bytes.append(byte) }
+                counts.append(bytes.count &- before)
+            }
+            tensors.append(try ResultTensor("text", bytes))
+            tensors.append(try ResultTensor("text_lengths", counts, Shape(counts.count), budget: budget))
+        }
+        return tensors
     }
 }

@@ -48,6 +48,9 @@ protocol ModelFamily: Sendable {
     /// What is known of settings in its config that nothing is computed with.
     static var rules: ConfigRules { get }
 
+    /// Whether the option `mask_token` means something to it.
+    static var takesMaskToken: Bool { get }
+
     init(_ opened: Opened) throws(DiffError)
 
     /// The sites of its networks, the one that plans act on first.
@@ -62,15 +65,23 @@ protocol ModelFamily: Sendable {
     var sampling: (any FamilySampling)? { get }
     /// Names of the classes it samples; empty when it has none.
     var classes: ClassNames { get }
-    /// Whether its weights are those of `network`: a model may be its own partner.
-    func sharesWeights(with network: VAR) -> Bool
+    /// Which network object holds its weights: a model may be its own partner, and then they count once.
+    var networkIdentity: ObjectIdentifier { get }
+    /// What it brings to one that generates scale by scale; nil: it can take no turns with such a one.
+    var nextScale: NextScaleSampling? { get }
+    /// Names of published ways to run the same weights, of which ``ModelOptions/conventions`` chooses; empty: there is one way.
+    static var conventions: [String] { get }
 }
 
 extension ModelFamily {
+    /// Only to language models.
+    static var takesMaskToken: Bool { false }
     /// None.
     var classes: ClassNames { ClassNames() }
-    /// Other weights.
-    func sharesWeights(with network: VAR) -> Bool { false }
+    /// Nothing.
+    var nextScale: NextScaleSampling? { nil }
+    /// One way.
+    static var conventions: [String] { [] }
 }
 
 /// Inputs of a raw forward by name.
@@ -108,6 +119,17 @@ enum Families {
     ]
 
     static var names: [String] { all.map { $0.name } }
+
+    /// Throws `invalidArgument` for conventions that no family has. Families without any take no notice of those of others, as models of
+    /// several are opened by the same options.
+    static func check(conventions name: String?) throws(DiffError) {
+        guard let name else { return }
+        let known = all.flattened { $0.conventions }
+        guard known.contains(name) else {
+            throw DiffError(
+                .invalidArgument, "conventions must be \(known.joined(separator: " or ")), found \"\(name)\"")
+        }
+    }
 
     /// The family that `options` or the config name. Throws `unsupported` when it is none of ours.
     static func choose(_ config: JSONObject, _ options: ModelOptions) throws(DiffError) -> any ModelFamily.Type {

@@ -12,7 +12,7 @@ struct NextScaleJob: SamplingJob {
     let decodes: Bool
     /// Whether each scale is decoded for the observer.
     let previews: Bool
-    /// A picture of which a part is kept.
+    /// An image of which a part is kept.
     let known: KnownPicture?
 
     private var codes: ScaleQuantizer { autoencoder.codes }
@@ -31,14 +31,14 @@ struct NextScaleJob: SamplingJob {
         let side = codes.schedule.finest
         return try? Shape(labels.count, codes.channels, side, side)
     }
-    var decoder: ImageDecoder? { decodes ? .codes(autoencoder) : nil }
+    var decoder: (any StateDecoder)? { decodes ? CodeDecoder(autoencoder: autoencoder) : nil }
     var stepsAreAlike: Bool { false }
 
     func requireFinite(_ run: Run) throws(DiffError) {
         try draws.requireFinite(run)
         if let known {
             try run.requireFinite(known.image, "the known picture")
-            try run.requireFinite(known.keeps, "what is kept of the picture")
+            try run.requireFinite(known.mask, "what is kept of the picture")
         }
     }
 
@@ -57,8 +57,8 @@ struct NextScaleJob: SamplingJob {
         let state = try process.sample(pair, draws, run) { (progress) throws(DiffError) in
             let (length, offset) = (schedule.length(progress.scale), schedule.offset(progress.scale))
             for (index, token) in progress.tokens.numbered {
-                let place = index / max(1, length) &* schedule.tokens &+ offset &+ index % max(1, length)
-                tokens.put(token, at: place)
+                let position = index / max(1, length) &* schedule.tokens &+ offset &+ index % max(1, length)
+                tokens.put(token, at: position)
             }
             try observe(
                 SamplingProgress(
@@ -71,10 +71,10 @@ struct NextScaleJob: SamplingJob {
         return SamplingOutput(latents: state, others: [all])
     }
 
-    /// The picture so far, decoded beside the run: its statistics are the run's alone.
+    /// The image so far, decoded beside the run: its statistics are the run's alone.
     private func preview(_ state: Tensor, _ run: Run) throws(DiffError) -> ImageBatch? {
         let beside = run.withoutAcceleration()
-        let decoder = ImageDecoder.codes(autoencoder)
+        let decoder = CodeDecoder(autoencoder: autoencoder)
         let pixels = try decoder.decode(state, tile: nil, beside) { (_) throws(DiffError) in try run.checkCancel() }
         return run.isDry ? nil : try decoder.images(pixels, beside, budget: run.workspace.budget)
     }

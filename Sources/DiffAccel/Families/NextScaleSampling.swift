@@ -8,6 +8,8 @@ import DiffTensor
 struct NextScaleSampling: FamilySampling {
     let network: VAR
     let autoencoder: VQVAE?
+    /// Names of the classes.
+    let classes: ClassNames
     /// How the model was opened: its refiner is opened alike.
     let opening: ModelOptions
     /// The model's own guidance, top-k and top-p.
@@ -24,51 +26,23 @@ struct NextScaleSampling: FamilySampling {
     /// Opens the refiner that `plan` names and checks that the two networks fit. Throws `unsupported` without a VQ-VAE.
     func under(_ plan: Plan, _ options: SessionOptions) throws(DiffError) -> any FamilySampling {
         _ = try codes
-        guard let entry = plan.entries.compactMap({ $0 as? CollaborativePlan }).first else {
-            guard options.partner == nil else {
-                throw DiffError(.invalidArgument, "a partner model was given, but the plan has no method that uses one")
-            }
-            return self
-        }
-        guard plan.entries.count == 1 else {
-            throw DiffError(.incompatible, "method \"code\" does not stack with others")
-        }
-        let partner: Model
-        if let given = options.partner {
-            partner = given
-        } else if let path = entry.refinerPath {
-            if let folder = entry.folder, let name = entry.refiner {
-                // A name found in a file: no link may lead it out of the file's folder.
-                guard
-                    try Directory(path: folder.isEmpty ? "." : folder, followingLinks: opening.followLinks)
-                        .containsDirectory(name)
-                else {
-                    throw DiffError(
-                        .io,
-                        "\(path): no folder of that name beside the plan (a link to one counts where the model was opened with "
-                            + "follow_links); or give the session a partner")
-                }
-            }
-            partner = try Model(path, opening.forPartner)
-        } else {
-            throw DiffError(
-                .invalidArgument, "method \"code\": the plan names no refiner, and the session has no partner")
-        }
+        guard let partner = try plan.partnerModel(options.partner, opening) else { return self }
         var paired = self
-        paired.refiner = try locating("method \"code\"") { () throws(DiffError) in
-            try fitting(partner, draftScales: entry.draftScales)
-        }
-        paired.refinerBytes = partner.family.sharesWeights(with: network) ? 0 : partner.bytes
+        paired.refiner = try locating(partner.place) { () throws(DiffError) in try fitting(partner.model) }
+        paired.refinerBytes =
+            partner.model.family.networkIdentity == ObjectIdentifier(network) ? 0 : partner.model.bytes
         return paired
     }
 
     /// The network of `partner`. Throws `incompatible` when the two cannot take turns.
-    private func fitting(_ partner: Model, draftScales: Int) throws(DiffError) -> VAR {
-        guard let family = partner.family as? VARFamily else {
-            throw DiffError(.incompatible, "the refiner is a \(partner.familyName) model, a var model is needed")
+    private func fitting(_ partner: Model) throws(DiffError) -> VAR {
+        guard let offer = partner.family.nextScale else {
+            throw DiffError(
+                .incompatible,
+                "the refiner is a \(partner.familyName) model, one that \(NetworkTrait.generatesScales) is needed")
         }
-        let other = family.network
-        if let mine = autoencoder, let theirs = family.autoencoder, !mine.codes.hasCodes(of: theirs.codes) {
+        let other = offer.network
+        if let mine = autoencoder, let theirs = offer.autoencoder, !mine.codes.hasCodes(of: theirs.codes) {
             throw DiffError(
                 .incompatible,
                 "the refiner was made with the codes of another VQ-VAE: the one in its folder vae differs from the drafter's"
@@ -86,12 +60,6 @@ struct NextScaleSampling: FamilySampling {
             throw DiffError(
                 .incompatible, "the drafter has the scales \(a.schedule.sides), the refiner \(b.schedule.sides)")
         }
-        guard draftScales >= 1, draftScales < a.schedule.count else {
-            throw DiffError(
-                .incompatible,
-                "draft_scales must be 1...\(a.schedule.count &- 1) for \(a.schedule.count) scales, found \(draftScales)"
-            )
-        }
         return other
     }
 
@@ -106,95 +74,61 @@ struct NextScaleSampling: FamilySampling {
         }
     }
 
-    /// Checks `request` against the model. Throws `invalidArgument`, `shape` or `unsupported`.
+    var form: RequestForm {
+        let side = autoencoder.map { $0.codes.schedule.finest &* $0.configuration.factor }
+        return ScaleRequest.form(
+            network.configuration, classes, side: side, guidance: guidance, topK: topK, topP: topP)
+    }
+
+    /// Checks `asked` against the model. Throws `invalidArgument`, `shape` or `unsupported`.
     @inline(never)
-    func job(_ request: SampleRequest) throws(DiffError) -> any SamplingJob {
+    func job(_ asked: SampleRequest) throws(DiffError) -> any SamplingJob {
         let codes = try codes
-        guard request.noise == nil, request.stepNoise == nil else {
-            throw DiffError(.unsupported, "var models start from no noise; give draws instead")
-        }
-        try check(request.labels)
-        let schedule = network.configuration.schedule
-        let options = request.scales
-        let topK = try Self.each(options.topK, "top_k", schedule.count, default: self.topK)
-        let temperatures = try Self.each(options.temperature, "temperature", schedule.count, default: 1)
+        let reader = try RequestReader(asked, form)
+        let request = try ScaleRequest(reader, network.configuration, classes)
         var steps: [ScaleStep] = []
-        for (scale, side) in schedule.sides.numbered {
-            let temperature = temperatures.at(scale) ?? 1
-            guard let divisor = Checked.divisor(temperature) else {
-                let allowed = Checked.divisors
-                throw DiffError(
-                    .invalidArgument,
-                    "temperature must be \(allowed.lowerBound)...\(allowed.upperBound), found \(temperature); top_k 1 takes the most "
-                        + "probable code")
-            }
+        for (scale, side) in network.configuration.schedule.sides.numbered {
+            let temperature = Float(request.temperature.at(scale) ?? 1)
             steps.append(
                 ScaleStep(
                     side: side,
                     truncation: Truncation(
-                        topK: topK.at(scale) ?? 0, topP: options.topP ?? topP,
-                        temperature: divisor)))
+                        topK: request.topK.at(scale) ?? 0, topP: request.topP, temperature: temperature)))
         }
-        let sampler = try NextScaleSampler(steps, guidance: request.guidance ?? guidance, mixes: options.mixes)
+        let sampler = try NextScaleSampler(steps, guidance: request.guidance, moreSmooth: request.moreSmooth)
         return NextScaleJob(
             networks: [network] + (refiner.map { [$0] } ?? []), autoencoder: codes, process: sampler,
-            draws: try draws(request), labels: request.labels, decodes: request.decode, previews: request.previews,
-            known: try known(request))
+            draws: try draws(reader, request), labels: request.labels, decodes: request.decode,
+            previews: request.previews, known: try known(reader, samples: request.labels.count))
     }
 
-    private func known(_ request: SampleRequest) throws(DiffError) -> KnownPicture? {
-        guard let picture = request.scales.known else { return nil }
+    private func known(_ reader: RequestReader, samples n: Int) throws(DiffError) -> KnownPicture? {
+        let (image, mask) = (reader.floats("image"), reader.floats("mask"))
+        guard image != nil || mask != nil else { return nil }
+        guard let image, let mask else {
+            throw DiffError(.invalidArgument, "request: image and mask are given together or not at all")
+        }
         let codes = try codes
         guard codes.hasEncoder else {
-            throw DiffError(.unsupported, "a known picture needs the encoder, which this VQ-VAE was saved without")
+            throw DiffError(.unsupported, "a known image needs the encoder, which this VQ-VAE was saved without")
         }
         let side = codes.codes.schedule.finest &* codes.configuration.factor
-        let expected = try Shape(request.labels.count, 3, side, side)
-        guard picture.image.shape == expected, picture.keeps.shape.rank == 3,
-            picture.keeps.shape[0] == request.labels.count, picture.keeps.shape.count > 0
-        else {
+        let expected = try Shape(n, 3, side, side)
+        guard image.shape == expected, mask.shape.rank == 3, mask.shape[0] == n, mask.shape.count > 0 else {
             throw DiffError(
                 .shape,
-                "known picture \(picture.image.shape) with a mask \(picture.keeps.shape), expected \(expected) with "
-                    + "[\(request.labels.count), h, w]")
+                "request: an image \(image.shape) with a mask \(mask.shape), expected \(expected) with [\(n), h, w]")
         }
-        return picture
+        return KnownPicture(image: image, mask: mask)
     }
 
-    private func check(_ labels: [Int]) throws(DiffError) {
-        guard (1...SampleRequest.maxSamples).contains(labels.count) else {
-            throw DiffError(
-                .invalidArgument, "a request needs 1...\(SampleRequest.maxSamples) labels, found \(labels.count)")
-        }
-        let null = network.configuration.nullClass
-        for (index, label) in labels.numbered where label < 0 || label > null {
-            throw DiffError(
-                .invalidArgument, "label \(label) at position \(index) is outside 0...\(null) (\(null): none)")
-        }
-    }
-
-    /// A value for each scale out of none, one, or one for each.
-    private static func each<T>(
-        _ values: [T], _ name: String, _ scales: Int, default fallback: T
-    ) throws(DiffError) -> [T] {
-        guard values.count > 1 else { return Array(repeating: values.first ?? fallback, count: scales) }
-        guard values.count == scales else {
-            throw DiffError(.invalidArgument, "\(name) needs 1 value or \(scales), found \(values.count)")
-        }
-        return values
-    }
-
-    private func draws(_ request: SampleRequest) throws(DiffError) -> ScaleDraws {
-        guard let given = request.scales.uniforms else { return ScaleDraws(seed: request.seed) }
+    private func draws(_ reader: RequestReader, _ request: ScaleRequest) throws(DiffError) -> ScaleDraws {
         let schedule = network.configuration.schedule
-        let n = request.labels.count
-        guard given.shape.count == n &* schedule.tokens else {
-            throw DiffError(
-                .shape,
-                "draws: \(given.shape.count) values, expected \(n &* schedule.tokens) for [\(n), \(schedule.tokens)]")
+        guard let given = try reader.floats("uniforms", Shape(request.labels.count, schedule.tokens)) else {
+            return ScaleDraws(seed: request.seed)
         }
         let run = Run(pool: nil, budget: nil)
-        let all = try given.reshaped(Shape(n, schedule.tokens, 1))
+        let all = try given.reshaped(Shape(request.labels.count, schedule.tokens, 1))
         var parts: [Tensor] = []
         for scale in Indices(below: schedule.count) {
             parts.append(try run.copy(run.tokens(all, schedule.offset(scale), schedule.length(scale))))
@@ -203,12 +137,10 @@ struct NextScaleSampling: FamilySampling {
     }
 
     func previewRequest(steps: Int?) -> SampleRequest {
-        var request = SampleRequest(labels: [0])
-        (request.guidance, request.decode) = (0, false)
-        return request
+        SampleRequest(["labels": [0], "guidance": 0, "decode": false])
     }
 
-    /// Those of all scales of one picture without guidance.
+    /// Those of all scales of one image without guidance.
     func flopsPerCall() throws(DiffError) -> Double {
         try DryRun(job(previewRequest(steps: nil)), Plan(), threads: 1).flops
     }

@@ -13,7 +13,7 @@ struct SchedulerSettings {
     private(set) var isOfficial = true
     /// The spacing of DDIM and DDPM by convention; nil: the scheduler's.
     private var convention: String?
-    /// Sections of our `respacing`: a default for requests of so many steps.
+    /// Sections of our `respacing`: a default for requests with this number of steps.
     private var sections: (name: String, steps: Int)?
 
     /// Reads what there is. `spacing` is the convention. Throws `format`, and `unsupported` for settings that would change results and are

@@ -4,14 +4,13 @@ import DiffSampling
 import DiffTensor
 
 /// SiT: DiT's network as a flow, sampled by solvers of its ordinary or stochastic equation.
-struct SiTFamily: ModelFamily {
+struct SiTFamily: ClassConditionalFamily {
     static let name = "sit"
-    static let forwardNames = (inputs: ["t", "x", "y"], outputs: ["out"])
 
     static let rules = SiT.rules
 
     private let network: SiT
-    private let common: ClassConditional
+    let common: ClassConditional
 
     /// Its keys are DiT's: only a config that says what is interpolated, or `family`, is known to be a SiT's.
     static func recognises(_ config: JSONObject) -> Bool {
@@ -43,10 +42,6 @@ struct SiTFamily: ModelFamily {
         return process
     }
 
-    var classes: ClassNames { common.classes }
-    var layouts: [SiteLayout] { [network.layout] }
-    var sampling: (any FamilySampling)? { common.images }
-
     var description: [String: JSON] {
         let c = network.configuration
         return common.description([
@@ -54,9 +49,5 @@ struct SiTFamily: ModelFamily {
             "patch_size": .integer(c.patchSize), "num_classes": .integer(c.classes),
             "learn_sigma": .bool(c.outChannels == 2 &* c.inChannels),
         ])
-    }
-
-    func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {
-        try common.forward(inputs, wanted: wanted, run)
     }
 }

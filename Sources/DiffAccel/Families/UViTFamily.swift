@@ -4,14 +4,13 @@ import DiffSampling
 import DiffTensor
 
 /// U-ViT: class-conditional or not, of latents or pixels, sampled by DPM-Solver++(2S).
-struct UViTFamily: ModelFamily {
+struct UViTFamily: ClassConditionalFamily {
     static let name = "uvit"
-    static let forwardNames = (inputs: ["t", "x", "y"], outputs: ["out"])
 
     static let rules = UViTConfiguration.rules
 
     private let network: UViT
-    private let common: ClassConditional
+    let common: ClassConditional
 
     /// The published configs have no class name; these three keys together are theirs alone.
     static func recognises(_ config: JSONObject) -> Bool {
@@ -40,10 +39,6 @@ struct UViTFamily: ModelFamily {
         return process
     }
 
-    var classes: ClassNames { common.classes }
-    var layouts: [SiteLayout] { [network.layout] }
-    var sampling: (any FamilySampling)? { common.images }
-
     var description: [String: JSON] {
         let c = network.configuration
         return common.description([
@@ -52,9 +47,5 @@ struct UViTFamily: ModelFamily {
             "conv": .bool(c.hasFinalConvolution),
             "mlp_time_embed": .bool(c.embedsTime), "skip": .bool(c.hasSkips),
         ])
-    }
-
-    func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {
-        try common.forward(inputs, wanted: wanted, run)
     }
 }

@@ -7,9 +7,8 @@ struct VARFamily: ModelFamily {
     static let name = "var"
     static let forwardNames = (inputs: ["x", "y"], outputs: ["logits"])
 
-    let network: VAR
+    private let network: VAR
     private let scales: NextScaleSampling
-    var autoencoder: VQVAE? { scales.autoencoder }
     let classes: ClassNames
 
     static let rules = VARConfiguration.rules
@@ -28,7 +27,7 @@ struct VARFamily: ModelFamily {
         // The authors' settings for their figures.
         let sampling = try opened.config.optionalObject("sampling") ?? opened.config
         scales = NextScaleSampling(
-            network: network, autoencoder: autoencoder, opening: opened.options,
+            network: network, autoencoder: autoencoder, classes: classes, opening: opened.options,
             guidance: try sampling.number("cfg", in: 0...1000, default: 1.5),
             topK: try sampling.integer("top_k", in: 0...1_000_000, default: 900),
             topP: try sampling.number("top_p", in: 0...1, default: 0.96))
@@ -54,7 +53,8 @@ struct VARFamily: ModelFamily {
         ]
     }
 
-    func sharesWeights(with network: VAR) -> Bool { self.network === network }
+    var networkIdentity: ObjectIdentifier { ObjectIdentifier(network) }
+    var nextScale: NextScaleSampling? { scales }
 
     func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {
         guard wanted.allSatisfy({ $0 == "logits" }) else {
@@ -65,7 +65,7 @@ struct VARFamily: ModelFamily {
     }
 }
 
-/// The multi-scale VQ-VAE as a model of its own: pictures to tokens and back.
+/// The multi-scale VQ-VAE as a model of its own: images to tokens and back.
 struct VQVAEFamily: ModelFamily {
     static let name = "vqvae"
     static let forwardNames = (
@@ -114,6 +114,7 @@ struct VQVAEFamily: ModelFamily {
     }
 
     var layouts: [SiteLayout] { [autoencoder.layout] }
+    var networkIdentity: ObjectIdentifier { ObjectIdentifier(autoencoder) }
     var sampling: (any FamilySampling)? { nil }
 
     var description: [String: JSON] {
@@ -188,8 +189,8 @@ struct VQVAEFamily: ModelFamily {
         for (scale, part) in tokens.numbered {
             let length = max(1, schedule.length(scale))
             for (index, token) in part.numbered {
-                let place = index / length &* schedule.tokens &+ schedule.offset(scale) &+ index % length
-                values.put(Float(token), at: place)
+                let position = index / length &* schedule.tokens &+ schedule.offset(scale) &+ index % length
+                values.put(Float(token), at: position)
             }
         }
         return try run.tensor(values, Shape(samples, schedule.tokens))

@@ -12,35 +12,59 @@ struct DataSettings {
         case latents
         /// Codes of all scales of a next-scale model.
         case tokens
-        /// Pictures that are encoded first.
+        /// Images that are encoded first.
         case images
+
+        fileprivate var summary: String {
+            switch self {
+            case .latents: "File with latents [N,C,h,w], or [N,2,C,h,w] with flipped copies."
+            case .tokens: "File with the tokens of all scales [N,tokens]."
+            case .images: "File with images [N,3,H,W], which are encoded again each time."
+            }
+        }
     }
 
     let kind: Kind
     private let states, labels: String
     private let factor: Double
 
+    /// What `data` may say where a network learns from one of `kinds`.
+    static func options(_ kinds: [Kind]) -> [OptionSpec] {
+        var table = [
+            OptionSpec(
+                "path", .text, absent: "files are named each", "A safetensors file with all tensors, by these names."),
+            OptionSpec("labels", .text, absent: "in the file `path`", "File with a class for each sample."),
+        ]
+        for kind in kinds.each {
+            table.append(OptionSpec(kind.rawValue, .text, absent: "in the file `path`", kind.summary))
+        }
+        if kinds.contains(.latents) {
+            table.append(
+                OptionSpec("factor", .number(-1e6...1e6), default: .number(1), "What latents are multiplied by."))
+        }
+        return table
+    }
+
     /// Reads `json`; one of `kinds` is expected. A file that holds several of them gives the first. Throws `format`, and `io` when there
     /// are several kinds and the file cannot be looked into.
     init(_ json: JSONObject, _ kinds: [Kind]) throws(DiffError) {
         let first = kinds.first ?? .latents
-        var names = ["labels"]
-        for kind in kinds.each { names.append(kind.rawValue) }
-        var known = names
-        known.append("path")
-        if first == .latents { known.append("factor") }
-        try json.allow(only: known)
-        if let path = try json.optionalString("path") {
-            for name in names.each where json.has(name) { throw json.error(name, "the file \"path\" has both") }
+        let options = try Options(json, Self.options(kinds))
+        let given = kinds.each.filter { options.has($0.rawValue) }
+        if let path = try options.optional("path", as: String.self) {
+            for name in (["labels"] + given.map(\.rawValue)).each where options.has(name) {
+                throw options.error(name, "the file \"path\" has both")
+            }
             (states, labels) = (path, path)
             kind = kinds.count > 1 ? try Self.kind(in: path, kinds) ?? first : first
         } else {
-            let given = kinds.each.filter { json.has($0.rawValue) }
             kind = given.first ?? first
-            if let other = given.at(1) { throw json.error(other.rawValue, "\"\(kind.rawValue)\" is there already") }
-            (states, labels) = (try json.string(kind.rawValue), try json.string("labels"))
+            if let other = given.at(1) { throw options.error(other.rawValue, "\"\(kind.rawValue)\" is there already") }
+            let reason = "without a path each file is named"
+            states = try options.needed(kind.rawValue, because: reason)
+            labels = try options.needed("labels", because: reason)
         }
-        factor = try json.number("factor", in: -1e6...1e6, default: 1)
+        factor = first == .latents ? try options.get("factor") : 1
     }
 
     private static func kind(in path: String, _ kinds: [Kind]) throws(DiffError) -> Kind? {
@@ -56,7 +80,7 @@ struct DataSettings {
             factor: factor, classes: classes)
     }
 
-    /// The data as codes, pictures through `encoder`. Throws as ``TokenSet``.
+    /// The data as codes, images through `encoder`. Throws as ``TokenSet``.
     func tokens(_ encoder: ScaleEncoder, classes: Int) throws(DiffError) -> TokenSet {
         let states = try ArrayFile(path: states, tensor: kind.rawValue)
         let labels = try ArrayFile(path: labels, tensor: "labels")

@@ -29,12 +29,12 @@ struct RouterRecipe: TrainingRecipe {
     /// That of a DiT, on DDIM.
     static func dit(_ inputs: RecipeInputs) throws(DiffError) -> any TrainingRecipe {
         let (opened, parameters) = (inputs.opened, Parameters())
-        let c = try DiTConfiguration(opened.architecture, conventions: opened.options.conventions)
+        let c = try DiTConfiguration(opened.architecture, conventions: DiTFamily.conventions(opened))
         let scheduler = try DiTFamily.scheduler(opened, c)
         let network = try inputs.dit(opened.checkpoint, c, parameters)
         var defaults = RouterSettings()
         defaults.guidanceChannels = try DiTFamily.guidanceChannels(opened, network.configuration)
-        let own = try RouterSettings(inputs.settings.json, default: defaults)
+        let own = try RouterSettings(inputs.settings.options(TrainerSettings.router(defaults)))
         guard own.trajectory == .data || !scheduler.clips else {
             throw DiffError(
                 .unsupported,
@@ -53,7 +53,7 @@ struct RouterRecipe: TrainingRecipe {
             UViTConfiguration(opened.architecture), inputs.weights(opened.checkpoint, parameters))
         var defaults = RouterSettings.uvit
         defaults.guidanceChannels = network.channels
-        let own = try RouterSettings(inputs.settings.json, default: defaults)
+        let own = try RouterSettings(inputs.settings.options(TrainerSettings.router(defaults)))
         let process = try RouterProcess.singlestep(
             UViTFamily.process(opened), evaluations: 2 &* own.samplingSteps, period: own.period)
         return try RouterRecipe(inputs, network, parameters, process, own)

@@ -6,10 +6,10 @@ import DiffTraining
 import Synchronization
 
 /// Learns an acceleration, or weights, of a checkpoint: a Learning-to-Cache router, which blocks to keep, the weights of a network, or a
-/// network's part of collaborative decoding.
+/// network's role in collaborative decoding.
 ///
 /// The settings say what (see <doc:Learning>). A trainer is used by one thread at a time; a second one gets `busy`, and only ``cancel()``
-/// may be called at any time. Whatever ends a run, the trainer stands after the last whole step and can go on.
+/// may be called at any time. Whatever ends a run, the trainer is left after the last whole step and can continue.
 public final class Trainer: @unchecked Sendable {
     // Unchecked: the mutable parts are only touched between `busy` being taken and released.
     /// The checkpoint that is learned from.
@@ -94,13 +94,13 @@ public final class Trainer: @unchecked Sendable {
         try exclusively { () throws(DiffError) in try recipe.procedure.save().write(to: path) }
     }
 
-    /// Goes on from the state at `path`. Throws `incompatible` when it was made with other settings, `format`, `io`, `busy`; the
+    /// Resumes from the state at `path`. Throws `incompatible` when it was made with other settings, `format`, `io`, `busy`; the
     /// trainer is then as it was.
     public func restore(from path: String) throws(DiffError) {
         try exclusively { () throws(DiffError) in try recipe.procedure.restore(LearningState(contentsOf: path)) }
     }
 
-    /// Stops the run that is going on, if any; from any thread.
+    /// Stops the current run, if any; may be called from any thread.
     public func cancel() { cancelFlag.cancel() }
 
     /// Lets a second source of stop requests act on this trainer.
@@ -108,10 +108,11 @@ public final class Trainer: @unchecked Sendable {
 
     // MARK: Results
 
-    /// What was learned so far, measured on `batches` batches of the data without chance: the same draws whenever it is asked.
+    /// What was learned so far, measured on `batches` batches of the data without randomness: the same draws every time.
     ///
     /// Router: `error` and `removed`. Pruning: `loss` of the decided blocks and `loss_all_blocks`. Weights: `loss`; of a drafter `ce`
-    /// too, of a refiner `ce` and `kl`. Throws as ``run(_:observe:)``, `invalidArgument` unless `batches` is 1...100000, `unsupported` without data.
+    /// too, of a refiner `ce` and `kl`. Throws as ``run(_:observe:)``, `invalidArgument` unless `batches` is 1...100000, `unsupported`
+    /// without data.
     public func evaluate(batches: Int = 8) throws(DiffError) -> JSON {
         guard (1...100_000).contains(batches) else {
             throw DiffError(.invalidArgument, "batches must be 1...100000, found \(batches)")

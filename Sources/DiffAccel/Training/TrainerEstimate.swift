@@ -5,7 +5,7 @@ import DiffTraining
 /// The memory of a training, learned from a dry run of a step.
 public struct TrainerEstimate: Sendable, Equatable {
     /// Bytes: weights in memory (a teacher's and a VQ-VAE's included); gradients, moments, averages and data as stored; activations of a
-    /// step, or what it takes to put the largest weight in order when that is more.
+    /// step, or what packing the largest weight takes if that is more.
     public let weights: Int, learning: Int, workspace: Int
     /// What the trainer's memory limit must allow.
     public var peak: Int { Checked.sum(weights, learning, workspace) }

@@ -2,7 +2,7 @@ public import DiffCheckpoint
 import DiffTensor
 import DiffTraining
 
-/// What a step of training showed, told while training goes on.
+/// What a step of training showed, reported during training.
 public struct TrainingEvent: Sendable, Equatable {
     /// Number of the step just made, from 1, and how many a whole training has.
     public let step: Int, steps: Int

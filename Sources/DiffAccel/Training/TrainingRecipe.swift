@@ -3,7 +3,7 @@ import DiffModels
 import DiffTensor
 import DiffTraining
 
-/// A training of a model of some family: what learns, and what it gives.
+/// A training recipe for one model family: what learns, and what results.
 protocol TrainingRecipe {
     /// Tensors of the network that learns.
     var parameters: Parameters { get }
@@ -11,7 +11,7 @@ protocol TrainingRecipe {
     var procedure: any LearningProcedure { get }
     /// Bytes of weights that are not noted in `parameters`: a teacher's, or those of a network that does not learn.
     var otherWeights: Int { get }
-    /// Bytes of the largest of them, which is in memory twice while it is put in order.
+    /// Bytes of the largest of them, which is in memory twice while it is packed.
     var loading: Int { get }
 
     /// What was learned as a plan. Throws `unsupported` when it is none.
@@ -32,8 +32,11 @@ struct TrainingRecipeEntry: Sendable {
 enum TrainingRecipes {
     static let all = [
         TrainingRecipeEntry(family: DiTFamily.self, methods: [.router], open: RouterRecipe.dit),
-        TrainingRecipeEntry(family: DiTFamily.self, methods: [.prune, .finetune]) { (inputs) throws(DiffError) in
-            try DiTRecipe(inputs)
+        TrainingRecipeEntry(family: DiTFamily.self, methods: [.prune]) { (inputs) throws(DiffError) in
+            try DiTPruneRecipe(inputs)
+        },
+        TrainingRecipeEntry(family: DiTFamily.self, methods: [.finetune]) { (inputs) throws(DiffError) in
+            try DiTFinetuneRecipe(inputs)
         },
         TrainingRecipeEntry(family: UViTFamily.self, methods: [.router], open: RouterRecipe.uvit),
         TrainingRecipeEntry(family: VARFamily.self, methods: [.specialise]) { (inputs) throws(DiffError) in
@@ -58,8 +61,7 @@ enum TrainingRecipes {
     ) throws(DiffError) -> TrainingRecipeEntry {
         let own = all.each.filter { $0.family.name == family }
         if let entry = own.each.first(where: { $0.methods.contains(method) }) { return entry }
-        var has: [String] = []
-        for entry in own.each { has += entry.methods.map(\.rawValue) }
+        let has = own.flattened { $0.methods.map(\.rawValue) }
         let trained = all.each.filter { $0.methods.contains(method) }.map { $0.family.name }
         throw DiffError(
             .unsupported,
@@ -70,7 +72,7 @@ enum TrainingRecipes {
 }
 
 /// What a recipe is made of: the checkpoint, the settings, and what there is to work with.
-struct RecipeInputs {
+final class RecipeInputs {
     let opened: Opened
     let settings: TrainerSettings
     let resources: LearningResources
@@ -98,7 +100,7 @@ struct RecipeInputs {
 
     /// The settings' teacher, opened with the options of the model, or with its own config. Throws `format` when there is none.
     func teacher(ownConfig: Bool = false) throws(DiffError) -> Opened {
-        guard let path = settings.teacher else { throw settings.json.error("teacher", "distillation needs one") }
+        guard let path = settings.teacher else { throw settings.options.error("teacher", "distillation needs one") }
         var options = model
         if ownConfig { options.config = nil }
         return try Model.opened(path, options, budget)
@@ -106,7 +108,7 @@ struct RecipeInputs {
 
     /// The settings' data. Throws `format` when there are none.
     func data() throws(DiffError) -> DataSettings {
-        guard let data = settings.data else { throw settings.json.error("data", "training needs data") }
+        guard let data = settings.data else { throw settings.options.error("data", "training needs data") }
         return data
     }
 

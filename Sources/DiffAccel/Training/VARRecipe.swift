@@ -16,7 +16,7 @@ struct VARRecipe: TrainingRecipe {
 
     init(_ inputs: RecipeInputs) throws(DiffError) {
         let (opened, settings) = (inputs.opened, inputs.settings)
-        let own = try SpecialisationSettings(settings.json)
+        let own = try SpecialisationSettings(settings.options(TrainerSettings.specialisation))
         let c = try VARConfiguration(opened.architecture, opened.weights)
         let data = try inputs.data()
         // The keys' bias is a buffer of zeros.
@@ -56,7 +56,7 @@ struct VARRecipe: TrainingRecipe {
         for source in sources.each {
             if let part = try source.autoencoder() { return part }
         }
-        throw settings.json.error("vae", "neither model nor teacher has a VQ-VAE in a folder vae: name one")
+        throw settings.options.error("vae", "neither model nor teacher has a VQ-VAE in a folder vae: name one")
     }
 
     func plan() throws(DiffError) -> Plan { throw inputs.hasNoPlan }

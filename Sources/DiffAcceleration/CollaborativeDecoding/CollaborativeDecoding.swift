@@ -2,7 +2,7 @@ public import DiffTensor
 
 /// Collaborative decoding at work: the first scales by the session's first network, the others by the second.
 ///
-/// What passes from one to the other is the picture so far, nothing else; the second network reads the earlier scales from it
+/// What passes from one to the other is the image so far, nothing else; the second network reads the earlier scales from it
 /// in one pass. Source: CoDe (Chen et al. 2024, arXiv 2411.17787).
 public final class CollaborativeDecoding: Acceleration {
     private let draftScales: Int
@@ -15,12 +15,7 @@ public final class CollaborativeDecoding: Acceleration {
         guard context.layouts.count == 2 else {
             throw DiffError(.incompatible, "collaborative decoding needs two networks, found \(context.layouts.count)")
         }
-        guard draftScales >= 1, draftScales < context.steps else {
-            throw DiffError(
-                .incompatible,
-                "draft_scales must be 1...\(context.steps &- 1) for \(context.steps) scales, found \(draftScales)"
-            )
-        }
+        try CollaborativePlan.check(draftScales, of: context.steps)
         var hooks = HookSet()
         hooks.networks = true
         return hooks

@@ -6,7 +6,7 @@ public import DiffTensor
 /// The session's model drafts the first scales; `refiner`, another model of the same family, codes and scales, makes the rest. In
 /// a plan file it names a folder beside the file; in a plan given as text, any path. A session can also be given the refiner
 /// already open.
-public struct CollaborativePlan: PlanEntry, LocatedPlanEntry, Equatable {
+public struct CollaborativePlan: LocatedPlanEntry, PartneredPlanEntry, Equatable {
     /// The name in plans.
     public static let method = "code"
     /// The number of the authors' main results.
@@ -24,13 +24,23 @@ public struct CollaborativePlan: PlanEntry, LocatedPlanEntry, Equatable {
         (self.refiner, self.draftScales) = (refiner, draftScales)
     }
 
+    /// What an entry may say.
+    public static let options = [
+        OptionSpec(
+            partnerOption, .text, absent: "the session is given it",
+            "Folder of the model that makes the later scales: beside a plan file, else any path."),
+        OptionSpec(
+            "draft_scales", .integer(1...1000), default: .integer(defaultDraftScales),
+            "Scales that the session's own model makes."),
+    ]
+
     /// Reads the entry. Throws `format` naming the member.
     public init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError) {
-        try json.allow(only: ["method", "refiner", "draft_scales", "comment"])
-        refiner = try json.optionalString("refiner")
-        draftScales = try json.integer("draft_scales", in: 1...1000, default: Self.defaultDraftScales)
+        let options = try Self.read(json)
+        refiner = try options.optional(Self.partnerOption)
+        draftScales = try options.get("draft_scales")
         if let refiner, refiner.isEmpty || refiner.utf8.count > 4096 {
-            throw json.error("refiner", "expected the name of a folder")
+            throw options.error(Self.partnerOption, "expected the name of a folder")
         }
     }
 
@@ -44,10 +54,10 @@ public struct CollaborativePlan: PlanEntry, LocatedPlanEntry, Equatable {
         self.folder = folder
     }
 
-    /// The path of the refiner.
-    public var refinerPath: String? {
-        refiner.map { name in folder.map { $0.isEmpty ? name : "\($0)/\(name)" } ?? name }
-    }
+    /// The option that names the partner.
+    public static let partnerOption = "refiner"
+    /// Where the refiner is.
+    public var partnerPlace: PartnerPlace? { refiner.map { PartnerPlace(name: $0, folder: folder) } }
 
     /// The entry with its `method`.
     public var json: JSON {
@@ -56,12 +66,21 @@ public struct CollaborativePlan: PlanEntry, LocatedPlanEntry, Equatable {
         return .object(members)
     }
 
-    /// Throws `incompatible` when the networks are not two of a family that generates scale by scale.
+    /// Throws `incompatible` when the networks are not two that generate scale by scale, or no scale is left for one of them.
     public func check(_ layouts: [SiteLayout]) throws(DiffError) {
-        guard layouts.count == 2, layouts.allSatisfy({ $0.family == "var" }) else {
+        guard layouts.count == 2, layouts.allSatisfy({ $0.traits.contains(.generatesScales) }) else {
             let names = layouts.map(\.family).joined(separator: ", ")
             throw DiffError(
                 .incompatible, "a drafter and a refiner that generate scale by scale are needed, found \(names)")
+        }
+        if let scales = layouts.first?.steps { try Self.check(draftScales, of: scales) }
+    }
+
+    /// Throws `incompatible` unless both networks have a scale to make.
+    static func check(_ draftScales: Int, of scales: Int) throws(DiffError) {
+        guard draftScales >= 1, draftScales < scales else {
+            throw DiffError(
+                .incompatible, "draft_scales must be 1...\(scales &- 1) for \(scales) scales, found \(draftScales)")
         }
     }
 

@@ -44,11 +44,22 @@ public struct DepthPlan: PlanEntry, Equatable {
         return keep
     }
 
+    /// What an entry may say.
+    public static let options = [
+        // How many there may be is said where lists are checked, for plans made in a program too.
+        OptionSpec(
+            "keep",
+            .either([
+                .list(.integer(0...Limits.layers), 0...Int.max),
+                .object("an object of such lists by the name of the block list"),
+            ]), "Blocks that run, as ascending positions in their block list; lists that are not named stay whole.")
+    ]
+
     /// Reads the entry. Throws `format` naming the member.
     public init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError) {
-        try json.allow(only: ["method", "keep", "comment"])
+        let options = try Self.read(json)
         guard case .object = json.value("keep") else {
-            try self.init(keep: json.integers("keep", in: 0...Limits.layers))
+            try self.init(keep: options.get("keep"))
             return
         }
         let lists = try json.object("keep")

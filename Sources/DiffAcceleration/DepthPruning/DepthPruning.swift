@@ -17,6 +17,8 @@ public final class DepthPruning: Acceleration {
         masks = try plan.masks(layout)
         var hooks = HookSet()
         hooks.blocks = !masks.keepAll
+        // Nothing changes after the beginning.
+        hooks.separatesLanes = true
         return hooks
     }
 

@@ -1,8 +1,8 @@
 public import DiffSampling
 public import DiffTensor
 
-/// Caching of keys and values at work: a rule for the positions that a pass computes. Keys and values themselves are kept by the
-/// network's memory; every other position contributes those of the last pass that computed it.
+/// The delayed KV cache at work: a rule for the positions that a pass computes. Keys and values themselves are in the network's
+/// key-value memory; every other position contributes those of the last pass that computed it.
 ///
 /// Sources: dKV-Cache (arXiv 2505.15781) and its published code; Fast-dLLM (arXiv 2505.22618).
 public final class KVCache: PositionSelection {

@@ -1,7 +1,7 @@
 public import DiffCheckpoint
 public import DiffTensor
 
-/// Caching of keys and values as data. JSON: `{"method": "dkv", "variant": "decode", "refresh": 8}`.
+/// The delayed KV cache (dKV-Cache) and Fast-dLLM's caches as data. JSON: `{"method": "dkv", "variant": "decode", "refresh": 8}`.
 ///
 /// | variant | computes, apart from refreshing steps | other members |
 /// | --- | --- | --- |
@@ -11,7 +11,7 @@ public import DiffTensor
 /// | `pd` | as `decode`, but the prompt is never refreshed (Dream) | `refresh`, `shift` |
 /// | `prefix` | from the block on to the end (Fast-dLLM) | |
 /// | `dual` | the block (Fast-dLLM) | |
-public struct KVCachePlan: PlanEntry, Equatable {
+public struct KVCachePlan: BlockwisePlanEntry, Equatable {
     /// The name in plans.
     public static let method = "dkv"
     /// Steps from one refresh to the next unless a plan says otherwise: the authors' setting for 8B models.
@@ -32,7 +32,7 @@ public struct KVCachePlan: PlanEntry, Equatable {
 
     /// Which rule.
     public let variant: Variant
-    /// Every so many steps all is computed again; 1: always, which is plain decoding.
+    /// Steps from one that computes all positions to the next; 1: every step does, which is plain decoding.
     public let refresh: Int
     /// Positions added around each position that will be revealed (`greedy`).
     public let window: Int
@@ -50,7 +50,21 @@ public struct KVCachePlan: PlanEntry, Equatable {
         (self.variant, self.refresh, self.window, self.shift) = (variant, refresh, window, shift)
     }
 
-    /// Members that a variant has beside `method`, `variant` and `comment`.
+    /// What an entry may say; which variant has which of them says ``members(_:)``.
+    public static let options = [
+        OptionSpec("variant", .cases(of: Variant.self), "Which positions a pass computes."),
+        OptionSpec(
+            "refresh", .integer(1...1_000_000), default: .integer(defaultRefresh),
+            "Of decode, greedy and pd: steps from one that computes everything to the next; 1: plain decoding."),
+        OptionSpec(
+            "window", .integer(0...1_000_000), default: .integer(0),
+            "Of greedy: masked positions computed around each that will be revealed."),
+        OptionSpec(
+            "shift", .cases(of: Shift.self), default: .string(Shift.un.rawValue),
+            "Of decode and pd on Dream: when a position counts as decided."),
+    ]
+
+    /// Options that a variant has beside `variant`.
     static func members(_ variant: Variant) -> [String] {
         switch variant {
         case .decode, .pd: ["refresh", "shift"]
@@ -61,13 +75,14 @@ public struct KVCachePlan: PlanEntry, Equatable {
 
     /// Reads the entry. Throws `format` naming the member.
     public init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError) {
-        let name = try json.string("variant", oneOf: Variant.allCases.map(\.rawValue))
-        let variant = Variant(rawValue: name) ?? .decode
-        try json.allow(only: ["method", "variant", "comment"] + Self.members(variant))
-        let shift = try json.string("shift", oneOf: Shift.allCases.map(\.rawValue), default: Shift.un.rawValue)
+        let options = try Self.read(json)
+        let variant = try options.getCase("variant", of: Variant.self)
+        let members = ["variant"] + Self.members(variant)
+        for option in Self.options.each where options.has(option.name) && !members.contains(option.name) {
+            throw options.error(option.name, "the variant \"\(variant.rawValue)\" has no such option")
+        }
         try self.init(
-            variant, refresh: json.integer("refresh", in: 1...1_000_000, default: Self.defaultRefresh),
-            window: json.integer("window", in: 0...1_000_000, default: 0), shift: Shift(rawValue: shift) ?? .un)
+            variant, refresh: options.get("refresh"), window: options.get("window"), shift: options.getCase("shift"))
     }
 
     /// The entry with its `method`; reading it gives an equal entry.
@@ -80,19 +95,22 @@ public struct KVCachePlan: PlanEntry, Equatable {
         return .object(members)
     }
 
-    /// Throws `incompatible` when the model decodes no masked text, or when the rule is another family's.
+    /// Whether the rule is one of Fast-dLLM's, which keep a block's surroundings while the block is decoded.
+    public var isBlockwise: Bool { variant == .prefix || variant == .dual }
+
+    /// Throws `incompatible` when the model stores no keys and values, or when the rule is for models of the other kind.
     public func check(_ layouts: [SiteLayout]) throws(DiffError) {
-        let families: [String] =
-            switch variant {
-            case .decode, .prefix, .dual: ["llada", "illada", "dream"]
-            case .greedy: ["llada", "illada"]
-            case .prefill, .pd: ["dream"]
-            }
-        for layout in layouts.each where !families.contains(layout.family) {
+        var wanted: [NetworkTrait] = [.storesKeysAndValues]
+        switch variant {
+        case .decode, .prefix, .dual: break
+        case .greedy: wanted.append(.predictsInPlace)
+        case .prefill, .pd: wanted.append(.predictsNext)
+        }
+        for layout in layouts.each {
+            guard let missing = layout.firstMissing(of: wanted) else { continue }
             throw DiffError(
                 .incompatible,
-                "the variant \"\(variant.rawValue)\" is for \(families.joined(separator: ", ")); this is a "
-                    + "\(layout.family) model")
+                "the variant \"\(variant.rawValue)\" is for a model that \(missing); this is a \(layout.family) model")
         }
     }
 

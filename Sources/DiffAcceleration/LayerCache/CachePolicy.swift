@@ -110,7 +110,7 @@ public enum CachePolicy: Sendable, Equatable {
             order.put(a, at: j)
         }
         var computes = [Bool](repeating: true, count: max(0, sublayers))
-        for (place, column) in order.numbered where place < reused { computes.put(false, at: column) }
+        for (position, column) in order.numbered where position < reused { computes.put(false, at: column) }
         return computes
     }
 }

@@ -13,9 +13,14 @@ public final class LayerCache: Acceleration {
     private let policy: CachePolicy
     private var actions: [[Action]] = []
     private var column: [Int] = []
-    /// Kept outputs: those of one lane after those of the one before, by column.
-    private var kept: [Slots?] = []
-    private var columns = 0
+    /// Kept outputs of one lane by column. An object of its own, since lanes may be evaluated at once: none touches another's.
+    private final class Lane {
+        var kept: [Slots?]
+        init(columns: Int) { kept = Array(repeating: nil, count: max(0, columns)) }
+    }
+
+    /// The same objects from `begin` to `release`.
+    private var lanes: [Lane] = []
 
     /// A cache that follows `policy`.
     public init(_ policy: CachePolicy) { self.policy = policy }
@@ -33,10 +38,10 @@ public final class LayerCache: Acceleration {
         }
         let sites = context.sites(.attention, .mlp)
         actions = Self.compile(try policy.computes(steps: context.steps, stages: stages, sublayers: sites.count))
-        columns = sites.count
-        kept = Array(repeating: nil, count: max(0, context.lanes &* columns))
+        lanes = Indices(below: context.lanes).map { _ in Lane(columns: sites.count) }
         column = context.perSite(-1)
         var hooks = HookSet()
+        hooks.separatesLanes = true
         for (index, site) in sites.numbered where actions.each.contains(where: { $0.at(index) != .compute }) {
             column.put(index, at: site.number)
             hooks.modules.insert(site)
@@ -68,33 +73,33 @@ public final class LayerCache: Acceleration {
     public func module(
         _ site: Site, _ inputs: Slots, _ run: Run, _ compute: Compute
     ) throws(DiffError) -> Slots {
-        guard let column = column.at(site.number), column >= 0, let action = actions.at(run.call.index)?.at(column)
+        guard let column = column.at(site.number), column >= 0, let action = actions.at(run.call.index)?.at(column),
+            let lane = lanes.at(run.call.lane)
         else {
             return try compute()
         }
-        let place = run.call.lane &* columns &+ column
         switch action {
         case .compute:
             return try compute()
         case .reuse:
-            guard let output = kept.at(place) ?? nil, output.first.shape == inputs.first.shape else {
+            guard let output = lane.kept.at(column) ?? nil, output.first.shape == inputs.first.shape else {
                 return try compute()
             }
             return output
         case .computeAndKeep:
             // The old output goes first: its block can then serve as the new one's.
-            kept.put(nil, at: place)
+            lane.kept.put(nil, at: column)
             let output = try compute()
-            kept.put(output, at: place)
+            lane.kept.put(output, at: column)
             return output
         }
     }
 
     /// Drops the kept outputs.
-    public func release() { kept = [] }
+    public func release() { lanes = [] }
 
     /// Bytes of the kept outputs.
     public var bytesHeld: Int {
-        kept.each.reduce(0) { Checked.sum($0, $1?.heldBytes ?? 0) }
+        lanes.each.reduce(0) { $1.kept.each.reduce($0) { Checked.sum($0, $1?.heldBytes ?? 0) } }
     }
 }

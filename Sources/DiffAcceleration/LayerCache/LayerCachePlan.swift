@@ -19,44 +19,79 @@ public struct LayerCachePlan: PlanEntry, Equatable {
     /// An entry for `policy`.
     public init(_ policy: CachePolicy) { self.policy = policy }
 
+    /// What a policy is called in plans.
+    private enum Policy: String, CaseIterable {
+        case learned, none, alternate, interval, random
+    }
+
+    /// What an entry may say.
+    public static let options = [
+        OptionSpec(
+            "policy", .cases(of: Policy.self), default: .string(Policy.learned.rawValue),
+            "Which sub-layers are computed: as a learned router says, or by a rule."),
+        OptionSpec(
+            "logits", .list(.list(.number(.finite), 0...Int.max), 0...Int.max), absent: "those of the router file",
+            "A learned router: a row for each network call, the cleanest first; a column for each attention and MLP."),
+        OptionSpec("router", .text, absent: "the router is in `logits`", "A router file beside the plan."),
+        OptionSpec(
+            "threshold", .number(0...1), absent: "that of the router file, else \(defaultThreshold)",
+            "A sub-layer is computed where its score is above this."),
+        OptionSpec(
+            "period", .integer(2...1000), absent: "that of the router file, else 2",
+            "One step in this many is a full one."),
+        OptionSpec(
+            "interval", .integer(1...1_000_000), absent: "needed by the policy interval",
+            "Steps from one full step to the next."),
+        OptionSpec(
+            "ratio", .number(0...1), absent: "needed by the policy random without a router",
+            "Share of the sub-layers that the policy random leaves out."),
+        OptionSpec(
+            "seed", .integer(0...Int(UInt32.max)), default: .integer(Int(defaultSeed)),
+            "What the policy random draws from."),
+    ]
+
     /// Reads the entry. Throws `format` naming the member.
     public init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError) {
-        let choices = ["learned", "none", "alternate", "interval", "random"]
-        let hasRouter = json.has("logits") || json.has("router")
-        let name = try json.optionalString("policy", oneOf: choices) ?? "learned"
         // Released router files carry many other fields; only entries written as plans are held to known names.
-        if json.has("method") {
-            try json.allow(only: [
-                "method", "policy", "logits", "router", "threshold", "period", "interval", "ratio", "seed", "comment",
-            ])
-        }
-        switch name {
-        case "none": policy = .none
-        case "alternate": policy = .alternate
-        case "interval": policy = .interval(every: try json.integer("interval", in: 1...1_000_000))
-        case "random":
-            let seed = UInt64(
-                truncatingIfNeeded: try json.integer("seed", in: 0...Int(UInt32.max), default: Int(Self.defaultSeed)))
+        let options = try json.has("method") ? Self.read(json) : Options(Self.known(json), Self.options)
+        switch try options.getCase("policy", of: Policy.self) {
+        case .none: policy = .none
+        case .alternate: policy = .alternate
+        case .interval:
+            policy = .interval(every: try options.needed("interval", because: "the policy interval needs it"))
+        case .random:
+            let seed: UInt64 = try options.get("seed")
             policy =
-                hasRouter
-                ? .shuffled(try Self.router(json, files), seed: seed)
-                : .random(ratio: try json.number("ratio", in: 0...1), seed: seed)
-        default: policy = .learned(try Self.router(json, files))
+                options.has("logits") || options.has("router")
+                ? .shuffled(try Self.router(json, options, files), seed: seed)
+                : .random(
+                    ratio: try options.needed("ratio", because: "the policy random needs it, or a router"), seed: seed)
+        case .learned: policy = .learned(try Self.router(json, options, files))
         }
     }
 
+    /// What of a router file an entry has too. Without a policy the settings of rules are no settings: a `seed` is that of a training.
+    private static func known(_ json: JSONObject) throws(DiffError) -> JSONObject {
+        let ofRouters = ["logits", "router", "threshold", "period"]
+        var members: [String: JSON] = [:]
+        for option in options.each where json.has("policy") || ofRouters.contains(option.name) {
+            if let value = json.value(option.name) { members.put(value, for: option.name) }
+        }
+        return try JSONObject(.object(members), source: json.source, path: json.path)
+    }
+
     private static func router(
-        _ json: JSONObject, _ files: (String) throws(DiffError) -> JSON
+        _ json: JSONObject, _ options: Options, _ files: (String) throws(DiffError) -> JSON
     ) throws(DiffError) -> Router {
         var source = json
-        if let file = try json.optionalString("router") {
+        if let file = try options.optional("router", as: String.self) {
             source = try JSONObject(files(file), source: file)
         }
         let official = try source.optionalNumber("official_threshold", in: 0...1)
         let own = try source.optionalNumber("threshold", in: 0...1)
-        let threshold = try json.optionalNumber("threshold", in: 0...1) ?? own ?? official ?? defaultThreshold
+        let threshold = try options.optional("threshold") ?? own ?? official ?? defaultThreshold
         let ownPeriod = try source.integer("period", in: 2...1000, default: 2)
-        let period = try json.integer("period", in: 2...1000, default: ownPeriod)
+        let period = try options.optional("period") ?? ownPeriod
         var rows: [[Float]] = []
         for (index, row) in try source.array("logits").numbered {
             guard case .array(let values) = row else {
@@ -117,7 +152,7 @@ public struct LayerCachePlan: PlanEntry, Equatable {
         guard layout.blockCount > 0, sublayers > 0 else {
             throw DiffError(.incompatible, "a \(layout.family) model has no blocks to cache")
         }
-        guard !layout.shapesVary else {
+        guard !layout.traits.contains(.variesShapes) else {
             throw DiffError(
                 .incompatible, "outputs of a \(layout.family) model have another size in every step: none can be reused"
             )

@@ -11,7 +11,7 @@ public struct Router: Sendable, Equatable {
     public let logits: [[Float]]
     /// A sub-layer is computed where its score is strictly above this, 0 ... 1.
     public var threshold: Double
-    /// One step in so many is a full one: 2 as published; more lets several cached steps follow one another.
+    /// One step in `period` is a full one: 2 as published; more lets several cached steps follow one another.
     public let period: Int
 
     /// A router of these rows. Throws `format` for rows of different lengths, no rows, or values that are not finite,

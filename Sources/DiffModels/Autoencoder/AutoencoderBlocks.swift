@@ -122,7 +122,7 @@ final class MiddleBlock: Sendable {
     }
 }
 
-/// The residual blocks of one level, each with an attention behind it where the checkpoint has one, then a change of size.
+/// The residual blocks of one level, each followed by an attention where the checkpoint has one, then a change of size.
 struct AutoencoderLevel: Sendable {
     let site: Site
     private let blocks: [(residual: ResidualBlock, attention: PixelAttention?)]

@@ -1,7 +1,7 @@
 public import DiffCheckpoint
 
 // The settings of published config files that nothing is computed with, with the reason why each may be left alone, and those that
-// are supported with one value only. A key that stands in none of these lists and that nobody reads is reported as unknown.
+// are supported with one value only. A key that is in none of these lists and is never read is reported as unknown.
 
 extension ConfigRules {
     /// What programs that write checkpoints note about themselves.
@@ -94,10 +94,10 @@ public enum FileRules {
                 "clean_up_tokenization_spaces", [.bool(false)], "spaces before punctuation are left out of decoded text"
             ),
             .only("split_special_tokens", [.bool(false)], "control tokens are cut like other text"),
-            .only("add_prefix_space", [.bool(false)], "a space is put in front of every text"),
-            .only("add_bos_token", [.bool(false)], "a token is put in front of every text"),
-            .only("add_eos_token", [.bool(false)], "a token is put behind every text"),
-            .only("errors", [.string("replace")], "bytes that are no UTF-8 are decoded in another way"),
+            .only("add_prefix_space", [.bool(false)], "a space is prepended to every text"),
+            .only("add_bos_token", [.bool(false)], "a token is prepended to every text"),
+            .only("add_eos_token", [.bool(false)], "a token is appended to every text"),
+            .only("errors", [.string("replace")], "invalid UTF-8 is decoded in another way"),
         ])
 
     /// Files that change a model and that nothing here can apply, with the remedy.

@@ -8,7 +8,7 @@ extension DiTConfiguration {
             .only(
                 "_class_name", [.string("DiTTransformer2DModel"), .string("Transformer2DModel")],
                 "the class of another network"),
-            .harmless(["norm_num_groups", "use_linear_projection"], "of inputs that are no patches"),
+            .harmless(["norm_num_groups", "use_linear_projection"], "of inputs that are not patches"),
             .harmless(["num_vector_embeds", "compress_ratio"], "null in every DiT"),
             .only("activation_fn", [.string("gelu-approximate")], "another activation"),
             .only("norm_type", [.string("ada_norm_zero")], "another conditioning"),

@@ -38,9 +38,9 @@ extension LanguageConfiguration {
     /// `DreamModel`, and what Qwen2 and llama write besides.
     private static let dream: [ConfigRules.Entry] = [
         .only("hidden_act", [.string("silu")], "another activation"),
-        .only("use_sliding_window", [.bool(false)], "attention to near places only"),
+        .only("use_sliding_window", [.bool(false)], "attention to near positions only"),
         .harmless(["sliding_window", "max_window_layers"], "of use_sliding_window, which is off"),
-        .only("layer_types", [.string("full_attention")], "attention to near places only"),
+        .only("layer_types", [.string("full_attention")], "attention to near positions only"),
         .harmless(["attention_bias"], "the tensors tell it"),
         .only("mlp_bias", [.bool(false)], "an MLP with bias"),
         .only("use_mrope", [.bool(false)], "positions of several axes"),
@@ -50,6 +50,6 @@ extension LanguageConfiguration {
         .only("attn_logit_softcapping", [], "attention that is bounded"),
         .only("use_qk_norm", [.bool(false)], "norms of queries and keys"),
         .only("num_experts", [], "an MLP of several experts"),
-        .only("is_causal", [.bool(false)], "attention to earlier places only"),
+        .only("is_causal", [.bool(false)], "attention to earlier positions only"),
     ]
 }

@@ -90,7 +90,7 @@ public struct DiTConfiguration: Sendable, Equatable {
         guard given == nil || given == own else {
             throw DiffError(
                 .unsupported,
-                "\(c.place(of: "null_class")): only \(classes), the row behind the classes, can stand for no class, and only "
+                "\(c.place(of: "null_class")): only \(classes), the row after the classes, can stand for no class, and only "
                     + "with a class_dropout_prob above 0")
         }
     }
@@ -149,7 +149,7 @@ public struct DiTConfiguration: Sendable, Equatable {
         guard width <= 65536, width % heads == 0 else {
             throw DiffError(.format, "\(place): a width of \(width) is not divisible into \(heads) heads")
         }
-        guard width % 4 == 0 else { throw DiffError(.format, "\(place): the width \(width) is no multiple of 4") }
+        guard width % 4 == 0 else { throw DiffError(.format, "\(place): the width \(width) is not a multiple of 4") }
         guard inputSize % patchSize == 0 else {
             throw DiffError(.format, "\(place): an input of \(inputSize) has no patches of \(patchSize)")
         }

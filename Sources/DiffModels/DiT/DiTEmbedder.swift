@@ -47,7 +47,7 @@ extension DiffusersDiTParameters {
     }
 
     /// The block's embedders when they are not those of the first block bit for bit. Conversions of official weights repeat the same
-    /// ones in every block; models trained in diffusers have different ones. A block that has none at all, as where somebody left the
+    /// ones in every block; models trained in diffusers have different ones. A block that has none at all, as where a copy left the
     /// repetitions out, shares the first one's; one of which a part is there is incomplete.
     func ownEmbedder(_ block: Int) throws(DiffError) -> DiTEmbedderParameters? {
         let (first, own) = (embedders(0), embedders(block))

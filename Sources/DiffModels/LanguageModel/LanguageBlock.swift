@@ -1,6 +1,6 @@
 import DiffTensor
 
-/// One block: attention over the memory, then a gated MLP, each behind a norm and added to what came in.
+/// One block: attention over the memory, then a gated MLP, each after a norm and added to what came in.
 final class LanguageBlock: Sendable {
     let site: Site
     private let layer, heads: Int
@@ -15,7 +15,7 @@ final class LanguageBlock: Sendable {
         (self.p, self.layer, heads, eps) = (p, layer, c.heads, c.eps)
     }
 
-    /// `x` is [1, query rows, width]; gives the same, or only the rows of `wanted`, which are exact: other rows matter to nobody but
+    /// `x` is [1, query rows, width]; gives the same, or only the rows of `wanted`, which are exact: other rows matter only
     /// through their keys and values, which are stored for all.
     func callAsFunction(_ x: Tensor, _ pass: LanguagePass, wanted: LanguagePass.Rows?, _ run: Run) throws(DiffError)
         -> Tensor

@@ -5,11 +5,11 @@ public import DiffTensor
 public struct LanguageConfiguration: Sendable, Equatable {
     /// The published families that this engine runs.
     public enum Family: String, Sendable, CaseIterable {
-        /// LLaDA-8B, LLaDA-1.5: results of a place decide the token at that place.
+        /// LLaDA-8B, LLaDA-1.5: the logits at a position decide the token at that position.
         case llada
         /// iLLaDA: decoded as LLaDA is, with the layout of Llama.
         case illada
-        /// Dream, DiffuCoder, Dream-Coder: a causal model turned bidirectional, so results of a place decide the next token.
+        /// Dream, DiffuCoder, Dream-Coder: a causal model turned bidirectional, so the logits at a position decide the next token.
         case dream
     }
 
@@ -39,7 +39,7 @@ public struct LanguageConfiguration: Sendable, Equatable {
     public var maskToken: Int?
     /// Tokens that end a text, the end of the text proper first.
     public var endTokens: [Int]
-    /// Positions that the model was made for; longer sequences work, but nobody trained them.
+    /// Positions that the model was made for; longer sequences work, but are untrained.
     public var trainedLength: Int
 
     /// Reads `config.json` of any of the families, told apart by `architectures` and `model_type`. Throws `format`, and `unsupported`
@@ -52,7 +52,7 @@ public struct LanguageConfiguration: Sendable, Equatable {
         case .dream: try self.init(dream: config)
         case nil:
             let type = try config.string("model_type", default: "")
-            throw DiffError(.unsupported, "\(config.place): model_type \"\(type)\" is no masked language model")
+            throw DiffError(.unsupported, "\(config.place): model_type \"\(type)\" is not a masked language model")
         }
         try Self.rules.refuse(config)
         try check(config)

@@ -39,7 +39,9 @@ public final class LanguageModel: Sendable {
             head = Linear(weight: try weights.packed(headName, [c.vocabulary, c.width]), bias: nil)
         }
         finalNorm = try weights.vector("\(names.finalNorm).weight", c.width)
-        var layout = SiteLayout(family: c.family.rawValue)
+        var layout = SiteLayout(
+            family: c.family.rawValue,
+            [.storesKeysAndValues, c.family == .dream ? .predictsNext : .predictsInPlace])
         var blocks: [LanguageBlock] = []
         for layer in Indices(below: c.layers) {
             let scope = weights.scope(names.blocks).scope(index: layer)

@@ -23,7 +23,7 @@ public final class SiT: Denoiser {
     public var channels: Int { configuration.inChannels }
     /// Side of the square state.
     public var side: Int { configuration.inputSize }
-    /// Channels of the prediction: those of the state, as what stands behind them is dropped.
+    /// Channels of the prediction: those of the state, as what follows them is dropped.
     public var predictedChannels: Int { configuration.inChannels }
     /// Rows of the class table.
     public var classRows: Int { configuration.classRows }

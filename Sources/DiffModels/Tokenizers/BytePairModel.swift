@@ -2,7 +2,7 @@ import DiffTensor
 
 /// Byte-pair encoding: a vocabulary and the order in which neighbours are joined.
 struct BytePairModel: Sendable {
-    /// A pair's place in that order, and what the two become.
+    /// A pair's position in that order, and what the two become.
     private struct Merge: Sendable {
         let rank: Int32, token: Int32
     }
@@ -42,7 +42,7 @@ struct BytePairModel: Sendable {
             let (left, right) = (Array(merge.0.utf8), Array(merge.1.utf8))
             guard let a = ids[left], let b = ids[right], let joined = ids[left + right] else {
                 throw DiffError(
-                    .format, "merge \(rank): \"\(merge.0)\" and \"\(merge.1)\" or both together are no tokens")
+                    .format, "merge \(rank): \"\(merge.0)\" and \"\(merge.1)\" or both together are not tokens")
             }
             guard !controls.contains(joined) else { continue }
             // A pair that is there twice: the later entry counts, as in the published readers.
@@ -59,7 +59,9 @@ struct BytePairModel: Sendable {
             return ids[Array("<0x".utf8) + [high, low] + Array(">".utf8)]
         }
         self.unknown = unknown.flatMap { ids[Array($0.utf8)] }
-        if let unknown, self.unknown == nil { throw DiffError(.format, "the unknown token \"\(unknown)\" is no token") }
+        if let unknown, self.unknown == nil {
+            throw DiffError(.format, "the unknown token \"\(unknown)\" is not a token")
+        }
         (self.ids, self.merges, self.controls) = (ids, table, controls)
         (self.fusesUnknown, self.takesWholeWords) = (fusesUnknown, takesWholeWords)
     }
@@ -91,8 +93,8 @@ struct BytePairModel: Sendable {
         var pieces: [Piece] = []
         pieces.reserveCapacity(word.count)
         var unknownIsOpen = false
-        for (place, byte) in word.numbered {
-            let bytes = place..<(place &+ 1)
+        for (position, byte) in word.numbered {
+            let bytes = position..<(position &+ 1)
             if let token = byteTokens.at(Int(byte)) ?? nil {
                 pieces.append(Piece(token, bytes))
                 unknownIsOpen = false

@@ -6,9 +6,9 @@ import DiffTensor
 enum CanonicalForms {
     private static let lastMajorVersion = 9
 
-    /// Full decompositions, Hangul aside.
+    /// Full decompositions, except Hangul.
     static let decompositions: [UInt32: [UInt32]] = tables.decompositions
-    /// The character that two become, by ``key(_:_:)``; Hangul aside.
+    /// The character that two become, by ``key(_:_:)``; except Hangul.
     private static let compositions: [UInt64: UInt32] = tables.compositions
     /// Combining classes other than 0.
     static let classes: [UInt32: UInt8] = tables.classes
@@ -97,8 +97,8 @@ enum Hangul {
     /// The letters of a syllable; nil for other scalars.
     static func decomposed(_ scalar: UInt32) -> [UInt32]? {
         guard syllables.contains(scalar) else { return nil }
-        let place = scalar &- 0xac00
-        let letters = [0x1100 &+ place / 588, 0x1161 &+ place % 588 / 28]
-        return place % 28 == 0 ? letters : letters + [0x11a7 &+ place % 28]
+        let index = scalar &- 0xac00
+        let letters = [0x1100 &+ index / 588, 0x1161 &+ index % 588 / 28]
+        return index % 28 == 0 ? letters : letters + [0x11a7 &+ index % 28]
     }
 }

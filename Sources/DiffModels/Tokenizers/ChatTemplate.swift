@@ -30,7 +30,7 @@ public enum ChatTemplate: String, Sendable, CaseIterable {
         }
     }
 
-    /// A part of a written conversation: what the template writes, or what somebody said.
+    /// A part of a rendered conversation: the template's text, or a message.
     struct Part: Equatable {
         let text: String
         let isContent: Bool
@@ -38,7 +38,8 @@ public enum ChatTemplate: String, Sendable, CaseIterable {
 
     /// The conversation as the model was trained to read it. `asksForAnswer` opens the assistant's turn.
     ///
-    /// For reading: a message that holds the text of a control token looks like one here. ``Tokenizer/encode(_:as:asksForAnswer:allowsControl:cancel:)``
+    /// For reading: a message that holds the text of a control token looks like one here.
+    /// ``Tokenizer/encode(_:as:asksForAnswer:allowsControl:cancel:)``
     /// tells the two apart.
     public func render(_ messages: [Message], asksForAnswer: Bool = true) -> String {
         parts(messages, asksForAnswer: asksForAnswer).map(\.text).joined()

@@ -29,36 +29,37 @@ enum Normalizer: Sendable {
     /// A normalised text: its scalars, and for each the range of the original scalars that it comes from.
     struct Text {
         var scalars: [UInt32]
-        /// Nil: each scalar comes from the one at the same place.
+        /// Nil: each scalar comes from the one at the same position.
         var origins: [Range<Int>]?
 
         /// The original scalars that a range of these comes from, in a text that begins at `start`.
-        func place(of range: Range<Int>, behind start: Int) -> Range<Int> {
+        func origin(of range: Range<Int>, behind start: Int) -> Range<Int> {
             guard let origins else { return (range.lowerBound &+ start)..<(range.upperBound &+ start) }
             let first = origins.at(range.lowerBound)?.lowerBound ?? origins.last?.upperBound ?? 0
             let last = range.isEmpty ? first : origins.at(range.upperBound &- 1)?.upperBound ?? first
             return (first &+ start)..<(max(first, last) &+ start)
         }
 
-        /// Appends what stands from `place` on in the original text: as it is, or what it became.
-        fileprivate mutating func append(_ before: ArraySlice<UInt32>, at place: Int, became after: [UInt32]? = nil) {
+        /// Appends what stands from `position` on in the original text: as it is, or what it became.
+        fileprivate mutating func append(_ before: ArraySlice<UInt32>, at position: Int, became after: [UInt32]? = nil)
+        {
             guard let after, !before.elementsEqual(after) else {
                 scalars += before
                 if origins != nil {
                     for offset in Indices(below: before.count) {
-                        origins?.append((place &+ offset)..<(place &+ offset &+ 1))
+                        origins?.append((position &+ offset)..<(position &+ offset &+ 1))
                     }
                 }
                 return
             }
-            if origins == nil { origins = Indices(below: place).map { $0..<($0 &+ 1) } }
+            if origins == nil { origins = Indices(below: position).map { $0..<($0 &+ 1) } }
             scalars += after
-            origins? += Array(repeating: place..<(place &+ before.count), count: after.count)
+            origins? += Array(repeating: position..<(position &+ before.count), count: after.count)
         }
     }
 
     /// `text` normalised, in linear time. Stretches that stay as they are keep their
-    /// places; of others every scalar comes from the whole stretch, since marks change places. Throws `cancelled`.
+    /// positions; of others every scalar comes from the whole stretch, since marks change positions. Throws `cancelled`.
     func apply(_ text: ArraySlice<UInt32>, _ cancel: CancelFlag? = nil) throws(DiffError) -> Text {
         // Below U+0300 nothing composes and nothing decomposes.
         guard case .nfc = self, text.contains(where: { $0 >= 0x300 }) else {
@@ -72,11 +73,11 @@ enum Normalizer: Sendable {
             if turns & 0xffff == 0 { try cancel?.check() }
             var end = start &+ 1
             while end < text.endIndex, !CanonicalForms.isBoundary(text[end]) { end &+= 1 }
-            let (stretch, place) = (text[start..<end], start &- text.startIndex)
+            let (stretch, position) = (text[start..<end], start &- text.startIndex)
             if end &- start == 1, !CanonicalForms.changes(text[start]) {
-                out.append(stretch, at: place)
+                out.append(stretch, at: position)
             } else {
-                out.append(stretch, at: place, became: Self.composed(stretch))
+                out.append(stretch, at: position, became: Self.composed(stretch))
             }
             start = end
         }
@@ -102,8 +103,8 @@ enum Normalizer: Sendable {
 
     /// Marks in a row by their combining class; those of one class stay in their order.
     private static func ordered(_ parts: [UInt32], _ classes: [UInt8]) -> [Part] {
-        let isOrdered = Indices(below: classes.count &- 1).allSatisfy { place in
-            let (a, b) = (classes.at(place) ?? 0, classes.at(place &+ 1) ?? 0)
+        let isOrdered = Indices(below: classes.count &- 1).allSatisfy { position in
+            let (a, b) = (classes.at(position) ?? 0, classes.at(position &+ 1) ?? 0)
             return b == 0 || a <= b
         }
         if isOrdered { return zip(parts, classes).map { (scalar: $0, order: $1) } }
@@ -137,11 +138,11 @@ enum Normalizer: Sendable {
         /// Where the last letter stands, and the class of what stands last behind it.
         var (letter, before): (Int?, UInt8) = (nil, 0)
         for part in parts.each {
-            if let place = letter, let first = out.at(place),
-                before < part.order || before == 0 && place == out.count &- 1,
+            if let index = letter, let first = out.at(index),
+                before < part.order || before == 0 && index == out.count &- 1,
                 let composed = CanonicalForms.composed(first, part.scalar)
             {
-                out.put(composed, at: place)
+                out.put(composed, at: index)
                 continue
             }
             if part.order == 0 { letter = out.count }

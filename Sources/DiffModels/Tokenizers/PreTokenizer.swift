@@ -15,7 +15,7 @@ struct PreTokenizer: Sendable {
     /// One stage; later ones cut the pieces of earlier ones.
     enum Stage: Sendable {
         case split(PatternProgram, Behavior, inverts: Bool)
-        /// A space in front of a text that has none.
+        /// A space before a text that has none.
         case prefixSpace
     }
 
@@ -58,7 +58,7 @@ struct PreTokenizer: Sendable {
             if try json.bool("add_prefix_space", default: true) {
                 // Behind a Split every word would get one, which no published vocabulary does.
                 guard stages.isEmpty else {
-                    throw DiffError(.unsupported, "\(json.place): add_prefix_space behind another stage")
+                    throw DiffError(.unsupported, "\(json.place): add_prefix_space after another stage")
                 }
                 stages.append(.prefixSpace)
             }
@@ -66,7 +66,7 @@ struct PreTokenizer: Sendable {
                 stages.append(.split(try PatternParser.program(gpt2), .isolated, inverts: false))
             }
         case "Split":
-            guard !isByteLevel else { throw DiffError(.unsupported, "\(json.place): a Split behind the byte level") }
+            guard !isByteLevel else { throw DiffError(.unsupported, "\(json.place): a Split after the byte level") }
             let behaviors = Behavior.allCases.map(\.rawValue)
             let name = try json.string("behavior", oneOf: behaviors)
             let inverts = try json.bool("invert", default: false)

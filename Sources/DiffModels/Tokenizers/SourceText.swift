@@ -1,6 +1,6 @@
 import DiffTensor
 
-/// A text as scalars, with the byte at which each begins. What is no UTF-8 is U+FFFD, one for each stretch that could still have
+/// A text as scalars, with the byte at which each begins. Invalid UTF-8 is U+FFFD, one for each stretch that could still have
 /// become a character, and stands for just those bytes.
 struct SourceText {
     private(set) var scalars: [UInt32] = []

@@ -28,7 +28,7 @@ extension Tokenizer {
     }
 
     /// The tokens of `text`. `addsSpecial`: with what the tokenizer puts around a text. Control tokens such as `<|endoftext|>` are text
-    /// like any other, so that nobody's text can open a turn or bring masks, unless `allowsControl`.
+    /// like any other, so that user text cannot open a turn or insert masks, unless `allowsControl`.
     ///
     /// Throws `invalidArgument` for more than ``maxTextBytes``, `unsupported` when the tokenizer's pattern takes too long, `cancelled`.
     public func encode(
@@ -106,16 +106,16 @@ extension Tokenizer {
                 continue
             }
             let text = try normalizer.apply(source.scalars[part.range], cancel)
-            let place = { (range: Range<Int>) in
-                source.bytes(text.place(of: range, behind: part.range.lowerBound))
+            let origin = { (range: Range<Int>) in
+                source.bytes(text.origin(of: range, behind: part.range.lowerBound))
             }
             let pieces = try added.split(
-                text.scalars[...], normalised: true, isPlain: { isPlain($0, place($1), control) }, cancel)
+                text.scalars[...], normalised: true, isPlain: { isPlain($0, origin($1), control) }, cancel)
             for piece in pieces.each {
                 if let token = piece.token {
-                    tokens.append(Token(id: token, bytes: place(piece.range)))
+                    tokens.append(Token(id: token, bytes: origin(piece.range)))
                 } else {
-                    try encode(text.scalars[piece.range], into: &tokens, cancel, place)
+                    try encode(text.scalars[piece.range], into: &tokens, cancel, origin)
                 }
             }
         }
@@ -125,10 +125,10 @@ extension Tokenizer {
         controls.contains(entry.id) && !control.allows(bytes)
     }
 
-    /// Words of a part of a normalised text, each to tokens; `place` gives the source's bytes for a range of that text.
+    /// Words of a part of a normalised text, each to tokens; `origin` gives the source's bytes for a range of that text.
     private func encode(
         _ part: ArraySlice<UInt32>, into tokens: inout [Token], _ cancel: CancelFlag?,
-        _ place: (Range<Int>) -> Range<Int>
+        _ origin: (Range<Int>) -> Range<Int>
     ) throws(DiffError) {
         guard let first = part.first else { return }
         let isPrefixed = words.prefixesSpace && first != 32
@@ -144,7 +144,7 @@ extension Tokenizer {
             for piece in try model.encode(bytes, cancel) {
                 let scalars = cursor.scalars(Int(piece.start)..<Int(piece.end))
                 let start = max(part.startIndex, scalars.lowerBound &+ shift)
-                let range = place(start..<max(start, scalars.upperBound &+ shift))
+                let range = origin(start..<max(start, scalars.upperBound &+ shift))
                 tokens.append(Token(id: Int(piece.token), bytes: range))
             }
         }

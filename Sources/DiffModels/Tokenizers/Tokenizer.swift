@@ -91,17 +91,17 @@ public final class Tokenizer: Sendable {
         return bytes
     }
 
-    /// The text of `tokens`; what is no UTF-8 becomes U+FFFD.
+    /// The text of `tokens`; invalid UTF-8 becomes U+FFFD.
     public func decode(_ tokens: [Int], skipsSpecial: Bool = true) -> String {
         String(decoding: decodedBytes(tokens, skipsSpecial: skipsSpecial), as: UTF8.self)
     }
 
-    /// The same for lists so long that somebody may want to stop it. Throws `cancelled`, and `invalidArgument` when the text has more
+    /// The same for long lists, with a way to cancel. Throws `cancelled`, and `invalidArgument` when the text has more
     /// than ``maxDecodedBytes``.
     public func decode(_ tokens: [Int], skipsSpecial: Bool = true, cancel: CancelFlag) throws(DiffError) -> String {
         var bytes: [UInt8] = []
-        for (place, token) in tokens.numbered {
-            if place & 0xffff == 0 { try cancel.check() }
+        for (position, token) in tokens.numbered {
+            if position & 0xffff == 0 { try cancel.check() }
             append(token, to: &bytes, skipsSpecial)
             guard bytes.count <= Self.maxDecodedBytes else {
                 throw DiffError(.invalidArgument, "tokens: their text has more than \(Self.maxDecodedBytes) bytes")

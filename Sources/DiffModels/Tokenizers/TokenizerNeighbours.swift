@@ -50,7 +50,7 @@ struct TokenizerNeighbours {
         switch config.value("chat_template") {
         case .string(let text)?: chatTemplate = text
         case .array?:
-            // Several by name, of which one is for conversations without tools and the like.
+            // Several by name, of which one is for plain conversations, without tools.
             for template in try config.objects("chat_template").each where try template.string("name") == "default" {
                 chatTemplate = try template.string("template")
             }
@@ -85,18 +85,18 @@ struct TokenizerNeighbours {
         guard !added.isEmpty || !specials.isEmpty else { return entries }
         var known: [[UInt8]: Int] = [:]
         for entry in vocabulary.each { known.put(entry.id, for: Array(entry.token.utf8)) }
-        var (all, places): ([AddedTokens.Entry], [[UInt8]: Int]) = ([], [:])
+        var (all, positions): ([AddedTokens.Entry], [[UInt8]: Int]) = ([], [:])
         var owners: [Int: String] = [:]
         func append(_ entry: AddedTokens.Entry) {
-            places.put(all.count, for: Array(entry.content.utf8))
+            positions.put(all.count, for: Array(entry.content.utf8))
             owners.put(entry.content, for: entry.id)
             all.append(entry)
         }
         for entry in entries.each { append(entry) }
         for (file, entry) in added.each {
             let name = Array(entry.content.utf8)
-            let place = places[name]
-            if let id = place.flatMap({ all.at($0)?.id }) ?? known[name], id != entry.id {
+            let position = positions[name]
+            if let id = position.flatMap({ all.at($0)?.id }) ?? known[name], id != entry.id {
                 throw DiffError(
                     .format,
                     "\(file): the token \"\(entry.content)\" has the id \(entry.id), elsewhere in the folder \(id); take all of the "
@@ -108,16 +108,16 @@ struct TokenizerNeighbours {
                     "\(file): \"\(entry.content)\" and \"\(owner)\" both have the id \(entry.id); take all of the "
                         + "tokenizer's files from one checkpoint")
             }
-            if let place {
-                if entry.isSpecial { all.update(at: place) { $0 = $0.special } }
+            if let position {
+                if entry.isSpecial { all.update(at: position) { $0 = $0.special } }
             } else {
                 append(entry)
             }
         }
         for text in specials.each {
             let name = Array(text.utf8)
-            if let place = places[name] {
-                all.update(at: place) { $0 = $0.special }
+            if let position = positions[name] {
+                all.update(at: position) { $0 = $0.special }
             } else if let id = known[name], !text.isEmpty {
                 append(
                     AddedTokens.Entry(

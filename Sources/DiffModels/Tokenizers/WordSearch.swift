@@ -62,17 +62,17 @@ struct WordSearch: Sendable {
         }
     }
 
-    /// For every place of `text` where a word begins the longest one, from left to right. They may overlap. Throws `cancelled`.
+    /// For every position of `text` where a word begins the longest one, from left to right. They may overlap. Throws `cancelled`.
     func matches(in text: ArraySlice<UInt32>, _ cancel: CancelFlag?) throws(DiffError) -> [Match] {
         guard nodes.count > 1 else { return [] }
         var matches: [Match] = []
-        var (at, place) = (0, text.endIndex)
-        while place > text.startIndex {
-            place &-= 1
-            if place & 0xffff == 0 { try cancel?.check() }
-            at = step(at, text[place])
+        var (at, position) = (0, text.endIndex)
+        while position > text.startIndex {
+            position &-= 1
+            if position & 0xffff == 0 { try cancel?.check() }
+            at = step(at, text[position])
             if let node = nodes.at(at), node.length > 0 {
-                matches.append(Match(range: place..<(place &+ node.length), entry: node.entry))
+                matches.append(Match(range: position..<(position &+ node.length), entry: node.entry))
             }
         }
         return matches.reversed()

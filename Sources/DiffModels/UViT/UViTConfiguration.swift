@@ -35,7 +35,7 @@ public struct UViTConfiguration: Sendable, Equatable {
 
     /// Tokens along one side.
     public var grid: Int { inputSize / max(1, patchSize) }
-    /// Tokens in front of the patches: the label's, where there is one, and the time's.
+    /// Tokens before the patches: the label's, where there is one, and the time's.
     public var extras: Int { classRows > 0 ? 2 : 1 }
     /// Tokens in all.
     public var tokens: Int { Checked.sum(grid &* grid, extras) }

@@ -86,11 +86,11 @@ public struct ScaleSchedule: Sendable, Equatable {
         let n = Double(count)
         let (first, last) = count == 4 ? (1 / 3 / n, 1 - 1 / 3 / n) : (1 / 2 / n, 1 - 1 / 2 / n)
         let step = (last - first) / (n - 1)
-        let place = Double(scale) / Double(max(1, scales &- 1))
+        let position = Double(scale) / Double(max(1, scales &- 1))
         var (best, distance) = (0, Double.infinity)
         for tick in Indices(below: count) {
             let value = tick == count &- 1 ? last : Double(tick) * step + first
-            if (value - place).magnitude < distance { (best, distance) = (tick, (value - place).magnitude) }
+            if (value - position).magnitude < distance { (best, distance) = (tick, (value - position).magnitude) }
         }
         return best
     }

@@ -2,7 +2,7 @@ public import DiffCheckpoint
 public import DiffTensor
 import Glibc
 
-/// The transformer of visual autoregressive modelling (Tian et al. 2024): it sees the picture so far, pooled to the side of the
+/// The transformer of visual autoregressive modelling (Tian et al. 2024): it sees the image so far, pooled to the side of the
 /// next scale, and predicts all codes of that scale at once. Official state-dict names.
 ///
 /// Immutable after loading; what a run changes is in a ``VARContext``.
@@ -26,8 +26,7 @@ public final class VAR: Sendable {
             throw DiffError(
                 .incompatible, "\(weights.table.path): \(weights.table.count) tensors cannot be \(c.depth) blocks")
         }
-        var layout = SiteLayout(family: "var")
-        layout.shapesVary = true
+        var layout = SiteLayout(family: "var", [.generatesScales, .variesShapes], steps: c.schedule.count)
         classTable = try weights.tensor("class_emb.weight", [c.classes &+ 1, c.width])
         word = try Linear(weights.scope("word_embed"), c.codeChannels, c.width, of: .tokens)
         var blocks: [VARBlock] = []
@@ -53,7 +52,7 @@ public final class VAR: Sendable {
         return try run.addTable(rows.reshaped(Shape(labels.count, 1, configuration.width)), positions.first(run))
     }
 
-    /// Tokens from number `position` of the sequence on, out of the codes of the picture so far [batch, tokens, codeChannels].
+    /// Tokens from number `position` of the sequence on, out of the codes of the image so far [batch, tokens, codeChannels].
     public func embedded(_ codes: Tensor, at position: Int, _ run: Run) throws(DiffError) -> Tensor {
         let count = codes.shape[1]
         guard codes.shape.rank == 3, codes.shape[2] == configuration.codeChannels, position >= 1 else {
@@ -79,7 +78,7 @@ public final class VAR: Sendable {
     /// Teacher forcing: the logits of the tokens of scale `first` and later ones [batch, tokens, vocabulary], each scale seeing
     /// itself and those before it.
     ///
-    /// `codes` [batch, tokens - 1, codeChannels] are what each scale but the first gets to see of the picture; they may end after
+    /// `codes` [batch, tokens - 1, codeChannels] are what each scale but the first gets to see of the image; they may end after
     /// any scale. Labels are not dropped. Gradients pass to every parameter (the keys' bias is a buffer of zeros, and none). Throws
     /// `shape` when a scale is cut or there is none from `first` on, `invalidArgument` for a label outside the table.
     public func callAsFunction(

@@ -64,18 +64,18 @@ final class VARBlock: Sendable {
         return try run.addGated(y, mlp, gate: RowVectors(m, 1, of: 6))
     }
 
-    /// The attention of the pass's last `count` tokens to all so far. In a pass without a cache all tokens are there at once, and
+    /// The attention of the pass's last `count` tokens to all so far. In a pass without a buffer all tokens are there at once, and
     /// their projection stays whole.
     private func call(_ qkv: Tensor, _ pass: VARPass, _ count: Int, _ run: Run) throws(DiffError) -> AttentionCall {
         let scales = try queryScales.map { (scales) throws(DiffError) in try scales(run) }
-        guard let cache = try pass.cache() else {
+        guard let buffer = try pass.buffer() else {
             let normalised = if let scales { try run.normalisedHeads(qkv, heads: heads, scales: scales) } else { qkv }
             return try AttentionCall(
                 site: attentionSite, qkv: normalised, heads: heads, scale: attentionScale, spans: pass.spans)
         }
-        let queries = try run.splitHeads(qkv, heads: heads, scales: scales, into: cache, at: pass.position)
+        let queries = try run.splitHeads(qkv, heads: heads, scales: scales, into: buffer, at: pass.position)
         return try AttentionCall(
-            site: attentionSite, queries: run.tokens(queries, pass.firstOutput, count), cache: cache, heads: heads,
+            site: attentionSite, queries: run.tokens(queries, pass.firstOutput, count), buffer: buffer, heads: heads,
             scale: attentionScale, spans: pass.spans)
     }
 }
@@ -84,9 +84,9 @@ final class VARBlock: Sendable {
 struct VARPass {
     /// [rows, 6 · width]
     let vectors: Tensor
-    /// The block's cache, made when it is first asked for; nil in teacher forcing, whose passes begin at the first token and want
+    /// The block's buffer, made when it is first asked for; nil in teacher forcing, whose passes begin at the first token and want
     /// all outputs.
-    let cache: () throws(DiffError) -> KeyValueCache?
+    let buffer: () throws(DiffError) -> KeyValueBuffer?
     /// Where the tokens stand in the sequence.
     let position: Int
     /// The first of them whose output is wanted.

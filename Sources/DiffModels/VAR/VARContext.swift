@@ -1,6 +1,6 @@
 public import DiffTensor
 
-/// What a VAR remembers of one run: keys and values of the tokens so far, and the vectors that depend on the classes alone.
+/// The VAR context of one run: keys and values of the tokens so far, and the vectors that depend on the classes alone.
 ///
 /// Those are computed once per class and block, not once per scale: the modulation layers are a third of a block's weights.
 /// Used by one thread.
@@ -12,10 +12,10 @@ public final class VARContext {
     private let remembers: Bool
     private let unique: [Int]
     /// Which of the unique labels each row has.
-    private let places: [Int]
-    /// Tokens of each row that were fed.
+    private let rowLabels: [Int]
+    /// Tokens of each row that were evaluated.
     public private(set) var position = 0
-    private var caches: [KeyValueCache?]
+    private var buffers: [KeyValueBuffer?]
     private var vectors: [Tensor?]
     private var condition, shared, head: Tensor?
 
@@ -29,23 +29,23 @@ public final class VARContext {
         (self.network, self.labels, self.capacity, self.remembers) = (network, labels, capacity, remembers)
         var order: [Int: Int] = [:]
         var unique: [Int] = []
-        places = labels.map { label in
+        rowLabels = labels.map { label in
             // A single pass takes the same memory whatever the labels are: what a step of learning needs is known before it.
-            if remembers, let place = order[label] { return place }
+            if remembers, let index = order[label] { return index }
             order.put(unique.count, for: label)
             unique.append(label)
             return unique.count &- 1
         }
         self.unique = unique
-        caches = Array(repeating: nil, count: network.blocks.count)
+        buffers = Array(repeating: nil, count: network.blocks.count)
         vectors = Array(repeating: nil, count: network.blocks.count)
     }
 
-    /// Runs the blocks over the tokens `x` [rows, n, width] that follow those fed before and end with scale `end - 1`. Gives the
+    /// Runs the blocks over the tokens `x` [rows, n, width] that follow those evaluated before and end with scale `end - 1`. Gives the
     /// outputs of the tokens of scale `wanted` and later ones, [rows, m, width].
     ///
-    /// Several scales at once see what they would have seen one after the other. Tokens whose outputs are not wanted are keys
-    /// and values in the last block, and nothing else.
+    /// Several scales at once see what they would see one after the other. In the last block only keys and values are computed
+    /// of tokens whose outputs are not wanted.
     public func advance(_ x: Tensor, through end: Int, wanting wanted: Int, _ run: Run) throws(DiffError) -> Tensor {
         let schedule = network.configuration.schedule
         guard let start = schedule.scales(in: position), end > start, end <= schedule.count, wanted < end,
@@ -62,7 +62,7 @@ public final class VARContext {
             let isLast = order == indices.count &- 1
             let pass = VARPass(
                 vectors: try blockVectors(index, block, run),
-                cache: { [self] () throws(DiffError) in remembers ? try cache(index, run) : nil }, position: position,
+                buffer: { [self] () throws(DiffError) in remembers ? try buffer(index, run) : nil }, position: position,
                 firstOutput: isLast ? first : 0, spans: isLast ? some : all)
             h = try block(h, pass, run)
         }
@@ -71,14 +71,14 @@ public final class VARContext {
     }
 
     /// Keys and values of block `index`, [rows, capacity, width] each; nil before the first pass.
-    public func cache(ofBlock index: Int) -> KeyValueCache? { caches.at(index) ?? nil }
+    public func buffer(ofBlock index: Int) -> KeyValueBuffer? { buffers.at(index) ?? nil }
 
-    private func cache(_ index: Int, _ run: Run) throws(DiffError) -> KeyValueCache {
-        if let known = cache(ofBlock: index) { return known }
-        let cache = try KeyValueCache(
+    private func buffer(_ index: Int, _ run: Run) throws(DiffError) -> KeyValueBuffer {
+        if let known = buffer(ofBlock: index) { return known }
+        let buffer = try KeyValueBuffer(
             batch: labels.count, capacity: capacity, width: network.configuration.width, run)
-        caches.put(cache, at: index)
-        return cache
+        buffers.put(buffer, at: index)
+        return buffer
     }
 
     private func blockVectors(_ index: Int, _ block: VARBlock, _ run: Run) throws(DiffError) -> Tensor {
@@ -111,6 +111,6 @@ public final class VARContext {
 
     /// One row for each label out of one for each class.
     private func spread(_ x: Tensor, _ run: Run) throws(DiffError) -> Tensor {
-        unique.count == labels.count ? x : try run.embedding(x, places)
+        unique.count == labels.count ? x : try run.embedding(x, rowLabels)
     }
 }

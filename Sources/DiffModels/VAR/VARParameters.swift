@@ -1,7 +1,7 @@
 import DiffCheckpoint
 import DiffTensor
 
-// What a VAR works out from its parameters before it uses them: once when it is loaded for sampling, anew in every pass when it
+// What a VAR works out from its parameters before it uses them: once when it is loaded for sampling, again in every pass when it
 // is loaded for learning, so that gradients find their way back.
 
 /// Level and position vectors of the tokens, and that of the start.

@@ -1,7 +1,7 @@
 public import DiffCheckpoint
 public import DiffTensor
 
-/// The part of a multi-scale VQ-VAE that learning needs: the codebook, and the encoder where pictures are learned from. The decoder
+/// The part of a multi-scale VQ-VAE that learning needs: the codebook, and the encoder where images are learned from. The decoder
 /// stays on disk.
 ///
 /// Immutable after loading.
@@ -10,13 +10,13 @@ public final class ScaleEncoder: Sendable {
     public let layout: SiteLayout
     /// The codebook, and how scales add up.
     public let codes: ScaleQuantizer
-    /// Extents [3, S, S] of the pictures that are encoded.
+    /// Extents [3, S, S] of the images that are encoded.
     public let picture: Shape
     /// Bytes of what is loaded.
     public let byteCount: Int
     private let encoder: AutoencoderEncoder?
 
-    /// Loads the part for the scales `schedule`. Throws as ``VQVAE/init(_:_:schedule:)``, and `unsupported` when pictures are to be
+    /// Loads the part for the scales `schedule`. Throws as ``VQVAE/init(_:_:schedule:)``, and `unsupported` when images are to be
     /// encoded and the checkpoint was saved without its encoder.
     public init(
         _ configuration: VQVAEConfiguration, _ weights: Weights, schedule: ScaleSchedule, encodesPictures: Bool
@@ -47,7 +47,7 @@ public final class ScaleEncoder: Sendable {
         byteCount = Checked.sum(stored, configuration.vocabulary &* (configuration.codeChannels &+ 1) &* 4)
     }
 
-    /// Codes of all scales, coarse to fine, of pictures [batch, 3, S, S] in -1 ... 1: [scale][batch · side²]. Throws `shape`,
+    /// Codes of all scales, coarse to fine, of images [batch, 3, S, S] in -1 ... 1: [scale][batch · side²]. Throws `shape`,
     /// `unsupported` when it was loaded without the encoder.
     public func tokens(of pictures: Tensor, _ run: Run) throws(DiffError) -> [[Int]] {
         guard let encoder else { throw VQVAE.hasNoEncoder }

@@ -1,7 +1,7 @@
 import DiffCheckpoint
 public import DiffTensor
 
-/// The codebook of a multi-scale VQ-VAE, and how the maps of all scales add up to one picture in code space.
+/// The codebook of a multi-scale VQ-VAE, and how the maps of all scales add up to one image in code space.
 ///
 /// The state is the sum of what the scales contributed so far, [batch, channels, S, S] with S the side of the finest scale.
 /// Source: `VectorQuantizer2` of FoundationVision/VAR.
@@ -141,7 +141,7 @@ public struct ScaleQuantizer: Sendable {
         return (tokens, states)
     }
 
-    /// What a transformer is fed in teacher forcing: views of the states for scale 1 and on, [batch, tokens - 1, channels].
+    /// A transformer's input in teacher forcing: views of the states for scale 1 and on, [batch, tokens - 1, channels].
     public func teacherCodes(_ states: [Tensor], _ run: Run) throws(DiffError) -> Tensor {
         guard let first = states.first, states.count <= schedule.count else {
             throw DiffError(.shape, "\(states.count) states for \(schedule.count) scales")

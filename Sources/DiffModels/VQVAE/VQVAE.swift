@@ -1,7 +1,7 @@
 public import DiffCheckpoint
 public import DiffTensor
 
-/// The multi-scale VQ-VAE of visual autoregressive modelling: pictures to codes of many scales and back. Official names.
+/// The multi-scale VQ-VAE of visual autoregressive modelling: images to codes of many scales and back. Official names.
 ///
 /// Immutable after loading. A checkpoint without encoder tensors loads as a decoder.
 public final class VQVAE: Sendable {
@@ -54,7 +54,7 @@ public final class VQVAE: Sendable {
         try encoder(for: image)(image, run)
     }
 
-    /// The encoder's output before the convolution in front of the codes; the rest as ``encode(_:_:)``.
+    /// The encoder's output before the convolution that precedes the codes; the rest as ``encode(_:_:)``.
     public func encoded(_ image: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         try encoder(for: image).features(image, run)
     }

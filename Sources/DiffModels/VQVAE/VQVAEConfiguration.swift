@@ -16,7 +16,7 @@ public struct VQVAEConfiguration: Sendable, Equatable {
     public var layersPerLevel: Int
     /// How much of an enlarged map passes through its convolution, the rest being kept as it is (`quant_resi`).
     public var blend: Float
-    /// How many such convolutions there are: 1 for all scales, 0 for one each, else so many for ranges of scales.
+    /// How many such convolutions there are: 1 for all scales, 0 for one each, else this many for ranges of scales.
     public var shares: Int
     /// Whether the nearest code is the one of the nearest direction (`using_znorm`).
     public var comparesDirections: Bool

@@ -5,7 +5,8 @@ import Glibc
 /// (torchdiffeq's dopri5, the default of SiT).
 ///
 /// The number of evaluations depends on the data: two to begin with, six for each step tried. The last step passes the end; the
-/// result is read off its polynomial. The error's norm is over the whole state, so samples of a batch share their steps.
+/// result is read off its polynomial. As in torchdiffeq (`RKAdaptiveStepsizeODESolver`), time is in double precision, rounded to float32
+/// for the network, and states are in float32. The error's norm is over the whole state, so samples of a batch share their steps.
 public struct AdaptiveODESampler: Sampler {
     /// How exact steps are: their error per element is below absolute + relative |x|, in the mean square.
     public struct Tolerance: Sendable, Equatable {
@@ -70,7 +71,7 @@ public struct AdaptiveODESampler: Sampler {
         case .probe: return SamplerCall(timestep: Double(Float(time + length)), step: 0, stage: 1)
         case .stage(let stage):
             let t = Float(time + (DormandPrince.nodes.at(stage &- 1) ?? 1) * length)
-            // At the end of a step the slope is that from the left.
+            // At the end of a step the slope is that from the left: torchdiffeq evaluates nodes at 1 just below the end (`Perturb.PREV`).
             return SamplerCall(timestep: Double(stage >= 5 ? t.nextDown : t), step: attempts, stage: stage)
         case .done: return nil
         }
@@ -79,7 +80,7 @@ public struct AdaptiveODESampler: Sampler {
     /// Adaptive steps have no list to start inside.
     public mutating func start(at call: Int) {}
 
-    /// A state in front of the next evaluation.
+    /// A state before the next evaluation.
     public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         let p = process.path.at(time)
         return try run.combine(Float(p.alpha), clean, Float(p.sigma), noise)
@@ -96,6 +97,7 @@ public struct AdaptiveODESampler: Sampler {
             (state, phase) = (x, .probe)
             slopes.put(slope, at: 0)
             let (size, steepness) = (try norm(x, x, x, run), try norm(slope, x, x, run))
+            // A trial step that changes the state by about 1 % (`_select_initial_step`); 1e-6 where the quotient would mean nothing.
             length = size < 1e-5 || steepness < 1e-5 ? 1e-6 : 0.01 * size / steepness
             return SamplerStep(try run.combine(1, x, Float(length), slope))
         case .probe:
@@ -122,6 +124,7 @@ public struct AdaptiveODESampler: Sampler {
         let steepness = try norm(first, state, state, run)
         let bend = try norm(run.combine(1, slope, -1, first), state, state, run) / length
         let most = max(steepness, bend)
+        // The book's rule for a method of order p = 4, hence the fifth root.
         let wanted = most <= 1e-15 ? max(1e-6, length * 1e-3) : pow(0.01 / most, 1 / 5)
         return min(100 * length, wanted)
     }
@@ -169,13 +172,15 @@ public struct AdaptiveODESampler: Sampler {
         )
     }
 
-    /// How much longer the next step is.
+    /// How much longer the next step is (`_optimal_step_size`): the error estimate is of order h⁵, hence the fifth root; 0.9 is a safety
+    /// margin. Never more than ten times as long, never shorter after a step that was taken, at most five times shorter after one refused.
     private static func factor(_ ratio: Double) -> Double {
         guard ratio > 0 else { return 10 }
         return min(10, max(0.9 * pow(ratio, -1 / 5), ratio < 1 ? 1 : 0.2))
     }
 
-    /// The state at the part `at` of a step, from the quartic through both ends, their slopes and a middle.
+    /// The state at the fraction `at` of a step, from the quartic through both ends, their slopes and a middle (`_interp_fit`). Steps are not
+    /// cut short at the end time, so the last one overshoots it, and the result is read off here.
     private func interpolated(
         _ y0: Tensor, _ y1: Tensor, _ at: Double, _ length: Double, _ run: Run
     ) throws(DiffError) -> Tensor {

@@ -11,7 +11,7 @@ public enum FlowPath: String, Sendable, CaseIterable {
     case diffusion = "VP"
 
     /// α, σ and their derivatives at `t`.
-    func at(_ t: Double) -> (alpha: Double, sigma: Double, alphaSlope: Double, sigmaSlope: Double) {
+    public func at(_ t: Double) -> (alpha: Double, sigma: Double, alphaSlope: Double, sigmaSlope: Double) {
         switch self {
         case .linear: return (t, 1 - t, 1, -1)
         case .constantVariance:

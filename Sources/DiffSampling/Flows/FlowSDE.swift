@@ -69,7 +69,7 @@ public struct FlowSDESampler: Sampler {
         let size = last == .none ? 0 : lastSize
         guard (0..<1).contains(size), norm.isFinite, norm >= 0 else {
             throw DiffError(
-                .invalidArgument, "a last step of \(lastSize) of time and a norm of \(norm) are no equation")
+                .invalidArgument, "a last step of \(lastSize) of time and a norm of \(norm) do not define an equation")
         }
         guard diffusion != .matched || process.ends.first > 0 else {
             throw DiffError(
@@ -112,7 +112,7 @@ public struct FlowSDESampler: Sampler {
     /// Continues from a later evaluation of a fresh run.
     public mutating func start(at call: Int) { (position, stage) = (call / each, 0) }
 
-    /// A state in front of the next evaluation.
+    /// A state before the next evaluation.
     public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         let p = process.path.at(time(position, 0))
         return try run.combine(Float(p.alpha), clean, Float(p.sigma), noise)

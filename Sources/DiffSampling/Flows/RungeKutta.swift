@@ -80,7 +80,7 @@ public struct FlowODESampler: Sampler {
     /// Continues from a later evaluation of a fresh run.
     public mutating func start(at call: Int) { (position, stage) = (call / max(1, nodes.count), 0) }
 
-    /// A state in front of the next evaluation.
+    /// A state before the next evaluation.
     public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         let p = process.path.at(time(position, 0))
         return try run.combine(Float(p.alpha), clean, Float(p.sigma), noise)

@@ -34,7 +34,8 @@ struct DecodingSequence {
     private(set) var tokens: [Int]
     /// Positions in front that are padding.
     let padding: Int
-    /// Positions that hold a token of the caller: guidance hides these, and never what was filled in.
+    /// Positions that hold a token of the caller, fixed at the start (`prompt_index` of the published code): guidance hides these, and never
+    /// what was filled in.
     let given: PositionSet
     /// The mask token.
     let mask: Int
@@ -81,6 +82,9 @@ struct DecodingSequence {
 }
 
 /// The `count` largest of `values` as indices, the lowest of equals first; in falling order. Minus infinity takes part last.
+///
+/// torch.topk leaves the order of equals unspecified. The lowest position first is part of how models behave: confidences that round to
+/// the same number then give an order from left to right.
 func largest(_ count: Int, of values: [Double]) -> [Int] {
     let order = values.numbered.map { (value: $0.element, index: $0.offset) }.sorted {
         $0.value != $1.value ? $0.value > $1.value : $0.index < $1.index

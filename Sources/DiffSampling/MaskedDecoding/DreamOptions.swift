@@ -34,9 +34,9 @@ public struct DreamOptions: Sendable, Equatable {
     public var algorithmTemperature = 0.0
     /// Temperature of the tokens; 0: the most probable.
     public var temperature = 0.0
-    /// Nucleus; 1: off.
+    /// Nucleus sampling: keep the smallest set with cumulative probability ≥ top_p; 1: off.
     public var topP = 1.0
-    /// Largest candidates; 0: off.
+    /// Keep only this many of the most probable tokens; 0: off.
     public var topK = 0
 
     /// The defaults of the published class: `origin`, without temperature.
@@ -102,7 +102,8 @@ public struct DreamOptions: Sendable, Equatable {
         }
     }
 
-    /// torch's `linspace(1, eps, steps + 1)` in f32: from both ends to the middle, one rounding each.
+    /// torch's `linspace(1, eps, steps + 1)` in f32, to the bit, since counts are truncated from these. The step is rounded to f32; values are
+    /// computed from both ends to the middle, each by one fused multiply-add, which double precision rounded once equals.
     public func timesteps(_ steps: Int) -> [Float] {
         let step = Double(Float(Float(eps) - 1) / Float(max(1, steps)))
         let half = (steps &+ 1) / 2

@@ -29,7 +29,7 @@ struct DreamPace {
     var block: Range<Int> { blocks.at(index) ?? 0..<0 }
     private var isLast: Bool { stepInBlock >= steps &- 1 }
 
-    /// Begins a block with so many masked positions.
+    /// Begins a block with `masks` masked positions.
     mutating func begin(masks: Int) {
         steps =
             options.steps.map { max(1, $0 / max(1, blocks.count)) } ?? (options.threshold == nil ? max(1, masks) : 1)
@@ -37,13 +37,15 @@ struct DreamPace {
         (rate, left) = (hasBlocks || options.threshold == nil ? nil : masks / max(1, steps), 0)
     }
 
-    /// The share of masked positions that this step reveals; nil in the last step, which reveals all.
+    /// The share of masked positions that this step reveals, 1 - s / t in f32 as torch computes it; nil in the last step, which reveals all.
     var share: Float? {
         guard !isLast, let t = times.at(stepInBlock), let s = times.at(stepInBlock &+ 1) else { return nil }
         return 1 - s / t
     }
 
-    /// How many of so many masked positions this step reveals.
+    /// How many of `masks` masked positions this step reveals. The product is rounded to f32 and then down, of the masks there are now and not
+    /// of a plan made beforehand. So the first step reveals nothing when there are as many steps as masks (n (1 - eps) / n is below 1), and the
+    /// last one makes up for it.
     func count(of masks: Int) -> Int {
         guard let share else { return masks }
         return Int(exactly: max(0, Float(masks) * share).rounded(.down)) ?? masks
@@ -52,7 +54,7 @@ struct DreamPace {
     /// The most positions that this step reveals under a threshold; nil: no bound.
     var bound: Int? { rate.map { Checked.sum($0, left) } }
 
-    /// Closes a step that revealed so many positions and left `masks` in the block. `advances`: one of them got another token than the
+    /// Closes a step that revealed `revealed` positions and left `masks` in the block. `advances`: one of them got a token other than the
     /// mask.
     mutating func advance(masks: Int, advances: Bool, revealed: Int) {
         let isComplete: Bool

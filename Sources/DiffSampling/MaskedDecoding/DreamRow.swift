@@ -1,7 +1,8 @@
 import DiffTensor
 import Glibc
 
-/// Dream's rule for one sample. Source: `_sample` of the Dream repository; blocks and thresholds after Fast-dLLM.
+/// Dream's rule for one sample. Source: `_sample` and `sample_tokens` of the Dream repository (generation_utils.py); blocks and thresholds
+/// after Fast-dLLM (generation_utils_block.py).
 struct DreamRow: DecodingRow {
     var sequence: DecodingSequence
     private let options: DreamOptions
@@ -16,7 +17,8 @@ struct DreamRow: DecodingRow {
 
     var isDone: Bool { pace.isDone }
 
-    /// Row p of the network's results predicts position p + 1; the first position, which has nothing before it, has to do with its own.
+    /// Row p of the logits predicts position p + 1, since the network was adapted from a causal model: `cat([logits[:, :1], logits[:, :-1]])`.
+    /// The first position, with nothing before it, takes its own row, and the last row is never used.
     func source(of position: Int) -> Int { max(0, position &- 1) }
 
     mutating func round(_ fixedOrder: Bool, _ noise: inout DecodingNoise) throws(DiffError) -> UnmaskingRound {
@@ -52,7 +54,7 @@ struct DreamRow: DecodingRow {
         return positions
     }
 
-    /// With blocks the published code draws for the whole sequence when a block begins, and under a threshold for masked positions behind
+    /// With blocks the published code draws for the whole sequence when a block begins, and under a threshold for masked positions after
     /// the block too, as far as they are computed.
     func drawn(_ candidates: [Int], _ queries: PositionSet) -> [Int] {
         guard pace.hasBlocks else { return candidates }
@@ -99,7 +101,8 @@ struct DreamRow: DecodingRow {
         return chosen
     }
 
-    /// `count` candidates drawn without replacement from softmax(confidence / temperature): the largest p / e, in f32.
+    /// `count` candidates drawn without replacement from softmax(confidence / temperature): the largest p / e with e ~ Exp(1), in f32, as
+    /// torch.multinomial draws on the CPU. Sequential draws without replacement have the same distribution.
     private func drawn(
         _ count: Int, _ candidates: [Int], _ values: [Double], _ queries: PositionSet, _ noise: inout DecodingNoise
     ) throws(DiffError) -> [Int] {

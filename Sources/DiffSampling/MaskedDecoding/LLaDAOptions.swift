@@ -32,6 +32,11 @@ public struct LLaDAOptions: Sendable, Equatable {
     /// The published defaults: one block, a pass per token.
     public init(_ common: MaskedCommon) { self.common = common }
 
+    /// The guidance as a value; nil: none.
+    var guided: Guidance? {
+        get throws(DiffError) { guidance > 0 ? try Guidance(.added, scale: guidance) : nil }
+    }
+
     func check(_ prompts: [MaskedPrompt]) throws(DiffError) {
         if let blockLength, blockLength <= 0 || (!common.fillsPrompts && common.length % blockLength != 0) {
             throw DiffError(

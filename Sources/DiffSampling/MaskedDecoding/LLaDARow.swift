@@ -1,6 +1,7 @@
 import DiffTensor
 
-/// LLaDA's rule for one sample. Source: `generate` of the LLaDA repository; thresholds after Fast-dLLM.
+/// LLaDA's rule for one sample. Source: `generate` and `get_num_transfer_tokens` of the LLaDA repository; thresholds
+/// after Fast-dLLM. There is no early stop: what follows an end token is cut off from the finished text.
 struct LLaDARow: DecodingRow {
     var sequence: DecodingSequence
     private let options: LLaDAOptions
@@ -8,7 +9,7 @@ struct LLaDARow: DecodingRow {
     private let blocks: [Range<Int>]
     private var blockIndex = 0
     private var stepInBlock = 0
-    /// Tokens to reveal in each step of the block: evenly, what remains goes to the first ones.
+    /// Tokens to reveal in each step of the block: evenly, what remains goes to the first ones. Counted when the block begins, unlike Dream's.
     private var counts: [Int] = []
     /// A block's positions in the order of their revelation, where that is decided beforehand, and how many are done.
     private var order: [Int]?
@@ -48,7 +49,8 @@ struct LLaDARow: DecodingRow {
         guard options.remasking == .random else {
             throw DiffError(.incompatible, "an order fixed when a block begins cannot follow confidences; use random")
         }
-        // One draw per position of the sequence, sorted within the block.
+        // One draw per position of the sequence, of which the block's are sorted: dKV-Cache-Greedy draws so, and draws outside of the block
+        // belong to the random stream.
         let draws = try noise.uniform(sample, sequence.count)
         order = largest(masked.count, of: masked.map { Double(draws.at($0) ?? 0) }).compactMap { masked.at($0) }
     }
@@ -65,12 +67,13 @@ struct LLaDARow: DecodingRow {
         return chosen.sorted()
     }
 
-    /// Query positions that are masked, up to the block's end: what earlier blocks left, and masks in the prompt, compete too.
+    /// Query positions that are masked, up to the block's end: what earlier blocks left, and masks in the prompt, compete too, since the
+    /// published code excludes only positions after the block.
     private func eligible(_ queries: PositionSet) -> [Int] {
         queries.positions.filter { $0 < block.upperBound && sequence.isMasked($0) }
     }
 
-    /// The published code draws for all that it computes.
+    /// The published code draws for all that it computes, whether it uses the draw or not: the random stream depends on the query positions.
     func drawn(_ candidates: [Int], _ queries: PositionSet) -> [Int] { queries.positions }
 
     /// A draw per query position, by position.
@@ -85,6 +88,7 @@ struct LLaDARow: DecodingRow {
         var positions: [Int] = []
         for (rank, index) in largest(count, of: values).numbered {
             guard let position = eligible.at(index), let value = values.at(index) else { continue }
+            // The surest one whatever its confidence, so that every pass makes progress; then all that reach the threshold.
             if let threshold = options.threshold, rank > 0, !(value >= threshold) { break }
             positions.append(position)
         }
@@ -110,7 +114,7 @@ struct LLaDARow: DecodingRow {
             (positions, confidences) = (chosenPositions(candidates, values), sequence.spread(candidates, values))
         }
         let writes = positions.compactMap { position in tokens[position].map { (position: position, token: $0.token) } }
-        // A block whose surest token is the mask itself would never be done.
+        // Where the mask may be chosen, it stays a mask and probably wins again: a block that gains no other token would never be done.
         let advances = writes.contains { $0.token != sequence.mask }
         sequence.finish(writes, confidences: confidences)
         stepInBlock &+= 1

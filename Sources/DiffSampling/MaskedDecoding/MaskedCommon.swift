@@ -15,9 +15,9 @@ public struct MaskedPrompt: Sendable, Equatable {
 public struct MaskedCommon: Sendable, Equatable {
     /// The mask token.
     public var maskToken: Int
-    /// Tokens to generate behind each prompt; 0: only the masks in it are filled.
+    /// Tokens to generate after each prompt; 0: only the masks in it are filled.
     public var length: Int
-    /// Whether masks in the prompts are positions to fill like those behind them: steps and blocks are then made for all of them.
+    /// Whether masks in the prompts are positions to fill like those after them: steps and blocks then cover all of them.
     public var infills: Bool
     /// Tokens that are never chosen: their logits count as minus infinity before everything else.
     public var forbidden: [Int]
@@ -66,7 +66,7 @@ public struct MaskedCommon: Sendable, Equatable {
         Checked.sum(prompt.tokens.each.reduce(0) { $0 &+ ($1 == maskToken ? 1 : 0) }, length)
     }
 
-    /// The positions that blocks are made of: those behind the prompt, and under infilling (or where `always`) the masks in it too.
+    /// The positions that blocks are made of: those after the prompt, and under infilling (or where `always`) the masks in it too.
     private func targets(_ prompt: MaskedPrompt, always: Bool) -> [Int] {
         let start = prompt.tokens.count
         var positions: [Int] = []
@@ -78,7 +78,7 @@ public struct MaskedCommon: Sendable, Equatable {
     }
 
     /// Blocks of `size` positions to fill each, from left to right, the last perhaps smaller; a block reaches from its first position to
-    /// its last. `always`: masks in prompts count even where nobody asked for infilling.
+    /// its last. `always`: masks in prompts count even where infilling was not asked for.
     func blocks(_ prompt: MaskedPrompt, of size: Int?, always: Bool = false) -> [Range<Int>] {
         let positions = targets(prompt, always: always)
         var (blocks, start): ([Range<Int>], Int) = ([], 0)

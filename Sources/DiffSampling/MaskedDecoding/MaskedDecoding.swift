@@ -1,6 +1,6 @@
 public import DiffTensor
 
-/// What masked decoding tells after each pass. Return from the observer to go on, throw to stop.
+/// What masked decoding tells after each pass. Return from the observer to continue, throw to stop.
 public struct MaskedProgress: Sendable {
     /// One sample that took part in the pass.
     public struct Sample: Sendable {
@@ -172,12 +172,12 @@ public struct MaskedDecoding: Sendable {
         switch rule {
         case .llada(let options):
             let reader = TokenReader(
-                network, guidance: options.guidance, forbidden: common.forbidden, isNoisy: options.temperature > 0,
+                network, guidance: try options.guided, forbidden: common.forbidden, isNoisy: options.temperature > 0,
                 most: most)
             return try reader.gumbel(plan, states, temperature: options.temperature, &noise, run)
         case .dream(let options):
             let reader = TokenReader(
-                network, guidance: 0, forbidden: common.forbidden, isNoisy: options.temperature > 0, most: most)
+                network, guidance: nil, forbidden: common.forbidden, isNoisy: options.temperature > 0, most: most)
             return try reader.race(plan, plan.sources(rows), states, options, &noise, run)
         }
     }

@@ -19,13 +19,13 @@ struct PassPlan {
         shares.append(Share(row: row, queries: queries, candidates: candidates, drawn: drawn))
     }
 
-    /// What the network is told. `isGuided`: each sequence once more behind all others, with the caller's tokens masked, for the
+    /// What the network is told. `isGuided`: each sequence once more after all others, with the caller's tokens masked, for the
     /// unconditional rows.
     func pass<Row: DecodingRow>(_ rows: [Row], isGuided: Bool) -> MaskedPass {
         var pass = MaskedPass(rows.map(\.sequence.tokens))
         for share in shares.each {
             guard let row = rows.at(share.row) else { continue }
-            // Padding is seen by nobody, so computing it would change nothing.
+            // No position attends to padding, so computing it would change nothing.
             let queries = share.queries.filter { $0 >= row.sequence.padding }
             let sources = Set(share.candidates.each.map(row.source))
             pass.put(queries, wanted: queries.filter { sources.contains($0) }, at: share.row)

@@ -2,8 +2,9 @@ public import DiffTensor
 
 /// A method that decides which positions masked decoding computes: a cache of keys and values is such a rule.
 ///
-/// A pass computes keys and values of the *query positions* only; every other position counts with those of the last pass that computed
-/// it. Asked where the method's ``HookSet/extensions`` say so, of the methods in order.
+/// A pass computes keys and values of the *query positions* only; every other position takes part with those of the last pass that computed
+/// it, which the network's key-value memory holds. Keys are stored after their rotation by position, so nothing is reordered. Asked where
+/// the method's ``HookSet/extensions`` say so, of the methods in order.
 public protocol PositionSelection: Acceleration {
     /// Whether the order in which a block's positions are revealed must be decided when the block begins:
     /// ``UnmaskingRound/revealing`` is then known. Asked once, after `begin`.
@@ -30,7 +31,8 @@ public struct UnmaskingRound: Sendable {
     public let masked: PositionSet
     /// Positions revealed by the step before, and those this step will reveal where that is known beforehand, in order.
     public let revealed: [Int], revealing: [Int]
-    /// Whether the results of position p decide the token of position p + 1 (Dream) rather than that of p (LLaDA).
+    /// Whether the results of position p decide the token of position p + 1 (Dream) rather than that of p (LLaDA). Then position p must be
+    /// computed while p + 1 is masked, even when its own token is decided.
     public let predictsNext: Bool
 
     /// The facts of a round.

@@ -3,13 +3,14 @@ import DiffTensor
 /// Reads tokens out of states, a few rows at a time: logits of all rows at once would be the largest tensor by far.
 struct TokenReader {
     private let network: MaskedNetwork
-    private let guidance: Double
+    /// nil: none. The unconditional rows of a pass follow the others, in one batch: the network's memory holds both.
+    private let guidance: Guidance?
     private let forbidden: [Int]
     /// Rows that go through the head together; with noise fewer, since noise takes as much again.
     private let rows: Int
 
     /// A reader for at most `most` rows in one pass.
-    init(_ network: MaskedNetwork, guidance: Double, forbidden: [Int], isNoisy: Bool, most: Int) {
+    init(_ network: MaskedNetwork, guidance: Guidance?, forbidden: [Int], isNoisy: Bool, most: Int) {
         (self.network, self.guidance, self.forbidden) = (network, guidance, forbidden)
         rows = max(1, min(isNoisy ? 16 : 64, most))
     }
@@ -20,15 +21,13 @@ struct TokenReader {
         -> Tensor
     {
         let own = try network.logits(run.gatherRows(states, Array(start..<(start &+ count))), run)
-        guard guidance > 0 else {
+        guard let guidance else {
             run.exclude(forbidden, in: own)
             return own
         }
         let other = try network.logits(
             run.gatherRows(states, Array((unconditional &+ start)..<(unconditional &+ start &+ count))), run)
-        // Lu + (s + 1)(L - Lu), rounded after each operation as torch does.
-        let difference = try run.combine(1, own, -1, other)
-        let guided = try run.combine(1, other, Float(guidance + 1), difference)
+        let guided = try guidance.combined(own, other, run)
         run.exclude(forbidden, in: guided)
         return guided
     }
@@ -45,7 +44,9 @@ struct TokenReader {
         }
     }
 
-    /// LLaDA's choice of tokens.
+    /// LLaDA's choice of tokens: `add_gumbel_noise` in float64, as published: lower precision lowers the quality of texts (Zheng et al. 2024,
+    /// arXiv:2409.02908); the confidence is of the logits without noise and temperature. Draws are taken in the order of positions, also
+    /// those not used.
     func gumbel(
         _ plan: PassPlan, _ states: Tensor, temperature: Double, _ noise: inout DecodingNoise, _ run: Run
     ) throws(DiffError) -> [ChosenToken] {
@@ -83,7 +84,7 @@ struct TokenReader {
         return chosen
     }
 
-    /// Dream's choice of tokens; `sources` says which row of the states decides each candidate.
+    /// Dream's choice of tokens (`sample_tokens`); `sources` says which row of the states decides each candidate.
     func race(
         _ plan: PassPlan, _ sources: [Int], _ states: Tensor, _ options: DreamOptions, _ noise: inout DecodingNoise,
         _ run: Run

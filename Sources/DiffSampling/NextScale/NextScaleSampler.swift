@@ -16,13 +16,13 @@ public protocol ScaleNetworks: AnyObject {
     /// Logits of `scale` by network `network`: [n, side², vocabulary] of the conditional rows, followed by as many unconditional
     /// ones when `guided`.
     func logits(scale: Int, network: Int, guided: Bool, _ run: Run) throws(DiffError) -> Tensor
-    /// Takes these tokens as the map of `scale`. Gives the state of the picture [n, channels, S, S].
+    /// Takes these tokens as the map of `scale`. Gives the state of the image [n, channels, S, S].
     func take(_ tokens: [Int], scale: Int, _ run: Run) throws(DiffError) -> Tensor
     /// Takes mixtures of codes, [n, side², vocabulary].
     func take(mixing weights: Tensor, scale: Int, _ run: Run) throws(DiffError) -> Tensor
 }
 
-/// What the sampler tells after each scale. Return from the observer to go on, throw to stop.
+/// What the sampler tells after each scale. Return from the observer to continue, throw to stop.
 public struct NextScaleProgress {
     /// Scale just done and how many there are.
     public let scale: Int, scales: Int
@@ -36,19 +36,21 @@ public struct NextScaleProgress {
     public let state: Tensor
 }
 
-/// Generation from coarse to fine: at each scale all tokens at once, then the picture so far grows. It knows nothing of
+/// Generation from coarse to fine: at each scale all tokens at once, then the image so far grows. It knows nothing of
 /// networks or methods.
 public struct NextScaleSampler: Sendable {
     /// All scales in order.
     public let steps: [ScaleStep]
     /// Guidance at the last scale; it grows from 0 at the first: (1 + t) conditional - t unconditional.
-    public let guidance: Double
+    public var guidance: Double { guided.scale }
+    /// The same as a value. Both predictions share a batch: a network's memory holds the rows of both.
+    private let guided: Guidance
     /// Whether codes are mixed instead of drawn (`more_smooth`: for looks, not for statistics).
-    public let mixes: Bool
+    public let moreSmooth: Bool
 
     /// A sampler over `steps`. Throws `invalidArgument` for guidance outside 0 ... 1000, a temperature that is not positive, top-p
     /// outside 0 ... 1.
-    public init(_ steps: [ScaleStep], guidance: Double, mixes: Bool = false) throws(DiffError) {
+    public init(_ steps: [ScaleStep], guidance: Double, moreSmooth: Bool = false) throws(DiffError) {
         guard guidance.isFinite, (0...1000).contains(guidance) else {
             throw DiffError(.invalidArgument, "guidance must be 0...1000, found \(guidance)")
         }
@@ -61,7 +63,8 @@ public struct NextScaleSampler: Sendable {
                 )
             }
         }
-        (self.steps, self.guidance, self.mixes) = (steps, guidance, mixes)
+        guided = try Guidance(.extrapolated, scale: guidance, ramp: .steps)
+        (self.steps, self.moreSmooth) = (steps, moreSmooth)
     }
 
     /// The call of `scale`.
@@ -82,21 +85,22 @@ public struct NextScaleSampler: Sendable {
         var last: Tensor?
         for (scale, step) in steps.numbered {
             let share = Double(scale) / Double(max(1, steps.count &- 1))
-            let t = guidance * share
+            let isGuided = guided.scale(at: scale, of: steps.count) != nil
             var call = call(scale)
             call.network = run.network(for: call)
             let raw = try run.advance(call) { (call, run) throws(DiffError) in
-                try networks.logits(scale: scale, network: call.network, guided: t != 0, run)
+                try networks.logits(scale: scale, network: call.network, guided: isGuided, run)
             }
-            let half = t == 0 ? raw.shape[0] : raw.shape[0] / 2
+            let half = isGuided ? raw.shape[0] / 2 : raw.shape[0]
             let logits =
-                t == 0
-                ? raw : try run.combine(Float(1 + t), raw.rows(0, half), Float(-t), raw.rows(half, half))
+                isGuided
+                ? try guided.combined(
+                    raw.rows(0, half), raw.rows(half, half), step: scale, of: steps.count, run) : raw
             try run.requireFinite(logits, "the logits of scale \(scale) (weights or inputs)")
             let (truncated, kept) = try run.truncated(logits, step.truncation)
             let tokens = try draws.choose(truncated, scale: scale, run)
             let state: Tensor
-            if mixes {
+            if moreSmooth {
                 // The published code gives the mixture the logits before the temperature.
                 let plain = Truncation(topK: step.truncation.topK, topP: step.truncation.topP)
                 let mixed = step.truncation == plain ? truncated : try run.truncated(logits, plain).logits

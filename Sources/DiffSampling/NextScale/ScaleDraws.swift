@@ -3,7 +3,7 @@ public import DiffTensor
 /// Where the random choices of next-scale generation come from: a seed, or numbers of the caller.
 ///
 /// With a seed the draws are those of the published code on torch's CPU generator: an exponential time for every candidate of
-/// every token, samples first, then rows and columns, scale by scale; for mixtures, as many more.
+/// every token, samples first, then rows and columns, scale by scale; for mixtures as many more, after the draw that they replace.
 public struct ScaleDraws: Sendable {
     private enum Source: Sendable {
         case generator(TorchRandom)
@@ -28,8 +28,8 @@ public struct ScaleDraws: Sendable {
         switch source {
         case .generator: return
         case .times(let times, let mixtures):
-            for tensor in (times + mixtures).each { try run.requireFinite(tensor, "draws") }
-        case .uniforms(let uniforms): for tensor in uniforms.each { try run.requireFinite(tensor, "draws") }
+            for tensor in (times + mixtures).each { try run.requireFinite(tensor, "the uniforms") }
+        case .uniforms(let uniforms): for tensor in uniforms.each { try run.requireFinite(tensor, "the uniforms") }
         }
     }
 
@@ -45,8 +45,9 @@ public struct ScaleDraws: Sendable {
         }
     }
 
-    /// Weights of all candidates for each row, sharper the finer the scale: `gumbel_softmax_with_rng` of the published code, `share`
-    /// being scale / (scales - 1).
+    /// Weights of all candidates for each row, sharper the finer the scale: `gumbel_softmax_with_rng` of the published code (`more_smooth`),
+    /// `share` being scale / (scales - 1). The constants 0.27, 0.95 and 0.005 are its. Logits are the truncated ones, since truncation is
+    /// in place there.
     mutating func mix(_ logits: Tensor, scale: Int, share: Double, _ run: Run) throws(DiffError) -> Tensor {
         let times: Tensor
         switch source {

@@ -4,14 +4,15 @@ public import DiffTensor
 ///
 /// x' = √ᾱ' x0 + √(1 - ᾱ' - σ²) ε + σ z with σ = η √((1 - ᾱ') / (1 - ᾱ)) √(1 - ᾱ / ᾱ'). Float32 in the order of operations of
 /// the official DiT code, where the process is respaced; diffusers' results differ from it in rounding only.
-public struct DDIMSampler: Sampler {
+public struct DDIMSampler: TransitionSampler {
     /// The steps from the noisiest to the cleanest.
     public let transitions: [DiffusionTransition]
     /// 0 is deterministic, 1 adds the posterior's noise.
     public let eta: Double
     private let prediction: PredictionType
     private let clipping: SampleClipping?
-    private var position = 0
+    /// The transition that the next evaluation belongs to.
+    public var position = 0
 
     /// A sampler over `transitions`. Throws `invalidArgument` for an eta outside 0...1.
     public init(
@@ -29,28 +30,6 @@ public struct DDIMSampler: Sampler {
 
     /// The name in statistics.
     public var name: String { "ddim" }
-    /// Number of sampling steps.
-    public var steps: Int { transitions.count }
-    /// Number of evaluations, or its bound.
-    public var calls: CallCount { .exactly(transitions.count) }
-    /// What the network is told in each evaluation.
-    public var timesteps: [Double] { transitions.map { Double($0.timestep) } }
-    /// Noise tensors that are drawn after the first one.
-    public var draws: Int { transitions.count }
-
-    /// The evaluation to make next.
-    public var call: SamplerCall? {
-        transitions.at(position).map { SamplerCall(timestep: Double($0.timestep), step: position) }
-    }
-
-    /// Continues from a later evaluation of a fresh run.
-    public mutating func start(at call: Int) { position = call }
-
-    /// A state in front of the next evaluation.
-    public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
-        guard let now = transitions.at(position) else { throw exhausted }
-        return try now.noised(clean, noise, run)
-    }
 
     /// The state that follows from an evaluation.
     public mutating func step(

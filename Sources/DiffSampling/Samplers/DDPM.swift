@@ -4,7 +4,7 @@ import Glibc
 /// Ancestral sampling: each step draws from the posterior of the process (Ho et al. 2020).
 ///
 /// x' = √ᾱ' β / (1 - ᾱ) x0 + √(ᾱ / ᾱ') (1 - ᾱ') / (1 - ᾱ) x + √V z.
-public struct DDPMSampler: Sampler {
+public struct DDPMSampler: TransitionSampler {
     /// What V is, in diffusers' words.
     public enum Variance: String, Sendable, CaseIterable {
         /// The posterior's: β (1 - ᾱ') / (1 - ᾱ).
@@ -31,7 +31,8 @@ public struct DDPMSampler: Sampler {
     private let rule: NoiseRule
     private let prediction: PredictionType
     private let clipping: SampleClipping?
-    private var position = 0
+    /// The transition that the next evaluation belongs to.
+    public var position = 0
 
     /// A sampler over `transitions`.
     public init(
@@ -49,30 +50,8 @@ public struct DDPMSampler: Sampler {
 
     /// The name in statistics.
     public var name: String { "ddpm" }
-    /// Number of sampling steps.
-    public var steps: Int { transitions.count }
-    /// Number of evaluations, or its bound.
-    public var calls: CallCount { .exactly(transitions.count) }
-    /// What the network is told in each evaluation.
-    public var timesteps: [Double] { transitions.map { Double($0.timestep) } }
-    /// Noise tensors that are drawn after the first one.
-    public var draws: Int { transitions.count }
     /// Whether the network must predict the variance.
     public var needsVariance: Bool { variance == .learnedRange }
-
-    /// The evaluation to make next.
-    public var call: SamplerCall? {
-        transitions.at(position).map { SamplerCall(timestep: Double($0.timestep), step: position) }
-    }
-
-    /// Continues from a later evaluation of a fresh run.
-    public mutating func start(at call: Int) { position = call }
-
-    /// A state in front of the next evaluation.
-    public func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
-        guard let now = transitions.at(position) else { throw exhausted }
-        return try now.noised(clean, noise, run)
-    }
 
     /// The state that follows from an evaluation.
     public mutating func step(

@@ -4,7 +4,9 @@ import Glibc
 /// DPM-Solver++ (Lu et al. 2022), multistep: predictions of the clean image at the last one, two or three levels; with noise of the
 /// reverse process in the SDE form.
 ///
-/// With h = λ' - λ and E = e⁻ʰ the first order is x' = S'/S x - a' (E - 1) x0.
+/// With h = λ' - λ and E = e⁻ʰ the first order is x' = S'/S x - a' (E - 1) x0. The higher ones add finite differences of x0, which stand
+/// for its derivatives in λ. Source: `dpm_solver_first_order_update` and `multistep_dpm_solver_second_order_update`, `…_third_order_update` of
+/// diffusers.
 struct DPMSolverMultistepSampler: GridSampler {
     static let entries = [
         SamplerEntry(
@@ -66,6 +68,7 @@ struct DPMSolverMultistepSampler: GridSampler {
             throw DiffError(
                 .unsupported, "sde-dpmsolver++ has solver_order 1 or 2 and solver_type midpoint here; set them so")
         }
+        // 15 is the reference's bound for few steps. A last step to σ = 0 has h = ∞, for which only the first order has finite terms.
         lowersOrder = (c.lowersFinalOrder ?? true) && grid.steps < 15
         endsFirstOrder = c.endsInEuler == true || c.endsAtSigmaMin != true
         images = TensorHistory(limit: order)
@@ -108,9 +111,11 @@ struct DPMSolverMultistepSampler: GridSampler {
     private func weights(
         _ order: Int, _ now: SolverLevel, _ next: SolverLevel
     ) -> (state: Double, newest: Double, second: Double, third: Double, noise: Double) {
+        // At σ = 0, h is ∞ and the decay 0: the first-order step then gives x0 itself.
         let h = next.lambda - now.lambda
         let decay = exp(-h)
         let ratio = next.deviation / now.deviation
+        // The distance to the evaluation before, in units of this step.
         let r0 = (now.lambda - solverLevel(position &- 1).lambda) / h
         if algorithm == .stochastic {
             let gain = next.alpha * (1 - decay * decay)
@@ -120,13 +125,15 @@ struct DPMSolverMultistepSampler: GridSampler {
             )
         }
         let gain = -next.alpha * (decay - 1)
-        // Of the first difference, by the midpoint or Heun's rule.
+        // Weight of the first difference: ½ the gain by the midpoint rule, the exact integral of a linear x0 by Heun's.
         let first = next.alpha * ((decay - 1) / h + 1)
         guard order > 1 else { return (ratio, gain, 0, 0, 0) }
         guard order > 2 else {
             let slope = (isHeun ? first : 0.5 * gain) / r0
             return (ratio, gain + slope, -slope, 0, 0)
         }
+        // Differences D1 = d0 + r0 / (r0 + r1) (d0 - d1) and D2 = (d0 - d1) / (r0 + r1) with d0 = (m0 - m1) / r0, d1 = (m1 - m2) / r1,
+        // collected by the predictions m.
         let r1 = (solverLevel(position &- 1).lambda - solverLevel(position &- 2).lambda) / h
         let second = -next.alpha * ((decay - 1 + h) / (h * h) - 0.5)
         let mixed = (first * r0 + second) / (r0 + r1)

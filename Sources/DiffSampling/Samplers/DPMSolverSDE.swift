@@ -3,7 +3,8 @@ import DiffTensor
 /// DPM-Solver++ for the reverse SDE, second order, single step: an evaluation at the geometric mean of both levels decides the whole step.
 ///
 /// The noise of both halves belongs to one Brownian motion in σ: two independent draws make the increment to the middle and that of the
-/// whole step.
+/// whole step. The reference (`DPMSolverSDEScheduler`) takes its increments from torchsde's interval tree, which the plain
+/// seed does not reproduce: the distribution is the same, the numbers are not.
 struct DPMSolverSDESampler: GridSampler {
     static let entry = SamplerEntry(
         "dpmpp_sde", schedulerClass, keys: SamplerEntry.sigmaKeys, process: .stableLinear, make: make)
@@ -71,6 +72,9 @@ struct DPMSolverSDESampler: GridSampler {
             return SamplerStep(try Self.moved(x, clean, noise, from: ends.0, to: middle, run), predictedClean: clean)
         }
         kept = nil
+        // W(s) - W(s') is the sum of the increments over [s, m] and [m, s'], independent and each of a variance equal to its length;
+        // divided by the root of
+        // the whole length it is normal again, and correlated with the first half's as it must be.
         let whole = ends.0 - ends.1
         let noise = try run.combine(
             Float(((ends.0 - middle) / whole).squareRoot()), first, Float(((middle - ends.1) / whole).squareRoot()),
@@ -78,7 +82,7 @@ struct DPMSolverSDESampler: GridSampler {
         return SamplerStep(try Self.moved(state, clean, noise, from: ends.0, to: ends.1, run), predictedClean: clean)
     }
 
-    /// An ancestral step from σ to τ.
+    /// An ancestral step from σ to τ: down to √(τ² - u²) without noise, then noise of the deviation u, that of the reverse process.
     private static func moved(
         _ x: Tensor, _ clean: Tensor, _ noise: Tensor, from sigma: Double, to target: Double, _ run: Run
     ) throws(DiffError) -> Tensor {

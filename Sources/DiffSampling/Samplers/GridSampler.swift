@@ -6,7 +6,7 @@ protocol GridSampler: Sampler {
     var spacing: SchedulerSpacing { get }
     /// The next evaluation: of most samplers the next step.
     var position: Int { get set }
-    /// The level in front of it.
+    /// The level before it.
     var level: SigmaLevel { get }
 }
 

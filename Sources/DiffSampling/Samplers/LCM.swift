@@ -1,7 +1,7 @@
 import DiffTensor
 
 /// Sampling from a latent consistency model (Luo et al. 2023): each evaluation is a jump to the clean image, noised again for the next.
-struct LCMSampler: Sampler {
+struct LCMSampler: TransitionSampler {
     static let schedulerClass = "LCMScheduler"
     static let entry = SamplerEntry(
         "lcm", schedulerClass,
@@ -15,13 +15,15 @@ struct LCMSampler: Sampler {
         try LCMSampler(c, steps.counted(by: "lcm"), c.process())
     }
 
-    private let transitions: [DiffusionTransition]
+    let transitions: [DiffusionTransition]
     private let prediction: PredictionType
     private let clipping: SampleClipping?
     private let scaling: Double
-    private var position = 0
+    var position = 0
 
-    /// Every so many-th of the timesteps that the model was distilled on.
+    /// `steps` of the timesteps that the model was distilled on, k · i - 1 for i = original ... 1, at the indices ⌊j · original / steps⌋:
+    /// `set_timesteps` of
+    /// diffusers' class.
     private init(_ c: SchedulerConfiguration, _ steps: Int, _ process: DiffusionProcess) throws(DiffError) {
         let original = c.originalSteps ?? 50
         guard original <= process.trainSteps else {
@@ -45,21 +47,7 @@ struct LCMSampler: Sampler {
     }
 
     var name: String { "lcm" }
-    var steps: Int { transitions.count }
-    var calls: CallCount { .exactly(transitions.count) }
-    var timesteps: [Double] { transitions.map { Double($0.timestep) } }
     var draws: Int { transitions.count &- 1 }
-
-    var call: SamplerCall? {
-        transitions.at(position).map { SamplerCall(timestep: Double($0.timestep), step: position) }
-    }
-
-    mutating func start(at call: Int) { position = call }
-
-    func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
-        guard let now = transitions.at(position) else { throw exhausted }
-        return try now.noised(clean, noise, run)
-    }
 
     mutating func step(
         _ x: Tensor, _ output: Tensor, _ run: Run, draw: NoiseDraw

@@ -1,7 +1,8 @@
 import DiffTensor
 
 /// Pseudo linear multistep (Liu et al. 2022): the last four predictions in the weights of Adams-Bashforth, started by two evaluations of the
-/// first step (PLMS) or by four Runge-Kutta ones of each of three steps.
+/// first step (PLMS) or by four Runge-Kutta ones of each of three steps. Source: `step_plms`, `step_prk` and `_get_prev_sample` (equation 9
+/// of the paper) of diffusers' `PNDMScheduler`.
 struct PNDMSampler: Sampler {
     static let entry = SamplerEntry(
         "pndm", "PNDMScheduler",
@@ -42,6 +43,7 @@ struct PNDMSampler: Sampler {
                 .invalidArgument, "sampler pndm with skip_prk_steps false needs at least 4 steps, found \(count)")
         }
         let t = try (c.spacing ?? .leading).timesteps(count, of: process.trainSteps, offset: c.stepsOffset ?? 0)
+        // Updates go to t - ⌊T / n⌋ whatever the spacing, as in the reference: for trailing and linspace that is not the next entry.
         let stride = process.trainSteps / max(1, count)
         evaluations = skips ? Self.multistep(t, stride) : Self.rungeKutta(t, stride)
         started = skips ? 0 : 12
@@ -137,7 +139,7 @@ struct PNDMSampler: Sampler {
         return try moved(begin, stage == 3 ? total : output, now.from, now.to, run)
     }
 
-    /// The newest prediction and those before in the weights of Adams-Bashforth.
+    /// The newest prediction and those before in the weights of Adams-Bashforth of order 1...4: as many as are known.
     private func extrapolated(_ output: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         guard let second = outputs[1] else { return output }
         guard let third = outputs[2] else { return try run.combine(1.5, output, -0.5, second) }
@@ -157,6 +159,7 @@ struct PNDMSampler: Sampler {
         let clean = try t.clean(x, output, prediction, run)
         let noise = try t.noise(x, output, clean, prediction, run)
         let (a, p) = (t.alpha, t.previous)
+        // Equation 9 of the paper, which is DDIM's step with the difference of the deviations written as a quotient, so that nothing cancels.
         let divisor = a * (1 - p).squareRoot() + (a * (1 - a) * p).squareRoot()
         let state = try run.combine(Float((p / a).squareRoot()), x, Float(-(p - a) / divisor), noise)
         return SamplerStep(state, predictedClean: clean)

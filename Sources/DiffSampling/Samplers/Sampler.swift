@@ -59,7 +59,7 @@ public protocol Sampler: Sendable {
     /// Continues from evaluation number `call` of a fresh run, as image-to-image does: with what ``noised(_:_:_:)`` gives.
     mutating func start(at call: Int)
 
-    /// The state in front of the next evaluation whose clean image is `clean`: `clean` and standard normal `noise`, mixed.
+    /// The state before the next evaluation whose clean image is `clean`: `clean` and standard normal `noise`, mixed.
     func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor
 
     /// The state that the next evaluation is made at: `x` itself, or with the noise of a step that begins with it.

@@ -2,7 +2,7 @@ public import DiffTensor
 
 /// A sampler that requests and scheduler files can name.
 public struct SamplerEntry: Sendable {
-    /// Makes the sampler for so many steps; `eta` is DDIM's.
+    /// Makes the sampler for these steps; `eta` is DDIM's.
     typealias Make =
         @Sendable (_ configuration: SchedulerConfiguration, _ steps: SamplerSteps, _ eta: Double) throws(DiffError) ->
         any Sampler
@@ -91,11 +91,18 @@ public enum Samplers {
             LCMSampler.entry,
         ]
 
-    /// What is meant where nobody names one.
+    /// The default where none is named.
     public static let standard = DDIMSampler.entry
 
     /// The names of all samplers.
     public static var names: [String] { all.map(\.name) }
+
+    /// The classes of diffusers that they are, each once.
+    public static var classes: [String] {
+        var classes: [String] = []
+        for entry in all.each where !classes.contains(entry.schedulerClass) { classes.append(entry.schedulerClass) }
+        return classes
+    }
 
     /// The sampler that a scheduler of this class and configuration is; nil when there is none.
     public static func of(class name: String, _ configuration: SchedulerConfiguration) -> SamplerEntry? {

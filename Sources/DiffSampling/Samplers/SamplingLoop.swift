@@ -1,9 +1,9 @@
 public import DiffTensor
 
-/// The network's guided prediction for a state: `x` [n, C, h, w], already scaled, to [n, C or 2C, h, w].
+/// The network's prediction for a state: `x` [n, C, h, w], already scaled, to [n, C or 2C, h, w].
 public typealias Denoise = @Sendable (_ x: Tensor, _ call: Call, _ run: Run) throws(DiffError) -> Tensor
 
-/// What a sampler tells after each evaluation. Return from the observer to go on, throw to stop.
+/// What a sampler tells after each evaluation. Return from the observer to continue, throw to stop.
 public struct SamplerProgress: Sendable {
     /// Evaluation just made (0 is the first), and how many there are, or can be.
     public let index: Int, count: Int
@@ -14,24 +14,65 @@ public struct SamplerProgress: Sendable {
 }
 
 extension Sampler {
-    /// Samples of `shape` [n, C, h, w] from noise. `networkBatch` is the batch the network sees (2n under guidance); with `doubles` the state
-    /// has two equal halves to begin with, [2n, C, h, w]. Every call goes through the run's methods. Throws `cancelled`, memory errors, and whatever `denoise` and `observe` throw.
+    /// Samples of `shape` [n, C, h, w] from noise, under `guidance` if there is any. Every network call goes through the run's methods. Throws
+    /// `cancelled`, memory errors, `unsupported` where the guidance needs to know more of the run than the sampler does, and whatever `denoise`
+    /// and `observe` throw.
     public func sample(
-        _ shape: Shape, noise: NoiseSource, networkBatch: Int, doubles: Bool = false, _ run: Run,
+        _ shape: Shape, noise: NoiseSource, guidance: Guidance?, _ run: Run,
+        observe: (SamplerProgress) throws(DiffError) -> Void, denoise: @escaping GuidedDenoise
+    ) throws(DiffError) -> Tensor {
+        let calls = try GuidedCalls(guidance, steps: steps, calls: calls, run)
+        let samples = shape[0]
+        var noise = noise
+        var x = try start(shape, &noise, run)
+        // Two equal halves to begin with.
+        if calls.carriesBothHalves { x = try run.doubled(x) }
+        // Official codes draw noise for both halves, and use the first.
+        let drawn = guidance == nil ? samples : 2 &* samples
+        let state = try loop(
+            from: x, noise: noise, networkBatch: drawn, run,
+            observe: { (told) throws(DiffError) in
+                try observe(
+                    SamplerProgress(
+                        index: told.index, count: told.count, call: told.call, state: told.state.rows(0, samples),
+                        predictedClean: told.predictedClean.map { (x) throws(DiffError) in try x.rows(0, samples) }))
+            },
+            evaluate: { (x, call) throws(DiffError) in try calls.evaluate(x, call, run, denoise) })
+        return try state.rows(0, samples)
+    }
+
+    /// Samples of `shape` [n, C, h, w] from noise, of which `networkBatch` rows are drawn at each step.
+    public func sample(
+        _ shape: Shape, noise: NoiseSource, networkBatch: Int, _ run: Run,
         observe: (SamplerProgress) throws(DiffError) -> Void, denoise: @escaping Denoise
     ) throws(DiffError) -> Tensor {
         var noise = noise
-        let scale = Float(initialNoiseScale)
-        var x = try noise.initial(shape, run)
-        if scale != 1 { x = try run.scaled(x, scale) }
-        if doubles { x = try run.doubled(x) }
+        let x = try start(shape, &noise, run)
         return try sample(from: x, noise: noise, networkBatch: networkBatch, run, observe: observe, denoise: denoise)
     }
 
-    /// The same from the state `x` in front of the next evaluation; nothing but the noise of steps is drawn.
+    /// The same from the state `x` before the next evaluation; nothing but the noise of steps is drawn.
     public func sample(
         from x: Tensor, noise: NoiseSource, networkBatch: Int, _ run: Run,
         observe: (SamplerProgress) throws(DiffError) -> Void, denoise: @escaping Denoise
+    ) throws(DiffError) -> Tensor {
+        try loop(from: x, noise: noise, networkBatch: networkBatch, run, observe: observe) {
+            (x, call) throws(DiffError) in
+            try run.evaluate(call) { (call, run) throws(DiffError) in try denoise(x, call, run) }
+        }
+    }
+
+    /// The state before the first evaluation.
+    private func start(_ shape: Shape, _ noise: inout NoiseSource, _ run: Run) throws(DiffError) -> Tensor {
+        let scale = Float(initialNoiseScale)
+        let x = try noise.initial(shape, run)
+        return scale == 1 ? x : try run.scaled(x, scale)
+    }
+
+    private func loop(
+        from x: Tensor, noise: NoiseSource, networkBatch: Int, _ run: Run,
+        observe: (SamplerProgress) throws(DiffError) -> Void,
+        evaluate: (Tensor, Call) throws(DiffError) -> Tensor
     ) throws(DiffError) -> Tensor {
         var (sampler, x, noise) = (self, x, noise)
         let (shape, count) = (x.shape, calls.limit)
@@ -45,8 +86,7 @@ extension Sampler {
                 time: Float(now.timestep), index: index, count: count, step: now.step, stage: now.stage)
             x = try sampler.prepared(x, run, draw: draw)
             let input = now.inputScale == 1 ? x : try run.scaled(x, Float(now.inputScale))
-            let output = try run.evaluate(call) { (call, run) throws(DiffError) in try denoise(input, call, run) }
-            let result = try sampler.step(x, output, run, draw: draw)
+            let result = try sampler.step(x, evaluate(input, call), run, draw: draw)
             x = result.state
             try observe(
                 SamplerProgress(

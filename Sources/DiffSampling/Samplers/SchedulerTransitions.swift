@@ -2,7 +2,7 @@ import DiffTensor
 
 /// The steps of a request.
 public enum SamplerSteps: Sendable, Equatable {
-    /// So many, at the timesteps that the scheduler's own spacing gives.
+    /// This many, at the timesteps that the scheduler's own spacing gives.
     case count(Int)
     /// Those of a process that was respaced as the official DiT does it.
     case respaced(TimestepSpacing)

@@ -7,7 +7,7 @@ struct SigmaGrid: Sendable {
     enum Spread: String, Sendable, CaseIterable {
         /// At the timesteps of the spacing.
         case timesteps
-        /// Evenly in the seventh root (Karras et al. 2022).
+        /// Evenly in the seventh root: ρ = 7 in equation 5 of Karras et al. 2022, which spends more steps near the clean end.
         case karras
         /// Evenly in the logarithm.
         case exponential
@@ -22,10 +22,11 @@ struct SigmaGrid: Sendable {
 
     /// The number of steps.
     var steps: Int { timesteps.count }
-    /// The level before and behind step `step`.
+    /// The level before and after step `step`.
     func interval(_ step: Int) -> (Double, Double) { (sigmas.at(step) ?? 0, sigmas.at(step &+ 1) ?? 0) }
 
-    /// What noise at the beginning is multiplied by: the state at σ has the variance 1 + σ², of which `leading` forgets nothing.
+    /// What noise at the beginning is multiplied by (`init_noise_sigma`): √(1 + σ²), the deviation of a state at σ, for `leading`; σ alone for
+    /// the others, as diffusers does. `leading` starts at a smaller σ, where the difference is larger.
     func initialScale(_ spacing: SchedulerSpacing) -> Double {
         let most = sigmas.max() ?? 1
         return spacing == .leading ? (most * most + 1).squareRoot() : most
@@ -38,7 +39,7 @@ struct SigmaTable: Sendable {
     let sigmas: [Double]
     private let logs: [Double]
 
-    /// The table of `process`. Its noisiest level is finite: where ᾱ ends at 0 it is put to 2⁻²⁴, as diffusers does.
+    /// The table of `process`. Its noisiest level is finite: where ᾱ ends at 0 it is set to 2⁻²⁴, as in diffusers, which makes σ 4096.
     init(_ process: DiffusionProcess) throws(DiffError) {
         var alphas = try process.alphasCumulative()
         if process.endsInNoise { alphas.put(0x1p-24, at: alphas.count &- 1) }
@@ -49,14 +50,15 @@ struct SigmaTable: Sendable {
     var first: Double { sigmas.first ?? 1 }
     var last: Double { sigmas.last ?? 1 }
 
-    /// σ between the two nearest timesteps.
+    /// σ between the two nearest timesteps, linearly: `np.interp` of the reference.
     func sigma(at timestep: Double) -> Double {
         let low = min(max(0, Checked.integer(timestep.rounded(.down)) ?? 0), sigmas.count &- 1)
         let (a, b) = sigmas.pair(at: low)
         return a + (timestep - Double(low)) * (b - a)
     }
 
-    /// The fractional timestep at which ln σ stands among the logarithms of the table, which is ascending.
+    /// The fractional timestep at which ln σ stands among the logarithms of the table, which is ascending: `_sigma_to_t` of diffusers. σ is
+    /// kept above 1e-10 for the logarithm, and the weight within 0...1, so that σ beyond the table's ends gets the end's timestep.
     func timestep(of sigma: Double) -> Double {
         let wanted = log(max(sigma, 1e-10))
         let low = logs.lastPosition { $0 <= wanted }

@@ -1,7 +1,8 @@
 import DiffTensor
 
-/// UniPC (Zhao et al. 2023): a multistep predictor, and a corrector that takes the next evaluation's prediction into the step before it,
-/// so that it costs none.
+/// UniPC (Zhao et al. 2023): a multistep predictor, and a corrector that repeats the step before with the prediction just evaluated at its
+/// end, so that it needs no evaluation of its own. Source: `UniPCMultistepScheduler.step` of diffusers, which corrects before it
+/// predicts, and does not evaluate the corrected state again.
 struct UniPCSampler: GridSampler {
     static let entry = SamplerEntry("unipc", schedulerClass, keys: keys, make: make)
     static let karras = SamplerEntry(

@@ -1,7 +1,8 @@
 import DiffTensor
 import Glibc
 
-/// The numbers of UniPC: what states and predictions are multiplied by.
+/// The numbers of UniPC: what states and predictions are multiplied by. Source: `multistep_uni_p_bh_update` and
+/// `multistep_uni_c_bh_update` of diffusers.
 struct UniPCSolver: Sendable {
     /// Weights of a step: of the state at its beginning, of the predictions there and before, newest first, and of the prediction at its
     /// end.
@@ -35,10 +36,11 @@ struct UniPCSolver: Sendable {
         }
     }
 
-    /// The level in front of step `step`.
+    /// The level before step `step`.
     func level(_ step: Int) -> SolverLevel { SolverLevel(sigma: grid.sigmas.at(step) ?? 0) }
 
-    /// The order of the predictor in `step` when so many predictions are known.
+    /// The order of the predictor in `step` when `known` predictions are there: it rises at the beginning and, with
+    /// `lower_order_final`, falls at the end, to 1 in the last step, where h may be infinite.
     func stepOrder(_ step: Int, known: Int) -> Int {
         let most = lowersOrder ? min(order, grid.steps &- step) : order
         return max(1, min(most, known))
@@ -57,6 +59,7 @@ struct UniPCSolver: Sendable {
         guard h != 0 else { return Weights() }
         let signed = predictsClean ? -h : h
         let phi = expm1(signed)
+        // B(h) of the paper: h (bh1) or eʰ - 1 (bh2), in whose units the moments are.
         let base = usesFirstVariant ? signed : phi
         let factor = -(predictsClean ? next.alpha : next.deviation)
         var weights = Weights()
@@ -75,7 +78,8 @@ struct UniPCSolver: Sendable {
         return weights
     }
 
-    /// b_1, b_2, b_3: integrals of the exponential times powers, in units of `base`.
+    /// b_1, b_2, b_3: integrals of the exponential times powers, in units of `base`. At h = ∞ the quotients by h are 0, which leaves them
+    /// finite. b_k is k! φ_k with φ_k = φ_{k-1} / h - 1 / k!, where φ_0 = eʰ - 1.
     private static func moments(_ h: Double, _ phi: Double, _ base: Double) -> (Double, Double, Double) {
         let first = phi / h - 1
         let second = first / h - 1 / 2
@@ -84,7 +88,8 @@ struct UniPCSolver: Sendable {
     }
 
     /// Weights of the differences at the nodes r_1, r_2 before the step and at its end, r = 1: those with which polynomials of the order's
-    /// degree are integrated exactly. The second-order predictor and first-order corrector take ½ instead.
+    /// degree are integrated exactly. The second-order predictor and first-order corrector take ½ instead, as in
+    /// the reference.
     private static func rho(
         _ order: Int, _ r: (Double, Double), _ b: (Double, Double, Double), corrects: Bool
     ) -> (Double, Double, Double) {

@@ -18,7 +18,8 @@ public typealias Evaluate = @Sendable (Call, Run) throws(DiffError) -> Tensor
 ///
 /// Every requirement but ``begin(_:)`` has the neutral answer as its default. Sites are the session's (``SamplingContext/site(_:of:)``).
 /// State belongs to the instance, is made by `begin` and is used by one thread, unless the method itself evaluates on forks of the run
-/// (``Run/fork(_:)``): then it must not change what the others read. A kept tensor stays intact: contents of a tensor are never written twice.
+/// (``Run/fork(_:)``) or says that it separates lanes (``HookSet/separatesLanes``): then it must not change what the others read. A kept
+/// tensor stays intact: contents of a tensor are never written twice.
 public protocol Acceleration: AnyObject {
     /// Prepares for a run: checks that the method fits it, forgets earlier state, builds tables. Throws `incompatible`
     /// or `unsupported` with the reason; never fails later for a reason known here.

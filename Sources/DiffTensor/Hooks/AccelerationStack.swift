@@ -31,13 +31,19 @@ public final class AccelerationStack: @unchecked Sendable {
                     .incompatible,
                     "a method evaluates calls in its own way, and these networks remember earlier calls")
             }
+            guard hooks.separatesLanes || context.lanes < 2 else {
+                throw DiffError(
+                    .incompatible,
+                    "a method of this plan does not keep the lanes of guidance apart: set guidance_execution to \"batched\""
+                )
+            }
             layers.append(Layer(method: method, hooks: hooks))
             modules.formUnion(hooks.modules)
             attention.formUnion(hooks.attention)
         }
     }
 
-    /// Ends a run: nobody is asked any more, and what methods keep is dropped. Other networks, such as a decoder, may then
+    /// Ends a run: methods are not asked any more, and what they keep is dropped. Other networks, such as a decoder, may then
     /// use the same run without being taken for the accelerated one.
     public func end() {
         for method in methods.each { method.release() }
@@ -48,6 +54,9 @@ public final class AccelerationStack: @unchecked Sendable {
 
     /// Bytes of tensors kept by all methods.
     public var bytesHeld: Int { layers.each.reduce(0) { $0 &+ $1.method.bytesHeld } }
+
+    /// Whether a method may answer with what it kept of an earlier call.
+    var mayKeepOutputs: Bool { !modules.isEmpty || layers.each.contains { $0.hooks.evaluations } }
 
     func wantsModule(_ site: Site) -> Bool { modules.contains(site) }
     func wantsAttention(_ site: Site) -> Bool { attention.contains(site) }

@@ -13,7 +13,7 @@ public struct AttentionCall: Sendable {
     public var pattern = AttentionPattern.dense
     /// False when keys come from a context rather than from the queries' own sequence.
     public let isSelfAttention: Bool
-    /// Rows and columns of the tokens on their grid, and tokens in front of it; 0 x 0 when there is no grid.
+    /// Rows and columns of the tokens on their grid, and tokens before it; 0 x 0 when there is no grid.
     public let gridHeight: Int, gridWidth: Int, prefix: Int
 
     /// Self-attention over a fused [batch, tokens, 3 * width] projection.
@@ -37,15 +37,15 @@ public struct AttentionCall: Sendable {
         (self.scale, pattern) = (scale, .spans(spans))
     }
 
-    /// Self-attention of `queries` [batch, tokens, width] to the tokens of `cache`, each span to those it may see.
+    /// Self-attention of `queries` [batch, tokens, width] to the tokens of `buffer`, each span to those it may see.
     public init(
-        site: Site, queries: Tensor, cache: KeyValueCache, heads: Int, scale: Float, spans: [AttentionSpan],
+        site: Site, queries: Tensor, buffer: KeyValueBuffer, heads: Int, scale: Float, spans: [AttentionSpan],
         gridHeight: Int = 0, gridWidth: Int = 0
     ) throws(DiffError) {
         self.site = site
         self.queries = try AttentionRows(queries)
-        keys = try AttentionRows(cache.keys)
-        values = try AttentionRows(cache.values)
+        keys = try AttentionRows(buffer.keys)
+        values = try AttentionRows(buffer.values)
         (self.heads, self.scale, pattern) = (heads, scale, .spans(spans))
         isSelfAttention = true
         (self.gridHeight, self.gridWidth, prefix) = (gridHeight, gridWidth, 0)

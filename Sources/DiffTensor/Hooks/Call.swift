@@ -10,13 +10,21 @@ public struct Call: Sendable, Equatable {
     public let index: Int, count: Int
     /// Sampler step (0 is the first one executed, the noisiest) and evaluation inside the step.
     public let step: Int, stage: Int
-    /// State slot: 0 when guidance branches share one batch; 0 and 1 when they run separately.
-    public let lane: Int
+    /// State slot: 0 when guidance branches share one batch; 0 (conditional) and 1 (unconditional) when they run separately. What a
+    /// method keeps of one lane is never used in another.
+    public private(set) var lane: Int
 
     /// A call of the first network.
     public init(time: Float, index: Int, count: Int, step: Int, stage: Int = 0, lane: Int = 0) {
         self.time = time
         (self.index, self.count, self.step, self.stage, self.lane) = (index, count, step, stage, lane)
+    }
+
+    /// The same call in another lane.
+    public func inLane(_ lane: Int) -> Call {
+        var call = self
+        call.lane = lane
+        return call
     }
 }
 

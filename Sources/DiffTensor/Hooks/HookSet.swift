@@ -13,6 +13,11 @@ public struct HookSet: Sendable, Equatable {
     /// Whether the method answers questions that a sampler adds in a protocol of its own: see ``Run/methods(_:)``.
     public var extensions = false
 
+    /// Whether all that the method changes while a run goes on belongs to one lane (``Call/lane``) and is out of reach of the others: lanes may
+    /// then follow one another in a call, or be evaluated by two threads at once. A run with several lanes refuses a method that asks for
+    /// anything and does not say so.
+    public var separatesLanes = false
+
     /// No hooks: the baseline.
     public init() {}
 

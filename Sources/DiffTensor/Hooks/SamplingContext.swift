@@ -22,6 +22,8 @@ public struct SamplingContext: Sendable {
         case batched
         /// Conditional and unconditional rows in calls of their own, lane 0 and lane 1.
         case lanes
+        /// The same lanes side by side, each on a fork of the run.
+        case split
     }
 
     /// The sites of each network of the session, the one that plans act on first.
@@ -32,7 +34,7 @@ public struct SamplingContext: Sendable {
     public let steps: Int
     /// The time each call embeds, in order; empty when the sampler cannot know them ahead.
     public let times: [Float]
-    /// Samples per network call, and lanes.
+    /// Samples per network call at most, and lanes.
     public let rows: Int, lanes: Int
     /// How guidance is computed.
     public let guidance: Guidance

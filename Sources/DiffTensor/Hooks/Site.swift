@@ -1,4 +1,4 @@
-/// A place in a network where a method may act: a dense number, given when the model is built.
+/// A point in a network where a method may act: a dense number, given when the model is built.
 ///
 /// A model numbers the sites of its network from 0 on. What methods are told, and what statistics speak of, is numbered through all
 /// networks of the session, so that no two of its sites are equal: ``SamplingContext/site(_:of:)``.

@@ -16,12 +16,21 @@ public struct SiteLayout: Sendable, Equatable {
     public private(set) var sites: [SiteInfo] = []
     /// The network's block lists, in the order in which they run.
     public private(set) var lists: [BlockList] = []
-    /// Whether outputs of a site have other shapes from call to call, so that none can be used again in a later one.
-    public var shapesVary = false
+    /// What methods may want to know of the network.
+    public let traits: Set<NetworkTrait>
+    /// Steps of every run; nil: a request says how many.
+    public let steps: Int?
     private var byName: [String: Int] = [:]
 
-    /// A layout without sites for a network of `family`.
-    public init(family: String) { self.family = family }
+    /// A layout without sites for a network of `family` with these traits, whose runs all have this many steps.
+    public init(family: String, _ traits: Set<NetworkTrait> = [], steps: Int? = nil) {
+        (self.family, self.traits, self.steps) = (family, traits, steps)
+    }
+
+    /// The first of `wanted` that the network has not; nil when it has all.
+    public func firstMissing(of wanted: [NetworkTrait]) -> NetworkTrait? {
+        wanted.each.first { !traits.contains($0) }
+    }
 
     /// The block list of a network that has one; the first of several.
     public var blocks: BlockList { lists.first ?? BlockList(name: "blocks", number: 0) }

@@ -1,6 +1,7 @@
 /// What happened at each site of each network call of a run, and the arithmetic it took: the source of statistics.
 public struct Trace: Sendable {
-    /// What was done with a site in a call, the weakest first: of several passes in a call the strongest counts.
+    /// What was done with a site in a call, the weakest first: of several passes or lanes in a call the strongest
+    /// counts.
     public enum Outcome: UInt8, Sendable {
         /// Not reached: its block, or the module around it, did not run.
         case skipped = 0
@@ -29,11 +30,19 @@ public struct Trace: Sendable {
     /// Number of calls there is room for.
     public var calls: Int { flops.count }
 
-    /// Begins `call`, of which nothing is known yet.
-    mutating func start(call: Int) {
-        let call = min(max(0, call), flops.count &- 1)
-        current = call
-        for site in Indices(below: sites) { outcomes.put(0, at: call &* sites &+ site) }
+    /// Begins `call`, of which nothing is known yet unless it is the first one's further lane: lanes of a call share its entry.
+    mutating func start(_ call: Call) {
+        let index = min(max(0, call.index), flops.count &- 1)
+        let isFurtherLane = call.lane > 0 && current == index
+        current = index
+        guard !isFurtherLane else { return }
+        for site in Indices(below: sites) { outcomes.put(0, at: index &* sites &+ site) }
+    }
+
+    /// Forgets all: the trace of a fork whose part was taken over.
+    mutating func clear() {
+        for index in outcomes.indices { outcomes.put(0, at: index) }
+        for index in flops.indices { flops.put(0, at: index) }
     }
 
     mutating func close() { current = nil }

@@ -6,7 +6,7 @@ public enum CategoricalScore: Int32, Sendable, CaseIterable {
     case probability = 0
     /// The difference of the two largest probabilities.
     case margin = 1
-    /// Σ p ln(p + 1e-10), the negative entropy.
+    /// Σ p ln(p + 1e-10), the negative entropy; 1e-10 keeps the logarithm finite, as in Dream.
     case entropy = 2
 }
 
@@ -20,7 +20,8 @@ public struct CategoricalChoice: Sendable {
 
 extension Run {
     /// For each row of `logits` [1, rows, categories] the argmax of logit − temperature · ln(−ln u), of the logit where `uniforms` is
-    /// nil, and as its score the probability without noise and temperature. `uniforms` holds a value per logit.
+    /// nil, and as its score the probability without noise and temperature. `uniforms` holds a value per logit. Source: `add_gumbel_noise`
+    /// of LLaDA, exp(logit) / (−ln u)^temperature in float64; the logarithm has the same argmax and does not overflow.
     ///
     /// Throws `notFinite` when a row holds NaN or infinity.
     public func gumbelArgmax(
@@ -50,7 +51,8 @@ extension Run {
 
     /// For each row of `logits` [1, rows, categories]: logits over `temperature` (when positive), cut to the nucleus of `topP` (below 1)
     /// and then to the `topK` (above 0) largest; the argmax of their softmax p, of p / e where `exponentials` is given (a value per
-    /// logit), and the `score` of p.
+    /// logit), and the `score` of p. Source: `sample_tokens` of Dream, in that order; the argmax of p / e with e ~ Exp(1) is how
+    /// torch.multinomial draws one sample on the CPU.
     ///
     /// Throws `notFinite` when a row holds NaN or infinity.
     public func exponentialArgmax(
@@ -84,7 +86,7 @@ extension Run {
     }
 
     /// Sets the logits of `categories` in every row of `logits` [1, rows, categories] to minus infinity: they are never chosen.
-    /// `logits` must be fresh, seen by nobody else.
+    /// `logits` must be fresh, not shared with other code.
     public func exclude(_ categories: [Int], in logits: Tensor) {
         guard isLive, let base = unsafe logits.floats else { return }
         let n = logits.shape.last

@@ -4,7 +4,6 @@ import Glibc
 extension Run {
     /// Channels `first ..< first + count` of every sample of [batch, channels, h, w].
     public func channels(_ x: Tensor, _ first: Int, _ count: Int) throws(DiffError) -> Tensor {
-        try refuseTracked(x, "a choice of channels")
         let (batch, all) = (x.shape[0], x.shape[1])
         guard x.shape.rank == 4, first >= 0, count >= 0, count <= all, first <= all &- count else {
             throw DiffError(.shape, "channels \(first)...+\(count) of a \(x.shape) tensor")
@@ -12,49 +11,19 @@ extension Run {
         if count == all { return x }
         let area = x.shape[2] &* x.shape[3]
         let out = try workspace.take(Shape(batch, count, x.shape[2], x.shape[3]))
-        guard isLive, let from = unsafe x.floats, let to = unsafe out.floats else { return out }
-        for sample in Indices(below: batch) {
-            unsafe (to + sample &* count &* area).update(
-                from: from + (sample &* all &+ first) &* area, count: max(0, count &* area))
+        if isLive, let from = unsafe x.floats, let to = unsafe out.floats {
+            for sample in Indices(below: batch) {
+                unsafe (to + sample &* count &* area).update(
+                    from: from + (sample &* all &+ first) &* area, count: max(0, count &* area))
+            }
         }
-        return out
-    }
-
-    /// Classifier-free guidance of a doubled batch [2n, channels, h, w] (first half conditional): the conditional half with
-    /// its first `guided` channels replaced by u + scale (c - u). Gives [n, channels, h, w].
-    public func guided(_ x: Tensor, scale: Float, channels guided: Int) throws(DiffError) -> Tensor {
-        try refuseTracked(x, "guidance")
-        let (half, channels) = (x.shape[0] / 2, x.shape[1])
-        guard x.shape.rank == 4, x.shape[0] % 2 == 0, guided >= 0, guided <= channels else {
-            throw DiffError(.shape, "guidance of \(guided) channels of a \(x.shape) tensor")
+        guard let tape, x.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in
+            let dx = try run.zeros(x.shape)
+            let (rows, part) = (try Shape(batch, all, area), try Shape(batch, count, area))
+            try run.storeTokens(g.reshaped(part), in: dx.reshaped(rows), at: first)
+            try run.tape?.give(dx, to: x, run)
         }
-        let out = try copy(x.rows(0, half))
-        guard isLive, let c = unsafe x.floats, let result = unsafe out.floats, half > 0 else { return out }
-        let size = x.shape.count / max(1, x.shape[0])
-        let span = Int64(guided &* x.shape[2] &* x.shape[3])
-        for sample in Indices(below: half) {
-            let conditional = unsafe c + sample &* size
-            let unconditional = unsafe c + (half &+ sample) &* size
-            let to = unsafe result + sample &* size
-            unsafe ck_axpby(nil, 1, conditional, -1, unconditional, to, span)
-            unsafe ck_axpby(nil, 1, unconditional, scale, to, to, span)
-        }
-        return out
-    }
-
-    /// The same for both halves [2n, channels, h, w]: the unconditional half gets the guided channels too and keeps its others. What the
-    /// official codes carry along, whose adaptive solvers measure both halves.
-    public func guidedHalves(_ x: Tensor, scale: Float, channels guided: Int) throws(DiffError) -> Tensor {
-        let first = try self.guided(x, scale: scale, channels: guided)
-        let out = try copy(x)
-        guard isLive, let from = unsafe first.floats, let to = unsafe out.floats else { return out }
-        let (half, size) = (first.shape[0], x.shape.count / max(1, x.shape[0]))
-        let span = guided &* x.shape[2] &* x.shape[3]
-        for sample in Indices(below: half) {
-            unsafe (to + sample &* size).update(from: from + sample &* size, count: size)
-            unsafe (to + (half &+ sample) &* size).update(from: from + sample &* size, count: span)
-        }
-        return out
     }
 
     /// exp(½ v') z with v' between `minLog` and `maxLog` at (variance + 1) / 2: the noise of a learned-range variance.

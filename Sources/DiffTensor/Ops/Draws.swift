@@ -2,11 +2,12 @@ import CKernels
 
 /// Which candidates a draw may take, and how it weighs them.
 public struct Truncation: Sendable, Equatable {
-    /// Only the so many largest logits (and what equals the last of them); 0: all.
+    /// Keep only the topK largest logits, and those equal to the last of them; 0: all.
     public var topK: Int
-    /// Of these, the smallest ones that have at most 1 - topP of the probability are dropped; 0: none.
+    /// Nucleus sampling: keep the smallest set with cumulative probability ≥ topP of what topK left; 0: all. The source sums from the
+    /// smallest upwards and drops while the sum is at most 1 - topP; the largest always stays.
     public var topP: Double
-    /// What is left is divided by it.
+    /// Remaining logits are divided by it: top-k and top-p act at temperature 1, as in CoDe.
     public var temperature: Float
 
     /// All candidates at temperature 1 unless said otherwise.
@@ -34,8 +35,9 @@ extension Run {
         return (out, kept)
     }
 
-    /// One candidate for each row of truncated logits by a race of exponential times [like logits]: `torch.multinomial` on the
-    /// CPU. In a dry run all are 0.
+    /// One candidate for each row of truncated logits by a race of exponential times [like logits]: the argmax of p / q with q ~ Exp(1), as
+    /// `torch.multinomial` draws one sample on the CPU. CUDA uses the same formula with another generator, so its tokens cannot be
+    /// reproduced from a seed. In a dry run all are 0.
     public func racing(_ logits: Tensor, times: Tensor) throws(DiffError) -> [Int] {
         guard times.shape.count == logits.shape.count else {
             throw DiffError(.shape, "draws \(times.shape) for logits \(logits.shape)")
@@ -90,7 +92,7 @@ extension Run {
     }
 
     /// Exponential values like `logits` for a race, as `torch.Tensor.exponential_` draws them from `generator`. Those of dropped
-    /// candidates are drawn and not worked out: nobody reads them.
+    /// candidates are drawn, since each advances the generator, but not computed.
     public func exponentialTimes(for logits: Tensor, _ generator: inout TorchRandom) throws(DiffError) -> Tensor {
         let out = try workspace.take(logits.shape)
         let count = logits.shape.count

@@ -1,7 +1,7 @@
 import CKernels
 
 /// Keys and values of one attention for the tokens seen so far, in room for all that will come.
-public struct KeyValueCache: Sendable {
+public struct KeyValueBuffer: Sendable {
     /// [batch, capacity, width] each
     public let keys: Tensor, values: Tensor
     /// Tokens of a sample there is room for.
@@ -16,32 +16,32 @@ public struct KeyValueCache: Sendable {
 }
 
 extension Run {
-    /// The queries of a fused projection [batch, tokens, 3 · width]; its keys and values go to `cache` from token `position` on.
+    /// The queries of a fused projection [batch, tokens, 3 · width]; its keys and values go to `buffer` from token `position` on.
     ///
     /// With `scales` [heads], keys and queries are divided by their length head by head, and the queries multiplied by the head's
     /// number. Gives [batch, tokens, width]. Throws `shape`.
     public func splitHeads(
-        _ qkv: Tensor, heads: Int, scales: Tensor?, into cache: KeyValueCache, at position: Int
+        _ qkv: Tensor, heads: Int, scales: Tensor?, into buffer: KeyValueBuffer, at position: Int
     ) throws(DiffError) -> Tensor {
-        try refuseTracked(qkv, "a key-value cache")
-        let (batch, tokens, width) = (qkv.shape[0], qkv.shape[1], cache.keys.shape[2])
+        try refuseTracked(qkv, "a key-value buffer")
+        let (batch, tokens, width) = (qkv.shape[0], qkv.shape[1], buffer.keys.shape[2])
         guard qkv.shape.rank == 3, qkv.shape[2] == 3 &* width, heads > 0, width % heads == 0,
-            cache.keys.shape[0] == batch, position >= 0, tokens <= cache.capacity,
-            position <= cache.capacity &- tokens, (scales?.shape.count ?? heads) == heads
+            buffer.keys.shape[0] == batch, position >= 0, tokens <= buffer.capacity,
+            position <= buffer.capacity &- tokens, (scales?.shape.count ?? heads) == heads
         else {
             throw DiffError(
-                .shape, "heads of \(qkv.shape) with \(heads) heads into \(cache.keys.shape) at \(position)")
+                .shape, "heads of \(qkv.shape) with \(heads) heads into \(buffer.keys.shape) at \(position)")
         }
         let out = try workspace.take(Shape(batch, tokens, width))
         if scales != nil { count(flops: 6 * Double(out.shape.count)) }
         guard isLive else { return out }
         var arguments = unsafe ck_split_heads_args()
         unsafe arguments.qkv = UnsafePointer(qkv.floats)
-        unsafe (arguments.q, arguments.k, arguments.v) = unsafe (out.floats, cache.keys.floats, cache.values.floats)
+        unsafe (arguments.q, arguments.k, arguments.v) = unsafe (out.floats, buffer.keys.floats, buffer.values.floats)
         unsafe arguments.scale = scales.flatMap { unsafe UnsafePointer($0.floats) }
         unsafe (arguments.batch, arguments.tokens) = (Int64(batch), Int64(tokens))
         unsafe (arguments.heads, arguments.head_dim) = (Int64(heads), Int64(width / heads))
-        unsafe (arguments.kv_batch, arguments.at) = (Int64(cache.capacity &* width), Int64(position))
+        unsafe (arguments.kv_batch, arguments.at) = (Int64(buffer.capacity &* width), Int64(position))
         unsafe ck_split_heads(poolHandle, &arguments)
         return out
     }

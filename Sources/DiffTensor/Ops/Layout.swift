@@ -30,7 +30,7 @@ extension Run {
         guard x.shape.rank == 3, gh >= 0, gw >= 0, p >= 0, c >= 0,
             x.shape[1] == gh &* gw, x.shape[2] == p &* p &* c
         else {
-            throw DiffError(.shape, "\(x.shape) tokens are no \(gh) x \(gw) grid of \(p) x \(p) x \(c) patches")
+            throw DiffError(.shape, "\(x.shape) tokens are not a \(gh) x \(gw) grid of \(p) x \(p) x \(c) patches")
         }
         let out = try workspace.take(Shape(x.shape[0], c, gh &* p, gw &* p))
         if isLive {

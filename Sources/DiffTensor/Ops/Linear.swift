@@ -65,7 +65,7 @@ extension Run {
 }
 
 extension Run {
-    /// dx = g W, dW = gᵀ x, db = the sum of the rows of g; each only where somebody asks for it.
+    /// dx = g W, dW = gᵀ x, db = the sum of the rows of g; each only where it is asked for.
     private func linearBackward(
         _ g: Tensor, _ x: Tensor, _ weight: WeightMatrix, _ bias: Tensor?
     ) throws(DiffError) {

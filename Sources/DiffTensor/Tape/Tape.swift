@@ -99,7 +99,7 @@ public final class Tape {
 
     // MARK: Giving gradients
 
-    /// Adds `gradient` to that of `tensor`. It may be kept as it is: nobody may write to it afterwards.
+    /// Adds `gradient` to that of `tensor`. It may be kept as it is and must not be written to afterwards.
     public func pass(_ gradient: Tensor, to tensor: Tensor, _ run: Run) throws(DiffError) {
         try accept(gradient, for: tensor, owned: false, run)
     }
@@ -114,9 +114,9 @@ public final class Tape {
         guard gradient.shape.count == tensor.shape.count else {
             throw DiffError(.internal, "a gradient of \(gradient.shape) for a tensor of \(tensor.shape)")
         }
-        let place = tracking.node &- parameters.count
-        if let slot = slots.at(place), slot.gradient == nil, tensor.shape.count == tracking.count {
-            slots.put(Slot(gradient: gradient.detached, isOwned: owned), at: place)
+        let position = tracking.node &- parameters.count
+        if let slot = slots.at(position), slot.gradient == nil, tensor.shape.count == tracking.count {
+            slots.put(Slot(gradient: gradient.detached, isOwned: owned), at: position)
             return
         }
         let sum = try target(for: tensor, run)
@@ -128,15 +128,15 @@ public final class Tape {
         }
     }
 
-    /// Where an op writes or adds the gradient of `tensor`, in its shape; nil when nobody asks for it.
+    /// Where an op writes or adds the gradient of `tensor`, in its shape; nil when it is not asked for.
     func target(for tensor: Tensor, _ run: Run) throws(DiffError) -> (tensor: Tensor, accumulates: Bool)? {
         guard let tracking = tensor.tracking else { return nil }
         let isWhole = tensor.shape.count == tracking.count
-        let place = tracking.node &- parameters.count
-        if place < 0 {
+        let position = tracking.node &- parameters.count
+        if position < 0 {
             return try parameters.target(tracking, tensor.shape, isWhole: isWhole, run)
         }
-        guard let slot = slots.at(place) else {
+        guard let slot = slots.at(position) else {
             throw DiffError(.internal, "a tensor of an earlier pass meets the tape of this one")
         }
         let whole: Tensor
@@ -146,7 +146,7 @@ public final class Tape {
             whole = try run.workspace.take(Shape(tracking.count))
             if !isWhole { run.fillZero(whole) }
         }
-        slots.put(Slot(gradient: whole, isOwned: true), at: place)
+        slots.put(Slot(gradient: whole, isOwned: true), at: position)
         let part = try Tensor(whole.storage, tensor.shape, .f32, offset: whole.offset &+ tracking.start)
         return (part, slot.gradient != nil || !isWhole)
     }
@@ -154,13 +154,13 @@ public final class Tape {
     /// For ops that add on the way: `out` becomes the gradient of all of `tensor`, and has to hold what is computed plus `add`.
     func sum(for tensor: Tensor, _ run: Run) throws(DiffError) -> (add: Tensor?, out: Tensor)? {
         guard let tracking = tensor.tracking else { return nil }
-        let place = tracking.node &- parameters.count
-        guard let slot = slots.at(place), tensor.shape.count == tracking.count, !slot.isOwned else {
+        let position = tracking.node &- parameters.count
+        guard let slot = slots.at(position), tensor.shape.count == tracking.count, !slot.isOwned else {
             guard let target = try target(for: tensor, run) else { return nil }
             return (target.accumulates ? target.tensor : nil, target.tensor)
         }
         let out = try run.workspace.take(tensor.shape)
-        slots.put(Slot(gradient: out, isOwned: true), at: place)
+        slots.put(Slot(gradient: out, isOwned: true), at: position)
         return (slot.gradient, out)
     }
 

@@ -23,8 +23,8 @@ final class BatchOrder {
         if unsafe wanted != epoch {
             unsafe order = Array(repeating: 0, count: max(0, count))
             var draws = TorchRandom(seed: seed &+ UInt64(truncatingIfNeeded: wanted) &* 0x9e37_79b9)
-            unsafe order.withUnsafeMutableBufferPointer { places in
-                if let base = places.baseAddress { unsafe draws.permutation(base, count: places.count) }
+            unsafe order.withUnsafeMutableBufferPointer { order in
+                if let base = order.baseAddress { unsafe draws.permutation(base, count: order.count) }
             }
             unsafe epoch = wanted
         }

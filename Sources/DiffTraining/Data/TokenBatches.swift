@@ -11,7 +11,7 @@ final class TokenBatches {
     /// Of the encoder: its workspace has nothing in common with that of a pass.
     private let run: Run
 
-    /// Batches of `size` samples of `data`, pictures being encoded by `encoder`. Throws memory errors.
+    /// Batches of `size` samples of `data`, images being encoded by `encoder`. Throws memory errors.
     init(
         _ data: TokenSet, _ encoder: ScaleEncoder, size: Int, seed: UInt64, _ resources: LearningResources
     ) throws(DiffError) {

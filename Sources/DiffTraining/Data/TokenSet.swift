@@ -3,20 +3,20 @@ public import DiffModels
 public import DiffTensor
 
 /// Codes of all scales and class labels that a next-scale network learns from, read from disk as they are needed: stored as such, or
-/// as pictures that a VQ-VAE's encoder turns into codes each time.
+/// as images that a VQ-VAE's encoder turns into codes each time.
 ///
 /// Labels are N integers and stay in memory.
 public final class TokenSet: Sendable {
     /// Number of samples.
     public let count: Int
-    /// Whether codes are made of pictures.
+    /// Whether codes are made of images.
     public let isEncoded: Bool
     private let file: ArrayFile
     private let encoder: ScaleEncoder
     private let labels: [Int]
 
     /// Codes [N, tokens of all scales] as integers, coarse to fine, each scale row by row; those of `encoder`'s codebook. Throws `shape`
-    /// when there are others than so many, `unsupported` for elements that are no integers, and what is wrong with the labels as
+    /// when their number is another one, `unsupported` for elements that are no integers, and what is wrong with the labels as
     /// ``init(pictures:labels:encoder:classes:)``.
     public convenience init(
         tokens: ArrayFile, labels: ArrayFile, encoder: ScaleEncoder, classes: Int
@@ -34,7 +34,7 @@ public final class TokenSet: Sendable {
         try self.init(tokens, labels, encoder, classes, isEncoded: false)
     }
 
-    /// Pictures [N, 3, S, S] of the size that `encoder` makes the finest scale of, F32, F16, BF16 or F64 in -1...1, or U8 (0...255).
+    /// Images [N, 3, S, S] of the size that `encoder` makes the finest scale of, F32, F16, BF16 or F64 in -1...1, or U8 (0...255).
     /// Throws `shape`, `unsupported` for other elements, `invalidArgument` for a label outside 0 ..< `classes`.
     public convenience init(
         pictures: ArrayFile, labels: ArrayFile, encoder: ScaleEncoder, classes: Int
@@ -59,9 +59,9 @@ public final class TokenSet: Sendable {
     /// The label of a sample.
     public func label(_ index: Int) -> Int { labels.at(index) ?? 0 }
 
-    /// Codes of all scales of samples `indices`, [scale][sample · side²]. Pictures are encoded one by one in `run`, so that memory does
-    /// not grow with their number. Throws `io`, `invalidArgument` naming the sample for a code outside the codebook, `notFinite` for a
-    /// picture that holds NaN or infinity, memory errors.
+    /// Codes of all scales of samples `indices`, [scale][sample · side²]. Images are encoded one by one in `run`, so that memory does
+    /// not grow with their number. Throws `io`, `invalidArgument` naming the sample for a code outside the codebook, `notFinite` for an
+    /// image that holds NaN or infinity, memory errors.
     public func read(_ indices: [Int], _ run: Run) throws(DiffError) -> [[Int]] {
         let schedule = encoder.codes.schedule
         var scales: [[Int]] = Indices(below: schedule.count).map { _ in [] }

@@ -106,7 +106,7 @@ public final class BlockRanking: LearningProcedure {
         return whole
     }
 
-    /// Blocks cannot be put in order by NaN.
+    /// NaN ranks no blocks.
     private static func requireFinite(_ scores: [Double]) throws(DiffError) {
         guard scores.allSatisfy(\.isFinite) else {
             throw DiffError(.notFinite, "what was measured of the blocks is not finite (weights or data)")
@@ -185,7 +185,7 @@ public final class BlockRanking: LearningProcedure {
         return state
     }
 
-    /// Goes on from a saved state.
+    /// Resumes from a saved state.
     public func restore(_ state: LearningState) throws(DiffError) {
         try state.check(Self.method, settings.fingerprint, steps: steps)
         let depth = similarity.count

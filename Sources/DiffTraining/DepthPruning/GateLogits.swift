@@ -48,7 +48,7 @@ public struct GateLogits: Sendable, Equatable {
         }
     }
 
-    /// Noise that leaves the choice to the logits: evaluation without chance.
+    /// Noise that leaves the choice to the logits: evaluation without randomness.
     public func stillness(samples: Int) -> [[[Float]]] {
         groups.each.map { group in Indices(below: samples).map { _ in group.candidates.each.map { _ in 0 } } }
     }
@@ -107,7 +107,7 @@ public struct GateLogits: Sendable, Equatable {
         probabilities(scaling: scaling).each.map { $0.each.max() ?? 0 }
     }
 
-    /// The blocks to keep: the likeliest candidate of each group, the first one on ties.
+    /// The blocks to keep: the most likely candidate of each group, the first one on ties.
     public var decision: [Int] {
         var kept: [Int] = []
         var first = 0

@@ -148,7 +148,7 @@ public final class PruningLearning: LearningProcedure {
         return state
     }
 
-    /// Goes on from a saved state.
+    /// Resumes from a saved state.
     public func restore(_ state: LearningState) throws(DiffError) {
         try state.check(Self.method, settings.fingerprint, steps: steps)
         let widths = gates.logits.map(\.count)

@@ -65,67 +65,70 @@ public struct PruningSettings: Sendable, Equatable {
     /// The defaults, with these groups.
     public init(groups: [Pair]) { self.groups = groups }
 
-    /// Reads `json` for a network of `depth` blocks: `groups` is a list of [kept, blocks], or `pattern` a text such as "1:2" that is
-    /// repeated. Throws `format`, `invalidArgument`.
-    public init(_ json: JSONObject, depth: Int) throws(DiffError) {
-        groups = try Self.groups(json, depth: depth)
-        steps = try json.integer("steps", in: 1...100_000_000, default: steps)
-        let name = try json.optionalString("update", oneOf: Update.allCases.map(\.rawValue))
-        update = name.flatMap(Update.init) ?? update
-        rank = try json.integer("rank", in: 1...4096, default: rank)
-        alpha = try json.number("alpha", in: 0...1e6, default: 2 * Double(rank))
-        weightRate = try json.number("learning_rate", in: 0...1000, default: weightRate)
-        gateRate = try json.number("gate_rate", in: 0...1000, default: gateRate)
-        temperature = try Self.ends(json, "temperature", 1e-6...1e6, temperature)
-        scaling = try Self.ends(json, "scaling", 0...1e6, scaling)
-        clip = try json.number("clip", in: 1e-12...1e12, default: clip)
-        averageDecay = try json.number("average_decay", in: 0...1, default: averageDecay)
-        batch = try json.integer("batch", in: 1...65_536, default: batch)
-        seed = try json.seed()
-        labelDropout = try json.number("label_dropout", in: 0...1, default: labelDropout)
-        recomputes = try json.bool("recompute", default: recomputes)
+    /// What settings may say.
+    public static var options: [OptionSpec] {
+        let usual = PruningSettings(groups: [])
+        // Which numbers make a group is said where groups are made, for settings of a program too.
+        return [
+            OptionSpec(
+                "groups", .list(.list(.integer(-Limits.layers...Limits.layers), 2...2), 0...Int.max),
+                absent: "`pattern` is given",
+                "[kept, blocks] of consecutive groups."),
+            OptionSpec(
+                "pattern", .text, absent: "`groups` is given",
+                "One group for all of the network: \"1:2\" keeps one of every two blocks."),
+            .steps(usual.steps),
+            OptionSpec(
+                "update", .cases(of: Update.self), default: .string(usual.update.rawValue),
+                "What learns beside the gates: low-rank updates, all weights, or nothing."),
+            OptionSpec("rank", .integer(1...4096), default: .integer(usual.rank), "Rank of the low-rank updates."),
+            OptionSpec("alpha", .number(0...1e6), absent: "twice the rank", "Scale of the low-rank updates."),
+            OptionSpec(
+                "learning_rate", .number(0...1000), default: .number(usual.weightRate),
+                "AdamW's learning rate of what learns beside the gates."),
+            OptionSpec(
+                "gate_rate", .number(0...1000), default: .number(usual.gateRate), "AdamW's learning rate of the gates."),
+            .ends(
+                "temperature", 1e-6...1e6, usual.temperature,
+                "Temperature of the gates at the first and at the last step, linear between."),
+            .ends(
+                "scaling", 0...1e6, usual.scaling,
+                "Scaling of the gates at the first and at the last step, linear between."),
+            .clip(usual.clip), .averageDecay(usual.averageDecay), .batch(usual.batch), .seed(),
+            .labelDropout(usual.labelDropout), .recompute(usual.recomputes),
+        ]
     }
 
-    /// Names that ``init(_:depth:)`` reads.
-    public static let names = [
-        "groups", "pattern", "steps", "update", "rank", "alpha", "learning_rate", "gate_rate", "temperature", "scaling",
-        "clip",
-        "average_decay", "batch", "seed", "label_dropout", "recompute",
-    ]
-
-    /// `[a, b]` or one number for both.
-    static func ends(
-        _ json: JSONObject, _ name: String, _ range: ClosedRange<Double>, _ fallback: Ends
-    ) throws(DiffError) -> Ends {
-        if let one = json.value(name)?.asDouble {
-            guard range.contains(one) else { throw json.error(name, "\(one) is outside \(range)") }
-            return Ends(one, one)
-        }
-        let both = try json.numbers(name, in: range, default: [fallback.first, fallback.last])
-        guard let first = both.first, let last = both.last, both.count == 2 else {
-            throw json.error(name, "expected a number or [first, last]")
-        }
-        return Ends(first, last)
+    /// Reads what was checked against ``options`` for a network of `depth` blocks. Throws `format`.
+    public init(_ options: Options, depth: Int) throws(DiffError) {
+        groups = try Self.groups(options, depth: depth)
+        steps = try options.get("steps")
+        update = try options.getCase("update")
+        rank = try options.get("rank")
+        alpha = try options.optional("alpha") ?? 2 * Double(rank)
+        weightRate = try options.get("learning_rate")
+        gateRate = try options.get("gate_rate")
+        temperature = try options.ends("temperature")
+        scaling = try options.ends("scaling")
+        clip = try options.get("clip")
+        averageDecay = try options.get("average_decay")
+        batch = try options.get("batch")
+        seed = try options.get("seed")
+        labelDropout = try options.get("label_dropout")
+        recomputes = try options.get("recompute")
     }
 
-    /// The groups that `json` names.
-    static func groups(_ json: JSONObject, depth: Int) throws(DiffError) -> [Pair] {
-        if let pattern = try json.optionalString("pattern") {
-            guard let (kept, blocks) = ratio(pattern), kept > 0, kept <= blocks, blocks <= depth,
-                let count = Checked.divide(depth, blocks), count &* blocks == depth
-            else {
-                throw json.error("pattern", "\"\(pattern)\" is no N:M that \(depth) blocks can be cut into")
-            }
-            return Indices(below: count).map { _ in Pair(kept, blocks) }
+    /// The groups that `options` name.
+    static func groups(_ options: Options, depth: Int) throws(DiffError) -> [Pair] {
+        guard let pattern = try options.optional("pattern", as: String.self) else {
+            return try options.pairs("groups", because: "gates need groups, or a pattern").map { Pair($0.0, $0.1) }
         }
-        var groups: [Pair] = []
-        for entry in try json.array("groups").each {
-            guard case .array(let numbers) = entry, numbers.count == 2, let kept = numbers.first?.asDouble,
-                let blocks = numbers.last?.asDouble, let k = Checked.integer(kept), let b = Checked.integer(blocks)
-            else { throw json.error("groups", "expected pairs [kept, blocks]") }
-            groups.append(Pair(k, b))
+        guard let (kept, blocks) = ratio(pattern), kept > 0, kept <= blocks, blocks <= depth,
+            let count = Checked.divide(depth, blocks), count &* blocks == depth
+        else {
+            throw options.error("pattern", "\"\(pattern)\" is not an N:M that \(depth) blocks can be cut into")
         }
-        return groups
+        return Indices(below: count).map { _ in Pair(kept, blocks) }
     }
 
     /// The numbers of a text such as "1:2"; nil for other texts.
@@ -144,7 +147,7 @@ public struct PruningSettings: Sendable, Equatable {
         return (first, second)
     }
 
-    /// What a resumed run must have in common with the one it goes on from.
+    /// What a resumed run must have in common with the one it resumes.
     public var fingerprint: JSON {
         .object([
             "groups": .array(groups.map { .array([.integer($0.kept), .integer($0.blocks)]) }), "steps": .integer(steps),

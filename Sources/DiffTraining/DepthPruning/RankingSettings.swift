@@ -46,30 +46,43 @@ public struct RankingSettings: Sendable, Equatable {
         if !measures { steps = 1 }
     }
 
-    /// Reads `json` for a network of `depth` blocks. Throws `format`, `invalidArgument`.
-    public init(_ json: JSONObject, depth: Int) throws(DiffError) {
-        let name = try json.optionalString("rule", oneOf: Rule.allCases.map(\.rawValue)) ?? ""
-        guard let rule = Rule(rawValue: name) else { throw json.error("rule", "no rule") }
-        self.rule = rule
-        keep = try json.integers("keep", in: 0...max(0, depth &- 1), default: rule == .index ? nil : [])
-        keepCount =
-            rule == .index
-            ? keep.count : try json.integer("keep_count", in: 1...max(1, depth), default: max(1, depth / 2))
-        let kind = try json.optionalString("calibration", oneOf: Calibration.allCases.map(\.rawValue))
-        calibration = kind.flatMap(Calibration.init) ?? (rule == .sensitivity ? .noised : .official)
-        steps = try json.integer("steps", in: 1...1_000_000, default: 8)
-        batch = try json.integer("batch", in: 1...65_536, default: batch)
-        seed = try json.seed()
-        if !measures { steps = 1 }
+    /// What settings may say, for a network of `depth` blocks.
+    public static func options(depth: Int = Limits.layers) -> [OptionSpec] {
+        [
+            OptionSpec("rule", .cases(of: Rule.self), "The rule by which blocks are kept."),
+            OptionSpec(
+                "keep", .list(.integer(0...max(0, depth &- 1)), 0...Int.max), absent: "needed by the rule index",
+                "Blocks that the rule index keeps."),
+            OptionSpec(
+                "keep_count", .integer(1...max(1, depth)), absent: "half of the blocks",
+                "How many the other rules keep."),
+            OptionSpec(
+                "calibration", .cases(of: Calibration.self), absent: "noised for sensitivity, else official",
+                "States and timesteps that blocks are measured at."),
+            OptionSpec(
+                "steps", .integer(1...1_000_000), default: .integer(8), "Batches that blocks are measured on."),
+            .batch(16), .seed(),
+        ]
     }
 
-    /// Names that ``init(_:depth:)`` reads.
-    public static let names = ["rule", "keep", "keep_count", "calibration", "steps", "batch", "seed"]
+    /// Reads what was checked against ``options(depth:)`` for a network of `depth` blocks. Throws `format`.
+    public init(_ options: Options, depth: Int) throws(DiffError) {
+        rule = try options.getCase("rule")
+        keep =
+            try rule == .index
+            ? options.needed("keep", because: "the rule index keeps these") : options.optional("keep") ?? []
+        keepCount = try rule == .index ? keep.count : options.optional("keep_count") ?? max(1, depth / 2)
+        calibration = try options.optionalCase("calibration") ?? (rule == .sensitivity ? .noised : .official)
+        steps = try options.get("steps")
+        batch = try options.get("batch")
+        seed = try options.get("seed")
+        if !measures { steps = 1 }
+    }
 
     /// Whether the rule looks at data.
     public var measures: Bool { [.similarity, .change, .sensitivity].contains(rule) }
 
-    /// What a resumed run must have in common with the one it goes on from.
+    /// What a resumed run must have in common with the one it resumes.
     public var fingerprint: JSON {
         .object([
             "rule": .string(rule.rawValue), "keep_count": .integer(keepCount),

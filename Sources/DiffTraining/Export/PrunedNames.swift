@@ -1,7 +1,7 @@
 import DiffModels
 import DiffTensor
 
-/// Which tensor of a checkpoint becomes which when blocks are removed and the others numbered anew.
+/// Which tensor of a checkpoint becomes which when blocks are removed and the others renumbered.
 struct PrunedNames {
     private let prefix: String
     private let newIndex: [Int: Int]

@@ -7,16 +7,23 @@ import DiffTensor
 /// The published training shows a router states of noised data only, so it never sees what earlier cached steps have done to the
 /// state. Here a batch of samples goes down the sampler's steps; at each cached one the student's output is compared with the plain
 /// network's at the same state, then the step is made as at inference, with guidance if the sampler has it.
+///
+/// An iteration ends after a cached call. A solver that makes one call a step continues from the state alone; one that makes two is then in the
+/// middle of a step, and continues from where the step began and what the cached call gave.
 final class OwnTrajectory {
     /// Samples per network call: twice the batch under guidance.
     let networkRows: Int
 
     private let settings: RouterSettings
+    /// nil: the plain conditional prediction. Both predictions share a batch, as the router's step compares them.
+    private let guidance: Guidance?
     private let null: Int?
     private let classRows: Int
     private let shape: Shape
     /// States between two iterations [batch, C, h, w]; the workspace's blocks are used again meanwhile.
     private let state: Tensor
+    /// Where a solver makes several calls a step: what the network gave for `state`, from which the step continues.
+    private let output: Tensor?
     private var labels: [Int] = []
     /// Position in the list of groups; 0: a new trajectory begins.
     private var position = 0
@@ -26,21 +33,19 @@ final class OwnTrajectory {
         _ resources: LearningResources
     ) throws(DiffError) {
         (self.settings, null, classRows) = (settings, network.nullClass, network.classes)
-        guard !process.keepsHistory else {
-            throw DiffError(
-                .unsupported,
-                "trajectory \"own\": this model's solver makes several network calls a step, and a trajectory cannot be left between "
-                    + "them; use the trajectory \"data\"")
-        }
         guard settings.guidance <= 1 || network.nullClass != nil else {
             throw DiffError(.unsupported, "guidance needs a null class; this model was trained without label dropout")
         }
         guard settings.guidanceChannels <= network.channels else {
             throw DiffError(.invalidArgument, "\(settings.guidanceChannels) guided channels of \(network.channels)")
         }
+        guidance =
+            settings.guidance > 1
+            ? try Guidance(scale: settings.guidance, channels: .leading(settings.guidanceChannels)) : nil
         shape = try sample.withRows(settings.batch)
         state = try resources.tensor(shape)
-        networkRows = settings.guidance > 1 ? 2 &* settings.batch : settings.batch
+        output = process.keepsHistory ? try resources.tensor(shape) : nil
+        networkRows = guidance?.rows(settings.batch) ?? settings.batch
     }
 
     /// The full step of the next group, then `train` and a cached step for each of its other calls. `train` gets the call, network input and
@@ -51,29 +56,31 @@ final class OwnTrajectory {
     ) throws(DiffError) -> LearningReport {
         guard let group = groups.at(position) else { throw DiffError(.internal, "no group \(position)") }
         let labels = position == 0 ? start(iteration, source) : labels
-        var x = try run.workspace.take(shape)
+        var sampler = step.process.sampler(at: position == 0 ? 0 : group.start)
+        var x = try position == 0 ? noise(iteration, run) : held(state, run)
         if position == 0 {
-            var draws = StepDraws(seed: settings.seed, step: iteration, purpose: 3)
-            x = try draws.normal(shape, run)
-            // With an even number of steps the first group begins at the noisiest one; else plain steps lead to it.
-            var sampler = step.process.sampler(at: 0)
+            // The first group may not begin at the noisiest call: full ones lead to its own.
             for call in Indices(below: group.full) {
-                x = try advance(x, step.full(input(x, run), labels: all(labels), call: call, run), &sampler, run)
+                x = try sampler.advance(
+                    x, guided(step.full(input(x, run), labels: all(labels), call: call, run), run), run)
             }
-        } else {
-            run.copyContents(of: state, to: x)
+        } else if let output {
+            // The step's first call was the last iteration's cached one: its sub-layers are gone, what they gave is not.
+            x = try sampler.advance(x, held(output, run), run)
         }
-        var sampler = step.process.sampler(at: group.full)
-        x = try advance(x, step.full(input(x, run), labels: all(labels), call: group.full, run), &sampler, run)
-        var report: LearningReport?
+        let full = try step.full(input(x, run), labels: all(labels), call: group.full, run)
+        x = try sampler.advance(x, guided(full, run), run)
+        var (report, prediction): (LearningReport?, Tensor?)
         for cached in group.cached.each {
             let told = try train(cached, input(x, run), all(labels))
             report = report.map { $0.joined(told.0) } ?? told.0
-            let output = try step.cached(input(x, run), labels: all(labels), call: cached.call, computes: told.1, run)
-            x = try advance(x, output, &sampler, run)
+            let raw = try step.cached(input(x, run), labels: all(labels), call: cached.call, computes: told.1, run)
+            prediction = try guided(raw, run)
+            if output == nil, let prediction { x = try sampler.advance(x, prediction, run) }
         }
-        guard let report else { throw DiffError(.internal, "a group without cached steps") }
+        guard let report, let prediction else { throw DiffError(.internal, "a group without cached steps") }
         run.copyContents(of: x, to: state)
+        if let output { run.copyContents(of: prediction, to: output) }
         self.labels = labels
         position = position &+ 1 < groups.count ? position &+ 1 : 0
         return report
@@ -86,39 +93,54 @@ final class OwnTrajectory {
     }
 
     private func input(_ x: Tensor, _ run: Run) throws(DiffError) -> Tensor {
-        settings.guidance > 1 ? try run.doubled(x) : x
+        guidance == nil ? x : try run.doubled(x)
     }
 
     private func all(_ labels: [Int]) -> [Int] {
-        guard settings.guidance > 1, let null else { return labels }
-        return labels + labels.map { _ in null }
+        guard guidance != nil, let null else { return labels }
+        return GuidanceRows.both.labels(labels, null: null)
     }
 
-    private func advance(
-        _ x: Tensor, _ output: Tensor, _ sampler: inout any Sampler, _ run: Run
-    ) throws(DiffError) -> Tensor {
-        var output = output
-        if settings.guidance > 1 {
-            output = try run.guided(output, scale: Float(settings.guidance), channels: settings.guidanceChannels)
-        }
-        return try sampler.advance(x, output, run)
+    private func guided(_ output: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        guard let guidance else { return output }
+        let half = output.shape[0] / 2
+        return try guidance.combined(output.rows(0, half), output.rows(half, half), run)
     }
 
-    /// Bytes of the states between two iterations.
-    var heldBytes: Int { state.storage.byteCount }
+    private func noise(_ iteration: Int, _ run: Run) throws(DiffError) -> Tensor {
+        var draws = StepDraws(seed: settings.seed, step: iteration, purpose: 3)
+        return try draws.normal(shape, run)
+    }
+
+    private func held(_ tensor: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        let copy = try run.workspace.take(shape)
+        run.copyContents(of: tensor, to: copy)
+        return copy
+    }
+
+    /// Bytes of what is kept between two iterations.
+    var heldBytes: Int { Checked.sum(state.storage.byteCount, output?.storage.byteCount ?? 0) }
 
     func save(in learning: inout LearningState) {
         learning.tensors.put(state, for: "trajectory")
+        if let output { learning.tensors.put(output, for: "trajectory.output") }
         learning.integers.put(labels, for: "trajectory.labels")
         learning.integers.put([position], for: "trajectory.position")
     }
 
-    /// Goes on from a saved state whose position is one of `groups` groups. Throws `format`; nothing has changed then.
+    /// Resumes from a saved state whose position is one of `groups` groups. Throws `format`; nothing has changed then.
     func restore(_ learning: LearningState, groups: Int) throws(DiffError) {
         guard let labels = learning.integers["trajectory.labels"],
             let position = learning.integers["trajectory.position"]?.first, position < max(1, groups),
             labels.count == settings.batch || position == 0, labels.allSatisfy({ $0 < classRows })
         else { throw DiffError(.format, "the state has no trajectory of this size") }
+        if let output {
+            // Both or neither.
+            guard learning.tensors["trajectory"]?.shape.count == shape.count else {
+                throw DiffError(.format, "the state has no trajectory of this size")
+            }
+            try learning.copy("trajectory.output", to: output)
+        }
         try learning.copy("trajectory", to: state)
         (self.labels, self.position) = (labels, position)
     }

@@ -12,7 +12,7 @@ final class RouterBlend: Acceleration {
         case keep
         /// Blends what is computed with what was kept.
         case blend
-        /// As at inference: a sub-layer is computed and kept anew, or what was kept is used, by these decisions.
+        /// As at inference: a sub-layer is computed and kept again, or what was kept is used, by these decisions.
         case decided([Bool])
     }
 

@@ -39,7 +39,8 @@ public final class RouterLearning: LearningProcedure {
         var generator = TorchRandom(seed: settings.seed)
         logits = RouterLogits(steps: process.rows, sublayers: sublayers, &generator)
         passes = try RouterStep(
-            network, process, budget: resources.budget, recomputes: settings.recomputes,
+            network, settings.trajectory == .own ? process.inUse() : process, budget: resources.budget,
+            recomputes: settings.recomputes,
             isVirtual: resources.isVirtual)
         let sample = try Shape(network.channels, network.side, network.side)
         if let data {
@@ -96,7 +97,7 @@ public final class RouterLearning: LearningProcedure {
         return try learn(cached, x, labels)
     }
 
-    /// The state in front of the first cached call of `group`, from data noised to its start through full passes, of which the last
+    /// The state before the first cached call of `group`, from data noised to its start through full passes, of which the last
     /// one's outputs stay.
     private func lead(
         _ x0: Tensor, _ noise: Tensor, _ labels: [Int], to group: CachedGroup, _ sampler: inout any Sampler
@@ -223,7 +224,8 @@ public final class RouterLearning: LearningProcedure {
             var x = try lead(x0, draws.normal(x0.shape, run), labels, to: group, &sampler)
             for cached in group.cached.each {
                 let plain = try passes.plain(x, labels: labels, call: cached.call, run)
-                let output = try passes.cached(x, labels: labels, call: cached.call, computes: computes(cached.row), run)
+                let output = try passes.cached(
+                    x, labels: labels, call: cached.call, computes: computes(cached.row), run)
                 let each = output.shape.count / max(1, output.shape[0])
                 error +=
                     try run.squaredError(output, plain, divisor: each, weight: 0).errors.reduce(0, +)
@@ -243,7 +245,7 @@ public final class RouterLearning: LearningProcedure {
         return state
     }
 
-    /// Goes on from a saved state.
+    /// Resumes from a saved state.
     public func restore(_ state: LearningState) throws(DiffError) {
         try state.check(Self.method, settings.fingerprint, steps: steps)
         let widths = logits.rows.map(\.count)

@@ -14,10 +14,10 @@ public struct RouterProcess: Sendable {
     /// What the network is told at each call.
     public let timesteps: [Double]
     /// What teacher and student are told at each call.
-    public let trainingTimesteps: [Double]
+    public private(set) var trainingTimesteps: [Double]
     /// Whether a sample's error is the sum of the squared differences of its elements, not their mean.
     public let sumsErrors: Bool
-    /// Whether the sampler needs more than the state in front of a full call to go on from there.
+    /// Whether the sampler needs more than the state after a cached call to continue: the call is one of several in a step.
     let keepsHistory: Bool
     let groups: [CachedGroup]
     private let sampler: any Sampler
@@ -64,6 +64,13 @@ public struct RouterProcess: Sendable {
         ).checked()
     }
 
+    /// The process of training steps at states that the sampler itself came to: teacher and student are told what the sampler tells the network.
+    func inUse() -> Self {
+        var process = self
+        process.trainingTimesteps = timesteps
+        return process
+    }
+
     private func checked() throws(DiffError) -> Self {
         guard !groups.isEmpty else {
             throw DiffError(
@@ -72,7 +79,7 @@ public struct RouterProcess: Sendable {
         return self
     }
 
-    /// The sampler in front of call `call`.
+    /// The sampler before call `call`.
     public func sampler(at call: Int) -> any Sampler {
         var sampler = sampler
         sampler.start(at: call)

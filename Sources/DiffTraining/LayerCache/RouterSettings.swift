@@ -15,9 +15,9 @@ public struct RouterSettings: Sendable, Equatable {
     public var steps = 20_000
     /// Sampling steps the router is for, each of as many network calls as the model's sampler makes.
     public var samplingSteps = 20
-    /// One full step in so many: 2 as published; more lets several cached steps follow one another.
+    /// One step in `period` is a full one: 2 as published; more lets several cached steps follow one another.
     public var period = 2
-    /// Price of a score in the loss: the larger, the fewer sub-layers are computed.
+    /// l1 penalty on scores in the loss: the larger, the fewer sub-layers are computed.
     public var l1 = 5e-6
     /// AdamW's learning rate.
     public var learningRate = 1e-3
@@ -52,34 +52,63 @@ public struct RouterSettings: Sendable, Equatable {
         return settings
     }
 
-    /// Reads the members of `json`; what is missing has its default, or what `fallback` says. Throws `format`.
-    public init(_ json: JSONObject, default fallback: RouterSettings = RouterSettings()) throws(DiffError) {
-        steps = try json.integer("steps", in: 1...100_000_000, default: fallback.steps)
-        samplingSteps = try json.integer("sampling_steps", in: 2...1000, default: fallback.samplingSteps)
-        period = try json.integer("period", in: 2...1000, default: fallback.period)
-        l1 = try json.number("l1", in: 0...1e6, default: fallback.l1)
-        learningRate = try json.number("learning_rate", in: 0...1000, default: fallback.learningRate)
-        let limit = try json.number("clamp", in: 0...1e6, default: fallback.clamp ?? 0)
-        clamp = limit > 0 ? limit : nil
-        straightThrough = try json.optionalNumber("straight_through", in: 0...1)
-        threshold = try json.number("threshold", in: 0...1, default: fallback.threshold)
-        batch = try json.integer("batch", in: 1...65_536, default: fallback.batch)
-        seed = try json.seed(default: fallback.seed)
-        labelDropout = try json.number("label_dropout", in: 0...1, default: fallback.labelDropout)
-        let name = try json.optionalString("trajectory", oneOf: Trajectory.allCases.map(\.rawValue))
-        trajectory = name.flatMap(Trajectory.init) ?? fallback.trajectory
-        guidance = try json.number("guidance", in: 0...1000, default: fallback.guidance)
-        guidanceChannels = try json.integer("guidance_channels", in: 1...1024, default: fallback.guidanceChannels)
-        recomputes = try json.bool("recompute", default: fallback.recomputes)
+    /// What settings may say, with these values as defaults.
+    public var options: [OptionSpec] {
+        [
+            .steps(steps),
+            OptionSpec(
+                "sampling_steps", .integer(2...1000), default: .integer(samplingSteps),
+                "Sampling steps that the router is for."),
+            OptionSpec("period", .integer(2...1000), default: .integer(period), "One step in this many is a full one."),
+            OptionSpec(
+                "l1", .number(0...1e6), default: .number(l1),
+                "l1 penalty on scores in the loss: the larger, the fewer sub-layers are computed."),
+            OptionSpec("learning_rate", .number(0...1000), default: .number(learningRate), "AdamW's learning rate."),
+            OptionSpec(
+                "clamp", .number(0...1e6), default: .number(clamp ?? 0),
+                "Logits are clamped to this distance from 0; 0: not at all."
+            ),
+            OptionSpec(
+                "straight_through", .number(0...1), absent: "scores count as they are",
+                "Scores count as 0 or 1 by this threshold in the forward pass."),
+            OptionSpec(
+                "threshold", .number(0...1), default: .number(threshold),
+                "A sub-layer of the exported plan is computed where its score is above this."),
+            .batch(batch), .seed(seed), .labelDropout(labelDropout),
+            OptionSpec(
+                "trajectory", .cases(of: Trajectory.self), default: .string(trajectory.rawValue),
+                "States to learn from: noised data, or the model's own samples with the router learned so far."),
+            OptionSpec(
+                "guidance", .number(0...1000), default: .number(guidance),
+                "Of the trajectory own: guidance scale of the sampling the router is for; 1 or less: none."),
+            OptionSpec(
+                "guidance_channels", .integer(1...1024), default: .integer(guidanceChannels),
+                "Of the trajectory own: channels of the prediction that are guided."),
+            .recompute(recomputes),
+        ]
     }
 
-    /// Names that ``init(_:default:)`` reads.
-    public static let names = [
-        "steps", "sampling_steps", "period", "l1", "learning_rate", "clamp", "straight_through", "threshold", "batch",
-        "seed", "label_dropout", "trajectory", "guidance", "guidance_channels", "recompute",
-    ]
+    /// Reads what was checked against ``options``, those of the defaults that hold. Throws `internal` for other tables.
+    public init(_ options: Options) throws(DiffError) {
+        steps = try options.get("steps")
+        samplingSteps = try options.get("sampling_steps")
+        period = try options.get("period")
+        l1 = try options.get("l1")
+        learningRate = try options.get("learning_rate")
+        let limit: Double = try options.get("clamp")
+        clamp = limit > 0 ? limit : nil
+        straightThrough = try options.optional("straight_through")
+        threshold = try options.get("threshold")
+        batch = try options.get("batch")
+        seed = try options.get("seed")
+        labelDropout = try options.get("label_dropout")
+        trajectory = try options.getCase("trajectory")
+        guidance = try options.get("guidance")
+        guidanceChannels = try options.get("guidance_channels")
+        recomputes = try options.get("recompute")
+    }
 
-    /// What a resumed run must have in common with the one it goes on from. The number of steps may grow.
+    /// What a resumed run must have in common with the one it resumes. The number of steps may grow.
     public var fingerprint: JSON {
         .object([
             "sampling_steps": .integer(samplingSteps), "period": .integer(period), "l1": .number(l1),

@@ -62,7 +62,7 @@ public final class RouterStep {
         return try evaluate(x, labels, call, run)
     }
 
-    /// A cached call `call` as at inference: sub-layers for which `computes` says so are computed and kept anew, the others' outputs
+    /// A cached call `call` as at inference: sub-layers for which `computes` says so are computed and kept again, the others' outputs
     /// are those of the last call that computed them. Gives the network's raw output.
     public func cached(
         _ x: Tensor, labels: [Int], call: Int, computes: [Bool], _ run: Run

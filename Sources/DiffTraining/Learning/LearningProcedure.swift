@@ -9,7 +9,7 @@ public struct LearningResources: Sendable {
     public let budget: MemoryBudget?
     /// Asked between modules.
     public let cancel: CancelFlag
-    /// Not nil: nothing is computed and no memory is taken, as if on so many threads, to learn what would be needed.
+    /// Not nil: nothing is computed and no memory is taken, as if on this many threads, to learn what would be needed.
     public let dryThreads: Int?
 
     /// Resources of a real run.
@@ -49,7 +49,7 @@ public struct LearningResources: Sendable {
 
 /// A way of learning, one step after another: a router, gates, weights.
 ///
-/// A step depends on the state before it and its number only, so a run that is resumed goes on as if it had never stopped. A step
+/// A step depends on the state before it and its number only, so a resumed run is bit-identical to one that never stopped. A step
 /// that throws leaves the state as it was before. Used by one thread at a time.
 public protocol LearningProcedure: AnyObject {
     /// Steps that a whole run has.
@@ -63,7 +63,7 @@ public protocol LearningProcedure: AnyObject {
     func evaluate(_ batches: Int) throws(DiffError) -> [String: JSON]
     /// Everything that the next steps depend on.
     func save() throws(DiffError) -> LearningState
-    /// Goes on from a saved state. Throws `incompatible` or `format` when it is not one of this procedure.
+    /// Resumes from a saved state. Throws `incompatible` or `format` when it is not one of this procedure.
     func restore(_ state: LearningState) throws(DiffError)
     /// What was learned so far, for people and programs: decision, confidences, averages.
     var summary: [String: JSON] { get }

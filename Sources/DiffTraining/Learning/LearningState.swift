@@ -1,13 +1,13 @@
 public import DiffCheckpoint
 public import DiffTensor
 
-/// Everything a procedure needs to go on: tensors and a few numbers, as a safetensors file that appears whole or not at all.
+/// Everything a procedure needs to resume: tensors and a few numbers, as a safetensors file that appears whole or not at all.
 public struct LearningState: Sendable {
     /// Name of the procedure.
     public var method: String
     /// Steps made.
     public var step: Int
-    /// What must be the same in the run that goes on: the settings that decide what a step does.
+    /// What must be the same in the run that resumes: the settings that decide what a step does.
     public var settings: JSON
     /// f32 tensors by name.
     public var tensors: [String: Tensor] = [:]

@@ -29,34 +29,45 @@ public struct WeightTraining: Sendable, Equatable {
         (self.steps, self.learningRate, self.batch) = (steps, learningRate, batch)
     }
 
-    /// These settings with what `json` says of them. Throws `format`.
-    func reading(_ json: JSONObject) throws(DiffError) -> Self {
-        var read = self
-        read.steps = try json.integer("steps", in: 1...100_000_000, default: steps)
-        read.learningRate = try PruningSettings.ends(json, "learning_rate", 0...1000, learningRate)
-        read.warmup = try json.integer("warmup", in: 0...100_000_000, default: warmup)
-        read.weightDecay = try json.number("weight_decay", in: 0...1000, default: weightDecay)
-        read.clip = try json.number("clip", in: 1e-12...1e12, default: clip)
-        read.averageDecay = try json.number("average_decay", in: 0...1, default: averageDecay)
-        read.batch = try json.integer("batch", in: 1...65_536, default: batch)
-        read.seed = try json.seed()
-        read.labelDropout = try json.number("label_dropout", in: 0...1, default: labelDropout)
-        read.recomputes = try json.bool("recompute", default: recomputes)
-        return read
+    /// What settings may say of it, with these values as defaults; `warmup` in words where its default is none of them.
+    func options(warmup words: String? = nil) -> [OptionSpec] {
+        let type = OptionType.integer(0...100_000_000)
+        let summary = "Steps over which the learning rate rises from 0."
+        return [
+            .steps(steps),
+            .ends(
+                "learning_rate", 0...1000, learningRate,
+                "AdamW's learning rate at the first step and after the last, half a cosine between."),
+            words.map { OptionSpec("warmup", type, absent: $0, summary) }
+                ?? OptionSpec("warmup", type, default: .integer(warmup), summary),
+            OptionSpec("weight_decay", .number(0...1000), default: .number(weightDecay), "Decoupled weight decay."),
+            .clip(clip), .averageDecay(averageDecay), .batch(batch), .seed(seed), .labelDropout(labelDropout),
+            .recompute(recomputes),
+        ]
     }
 
-    /// Names that ``reading(_:)`` reads.
-    static let names = [
-        "steps", "learning_rate", "warmup", "weight_decay", "clip", "average_decay", "batch", "seed", "label_dropout",
-        "recompute",
-    ]
+    /// These settings with what `options` say of them. Throws `format`.
+    func reading(_ options: Options) throws(DiffError) -> Self {
+        var read = self
+        read.steps = try options.get("steps")
+        read.learningRate = try options.ends("learning_rate")
+        read.warmup = try options.optional("warmup") ?? warmup
+        read.weightDecay = try options.get("weight_decay")
+        read.clip = try options.get("clip")
+        read.averageDecay = try options.get("average_decay")
+        read.batch = try options.get("batch")
+        read.seed = try options.get("seed")
+        read.labelDropout = try options.get("label_dropout")
+        read.recomputes = try options.get("recompute")
+        return read
+    }
 
     /// The learning rate of `step`.
     func rate(_ step: Int) -> Double {
         Schedule.cosine(learningRate.first, learningRate.last).value(step, of: steps, warmup: warmup)
     }
 
-    /// What a resumed run must have in common with the one it goes on from, and `more` of the procedure's own.
+    /// What a resumed run must have in common with the one it resumes, and `more` of the procedure's own.
     func fingerprint(and more: [String: JSON]) -> JSON {
         var members: [String: JSON] = [
             "steps": .integer(steps), "learning_rate": learningRate.json, "warmup": .integer(warmup),

@@ -58,11 +58,11 @@ public struct DiffusionLoss: Sendable {
         for (sample, step) in steps.numbered {
             var (mse, vb) = (0.0, 0.0)
             for index in Indices(below: view.each) {
-                let (at, place) = (sample &* view.each &+ index, view.epsilon(sample, index))
-                let epsilon = unsafe Double(out[place])
+                let (at, position) = (sample &* view.each &+ index, view.epsilon(sample, index))
+                let epsilon = unsafe Double(out[position])
                 let difference = unsafe epsilon - Double(z[at])
                 mse += difference * difference
-                unsafe g[place] += Float(2 * difference * share)
+                unsafe g[position] += Float(2 * difference * share)
                 guard let variance = view.variance(sample, index) else { continue }
                 let logVariance = unsafe step.logVariance(Double(out[variance]))
                 let (clean, noisy) = unsafe (Double(x[at]), Double(y[at]))

@@ -47,10 +47,10 @@ public struct DistillationLoss: Sendable {
         for (sample, step) in steps.numbered {
             var (output, divergence) = (0.0, 0.0)
             for index in Indices(below: view.each) {
-                let (at, place) = (sample &* view.each &+ index, view.epsilon(sample, index))
-                let (mine, theirs) = unsafe (Double(s[place]), Double(q[place]))
+                let (at, position) = (sample &* view.each &+ index, view.epsilon(sample, index))
+                let (mine, theirs) = unsafe (Double(s[position]), Double(q[position]))
                 output += (mine - theirs) * (mine - theirs)
-                unsafe g[place] += Float(2 * (mine - theirs) * share)
+                unsafe g[position] += Float(2 * (mine - theirs) * share)
                 guard let variance = view.variance(sample, index) else { continue }
                 let logVariance = unsafe step.logVariance(Double(s[variance]))
                 let (clean, noisy) = unsafe (Double(x[at]), Double(y[at]))

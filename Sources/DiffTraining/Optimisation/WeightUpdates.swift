@@ -1,8 +1,8 @@
 import DiffCheckpoint
 import DiffTensor
 
-/// The steps of a training of all weights: AdamW on the gradients that a pass left, guarded against losses that are no numbers, counted,
-/// saved and gone on from. Used by one thread at a time.
+/// The steps of a training of all weights: AdamW on the gradients that a pass left, guarded against losses that are not numbers, counted,
+/// saved and resumed. Used by one thread at a time.
 final class WeightUpdates {
     /// Weights, moments and averages.
     let optimiser: Optimiser
@@ -25,7 +25,7 @@ final class WeightUpdates {
     }
 
     /// One update by `gradients` of a loss of that value, and what is reported of it. Throws `notFinite` after a long row of losses
-    /// that are no numbers.
+    /// that are not numbers.
     func make(
         _ gradients: ParameterGradients, loss: Double, terms: [LearningReport.Term], _ run: Run
     ) throws(DiffError) -> LearningReport {
@@ -50,7 +50,7 @@ final class WeightUpdates {
         return state
     }
 
-    /// Goes on from a saved state. Throws `incompatible`, `format` when it is not one of `method` with these settings.
+    /// Resumes from a saved state. Throws `incompatible`, `format` when it is not one of `method` with these settings.
     func restore(_ state: LearningState, _ method: String, _ settings: JSON) throws(DiffError) {
         try state.check(method, settings, steps: training.steps)
         try optimiser.restore(state)

@@ -16,7 +16,7 @@ public struct RecoverySettings: Sendable, Equatable {
     /// Where weights come from.
     public enum Start: String, Sendable, CaseIterable {
         case checkpoint
-        /// Drawn anew as DiT's are before training; the checkpoint gives names and shapes.
+        /// Initialised as DiT's are before training; the checkpoint gives names and shapes.
         case scratch
     }
 
@@ -38,41 +38,56 @@ public struct RecoverySettings: Sendable, Equatable {
     /// The defaults.
     public init() {}
 
-    /// Reads `json`. The pairs of `masked` come from `layer_map`, or from the `groups` that the student was pruned by. Throws `format`.
-    public init(_ json: JSONObject) throws(DiffError) {
-        training = try training.reading(json)
-        let from = try json.optionalString("start", oneOf: Start.allCases.map(\.rawValue))
-        start = from.flatMap(Start.init) ?? start
-        let name = try json.optionalString("distillation", oneOf: Distillation.allCases.map(\.rawValue))
-        distillation = name.flatMap(Distillation.init) ?? distillation
-        distillationWeight = try json.number("distillation_weight", in: 0...1e6, default: distillationWeight)
-        groundWeight = try json.number("ground_weight", in: 0...1e6, default: groundWeight)
-        featureWeight = try PruningSettings.ends(json, "feature_weight", 0...1e6, featureWeight)
-        let masking = try json.optionalString("masking", oneOf: FeatureLoss.Masking.allCases.map(\.rawValue))
-        feature = FeatureLoss(
-            sigmas: try json.number("sigmas", in: 0...1e6, default: 2),
-            masking: masking.flatMap(FeatureLoss.Masking.init) ?? .published)
-        if distillation == .masked { layerMap = try Self.layerMap(json) }
+    /// What settings may say.
+    public static var options: [OptionSpec] {
+        let usual = RecoverySettings()
+        let pairs = OptionType.list(.list(.integer(0...Limits.layers), 2...2), 0...Limits.layers)
+        return usual.training.options() + [
+            OptionSpec(
+                "start", .cases(of: Start.self), default: .string(usual.start.rawValue),
+                "Where weights come from: the checkpoint, or a new initialisation."),
+            OptionSpec(
+                "distillation", .cases(of: Distillation.self), default: .string(usual.distillation.rawValue),
+                "What a teacher adds: nothing, its outputs, or block outputs too, massive activations left out."),
+            OptionSpec(
+                "distillation_weight", .number(0...1e6), default: .number(usual.distillationWeight),
+                "Weight of the distillation loss."),
+            OptionSpec(
+                "ground_weight", .number(0...1e6), default: .number(usual.groundWeight),
+                "Weight of the ordinary loss beside a teacher."),
+            .ends(
+                "feature_weight", 0...1e6, usual.featureWeight,
+                "Of masked: weight of the feature loss at the first step and at the last, linear between."),
+            OptionSpec(
+                "masking", .cases(of: FeatureLoss.Masking.self),
+                default: .string(FeatureLoss.Masking.published.rawValue),
+                "Of masked: what is done with massive activations."),
+            OptionSpec(
+                "sigmas", .number(0...1e6), default: .number(2),
+                "Of masked: activations this many standard deviations from the mean count as massive."),
+            OptionSpec("layer_map", pairs, absent: "made of `groups`", "Of masked: [student block, teacher block]."),
+            OptionSpec(
+                "groups", pairs, absent: "`layer_map` is given", "Of masked: the groups that the student was pruned by."
+            ),
+        ]
     }
 
-    /// Names that ``init(_:)`` reads.
-    public static let names =
-        WeightTraining.names + [
-            "start", "distillation", "distillation_weight", "ground_weight", "feature_weight", "masking", "sigmas",
-            "layer_map", "groups",
-        ]
+    /// Reads what was checked against ``options``. The pairs of `masked` come from `layer_map`, or from the `groups` that the student was
+    /// pruned by. Throws `format`.
+    public init(_ options: Options) throws(DiffError) {
+        training = try training.reading(options)
+        start = try options.getCase("start")
+        distillation = try options.getCase("distillation")
+        distillationWeight = try options.get("distillation_weight")
+        groundWeight = try options.get("ground_weight")
+        featureWeight = try options.ends("feature_weight")
+        feature = FeatureLoss(sigmas: try options.get("sigmas"), masking: try options.getCase("masking"))
+        if distillation == .masked { layerMap = try Self.layerMap(options) }
+    }
 
-    private static func layerMap(_ json: JSONObject) throws(DiffError) -> [RecoveryMethod.LayerPair] {
-        let name = json.has("layer_map") ? "layer_map" : "groups"
-        var pairs: [(Int, Int)] = []
-        for entry in try json.array(name).each {
-            guard case .array(let numbers) = entry, numbers.count == 2, let a = numbers.first?.asDouble,
-                let b = numbers.last?.asDouble, let first = Checked.integer(a), let second = Checked.integer(b),
-                first >= 0, second >= 0, first <= Limits.layers, second <= Limits.layers
-            else { throw json.error(name, "expected pairs of block numbers") }
-            pairs.append((first, second))
-        }
-        guard pairs.count <= Limits.layers else { throw json.error(name, "more than \(Limits.layers) pairs") }
+    private static func layerMap(_ options: Options) throws(DiffError) -> [RecoveryMethod.LayerPair] {
+        let name = options.has("layer_map") ? "layer_map" : "groups"
+        let pairs = try options.pairs(name, because: "the distillation masked needs a layer_map, or the groups")
         if name == "layer_map" { return pairs.map { RecoveryMethod.LayerPair(student: $0.0, teacher: $0.1) } }
         // The last kept block of each group learns from the group's last block (D14 of XL: i from 2 i + 1).
         var (student, teacher) = (0, 0)
@@ -93,7 +108,7 @@ public struct RecoverySettings: Sendable, Equatable {
         }
     }
 
-    /// What a resumed run must have in common with the one it goes on from.
+    /// What a resumed run must have in common with the one it resumes.
     public var fingerprint: JSON {
         training.fingerprint(and: [
             "start": .string(start.rawValue), "distillation": .string(distillation.rawValue),

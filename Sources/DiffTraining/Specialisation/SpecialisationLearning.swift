@@ -92,7 +92,7 @@ public final class SpecialisationLearning: LearningProcedure {
     /// Everything the next steps depend on.
     public func save() -> LearningState { updates.save(Self.method, settings.fingerprint) }
 
-    /// Goes on from a saved state.
+    /// Resumes from a saved state.
     public func restore(_ state: LearningState) throws(DiffError) {
         try updates.restore(state, Self.method, settings.fingerprint)
     }

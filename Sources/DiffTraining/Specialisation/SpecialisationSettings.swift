@@ -32,27 +32,40 @@ public struct SpecialisationSettings: Sendable, Equatable {
     /// The defaults of a role.
     public init(_ role: Role, draftScales: Int) { (self.role, self.draftScales) = (role, draftScales) }
 
-    /// Reads `json`. Throws `format`.
-    public init(_ json: JSONObject) throws(DiffError) {
-        let name = try json.string("role", oneOf: Role.allCases.map(\.rawValue))
-        role = Role(rawValue: name) ?? .drafter
-        draftScales = try json.integer("draft_scales", in: 1...64)
-        training = try training.reading(json)
-        if !json.has("warmup") { training.warmup = training.steps / 50 }
-        if role == .refiner {
-            divergenceShare = try json.number("alpha", in: 0...1, default: divergenceShare)
-            temperature = try json.number("temperature", in: 1e-3...1000, default: temperature)
-        } else {
-            for name in ["alpha", "temperature", "teacher"] where json.has(name) {
-                throw json.error(name, "a drafter learns from codes alone")
-            }
-        }
-        labelSmoothing = try json.number("label_smoothing", in: 0...1, default: labelSmoothing)
+    /// What settings may say.
+    public static var options: [OptionSpec] {
+        training.options(warmup: "a fiftieth of the steps") + [
+            OptionSpec(
+                "role", .cases(of: Role.self), "What the network will do: draw the first scales, or the others."),
+            OptionSpec("draft_scales", .integer(1...64), "Scales that the drafter draws."),
+            OptionSpec(
+                "alpha", .number(0...1), default: .number(1),
+                "Of a refiner: share of the divergence from the teacher, cross-entropy is the rest."),
+            OptionSpec(
+                "temperature", .number(1e-3...1000), default: .number(1),
+                "Of a refiner: temperature of both distributions."),
+            OptionSpec(
+                "label_smoothing", .number(0...1), default: .number(0),
+                "Share of a code's weight in the cross-entropy that is spread over all codes."),
+        ]
     }
 
-    /// Names that ``init(_:)`` reads.
-    public static let names =
-        WeightTraining.names + ["role", "draft_scales", "alpha", "temperature", "label_smoothing"]
+    /// Reads what was checked against ``options``. Throws `format`.
+    public init(_ options: Options) throws(DiffError) {
+        role = try options.getCase("role")
+        draftScales = try options.get("draft_scales")
+        training = try training.reading(options)
+        if !options.has("warmup") { training.warmup = training.steps / 50 }
+        if role == .refiner {
+            divergenceShare = try options.get("alpha")
+            temperature = try options.get("temperature")
+        } else {
+            for name in ["alpha", "temperature", "teacher"] where options.has(name) {
+                throw options.error(name, "a drafter learns from codes alone")
+            }
+        }
+        labelSmoothing = try options.get("label_smoothing")
+    }
 
     /// Whether there is something to learn from a teacher.
     public var needsTeacher: Bool { role == .refiner && divergenceShare > 0 }
@@ -64,7 +77,7 @@ public struct SpecialisationSettings: Sendable, Equatable {
             smoothing: labelSmoothing)
     }
 
-    /// What a resumed run must have in common with the one it goes on from.
+    /// What a resumed run must have in common with the one it resumes.
     public var fingerprint: JSON {
         training.fingerprint(and: [
             "role": .string(role.rawValue), "draft_scales": .integer(draftScales), "alpha": .number(divergenceShare),

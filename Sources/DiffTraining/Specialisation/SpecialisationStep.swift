@@ -12,8 +12,8 @@ public final class SpecialisationStep {
     private let teacher: VAR?
     private let codes: ScaleQuantizer
     private let loss: TokenLoss
-    /// Scales that are fed, and the first of them whose codes are learned, as are those of all later ones.
-    private let fed: Int, first: Int
+    /// Number of input scales, and the first scale whose codes are learned, as are those of all later ones.
+    private let inputs: Int, first: Int
     private let recomputes: Bool
 
     /// A step of `student`, whose `parameters` were noted while it was loaded, over the codebook `codes`. Throws `invalidArgument` for a
@@ -46,8 +46,8 @@ public final class SpecialisationStep {
         (self.student, self.codes, loss) = (student, codes, settings.loss)
         self.teacher = settings.needsTeacher ? teacher : nil
         switch settings.role {
-        case .drafter: (first, fed) = (0, settings.draftScales)
-        case .refiner: (first, fed) = (settings.draftScales, c.schedule.count)
+        case .drafter: (first, inputs) = (0, settings.draftScales)
+        case .refiner: (first, inputs) = (settings.draftScales, c.schedule.count)
         }
         recomputes = settings.training.recomputes
         gradients = try ParameterGradients(parameters, budget: budget, isVirtual: isVirtual)
@@ -86,10 +86,10 @@ public final class SpecialisationStep {
             writingTo: run.workspace.take(logits.shape), run)
     }
 
-    /// What the scales that are fed get to see of the picture: [samples, tokens - 1, channels].
+    /// What the input scales see of the image: [samples, tokens - 1, channels].
     private func views(_ tokens: [[Int]], _ samples: Int, _ run: Run) throws(DiffError) -> Tensor {
-        guard fed > 1 else { return try run.workspace.take(Shape(samples, 0, codes.channels)) }
-        return try codes.teacherCodes(codes.states(Array(tokens.prefix(fed &- 1)), run), run)
+        guard inputs > 1 else { return try run.workspace.take(Shape(samples, 0, codes.channels)) }
+        return try codes.teacherCodes(codes.states(Array(tokens.prefix(inputs &- 1)), run), run)
     }
 
     private func answer(_ views: Tensor, _ labels: [Int], _ run: Run) throws(DiffError) -> Tensor? {
@@ -102,7 +102,7 @@ public final class SpecialisationStep {
     private func targets(_ tokens: [[Int]], _ samples: Int) -> [Int] {
         var targets: [Int] = []
         for sample in Indices(below: samples) {
-            for scale in Indices(below: fed) where scale >= first {
+            for scale in Indices(below: inputs) where scale >= first {
                 let length = codes.schedule.length(scale)
                 for index in Indices(below: length) {
                     targets.append(tokens.at(scale)?.at(sample &* length &+ index) ?? -1)

@@ -3,7 +3,9 @@ import DiffAccel
 import DiffCheckpoint
 
 /// `diffaccel bench`: the plain model against plans, side by side.
-struct BenchCommand: ParsableCommand {
+struct BenchCommand: RequestCommand {
+    static let words = ["bench"]
+
     static let configuration = CommandConfiguration(
         commandName: "bench",
         abstract: "Measures plans against the plain model, taking turns.",
@@ -11,7 +13,9 @@ struct BenchCommand: ParsableCommand {
             Example: diffaccel bench Models/fashion-dit --plan alternate --plan interval:3 --steps 20 --repeat 5
 
             Each turn runs the plain model and every plan once on the same noise, so that a change in the machine's speed \
-            meets all of them. Decoding is left out. "ideal" is the ratio of the arithmetic.
+            affects all of them. Decoding is left out. "ideal" is the ratio of the arithmetic.
+
+            \(RequestOptionGroup.discussion)
             """)
 
     @Argument(help: "Folder of a model.")
@@ -50,13 +54,13 @@ struct BenchCommand: ParsableCommand {
         }
     }
 
-    func run() throws(DiffError) {
+    func run() throws {
         let model = try modelOptions.open(self.model)
         let facts = ModelFacts(model)
         var plans = [NamedPlan.plain]
         for name in plan.isEmpty ? ["alternate"] : plan { plans.append(try NamedPlan.read(name)) }
-        var request = try self.request.request(facts, plans)
-        request.decode = false
+        var request = try self.request.request(facts, by: Self.self, comparing: plans)
+        if facts.decodes { request["decode"] = false }
         var measured: [Measured] = []
         let partner = try partnerOptions.open(modelOptions)
         guard partner == nil || plans.contains(where: \.takesPartner) else {
@@ -90,7 +94,7 @@ struct BenchCommand: ParsableCommand {
         let steps = measured[0].statistics?.steps.count ?? 0
         let sampler = measured[0].statistics?.sampler ?? ""
         StandardOutput.say(
-            "\(request.labels.count) samples, \(steps) \(sampler) steps, "
+            "\(request.samples) samples, \(steps) \(sampler) steps, "
                 + "\(measured[0].session.threads) threads, medians of \(turns)")
         var table = Table("plan", "seconds", "fastest", "arithmetic", "reused", "speed-up", "ideal")
         for one in measured {
@@ -116,7 +120,7 @@ struct BenchCommand: ParsableCommand {
             ])
         }
         JSON.object([
-            "model": .string(model), "samples": .integer(request.labels.count),
+            "model": .string(model), "samples": .integer(request.samples),
             "steps": .integer(measured[0].statistics?.steps.count ?? 0),
             "threads": .integer(measured[0].session.threads), "plans": .array(rows),
         ]).print()

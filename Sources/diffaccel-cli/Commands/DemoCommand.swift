@@ -3,7 +3,7 @@ import DiffAccel
 import DiffCheckpoint
 import Glibc
 
-/// `diffaccel demo`: the same pictures from the plain model and from what was learned to make it faster, and what they cost.
+/// `diffaccel demo`: the same images from the plain model and from what was learned to make it faster, and what they cost.
 struct DemoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "demo",
@@ -12,14 +12,14 @@ struct DemoCommand: ParsableCommand {
             Example: diffaccel demo --model Models/fashion-dit --out out
 
             Writes grid-plain.png, and for each plan grid-PLAN.png and plan-PLAN.png (what it computes and what it reuses). \
-            All grids start from the same noise. A router beside the model that was learned for as many steps (plan-ddim20.json), \
-            and a model of half the depth in the folder of the same name with -half behind it, take part when they are there.
+            All grids start from the same noise. A router beside the model, learned for as many steps (plan-ddim20.json), \
+            and a model of half the depth in the folder with -half appended to its name, take part if they exist.
             """)
 
     @Option(help: "Folder of the model.")
     var model = "Models/fashion-dit"
 
-    @Option(help: "Folder for the pictures.")
+    @Option(help: "Folder for the images.")
     var out = "out"
 
     @Option(help: "Sampling steps of DDIM.")
@@ -29,7 +29,7 @@ struct DemoCommand: ParsableCommand {
     var count = 10
 
     @Option(help: "Seed of the noise.")
-    var seed: UInt64 = 0
+    var seed = 0
 
     @Option(help: ArgumentHelp(NamedPlan.help + " Repeatable; instead of the demo's own.", valueName: "plan"))
     var plan: [String] = []
@@ -74,13 +74,11 @@ struct DemoCommand: ParsableCommand {
             outcomes.append(Outcome(plan: plan, session: try sessionOptions.session(model, plan.plan)))
         }
         outcomes += try pruned()
-        var request = SampleRequest(
-            labels: (0..<min(10, max(1, facts.classes))).flatMap { Array(repeating: $0, count: count) })
-        request.steps = steps
-        request.seed = seed
+        var request = SampleRequest(["steps": .integer(steps), "seed": .integer(seed)])
+        request.labels = (0..<min(10, max(1, facts.classes))).flatMap { Array(repeating: $0, count: count) }
         if !json {
             StandardOutput.say(
-                "\(request.labels.count) samples in \(steps) ddim steps with each of: "
+                "\(request.samples) samples in \(steps) ddim steps with each of: "
                     + outcomes.map(\.plan.name).joined(separator: ", "))
         }
         try sample(&outcomes, Batches.split(request, size: 20, facts, outcomes[0].session))
@@ -124,8 +122,7 @@ struct DemoCommand: ParsableCommand {
     private func sample(_ outcomes: inout [Outcome], _ requests: [SampleRequest]) throws(DiffError) {
         // A short run warms caches and pages.
         var warmUp = requests[0]
-        warmUp.steps = 1
-        warmUp.decode = false
+        (warmUp["steps"], warmUp["decode"]) = (1, false)
         _ = try outcomes[0].session.sample(warmUp)
         let bar = ProgressBar(isWanted: !json)
         let total = requests.count * outcomes.count * steps

@@ -6,7 +6,7 @@ import DiffCheckpoint
 struct InfoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "info",
-        abstract: "Tells about a model, or, without one, about the library.",
+        abstract: "Describes a model, or, without one, the library.",
         discussion: "Example: diffaccel info Models/fashion-dit --sites")
 
     @Argument(help: "Folder of a model, or a safetensors file.")
@@ -38,8 +38,14 @@ struct InfoCommand: ParsableCommand {
         let names = members["sites"]?.asArray?.compactMap(\.asText) ?? []
         members["sites"] = .integer(names.count)
         for key in ["labels", "unknown_keys", "assumptions"] where members[key] == .array([]) { members[key] = nil }
+        members["request"] = nil
         Self.list(.object(members), model.path)
+        if let form = try? model.requestForm {
+            StandardOutput.say("")
+            RequestTable(form: form, path: model.path).print()
+        }
         guard sites else { return }
+        StandardOutput.say("\nSITES:")
         for (index, name) in names.enumerated() {
             StandardOutput.say("\(String(index).padded(5, right: true))  \(name)")
         }

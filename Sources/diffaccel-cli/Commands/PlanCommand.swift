@@ -29,7 +29,7 @@ struct PlanCommand: ParsableCommand {
         @Option(help: "Sampling steps (default: what a learned plan was made for, else 50).")
         var steps: Int?
 
-        @Option(help: "Also write the grid as a picture, - for standard output.")
+        @Option(help: "Also write the grid as an image, - for standard output.")
         var png: String?
 
         @Flag(help: "Print JSON.")

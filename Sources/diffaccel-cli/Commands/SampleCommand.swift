@@ -2,31 +2,43 @@ import ArgumentParser
 import DiffAccel
 import DiffCheckpoint
 
-/// `diffaccel sample`: pictures (or latents) of chosen classes.
-struct SampleCommand: ParsableCommand {
+/// `diffaccel sample`: images (or latents) of chosen classes, or texts.
+struct SampleCommand: RequestCommand {
+    static let words = ["sample"]
+
     static let configuration = CommandConfiguration(
         commandName: "sample",
-        abstract: "Samples images from a model.",
+        abstract: "Samples from a model: images, latents, texts.",
+        usage: "diffaccel sample <model> [--plan <plan>] [--OPTION <value> ...] [<options>]",
         discussion: """
-            Example: diffaccel sample Models/fashion-dit --labels 3,5 --count 4 --steps 50 --plan alternate --out grid.png
+            Examples:
+              diffaccel sample Models/fashion-dit --labels 3,5 --count 4 --steps 50 --plan alternate --out grid.png
+              diffaccel sample Models/tiny-llada --prompt "And it came to pass" --length 32 --plan dkv:decode:8 --live
+              diffaccel sample LLaDA-8B-Base --prompt "The ___ of France is Paris." --blank ___ --length 0
 
-            Each class is a row of the grid. The first Ctrl-C stops the run, the second one ends the program at once.
+            \(RequestOptionGroup.discussion)
+
+            Each class is a row of the grid. Texts go to standard output; --prompt - reads standard input, and several --prompt make a \
+            batch. The first Ctrl-C stops the run, the second one ends the program at once.
             """)
 
     @Argument(help: "Folder of a model.")
     var model: String
 
-    @Option(help: ArgumentHelp(NamedPlan.help, valueName: "plan"))
+    @Option(help: ArgumentHelp(NamedPlan.help + " dkv caches keys and values.", valueName: "plan"))
     var plan: String?
 
     @OptionGroup(title: "Request") var request: RequestOptionGroup
 
     @OptionGroup(title: "Outputs") var outputs: SampleOutputs
 
-    @Flag(help: "Only tell what the run would need.")
+    @Flag(help: "Show a text as it appears.")
+    var live = false
+
+    @Flag(help: "Only report what the run would need.")
     var estimate = false
 
-    @Flag(help: "Print statistics as JSON; no progress bar.")
+    @Flag(help: "Print JSON: statistics, texts; no progress bar.")
     var json = false
 
     @Flag(help: "No progress bar and no statistics.")
@@ -36,23 +48,30 @@ struct SampleCommand: ParsableCommand {
     @OptionGroup(title: "Model options") var modelOptions: ModelOptionGroup
     @OptionGroup(title: "Model options") var partnerOptions: PartnerOptionGroup
 
-    func run() throws(DiffError) {
+    func run() throws {
         if !estimate { try outputs.reserve(besidesJSON: json) }
         let model = try modelOptions.open(self.model)
         let facts = ModelFacts(model)
+        try outputs.refuse(besides: facts)
+        guard !live || facts.writesText else { throw UsageError("--live is for models that write text") }
         var plan = NamedPlan.plain
         if let name = self.plan { plan = try NamedPlan.read(name) }
-        var request = try self.request.request(facts, [plan])
-        request.decode = outputs.wantsImages
+        var request = try self.request.request(facts, by: Self.self)
+        if facts.decodes { try outputs.decide(&request) }
         let session = try sessionOptions.session(
             model, plan.plan, partner: partnerOptions.open(modelOptions))
         if estimate {
-            request.decode = request.decode && facts.hasDecoder
+            if facts.decodes, !facts.hasDecoder { request["decode"] = false }
             return try printEstimate(session, request, facts)
+        }
+        guard !facts.writesText else {
+            return try TextRun(
+                session: session, plan: plan.name, request: request, isLive: live, isJSON: json, isQuiet: quiet
+            ).perform()
         }
         try outputs.check(facts, model.path)
         let collected = try sample(session, Batches.split(request, size: self.request.batch, facts, session))
-        let written = try outputs.write(collected, request.labels, rows: self.request.count)
+        let written = try outputs.write(collected, request.labels, rows: self.request.rows)
         guard let statistics = collected.statistics else { return }
         if json {
             JSON.object([
@@ -61,7 +80,7 @@ struct SampleCommand: ParsableCommand {
                 "files": .array(written.map { .string($0) }),
             ]).print()
         } else if !quiet {
-            printStatistics(statistics, samples: request.labels.count, written)
+            printStatistics(statistics, samples: request.samples, written)
         }
     }
 
@@ -85,16 +104,19 @@ struct SampleCommand: ParsableCommand {
     private func printEstimate(_ session: Session, _ request: SampleRequest, _ facts: ModelFacts) throws(DiffError) {
         let first = try Batches.split(request, size: self.request.batch, facts, session)[0]
         let estimate = try session.estimate(first)
-        let scale = Double(request.labels.count) / Double(first.labels.count)
+        let scale = Double(request.samples) / Double(max(1, first.samples))
         if json { return estimate.json.print() }
-        Facts.print([
-            ("samples", "\(request.labels.count), \(first.labels.count) at a time"),
+        var rows = [
+            ("samples", "\(request.samples), \(first.samples) at a time"),
             ("weights", Format.bytes(estimate.weights)),
             ("memory beside them", "\(Format.bytes(estimate.peak)), of it caches \(Format.bytes(estimate.cache))"),
             ("arithmetic", Format.flops(estimate.flops * scale)),
             ("without plan", Format.flops(estimate.baselineFlops * scale)),
-            ("sites computed", "\(estimate.sites.computed) of \(estimate.sites.all)"),
-        ])
+        ]
+        if estimate.sites.all > 0 {
+            rows.append(("sites computed", "\(estimate.sites.computed) of \(estimate.sites.all)"))
+        }
+        Facts.print(rows)
     }
 
     private func printStatistics(_ statistics: SampleStatistics, samples: Int, _ files: [String]) {

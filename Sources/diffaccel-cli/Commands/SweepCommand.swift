@@ -3,14 +3,18 @@ import DiffAccel
 
 extension PlanCommand {
     /// `diffaccel plan sweep`: what each threshold of a router gives.
-    struct Sweep: ParsableCommand {
+    struct Sweep: RequestCommand {
+        static let words = ["plan", "sweep"]
+
         static let configuration = CommandConfiguration(
             abstract: "Measures thresholds of a learned router against the full run.",
             discussion: """
                 Example: diffaccel plan sweep router.json --model Models/fashion-dit --labels 0-9 --steps 20 --out sweep.json
 
                 "removed" is the share of all sub-layers that are not computed, "ideal" the ratio of the arithmetic, "speed-up" \
-                that of the medians of the clock, "error" the root mean square difference of the final states from the full run's.
+                the ratio of the median times, "error" the root mean square difference of the final states from the full run's.
+
+                \(RequestOptionGroup.discussion)
                 """)
 
         @Argument(help: "Plan file with a learned router.")
@@ -56,7 +60,7 @@ extension PlanCommand {
             }
         }
 
-        func run() throws(DiffError) {
+        func run() throws {
             try StandardOutput.reserve([out], besidesJSON: json)
             let plan = try NamedPlan.read(router)
             guard let learned = plan.plan.router else {
@@ -65,8 +69,8 @@ extension PlanCommand {
             if let out { try ResultFile.check(out) }
             let model = try modelOptions.open(self.model)
             let facts = ModelFacts(model)
-            var request = try self.request.request(facts, [plan])
-            request.decode = false
+            var request = try self.request.request(facts, by: Self.self, comparing: [plan])
+            if facts.decodes { request["decode"] = false }
             var entries = [Entry(threshold: nil, session: try sessionOptions.session(model, Plan()))]
             for threshold in thresholds.values {
                 var changed = learned
@@ -78,7 +82,7 @@ extension PlanCommand {
             let rows = try entries.dropFirst().map { entry throws(DiffError) in try row(entry, entries[0]) }
             let document = JSON.object([
                 "router": .string(router), "model": .string(self.model), "steps": .integer(learned.steps),
-                "samples": .integer(request.labels.count), "seconds": .number(entries[0].median),
+                "samples": .integer(request.samples), "seconds": .number(entries[0].median),
                 "rows": .array(rows),
             ])
             if let out { try ResultFile.write(document.serialized(pretty: true), to: out) }

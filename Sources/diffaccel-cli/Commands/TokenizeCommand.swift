@@ -16,13 +16,14 @@ struct TokenizeCommand: ParsableCommand {
     @Flag(help: "With the special tokens that the tokenizer puts around a text.")
     var special = false
 
-    @Flag(help: "Control tokens that a line spells out, such as <|endoftext|>, are those tokens, not plain text.")
+    @Flag(help: "Control tokens that a line spells out, such as <|endoftext|>, become those tokens, not plain text.")
     var allowControl = false
 
-    @Flag(help: "With the bytes of each token: [token, first, behind the last].")
+    @Flag(help: "With the bytes of each token: [token, first, after the last].")
     var offsets = false
 
-    @Flag(help: "The words that a line is cut into before they become tokens, control tokens aside, instead of tokens.")
+    @Flag(
+        help: "The words that a line is cut into before they become tokens, without control tokens, instead of tokens.")
     var words = false
 
     @Flag(help: "Lines are JSON strings, which may hold line feeds.")

@@ -14,7 +14,7 @@ struct LearningOptionGroup: ParsableArguments {
     @Option(help: "To specialise, instead of --data: .npy file of the codes of all scales [N,tokens].")
     var tokens: String?
 
-    @Option(help: "To specialise, instead of --data: .npy file of pictures [N,3,H,W] that the VQ-VAE encodes.")
+    @Option(help: "To specialise, instead of --data: .npy file of images [N,3,H,W] that the VQ-VAE encodes.")
     var images: String?
 
     @Option(help: "With --latents, --tokens or --images: .npy file of N class indices.")
@@ -38,13 +38,13 @@ struct LearningOptionGroup: ParsableArguments {
     @Option(help: ArgumentHelp("Any other setting, value as JSON or text. Repeatable.", valueName: "name=value"))
     var set: [LearningSetting] = []
 
-    @Option(help: "File for the state of training, from which a later run can go on.")
+    @Option(help: "File for the state of training, from which a later run can resume.")
     var state: String?
 
     @Option(help: "Steps between two writings of the state.")
     var saveEvery: Int?
 
-    @Flag(help: "Go on from the state when it is there.")
+    @Flag(help: "Resume from the state if it exists.")
     var resume = false
 
     @Option(help: "File to which events are appended as lines of JSON.")
@@ -53,10 +53,10 @@ struct LearningOptionGroup: ParsableArguments {
     @Option(help: "Steps between two lines of --log or --json.")
     var logEvery = 10
 
-    @Option(help: "Measure what was learned on so many batches at the end; 0: not at all.")
+    @Option(help: "Measure what was learned on this many batches at the end; 0: not at all.")
     var evaluate = 0
 
-    @Flag(help: "Only tell what memory the training would need.")
+    @Flag(help: "Only report the memory that training would need.")
     var estimate = false
 
     @Flag(help: "Print events as lines of JSON and the outcome as the last one; no progress bar.")
@@ -72,7 +72,7 @@ struct LearningOptionGroup: ParsableArguments {
         guard factor == nil || data != nil || latents != nil else { throw ValidationError("--factor needs data.") }
         guard logEvery >= 1 else { throw ValidationError("--log-every must be at least 1.") }
         guard (0...100_000).contains(evaluate) else { throw ValidationError("--evaluate must be 0...100000.") }
-        guard !resume || state != nil else { throw ValidationError("--resume needs the --state to go on from.") }
+        guard !resume || state != nil else { throw ValidationError("--resume needs the --state to resume from.") }
     }
 
     /// The settings of a trainer of `method`: those that all methods share, `own`, and what --set says, which comes last.
@@ -119,7 +119,7 @@ struct TrainerOptionGroup: ParsableArguments {
     /// How the checkpoint is opened.
     var model: ModelOptions {
         var options = ModelOptions()
-        if let conventions { options.conventions = conventions }
+        options.conventions = conventions?.rawValue
         options.followLinks = followLinks
         return options
     }

@@ -11,7 +11,7 @@ struct ModelOptionGroup: ParsableArguments {
     @Option(help: "Folder of the autoencoder that turns latents into images (default: the model's vae folder).")
     var decoder: String?
 
-    @Option(help: "JSON file to read in place of the model's config.json; a weight file alone needs one.")
+    @Option(help: "JSON file to read instead of the model's config.json; a weight file alone needs one.")
     var config: String?
 
     @Option(
@@ -20,7 +20,7 @@ struct ModelOptionGroup: ParsableArguments {
     )
     var conventions: DiTConventions?
 
-    @Option(help: "What weights are in memory: stored (the file's type), f32 or int8 (a scale for each output).")
+    @Option(help: "How weights are kept in memory: stored (the file's type), f32 or int8 (a scale for each output).")
     var weights: WeightType?
 
     @Flag(help: "Follow symbolic links inside folders of models, as download caches have them.")
@@ -42,7 +42,7 @@ struct ModelOptionGroup: ParsableArguments {
     private var options: ModelOptions {
         var options = ModelOptions()
         options.decoder = decoder
-        if let conventions { options.conventions = conventions }
+        options.conventions = conventions?.rawValue
         if let weights { options.weights = weights }
         options.followLinks = followLinks
         options.maskToken = maskToken

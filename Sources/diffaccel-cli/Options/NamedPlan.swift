@@ -12,7 +12,7 @@ struct NamedPlan {
     static let plain = NamedPlan(name: "plain", plan: Plan())
 
     /// Whether a second model takes turns with the first.
-    var takesPartner: Bool { plan.entries.contains { $0 is CollaborativePlan } }
+    var takesPartner: Bool { plan.partner != nil }
 
     /// Reads what `text` names. Throws `io`, `format`, `unsupported`, `invalidArgument`.
     static func read(_ text: String) throws(DiffError) -> NamedPlan {

@@ -1,106 +1,123 @@
 import ArgumentParser
 import DiffAccel
 
-/// What is sampled, and how.
+/// What is asked of the model: its own options, and how many samples.
 struct RequestOptionGroup: ParsableArguments {
-    @Option(help: "Classes, by number or name: 3,5 or 0-9 or dress,bag or all (default: all, up to 16).")
-    var labels: String?
+    static let discussion = """
+        Other options, such as --labels, --steps or --prompt, are the model's: diffaccel sample MODEL --help lists them, with \
+        types and defaults. Lists have commas between or are JSON (3,5 or [3,5]); a flag alone is true, and --flag=false turns it off.
+        """
 
-    @Option(help: "Samples of each class.")
-    var count = 1
+    @Option(name: .customLong(ModelOptionWords.carrier), help: .hidden)
+    var given: [GivenOption] = []
 
-    @Option(help: "Sampling steps (default: what a learned plan was made for, else \(SampleRequest.defaultSteps)).")
-    var steps: Int?
-
-    @Option(help: "Sampler: \(Library.samplers.joined(separator: ", ")) (default: the model's own).")
-    var sampler: String?
-
-    @Option(help: "Noise of DDIM, from 0 (none) to 1.")
-    var eta: Double?
-
-    @Option(help: "Guidance scale; 1: none (default: the model's own).")
-    var guidance: Double?
-
-    @Option(
-        help:
-            "Timesteps: leading, trailing, linspace; of ddim and ddpm also even, strided, or counts like 10,15,25 (default: the model's own)."
-    )
-    var spacing: String?
-
-    @Option(help: "Seed of the noise, as in torch.manual_seed.")
-    var seed: UInt64?
-
-    @Option(
-        help: "Models that work scale by scale: only so many likeliest codes, 0: all; one number or one for each scale."
-    )
-    var topK: String?
-
-    @Option(help: "Models that work scale by scale: of these, so much of the probability, 0: all.")
-    var topP: Double?
-
-    @Option(help: "Models that work scale by scale: what logits are divided by; one number or one for each scale.")
-    var temperature: String?
-
-    @Flag(help: "Models that work scale by scale: mix codes instead of drawing them, for looks.")
-    var smooth = false
+    @Option(help: "Samples of each class (default: 1).")
+    var count: Int?
 
     @Option(
         help: "Samples computed together; 0: all of them (default: 32, or all where the numbers drawn depend on it).")
     var batch: Int?
 
+    /// Rows of each label.
+    var rows: Int { count ?? 1 }
+
     func validate() throws {
-        guard count >= 1, count <= SampleRequest.maxSamples else {
+        guard (1...SampleRequest.maxSamples).contains(rows) else {
             throw ValidationError("--count must be 1...\(SampleRequest.maxSamples).")
         }
         if let batch, batch < 0 { throw ValidationError("--batch must not be negative.") }
-        if let steps, steps < 1 { throw ValidationError("--steps must be at least 1.") }
     }
 
-    /// The request for a model of these `facts` under `plans`.
-    func request(_ facts: ModelFacts, _ plans: [NamedPlan]) throws(DiffError) -> SampleRequest {
-        let classes = try classes(facts)
-        guard classes.count <= SampleRequest.maxSamples / count else {
-            throw DiffError(
-                .invalidArgument,
-                "\(classes.count) classes, \(count) of each: more than "
-                    + "\(SampleRequest.maxSamples) samples")
+    /// The request to a model of these `facts` by `command`. Plans that are compared take as many steps as the first learned one.
+    func request(
+        _ facts: ModelFacts, by command: any RequestCommand.Type, comparing plans: [NamedPlan] = []
+    ) throws -> SampleRequest {
+        let form = try facts.model.requestForm
+        let own = ModelOptionWords.known(of: command).keys.filter { $0 != ModelOptionWords.carrier }
+        let named = try given.map { option in
+            // Classes are named as people like to.
+            guard option.name == "labels", form.declares("labels"), let text = option.value, !text.hasPrefix("[") else {
+                return option
+            }
+            return GivenOption("labels", "\(try facts.classIndices(text))")
         }
-        var request = SampleRequest(labels: classes.flatMap { Array(repeating: $0, count: count) })
-        // All plans of a comparison take as many steps as the first learned one; else the library decides.
-        request.steps =
-            steps ?? (spacing == nil ? plans.lazy.compactMap { facts.model.learnedSteps(of: $0.plan) }.first : nil)
-        if let sampler { request.sampler = sampler }
-        if let eta { request.eta = eta }
-        request.guidance = guidance
-        request.spacing = spacing
-        if let seed { request.seed = seed }
-        request.scales.topK = try Self.list(topK, "--top-k") { Int($0) }
-        request.scales.topP = topP
-        request.scales.temperature = try Self.list(temperature, "--temperature") { Double($0) }
-        request.scales.mixes = smooth
+        var request = SampleRequest(try GivenValues(form: form, ownNames: own).options(named))
+        if form.declares("steps"), request["steps"] == nil, request["spacing"] == nil {
+            request["steps"] = plans.lazy.compactMap { facts.model.learnedSteps(of: $0.plan) }.first.map {
+                .integer($0)
+            }
+        }
+        if form.declares("labels") { try repeatLabels(&request, facts) } else { try refuseCounts() }
+        if form.declares("prompt") { try readPrompts(&request) }
         return request
     }
 
-    /// Numbers separated by commas; none for no text.
-    private static func list<T>(
-        _ text: String?, _ option: String, _ number: (String) -> T?
-    ) throws(DiffError) -> [T] {
-        guard let text else { return [] }
-        var values: [T] = []
-        for piece in text.split(separator: ",", omittingEmptySubsequences: false) {
-            guard let value = number(String(piece.trimmed)) else {
-                throw DiffError(.invalidArgument, "\(option): \"\(piece)\" is no number")
+    /// Each class as often as it is wanted; without any all of them, if there are few.
+    private func repeatLabels(_ request: inout SampleRequest, _ facts: ModelFacts) throws(DiffError) {
+        var classes: [Int] = []
+        switch request["labels"] {
+        case nil:
+            guard facts.classes <= 16 else {
+                throw DiffError(.invalidArgument, "the model has \(facts.classes) classes; choose some with --labels")
             }
-            values.append(value)
+            classes = Array(0..<max(1, facts.classes))
+        case .array(let labels)?: classes = try labels.map { (label) throws(DiffError) in try facts.classIndex(label) }
+        case let label?: classes = [try facts.classIndex(label)]
         }
-        return values
+        guard classes.count <= SampleRequest.maxSamples / rows else {
+            throw DiffError(
+                .invalidArgument,
+                "\(classes.count) classes, \(rows) of each: more than \(SampleRequest.maxSamples) samples")
+        }
+        request.labels = classes.flatMap { Array(repeating: $0, count: rows) }
     }
 
-    private func classes(_ facts: ModelFacts) throws(DiffError) -> [Int] {
-        if let labels { return try facts.classIndices(labels) }
-        guard facts.classes <= 16 else {
-            throw DiffError(.invalidArgument, "the model has \(facts.classes) classes; choose some with --labels")
+    private func refuseCounts() throws {
+        guard count == nil, batch == nil else {
+            throw UsageError("--count and --batch are for models with classes; several --prompt make a batch of texts")
         }
-        return Array(0..<max(1, facts.classes))
+    }
+
+    private func readPrompts(_ request: inout SampleRequest) throws(DiffError) {
+        switch request["prompt"] {
+        case .array(let prompts)?:
+            request["prompt"] = .array(try prompts.map { (prompt) throws(DiffError) in try Self.prompt(prompt) })
+        case let prompt?: request["prompt"] = try Self.prompt(prompt)
+        case nil: return
+        }
+    }
+
+    /// A prompt of the name - is standard input.
+    private static func prompt(_ given: JSON) throws(DiffError) -> JSON {
+        guard given == .string(StandardOutput.name) else { return given }
+        return .string(try StandardInput.text())
+    }
+}
+
+extension GivenOption {
+    fileprivate init(_ name: String, _ value: String) { (self.name, self.value) = (name, value) }
+}
+
+extension RequestForm {
+    /// Whether requests may have the option `name`.
+    func declares(_ name: String) -> Bool { options.contains { $0.name == name } }
+}
+
+extension SampleRequest {
+    /// The classes, by number; none of a request without.
+    var labels: [Int] {
+        get { self["labels"]?.asArray?.compactMap(\.asInt) ?? [] }
+        set { self["labels"] = .array(newValue.map { .integer($0) }) }
+    }
+
+    /// The seed, also where none is given.
+    var seed: Int { self["seed"]?.asInt ?? 0 }
+
+    /// How many samples it asks for.
+    var samples: Int {
+        if let labels = self["labels"]?.asArray { return labels.count }
+        if let prompts = self["prompt"]?.asArray { return prompts.count }
+        if let tokens = self["tokens"]?.asArray, tokens.first?.asArray != nil { return tokens.count }
+        return 1
     }
 }

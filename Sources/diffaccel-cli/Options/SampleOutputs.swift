@@ -22,10 +22,29 @@ struct SampleOutputs: ParsableArguments {
         guard (1...64).contains(scale) else { throw ValidationError("--scale must be 1...64.") }
     }
 
+    /// Throws for a model that writes text when a picture, or what is behind one, is asked for.
+    func refuse(besides facts: ModelFacts) throws {
+        guard facts.writesText,
+            let name = [("out", out), ("individual", individual), ("latents", latents)].first(where: { $1 != nil })
+        else { return }
+        throw UsageError("--\(name.0) is for models that make pictures; a text goes to standard output")
+    }
+
     private var gridPath: String? { out ?? (individual == nil && latents == nil ? "samples.png" : nil) }
 
     /// Whether latents have to be decoded.
     var wantsImages: Bool { gridPath != nil || individual != nil }
+
+    /// Whether the final state of `request` is decoded: where images are wanted.
+    func decide(_ request: inout SampleRequest) throws {
+        if let decode = request["decode"], decode != .bool(wantsImages) {
+            throw UsageError(
+                wantsImages
+                    ? "without decoding there are no images: give --latents alone for the latents"
+                    : "--decode without a picture to write: give --out or --individual")
+        }
+        request["decode"] = .bool(wantsImages)
+    }
 
     /// Keeps standard output for the picture or the latents, when they go there.
     func reserve(besidesJSON isJSON: Bool) throws(DiffError) {

@@ -2,14 +2,14 @@ import DiffAccel
 
 /// A request split into batches, so that memory does not grow with the number of samples.
 ///
-/// The start noise is drawn for all samples at once: a picture does not depend on the size of its batch. Samplers that add
+/// The start noise is drawn for all samples at once: an image does not depend on the size of its batch. Samplers that add
 /// noise at every step draw it batch by batch, from a seed of the batch's own.
 enum Batches {
-    /// Samples of a request at most, unless somebody says otherwise.
+    /// Samples of a request at most, unless told otherwise.
     private static let usual = 32
 
     /// Requests of at most `size` samples each (0: one request) that together make what `request` asks for; nil: as many as is
-    /// usual, but all where the pictures would depend on it.
+    /// usual, but all where the images would depend on it.
     static func split(
         _ request: SampleRequest, size: Int?, _ facts: ModelFacts, _ session: Session
     ) throws(DiffError) -> [SampleRequest] {
@@ -19,10 +19,10 @@ enum Batches {
         guard size > 0, size < labels.count, labels.count <= SampleRequest.maxSamples, let input = facts.input else {
             return [request]
         }
-        guard facts.startsFromNoise else { return parts(request, size) }
+        guard facts.startsFromNoise, request.seed >= 0 else { return parts(request, size) }
         let noise = try Tensor(uninitialized: Shape([labels.count] + input), budget: nil)
         if let values = unsafe noise.floats {
-            var generator = TorchRandom(seed: request.seed)
+            var generator = TorchRandom(seed: UInt64(request.seed))
             unsafe generator.normal(values, count: noise.shape.count)
         }
         var requests: [SampleRequest] = []
@@ -30,20 +30,23 @@ enum Batches {
             let count = min(size, labels.count - start)
             var part = request
             part.labels = Array(labels[start..<start + count])
-            part.noise = try noise.rows(start, count)
+            part.tensors["noise"] = .floats(try noise.rows(start, count))
             // Another stream than the one the start noise came from.
-            part.seed = request.seed &+ UInt64(1 + start / size)
+            part["seed"] = .integer(seed(request, 1 + start / size))
             requests.append(part)
         }
         return requests
     }
+
+    /// A seed that is `more` than the request's; behind the largest comes 0.
+    private static func seed(_ request: SampleRequest, _ more: Int) -> Int { (request.seed &+ more) & Int.max }
 
     /// Batches of a model whose draws come one scale after the other for all samples: each has a seed of its own.
     private static func parts(_ request: SampleRequest, _ size: Int) -> [SampleRequest] {
         stride(from: 0, to: request.labels.count, by: size).map { start in
             var part = request
             part.labels = Array(request.labels[start..<min(start + size, request.labels.count)])
-            part.seed = request.seed &+ UInt64(start / size)
+            part["seed"] = .integer(seed(request, start / size))
             return part
         }
     }

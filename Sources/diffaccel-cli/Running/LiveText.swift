@@ -35,7 +35,7 @@ final class LiveText {
         }
         var screen = "\u{1b}[H\u{1b}[J"
         for prompt in texts.keys.sorted() { screen += (texts[prompt] ?? "") + "\n\n" }
-        Terminal.write(screen + "pass \(step) of \(steps), \(event.queryRows) rows computed\n")
+        Terminal.write(screen + "pass \(step) of \(steps), \(event.queryRows) query rows\n")
     }
 
     /// Back to the first screen.

@@ -11,8 +11,14 @@ struct ModelFacts {
 
     /// Extents of one sample's state, [C, S, S].
     var input: [Int]? { description["input"]?.asArray?.compactMap(\.asInt) }
+    /// What requests to the model may say; nothing when it cannot sample.
+    private var form: RequestForm? { try? model.requestForm }
     /// Whether samples start from noise; models that work scale by scale do not.
-    var startsFromNoise: Bool { description["family"]?.asText != "var" }
+    var startsFromNoise: Bool { form?.tensors.contains { $0.name == "noise" } ?? false }
+    /// Whether results are texts: they have a length in tokens.
+    var writesText: Bool { form?.declares("length") ?? false }
+    /// Whether final states are decoded unless a request says otherwise.
+    var decodes: Bool { form?.declares("decode") ?? false }
     /// Number of classes, without the row of a table that stands for none.
     var classes: Int {
         let rows = description["config"]?["num_classes"]?.asInt ?? 0
@@ -31,6 +37,17 @@ struct ModelFacts {
             found += try classes(String(piece.trimmed))
         }
         return found
+    }
+
+    /// The class that a member of a JSON list names: by number or name.
+    func classIndex(_ label: JSON) throws(DiffError) -> Int {
+        if let number = label.asInteger { return number }
+        guard let name = label.asText else {
+            throw DiffError(
+                .invalidArgument,
+                "--labels: expected numbers and names of classes, found \(label.serialized().prefix(60))")
+        }
+        return try locating("--labels") { () throws(DiffError) in try model.classNames.index(of: name) }
     }
 
     private func classes(_ word: String) throws(DiffError) -> [Int] {

@@ -1,6 +1,6 @@
 import DiffAccel
 
-/// A line on standard error that shows how far a run is; silent when nobody watches.
+/// A line on standard error that shows how far a run is; silent when it is not a terminal.
 final class ProgressBar {
     private static let width = 30
 
@@ -14,7 +14,7 @@ final class ProgressBar {
 
     deinit { clear() }
 
-    /// Shows `done` of `total` units of `task`, with a `note` behind them; at most ten times a second.
+    /// Shows `done` of `total` units of `task`, with a `note` after them; at most ten times a second.
     func show(_ done: Int, of total: Int, _ task: String, note: String = "") {
         let now = Machine.seconds
         if task != self.task { (self.task, began, doneBefore) = (task, now, done) }

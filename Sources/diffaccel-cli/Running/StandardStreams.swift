@@ -116,7 +116,7 @@ enum StandardInput {
         return all
     }
 
-    /// All of it as text, without the line feed that ends it. Throws `format` for what is no UTF-8.
+    /// All of it as text, without the line feed that ends it. Throws `format` for invalid UTF-8.
     static func text() throws(DiffError) -> String {
         guard var text = String(validating: try contents(), as: UTF8.self) else {
             throw DiffError(.format, "standard input is no valid UTF-8")

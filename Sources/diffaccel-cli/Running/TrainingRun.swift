@@ -84,16 +84,16 @@ struct TrainingRun {
         }
     }
 
-    /// Keeps what was learned when Ctrl-C stopped the run, and says how to go on.
+    /// Keeps what was learned when Ctrl-C stopped the run, and says how to resume.
     private func stopped(_ trainer: Trainer) throws(DiffError) -> Stopped {
         let place = "stopped after step \(trainer.step) of \(trainer.steps)"
         if let state = options.state {
-            return Stopped(message: "\(place); to go on, give the same command with --resume (state: \(state))")
+            return Stopped(message: "\(place); to resume, repeat the command with --resume (state: \(state))")
         }
         guard trainer.step > 0 else { return Stopped(message: "\(place); nothing was written") }
         let state = Self.spareState(ResultFile.said([plan, folder, model]).first ?? "learning")
         try trainer.save(to: state)
-        return Stopped(message: "\(place); to go on, give the same command with --state \(state) --resume")
+        return Stopped(message: "\(place); to resume, repeat the command with --state \(state) --resume")
     }
 
     /// Where the state goes when none was named.

@@ -12,7 +12,7 @@ enum Format {
         return "\(sign)\(number / scale)." + String(repeating: "0", count: decimals - fraction.count) + fraction
     }
 
-    /// `value` with about so many significant digits: 0.0123, 1.235, 3.1e-6.
+    /// `value` with about `digits` significant digits: 0.0123, 1.235, 3.1e-6.
     static func significant(_ value: Double, _ digits: Int) -> String {
         guard value.isFinite, value != 0 else { return value == 0 ? "0" : value.description }
         var (scaled, exponent) = (value.magnitude, 0)

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { MODELS, PLANS, SESSIONS, RESULTS, KINDS, PLACES = 4, CALLS = 20 };
+enum { MODELS, PLANS, SESSIONS, RESULTS, KINDS, PLACES = 4, CALLS = 21 };
 
 static char checkpoint[96], plan_path[96];
 static void *handles[KINDS][PLACES];
@@ -88,7 +88,7 @@ static void call(struct input *in) {
     static char text[1 << 14];
     union model_options model_options;
     union session_options session_options;
-    union request request;
+    static struct request r;
     size_t needed = 0, capacity = input_byte(in) % 4 ? sizeof text : input_byte(in);
     char *buffer = capacity && input_byte(in) % 8 ? text : NULL;
     if (!buffer && capacity && input_byte(in) % 2) capacity = 0;
@@ -137,15 +137,19 @@ static void call(struct input *in) {
             break;
         }
         case 11:
-            input_request(in, &request, 0);
-            fuzz_status(da_session_estimate(handle(in, SESSIONS), &request.request, buffer, capacity, &needed), NULL, 0);
+            input_request(in, &r, 0);
+            fuzz_status(
+                da_session_estimate(handle(in, SESSIONS), r.json, r.length, r.tensors, r.count, buffer, capacity, &needed),
+                NULL, 0);
             break;
         case 12:
         case 13: {
-            input_request(in, &request, 1);
+            input_request(in, &r, 1);
             void *session = handle(in, SESSIONS);
             to = place(in, RESULTS);
-            fuzz_status(da_session_sample(session, &request.request, (da_result *)to), *to, 1);
+            fuzz_status(da_session_run(session, r.json, r.length, r.tensors, r.count, r.callback, &r.choice, (da_result *)to),
+                        *to, 1);
+            fuzz_kept_event();
             break;
         }
         case 14:
@@ -156,6 +160,14 @@ static void call(struct input *in) {
         case 16: fuzz_status(da_result_tensor(handle(in, RESULTS), input_text(in, "latents"), &view), NULL, 0); break;
         case 17: fuzz_status(da_result_stats(handle(in, RESULTS), buffer, capacity, &needed), NULL, 0); break;
         case 18: fuzz_status(da_result_close(handle(in, RESULTS)), NULL, 0); break;
+        case 19: {
+            da_event event = {.struct_size = (uint32_t)input_integer(in, sizeof event), .source = handle(in, RESULTS)};
+            /* A longer struct would be read beyond ours. */
+            if (event.struct_size > sizeof event) event.struct_size = 8;
+            fuzz_require(da_event_tensor(&event, input_text(in, "latents"), &view) < 0, "a made-up event", 0);
+            fuzz_require(da_event_describe(&event, buffer, capacity, &needed) < 0, "a made-up event", 0);
+            break;
+        }
         default: fuzz_status(random_numbers(in), NULL, 0); break;
     }
 }

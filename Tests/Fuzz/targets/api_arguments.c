@@ -2,6 +2,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 uint8_t input_byte(struct input *input) {
@@ -93,53 +94,108 @@ void input_forward_options(struct input *input, union forward_options *made) {
     size_of(input, made->bytes, sizeof made->options);
 }
 
-/* Cancels or goes on, and tries what a callback may not do. */
-static int32_t on_event(void *user, const da_event *event) {
+static da_event kept;
+
+int32_t fuzz_event(void *user, const da_event *event) {
+    static const char *const names[] = {"latents", "preview", "sequences", "revealed", "latent", "", NULL, "\xff"};
+    static char text[1024];
     uint8_t choice = *(const uint8_t *)user;
+    size_t needed = 0;
     fuzz_require(event->struct_size == sizeof *event, "an event of another size", 0);
+    fuzz_require(event->fraction >= 0 && event->fraction <= 1, "a fraction beyond the whole", 0);
+    kept = *event;
+    da_tensor view = {.struct_size = sizeof view};
+    int32_t status = da_event_tensor(&kept, names[choice & 7], &view);
+    fuzz_status(status, view.data, 1);
+    status = da_event_describe(event, text, choice & 8 ? sizeof text : choice, &needed);
+    fuzz_require(status == (needed <= (choice & 8 ? sizeof text : choice) ? DA_OK : DA_MORE), "an event's description", status);
     return choice & 1 ? (int32_t)choice - 128 : 0;
 }
 
-void input_request(struct input *input, union request *made, int bounded) {
+void fuzz_kept_event(void) {
+    if (!kept.struct_size) return;
+    da_tensor view = {.struct_size = sizeof view};
+    fuzz_require(da_event_tensor(&kept, "latents", &view) == DA_INVALID_HANDLE, "an event that was kept", 0);
+    fuzz_require(da_event_describe(&kept, NULL, 0, NULL) == DA_INVALID_HANDLE, "an event that was kept", 0);
+}
+
+/* A member of a JSON object: a word as a string or bare. */
+static void member(struct input *input, struct request *r, const char *name, const char *value, int is_text) {
+    size_t used = strlen(r->text);
+    if (!value) return;
+    const char *mark = is_text && !input_hostile(input) ? "\"" : "";
+    snprintf(r->text + used, sizeof r->text - used, "%s\"%s\":%s%.6000s%s", used > 1 ? "," : "", name, mark, value, mark);
+}
+
+static void number(struct input *input, struct request *r, const char *name, double value) {
+    char text[40];
+    snprintf(text, sizeof text, "%.17g", value);
+    member(input, r, name, isnan(value) ? "NaN" : isinf(value) ? value > 0 ? "Infinity" : "-Infinity" : text, 0);
+}
+
+static void integer(struct input *input, struct request *r, const char *name, int64_t sound) {
+    char text[40];
+    snprintf(text, sizeof text, "%lld", (long long)input_integer(input, sound));
+    member(input, r, name, text, 0);
+}
+
+static void options(struct input *input, struct request *r, int bounded) {
+    static const char *const spacings[] = {NULL, "even", "leading", "strided", "1,2", "ddim2", "2,2,2"};
+    strcpy(r->text, "{");
+    int64_t steps = input_integer(input, 2);
+    number(input, r, "steps", (double)(bounded && steps > 8 ? 8 : steps));
+    member(input, r, "sampler", input_text(input, input_byte(input) & 1 ? "ddpm" : "ddim"), 1);
+    member(input, r, "spacing", input_text(input, spacings[input_byte(input) % 7]), 1);
+    if (input_hostile(input)) number(input, r, "eta", input_number(input, 0));
+    integer(input, r, "seed", 5);
+    if (!input_hostile(input)) member(input, r, "labels", input_text(input, input_byte(input) & 1 ? "[1,2]" : "1"), 0);
+    number(input, r, "guidance", input_number(input, 1.5));
+    if (input_hostile(input)) integer(input, r, "guidance_channels", 3);
+    if (input_hostile(input)) integer(input, r, "steps_offset", 0);
+    if (input_hostile(input)) member(input, r, "decode", input_text(input, "false"), 0);
+    if (input_hostile(input)) member(input, r, "tile", input_text(input, "auto"), 1);
+    if (input_hostile(input)) member(input, r, input_text(input, "steps"), "2", 0);
+    strcat(r->text, "}");
+}
+
+void input_request(struct input *input, struct request *r, int bounded) {
     static int64_t labels[4096];
     static float noise[4096 * 16];
-    static uint8_t choice;
-    static const char *const spacings[] = {NULL, "even", "leading", "strided", "1,2", "ddim2", "2,2,2"};
-    memset(made, 0, sizeof *made);
-    da_request *r = &made->request;
-    da_request_init(r, sizeof *r);
-    r->steps = (int32_t)input_integer(input, 2);
-    if (bounded && r->steps > 8) r->steps = 8;
-    r->sampler = input_text(input, input_byte(input) & 1 ? "ddpm" : "ddim");
-    r->spacing = input_text(input, spacings[input_byte(input) % 7]);
-    r->eta = input_number(input, 0);
-    r->seed = (uint64_t)input_integer(input, 5);
-    r->label_count = 1 + input_byte(input) % 3;
-    for (size_t i = 0; i < r->label_count; i++) labels[i] = input_integer(input, 1);
-    r->labels = input_hostile(input) ? NULL : labels;
+    static const char *const names[] = {"labels", "noise", "step_noise", "sampler", "spacing", "labels", "prompt", "n"};
+    memset(r, 0, sizeof *r);
+    options(input, r, bounded);
+    r->json = r->text;
+    r->length = strlen(r->text);
+    if (input_hostile(input)) r->length = (size_t)input_integer(input, 0) <= r->length ? r->length / 2 : SIZE_MAX;
+    if (input_hostile(input)) r->json = NULL;
+    labels[0] = input_integer(input, 1);
+    noise[3] = (float)input_number(input, 1);
+    uint8_t wanted = input_byte(input);
+    for (size_t i = 0; i < 4; i++) {
+        if (!(wanted >> i & 1)) continue;
+        da_tensor *t = &r->array[r->count++];
+        uint8_t which = input_hostile(input) ? input_byte(input) % 8 : (uint8_t)i;
+        int text = which == 3 || which == 4 || which == 6;
+        size_t size = text ? 1 : which % 5 == 0 ? 8 : 4, count = text ? 4 : which % 5 == 0 ? 2 : which == 2 ? 64 : 32;
+        input_tensor(input, t, names[which],
+                     text        ? DA_U8
+                     : size == 8 ? DA_I64
+                                 : DA_F32,
+                     text        ? (void *)(uintptr_t) "ddpm"
+                     : size == 8 ? (void *)labels
+                                 : (void *)noise,
+                     size * count);
+        if (input_hostile(input)) continue;
+        memset(t->shape, 0, sizeof t->shape);
+        t->rank = 1;
+        t->shape[0] = (int64_t)(t->bytes / size);
+    }
+    r->tensors = input_hostile(input) ? NULL : r->array;
     /* Never more than the array holds, but for counts that must be refused unread. */
-    int64_t count = input_integer(input, (int64_t)r->label_count);
-    r->label_count = (size_t)count;
-    r->guidance = input_number(input, 1.5);
-    r->guidance_channels = (int32_t)input_integer(input, 0);
-    r->steps_offset = (int32_t)input_integer(input, 0);
-    r->decode = (int32_t)input_integer(input, 1);
-    r->tile = (int32_t)input_integer(input, 0);
-    if (input_hostile(input)) {
-        r->noise = noise;
-        r->noise_count = (size_t)input_integer(input, (int64_t)r->label_count * 16);
-        noise[3] = (float)input_number(input, 1);
-    }
-    if (input_hostile(input)) {
-        r->step_noise = noise;
-        r->step_noise_count =
-            (size_t)input_integer(input, r->label_count <= 4096 ? (int64_t)r->label_count * 16 * r->steps : 0);
-        if (r->step_noise_count > sizeof noise / sizeof *noise) r->step_noise_count = 7;
-    }
-    choice = input_byte(input);
-    r->callback = choice & 2 ? on_event : NULL;
-    r->user = &choice;
-    size_of(input, made->bytes, sizeof *r);
+    int64_t count = input_integer(input, (int64_t)r->count);
+    if (count <= (int64_t)r->count || count > 64 || !r->tensors) r->count = (size_t)count;
+    r->choice = input_byte(input);
+    r->callback = r->choice & 2 ? fuzz_event : NULL;
 }
 
 void input_tensor(struct input *input, da_tensor *made, const char *name, int32_t dtype, void *data, size_t bytes) {

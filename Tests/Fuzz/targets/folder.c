@@ -48,20 +48,16 @@ static int32_t open_root(int root, int follow, int sample) {
     int32_t status = da_model_open(path, &options, &model);
     fuzz_status(status, model, 1);
     if (!model) return status;
-    static const int64_t label = 1;
     da_session session = NULL;
     da_session_options session_options;
     da_session_options_init(&session_options, sizeof session_options);
     session_options.threads = 1;
     session_options.memory_limit = 64 << 20;
     fuzz_status(da_session_create(model, NULL, &session_options, &session), session, 1);
-    da_request request;
-    da_request_init(&request, sizeof request);
-    request.steps = 1;
-    request.labels = &label;
-    request.label_count = 1;
+    static const char request[] = "{\"labels\":1,\"steps\":1}";
     da_result result = NULL;
-    if (session && sample) fuzz_status(da_session_sample(session, &request, &result), result, 1);
+    if (session && sample)
+        fuzz_status(da_session_run(session, request, sizeof request - 1, NULL, 0, NULL, NULL, &result), result, 1);
     if (result) da_result_close(result);
     if (session) da_session_close(session);
     da_model_close(model);

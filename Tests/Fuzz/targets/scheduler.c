@@ -16,8 +16,7 @@ static int32_t run(const char *config, uint8_t choice) {
     int32_t status = da_model_open(file.path, &options, &model);
     fuzz_status(status, model, 1);
     if (status != DA_OK) return status;
-    static const char *const spacings[] = {NULL, "even", "leading", "strided"};
-    static const int64_t label = 1;
+    static const char *const spacings[] = {"null", "\"even\"", "\"leading\"", "\"strided\""};
     static char text[4096];
     size_t needed = 0;
     da_session session = NULL;
@@ -25,15 +24,11 @@ static int32_t run(const char *config, uint8_t choice) {
     da_session_options_init(&session_options, sizeof session_options);
     session_options.threads = 1;
     fuzz_require(da_session_create(model, NULL, &session_options, &session) == DA_OK, "a session", 0);
-    da_request request;
-    da_request_init(&request, sizeof request);
-    request.steps = 1 + (choice >> 5);
-    request.spacing = spacings[choice >> 1 & 3];
-    static const char *const samplers[] = {NULL, "ddpm", "dpmpp_2m_karras", "unipc"};
-    request.sampler = samplers[choice >> 3 & 3];
-    request.labels = &label;
-    request.label_count = 1;
-    fuzz_status(da_session_estimate(session, &request, text, sizeof text, &needed), NULL, 0);
+    static const char *const samplers[] = {"null", "\"ddpm\"", "\"dpmpp_2m_karras\"", "\"unipc\""};
+    char request[128];
+    int length = snprintf(request, sizeof request, "{\"labels\":1,\"steps\":%d,\"spacing\":%s,\"sampler\":%s}",
+                          1 + (choice >> 5), spacings[choice >> 1 & 3], samplers[choice >> 3 & 3]);
+    fuzz_status(da_session_estimate(session, request, (size_t)length, NULL, 0, text, sizeof text, &needed), NULL, 0);
     da_session_close(session);
     da_model_close(model);
     return status;

@@ -1,4 +1,4 @@
-"""DiffAccel: accelerated sampling of published diffusion models on CPUs.
+"""DiffAccel: accelerated sampling of published generative models on CPUs.
 
     import diffaccel
 
@@ -8,6 +8,10 @@
     result.images                                   # uint8 [n, H, W, C]
     result.save("grid.png")
 
+    writer = diffaccel.Model("Models/tiny-llada").session(plan="dkv:decode:8")
+    writer.sample(prompt="And it came to pass", length=64).text
+
+`help(diffaccel.Session.sample)` documents the options of all models, `Model.request` has those of one.
 Everything the library reports is an exception derived from DiffAccelError. Ctrl-C stops a run.
 """
 
@@ -16,7 +20,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from . import _ffi, learn
-from ._events import Event
+from ._events import Event, EventText
 from .errors import (
     BusyError,
     Cancelled,
@@ -36,24 +40,25 @@ from .errors import (
 from .model import Model
 from .plan import Plan
 from .random import rand, randn, randperm
-from .result import Result, TextResult
+from .result import Result
 from .session import Session
-from .text import TextEvent, Tokenizer, render_chat
+from .text import Tokenizer, render_chat
 from .trainer import Trainer, TrainingEvent
 
 #: Version of the library in use, "major.minor.patch".
 __version__ = _ffi.lib.da_version_string().decode("ascii")
 
 __all__ = [
-    "BusyError", "Cancelled", "DiffAccelError", "Event", "FileError", "FormatError", "IncompatibleError",
+    "BusyError", "Cancelled", "DiffAccelError", "Event", "EventText", "FileError", "FormatError", "IncompatibleError",
     "InternalError", "InvalidArgumentError", "InvalidHandleError", "Model", "NotFiniteError", "OutOfMemoryError",
-    "OverBudgetError", "Plan", "Result", "Session", "ShapeError", "TextEvent", "TextResult", "Tokenizer", "Trainer",
-    "TrainingEvent", "UnsupportedError", "describe", "learn", "rand", "randn", "randperm", "render_chat", "set_log",
+    "OverBudgetError", "Plan", "Result", "Session", "ShapeError", "Tokenizer", "Trainer", "TrainingEvent", "UnsupportedError",
+    "describe", "learn", "rand", "randn", "randperm", "render_chat", "set_log",
 ]
 
 
 def describe() -> dict[str, Any]:
-    """Facts about the library: version, interface number, instruction set, families, methods, samplers, limits."""
+    """Facts about the library: version, interface number, instruction set, families, methods, samplers, limits; "plan_options" and
+    "training_options" are the options of plan entries by method and of trainings, each with name, description, type, range and default."""
     return _ffi.facts_of(_ffi.lib.da_library_describe)
 
 
@@ -65,7 +70,7 @@ def set_log(callback: Callable[[str, str], Any] | None, level: str = "warning") 
     """Sends the library's messages up to `level` ("error", "warning", "info") to callback(level, message).
 
     None turns them off. The callback may come from any thread, must not call the library, and its exceptions are
-    ignored. It holds for the whole process.
+    ignored. The setting applies to the whole process.
     """
     global _log_function
     if level not in _LEVELS:
@@ -77,7 +82,7 @@ def set_log(callback: Callable[[str, str], Any] | None, level: str = "warning") 
             return
         try:
             callback(names.get(number, str(number)), message.decode("utf-8", "replace"))
-        except Exception:  # noqa: BLE001 - there is nobody to raise it to
+        except Exception:  # noqa: BLE001 - there is no caller to raise it to
             pass
 
     function = _ffi.LogCallback(tell) if callback is not None else _ffi.LogCallback()

@@ -43,7 +43,7 @@ def floats(value: Any, name: str, shape: Sequence[int] | None = None) -> npt.NDA
 
 
 def integers(value: Any, name: str, bits: int = 64) -> npt.NDArray[np.int64]:
-    """`value` as a contiguous int64 array of numbers that fit so many bits. Raises TypeError for what is not integers, OverflowError."""
+    """`value` as a contiguous int64 array of numbers that fit `bits` bits. Raises TypeError for what is not integers, OverflowError."""
     array = as_array(value, name)
     if array.size == 0 and not isinstance(value, np.ndarray):
         array = array.astype(np.int64)  # an empty list has no element type of its own
@@ -62,7 +62,7 @@ def integers(value: Any, name: str, bits: int = 64) -> npt.NDArray[np.int64]:
 
 
 def integer(value: Any, name: str, bits: int = 32) -> int:
-    """`value` as a signed integer of so many bits. Raises TypeError for everything else, True and 3.0 included, OverflowError."""
+    """`value` as a signed integer of `bits` bits. Raises TypeError for anything else, True and 3.0 included, OverflowError."""
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer, not {value!r:.100}")
     try:
@@ -120,6 +120,14 @@ def describe(name: str, array: Array) -> _ffi.Tensor:
     tensor.data, tensor.bytes = array.ctypes.data, array.nbytes
     tensor.shape[: array.ndim] = array.shape
     return tensor
+
+
+def copied(tensor: _ffi.Tensor) -> Array:
+    """A copy of the library's tensor."""
+    kind = np.dtype({_ffi.F32: np.float32, _ffi.U8: np.uint8, _ffi.I64: np.int64}[tensor.dtype])
+    shape = tuple(tensor.shape[: tensor.rank])
+    data = ctypes.string_at(tensor.data, tensor.bytes) if tensor.bytes else b""
+    return np.frombuffer(bytearray(data), kind).reshape(shape)
 
 
 def pointer(array: Array, kind: Any) -> Any:

@@ -36,7 +36,7 @@ def _heads(width: int, heads: int | None, say: Callable[[str], None]) -> int:
 
 
 def _side(tokens: int) -> int:
-    """The side of a square of so many patches."""
+    """The side of a square of `tokens` patches."""
     side = math.isqrt(tokens)
     if side * side != tokens:
         raise ConversionError(f"positions of {tokens} tokens, which are no square: only square inputs are known")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import ctypes
 import importlib
 import threading
 from dataclasses import dataclass
@@ -11,49 +12,141 @@ from typing import Any, Callable
 import numpy as np
 import numpy.typing as npt
 
-from . import _ffi
+from . import _arrays, _ffi
+from .errors import InvalidHandleError
 
 #: Seconds between two looks at pending signals.
 _POLL = 0.05
-_STAGES = {0: "denoise", 1: "decode", 2: "scale"}
+_STAGES = {0: "denoise", 1: "decode", 2: "scale", 3: "unmask"}
 
 
 @dataclass(frozen=True)
+class EventText:
+    """One text that took part in a pass of a language model."""
+
+    prompt: int  #: number of its prompt
+    sequence: npt.NDArray[np.int64]  #: prompt and text, masks included
+    revealed: npt.NDArray[np.int64]  #: positions revealed in this pass, in that order
+    queries: int  #: positions that the network computed
+
+
 class Event:
-    """What a callback is told after each step."""
+    """What a callback is told after each network call (for most samplers a step) and while decoding.
 
-    stage: str  #: "denoise", "decode" or "scale"
-    step: int  #: steps done in this stage, 1...steps
-    steps: int
-    timestep: int  #: original timestep of the step just done, side of the scale; -1 while decoding
-    sites_computed: int
-    sites_reused: int
-    sites_skipped: int
+    The numbers are plain attributes. All else is read on first access, during the callback only, and then kept: afterwards whatever
+    was not accessed raises InvalidHandleError.
+    """
+
+    stage: str  #: "denoise", "decode", "scale" (of a model that generates scale by scale) or "unmask" (a pass of a language model)
+    step: int  #: network calls or samples done in this stage, 1...steps
+    steps: int  #: how many there are; an upper bound where the sampler decides while running
+    fraction: float  #: share of the whole run's arithmetic that is done, 0...1, decoding included
     seconds: float  #: since the run began
-    flops: float  #: of this step
-    latents: npt.NDArray[np.float32] | None  #: copy of the state, float32 [n, C, H, W]; None in other stages
-    network: int = 0  #: 0: the session's model made the step; 1: the refiner of its plan
-    preview: npt.NDArray[np.uint8] | None = None  #: copy of the picture so far, uint8 [n, H, W, C], when previews are asked for
 
+    def __init__(self, raw: _ffi.Event) -> None:
+        self.stage = _STAGES.get(raw.stage, str(raw.stage))
+        self.step, self.steps, self.fraction, self.seconds = raw.step, raw.steps, raw.fraction, raw.seconds
+        # A copy: the original is gone after the callback, while this one is refused by the library.
+        self._raw: _ffi.Event | None = _ffi.Event.from_buffer_copy(raw)
+        # The library's tensors live as long as the callback: it does not return while another thread copies one.
+        self._lock = threading.RLock()
+        self._kept: dict[str, npt.NDArray[Any]] = {}
+        self._description: dict[str, Any] | None = None
 
-def _event(raw: _ffi.Event) -> Event:
-    latents = None
-    if raw.latents:
-        latents = np.ctypeslib.as_array(raw.latents, tuple(raw.shape)).copy()
-    preview = None
-    if raw.preview:
-        preview = np.ctypeslib.as_array(raw.preview, tuple(raw.preview_shape)).copy()
-    return Event(_STAGES.get(raw.stage, str(raw.stage)), raw.step, raw.steps, raw.timestep, raw.sites_computed,
-                 raw.sites_reused, raw.sites_skipped, raw.seconds, raw.flops, latents, raw.network, preview)
+    def _open(self) -> Any:
+        if self._raw is None:
+            raise InvalidHandleError("the event's callback has returned; what is needed later must be read in it, such as event.latents")
+        return ctypes.byref(self._raw)
+
+    def _end(self) -> None:
+        with self._lock:
+            self._raw = None
+
+    def _facts(self) -> dict[str, Any]:
+        with self._lock:
+            if self._description is None:
+                self._description = _ffi.facts_of(_ffi.lib.da_event_describe, self._open())
+            return self._description
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the tensors that `tensor` has."""
+        return list(self._facts()["tensors"])
+
+    def tensor(self, name: str) -> npt.NDArray[Any]:
+        """A copy of the tensor of that name. Raises InvalidArgumentError when there is none now, naming those there are."""
+        with self._lock:
+            if name not in self._kept:
+                view = _ffi.Tensor(struct_size=ctypes.sizeof(_ffi.Tensor))
+                _ffi.check(_ffi.lib.da_event_tensor, self._open(), _ffi.encode_text(name, "name"), ctypes.byref(view))
+                self._kept[name] = _arrays.copied(view)
+            return self._kept[name]
+
+    @property
+    def latents(self) -> npt.NDArray[np.float32] | None:
+        """float32 [n, C, H, W]: the state after the step; None while decoding, and of language models."""
+        return self._optional("latents")
+
+    @property
+    def preview(self) -> npt.NDArray[np.uint8] | None:
+        """uint8 [n, H, W, C]: the image that the state decodes to so far; None unless the request asks for previews."""
+        return self._optional("preview")
+
+    def _optional(self, name: str) -> npt.NDArray[Any] | None:
+        return self.tensor(name) if name in self._kept or name in self.names else None
+
+    @property
+    def texts(self) -> list[EventText]:
+        """The texts that took part in the pass of a language model; empty for other models."""
+        if "sequences" not in self.names:
+            return []
+        prompts, queries, pairs = self.tensor("prompts").tolist(), self.tensor("queries").tolist(), self.tensor("revealed")
+        sequences = np.split(self.tensor("sequences"), np.cumsum(self.tensor("lengths"))[:-1])
+        return [EventText(prompt, sequence, pairs[pairs[:, 0] == prompt, 1], count)
+                for prompt, sequence, count in zip(prompts, sequences, queries)]
+
+    @property
+    def timestep(self) -> float | None:
+        """Original timestep of the call, or the side of its scale; None while decoding."""
+        step: float | None = self._facts()["timestep"]
+        return step
+
+    @property
+    def network(self) -> int:
+        """0: the session's model made the step; 1: the partner of its plan."""
+        return int(self._facts()["network"])
+
+    @property
+    def sites_computed(self) -> int:
+        """Attention and MLP outputs that the call computed."""
+        return int(self._facts()["computed"])
+
+    @property
+    def sites_reused(self) -> int:
+        """Those that it took from an earlier call."""
+        return int(self._facts()["reused"])
+
+    @property
+    def sites_skipped(self) -> int:
+        """Those that were not needed."""
+        return int(self._facts()["skipped"])
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of the call."""
+        return float(self._facts()["flops"])
+
+    def __repr__(self) -> str:
+        return f"<diffaccel.Event: {self.stage} {self.step} of {self.steps}, {self.seconds:.2f} s>"
 
 
 class Listener:
-    """Passes the library's events on, and keeps what the receiver raised: no exception may cross the C call."""
+    """Forwards the library's events, and keeps what the receiver raised: no exception may cross the C call."""
 
     def __init__(self, callback: Callable[[Event], Any] | None, progress: bool) -> None:
         self.failure: BaseException | None = None
         self._callback = callback
-        self._bars: dict[int, Any] = {}
+        self._bars: dict[str, Any] = {}
         self._make_bar = _bar_maker() if progress else None
         needed = callback is not None or self._make_bar is not None
         # Kept here so that the trampoline lives as long as the call.
@@ -61,19 +154,22 @@ class Listener:
 
     def _tell(self, _user: Any, event: Any) -> int:
         try:
-            raw = event.contents
-            if self._make_bar is not None:
-                self._show(raw, self._make_bar)
-            return int(bool(self._callback(_event(raw)))) if self._callback is not None else 0
+            told = Event(event.contents)
+            try:
+                if self._make_bar is not None:
+                    self._show(told, self._make_bar)
+                return int(bool(self._callback(told))) if self._callback is not None else 0
+            finally:
+                told._end()
         except BaseException as failure:  # noqa: BLE001 - raised again by `raise_failure`
             self.failure = failure
             return 1
 
-    def _show(self, raw: _ffi.Event, make_bar: Callable[[int, str], Any]) -> None:
-        if raw.stage not in self._bars:
-            self._bars[raw.stage] = make_bar(raw.steps, _STAGES.get(raw.stage, ""))
-        bar = self._bars[raw.stage]
-        bar.update(raw.step - bar.n)
+    def _show(self, event: Event, make_bar: Callable[[int, str], Any]) -> None:
+        if event.stage not in self._bars:
+            self._bars[event.stage] = make_bar(event.steps, event.stage)
+        bar = self._bars[event.stage]
+        bar.update(event.step - bar.n)
 
     def close(self) -> None:
         """Ends the bars, whichever way the call ended."""

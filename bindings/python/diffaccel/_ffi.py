@@ -9,7 +9,7 @@ import ctypes
 import json
 import os
 import threading
-from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any, Callable
 
 from ._loading import bind, load
@@ -52,28 +52,11 @@ class Event(ctypes.Structure):
     """da_event"""
 
     _fields_ = [("struct_size", c_uint32), ("stage", c_int32), ("step", c_int32), ("steps", c_int32),
-                ("timestep", c_int32), ("sites_computed", c_int32), ("sites_reused", c_int32),
-                ("sites_skipped", c_int32), ("seconds", c_double), ("flops", c_double),
-                ("latents", POINTER(c_float)), ("shape", c_int64 * 4), ("network", c_int32), ("reserved", c_int32),
-                ("preview", POINTER(c_uint8)), ("preview_shape", c_int64 * 4)]
+                ("fraction", c_double), ("seconds", c_double), ("source", c_void_p)]
 
 
 EventCallback = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(Event))
 LogCallback = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
-
-
-class Request(ctypes.Structure):
-    """da_request"""
-
-    _fields_ = [("struct_size", c_uint32), ("steps", c_int32), ("sampler", c_char_p), ("spacing", c_char_p),
-                ("eta", c_double), ("seed", c_uint64), ("labels", POINTER(c_int64)), ("label_count", c_size_t),
-                ("guidance", c_double), ("guidance_channels", c_int32), ("steps_offset", c_int32),
-                ("decode", c_int32), ("tile", c_int32), ("noise", POINTER(c_float)), ("noise_count", c_size_t),
-                ("step_noise", POINTER(c_float)), ("step_noise_count", c_size_t), ("callback", EventCallback),
-                ("user", c_void_p), ("top_k", POINTER(c_int32)), ("top_k_count", c_size_t),
-                ("temperature", POINTER(c_double)), ("temperature_count", c_size_t), ("top_p", c_double),
-                ("draws", POINTER(c_float)), ("draws_count", c_size_t), ("image", POINTER(c_float)),
-                ("image_count", c_size_t), ("keeps", POINTER(c_float)), ("keeps_count", c_size_t), ("smooth", c_int32), ("previews", c_int32)]
 
 
 class TrainerOptions(ctypes.Structure):
@@ -91,28 +74,6 @@ class TrainingEvent(ctypes.Structure):
 
 
 TrainingCallback = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(TrainingEvent))
-
-
-class TextEvent(ctypes.Structure):
-    """da_text_event"""
-
-    _fields_ = [("struct_size", c_uint32), ("step", c_int32), ("steps", c_int32), ("prompt", c_int32),
-                ("canvas", POINTER(c_int64)), ("canvas_count", c_size_t), ("revealed", POINTER(c_int64)),
-                ("revealed_count", c_size_t), ("fed", c_int64), ("seconds", c_double)]
-
-
-TextCallback = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(TextEvent))
-
-
-class TextRequest(ctypes.Structure):
-    """da_text_request"""
-
-    _fields_ = [("struct_size", c_uint32), ("length", c_int32), ("steps", c_int32), ("block_length", c_int32),
-                ("tokens", POINTER(c_int64)), ("lengths", POINTER(c_size_t)), ("prompt_count", c_size_t),
-                ("order", c_char_p), ("temperature", c_double), ("guidance", c_double), ("threshold", c_double),
-                ("order_temperature", c_double), ("top_p", c_double), ("eps", c_double), ("top_k", c_int32),
-                ("flags", c_int32), ("seed", c_uint64), ("seeds", POINTER(c_uint64)), ("callback", TextCallback),
-                ("user", c_void_p)]
 
 
 # Handles are numbers and travel as void pointers; character buffers are written to, so they are no c_char_p.
@@ -142,9 +103,11 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "da_plan_close": (c_int32, [_HANDLE]),
     "da_session_options_init": (c_int32, [POINTER(SessionOptions), c_uint32]),
     "da_session_create": (c_int32, [_HANDLE, _HANDLE, POINTER(SessionOptions), POINTER(_HANDLE)]),
-    "da_request_init": (c_int32, [POINTER(Request), c_uint32]),
-    "da_session_estimate": (c_int32, [_HANDLE, POINTER(Request), *_TEXT]),
-    "da_session_sample": (c_int32, [_HANDLE, POINTER(Request), POINTER(_HANDLE)]),
+    "da_event_tensor": (c_int32, [POINTER(Event), c_char_p, POINTER(Tensor)]),
+    "da_event_describe": (c_int32, [POINTER(Event), *_TEXT]),
+    "da_session_estimate": (c_int32, [_HANDLE, c_char_p, c_size_t, POINTER(Tensor), c_size_t, *_TEXT]),
+    "da_session_run": (c_int32, [_HANDLE, c_char_p, c_size_t, POINTER(Tensor), c_size_t, EventCallback, c_void_p,
+                                 POINTER(_HANDLE)]),
     "da_session_cancel": (c_int32, [_HANDLE]),
     "da_session_close": (c_int32, [_HANDLE]),
     "da_result_tensor": (c_int32, [_HANDLE, c_char_p, POINTER(Tensor)]),
@@ -172,9 +135,6 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "da_chat_encode": (c_int32, [_HANDLE, c_char_p, c_char_p, c_size_t, c_int32, c_int32, POINTER(c_int32), POINTER(c_int64),
                                  c_size_t, POINTER(c_size_t)]),
     "da_chat_render": (c_int32, [c_char_p, c_char_p, c_size_t, c_int32, *_TEXT]),
-    "da_text_request_init": (c_int32, [POINTER(TextRequest), c_uint32]),
-    "da_session_generate": (c_int32, [_HANDLE, POINTER(TextRequest), POINTER(_HANDLE)]),
-    "da_session_generate_estimate": (c_int32, [_HANDLE, POINTER(TextRequest), *_TEXT]),
     "da_random_normal": (c_int32, [c_uint64, c_size_t, POINTER(c_float)]),
     "da_random_uniform": (c_int32, [c_uint64, c_size_t, POINTER(c_float)]),
     "da_random_permutation": (c_int32, [c_uint64, c_size_t, POINTER(c_int64)]),

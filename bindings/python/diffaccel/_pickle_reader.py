@@ -1,7 +1,7 @@
 """A reader of pickles that calls nothing: it makes numbers, texts, plain containers, and records of everything else.
 
 Python's own reader imports what a file names and calls it, which is how files attack. This one knows what PyTorch writes for
-tensors, and keeps any other object as a Record that nobody acts on. A file that names a function of Python's own library, or asks
+tensors, and keeps any other object as a Record that nothing acts on. A file that names a function of Python's own library, or asks
 for a call of anything unknown, is refused.
 """
 
@@ -160,7 +160,7 @@ class PickleReader:
         if not isinstance(target, dict) or len(items) % 2:
             raise ConversionError("the pickle in it sets items of what is no dictionary")
         for key, value in zip(items[::2], items[1::2]):
-            # Callbacks and the like stand as keys in some training files. Nested tuples could take for ever to hash.
+            # Some training files have keys such as callbacks. Hashing nested tuples could take forever.
             simple = isinstance(key, (str, int, float, bool, type(None)))
             target[key if simple else f"<{type(key).__name__} {id(key)}>"] = value
 

@@ -21,7 +21,7 @@ _GAP = 2
 
 
 def grid(images: Pictures, columns: int | None = None) -> Pictures:
-    """Pictures [n, H, W, C] as one, on white, as wide as high or in so many columns: what `diffaccel sample` writes."""
+    """Images [n, H, W, C] as one, on white, in a square grid or in `columns` columns: what `diffaccel sample` writes."""
     count, height, width, channels = images.shape
     across = min(columns or math.isqrt(count - 1) + 1, count)
     down = -(-count // across)

@@ -1,4 +1,4 @@
-"""Learning accelerations: routers that skip layers, pruning that removes them, training that recovers or specialises.
+"""Training of accelerations: routers that skip layers, pruning that removes them, fine-tuning that recovers or specialises.
 
     import diffaccel
 
@@ -17,10 +17,14 @@ All settings are those of include/diffaccel.h, as keywords; None is the default.
 `labels`, a pair of `.npy` files or arrays, or a dict {"latents", "labels", "factor"} or {"path", "factor"}: latents [N,C,h,w], or
 [N,2,C,h,w] with horizontally flipped copies, labels N integers. `specialise` takes "tokens" (integers [N, tokens of all scales]) or "images"
 ([N,3,H,W], floating-point numbers in -1...1 or bytes) in place of "latents". Arrays are written to a temporary file that the trainer
-reads batch by batch and that has no name any more when the trainer is there.
+reads batch by batch and that is unlinked once the trainer exists.
+
+All trainings take `state` (a file that the state is written to every `save_every` (100) steps, at the end and when stopped), `resume` (True:
+resumes from that file if it exists) and, except for pruning by a rule, `recompute` (True: blocks are computed again in the backward pass
+instead of keeping their activations). `diffaccel.describe()["training_options"]` has every option with its type, range and default.
 
 When a run ends early - Ctrl-C, an exception of the callback, any error of the library - the exception's `trainer` is the trainer,
-which stands after its last whole step: `save` it, look at it, or go on with `run`.
+which is left after its last whole step: `save` it, inspect it, or continue with `run`.
 """
 
 from __future__ import annotations
@@ -96,7 +100,7 @@ def _settings(method: str, source: Mapping[str, Any] | None, settings: Mapping[s
     found = {name: value for name, value in settings.items() if value is not None}
     for name in ("method", *_RUN):
         if name in found:
-            raise TypeError(f"{name!r} is no setting of a trainer")
+            raise TypeError(f"{name!r} is not a setting of a trainer")
     return {**found, **({} if source is None else {"data": source}), "method": method}
 
 
@@ -114,7 +118,7 @@ def trainer(model: str | os.PathLike[str], method: str, data: Any = None, **sett
 
 
 def estimate(model: str | os.PathLike[str], method: str, data: Any = None, **settings: Any) -> dict[str, Any]:
-    """The memory that `trainer` with these arguments would need, by a dry run."""
+    """The memory that `trainer` with these arguments would need, found by a dry run."""
     options = _split(settings, _MAKE)
     options.pop("memory_limit", None)
     # A state that is there already is no matter for an estimate.
@@ -141,10 +145,10 @@ def router(
     model: str | os.PathLike[str], data: Any = None, *, sampling_steps: int | None = None, steps: int | None = None,
     progress: bool = False, callback: Callable[[TrainingEvent], Any] | None = None, **settings: Any,
 ) -> Trainer:
-    """Learns a Learning-to-Cache router of a frozen DiT for so many sampling steps; `.plan()` of the result is the router.
+    """Learns a Learning-to-Cache router of a frozen DiT or U-ViT for `sampling_steps` steps; `.plan()` of the result is the router.
 
     settings: l1 (l1 penalty on computing a sub-layer), learning_rate, clamp, period, straight_through, threshold, batch, seed, label_dropout,
-    trajectory ("data", or "own" with guidance and without need for data), cache_limit, recompute, state, save_every, resume; log and
+    trajectory ("data", or "own" with guidance and guidance_channels, and without need for data), cache_limit, recompute, state, save_every, resume; log and
     log_every as in `Trainer.run`; threads, memory_limit.
     """
     return _learn("router", model, data, {
@@ -158,7 +162,7 @@ def prune(
     """Decides which blocks of a DiT to keep; `.plan()` is the list, `.export(folder)` the pruned checkpoint.
 
     Learned (TinyFusion): pattern="1:2" or groups=[[kept, blocks], ...], update ("lora", "full", "gates"), rank, alpha, learning_rate, gate_rate,
-    temperature, scaling, clip, average_decay, steps, batch, seed. By a rule: rule="index" (keep=[...]), "pairs", "similarity", "change",
+    temperature, scaling, clip, average_decay, steps, batch, seed, label_dropout. By a rule: rule="index" (keep=[...]), "pairs", "similarity", "change",
     "sensitivity" or "random" with keep_count, steps (calibration batches), batch, calibration.
     """
     return _learn("prune", model, data, {"progress": progress, "callback": callback, **settings})
@@ -181,13 +185,13 @@ def specialise(
     model: str | os.PathLike[str], data: Any, *, role: str, draft_scales: int, steps: int | None = None, progress: bool = False,
     callback: Callable[[TrainingEvent], Any] | None = None, **settings: Any,
 ) -> Trainer:
-    """Fine-tunes a VAR for its part of collaborative decoding, where a drafter makes the first `draft_scales` scales and a refiner
+    """Fine-tunes a VAR for its role in collaborative decoding, where a drafter makes the first `draft_scales` scales and a refiner
     the others; `.export(folder)` writes it.
 
     role: "drafter" learns the codes of the first scales, which are all it sees; "refiner" learns the distribution of `teacher`, the
     folder of another VAR, on the other scales. data: (tokens, labels), (images, labels), a safetensors file with such tensors, or a
-    dict; pictures are encoded by the VQ-VAE anew each time.
-    settings: of a refiner alpha (1: share of the divergence, the rest is cross-entropy) and temperature (1); label_smoothing,
+    dict; images are encoded by the VQ-VAE again each time.
+    settings: for a refiner alpha (1: weight of the divergence, cross-entropy has the rest) and temperature (1); label_smoothing,
     learning_rate, warmup, weight_decay, clip, average_decay, batch, seed, label_dropout, recompute; vae (folder of the VQ-VAE where
     neither model nor teacher has one); dtype and averaged of exports; state, save_every, resume; log and log_every as in
     `Trainer.run`; threads, memory_limit.
@@ -200,9 +204,9 @@ def sweep(
     model: Model, router: PlanLike, thresholds: Sequence[float] = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9), *,
     threads: int = 0, repeat: int = 3, **request: Any,
 ) -> list[dict[str, float]]:
-    """What each threshold of a router gives, a dict a threshold: "threshold", "removed" (share of all sub-layers that are not computed),
-    "ideal" (ratio of the arithmetic), "speedup" (by the clock, beside full runs of the same request that take turns with it; the median
-    of `repeat` of both) and "error" (root mean square difference of the final states from the full run's).
+    """What each threshold of a router gives, one dict per threshold: "threshold", "removed" (share of all sub-layers that are not computed),
+    "ideal" (ratio of the arithmetic), "speedup" (in time, against full runs of the same request that alternate with it; medians
+    of `repeat` runs of both) and "error" (root mean square difference of the final states from the full run's).
 
     request: as for `Session.sample`; steps are the router's. Raises InvalidArgumentError for a plan without a learned router.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import os
 from typing import TYPE_CHECKING, Any, Mapping, Sequence, overload
@@ -42,10 +43,10 @@ class Model(Handle):
         trained in diffusers.
     follow_links: follow symbolic links inside the folder, as download caches have them, and inside those of its autoencoder and of a
         plan's refiner.
-    weights: what the weights are in memory: "stored" (the default: the file's element type), "f32", or "int8": matrices of linear
-        layers over tokens as whole numbers with a scale for each output, all else as stored.
+    weights: how weights are kept in memory: "stored" (the default: the file's element type), "f32", or "int8": matrices of linear
+        layers over tokens as integers with a scale per output, all else as stored.
     widen: the same as weights="f32".
-    memory_limit: bytes the weights may take, the largest counted twice while it is put in order; 0 is no limit.
+    memory_limit: bytes the weights may take, the largest counted twice while it is packed; 0 is no limit.
     mask_token: language models: the mask token; None is the one that the config names.
 
     Raises FileError, FormatError, UnsupportedError, OutOfMemoryError, OverBudgetError, InvalidArgumentError.
@@ -92,7 +93,7 @@ class Model(Handle):
     @property
     def description(self) -> dict[str, Any]:
         """Facts about the model: family, parameters, bytes, weights, input, config, sites, labels, decoder, flops, ...; settings of
-        its files without effect (unknown_keys), what was taken for absent ones (defaults), and what else was assumed (assumptions).
+        its files without effect (unknown_keys), values of absent ones (defaults), and what else was assumed (assumptions).
         """
         return _ffi.facts_of(_ffi.lib.da_model_describe, self._handle)
 
@@ -101,6 +102,13 @@ class Model(Handle):
         if self._description is None:
             self._description = self.description
         return self._description
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What `Session.sample` accepts: {"options": [{"name", "description", "type", "minimum", "maximum", "enum", "items", "anyOf" (as
+        in JSON Schema), "default" or "default_text", "required"}], "tensors": [{"name", "dtype", "shape", "description"}]}. Empty when the
+        model cannot sample by itself."""
+        return copy.deepcopy(self._facts().get("request") or {})
 
     @property
     def family(self) -> str:
@@ -121,7 +129,7 @@ class Model(Handle):
 
     @property
     def end_tokens(self) -> list[int]:
-        """Tokens that end a text; empty when the model is no language model."""
+        """Tokens that end a text; empty when the model is not a language model."""
         return [int(token) for token in self._facts().get("end_tokens") or []]
 
     @property
@@ -131,7 +139,7 @@ class Model(Handle):
 
     @property
     def labels(self) -> list[str]:
-        """Names of the classes, in order; empty when the checkpoint does not tell them."""
+        """Names of the classes, in order; empty when the checkpoint does not name them."""
         return [str(name) for name in self._facts().get("labels") or []]
 
     @property
@@ -156,8 +164,8 @@ class Model(Handle):
 
         dit: x [n,C,S,S], t [n] (original timesteps), y [n] (integers) -> [n,C or 2C,S,S]
         uvit, sit: the same -> [n,C,S,S]; t also between timesteps, of sit from 0 (noise) to 1 (data); an unconditional uvit has no y
-        var: x [n,t-1,C] (codes of the picture so far, for the scales after the first), y [n] -> logits [n,t,V]
-        vqvae: tokens [n*L] (integers) or state [n,C,h,w] -> image [n,3,H,W]; image -> tokens [n,L] (whole numbers)
+        var: x [n,t-1,C] (codes of the image so far, for the scales after the first), y [n] -> logits [n,t,V]
+        vqvae: tokens [n*L] (integers) or state [n,C,h,w] -> image [n,3,H,W]; image -> tokens [n,L] (integers)
         llada, illada, dream: tokens [n] (integers) -> logits [1,n,V]
         autoencoder_kl: latents [n,C,h,w] -> image [n,3,H,W]; image [n,3,H,W] -> moments [n,2C,h,w]
 

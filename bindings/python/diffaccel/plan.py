@@ -16,7 +16,7 @@ from ._json import json_text, plain
 from .errors import FileError, FormatError, InvalidArgumentError
 from .model import Model
 
-#: What an entry's router file may contribute; released files carry much else.
+#: What an entry's router file may contribute; released files have many other keys.
 _ROUTER_KEYS = ("logits", "threshold", "official_threshold")
 _GRID_VALUES = {"1": 1, "0": 0, "-": -1}
 
@@ -51,11 +51,12 @@ class Plan(Handle):
 
     Each keyword is a method with its settings:
 
-        Plan(l2c={"logits": array of [steps, 2 * depth], "threshold": 0.1})     Learning-to-Cache, a learned router
+        Plan(l2c={"logits": array of [steps, 2 * depth], "threshold": 0.1})     Learning-to-Cache, a learned router; "period" (2): one
+                                                       step in `period` is a full one
         Plan(l2c={"router": "router.json"})            a released router file, or one written by diffaccel.convert
         Plan(l2c={"policy": "alternate"})              also "none", "interval" (with "interval"), "random" (with "ratio", "seed")
         Plan(depth={"keep": [0, 2, 5]})                depth pruning: the blocks that run
-        Plan(code={"refiner": "path", "draft_scales": 8})   CoDe; without "refiner" the session is given a partner
+        Plan(code={"refiner": "path", "draft_scales": 8})   CoDe; without "refiner" the session needs a partner
         Plan(dkv={"variant": "decode", "refresh": 8})  caches keys and values of a language model; LLaDA: "decode", "greedy" (with
                                                        "window"), "prefix", "dual"; Dream: "decode", "prefill", "pd" (with "shift")
 
@@ -94,13 +95,13 @@ class Plan(Handle):
     def load(cls, path: str | os.PathLike[str]) -> Plan:
         """Reads a plan, a released router file or, where there is no such file, a word such as "interval:3".
 
-        Raises FileError, FormatError, UnsupportedError, InvalidArgumentError for a word of the wrong form.
+        Raises FileError, FormatError, UnsupportedError, InvalidArgumentError for a malformed word.
         """
         return cls._from_handle(new_handle(_ffi.lib.da_plan_load, _ffi.encode_path(path)))
 
     @classmethod
     def parse(cls, text: str | Mapping[str, Any]) -> Plan:
-        """Reads a plan from JSON text, the dict it would give, or a word; none may name files. Raises FormatError."""
+        """Reads a plan from JSON text, an equivalent dict, or a word; none may name files. Raises FormatError."""
         return cls._from_handle(cls._parsed(json_text(text, "the plan") if isinstance(text, Mapping) else text))
 
     @classmethod
@@ -119,7 +120,7 @@ class Plan(Handle):
         _ffi.check(_ffi.lib.da_plan_save, self._handle, _ffi.encode_path(path))
 
     def describe(self, model: Model | None = None, steps: int = 0) -> dict[str, Any]:
-        """The plan as a dict; with a model, what the plan would do to it in so many steps (0: as `Session.sample` has by default).
+        """The plan as a dict; with a model, what the plan would do to it in `steps` steps (0: the default of `Session.sample`).
 
         Then the dict has "sites", "timesteps", "grid", "saved", "flops" and "baseline_flops".
         Raises IncompatibleError when the plan does not fit the model.

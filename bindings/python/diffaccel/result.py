@@ -1,22 +1,20 @@
-"""What a run gave: images, latents and figures."""
+"""The result of a run: images, texts, states and statistics."""
 
 from __future__ import annotations
 
 import ctypes
+import html
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _ffi, _png
 from ._handle import Handle
-from .errors import DiffAccelError, InvalidArgumentError, InvalidHandleError
-
-if TYPE_CHECKING:
-    from .model import Model
+from .errors import InvalidArgumentError, InvalidHandleError
 
 _KINDS: dict[int, str] = {_ffi.F32: np.dtype(np.float32).str, _ffi.U8: np.dtype(np.uint8).str, _ffi.I64: np.dtype(np.int64).str}
 
@@ -41,10 +39,10 @@ class _Memory:
 
 
 class Result:
-    """The outcome of `Session.sample`.
+    """The result of `Session.sample`. For texts, `str()` gives the texts.
 
     Arrays are views of the library's memory: they are read-only, cost nothing, and stay valid after the result, the
-    session and the model are gone. `copy()` one to change it.
+    session and the model are closed. `copy()` an array to change it.
     """
 
     def __init__(self, handle: int) -> None:
@@ -64,7 +62,8 @@ class Result:
 
     @property
     def names(self) -> list[str]:
-        """Names of the tensors there are: "latents", "pixels" and "images" when decoded, "tokens"."""
+        """Names of the tensors. Images: "latents", and "pixels" and "images" if decoded; scale by scale also "tokens";
+        language models: "tokens", "sequences", "lengths", "filled", and "text" and "text_lengths" if the model has a tokenizer."""
         return sorted(self.stats["tensors"])
 
     @property
@@ -79,8 +78,35 @@ class Result:
 
     @property
     def tokens(self) -> npt.NDArray[np.int64]:
-        """int64 [n, L]: the codes of all scales, one after the other. Raises InvalidArgumentError for models that draw no codes."""
+        """int64: scale by scale [n, L], the codes of all scales one after the other; of language models [prompts, length], what was
+        generated after the prompts. Raises InvalidArgumentError for models without tokens."""
         return self.tensor("tokens")
+
+    @property
+    def sequences(self) -> list[npt.NDArray[np.int64]]:
+        """int64 arrays: each prompt with its text, masks in it filled. Raises InvalidArgumentError when the model writes no texts."""
+        return self._split("sequences")
+
+    @property
+    def filled(self) -> list[npt.NDArray[np.int64]]:
+        """int64 arrays: for each prompt the positions of its sequence that the run filled, ascending. Raises as `sequences`."""
+        return [np.flatnonzero(flags) for flags in self._split("filled")]
+
+    def _split(self, name: str, lengths: str = "lengths") -> list[npt.NDArray[Any]]:
+        return np.split(self.tensor(name), np.cumsum(self.tensor(lengths))[:-1])
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts generated after the prompts, up to the first end token; with infilling the whole texts, prompts included.
+
+        Raises InvalidArgumentError when the model writes no texts, or has no tokenizer.
+        """
+        return [part.tobytes().decode("utf-8", "replace") for part in self._split("text", "text_lengths")]
+
+    @property
+    def text(self) -> str:
+        """The text of the first prompt."""
+        return self.texts[0]
 
     @property
     def pixels(self) -> npt.NDArray[np.float32]:
@@ -89,17 +115,22 @@ class Result:
 
     @property
     def pil_images(self) -> list[Any]:
-        """The pictures as images of Pillow, gray ones of one channel. Raises ImportError without Pillow, else as `images`."""
+        """The images as Pillow images, gray ones with one channel. Raises ImportError without Pillow, else as `images`."""
         return [_png.image_of(picture) for picture in self.images]
 
     def save(self, path: str | os.PathLike[str], columns: int | None = None) -> None:
-        """Writes the pictures as one file, several in a grid (of so many `columns`), as `diffaccel sample --out` does: one alone without
-        a margin. PNG needs nothing else; other kinds, by the end of the name, need Pillow.
+        """Writes the images to one file, several in a grid (of `columns` columns), as `diffaccel sample --out` does; a single one without
+        a margin. PNG needs no other package; other formats, by the name's suffix, need Pillow. A name ending in .txt gets the texts,
+        each followed by a line feed.
 
-        Raises InvalidArgumentError when nothing was decoded or for an unknown kind, FileError.
+        Raises InvalidArgumentError when there are no images or texts or for an unknown format, FileError.
         """
-        picture = self._sheet(columns)
         kind = Path(path).suffix.lower()
+        if kind == ".txt":
+            if columns is not None:
+                raise InvalidArgumentError("columns are for pictures")
+            return _png.write(path, "".join(text + "\n" for text in self.texts).encode("utf-8"))
+        picture = self._sheet(columns)
         if kind == ".png":
             return _png.write(path, _png.encoded(picture))
         formats = _png.pillow().registered_extensions()
@@ -116,18 +147,27 @@ class Result:
         return images[0] if len(images) == 1 else _png.grid(images, columns)
 
     def _repr_png_(self) -> bytes | None:
-        """The pictures for notebooks; None when there are none."""
+        """The images for notebooks; None when there are none."""
         if self.closed or "images" not in self.names or self.images.shape[3] not in (1, 3):
             return None
         return _png.encoded(self._sheet())
 
+    def _repr_html_(self) -> str | None:
+        """The texts for notebooks; None when there are none."""
+        if self.closed or "text" not in self.names:
+            return None
+        return "".join(f'<pre style="white-space: pre-wrap">{html.escape(text)}</pre>' for text in self.texts)
+
+    def __str__(self) -> str:
+        return "\n".join(self.texts) if not self.closed and "text" in self.names else repr(self)
+
     @property
     def stats(self) -> dict[str, Any]:
-        """Seconds, threads, instruction set, for each step timestep, seconds, sites computed and reused, FLOPs, and the tensors' shapes."""
+        """Seconds, threads and instruction set; for each step timestep, seconds, sites computed and reused, FLOPs; and the tensors' shapes."""
         return _ffi.facts_of(_ffi.lib.da_result_stats, self._open()._handle)
 
     def close(self) -> None:
-        """Lets go of the result. Its memory is freed when no array refers to it any more."""
+        """Releases the result. Its memory is freed when no array refers to it any more."""
         self._owner = None
 
     @property
@@ -145,68 +185,9 @@ class Result:
         raise TypeError("a Result cannot be copied or pickled; copy its arrays")
 
     def __repr__(self) -> str:
-        kind = type(self).__name__
         if self.closed:
-            return f"<diffaccel.{kind} closed>"
+            return "<diffaccel.Result closed>"
         stats = self.stats
         tensors = ", ".join(f"{name} {shape}" for name, shape in sorted(stats["tensors"].items()))
         count = next((stats["tensors"][name][0] for name in ("tokens", "latents") if name in stats["tensors"]), 0)
-        return f"<diffaccel.{kind}: {count} samples, {len(stats['steps'])} {stats['sampler']} steps, {stats['seconds']:.2f} s: {tensors}>"
-
-
-class TextResult(Result):
-    """The outcome of `Session.generate`. `str()` is the texts, one after the other."""
-
-    def __init__(self, handle: int, model: Model, whole: bool = False) -> None:
-        super().__init__(handle)
-        self._model, self._whole = model, whole
-
-    @property
-    def tokens(self) -> npt.NDArray[np.int64]:
-        """int64 [prompts, length]: what was generated behind the prompts."""
-        return self.tensor("tokens")
-
-    @property
-    def sequences(self) -> list[np.ndarray]:
-        """int64 arrays: prompt and text of each prompt, masks in it filled."""
-        return self._split("sequences")
-
-    @property
-    def filled(self) -> list[np.ndarray]:
-        """int64 arrays: for each prompt the places of its sequence that the run filled, ascending."""
-        return [np.flatnonzero(flags) for flags in self._split("filled")]
-
-    def _split(self, name: str) -> list[np.ndarray]:
-        return np.split(self.tensor(name), np.cumsum(self.tensor("lengths"))[:-1])
-
-    @property
-    def texts(self) -> list[str]:
-        """The texts behind the prompts, up to the first token that ends one; of infilling the whole texts, prompts and all.
-
-        Raises UnsupportedError when the model has no tokenizer.
-        """
-        tokenizer, ends = self._model.tokenizer, set(self._model.end_tokens)
-        texts = []
-        length = self.tokens.shape[1]
-        for row in (self.sequences if self._whole else self.tokens):
-            row = row.tolist()
-            stop = next((place for place in range(len(row) - length, len(row)) if row[place] in ends), len(row))
-            texts.append(tokenizer.decode(row[:stop]))
-        return texts
-
-    @property
-    def text(self) -> str:
-        """The text of the first prompt."""
-        return self.texts[0]
-
-    def save(self, path: str | os.PathLike[str], columns: int | None = None) -> None:
-        """Writes the texts as a text file, a line feed behind each. Raises as `texts`, FileError."""
-        if columns is not None:
-            raise InvalidArgumentError("columns are for pictures")
-        _png.write(path, "".join(text + "\n" for text in self.texts).encode("utf-8"))
-
-    def __str__(self) -> str:
-        try:
-            return "\n".join(self.texts)
-        except DiffAccelError:  # no tokenizer, or closed
-            return repr(self)
+        return f"<diffaccel.Result: {count} samples, {len(stats['steps'])} {stats['sampler']} steps, {stats['seconds']:.2f} s: {tensors}>"

@@ -1,4 +1,4 @@
-"""Trainers: what learns a router, which blocks to keep, or weights. `diffaccel.learn` makes them."""
+"""Trainers, which learn a router, the blocks to keep, or weights. `diffaccel.learn` makes them."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ class Trainer(Handle):
     memory_limit: bytes for weights, gradients, moments, averages and activations; 0 is no limit.
     follow_links: follow symbolic links in folders of models, as download caches have them.
 
-    One thread uses a trainer at a time; only `cancel` may be called at any time. Whatever ends `run`, the trainer stands after its last
-    whole step and can go on. Raises InvalidArgumentError, FormatError, ShapeError, FileError, IncompatibleError, UnsupportedError,
+    One thread uses a trainer at a time; only `cancel` may be called at any time. Whatever ends `run`, the trainer is left after its last
+    whole step and can continue. Raises InvalidArgumentError, FormatError, ShapeError, FileError, IncompatibleError, UnsupportedError,
     OutOfMemoryError, OverBudgetError.
     """
 
@@ -136,7 +136,7 @@ class Trainer(Handle):
         path: str | os.PathLike[str], settings: Mapping[str, Any], *, threads: int = 0, conventions: str | None = None,
         config: Mapping[str, Any] | str | None = None, follow_links: bool = False,
     ) -> dict[str, Any]:
-        """The memory that such a trainer would need, by a dry run: {"bytes": {"weights", "learning", "workspace", "peak"}, ...}."""
+        """The memory that such a trainer would need, found by a dry run: {"bytes": {"weights", "learning", "workspace", "peak"}, ...}."""
         arguments, kept = _request(path, settings, threads, 0, conventions, config, follow_links)
         facts = _ffi.facts_of(_ffi.lib.da_trainer_estimate, *arguments)
         del kept
@@ -176,7 +176,7 @@ class Trainer(Handle):
             raise error_for(status, text)
 
     def cancel(self) -> None:
-        """Stops the run that is going on, if any. From any thread; returns at once."""
+        """Stops the current run, if any. May be called from any thread; returns at once."""
         _ffi.check(_ffi.lib.da_trainer_cancel, self._handle)
 
     def _cancel_quietly(self) -> None:
@@ -213,7 +213,7 @@ class Trainer(Handle):
         _ffi.check(_ffi.lib.da_trainer_save, self._handle, _ffi.encode_path(path))
 
     def restore(self, path: str | os.PathLike[str]) -> None:
-        """Goes on from a saved state. Raises IncompatibleError for one of other settings, FormatError, FileError."""
+        """Resumes from a saved state. Raises IncompatibleError for one of other settings, FormatError, FileError."""
         _ffi.check(_ffi.lib.da_trainer_restore, self._handle, _ffi.encode_path(path))
 
     def plan(self) -> Plan:

@@ -125,7 +125,7 @@ def test_bf16_shards_give_the_same_texts(folders, plan):
         model = diffaccel.Model(folder, **options)
         assert model.family == "dream"
         session = model.session(plan=diffaccel.Plan(dkv=plan) if plan else None)
-        results.append(session.generate(["hello", "x y z"], length=12, order="entropy"))
+        results.append(session.sample(prompt=["hello", "x y z"], length=12, order="entropy"))
     assert results[0].tokens.tolist() == results[1].tokens.tolist() == results[2].tokens.tolist()
     assert results[0].texts == results[1].texts
 

@@ -249,3 +249,6 @@ def test_log(tmp_path):
 def test_describe():
     facts = diffaccel.describe()
     assert facts["version"] == diffaccel.__version__ and "l2c" in facts["methods"] and "dit" in facts["families"]
+    assert sorted(facts["plan_options"]) == sorted(facts["methods"]) and "router" in facts["training_options"]
+    scales = next(option for option in facts["plan_options"]["code"] if option["name"] == "draft_scales")
+    assert (scales["type"], scales["minimum"], scales["default"]) == ("integer", 1, 8)

@@ -1,4 +1,4 @@
-"""Plans as data."""
+"""Plans as data, and by name."""
 
 import json
 
@@ -125,3 +125,33 @@ def test_load_refuses(tmp_path):
     for path, error in ((tmp_path / "missing", diffaccel.FileError), (tmp_path, diffaccel.DiffAccelError)):
         with pytest.raises(error):
             diffaccel.Plan.load(path)
+
+
+def test_plans_by_name(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = tiny.session(plan=diffaccel.Plan(l2c={"policy": "alternate"})).sample(labels=[1], steps=4).latents
+    diffaccel.Plan(l2c={"policy": "alternate"}).save("mine.json")
+    for plan in ("alternate", "mine.json", tmp_path / "mine.json", {"method": "l2c", "policy": "alternate"}, diffaccel.Plan.load("alternate")):
+        assert np.array_equal(tiny.session(plan=plan).sample(labels=[1], steps=4).latents, expected)
+    diffaccel.Plan.load("interval:2").save("alternate")
+    assert diffaccel.Plan.load("alternate").describe()["methods"][0]["policy"] == "interval", "a file of that name comes first"
+    for plan in (3, b"alternate", ["alternate"]):
+        with pytest.raises(TypeError, match="plan"):
+            tiny.session(plan=plan)
+    with pytest.raises(diffaccel.FileError, match='did you mean "alternate"'):
+        tiny.session(plan="altrenate")
+    with pytest.raises(diffaccel.FormatError, match='did you mean "alternate"'):
+        diffaccel.Plan.parse("altrenate")
+    with pytest.raises(diffaccel.InvalidArgumentError, match="interval:N"):
+        tiny.session(plan="interval:0")
+    with pytest.raises(TypeError, match="names"):
+        diffaccel.Plan(l2c={1: 2})
+
+
+def test_steps_of_a_router(tiny):
+    router = diffaccel.Plan(l2c={"logits": np.ones((7, 6)), "threshold": 0.5})
+    assert len(tiny.session(plan=router).sample(labels=[1]).stats["steps"]) == 7
+    assert router.grid(tiny).shape == (7, 6) and diffaccel.Plan().grid(tiny).shape == (50, 6)
+    assert len(tiny.session().sample(labels=[1], spacing="3,2").stats["steps"]) == 5
+    with pytest.raises(diffaccel.IncompatibleError):
+        tiny.session(plan=router).sample(labels=[1], steps=6)

@@ -72,21 +72,26 @@ def test_pillow(fashion, var, tmp_path):  # noqa: F811
 
 def test_nothing_to_show(session, tmp_path):
     result = session.sample(**SAMPLE)
-    assert result.names == ["latents"] and result._repr_png_() is None
+    assert result.names == ["latents"] and result._repr_png_() is None and result._repr_html_() is None and str(result) == repr(result)
     for use in (lambda: result.images, lambda: result.pixels, lambda: result.tokens, lambda: result.save(tmp_path / "x.png"),
-                lambda: result.pil_images):
+                lambda: result.pil_images, lambda: result.texts, lambda: result.sequences, lambda: result.save(tmp_path / "x.txt")):
         with pytest.raises(Argument, match="it has latents"):
             use()
     assert not list(tmp_path.iterdir())
 
 
 def test_texts_are_shown_and_saved(llada, tmp_path):  # noqa: F811
-    result = llada.session().generate(["hello", "h"], length=6)
-    assert repr(result).startswith("<diffaccel.TextResult: 2 samples, 6 ") and str(result) == "\n".join(result.texts)
+    result = llada.session().sample(prompt=["hello", "h"], length=6)
+    assert repr(result).startswith("<diffaccel.Result: 2 samples, 6 unmask steps") and str(result) == "\n".join(result.texts)
     result.save(tmp_path / "texts.txt")
     assert (tmp_path / "texts.txt").read_bytes().decode("utf-8") == "".join(text + "\n" for text in result.texts)
     with pytest.raises(Argument, match="latents.*tokens"):
         result.latents
+    for use in (lambda: result.save(tmp_path / "x.png"), lambda: result.images, lambda: result.save(tmp_path / "y.txt", columns=2)):
+        with pytest.raises(Argument, match="images|columns"):
+            use()
+    assert result._repr_png_() is None and result._repr_html_().count("<pre") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.txt"]
     result.close()
     assert "closed" in repr(result) and "closed" in str(result)
 

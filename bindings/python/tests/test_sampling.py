@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from conftest import write_autoencoder
-
 import diffaccel
 
 FAST = dict(labels=[1, 2], steps=6, seed=3)
@@ -27,9 +25,9 @@ def test_result(session):
 
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
 @pytest.mark.parametrize("options", [
-    {}, dict(guidance=4.0), dict(guidance=1.0), dict(guidance=3.0, guidance_channels=-1), dict(spacing="leading"),
+    {}, dict(guidance=4.0), dict(guidance=1.0), dict(guidance=3.0, guidance_channels="all"), dict(spacing="leading"),
     dict(spacing="leading", steps_offset=1), dict(spacing="strided", steps=20), dict(spacing="3,2,1", steps=6),
-    dict(spacing="3,2,1", steps=0), dict(steps=1), dict(seed=2**63),
+    dict(spacing="3,2,1", steps=None), dict(steps=1), dict(seed=2**63 - 1),
 ])
 def test_repeats_bit_for_bit(tiny, sampler, options):
     request = {**FAST, "sampler": sampler, **options}
@@ -92,70 +90,6 @@ def test_labels_by_name(session):
         session.sample(labels="class 77")
 
 
-def test_callback(session):
-    events = []
-    result = session.sample(callback=events.append, **FAST)
-    assert [event.step for event in events] == [1, 2, 3, 4, 5, 6]
-    assert all(event.stage == "denoise" and event.steps == 6 and event.sites_computed == 6 for event in events)
-    assert [event.timestep for event in events] == [999, 799, 599, 400, 200, 0]
-    np.testing.assert_array_equal(events[-1].latents, result.latents)
-    assert all(a.seconds <= b.seconds for a, b in zip(events, events[1:]))
-
-
-@pytest.mark.parametrize("step", range(1, 7))
-def test_callback_cancels(tiny, session, step):
-    with pytest.raises(diffaccel.Cancelled):
-        session.sample(callback=lambda event: event.step == step, **FAST)
-    with tiny.session(threads=2) as fresh:
-        assert np.array_equal(session.sample(**FAST).latents, fresh.sample(**FAST).latents)
-
-
-class Unusual(Exception):
-    pass
-
-
-@pytest.mark.parametrize("error", [Unusual, KeyboardInterrupt, SystemExit, MemoryError])
-def test_callback_raises(session, error):
-    def fail(event):
-        raise error("from the callback")
-
-    with pytest.raises(error):
-        session.sample(callback=fail, **FAST)
-    assert session.sample(**FAST).latents.shape == (2, 4, 8, 8)
-
-
-def test_callback_uses_the_same_session(session):
-    caught = []
-
-    def again(event):
-        for attempt in (lambda: session.sample(**FAST), lambda: session.estimate(**FAST)):
-            try:
-                attempt()
-            except diffaccel.DiffAccelError as error:
-                caught.append(type(error))
-
-    session.sample(callback=again, **FAST)
-    assert caught.count(diffaccel.BusyError) >= 6, "an estimate may be answered, a second run may not"
-
-
-def test_callback_uses_another_session(tiny, session):
-    expected, found = session.sample(**FAST).latents.copy(), []
-    with tiny.session() as other:
-        session.sample(callback=lambda event: found.append(other.sample(**FAST).latents) and None, **FAST)
-    assert len(found) == 6 and all(np.array_equal(one, expected) for one in found)
-
-
-def test_progress(session, capsys):
-    pytest.importorskip("tqdm")
-    session.sample(progress=True, **FAST)
-    assert "6/6" in capsys.readouterr().err
-
-
-def test_progress_without_tqdm(session, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "tqdm.auto", None)
-    assert session.sample(progress=True, **FAST).latents.shape == (2, 4, 8, 8)
-
-
 def test_estimate(tiny, session):
     estimate = session.estimate(**FAST)
     assert estimate["bytes"]["peak"] > 0 and estimate["sites"]["computed"] == 36
@@ -170,9 +104,10 @@ def test_estimate(tiny, session):
 
 @pytest.mark.parametrize("change, error", [
     (dict(steps=0), diffaccel.DiffAccelError), (dict(steps=-1), diffaccel.DiffAccelError),
-    (dict(steps=1001), diffaccel.DiffAccelError), (dict(steps=2**31), OverflowError), (dict(steps=1.5), TypeError),
+    (dict(steps=1001), diffaccel.DiffAccelError), (dict(steps=2**31), diffaccel.InvalidArgumentError),
+    (dict(steps=2**63), OverflowError), (dict(steps=1.5), TypeError),
     (dict(steps=True), TypeError), (dict(labels=[]), diffaccel.InvalidArgumentError),
-    (dict(labels=[10.5]), TypeError), (dict(labels=[[1, 2]]), diffaccel.ShapeError),
+    (dict(labels=[10.5]), TypeError), (dict(labels=[[1, 2]]), TypeError),
     (dict(labels=[99]), diffaccel.DiffAccelError), (dict(labels=[-1]), diffaccel.DiffAccelError),
     (dict(labels=np.zeros(4097, int)), diffaccel.InvalidArgumentError),
     (dict(labels=None), (TypeError, diffaccel.DiffAccelError)),
@@ -183,7 +118,7 @@ def test_estimate(tiny, session):
     (dict(eta=float("nan")), diffaccel.DiffAccelError), (dict(eta="x"), ValueError),
     (dict(guidance=float("inf")), diffaccel.DiffAccelError), (dict(guidance_channels=5), diffaccel.DiffAccelError),
     (dict(guidance_channels=-2), diffaccel.DiffAccelError), (dict(tile=-2), diffaccel.DiffAccelError),
-    (dict(decode=2), TypeError), (dict(seed=-1), OverflowError), (dict(seed=2**64), OverflowError),
+    (dict(decode=2), TypeError), (dict(seed=-1), diffaccel.InvalidArgumentError), (dict(seed=2**63), OverflowError),
     (dict(seed=1.0), TypeError), (dict(noise=np.zeros((2, 4, 8))), diffaccel.ShapeError),
     (dict(noise=np.zeros((2, 8, 8, 4))), diffaccel.ShapeError), (dict(noise=np.zeros((2, 4, 8, 8), complex)), TypeError),
     (dict(step_noise=np.zeros((5, 2, 4, 8, 8)), sampler="ddpm"), diffaccel.ShapeError),
@@ -212,50 +147,3 @@ def test_bundled_model_with_plan(fashion):
     with fashion.session() as plain, fashion.session(plan=plan) as planned:
         a, b = (s.sample(labels=range(10), steps=20).pixels for s in (plain, planned))
     assert not np.array_equal(a, b) and np.abs(a - b).mean() < 0.2
-
-
-@pytest.fixture(scope="module")
-def decoding(tiny_path, tmp_path_factory):
-    return diffaccel.Model(tiny_path, decoder=write_autoencoder(tmp_path_factory.mktemp("models") / "vae"))
-
-
-def test_decoder(decoding, tiny):
-    with decoding.session() as session:
-        stages = []
-        result = session.sample(callback=lambda event: stages.append((event.stage, event.latents is None)), **FAST)
-    assert result.images.shape == (2, 16, 16, 3) and result.pixels.shape == (2, 3, 16, 16)
-    assert stages[:6] == [("denoise", False)] * 6 and set(stages[6:]) == {("decode", True)}
-    with tiny.session() as plain:
-        np.testing.assert_array_equal(result.latents, plain.sample(**FAST).latents)
-    wanted = np.clip(result.pixels.transpose(0, 2, 3, 1) * 127.5 + 128, 0, 255)
-    assert np.abs(wanted - result.images).max() <= 1
-
-
-def test_decoder_alone(decoding, tmp_path):
-    with decoding.session() as session, diffaccel.Model(write_autoencoder(tmp_path / "vae")) as autoencoder:
-        result = session.sample(**FAST)
-        pixels = autoencoder.forward(latents=result.latents)
-    assert pixels.shape == result.pixels.shape
-    # The forward takes the diffusion model's latents or the autoencoder's own; sampling rescales in between.
-    scaled = diffaccel.Model(tmp_path / "vae").forward(latents=result.latents / np.float32(0.18215))
-    assert np.allclose(pixels, result.pixels, atol=1e-4) or np.allclose(scaled, result.pixels, atol=1e-4)
-
-
-def test_decoder_options(decoding):
-    with decoding.session() as session:
-        assert session.sample(decode=False, **FAST).names == ["latents"]
-        whole = session.sample(tile=-1, **FAST)
-        np.testing.assert_array_equal(whole.images, session.sample(**FAST).images)
-        assert session.sample(tile=8, **FAST).images.shape == whole.images.shape
-        with pytest.raises(diffaccel.InvalidArgumentError):
-            session.sample(tile=-2, **FAST)
-
-
-def test_cancel_while_decoding(decoding):
-    with decoding.session() as session:
-        expected = session.sample(**FAST).images
-        try:
-            session.sample(callback=lambda event: event.stage == "decode", **FAST)
-        except diffaccel.Cancelled:
-            pass
-        np.testing.assert_array_equal(session.sample(**FAST).images, expected)

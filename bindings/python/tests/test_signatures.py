@@ -12,15 +12,14 @@ from diffaccel import _ffi, errors
 
 HEADER = ROOT / "include" / "diffaccel.h"
 CODE = re.sub(r"/\*.*?\*/", " ", HEADER.read_text(), flags=re.S)
-HANDLES = {"da_model", "da_plan", "da_session", "da_result", "da_trainer", "da_tokenizer"}
+HANDLES = {"da_model", "da_plan", "da_session", "da_result", "da_trainer", "da_tokenizer", "da_event_source"}
 SCALARS = {"int32_t": ctypes.c_int32, "uint32_t": ctypes.c_uint32, "int64_t": ctypes.c_int64,
            "uint64_t": ctypes.c_uint64, "uint8_t": ctypes.c_uint8, "size_t": ctypes.c_size_t, "double": ctypes.c_double, "float": ctypes.c_float}
 STRUCTS = {"da_tensor": _ffi.Tensor, "da_model_options": _ffi.ModelOptions, "da_forward_options": _ffi.ForwardOptions,
-           "da_session_options": _ffi.SessionOptions, "da_event": _ffi.Event, "da_request": _ffi.Request,
-           "da_trainer_options": _ffi.TrainerOptions, "da_training_event": _ffi.TrainingEvent,
-           "da_text_event": _ffi.TextEvent, "da_text_request": _ffi.TextRequest}
+           "da_session_options": _ffi.SessionOptions, "da_event": _ffi.Event,
+           "da_trainer_options": _ffi.TrainerOptions, "da_training_event": _ffi.TrainingEvent}
 CALLBACKS = {"da_event_callback": _ffi.EventCallback, "da_training_callback": _ffi.TrainingCallback,
-             "da_log_callback": _ffi.LogCallback, "da_text_callback": _ffi.TextCallback}
+             "da_log_callback": _ffi.LogCallback}
 
 
 def declared():
@@ -38,7 +37,7 @@ DECLARED = declared()
 
 
 def expected(declaration, named=True):
-    """The ctypes type of a C declaration such as `const da_request *request`."""
+    """The ctypes type of a C declaration such as `const da_event *event`."""
     text = declaration.replace("const ", "")
     kind, stars = re.match(r"(\w+)\s*(\**)", text).groups()
     if kind == "char":

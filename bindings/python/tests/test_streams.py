@@ -35,8 +35,8 @@ def printing(tiny_path, pictures, llada, tmp_path):  # noqa: F811
         "estimate": ["sample", tiny_path, "--labels", 1, "--estimate", "--latents", tmp_path / "x"],
         "grid of a plan": ["plan", "show", "alternate", "--model", tiny_path], "bench": ["bench", tiny_path, *sampling],
         "sweep": ["plan", "sweep", tmp_path / "router.json", "--model", tiny_path, "--labels", 1, "--thresholds", 0.5, "--repeat", 1],
-        "text": ["generate", llada, "--prompt", "hello", "--length", 4, "--quiet"],
-        "text as JSON": ["generate", llada, "--tokens", "1,2", "--length", 4, "--json"],
+        "text": ["sample", llada, "--prompt", "hello", "--length", 4, "--quiet"],
+        "text as JSON": ["sample", llada, "--tokens", "1,2", "--length", 4, "--json"],
         "tokens": ["tokenize", llada],
         "learn": ["learn", "router", tiny_path, "--trajectory", "own", "--steps", 1, "--batch", 1, "--sampling-steps", 2,
                   "--out", tmp_path / "r.json"],
@@ -84,7 +84,7 @@ def test_closed_output(printing, tmp_path):
 
 
 def test_closed_input_and_errors(llada, tiny_path, tmp_path):  # noqa: F811
-    for arguments in (["tokenize", llada], ["generate", llada, "--prompt", "-"]):
+    for arguments in (["tokenize", llada], ["sample", llada, "--prompt", "-"]):
         done = subprocess.run(["sh", "-c", f"{PROGRAM} {' '.join(map(str, arguments))} <&-"], capture_output=True, text=True)
         assert done.returncode == 1 and "standard input" in done.stderr
     call("sample", tiny_path, "--labels", 1, "--steps", 1, "--latents", tmp_path / "x", stdin=subprocess.DEVNULL)
@@ -132,7 +132,7 @@ def test_folders_and_states_are_no_streams(tiny_path, tmp_path):
 
 
 def test_texts_on_standard_input(llada):  # noqa: F811
-    said = ["generate", llada, "--length", 4, "--quiet"]
+    said = ["sample", llada, "--length", 4, "--quiet"]
     expected = call(*said, "--prompt", "hello\nthere").stdout
     for text in (b"hello\nthere", b"hello\nthere\n", b"hello\nthere\r\n"):
         assert bytes_of(*said, "--prompt", "-", text=text).stdout.decode() == expected
@@ -163,7 +163,7 @@ def test_words_and_slips(tiny_path, llada, tmp_path, monkeypatch):  # noqa: F811
         done = call(*sample, "--plan", typo, code=1)
         assert "no such file" in done.stderr and f'did you mean "{meant}"' in done.stderr
     assert "did you mean" not in call(*sample, "--plan", "plans/mine.json", code=1).stderr
-    assert 'did you mean "greedy"' in call("generate", llada, "--tokens", "1", "--plan", "dkv:gredy", code=1).stderr
+    assert 'did you mean "greedy"' in call("sample", llada, "--tokens", "1", "--plan", "dkv:gredy", code=1).stderr
     assert 'did you mean "class 3"' in call(*sample[:2], "--labels", "clas 3", "--latents", "x", code=1).stderr
     diffaccel.Plan.load("interval:2").save("alternate")
     call(*sample, "--plan", "alternate")
@@ -171,7 +171,7 @@ def test_words_and_slips(tiny_path, llada, tmp_path, monkeypatch):  # noqa: F811
     call(*sample, "--plan", "interval:2")
     assert (tmp_path / "x").read_bytes() == mine, "a file of that name comes first"
     for wrong in ("1,,2", "1,x", ""):
-        assert "--tokens" in call("generate", llada, "--tokens", wrong, code=1).stderr
+        assert "--tokens" in call("sample", llada, "--tokens", wrong, code=64).stderr
 
 
 @pytest.mark.parametrize("arguments, code, name", [
@@ -202,24 +202,24 @@ def test_without_proc(tiny_path, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [
-    ["--length", "99999999999999"], ["--length=-1"], ["--steps", "99999999999999"], ["--top-k", "99999999999999"], ["--block=-3"],
+    ["--length", "99999999999999"], ["--length=-1"], ["--steps", "99999999999999"], ["--guidance=-2"], ["--block-length=-3"],
     ["--threads", "99999999999"], ["--threads=-1"], ["--temperature", "nan"], ["--seeds", "1,2"],
 ])
 def test_numbers_out_of_range(llada, arguments):  # noqa: F811
-    done = call("generate", llada, "--tokens", "1,2", *arguments, code=1)
+    done = call("sample", llada, "--tokens", "1,2", *arguments, code=1)
     assert done.stderr.startswith("diffaccel: ") and done.stdout == ""
 
 
 @pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--seed", "3.9"], ["--length", "3.9"], ["--seeds", "1,x"], ["--length", "1e3"]])
 def test_what_is_no_number(llada, arguments):  # noqa: F811
-    assert subprocess.run([PROGRAM, "generate", llada, "--tokens", "1", *arguments], capture_output=True).returncode in (1, 64)
+    assert subprocess.run([PROGRAM, "sample", llada, "--tokens", "1", *arguments], capture_output=True).returncode in (1, 64)
 
 
 def test_all_decoding_options_are_python_s(llada):  # noqa: F811
     model = diffaccel.Model(llada)
-    shown = json.loads(call("generate", llada, "--tokens", "1,2", "--tokens", "3", "--length", 8, "--temperature", 0.9, "--seeds", "4,9",
-                            "--end-last", "--block", 4, "--json").stdout)
-    result = model.session().generate([[1, 2], [3]], length=8, temperature=0.9, seeds=[4, 9], end_last=True, block_length=4)
+    shown = json.loads(call("sample", llada, "--tokens", "1,2", "--tokens", "3", "--length", 8, "--temperature", 0.9, "--seeds", "4,9",
+                            "--end-last", "--block-length", 4, "--json").stdout)
+    result = model.session().sample(tokens=[[1, 2], [3]], length=8, temperature=0.9, seeds=[4, 9], end_last=True, block_length=4)
     assert shown["tokens"] == result.tokens.tolist()
 
 

@@ -114,7 +114,7 @@ def python(way, path, conventions, plan, numbers):
         latents = (np.arange(256) % 8 + 1).reshape(1, 4, 8, 8) / 8
         return {"image": model.forward(latents=latents).tobytes()}
     session = model.session(plan=plan or None)
-    result = session.generate(numbers) if way == "generate" else session.sample(labels=numbers)
+    result = session.sample(tokens=numbers) if way == "generate" else session.sample(labels=numbers)
     return {name: result.tensor(name).tobytes() for name in ("latents", "images", "tokens") if name in result.names}
 
 
@@ -122,7 +122,7 @@ def command_line(way, path, conventions, plan, numbers, folder):
     options = [path, *(["--plan", plan] if plan else []), *(["--conventions", conventions] if conventions else [])]
     text = ",".join(map(str, numbers))
     if way == "generate":
-        done = subprocess.run([PROGRAM, "generate", *options, "--tokens", text, "--json"], capture_output=True, text=True, check=True)
+        done = subprocess.run([PROGRAM, "sample", *options, "--tokens", text, "--json"], capture_output=True, text=True, check=True)
         return {"tokens": np.array(json.loads(done.stdout)["tokens"], np.int64).tobytes()}
     file = folder / "latents.safetensors"
     subprocess.run([PROGRAM, "sample", *options, "--labels", text, "--latents", file, "--quiet"], check=True)
@@ -155,16 +155,12 @@ def test_conventions_decide_the_spacing(models):
 
 def test_python_states_no_default():
     """None, False where a thing is asked for, and what has no other value: nothing that the library would decide."""
-    own = {"labels": (), "progress": False, "callback": None}
-    for name, parameter in inspect.signature(diffaccel.Session.sample).parameters.items():
-        if name != "self":
-            assert parameter.default == own.get(name), name
-    from diffaccel import learn, text
+    from diffaccel import learn
 
-    asked = {"chat", "infill", "allow_mask", "allow_control", "no_end", "end_last"}
-    for name, parameter in inspect.signature(text.request).parameters.items():
-        if parameter.default is not inspect.Parameter.empty:
-            assert parameter.default is (False if name in asked else None), name
+    for method in (diffaccel.Session.sample, diffaccel.Session.estimate):
+        for name, parameter in inspect.signature(method).parameters.items():
+            if name != "self":
+                assert parameter.default is (False if name == "progress" else None), name
     for method in (learn.router, learn.prune, learn.finetune, learn.specialise):
         for name, parameter in inspect.signature(method).parameters.items():
             if parameter.default is not inspect.Parameter.empty:
@@ -196,7 +192,7 @@ def test_documents_name_everything():
     for form in ("none", "alternate", "interval:N", "random:RATIO[:SEED]", "dkv:VARIANT[:REFRESH[:WINDOW]]", "code[:DRAFT_SCALES]"):
         assert form in words and form in re.sub(r"\s+", " ", diffaccel.Plan.__doc__), form
         if PROGRAM.is_file():
-            shown = subprocess.run([PROGRAM, "generate", "--help"], capture_output=True, text=True, check=True).stdout
+            shown = subprocess.run([PROGRAM, "sample", "--help"], capture_output=True, text=True, check=True).stdout
             assert form in shown
 
 

@@ -73,32 +73,40 @@ def test_tokens_and_back(llada):
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-def test_generate(llada):
+def test_texts(llada):
     session = llada.session()
     seen = []
-    result = session.generate("hello", length=12, callback=lambda event: seen.append(event) and None)
+
+    def keep(event):
+        assert event.stage == "unmask" and event.steps == 12 and event.latents is None and event.preview is None
+        assert event.names == ["sequences", "lengths", "prompts", "queries", "revealed"]
+        seen.extend(event.texts)
+
+    result = session.sample(prompt="hello", length=12, callback=keep)
     assert result.tokens.shape == (1, 12)
     assert (result.tokens != MASK).all() and isinstance(result.text, str)
     assert len(seen) == 12 and sorted(int(p) for e in seen for p in e.revealed) == list(range(1, 13))
-    assert result.stats["steps"][0]["fed"] == 13
-    again = session.generate(llada.tokenizer.encode("hello"), length=12)
+    assert {text.prompt for text in seen} == {0} and seen[0].queries == 13 and seen[0].sequence.size == 13
+    assert seen[-1].sequence.tolist() == result.sequences[0].tolist()
+    assert result.stats["steps"][0]["query_rows"] == 13
+    again = session.sample(tokens=llada.tokenizer.encode("hello"), length=12)
     assert (again.tokens == result.tokens).all()
 
 
-def test_caches_feed_less(llada):
-    plain = llada.session().generate("hello", length=16)
-    cached = llada.session(plan=diffaccel.Plan(dkv={"variant": "decode", "refresh": 8})).generate("hello", length=16)
-    fed = [sum(step["fed"] for step in result.stats["steps"]) for result in (plain, cached)]
-    assert fed[1] < fed[0]
-    neutral = llada.session(plan=diffaccel.Plan(dkv={"variant": "decode", "refresh": 1})).generate("hello", length=16)
+def test_caches_compute_fewer_rows(llada):
+    plain = llada.session().sample(prompt="hello", length=16)
+    cached = llada.session(plan=diffaccel.Plan(dkv={"variant": "decode", "refresh": 8})).sample(prompt="hello", length=16)
+    rows = [sum(step["query_rows"] for step in result.stats["steps"]) for result in (plain, cached)]
+    assert rows[1] < rows[0]
+    neutral = llada.session(plan=diffaccel.Plan(dkv={"variant": "decode", "refresh": 1})).sample(prompt="hello", length=16)
     assert (neutral.tokens == plain.tokens).all()
 
 
 def test_a_batch_is_its_prompts(llada):
     prompts = ["hello", "h", "some more"]
-    batch = llada.session().generate(prompts, length=8, temperature=0.7, seeds=[1, 2, 3])
+    batch = llada.session().sample(prompt=prompts, length=8, temperature=0.7, seeds=[1, 2, 3])
     for i, prompt in enumerate(prompts):
-        single = llada.session().generate(prompt, length=8, temperature=0.7, seeds=[i + 1])
+        single = llada.session().sample(prompt=prompt, length=8, temperature=0.7, seeds=[i + 1])
         assert (single.tokens[0] == batch.tokens[i]).all()
     assert len(batch.texts) == 3
 
@@ -106,17 +114,17 @@ def test_a_batch_is_its_prompts(llada):
 def test_stops_and_mistakes(llada, folder):
     session = llada.session()
     with pytest.raises(diffaccel.Cancelled):
-        session.generate("hello", length=8, callback=lambda event: event.step == 2)
+        session.sample(prompt="hello", length=8, callback=lambda event: event.step == 2)
     with pytest.raises(ZeroDivisionError):
-        session.generate("hello", length=8, callback=lambda event: 1 / 0)
+        session.sample(prompt="hello", length=8, callback=lambda event: 1 / 0)
     for options in ({"length": 0}, {"block_length": 3}, {"order": "entropy"}, {"temperature": -1}, {"seeds": [1, 2]}):
         with pytest.raises(diffaccel.DiffAccelError):
-            session.generate("hello", **({"length": 8} | options))
+            session.sample(prompt="hello", **({"length": 8} | options))
     with pytest.raises(diffaccel.DiffAccelError):
-        session.generate([[VOCABULARY]], length=4)
+        session.sample(tokens=[[VOCABULARY]], length=4)
     with pytest.raises(diffaccel.DiffAccelError):
         session.sample(labels=[1])
-    assert session.estimate_generate("hello", length=8)["bytes"]["cache"] > 0
+    assert session.estimate(prompt="hello", length=8)["bytes"]["cache"] > 0
     bad = folder / "bad.json"
     bad.write_text('{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}}')
     with pytest.raises(diffaccel.FormatError):
@@ -127,32 +135,32 @@ def test_infilling(llada):
     session = llada.session()
     assert llada.mask_token == MASK
     prompts = [[3, MASK, 5, MASK], [MASK, 9, 7, 8]]
-    result = session.generate(prompts, length=0, seeds=[1, 2], temperature=0.3)
+    result = session.sample(tokens=prompts, length=0, seeds=[1, 2], temperature=0.3)
     assert result.tokens.shape == (2, 0) and [len(s) for s in result.sequences] == [4, 4]
     assert [places.tolist() for places in result.filled] == [[1, 3], [0]]
     for prompt, sequence in zip(prompts, result.sequences):
         assert MASK not in sequence
         assert all(given in (found, MASK) for given, found in zip(prompt, sequence.tolist()))
     assert result.text == llada.tokenizer.decode(result.sequences[0])
-    behind = session.generate(prompts[0], length=3, infill=True)
+    behind = session.sample(tokens=prompts[0], length=3, infill=True)
     assert behind.filled[0].tolist() == [1, 3, 4, 5, 6] and MASK not in behind.sequences[0]
     # The published rule: steps for the text alone, and the masks in the prompt compete for them.
-    published = session.generate(prompts[0], length=3)
+    published = session.sample(tokens=prompts[0], length=3)
     assert (published.sequences[0] == MASK).sum() == 2 and published.filled[0].size == 3
     seen = []
-    blank = session.generate("hello ___ll___", blank="___", length=0, callback=lambda event: seen.append(event) and None)
+    blank = session.sample(prompt="hello ___ll___", blank="___", length=0, callback=lambda event: seen.extend(event.texts))
     assert blank.filled[0].tolist() == [2, 4] and blank.sequences[0].tolist()[:2] == [259, 32]
     assert blank.text.startswith("hello ") and sorted(int(p) for e in seen for p in e.revealed) == [2, 4]
     for options in ({"blank": "", "length": 2}, {"blank": "_", "chat": True}, {"length": 0}, {"infill": 1}):
         with pytest.raises((diffaccel.DiffAccelError, TypeError)):
-            session.generate("hello", **options)
+            session.sample(prompt="hello", **options)
 
 
 def test_numbers_that_single_precision_cannot_hold(llada):
     session = llada.session()
     for options in ({"temperature": 1e-46}, {"temperature": 1e39}, {"guidance": 1e39}, {"threshold": 1e-46}):
         with pytest.raises(diffaccel.InvalidArgumentError):
-            session.generate("hello", length=4, **options)
+            session.sample(prompt="hello", length=4, **options)
 
 
 def test_the_mask_token_by_option(folder):
@@ -161,9 +169,9 @@ def test_the_mask_token_by_option(folder):
     nameless = diffaccel.Model(folder / "model.safetensors", config=config)
     assert nameless.mask_token is None
     with pytest.raises(diffaccel.UnsupportedError, match="mask_token"):
-        nameless.session().generate([1, 2], length=4)
+        nameless.session().sample(tokens=[1, 2], length=4)
     named = diffaccel.Model(folder / "model.safetensors", config=config, mask_token=MASK)
-    assert named.mask_token == MASK and (named.session().generate([1, 2], length=4).tokens != MASK).all()
+    assert named.mask_token == MASK and (named.session().sample(tokens=[1, 2], length=4).tokens != MASK).all()
     for wrong in (-1, VOCABULARY, 2**40):
         with pytest.raises(diffaccel.InvalidArgumentError):
             diffaccel.Model(folder / "model.safetensors", config=config, mask_token=wrong)
@@ -195,14 +203,14 @@ def test_nobody_forges_control_tokens(llada):
     assert tokenizer.encode_chat("llada", [message], allow_control=True).tolist().count(298) == 2
     session = llada.session()
     for chat in (False, True):
-        texts = [session.generate("hello<|end|>", chat=chat, length=4, allow_control=allowed) for allowed in (False, True)]
-        assert texts[0].stats["steps"][0]["fed"] == texts[1].stats["steps"][0]["fed"] + 6
-    blanks = [session.generate("hello<|end|> ___", blank="___", length=0, allow_control=allowed) for allowed in (False, True)]
+        texts = [session.sample(prompt="hello<|end|>", chat=chat, length=4, allow_control=allowed) for allowed in (False, True)]
+        assert texts[0].stats["steps"][0]["query_rows"] == texts[1].stats["steps"][0]["query_rows"] + 6
+    blanks = [session.sample(prompt="hello<|end|> ___", blank="___", length=0, allow_control=allowed) for allowed in (False, True)]
     assert blanks[0].sequences[0].size == blanks[1].sequences[0].size + 6
     assert 298 in blanks[1].sequences[0].tolist() and 298 not in blanks[0].sequences[0][:-1].tolist()
     if PROGRAM.is_file():
         for found, options in zip(blanks, ([], ["--allow-control"])):
-            done = call("generate", llada._path, "--prompt", "hello<|end|> ___", "--blank", "___", "--length", 0, "--json", *options)
+            done = call("sample", llada._path, "--prompt", "hello<|end|> ___", "--blank", "___", "--length", 0, "--json", *options)
             assert json.loads(done.stdout)["sequences"] == [found.sequences[0].tolist()]
 
 

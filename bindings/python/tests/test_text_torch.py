@@ -126,7 +126,7 @@ def published_dream(model, mask, seed, length, steps, temperature, algorithm, to
 @pytest.mark.parametrize("temperature, order, steps", [(1.0, "low_confidence", 16), (0.5, "random", 8), (0.0, "random", 16)])
 def test_llada(llada, seed, temperature, order, steps):
     model, mask = llada
-    found = model.session(threads=2).generate(PROMPT, length=16, steps=steps, block_length=8, temperature=temperature, order=order,
+    found = model.session(threads=2).sample(tokens=PROMPT, length=16, steps=steps, block_length=8, temperature=temperature, order=order,
                                               seed=seed, allow_mask=True)
     assert found.tokens[0].tolist() == published_llada(model, mask, seed, 16, steps, 8, temperature, order)
 
@@ -139,7 +139,7 @@ def test_llada(llada, seed, temperature, order, steps):
 def test_dream(dream, seed, options):
     model, mask = dream
     given = dict(options)
-    found = model.session(threads=2).generate(PROMPT, length=16, steps=12, order=given.pop("algorithm"), seed=seed, eps=1e-3,
+    found = model.session(threads=2).sample(tokens=PROMPT, length=16, steps=12, order=given.pop("algorithm"), seed=seed, eps=1e-3,
                                               allow_mask=True, **given)
     assert found.tokens[0].tolist() == published_dream(model, mask, seed, 16, 12, **options)
 
@@ -184,6 +184,6 @@ def published_blocks(model, mask, seed, length, steps, block, temperature, thres
 @pytest.mark.parametrize("threshold", [None, 0.2])
 def test_blocks_of_dream(dream, seed, threshold):
     model, mask = dream
-    found = model.session(threads=2).generate(PROMPT, length=16, steps=16, block_length=8, temperature=0.7, seed=seed, eps=1e-3,
-                                              threshold=threshold or 0, allow_mask=True)
+    found = model.session(threads=2).sample(tokens=PROMPT, length=16, steps=16, block_length=8, temperature=0.7, seed=seed, eps=1e-3,
+                                              threshold=threshold, allow_mask=True)
     assert found.tokens[0].tolist() == published_blocks(model, mask, seed, 16, 16, 8, 0.7, threshold)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 import diffaccel
+from diffaccel.options import SampleOptions
 
 
 def draw(path: str) -> npt.NDArray[np.uint8]:
@@ -31,8 +32,8 @@ def write(path: str, prompts: list[str]) -> list[str]:
     session = model.session(plan=diffaccel.Plan(dkv={"variant": "decode"}))
     tokens: npt.NDArray[np.int64] = model.tokenizer.encode("text")
     ids, places = model.tokenizer.encode("text", offsets=True)
-    print(ids.size + places.size, session.generate(tokens).text, session.generate([[1, 2], [3]]).texts[0].upper())
-    return [text.strip() for text in session.generate(prompts, length=8).texts]
+    print(ids.size + places.size, session.sample(tokens=tokens).text, session.sample(tokens=[[1, 2], [3]]).texts[0].upper())
+    return [text.strip() for text in session.sample(prompt=prompts, length=8).texts]
 
 
 def network(model: diffaccel.Model) -> float:
@@ -50,7 +51,19 @@ def learn(path: str) -> diffaccel.Plan:
 
 
 def watch(event: diffaccel.Event) -> bool:
-    return event.step + event.seconds > 3 and event.stage.startswith("denoise")
+    states = 0 if event.latents is None else event.latents.shape[0]
+    written = sum(text.revealed.size + text.queries for text in event.texts) + event.tensor("latents").size
+    return event.step + event.seconds + event.fraction + states + written > 3 and event.stage.startswith("denoise")
+
+
+def options(session: diffaccel.Session, request: SampleOptions) -> float:
+    request["steps"] = 20
+    request["noise"] = diffaccel.randn((1, 4, 8, 8), seed=3)
+    result = session.sample(**request, progress=True, callback=watch)
+    session.sample(labels=range(3), tile="never", guidance_channels="all", seed=None)
+    result.save(result.text + result.texts[0] + ".txt")
+    peak: int = session.estimate(**request)["bytes"]["peak"]
+    return float(result.sequences[0].sum()) + peak
 
 
 def main() -> None:
@@ -75,3 +88,12 @@ def test_the_package(tmp_path):
 def test_a_script(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     mypy(tmp_path, tmp_path / "script.py")
+
+
+@pytest.mark.parametrize("call", [
+    "session.sample(stepz=3)", 'session.sample(steps="3")', 'session.sample("ddim")', "session.estimate(labels=1.5)"])
+def test_mistakes_are_found(tmp_path, call):
+    (tmp_path / "script.py").write_text(f"import diffaccel\n\n\ndef run(session: diffaccel.Session) -> None:\n    {call}\n")
+    done = subprocess.run([sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path / "cache", tmp_path / "script.py"], cwd=PACKAGE,
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and "script.py:5" in done.stdout, done.stdout

@@ -141,14 +141,14 @@ struct PatternCompiler {
     /// Letters in a row: each by itself in any case, several as the one that folds to them, one as the several that it folds to.
     private mutating func emit(folded scalars: [UInt32]) throws(DiffError) {
         var starts: [Int] = []
-        /// Jumps to the place behind this many letters.
+        /// Jumps to the position behind this many letters.
         var jumps: [(at: Int, letters: Int)] = []
-        for (place, scalar) in scalars.numbered {
+        for (position, scalar) in scalars.numbered {
             starts.append(instructions.count)
             var ways: [(sets: [ScalarSet], letters: Int)] = []
             if !isBehind {
-                for count in [2, 3] where place &+ count <= scalars.count {
-                    let folded = scalars[place..<(place &+ count)].map { CaseFolding.simple($0) }
+                for count in [2, 3] where position &+ count <= scalars.count {
+                    let folded = scalars[position..<(position &+ count)].map { CaseFolding.simple($0) }
                     if let joined = CaseFolding.joined[folded] {
                         ways.append(([ScalarSet(joined.map { .range($0, $0) })], count))
                     }
@@ -164,7 +164,7 @@ struct PatternCompiler {
                 let split = instructions.count
                 try append(.match)
                 for set in way.sets.each { try append(.set(index(set))) }
-                jumps.append((instructions.count, place &+ way.letters))
+                jumps.append((instructions.count, position &+ way.letters))
                 try append(.match)
                 instructions.put(.split(split &+ 1, instructions.count, prefersSecond: false), at: split)
             }

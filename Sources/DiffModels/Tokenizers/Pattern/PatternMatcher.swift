@@ -29,7 +29,7 @@ struct PatternWork {
 }
 
 /// A backtracking machine with a stack of its own and a bound on its work: no text and no pattern out of a file can exhaust the thread's
-/// stack or keep it busy for ever.
+/// stack or keep it busy forever.
 struct PatternMatcher {
     private let program: PatternProgram
     private let text: [UInt32]

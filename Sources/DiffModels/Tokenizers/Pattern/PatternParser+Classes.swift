@@ -37,12 +37,12 @@ extension PatternParser {
         return ScalarSet([.all(sides + [ScalarSet(parts)])], isNegated: isNegated, foldsCase: foldsCase)
     }
 
-    /// Whether a bracket that closes stands behind `place`: the first one may be a character.
-    private func hasBracket(behind place: Int) -> Bool {
-        var place = place &+ 1
-        while let scalar = text.at(place) {
+    /// Whether a bracket that closes stands behind `index`: the first one may be a character.
+    private func hasBracket(behind index: Int) -> Bool {
+        var index = index &+ 1
+        while let scalar = text.at(index) {
             if scalar == 0x5d { return true }
-            place &+= scalar == 0x5c ? 2 : 1
+            index &+= scalar == 0x5c ? 2 : 1
         }
         return false
     }

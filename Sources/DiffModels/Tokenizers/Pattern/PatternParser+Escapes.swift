@@ -1,6 +1,6 @@
 import DiffTensor
 
-/// What stands behind a backslash.
+/// What follows a backslash.
 extension PatternParser {
     /// Outside of a class.
     mutating func escaped(_ options: Options) throws(DiffError) -> PatternNode {

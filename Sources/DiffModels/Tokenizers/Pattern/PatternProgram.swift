@@ -31,7 +31,7 @@ struct PatternProgram: Sendable {
     let slots: Int
 
     /// All matches of the pattern in a part of `text`, which is a text of its own, from left to right, empty ones included, as
-    /// Oniguruma's callers find them: none overlap, and no empty one stands directly behind another match.
+    /// Oniguruma's callers find them: none overlap, and no empty one directly follows another match.
     ///
     /// Throws `unsupported` when the pattern takes too long, `cancelled`.
     func matches(

@@ -15,7 +15,7 @@ struct LearnCommand: ParsableCommand {
               diffaccel learn specialise var-d16 --role refiner --draft-scales 8 --teacher var-d30 \
                 --tokens tokens.npy --labels labels.npy --out refiner
 
-            The first Ctrl-C stops after the step at hand and keeps the state; the same command with --resume goes on, bit for \
+            The first Ctrl-C stops after the step at hand and keeps the state; the same command with --resume continues, bit for \
             bit as if it had never stopped. The second one ends the program at once.
             """,
         subcommands: [Router.self, Prune.self, Finetune.self, Specialise.self])

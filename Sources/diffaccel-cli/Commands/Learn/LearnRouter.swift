@@ -19,10 +19,10 @@ extension LearnCommand {
         @Option(help: "Sampling steps the router is for (default: 20; of a U-ViT 10).")
         var samplingSteps: Int?
 
-        @Option(help: "One full step in so many (default: 2).")
+        @Option(help: "One step in this many is a full one (default: 2).")
         var period: Int?
 
-        @Option(help: "Price of computing: the larger, the more is skipped (default: 5e-6; of a U-ViT 0.1).")
+        @Option(help: "l1 penalty on scores: the larger, the more is skipped (default: 5e-6; of a U-ViT 0.1).")
         var l1: Double?
 
         @Option(help: "AdamW's learning rate (default: 1e-3).")

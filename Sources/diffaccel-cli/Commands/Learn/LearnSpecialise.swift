@@ -5,7 +5,7 @@ extension LearnCommand {
     /// `diffaccel learn specialise`: a drafter or a refiner of CoDe.
     struct Specialise: TrainingCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Fine-tunes a VAR for its part of collaborative decoding (CoDe): as drafter or as refiner.",
+            abstract: "Fine-tunes a VAR for its role in collaborative decoding (CoDe): as drafter or as refiner.",
             discussion: """
                 Examples:
                   diffaccel learn specialise var-d30 --role drafter --draft-scales 8 --data train.safetensors --out drafter
@@ -13,8 +13,8 @@ extension LearnCommand {
                     --images pictures.npy --labels labels.npy --out refiner
                   diffaccel sample drafter --plan code.json --labels 207,980 --out grid.png
 
-                with code.json {"method": "code", "refiner": "refiner", "draft_scales": 8} beside the folder refiner. Pictures are \
-                encoded again in every epoch: codes that are stored save that time.
+                with code.json {"method": "code", "refiner": "refiner", "draft_scales": 8} beside the folder refiner. Images are \
+                encoded again in every epoch; stored codes save that time.
                 """)
 
         /// Of the checkpoint in CoDe.
@@ -28,7 +28,8 @@ extension LearnCommand {
         @Option(help: "Scales that the drafter draws.")
         var draftScales: Int
 
-        @Option(help: "Of a refiner: share of the divergence from the teacher, the rest is cross-entropy (default: 1).")
+        @Option(
+            help: "Of a refiner: weight of the divergence from the teacher, cross-entropy has the rest (default: 1).")
         var alpha: Double?
 
         @Option(help: "Of a refiner: temperature of the divergence (default: 1).")

@@ -30,8 +30,8 @@ extension TrainingCommand {
 
     func run() throws {
         try TrainingRun(
-            model: training.model, method: Self.method, options: training.learning, resources: training.resources, own: own,
-            plan: plan, folder: folder
+            model: training.model, method: Self.method, options: training.learning, resources: training.resources,
+            own: own, plan: plan, folder: folder
         ).run()
     }
 }

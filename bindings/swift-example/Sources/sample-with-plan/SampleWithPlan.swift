@@ -29,10 +29,10 @@ struct SampleWithPlan {
         var plan = Plan([LayerCachePlan(.alternate)])
         if let file { plan = try Plan(named: file) }
 
-        var request = SampleRequest(labels: [0, 1, 2, 3])
+        var request = SampleRequest(["labels": [0, 1, 2, 3]])
         // A learned router is made for one number of steps; rules work for any.
-        request.steps = plan.learnedSteps ?? 20
-        request.seed = 0
+        request["steps"] = plan.learnedSteps ?? 20
+        request["seed"] = 0
 
         // A session owns what a run changes: threads, memory, caches.
         let plain = try model.session().sample(request)

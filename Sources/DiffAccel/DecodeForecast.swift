@@ -1,0 +1,51 @@
+import DiffTensor
+
+/// What decoding the final state of a job takes, by a dry run of it.
+struct DecodeForecast {
+    /// Bytes of the workspace, what is decoded included, and of the results that are made of it.
+    private(set) var workspace = 0, results = 0
+    /// Floating-point operations.
+    private(set) var flops = 0.0
+
+    /// Nothing to decode.
+    init() {}
+
+    /// Decoding of `job` as its request asks for it.
+    init(_ job: any SamplingJob, threads: Int) throws(DiffError) {
+        guard let decoder = job.decoder, let latents = job.latents else {
+            self.init()
+            return
+        }
+        try self.init(decoder, latents, tile: job.tiling.side, threads: threads)
+    }
+
+    /// Decoding of a state of shape `latents` in tiles of this side.
+    init(_ decoder: any StateDecoder, _ latents: Shape, tile: Int?, threads: Int) throws(DiffError) {
+        guard try decoder.shape(of: latents) != nil else {
+            results = latents.count
+            return
+        }
+        let run = Run(dryOn: threads)
+        let state = try Tensor(Storage(virtual: latents.count &* 4), latents)
+        let decoded = try decoder.decode(state, tile: tile, run) { (_) throws(DiffError) in }
+        _ = try decoder.levels(decoded, run)
+        (workspace, results) = (run.workspace.peakBytes, decoded.shape.count &* 5)
+        flops = run.trace.flops.each.reduce(0, +)
+    }
+
+    /// The tile side that keeps decoding of `latents` within `limit` bytes: nil when whole images fit. Throws `overBudget` when not even the
+    /// smallest tiles do.
+    static func tile(
+        _ decoder: any StateDecoder, _ latents: Shape, threads: Int, within limit: Int
+    ) throws(DiffError) -> Int? {
+        let states = 8 &* latents.count
+        var least = 0
+        for tile in [nil, 64, 32, 16, 8] where tile ?? 0 < max(latents[2], latents[3]) {
+            let forecast = try DecodeForecast(decoder, latents, tile: tile, threads: threads)
+            least = Checked.sum(states, forecast.workspace, forecast.results)
+            if least <= limit { return tile }
+        }
+        throw DiffError(
+            .overBudget, "decoding needs \(least) bytes even in the smallest tiles, the memory limit is \(limit)")
+    }
+}

@@ -1,0 +1,39 @@
+// What surfaces and families ask a plan.
+import DiffTensor
+
+extension Plan: CustomStringConvertible {
+    /// The names of its methods: `l2c + depth`; `plain model` for none.
+    public var description: String {
+        entries.isEmpty ? "plain model" : entries.each.map { type(of: $0).method }.joined(separator: " + ")
+    }
+}
+
+extension Plan {
+    /// The entry that works with a second network, if there is one.
+    public var partner: (any PartneredPlanEntry)? {
+        for entry in entries.each {
+            if let entry = entry as? any PartneredPlanEntry { return entry }
+        }
+        return nil
+    }
+
+    /// Whether a method decodes text block by block.
+    public var isBlockwise: Bool {
+        entries.each.contains { ($0 as? any BlockwisePlanEntry)?.isBlockwise ?? false }
+    }
+
+    /// The learned router in the plan.
+    public var router: Router? {
+        for entry in entries.each {
+            guard let caching = entry as? LayerCachePlan else { continue }
+            switch caching.policy {
+            case .learned(let router), .shuffled(let router, _): return router
+            case .none, .alternate, .interval, .random: continue
+            }
+        }
+        return nil
+    }
+
+    /// The sampling steps that the plan's router was learned for; nil: the plan fits any number.
+    public var learnedSteps: Int? { router?.steps }
+}

@@ -1,0 +1,69 @@
+public import DiffTensor
+
+/// Whether two methods work in one plan, in either order.
+public struct StackingRule: Sendable, Equatable {
+    /// What comes of the two.
+    public enum Verdict: Sendable, Equatable {
+        /// They work together; each of them with neutral settings is as if it were not there.
+        case allowed
+        /// They do not, and this is why. The plan is `incompatible`.
+        case forbidden(String)
+    }
+
+    /// Names of the two methods; twice the same for two entries of one.
+    public let first: String, second: String
+    /// What comes of them.
+    public let verdict: Verdict
+
+    init(_ first: any PlanEntry.Type, _ second: any PlanEntry.Type, _ verdict: Verdict) {
+        (self.first, self.second, self.verdict) = (first.method, second.method, verdict)
+    }
+
+    /// Whether the rule is about these methods.
+    func concerns(_ a: String, _ b: String) -> Bool { (first, second) == (a, b) || (first, second) == (b, a) }
+}
+
+extension Plan {
+    /// Every pair of the library's methods, and every method with itself. Methods from outside are in no pair: they stack with all.
+    public static let stacking: [StackingRule] = [
+        StackingRule(
+            CollaborativePlan.self, CollaborativePlan.self, .forbidden("one refiner takes over from the drafter, once")),
+        StackingRule(
+            CollaborativePlan.self, DepthPlan.self,
+            .forbidden(
+                "kept blocks are those of one network, and two of different depths take turns; prune them as checkpoints"
+            )),
+        StackingRule(
+            CollaborativePlan.self, KVCachePlan.self, .forbidden("one is for networks of pictures, the other of text")),
+        StackingRule(
+            CollaborativePlan.self, LayerCachePlan.self,
+            .forbidden("every scale has a size of its own, so that no output of an earlier one can be used again")),
+        StackingRule(DepthPlan.self, DepthPlan.self, .forbidden("one list says which blocks are kept")),
+        StackingRule(DepthPlan.self, KVCachePlan.self, .allowed),
+        StackingRule(DepthPlan.self, LayerCachePlan.self, .allowed),
+        StackingRule(KVCachePlan.self, KVCachePlan.self, .forbidden("one rule says which positions a pass computes")),
+        StackingRule(
+            KVCachePlan.self, LayerCachePlan.self,
+            .forbidden("a sub-layer that is left out would leave keys and values unwritten")),
+        StackingRule(
+            LayerCachePlan.self, LayerCachePlan.self, .forbidden("one rule says which sub-layers a step computes")),
+    ]
+
+    /// Throws `incompatible` when two of the methods do not stack, saying why.
+    public func checkStacking() throws(DiffError) {
+        for (index, entry) in entries.numbered {
+            for earlier in Indices(below: index) {
+                guard let other = entries.at(earlier) else { continue }
+                let (a, b) = (type(of: other).method, type(of: entry).method)
+                guard let rule = Self.stacking.each.first(where: { $0.concerns(a, b) }),
+                    case .forbidden(let reason) = rule.verdict
+                else { continue }
+                throw DiffError(
+                    .incompatible,
+                    a == b
+                        ? "the plan names the method \"\(a)\" twice: \(reason)"
+                        : "the methods \"\(a)\" and \"\(b)\" do not stack: \(reason)")
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+"""The options of requests, as types. `Model.request` says which of them a model has, `help(Session.sample)` what they do."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence, TypedDict, Union
+
+import numpy.typing as npt
+
+#: One class or several: numbers, or names of the model's classes.
+Labels = Union[int, str, Sequence[Union[int, str]], "npt.NDArray[Any]"]
+#: The tokens of one prompt.
+Tokens = Union[Sequence[int], "npt.NDArray[Any]"]
+
+
+class SampleOptions(TypedDict, total=False):
+    """Keyword arguments of `Session.sample` and `Session.estimate`. None is the same as not given: the library decides."""
+
+    # images
+    labels: Labels | None
+    steps: int | None
+    sampler: str | None
+    spacing: str | None
+    steps_offset: int | None
+    eta: float | None
+    guidance: float | None
+    guidance_channels: int | str | None
+    guidance_rescale: float | None
+    guidance_interval: Sequence[float] | None
+    guidance_execution: str | None
+    seed: int | None
+    decode: bool | None
+    tile: int | str | None
+    noise: Any
+    step_noise: Any
+    # scale by scale
+    top_k: int | Sequence[int] | npt.NDArray[Any] | None
+    top_p: float | None
+    temperature: float | Sequence[float] | npt.NDArray[Any] | None
+    more_smooth: bool | None
+    previews: bool | None
+    uniforms: Any
+    image: Any
+    mask: Any
+    # texts
+    prompt: str | Sequence[str] | npt.NDArray[Any] | None
+    tokens: Tokens | Sequence[Tokens] | None
+    lengths: Sequence[int] | npt.NDArray[Any] | None
+    chat: bool | None
+    blank: str | None
+    allow_control: bool | None
+    length: int | None
+    infill: bool | None
+    block_length: int | None
+    order: str | None
+    threshold: float | None
+    end_last: bool | None
+    no_end: bool | None
+    allow_mask: bool | None
+    seeds: Sequence[int] | npt.NDArray[Any] | None
+    order_temperature: float | None
+    eps: float | None
