@@ -391,6 +391,7 @@ int32_t da_event_describe(const da_event *event, char *buf, size_t capacity, siz
  *   "eps": Last time of the schedule. */
 
 /* JSON with the memory a request needs, found by a dry run: {"bytes": {"weights", "cache", "workspace", "decode", "peak"},
+ * "calls": {"total" (of networks), "exact" (false: the sampler decides while running; calls, flops and sites are then upper bounds)},
  * "flops": {"total", "baseline"}, "sites": {"computed", "reused", "skipped"}}. Arguments as da_session_run. Nothing large is allocated. */
 int32_t da_session_estimate(da_session session, const char *json, size_t length, const da_tensor *tensors, size_t tensor_count,
                             char *buf, size_t capacity, size_t *needed);

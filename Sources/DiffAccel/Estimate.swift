@@ -10,6 +10,10 @@ public struct Estimate: Sendable, Equatable {
     public let weights: Int, cache: Int, workspace: Int, decode: Int
     /// The session's peak, results included and weights excluded: what its memory limit must allow.
     public let peak: Int
+    /// Network calls, of all networks together.
+    public let calls: Int
+    /// Whether the run may end sooner: the sampler decides while running, so that calls, operations and sites are upper bounds.
+    public let isUpperBound: Bool
     /// Floating-point operations of all network calls, and of the same request without plan.
     public let flops: Double, baselineFlops: Double
     /// Attention and MLP outputs of all steps.
@@ -31,6 +35,7 @@ public struct Estimate: Sendable, Equatable {
             Checked.sum(latents, latents, decode, decoding.results, dryRun.resultBytes))
         (flops, baselineFlops) = (dryRun.flops, baseline.flops)
         sites = dryRun.sites
+        (calls, isUpperBound) = (dryRun.networks.count, job.mayEndSooner)
     }
 
     /// The estimate as JSON, in the form that the C header describes.
@@ -40,6 +45,7 @@ public struct Estimate: Sendable, Equatable {
                 "weights": .integer(weights), "cache": .integer(cache), "workspace": .integer(workspace),
                 "decode": .integer(decode), "peak": .integer(peak),
             ]),
+            "calls": .object(["total": .integer(calls), "exact": .bool(!isUpperBound)]),
             "flops": .object(["total": .number(flops), "baseline": .number(baselineFlops)]),
             "sites": .object([
                 "computed": .integer(sites.computed), "reused": .integer(sites.reused),

@@ -89,4 +89,35 @@ import Testing
         #expect(names == ["latents"] && fractions == fractions.sorted() && fractions.last == 1)
         #expect(sameBits(last, result.state))
     }
+
+    /// Adaptive solvers and thresholds end when they are done: estimates then are bounds, and say so.
+    @Test func estimatesSayWhetherTheyAreBounds() throws {
+        let directory = try ScratchDirectory()
+        var dit = TinyDiT()
+        dit.learnsSigma = false
+        let path = try dit.write(directory)
+        let session = try Model(path, ModelOptions.sit).session()
+        for (sampler, isBound) in [("euler", false), ("heun2", false), ("dopri5", true)] {
+            let asked = SampleRequest(["labels": [1], "steps": 6, "sampler": .string(sampler)])
+            let (estimate, made) = (try session.estimate(asked), try session.sample(asked).statistics.steps.count)
+            #expect(estimate.isUpperBound == isBound && made <= estimate.calls && (isBound || made == estimate.calls))
+        }
+        let llada = try Model(TinyLanguageModel().write(to: directory, as: "llada")).session()
+        for threshold in [nil, 1e-30] as [Double?] {
+            var asked = SampleRequest(["tokens": [3, 4], "length": 6])
+            asked["threshold"] = threshold
+            let (estimate, made) = (try llada.estimate(asked), try llada.sample(asked).statistics.steps.count)
+            #expect(
+                estimate.isUpperBound == (threshold != nil) && (threshold == nil ? made == estimate.calls : made == 1))
+        }
+    }
+}
+
+extension ModelOptions {
+    /// A DiT's network as a flow.
+    fileprivate static var sit: ModelOptions {
+        var options = ModelOptions()
+        options.family = "sit"
+        return options
+    }
 }

@@ -49,6 +49,8 @@ protocol SamplingJob: Sendable {
     var decoder: (any StateDecoder)? { get }
     /// How the decoder works.
     var tiling: Tiling { get }
+    /// Whether the number of calls depends on what is computed, so that a dry run gives a bound.
+    var mayEndSooner: Bool { get }
     /// Whether every step asks for the same memory: then it is reserved before the first one.
     var stepsAreAlike: Bool { get }
     /// Throws `notFinite` when tensors of the caller hold NaN or infinity.
@@ -58,6 +60,8 @@ protocol SamplingJob: Sendable {
 }
 
 extension SamplingJob {
+    /// As the context says.
+    var mayEndSooner: Bool { if case .atMost = context.calls { true } else { false } }
     /// By default every step requests the same memory.
     var stepsAreAlike: Bool { true }
     /// Whole images, or tiles when the memory limit asks for them.

@@ -53,6 +53,7 @@ struct LanguageSampling: FamilySampling {
         }
         return LanguageJob(
             network: network, core: encoder.core, whole: text.infill || text.length == 0,
+            mayEndSooner: text.threshold != nil,
             decoding: try decoding(text, common),
             draws: text.seeds.isEmpty ? DecodingNoise(seed: text.seed) : DecodingNoise(seeds: text.seeds),
             length: text.length, mask: mask)
@@ -126,6 +127,8 @@ struct LanguageJob: SamplingJob {
     let core: LanguageCore
     /// Whether prompts are a part of the texts: they were filled in.
     let whole: Bool
+    /// With a threshold a pass reveals as many positions as are sure.
+    let mayEndSooner: Bool
     let decoding: MaskedDecoding
     /// Where random numbers come from.
     let draws: DecodingNoise

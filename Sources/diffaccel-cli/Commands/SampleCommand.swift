@@ -110,7 +110,7 @@ struct SampleCommand: RequestCommand {
             ("samples", "\(request.samples), \(first.samples) at a time"),
             ("weights", Format.bytes(estimate.weights)),
             ("memory beside them", "\(Format.bytes(estimate.peak)), of it caches \(Format.bytes(estimate.cache))"),
-            ("arithmetic", Format.flops(estimate.flops * scale)),
+            ("arithmetic", (estimate.isUpperBound ? "at most " : "") + Format.flops(estimate.flops * scale)),
             ("without plan", Format.flops(estimate.baselineFlops * scale)),
         ]
         if estimate.sites.all > 0 {

@@ -159,7 +159,8 @@ class Session(Handle):
 
     @_with_options
     def estimate(self, **options: Unpack[SampleOptions]) -> dict[str, Any]:
-        """What `sample` with these options would need: bytes (weights, cache, workspace, decode, peak), flops, sites.
+        """What `sample` with these options would need: bytes (weights, cache, workspace, decode, peak), calls (upper bounds
+        where they are not "exact": then the sampler decides while running), flops, sites.
 
         By a dry run: nothing large is allocated, nothing is computed. Raises the same errors as `sample`.
         """

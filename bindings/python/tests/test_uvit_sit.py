@@ -137,6 +137,9 @@ def test_samplers_of_sit(sit, name):
         assert ran(result) == (FLOWS[name] or ran(result)) and ran(result) >= 6
         again = session.sample(sampler=name, steps=6 if FLOWS[name] else 100, **REQUEST)
         assert np.array_equal(again.latents, result.latents)
+        calls = session.estimate(sampler=name, steps=6 if FLOWS[name] else 100, **REQUEST)["calls"]
+        assert calls["exact"] == (name != "dopri5") and ran(result) <= calls["total"]
+        assert ran(result) == calls["total"] or not calls["exact"]
         if name == "dopri5":
             assert np.array_equal(session.sample(steps=100, **REQUEST).latents, result.latents), "the model's own"
 
