@@ -16,9 +16,17 @@ protocol DiTParameters {
 }
 
 /// The linear layers of one block and the names of its sites.
-struct DiTBlockParameters {
+final class DiTBlockParameters {
     let modulation, qkv, projection, fc1, fc2: Linear
     let name, attentionName, mlpName: String
+
+    init(
+        modulation: Linear, qkv: Linear, projection: Linear, fc1: Linear, fc2: Linear, name: String,
+        attentionName: String, mlpName: String
+    ) {
+        (self.modulation, self.qkv, self.projection, self.fc1, self.fc2) = (modulation, qkv, projection, fc1, fc2)
+        (self.name, self.attentionName, self.mlpName) = (name, attentionName, mlpName)
+    }
 }
 
 /// facebookresearch/DiT.

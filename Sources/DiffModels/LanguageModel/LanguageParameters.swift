@@ -17,7 +17,7 @@ struct LanguageNames: Sendable {
 }
 
 /// The weights of one block: projections of one input are computed as one.
-struct LanguageBlockParameters: Sendable {
+final class LanguageBlockParameters: Sendable {
     let attentionNorm, mlpNorm: Tensor
     /// [heads · headDim, width]; [2 kvHeads · headDim, width], keys first; [width, heads · headDim]
     let queries, keysValues, attentionOut: Linear
