@@ -21,15 +21,13 @@ struct DecodeForecast {
 
     /// Decoding of a state of shape `latents` in tiles of this side.
     init(_ decoder: any StateDecoder, _ latents: Shape, tile: Int?, threads: Int) throws(DiffError) {
-        guard try decoder.shape(of: latents) != nil else {
-            results = latents.count
-            return
-        }
         let run = Run(dryOn: threads)
         let state = try Tensor(Storage(virtual: latents.count &* 4), latents)
         let decoded = try decoder.decode(state, tile: tile, run) { (_) throws(DiffError) in }
-        _ = try decoder.levels(decoded, run)
-        (workspace, results) = (run.workspace.peakBytes, decoded.shape.count &* 5)
+        for tensor in try decoder.results(decoded, run, budget: nil).each where tensor.storage !== state.storage {
+            results = Checked.sum(results, tensor.byteCount)
+        }
+        workspace = run.workspace.peakBytes
         flops = run.trace.flops.each.reduce(0, +)
     }
 

@@ -35,7 +35,7 @@ struct SampleLoop {
         return SampleResult(tensors, statistics)
     }
 
-    /// `pixels` and `images` of `latents`.
+    /// What `latents` become.
     private func decode(
         _ latents: Tensor, _ decoder: any StateDecoder, _ tile: Int?, _ statistics: inout SampleStatistics,
         _ began: Double, _ observe: (SampleEvent) -> SampleDecision
@@ -48,11 +48,11 @@ struct SampleLoop {
                 fraction: fraction(dryRun.flops + share * dryRun.decoding.flops), seconds: Machine.seconds - began)
             if observe(event) == .cancel { throw .cancelled }
         }
-        let images = try decoder.images(decoded, run, budget: budget)
-        let pixels = decoded.storage === latents.storage ? latents : try owned(decoded)
+        let kept = decoded.storage === latents.storage ? latents : try owned(decoded)
+        let tensors = try decoder.results(kept, run, budget: budget)
         statistics.decodeSeconds = Machine.seconds - decodeBegan
         statistics.decoderTile = tile
-        return [ResultTensor("pixels", pixels), try ResultTensor("images", images)]
+        return tensors
     }
 
     private func steps(

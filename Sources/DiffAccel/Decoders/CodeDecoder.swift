@@ -2,7 +2,7 @@ import DiffModels
 import DiffTensor
 
 /// A state in the code space of a multi-scale VQ-VAE to pixels.
-struct CodeDecoder: StateDecoder {
+struct CodeDecoder: PictureDecoder {
     let autoencoder: VQVAE
 
     var name: String { VQVAEFamily.name }

@@ -2,7 +2,7 @@ import DiffModels
 import DiffTensor
 
 /// Latents to pixels by a KL autoencoder.
-struct LatentDecoder: StateDecoder {
+struct LatentDecoder: PictureDecoder {
     let autoencoder: Autoencoder
 
     /// The autoencoder of a model whose latents have `channels` channels; nil when there is none. Throws `incompatible` when it is made for

@@ -1,7 +1,7 @@
 import DiffTensor
 
 /// For models that work on pixels: the state is an image.
-struct PixelDecoder: StateDecoder {
+struct PixelDecoder: PictureDecoder {
     var name: String { "pixels" }
     func shape(of state: Shape) throws(DiffError) -> Shape? { nil }
     func decodeOne(_ state: Tensor, tile: Int?, _ run: Run) throws(DiffError) -> Tensor { state }

@@ -1,0 +1,49 @@
+import DiffTensor
+
+/// A decoder to pictures: results have `pixels` [n, C, H, W], nominally in -1 ... 1, and 8-bit `images` [n, H, W, C].
+protocol PictureDecoder: StateDecoder {
+    /// The shape of what `state` [n, C, h, w] becomes; nil: the state is that already.
+    func shape(of state: Shape) throws(DiffError) -> Shape?
+    /// One sample [1, C, h, w] decoded; `tile` is the side of tiles in latents, nil: the whole.
+    func decodeOne(_ state: Tensor, tile: Int?, _ run: Run) throws(DiffError) -> Tensor
+    /// What is rounded to whole numbers, and by which scale and offset: as the published code of the family rounds.
+    func levels(_ pixels: Tensor, _ run: Run) throws(DiffError) -> (tensor: Tensor, scale: Float, offset: Float)
+}
+
+extension PictureDecoder {
+    var takesTiles: Bool { false }
+
+    func levels(_ pixels: Tensor, _ run: Run) throws(DiffError) -> (tensor: Tensor, scale: Float, offset: Float) {
+        (pixels, 127.5, 127.5)
+    }
+
+    func decode(
+        _ state: Tensor, tile: Int?, _ run: Run, progress: (Int) throws(DiffError) -> Void
+    ) throws(DiffError) -> Tensor {
+        guard let shape = try shape(of: state.shape) else { return state }
+        let all = try run.workspace.take(shape)
+        for sample in Indices(below: state.shape[0]) {
+            let decoded = try decodeOne(state.rows(sample, 1), tile: tile, run)
+            try run.requireFinite(
+                decoded, "the decoder's picture \(sample &+ 1) of \(state.shape[0]) (the decoder's weights)")
+            try run.store(decoded, in: all, row: sample)
+            run.workspace.trim()
+            try progress(sample + 1)
+        }
+        return all
+    }
+
+    func results(_ pixels: Tensor, _ run: Run, budget: MemoryBudget?) throws(DiffError) -> [ResultTensor] {
+        [ResultTensor("pixels", pixels), try ResultTensor("images", images(pixels, run, budget: budget))]
+    }
+
+    /// `pixels` [n, C, H, W] as 8-bit images [n, H, W, C], rounded half to even.
+    func images(_ pixels: Tensor, _ run: Run, budget: MemoryBudget?) throws(DiffError) -> ImageBatch {
+        let (x, scale, offset) = try levels(pixels, run)
+        let storage =
+            run.isDry ? Storage(virtual: x.shape.count) : try Storage(byteCount: x.shape.count, budget: budget)
+        if !run.isDry { try run.quantize(x, into: storage, scale: scale, offset: offset) }
+        return ImageBatch(
+            count: x.shape[0], height: x.shape[2], width: x.shape[3], channels: x.shape[1], storage: storage)
+    }
+}
