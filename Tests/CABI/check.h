@@ -144,4 +144,18 @@ static inline int32_t check_sample(da_session session, const char *json, float l
     return check_sample_with(session, json, NULL, 0, NULL, NULL, latents);
 }
 
+/* Runs a request and copies the tensor `name` of its result into `out`, which has room for so many bytes; gives its bytes. */
+static inline size_t check_copied(da_session session, const char *json, const da_tensor *tensors, size_t count,
+                                  const char *name, void *out, size_t room) {
+    da_result made = NULL;
+    da_tensor view = {.struct_size = sizeof view};
+    STATUS(DA_OK, da_session_run(session, json, strlen(json), tensors, count, NULL, NULL, &made));
+    if (!made) return 0;
+    STATUS(DA_OK, da_result_tensor(made, name, &view));
+    CHECK(view.bytes <= room, "%s: %zu bytes", name, view.bytes);
+    if (view.bytes <= room) memcpy(out, view.data, view.bytes);
+    STATUS(DA_OK, da_result_close(made));
+    return view.bytes;
+}
+
 #endif

@@ -84,15 +84,7 @@ static void test_options(void) {
 /* Latents of a complete run. */
 static size_t latents_of(da_session session, const char *json, const da_tensor *tensors, size_t count, float *out,
                          size_t room) {
-    da_result made = NULL;
-    da_tensor view = {.struct_size = sizeof view};
-    STATUS(DA_OK, da_session_run(session, json, strlen(json), tensors, count, NULL, NULL, &made));
-    if (!made) return 0;
-    STATUS(DA_OK, da_result_tensor(made, "latents", &view));
-    CHECK(view.bytes <= 4 * room, "%zu bytes", view.bytes);
-    if (view.bytes <= 4 * room) memcpy(out, view.data, view.bytes);
-    STATUS(DA_OK, da_result_close(made));
-    return view.bytes;
+    return check_copied(session, json, tensors, count, "latents", out, 4 * room);
 }
 
 static void test_labels(void) {

@@ -31,15 +31,7 @@ SHARED void refused(const char *json, const da_tensor *tensors, size_t count, in
 
 /* Runs the request and copies the sequences of its result; gives their number of tokens. */
 static size_t sequences(const char *json, const da_tensor *tensors, size_t count, int64_t *tokens, size_t room) {
-    da_result made = NULL;
-    da_tensor view = {.struct_size = sizeof view};
-    STATUS(DA_OK, da_session_run(writer, json, strlen(json), tensors, count, NULL, NULL, &made));
-    if (!made) return 0;
-    STATUS(DA_OK, da_result_tensor(made, "sequences", &view));
-    CHECK(view.bytes <= 8 * room, "%zu bytes of sequences", view.bytes);
-    if (view.bytes <= 8 * room) memcpy(tokens, view.data, view.bytes);
-    STATUS(DA_OK, da_result_close(made));
-    return view.bytes / 8;
+    return check_copied(writer, json, tensors, count, "sequences", tokens, 8 * room) / 8;
 }
 
 static da_tensor prompt_of(const char *text, size_t length) {

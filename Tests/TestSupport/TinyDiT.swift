@@ -39,16 +39,7 @@ public struct TinyDiT: Sendable {
     }
 
     /// Random weights under official names, small enough that activations stay of size 1; the same for the same seed.
-    public func tensors() throws(DiffError) -> [String: Tensor] {
-        var numbers = Numbers(seed)
-        var tensors: [String: Tensor] = [:]
-        for (name, dims) in shapes.sorted(by: { $0.key < $1.key }) {
-            let inputs = dims.dropFirst().reduce(1, *)
-            let scale: Float = dims.count == 1 ? 0.1 : 1.5 / Float(max(1, inputs)).squareRoot()
-            tensors[name] = try numbers.tensor(dims, scale: name == "pos_embed" ? 0.5 : scale)
-        }
-        return tensors
-    }
+    public func tensors() throws(DiffError) -> [String: Tensor] { try tinyWeights(shapes, seed: seed, vectors: 0.1) }
 
     /// `config.json` of the official layout.
     public var config: JSON {
