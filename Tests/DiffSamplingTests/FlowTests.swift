@@ -5,15 +5,6 @@ import Testing
 
 @testable import DiffSampling
 
-/// A run without network for `sampler`.
-private func run(_ sampler: any Sampler) throws -> Run {
-    let run = Run(pool: nil, budget: nil)
-    try run.begin(
-        SamplingContext(
-            layouts: [SiteLayout(family: "none")], calls: sampler.calls, steps: sampler.steps, rows: 1))
-    return run
-}
-
 @Suite struct FlowTests {
     /// dx/dt = a x + b t has a closed solution; the order of each method shows in how the error falls.
     @Test(arguments: zip(RungeKuttaMethod.allCases, [1, 2, 2, 3, 4]))

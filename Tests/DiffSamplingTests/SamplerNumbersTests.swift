@@ -5,15 +5,6 @@ import Testing
 
 @testable import DiffSampling
 
-/// A run without network for `sampler`.
-private func run(_ sampler: any Sampler) throws -> Run {
-    let run = Run(pool: nil, budget: nil)
-    try run.begin(
-        SamplingContext(
-            layouts: [SiteLayout(family: "none")], calls: sampler.calls, steps: sampler.steps, rows: 1))
-    return run
-}
-
 @Suite struct SamplerNumbersTests {
     /// Stable Diffusion's process with what is said of it.
     private func stable(_ prediction: PredictionType = .epsilon) -> SchedulerConfiguration {
