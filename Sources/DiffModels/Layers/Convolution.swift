@@ -24,13 +24,13 @@ struct Convolution: Sendable {
 struct GroupNorm: Sendable {
     let weight, bias: Tensor
     let groups: Int
-    /// The autoencoders of Stable Diffusion use 1e-6 everywhere.
-    let eps: Float = 1e-6
+    let eps: Float
 
-    init(_ weights: Weights, _ channels: Int, groups: Int) throws(DiffError) {
+    /// `weight` and `bias` [channels] at the scope of `weights`. The autoencoders of Stable Diffusion use 1e-6 everywhere.
+    init(_ weights: Weights, _ channels: Int, groups: Int, eps: Float = 1e-6) throws(DiffError) {
         weight = try weights.vector("weight", channels)
         bias = try weights.vector("bias", channels)
-        self.groups = groups
+        (self.groups, self.eps) = (groups, eps)
     }
 
     func callAsFunction(
