@@ -291,6 +291,7 @@ int32_t da_session_create(da_model model, da_plan plan, const da_session_options
 #define DA_STAGE_DECODE 1
 #define DA_STAGE_SCALE 2  /* a scale of a model that generates scale by scale */
 #define DA_STAGE_UNMASK 3 /* a pass of a masked diffusion language model */
+#define DA_STAGE_ENCODE 4 /* prompts and pictures were encoded, before the first step */
 
 typedef struct da_event_handle *da_event_source;
 
@@ -424,7 +425,7 @@ int32_t da_session_close(da_session session);
  * such tensor. */
 int32_t da_result_tensor(da_result result, const char *name, da_tensor *view);
 
-/* JSON: {"seconds", "threads", "isa", "sampler", "steps": [{"timestep", "network", "seconds", "computed", "reused", "skipped", "flops"}],
+/* JSON: {"seconds", "encode_seconds", "decode_seconds", "threads", "isa", "sampler", "steps": [{"timestep", "network", "seconds", "computed", "reused", "skipped", "flops"}],
  * "totals", "memory", "tensors": {name: shape}}; "steps" has an entry for each network call; for language
  * models also "query_rows" and "head_rows", the rows that the network computed and those that went through its head. */
 int32_t da_result_stats(da_result result, char *buf, size_t capacity, size_t *needed);

@@ -17,6 +17,8 @@ struct DryRun {
     let sites: SiteCounts
     /// Which of the session's networks runs in each call.
     let networks: [Int]
+    /// Floating-point operations of encoders before the first call.
+    let encodingFlops: Double
     /// Bytes of results that are no latents.
     let resultBytes: Int
     /// What decoding all samples takes, in the tiles that the request asks for.
@@ -28,8 +30,14 @@ struct DryRun {
         let context = job.context
         try run.begin(context)
         let layouts = context.layouts.indices.map { context.sites(of: $0, .attention, .mlp) }
-        var (cache, counts, networks) = (0, SiteCounts(), [Int]())
+        var (cache, counts, networks, encoding) = (0, SiteCounts(), [Int](), 0.0)
         let output = try job.perform(run) { (progress) throws(DiffError) in
+            guard progress.stage != .encode else {
+                // What encoders took is given back before the first step.
+                run.workspace.trim()
+                encoding = progress.flops
+                return
+            }
             cache = max(cache, Checked.sum(run.bytesHeld, progress.heldBytes))
             counts += run.trace.counts(layouts.at(progress.network) ?? [], call: progress.call)
             networks.append(progress.network)
@@ -37,7 +45,7 @@ struct DryRun {
         decoding = try DecodeForecast(job, threads: threads)
         resultBytes = output.others.each.reduce(0) { Checked.sum($0, $1.byteCount) }
         (workspace, trace, cacheBytes) = (run.workspace, run.trace, cache)
-        (sites, self.networks) = (counts, networks)
+        (sites, self.networks, encodingFlops) = (counts, networks, encoding)
     }
 
     /// Floating-point operations of all calls (a multiply-add counts as 2).

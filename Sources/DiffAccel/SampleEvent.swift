@@ -9,6 +9,7 @@ public struct SampleEvent: Sendable {
         case decode = 1
         case scale = 2
         case unmask = 3
+        case encode = 4
 
         /// The name in JSON.
         public var name: String {
@@ -17,6 +18,7 @@ public struct SampleEvent: Sendable {
             case .decode: "decode"
             case .scale: "scale"
             case .unmask: "unmask"
+            case .encode: "encode"
             }
         }
     }

@@ -45,7 +45,8 @@ struct SampleLoop {
             let share = Double(done) / Double(max(1, latents.shape[0]))
             let event = SampleEvent(
                 stage: .decode, step: done, steps: latents.shape[0],
-                fraction: fraction(dryRun.flops + share * dryRun.decoding.flops), seconds: Machine.seconds - began)
+                fraction: fraction(dryRun.encodingFlops + dryRun.flops + share * dryRun.decoding.flops),
+                seconds: Machine.seconds - began)
             if observe(event) == .cancel { throw .cancelled }
         }
         let kept = decoded.storage === latents.storage ? latents : try owned(decoded)
@@ -65,6 +66,13 @@ struct SampleLoop {
         var stepBegan = began
         var (warmAllocations, done) = (0, 0.0)
         let output = try job.perform(run) { (progress) throws(DiffError) in
+            if progress.stage == .encode {
+                done = progress.flops
+                statistics.encodeSeconds = Machine.seconds - began
+                try encoded(statistics.encodeSeconds, done, observe)
+                stepBegan = Machine.seconds
+                return
+            }
             // In every step, so that the error names the one it arose in, and a hopeless run ends there.
             if let state = progress.state { try run.requireFinite(state, place(of: progress)) }
             let now = Machine.seconds
@@ -77,7 +85,7 @@ struct SampleLoop {
             statistics.cacheBytes = max(statistics.cacheBytes, Checked.sum(run.bytesHeld, progress.heldBytes))
             if progress.call == 0 { warmAllocations = run.workspace.allocations }
             // What a sampler does between the calls is in none of them, but in the whole.
-            done = progress.call &+ 1 == progress.calls ? dryRun.flops : done + flops
+            done = progress.call &+ 1 == progress.calls ? dryRun.encodingFlops + dryRun.flops : done + flops
             let event = SampleEvent(
                 stage: job.stage, step: progress.call &+ 1, steps: progress.calls, fraction: fraction(done),
                 seconds: now - began, timestep: progress.timestep, sites: counts, flops: flops,
@@ -101,9 +109,19 @@ struct SampleLoop {
         return kept
     }
 
+    /// After encoders of `flops` operations: their memory makes room for the steps'.
+    private func encoded(
+        _ seconds: Double, _ flops: Double, _ observe: (SampleEvent) -> SampleDecision
+    ) throws(DiffError) {
+        run.workspace.trim()
+        if job.stepsAreAlike { try run.workspace.reserve(dryRun.workspace) }
+        let event = SampleEvent(stage: .encode, step: 1, steps: 1, fraction: fraction(flops), seconds: seconds)
+        if observe(event) == .cancel { throw .cancelled }
+    }
+
     /// These operations as a share of the whole run's.
     private func fraction(_ flops: Double) -> Double {
-        let all = dryRun.flops + dryRun.decoding.flops
+        let all = dryRun.encodingFlops + dryRun.flops + dryRun.decoding.flops
         return all > 0 ? min(1, flops / all) : 1
     }
 
@@ -118,7 +136,7 @@ struct SampleLoop {
 
     /// Takes all memory before the first step, or at least sees that it will fit: a run that cannot fit its limit does not start.
     private func makeRoom() throws(DiffError) {
-        if job.stepsAreAlike { return try run.workspace.reserve(dryRun.workspace) }
+        if job.stepsAreAlike, !job.encodes { return try run.workspace.reserve(dryRun.workspace) }
         let needed = Checked.sum(dryRun.workspace.peakBytes, dryRun.resultBytes)
         guard budget.limit == 0 || Checked.sum(needed, budget.used) <= budget.limit else {
             throw DiffError(

@@ -120,8 +120,8 @@ public struct SampleStatistics: Sendable {
 
     /// Every network call in the order made.
     public var steps: [Step] = []
-    /// Wall-clock seconds of the whole run, and of the decoding in it.
-    public var seconds = 0.0, decodeSeconds = 0.0
+    /// Wall-clock seconds of the whole run, of the encoders before its steps, and of the decoding after them.
+    public var seconds = 0.0, encodeSeconds = 0.0, decodeSeconds = 0.0
     /// Threads of the session.
     public var threads = 1
     /// A name of ``Library/samplers``, or what else the family calls its way of sampling.
@@ -156,7 +156,8 @@ public struct SampleStatistics: Sendable {
             return JSON.object(members)
         }
         return .object([
-            "seconds": .number(seconds), "decode_seconds": .number(decodeSeconds), "threads": .integer(threads),
+            "seconds": .number(seconds), "encode_seconds": .number(encodeSeconds),
+            "decode_seconds": .number(decodeSeconds), "threads": .integer(threads),
             "isa": .string(Machine.instructionSet), "sampler": .string(sampler), "steps": .array(rows),
             "totals": .object([
                 "computed": .integer(sites.computed), "reused": .integer(sites.reused),

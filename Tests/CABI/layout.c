@@ -76,7 +76,8 @@ _Static_assert(DA_INVALID_ARGUMENT == -1 && DA_IO == -2 && DA_FORMAT == -3 && DA
                    DA_INCOMPATIBLE == -10 && DA_NOT_FINITE == -11 && DA_INTERNAL == -12,
                "errors are renumbered");
 _Static_assert(DA_F32 == 0 && DA_U8 == 16 && DA_I64 == 17 && DA_MAX_RANK == 8, "element types are renumbered");
-_Static_assert(DA_STAGE_DENOISE == 0 && DA_STAGE_DECODE == 1 && DA_STAGE_SCALE == 2 && DA_STAGE_UNMASK == 3,
+_Static_assert(DA_STAGE_DENOISE == 0 && DA_STAGE_DECODE == 1 && DA_STAGE_SCALE == 2 && DA_STAGE_UNMASK == 3 &&
+                   DA_STAGE_ENCODE == 4,
                "stages are renumbered");
 _Static_assert(DA_LOG_NONE == 0 && DA_LOG_ERROR == 1 && DA_LOG_WARNING == 2 && DA_LOG_INFO == 3, "log levels are renumbered");
 

@@ -53,6 +53,8 @@ protocol SamplingJob: Sendable {
     var mayEndSooner: Bool { get }
     /// Whether every step asks for the same memory: then it is reserved before the first one.
     var stepsAreAlike: Bool { get }
+    /// Whether a run begins with encoders, whose memory is free again before the first step.
+    var encodes: Bool { get }
     /// Throws `notFinite` when tensors of the caller hold NaN or infinity.
     func requireFinite(_ run: Run) throws(DiffError)
     /// All network calls, each told to `observe`. What it gives may live in the run's workspace; in a dry run it has no values.
@@ -64,6 +66,8 @@ extension SamplingJob {
     var mayEndSooner: Bool { if case .atMost = context.calls { true } else { false } }
     /// By default every step requests the same memory.
     var stepsAreAlike: Bool { true }
+    /// Nothing is encoded.
+    var encodes: Bool { false }
     /// Whole images, or tiles when the memory limit asks for them.
     var tiling: Tiling { .automatic }
 }
@@ -84,6 +88,10 @@ struct SamplingProgress {
     var text: TextEvent?
     /// Bytes that the network keeps from one call to the next.
     var heldBytes = 0
+    /// What was done, if not a network call: with `encode` all that comes before the first one.
+    var stage: SampleEvent.Stage?
+    /// Floating-point operations of that.
+    var flops = 0.0
 }
 
 /// What a job makes.

@@ -37,7 +37,8 @@ struct ImageSampling: FamilySampling {
         let request = try ImageRequest(reader, classes, network)
         let learnsVariance = network.predictedChannels > network.channels
         let (name, sampler) = try solver.sampler(
-            request, steps: request.steps ?? learnedSteps ?? ImageRequest.defaultSteps, learnsVariance: learnsVariance)
+            request.steps, steps: request.steps.steps ?? learnedSteps ?? StepsRequest.defaultSteps,
+            learnsVariance: learnsVariance)
         if sampler.needsVariance, !learnsVariance {
             throw DiffError(
                 .unsupported, "sampler \(name) needs a model that learns the variance; ddim is for all others")
@@ -55,10 +56,9 @@ struct ImageSampling: FamilySampling {
     /// The guidance that a request means; nil: the plain conditional prediction.
     private func guidance(_ request: ImageRequest) throws(DiffError) -> Guidance? {
         let asked = request.guidanceChannels ?? guidanceChannels
-        let guidance = try Guidance(
-            scale: request.guidance ?? (network.nullClass == nil ? 1 : guidance),
-            channels: asked == ImageRequest.allChannels ? network.channels : asked, of: network.channels,
-            rescale: request.guidanceRescale, interval: request.guidanceInterval, execution: request.guidanceExecution)
+        let guidance = try request.guidance.guidance(
+            scale: request.scale ?? (network.nullClass == nil ? 1 : guidance),
+            channels: asked == ImageRequest.allChannels ? network.channels : asked, of: network.channels)
         // Like the official evaluation script: at a scale of 1 or less the plain network runs on n samples.
         guard guidance.scale > 1 else { return nil }
         guard network.nullClass != nil else {

@@ -21,7 +21,7 @@ protocol ImageSolver: Sendable {
     /// The sampler of `request`, by its name in statistics, for a network that learns the variance or not; `steps` are the request's, or what
     /// holds where it says none. Throws `invalidArgument`, `unsupported`.
     func sampler(
-        _ request: ImageRequest, steps: Int, learnsVariance: Bool
+        _ request: StepsRequest, steps: Int, learnsVariance: Bool
     ) throws(DiffError) -> (name: String, sampler: any Sampler)
 }
 
@@ -58,7 +58,7 @@ struct SchedulerSolver: ImageSolver {
     var samplerNames: [String] { Samplers.names + Samplers.classes }
 
     func sampler(
-        _ request: ImageRequest, steps: Int, learnsVariance: Bool
+        _ request: StepsRequest, steps: Int, learnsVariance: Bool
     ) throws(DiffError) -> (name: String, sampler: any Sampler) {
         let chosen = try ImageSteps(scheduler, request, steps: steps, learnsVariance: learnsVariance)
         return (chosen.name, try chosen.sampler())
@@ -76,9 +76,9 @@ struct SinglestepSolver: ImageSolver {
     var prediction: String { process.prediction.rawValue }
 
     func sampler(
-        _ request: ImageRequest, steps: Int, learnsVariance: Bool
+        _ request: StepsRequest, steps: Int, learnsVariance: Bool
     ) throws(DiffError) -> (name: String, sampler: any Sampler) {
-        try ImageRequest.requireSteps(steps)
+        try StepsRequest.require(steps)
         return (standard, try DPMSolverSinglestepSampler(process, evaluations: 2 &* steps))
     }
 }
@@ -97,10 +97,10 @@ struct FlowSolver: ImageSolver {
     var prediction: String { process.prediction.rawValue }
 
     func sampler(
-        _ request: ImageRequest, steps: Int, learnsVariance: Bool
+        _ request: StepsRequest, steps: Int, learnsVariance: Bool
     ) throws(DiffError) -> (name: String, sampler: any Sampler) {
         let name = request.sampler ?? standard
-        try ImageRequest.requireSteps(steps)
+        try StepsRequest.require(steps)
         if let method = RungeKuttaMethod(rawValue: name) {
             return (name, try FlowODESampler(method, points: steps &+ 1, process: process))
         }
@@ -109,14 +109,5 @@ struct FlowSolver: ImageSolver {
             throw DiffError(.invalidArgument, "sampler \(name) needs 2 steps or more: its last one adds no noise")
         }
         return (name, try FlowSDESampler(name == "sde_heun" ? .heun : .euler, points: steps, process: process))
-    }
-}
-
-extension ImageRequest {
-    /// Steps that come from a plan are as free as a request's.
-    fileprivate static func requireSteps(_ steps: Int) throws(DiffError) {
-        guard (1...SampleRequest.maxSteps).contains(steps) else {
-            throw DiffError(.invalidArgument, "steps must be 1...\(SampleRequest.maxSteps), found \(steps)")
-        }
     }
 }

@@ -18,7 +18,7 @@ struct ImageSteps {
 
     /// The model's scheduler.
     let scheduler: SchedulerSettings
-    let request: ImageRequest
+    let request: StepsRequest
     /// The request's steps, or what holds where it says none.
     let count: Int
     private let entry: SamplerEntry
@@ -26,7 +26,7 @@ struct ImageSteps {
 
     /// Throws `invalidArgument` for a sampler that does not exist.
     init(
-        _ scheduler: SchedulerSettings, _ request: ImageRequest, steps count: Int, learnsVariance: Bool
+        _ scheduler: SchedulerSettings, _ request: StepsRequest, steps count: Int, learnsVariance: Bool
     ) throws(DiffError) {
         (self.scheduler, self.request, self.count, self.learnsVariance) = (scheduler, request, count, learnsVariance)
         entry = if let name = request.sampler { try Samplers.named(name) } else { scheduler.sampler }

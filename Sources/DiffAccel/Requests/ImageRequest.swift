@@ -84,29 +84,17 @@ enum CommonOptions {
 
 /// A request for images from a class-conditional denoiser, read and in range.
 struct ImageRequest: Sendable {
-    /// The number of sampling steps where nothing says another one.
-    static let defaultSteps = 50
     /// As ``guidanceChannels``: every epsilon channel (diffusers guides all, the official DiT three).
     static let allChannels = -1
 
-    /// One of the solver's samplers, or the class of diffusers that it is; nil: the model's own.
-    let sampler: String?
-    /// Number of sampling steps; nil: the sum of the counts of ``spacing``, else what the plan's router was learned for.
-    let steps: Int?
-    /// How timesteps are spaced; nil: as the model's scheduler or conventions say.
-    let spacing: String?
-    /// Added to every timestep of the `leading` spacing; 0: what the model's scheduler says.
-    let stepsOffset: Int
-    /// DDIM's noise, 0 (deterministic) to 1.
-    let eta: Double
+    let steps: StepsRequest
     let seed: UInt64
     let labels: [Int]
     /// Classifier-free guidance scale; nil: the model's own.
-    let guidance: Double?
+    let scale: Double?
     /// Epsilon channels that are guided, or ``allChannels``; nil: the model's own.
     let guidanceChannels: Int?
-    /// How far the guided prediction is rescaled, where guidance works, and how it is computed.
-    let guidanceRescale: Double, guidanceInterval: [Double], guidanceExecution: String
+    let guidance: GuidanceRequest
     let decode: Bool
     let tiling: Tiling
 
@@ -117,39 +105,18 @@ struct ImageRequest: Sendable {
     ) -> RequestForm {
         let side = network.side
         let state = "\(network.channels), \(side), \(side)]"
-        var options = [
-            CommonOptions.labels(classes, rows: max(1, network.classRows)),
-            OptionSpec(
-                "steps", .integer(1...SampleRequest.maxSteps),
-                absent: "what the plan's router was learned for, else \(defaultSteps)", "Number of sampling steps."),
-            OptionSpec(
-                "sampler", .choice(solver.samplerNames), absent: solver.standard,
-                "The sampler, by its name or by its class in diffusers."),
-        ]
-        options += solver.options
-        options += [
+        let own = [
             OptionSpec(
                 "guidance", .number(0...1000), default: .number(network.nullClass == nil ? 1 : guidance),
                 "Classifier-free guidance scale; 1 or less: none."),
             OptionSpec(
                 "guidance_channels", .either([.choice(["all"]), .integer(1...max(1, network.channels))]),
                 default: .integer(guidanceChannels), "How many channels are guided, counted from the first."),
-            OptionSpec(
-                "guidance_rescale", .number(0...1), default: 0,
-                "How far the guided prediction is rescaled to the standard deviation of the conditional one (Lin et al. "
-                    + "2023); 0: not at all."
-            ),
-            OptionSpec(
-                "guidance_interval", .list(.number(0...1), 2...2), default: [0, 1],
-                "Part of the run in which guidance applies, as fractions of its steps; outside only the conditional "
-                    + "prediction is used."
-            ),
-            OptionSpec(
-                "guidance_execution", .choice(Guidance.Execution.allCases.map(\.rawValue)),
-                default: .string(Guidance.Execution.batched.rawValue),
-                "How the two predictions are computed, bit for bit the same: in one batch, one after the other, or side "
-                    + "by side on parts of the threads."),
-            CommonOptions.seed, CommonOptions.decode, Tiling.option,
+        ]
+        let groups = [
+            [CommonOptions.labels(classes, rows: max(1, network.classRows))],
+            StepsRequest.options(solver, defaultSteps: StepsRequest.defaultSteps), own, GuidanceRequest.options,
+            [CommonOptions.seed, CommonOptions.decode, Tiling.option],
         ]
         let tensors = [
             CommonOptions.labelsTensor,
@@ -158,19 +125,15 @@ struct ImageRequest: Sendable {
                 "step_noise", .f32, "[draws, n, \(state)",
                 "The noise that steps add, in the order of use; ddim and ddpm draw once a step."),
         ]
-        return RequestForm(options: options, tensors: tensors)
+        return RequestForm(options: groups.flattened { $0 }, tensors: tensors)
     }
 
     /// The request that `reader` checked.
     init(_ reader: RequestReader, _ classes: ClassNames, _ network: any Denoiser) throws(DiffError) {
         let options = reader.options
         labels = try CommonOptions.labels(reader, classes, below: max(1, network.classRows))
-        steps = try options.optional("steps")
-        sampler = try options.optional("sampler")
-        spacing = options.declares("spacing") ? try options.optional("spacing") : nil
-        stepsOffset = options.declares("steps_offset") ? try options.get("steps_offset") : 0
-        eta = options.declares("eta") ? try options.get("eta") : 0
-        guidance = options.has("guidance") ? try options.get("guidance") : nil
+        steps = try StepsRequest(options)
+        scale = options.has("guidance") ? try options.get("guidance") : nil
         if !options.has("guidance_channels") {
             guidanceChannels = nil
         } else if case .string? = options.json.value("guidance_channels") {
@@ -178,9 +141,7 @@ struct ImageRequest: Sendable {
         } else {
             guidanceChannels = try options.get("guidance_channels")
         }
-        guidanceRescale = try options.get("guidance_rescale")
-        guidanceInterval = try options.get("guidance_interval")
-        guidanceExecution = try options.get("guidance_execution")
+        guidance = try GuidanceRequest(options)
         seed = try options.get("seed")
         decode = try options.get("decode")
         tiling = try Tiling(options)

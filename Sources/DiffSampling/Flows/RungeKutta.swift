@@ -53,6 +53,8 @@ public struct FlowODESampler: Sampler {
 
     /// Number of sampling steps.
     public var steps: Int { times.count &- 1 }
+    /// As many as the method has nodes.
+    public var evaluationsPerStep: Int { nodes.count }
     /// Number of evaluations, or its bound.
     public var calls: CallCount { .exactly(steps &* nodes.count) }
     /// What the network is told in each evaluation.

@@ -25,6 +25,7 @@ struct DPMSolverSDESampler: GridSampler {
     private var kept: (state: Tensor, noise: Tensor)?
 
     var name: String { "dpmpp_sde" }
+    var evaluationsPerStep: Int { 2 }
     var calls: CallCount { .exactly(2 &* grid.steps &- 1) }
     var draws: Int { 2 &* grid.steps &- 2 }
     var timesteps: [Double] { Indices(below: calls.limit).map { timestep($0) } }

@@ -32,6 +32,8 @@ public struct DPMSolverSinglestepSampler: Sampler {
     public var name: String { "dpmpp_2s" }
     /// Number of sampling steps.
     public var steps: Int { times.count &- 1 }
+    /// Two.
+    public var evaluationsPerStep: Int { 2 }
     /// Number of evaluations, or its bound.
     public var calls: CallCount { .exactly(2 &* steps) }
     /// What the network is told in each evaluation.

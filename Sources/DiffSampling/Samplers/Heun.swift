@@ -21,6 +21,7 @@ struct HeunSampler: GridSampler {
     private var kept: (state: Tensor, slope: Tensor)?
 
     var name: String { "heun" }
+    var evaluationsPerStep: Int { 2 }
     var calls: CallCount { .exactly(2 &* grid.steps &- 1) }
     var timesteps: [Double] { Indices(below: calls.limit).map { grid.timesteps.at(($0 &+ 1) / 2) ?? 0 } }
 

@@ -42,6 +42,8 @@ public protocol Sampler: Sendable {
     var steps: Int { get }
     /// Number of evaluations: more than steps where a step looks more than once.
     var calls: CallCount { get }
+    /// Evaluations of a step, the last one's apart.
+    var evaluationsPerStep: Int { get }
     /// Timesteps of all evaluations in order, as far as they are known before the run.
     var timesteps: [Double] { get }
     /// Standard deviations of the noise, the final one included, of samplers that work on them; else empty.
@@ -76,6 +78,8 @@ extension Sampler {
     public mutating func prepared(_ x: Tensor, _ run: Run, draw: NoiseDraw) throws(DiffError) -> Tensor { x }
     /// No learned variance.
     public var needsVariance: Bool { false }
+    /// One.
+    public var evaluationsPerStep: Int { 1 }
     /// The sampler works on ᾱ.
     public var sigmas: [Double] { [] }
     /// Standard normal noise.

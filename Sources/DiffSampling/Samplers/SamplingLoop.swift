@@ -14,23 +14,31 @@ public struct SamplerProgress: Sendable {
 }
 
 extension Sampler {
-    /// Samples of `shape` [n, C, h, w] from noise, under `guidance` if there is any. Every network call goes through the run's methods. Throws
-    /// `cancelled`, memory errors, `unsupported` where the guidance needs to know more of the run than the sampler does, and whatever `denoise`
-    /// and `observe` throw.
+    /// Samples of `shape` [n, C, h, w] from noise, or from a picture, under `guidance` if there is any. Every network call goes through the
+    /// run's methods. Throws `cancelled`, memory errors, `unsupported` where the guidance needs to know more of the run than the sampler does,
+    /// and whatever `denoise` and `observe` throw.
     public func sample(
-        _ shape: Shape, noise: NoiseSource, guidance: Guidance?, _ run: Run,
+        _ shape: Shape, noise: NoiseSource, guidance: Guidance?, from beginning: SamplingStart = SamplingStart(),
+        _ run: Run,
         observe: (SamplerProgress) throws(DiffError) -> Void, denoise: @escaping GuidedDenoise
     ) throws(DiffError) -> Tensor {
         let calls = try GuidedCalls(guidance, steps: steps, calls: calls, run)
         let samples = shape[0]
-        var noise = noise
-        var x = try start(shape, &noise, run)
+        var (noise, sampler) = (noise, self)
+        let drawnNoise = try noise.initial(shape, run)
+        var x: Tensor
+        if let image = beginning.image {
+            sampler.start(at: beginning.call)
+            x = try sampler.noised(image, drawnNoise, run)
+        } else {
+            x = try scaledStart(drawnNoise, run)
+        }
         // Two equal halves to begin with.
         if calls.carriesBothHalves { x = try run.doubled(x) }
-        // Official codes draw noise for both halves, and use the first.
-        let drawn = guidance == nil ? samples : 2 &* samples
-        let state = try loop(
-            from: x, noise: noise, networkBatch: drawn, run,
+        let drawn = guidance != nil && noise.drawsBothHalves ? 2 &* samples : samples
+        let state = try sampler.loop(
+            from: x, noise: noise, networkBatch: drawn, after: beginning.call,
+            keeping: beginning.region.map { ($0, drawnNoise) }, run,
             observe: { (told) throws(DiffError) in
                 try observe(
                     SamplerProgress(
@@ -47,7 +55,7 @@ extension Sampler {
         observe: (SamplerProgress) throws(DiffError) -> Void, denoise: @escaping Denoise
     ) throws(DiffError) -> Tensor {
         var noise = noise
-        let x = try start(shape, &noise, run)
+        let x = try scaledStart(noise.initial(shape, run), run)
         return try sample(from: x, noise: noise, networkBatch: networkBatch, run, observe: observe, denoise: denoise)
     }
 
@@ -62,20 +70,21 @@ extension Sampler {
         }
     }
 
-    /// The state before the first evaluation.
-    private func start(_ shape: Shape, _ noise: inout NoiseSource, _ run: Run) throws(DiffError) -> Tensor {
+    /// The state before the first evaluation of a run that begins with this `noise`.
+    private func scaledStart(_ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         let scale = Float(initialNoiseScale)
-        let x = try noise.initial(shape, run)
-        return scale == 1 ? x : try run.scaled(x, scale)
+        return scale == 1 ? noise : try run.scaled(noise, scale)
     }
 
+    /// `made` evaluations of a fresh run are left out.
     private func loop(
-        from x: Tensor, noise: NoiseSource, networkBatch: Int, _ run: Run,
+        from x: Tensor, noise: NoiseSource, networkBatch: Int, after made: Int = 0,
+        keeping kept: (region: KeptRegion, noise: Tensor)? = nil, _ run: Run,
         observe: (SamplerProgress) throws(DiffError) -> Void,
         evaluate: (Tensor, Call) throws(DiffError) -> Tensor
     ) throws(DiffError) -> Tensor {
         var (sampler, x, noise) = (self, x, noise)
-        let (shape, count) = (x.shape, calls.limit)
+        let (shape, count) = (x.shape, max(0, calls.limit &- made))
         var (index, drawn) = (0, 0)
         func draw() throws(DiffError) -> Tensor {
             defer { drawn &+= 1 }
@@ -88,6 +97,7 @@ extension Sampler {
             let input = now.inputScale == 1 ? x : try run.scaled(x, Float(now.inputScale))
             let result = try sampler.step(x, evaluate(input, call), run, draw: draw)
             x = result.state
+            if let kept { x = try kept.region.merged(x, noise: kept.noise, sampler, run) }
             try observe(
                 SamplerProgress(
                     index: index, count: count, call: now, state: x, predictedClean: result.predictedClean))
