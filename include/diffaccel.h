@@ -170,6 +170,14 @@ typedef struct da_model_options {
                                    of linear layers over tokens (heads too) as integers in -127...127 with an f32 scale per output,
                                    the largest magnitude / 127; all else as stored. Not for learning: DA_UNSUPPORTED */
     int64_t mask_token;         /* language models: the mask token; -1 (default): the one that the config names */
+    const char *settings;       /* JSON text, an object of settings that only some families have; null: none. Stable Diffusion:
+                                     "lora": Files of low-rank updates (LoRA) that are merged into the weights: a path, or
+                                         {"path", "scale"}, or several.
+                                     "text_encoders": Whether text encoders stay in memory or are loaded by each request and given
+                                         back after it: "resident" (default) or "on_demand".
+                                     "variant": Which variant of a pipeline's weight files is read, such as fp16.
+                                     "prediction_type": What the network predicts, where a single file does not say.
+                                     "tokenizer": Folder of the tokenizers, of a checkpoint that has none. */
 } da_model_options;
 
 /* Fills *options with defaults. DA_INVALID_ARGUMENT when options is null or `size` is not a size of this struct. */

@@ -22,6 +22,9 @@ public struct ModelOptions: Sendable {
     /// 0: no limit.
     public var memoryLimit = 0
 
+    /// Settings that only some families have.
+    public var settings = ModelSettings()
+
     /// The defaults.
     public init() {}
 
@@ -29,6 +32,7 @@ public struct ModelOptions: Sendable {
     public var forPartner: ModelOptions {
         var options = self
         (options.family, options.config, options.decoder) = (nil, nil, nil)
+        options.settings = ModelSettings()
         return options
     }
 }

@@ -32,6 +32,9 @@ func modelOptions(_ pointer: UnsafePointer<da_model_options>?) throws(DiffError)
     }
     unsafe options.conventions = try text(raw.conventions, "conventions")
     unsafe options.maskToken = raw.mask_token == -1 ? nil : Int(raw.mask_token)
+    if let settings = try unsafe text(raw.settings, "settings", limit: Limits.configBytes) {
+        options.settings = try ModelSettings(JSON(parsing: settings, source: "options.settings"))
+    }
     guard unsafe raw.reserved == 0 else { throw DiffError(.unsupported, "da_model_options.reserved must be zero") }
     return options
 }

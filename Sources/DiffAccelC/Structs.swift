@@ -22,7 +22,7 @@ extension VersionedStruct {
 
 extension da_model_options: VersionedStruct {
     static var typeName: String { "da_model_options" }
-    static var earlierSizes: [Int] { [56, 64] }
+    static var earlierSizes: [Int] { [56, 64, 72] }
     mutating func setDefaults() { unsafe mask_token = -1 }
 }
 extension da_forward_options: VersionedStruct {

@@ -190,3 +190,8 @@ public final class TensorTable: Sendable {
             pool: pool)
     }
 }
+
+extension TensorTable {
+    /// Elements of all tensors.
+    public var elementCount: Int { names.each.reduce(0) { Checked.sum($0, info($1)?.shape.count ?? 0) } }
+}

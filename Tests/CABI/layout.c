@@ -28,7 +28,8 @@ AT(da_model_options, follow_links, 48);
 AT(da_model_options, reserved, 52);
 AT(da_model_options, weights, 56);
 AT(da_model_options, mask_token, 64);
-SIZE(da_model_options, 72);
+AT(da_model_options, settings, 72);
+SIZE(da_model_options, 80);
 
 AT(da_forward_options, struct_size, 0);
 AT(da_forward_options, threads, 4);
@@ -99,7 +100,7 @@ int main(void) {
     CHECK(session.struct_size == sizeof session && !session.threads && !session.memory_limit, "session options");
     CHECK(forward.struct_size == sizeof forward && !forward.threads && !forward.memory_limit, "forward options");
     CHECK(trainer.struct_size == sizeof trainer && !trainer.threads && !trainer.memory_limit, "trainer options");
-    CHECK(!session.partner && !model.weights && model.mask_token == -1, "members of later releases");
+    CHECK(!session.partner && !model.weights && model.mask_token == -1 && !model.settings, "members of later releases");
     CHECK(da_abi_version() >= 1, "interface number %d", da_abi_version());
     CHECK(strchr(da_version_string(), '.') != NULL, "version %s", da_version_string());
     return check_summary("layout");

@@ -38,7 +38,7 @@ struct ImageSampling: FamilySampling {
         let learnsVariance = network.predictedChannels > network.channels
         let (name, sampler) = try solver.sampler(
             request.steps, steps: request.steps.steps ?? learnedSteps ?? StepsRequest.defaultSteps,
-            learnsVariance: learnsVariance)
+            learnsVariance: learnsVariance, tokens: network.side &* network.side)
         if sampler.needsVariance, !learnsVariance {
             throw DiffError(
                 .unsupported, "sampler \(name) needs a model that learns the variance; ddim is for all others")

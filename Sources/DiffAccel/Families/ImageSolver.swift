@@ -18,10 +18,10 @@ protocol ImageSolver: Sendable {
     var options: [OptionSpec] { get }
     /// All names that a request may call a sampler by.
     var samplerNames: [String] { get }
-    /// The sampler of `request`, by its name in statistics, for a network that learns the variance or not; `steps` are the request's, or what
-    /// holds where it says none. Throws `invalidArgument`, `unsupported`.
+    /// The sampler of `request`, by its name in statistics, for a network that learns the variance or not and works on `tokens` positions;
+    /// `steps` are the request's, or what holds where it says none. Throws `invalidArgument`, `unsupported`.
     func sampler(
-        _ request: StepsRequest, steps: Int, learnsVariance: Bool
+        _ request: StepsRequest, steps: Int, learnsVariance: Bool, tokens: Int
     ) throws(DiffError) -> (name: String, sampler: any Sampler)
 }
 
@@ -58,7 +58,7 @@ struct SchedulerSolver: ImageSolver {
     var samplerNames: [String] { Samplers.names + Samplers.classes }
 
     func sampler(
-        _ request: StepsRequest, steps: Int, learnsVariance: Bool
+        _ request: StepsRequest, steps: Int, learnsVariance: Bool, tokens: Int
     ) throws(DiffError) -> (name: String, sampler: any Sampler) {
         let chosen = try ImageSteps(scheduler, request, steps: steps, learnsVariance: learnsVariance)
         return (chosen.name, try chosen.sampler())
@@ -76,7 +76,7 @@ struct SinglestepSolver: ImageSolver {
     var prediction: String { process.prediction.rawValue }
 
     func sampler(
-        _ request: StepsRequest, steps: Int, learnsVariance: Bool
+        _ request: StepsRequest, steps: Int, learnsVariance: Bool, tokens: Int
     ) throws(DiffError) -> (name: String, sampler: any Sampler) {
         try StepsRequest.require(steps)
         return (standard, try DPMSolverSinglestepSampler(process, evaluations: 2 &* steps))
@@ -97,7 +97,7 @@ struct FlowSolver: ImageSolver {
     var prediction: String { process.prediction.rawValue }
 
     func sampler(
-        _ request: StepsRequest, steps: Int, learnsVariance: Bool
+        _ request: StepsRequest, steps: Int, learnsVariance: Bool, tokens: Int
     ) throws(DiffError) -> (name: String, sampler: any Sampler) {
         let name = request.sampler ?? standard
         try StepsRequest.require(steps)

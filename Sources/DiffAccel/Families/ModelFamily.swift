@@ -48,6 +48,9 @@ protocol ModelFamily: Sendable {
     /// What is known of settings in its config that nothing is computed with.
     static var rules: ConfigRules { get }
 
+    /// Whether it is a pipeline of several parts, recognised by its `model_index.json`.
+    static var isPipeline: Bool { get }
+
     /// Whether the option `mask_token` means something to it.
     static var takesMaskToken: Bool { get }
 
@@ -55,6 +58,8 @@ protocol ModelFamily: Sendable {
 
     /// The sites of its networks, the one that plans act on first.
     var layouts: [SiteLayout] { get }
+    /// Elements of the weights of all parts; nil: those of the checkpoint's tensors.
+    var parameters: Int? { get }
     /// What `describe` tells beyond the common part.
     var description: [String: JSON] { get }
     /// Names of the inputs and outputs of ``forward(_:wanted:_:)``.
@@ -74,6 +79,10 @@ protocol ModelFamily: Sendable {
 }
 
 extension ModelFamily {
+    /// A model that one part makes.
+    static var isPipeline: Bool { false }
+    /// Those of the checkpoint's tensors.
+    var parameters: Int? { nil }
     /// Only to language models.
     static var takesMaskToken: Bool { false }
     /// None.

@@ -36,6 +36,27 @@ struct SchedulerSettings {
         }
     }
 
+    /// Those of Stable Diffusion: what its scheduler's file says, or, without one, the published models' PNDM.
+    ///
+    /// A class that clamps clean images where its file says nothing of it does not do so here: latents are no pixels, and requests may name
+    /// another class than that of the file.
+    init(stableDiffusion file: JSONObject?) throws(DiffError) {
+        let process = SchedulerConfiguration(.stableDiffusion)
+        if let file {
+            configuration = process
+            try read(scheduler: SchedulerFile(file), isFile: true)
+        } else {
+            configuration = process
+            (configuration.stepsOffset, configuration.skipsRungeKutta, configuration.endsClean) = (1, true, false)
+            (sampler, isOfficial) = (try Samplers.named("pndm"), false)
+        }
+        configuration.clips = configuration.clips ?? false
+        do { _ = try self.process.alphasCumulative() } catch {
+            throw DiffError(
+                error.code == .invalidArgument ? .format : error.code, "\(file?.source ?? "scheduler"): \(error.message)")
+        }
+    }
+
     /// The training process.
     var process: DiffusionProcess { configuration.process(sampler.process) }
 

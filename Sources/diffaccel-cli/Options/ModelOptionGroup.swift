@@ -5,6 +5,21 @@ public import DiffModels
 
 extension DiTConventions: ExpressibleByArgument {}
 extension WeightType: ExpressibleByArgument {}
+extension ModelSettings.TextEncoders: ExpressibleByArgument {}
+
+/// `FILE`, or `FILE:SCALE`.
+struct LoRAFile: ExpressibleByArgument {
+    let update: ModelSettings.LoRA
+
+    init?(argument: String) {
+        guard !argument.isEmpty else { return nil }
+        if let colon = argument.lastIndex(of: ":"), let scale = Double(argument[argument.index(after: colon)...]) {
+            update = ModelSettings.LoRA(String(argument[..<colon]), scale: scale)
+        } else {
+            update = ModelSettings.LoRA(argument)
+        }
+    }
+}
 
 /// How a checkpoint is opened.
 struct ModelOptionGroup: ParsableArguments {
@@ -29,6 +44,22 @@ struct ModelOptionGroup: ParsableArguments {
     @Option(help: "Language models: the mask token, where the config names none or another one is wanted.")
     var maskToken: Int?
 
+    @Option(
+        name: .customLong("lora"), help: "Stable Diffusion: a file of low-rank updates to merge, FILE or FILE:SCALE; again for more.")
+    var lora: [LoRAFile] = []
+
+    @Option(help: "Stable Diffusion: keep text encoders resident, or load them on_demand for each request (default: resident).")
+    var textEncoders: ModelSettings.TextEncoders?
+
+    @Option(help: "Which variant of a pipeline's weight files is read, such as fp16.")
+    var variant: String?
+
+    @Option(help: "Stable Diffusion: epsilon or v_prediction, where a single file does not say what the network predicts.")
+    var predictionType: String?
+
+    @Option(help: "Stable Diffusion: folder of the tokenizers, of a checkpoint that has none.")
+    var tokenizer: String?
+
     /// Opens the model at `path`.
     func open(_ path: String) throws(DiffError) -> Model {
         var options = options
@@ -46,6 +77,10 @@ struct ModelOptionGroup: ParsableArguments {
         if let weights { options.weights = weights }
         options.followLinks = followLinks
         options.maskToken = maskToken
+        options.settings.lora = lora.map(\.update)
+        if let textEncoders { options.settings.textEncoders = textEncoders }
+        (options.settings.variant, options.settings.prediction) = (variant, predictionType)
+        options.settings.tokenizer = tokenizer
         return options
     }
 }

@@ -33,7 +33,7 @@ class ModelOptions(ctypes.Structure):
     _fields_ = [("struct_size", c_uint32), ("widen", c_int32), ("family", c_char_p), ("config", c_char_p),
                 ("conventions", c_char_p), ("decoder", c_char_p), ("memory_limit", c_uint64),
                 ("follow_links", c_int32), ("reserved", c_int32), ("weights", c_char_p),
-                ("mask_token", c_int64)]
+                ("mask_token", c_int64), ("settings", c_char_p)]
 
 
 class ForwardOptions(ctypes.Structure):

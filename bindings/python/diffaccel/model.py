@@ -31,6 +31,20 @@ _OUTPUTS = {
 }
 
 
+#: A file of low-rank updates, all of it or a share: a path, or a pair of a path and a scale.
+LoRA = str | os.PathLike[str] | tuple[str | os.PathLike[str], float]
+
+
+def _updates(lora: LoRA | Sequence[LoRA] | None) -> list[dict[str, Any]] | None:
+    """The files of `lora` as the library reads them."""
+    if lora is None:
+        return None
+    is_pair = isinstance(lora, tuple) and len(lora) == 2 and isinstance(lora[1], (int, float))
+    files = [lora] if isinstance(lora, (str, os.PathLike)) or is_pair else list(lora)  # type: ignore[arg-type]
+    pairs = [one if isinstance(one, tuple) else (one, 1.0) for one in files]
+    return [{"path": os.fspath(path), "scale": float(scale)} for path, scale in pairs]  # type: ignore[arg-type]
+
+
 class Model(Handle):
     """A loaded checkpoint.
 
@@ -48,6 +62,12 @@ class Model(Handle):
     widen: the same as weights="f32".
     memory_limit: bytes the weights may take, the largest counted twice while it is packed; 0 is no limit.
     mask_token: language models: the mask token; None is the one that the config names.
+    lora: Stable Diffusion: files of low-rank updates (LoRA) that are merged into the weights: a path, a pair of a path and a scale, or
+        several of either.
+    text_encoders: Stable Diffusion: "resident" (the default), or "on_demand": loaded by each request and given back after it.
+    variant: which variant of a pipeline's weight files is read, such as "fp16"; None is the plain files, or the only variant there is.
+    prediction_type: Stable Diffusion: what the network predicts, "epsilon" or "v_prediction", where a single file does not say.
+    tokenizer: Stable Diffusion: folder of the tokenizers, of a checkpoint that has none.
 
     Raises FileError, FormatError, UnsupportedError, OutOfMemoryError, OverBudgetError, InvalidArgumentError.
     """
@@ -67,6 +87,11 @@ class Model(Handle):
         weights: str | None = None,
         memory_limit: int = 0,
         mask_token: int | None = None,
+        lora: LoRA | Sequence[LoRA] | None = None,
+        text_encoders: str | None = None,
+        variant: str | None = None,
+        prediction_type: str | None = None,
+        tokenizer: str | os.PathLike[str] | None = None,
     ) -> None:
         options = _ffi.ModelOptions()
         _ffi.check(_ffi.lib.da_model_options_init, ctypes.byref(options), ctypes.sizeof(options))
@@ -85,6 +110,10 @@ class Model(Handle):
             options.mask_token = _arrays.integer(mask_token, "mask_token", bits=64)
             if options.mask_token < 0:
                 raise InvalidArgumentError(f"mask_token must be 0 or more, not {mask_token}")
+        settings = {"lora": _updates(lora), "text_encoders": text_encoders, "variant": variant, "prediction_type": prediction_type,
+                    "tokenizer": None if tokenizer is None else os.fspath(tokenizer)}
+        given = {name: value for name, value in settings.items() if value is not None}
+        options.settings = _ffi.encode_text(json_text(given, "settings"), "settings") if given else None
         super().__init__(new_handle(_ffi.lib.da_model_open, _ffi.encode_path(path), ctypes.byref(options)))
         self._path = os.fspath(path)
         self._description: dict[str, Any] | None = None

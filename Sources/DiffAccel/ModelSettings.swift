@@ -1,0 +1,84 @@
+public import DiffCheckpoint
+public import DiffTensor
+
+/// Settings of how a checkpoint is opened that only some families have. They are JSON on every surface.
+public struct ModelSettings: Sendable, Equatable {
+    /// A file of low-rank updates, and how much of them is added.
+    public struct LoRA: Sendable, Equatable {
+        /// The safetensors file.
+        public var path: String
+        /// Multiplies the update; 1 is as it was trained.
+        public var scale: Double
+
+        /// All of the update in the file at `path`, or `scale` of it.
+        public init(_ path: String, scale: Double = 1) { (self.path, self.scale) = (path, scale) }
+    }
+
+    /// How long text encoders stay in memory.
+    public enum TextEncoders: String, Sendable, CaseIterable {
+        /// As long as the model.
+        case resident
+        /// Only while prompts are read; each request loads them again.
+        case onDemand = "on_demand"
+    }
+
+    /// Low-rank updates that are merged into the weights as they are loaded, one after the other.
+    public var lora: [LoRA] = []
+    /// How long text encoders stay in memory.
+    public var textEncoders = TextEncoders.resident
+    /// Which variant of a pipeline's weight files is read, such as `fp16`; nil: the plain files, or the only variant there is.
+    public var variant: String?
+    /// What the network predicts, where the checkpoint does not say; nil: as it says.
+    public var prediction: String?
+    /// Folder with the tokenizers of a checkpoint that has none; nil: those of the checkpoint, or the one built in.
+    public var tokenizer: String?
+
+    /// The defaults.
+    public init() {}
+
+    /// What can be set.
+    public static let options = [
+        OptionSpec(
+            "lora", .oneOrMore(.either([.text, .object("path, and scale (default 1)")])), absent: "none",
+            "Files of low-rank updates (LoRA) that are merged into the weights: a path, or {\"path\", \"scale\"}, or several."
+        ),
+        OptionSpec(
+            "text_encoders", .cases(of: TextEncoders.self), default: .string(TextEncoders.resident.rawValue),
+            "Whether text encoders stay in memory or are loaded by each request and given back after it."),
+        OptionSpec(
+            "variant", .text, absent: "the plain files, or the only variant there is",
+            "Which variant of a pipeline's weight files is read, such as fp16."),
+        OptionSpec(
+            "prediction_type", .choice(["epsilon", "v_prediction"]), absent: "as the checkpoint says",
+            "What the network predicts, where a single file does not say."),
+        OptionSpec(
+            "tokenizer", .text, absent: "the checkpoint's, else the one built in",
+            "Folder of the tokenizers, of a checkpoint that has none."),
+    ]
+
+    /// Reads `json`, an object. Throws `invalidArgument` naming the member.
+    public init(_ json: JSON) throws(DiffError) {
+        let options = try Options(
+            JSONObject(json, source: "model settings"), Self.options, code: .invalidArgument)
+        var given: [JSON] = []
+        if let value = options.json.value("lora") {
+            if case .array(let list) = value { given = list } else { given = [value] }
+        }
+        for (index, one) in given.numbered { lora.append(try Self.update(one, options, index)) }
+        textEncoders = try options.getCase("text_encoders")
+        variant = try options.optional("variant")
+        prediction = try options.optional("prediction_type")
+        tokenizer = try options.optional("tokenizer")
+    }
+
+    private static func update(_ json: JSON, _ options: Options, _ index: Int) throws(DiffError) -> LoRA {
+        if case .string(let path) = json { return LoRA(path) }
+        let members = [
+            OptionSpec("path", .text, "The safetensors file."),
+            OptionSpec("scale", .number(-1000...1000), default: 1, "Multiplies the update."),
+        ]
+        let one = try Options(
+            JSONObject(json, source: options.json.source, path: "lora[\(index)]"), members, code: .invalidArgument)
+        return LoRA(try one.get("path"), scale: try one.get("scale"))
+    }
+}
