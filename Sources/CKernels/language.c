@@ -39,6 +39,33 @@ void ck_rms_norm(ck_pool *pool, const float *x, const float *weight, float *out,
     run(pool, &j, CK_CHUNK, norm_task);
 }
 
+typedef struct {
+    const ck_kernels *kernels;
+    float *x;
+    const float *weight;
+    int64_t stride, rows, heads, width, chunk;
+    float eps;
+} heads_job;
+
+static void heads_task(void *context, int64_t index, int32_t thread) {
+    const heads_job *j = context;
+    (void)thread;
+    int64_t from = index * j->chunk, to = ck_min(from + j->chunk, j->rows);
+    for (int64_t r = from; r < to; r++) {
+        float *row = j->x + r * j->stride;
+        for (int64_t h = 0; h < j->heads; h++)
+            j->kernels->rms_norm_row(row + h * j->width, j->weight, row + h * j->width, j->width, j->eps);
+    }
+}
+
+void ck_rms_norm_heads(ck_pool *pool, float *x, int64_t stride, const float *weight, int64_t rows, int64_t heads, int64_t width,
+                       float eps) {
+    if (rows <= 0 || heads <= 0 || width <= 0) return;
+    heads_job j = {.kernels = ck_active(), .x = x, .weight = weight, .stride = stride, .rows = rows, .heads = heads,
+                   .width = width, .chunk = ck_max(1, CK_CHUNK / (heads * width)), .eps = eps};
+    ck_run(pool, ck_ceil_div(rows, j.chunk), heads_task, &j);
+}
+
 void ck_swiglu(ck_pool *pool, const float *x, float *out, int64_t rows, int64_t width) {
     job j = {.x = x, .out = out, .rows = rows, .width = width};
     run(pool, &j, CK_CHUNK_MATH, swiglu_task);

@@ -8,6 +8,7 @@ struct GoldenCheck: Sendable {
 
     /// All families. A new one is added here, with a file of its own.
     static let all = [
+        GoldenCheck(prefix: "asyncdiff-sd3", run: GoldenMMDiT.check),
         GoldenCheck(prefix: "code-collab", run: GoldenCollaboration.check),
         GoldenCheck(prefix: "code-var", run: GoldenVAR.check),
         GoldenCheck(prefix: "code-vqvae", run: GoldenVQVAE.check),
@@ -20,6 +21,7 @@ struct GoldenCheck: Sendable {
         GoldenCheck(prefix: "litefocus_attn", run: GoldenLiteFocus.check),
         GoldenCheck(prefix: "sd-schedulers", run: GoldenSchedulers.check),
         GoldenCheck(prefix: "sd-vae", run: GoldenAutoencoder.check),
+        GoldenCheck(prefix: "sd3-e2e", run: GoldenMMDiT.endToEnd),
         GoldenCheck(prefix: "sit", run: GoldenSiT.check),
         GoldenCheck(prefix: "tinyfusion_gates", run: GoldenTinyFusionGates.check),
         GoldenCheck(prefix: "tinyfusion_kd", run: GoldenTinyFusionRecovery.check),

@@ -13,6 +13,9 @@ extern "C" {
 
 /* out = weight * (x / sqrt(mean(x^2) + eps)) per row of `width`. out may be x. */
 void ck_rms_norm(ck_pool *pool, const float *x, const float *weight, float *out, int64_t rows, int64_t width, float eps);
+/* The same in place for each of `heads` heads of `width` elements in a row, all with one weight; rows begin `stride` elements apart. */
+void ck_rms_norm_heads(ck_pool *pool, float *x, int64_t stride, const float *weight, int64_t rows, int64_t heads, int64_t width,
+                       float eps);
 /* out[r,j] = silu(x[r,j]) * x[r,width+j] for rows of 2*width. out must not alias x. */
 void ck_swiglu(ck_pool *pool, const float *x, float *out, int64_t rows, int64_t width);
 /* Row `index[i]` of x to row i of out. */

@@ -123,7 +123,7 @@ public struct NamedInputs: Sendable {
 /// The families the library knows. A new one is added here and nowhere else.
 enum Families {
     static let all: [any ModelFamily.Type] = [
-        DiTFamily.self, UViTFamily.self, SiTFamily.self, AutoencoderFamily.self, VARFamily.self, VQVAEFamily.self,
+        DiTFamily.self, UViTFamily.self, SiTFamily.self, MMDiTFamily.self, AutoencoderFamily.self, VARFamily.self, VQVAEFamily.self,
         LLaDAFamily.self, ILLaDAFamily.self, DreamFamily.self,
     ]
 

@@ -103,7 +103,7 @@ struct SchedulerFile {
         let shown = String(name.prefix(100))
         let reason =
             shown.hasPrefix("FlowMatch")
-            ? "a flow-matching model needs a sampler of flows, which this family does not have yet"
+            ? "it samples flows such as Stable Diffusion 3, and this model is no flow"
             : "no such sampler is here"
         return DiffError(
             .unsupported,

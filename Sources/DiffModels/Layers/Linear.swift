@@ -75,3 +75,23 @@ public struct Linear: Sendable {
         return Linear(try weight.outputs(start, count), bias, update)
     }
 }
+
+extension Linear {
+    /// x Wᵀ + b of `x` [batch, n, inputs], written to the tokens from `position` on of `out` [batch, tokens, outputs].
+    func callAsFunction(_ x: Tensor, into out: Tensor, at position: Int, _ run: Run) throws(DiffError) {
+        try refuseUpdate()
+        try run.linear(x, weight, bias: bias, into: out, at: position)
+    }
+
+    /// x Wᵀ + b of the tokens `first ..< first + count` of every sample of `x` [batch, tokens, inputs].
+    func callAsFunction(_ x: Tensor, tokens first: Int, _ count: Int, _ run: Run) throws(DiffError) -> Tensor {
+        try refuseUpdate()
+        return try run.linear(x, tokens: first, count, weight, bias: bias)
+    }
+
+    private func refuseUpdate() throws(DiffError) {
+        guard update == nil else {
+            throw DiffError(.unsupported, "low-rank updates of joined streams cannot be learned; merge them first")
+        }
+    }
+}

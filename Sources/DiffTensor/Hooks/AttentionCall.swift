@@ -16,12 +16,14 @@ public struct AttentionCall: Sendable {
     /// Rows and columns of the tokens on their grid, and tokens before it; 0 x 0 when there is no grid.
     public let gridHeight: Int, gridWidth: Int, prefix: Int
 
-    /// Self-attention over a fused [batch, tokens, 3 * width] projection.
+    /// Self-attention over a fused [batch, tokens, 3 * width] projection, of which only the first `asking` tokens have queries (nil: all).
     public init(
-        site: Site, qkv: Tensor, heads: Int, gridHeight: Int = 0, gridWidth: Int = 0, prefix: Int = 0
+        site: Site, qkv: Tensor, heads: Int, asking: Int? = nil, gridHeight: Int = 0, gridWidth: Int = 0,
+        prefix: Int = 0
     ) throws(DiffError) {
         self.site = site
-        queries = try AttentionRows(qkv, part: 0, of: 3)
+        let all = try AttentionRows(qkv, part: 0, of: 3)
+        queries = if let asking { try all.rows(0, asking) } else { all }
         keys = try AttentionRows(qkv, part: 1, of: 3)
         values = try AttentionRows(qkv, part: 2, of: 3)
         self.heads = heads

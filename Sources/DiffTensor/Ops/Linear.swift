@@ -34,25 +34,35 @@ extension Run {
             throw DiffError(.shape, "linear: input \(x.shape) with weights [\(n), \(weight.inputs)]")
         }
         let out = try workspace.take(x.shape.replacingLast(n))
-        count(flops: 2 * Double(m) * Double(n) * Double(k))
         // One vector per sample, or the rows of samples' matrices: decided by the rank, never by the size of the batch, so that a
         // batch has the bits of its samples.
         let rows = Int32(x.shape.rank <= 2 ? CK_ROWS_ARE_VECTORS : CK_ROWS_OF_MATRIX)
+        try unsafe multiply(UnsafePointer(x.floats), m, weight, bias, activation, to: out.floats, stride: n, as: rows)
+        return out
+    }
+
+    /// activation(x Wᵀ + b) of `m` rows that follow each other, written to rows that begin `stride` elements apart.
+    func multiply(
+        _ x: UnsafePointer<Float>?, _ m: Int, _ weight: WeightMatrix, _ bias: Tensor?, _ activation: Activation = .none,
+        to y: UnsafeMutablePointer<Float>?, stride: Int, as rows: Int32 = Int32(CK_ROWS_OF_MATRIX)
+    ) throws(DiffError) {
+        let (n, k) = (weight.outputs, weight.inputs)
+        count(flops: 2 * Double(m) * Double(n) * Double(k))
         let layout = Int32(weight.isPacked ? CK_PACKED : CK_ROW_MAJOR)
         guard layout == CK_ROW_MAJOR || rows == CK_ROWS_OF_MATRIX else {
-            throw DiffError(.internal, "linear: weights packed for matrices meet vectors of shape \(x.shape)")
+            throw DiffError(.internal, "linear: weights packed for matrices meet \(m) vectors of \(k)")
         }
         let scratch = try scratch(
             ck_linear_scratch(Int32(clamping: threads), Int64(k), weight.dtype.rawValue, rows, layout))
-        guard isLive else { return out }
+        guard isLive else { return }
         var arguments = unsafe ck_linear_args()
-        unsafe arguments.x = UnsafePointer(x.floats)
+        unsafe arguments.x = x
         unsafe arguments.ldx = Int64(k)
         unsafe arguments.w = UnsafeRawPointer(weight.elements.raw)
         unsafe arguments.dtype = weight.dtype.rawValue
         unsafe arguments.bias = bias.flatMap { unsafe UnsafePointer($0.floats) }
-        unsafe arguments.y = out.floats
-        unsafe arguments.ldy = Int64(n)
+        unsafe arguments.y = y
+        unsafe arguments.ldy = Int64(stride)
         unsafe (arguments.m, arguments.n, arguments.k) = (Int64(m), Int64(n), Int64(k))
         unsafe arguments.act = activation.rawValue
         unsafe arguments.scratch = scratch?.base
@@ -60,7 +70,6 @@ extension Run {
         unsafe arguments.layout = layout
         unsafe arguments.scales = UnsafePointer(weight.scales)
         unsafe ck_linear(poolHandle, &arguments)
-        return out
     }
 }
 
