@@ -88,6 +88,13 @@ typedef struct ck_kernels {
     /* out = act((x - center)*factor + offset) */
     void (*affine)(const float *x, float *out, int64_t n, float center, float factor, float offset, int32_t act);
 
+    /* 3 x 3 convolutions by tiles whose input has 4 or 6 pixels a side (winograd.inl). */
+    void (*winograd_split)(int32_t side, const float *lines, int64_t width, int64_t count, float *to);
+    void (*winograd_input)(int32_t side, const float *d, float *to, int64_t stride);
+    void (*winograd_weights)(int32_t side, const float *lines, int64_t k, float *to, int64_t stride);
+    void (*winograd_result)(int32_t side, const float *sums, int64_t stride, float *lines);
+    void (*put_line)(const float *from, float bias, const float *add, float *out, int64_t n); /* out = (from + bias) + add */
+
     void (*activation_backward)(int32_t act, const float *x, const float *g, float *out, int64_t n);
     /* da = g*gate, dgate += g*a; da or dgate may be null. */
     void (*gated_row_backward)(const float *g, const float *a, const float *gate, float *da, float *dgate, int64_t n);
@@ -163,6 +170,11 @@ void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *args);
 size_t ck_gemm_block_floats(const ck_kernels *kernels, int64_t k);
 /* The same through OpenBLAS (gemm_blas.c); 0 when the sizes are not for it. */
 int32_t ck_gemm_blas(const ck_kernels *kernels, const ck_gemm_args *args);
+
+/* ---- convolutions by transforms (winograd.c) ---- */
+
+void ck_winograd(ck_pool *pool, const ck_conv2d_args *args);
+size_t ck_winograd_scratch(int32_t threads, const ck_conv2d_args *args);
 
 /* ---- small helpers ---- */
 
