@@ -16,7 +16,7 @@ enum {
     TAPS = 9,
     CHANNELS = 16,         /* whose tiles make a task; of weights that are widened and turned at once */
     MAX_BLOCK = 96,        /* output channels */
-    LINE = 4 * CK_STRIP + 16, /* pixels of one line of a strip's tiles, and some to spare */
+    TASK_TILES = 8 * CK_STRIP, /* likewise: a stretch of each line */
     WEIGHT_COST = 200,     /* transforming a weight, in multiply-adds of a lane */
 };
 
@@ -52,45 +52,49 @@ static int64_t list_runs(const plan *p, int64_t first, int64_t count, run *runs)
     return n;
 }
 
-/* `count` pixels of a line of the (enlarged) input from x on, normalised by `norm` if that is not null; zeros outside. */
-static void take_line(const plan *p, const float *plane, const float *norm, int64_t y, int64_t x, float *to, int64_t count) {
+/* The input of a run's tiles in one channel. */
+static ck_tile_lines input_lines(const plan *p, const run *r, int64_t channel) {
     const ck_conv2d_args *a = &p->a;
-    int64_t up = a->upsample, limit = a->width * up, i = 0;
-    if (y < 0 || y >= a->h * up) {
-        memset(to, 0, (size_t)count * sizeof *to);
-        return;
+    int64_t at = r->image * a->in_channels + channel, up = a->upsample;
+    ck_tile_lines lines = {
+        .count = r->count,
+        .x = r->x - a->pad_left,
+        .width = a->width,
+        .ahead = a->h * a->width, /* the next channel */
+        .norm = a->norm ? a->norm + at * 3 : NULL,
+        .up = (int32_t)up,
+        .act = a->act,
+    };
+    for (int64_t i = 0; i < p->side; i++) {
+        int64_t y = r->y - a->pad_top + i;
+        if (y >= 0 && y < a->h * up) lines.lines[i] = a->x + (at * a->h + y / up) * a->width;
     }
-    const float *line = plane + y / up * a->width;
-    for (; i < count && x < 0; i++, x++) to[i] = 0;
-    int64_t inside = ck_max(0, ck_min(count - i, limit - x));
-    if (up == 1) memcpy(to + i, line + x, (size_t)inside * sizeof *to);
-    else
-        for (int64_t d = 0; d < inside; d++) to[i + d] = line[(x + d) / 2];
-    if (norm) p->kernels->affine(to + i, to + i, inside, norm[0], norm[1], norm[2], a->act);
-    memset(to + i + inside, 0, (size_t)(count - i - inside) * sizeof *to);
+    return lines;
 }
 
 static void input_task(void *context, int64_t index, int32_t thread) {
     const plan *p = context;
     const ck_conv2d_args *a = &p->a;
     (void)thread;
-    float lines[MAX_SIDE * LINE], tiles[MAX_POINTS * CK_STRIP] = {0};
-    int64_t strips = ck_ceil_div(p->count, CK_STRIP);
-    int64_t from = index / strips * CHANNELS, to = ck_min(from + CHANNELS, a->in_channels), strip = index % strips * CK_STRIP;
-    run runs[CK_STRIP];
-    int64_t n = list_runs(p, p->first + strip, ck_min(CK_STRIP, p->count - strip), runs);
+    float tiles[MAX_POINTS * CK_STRIP] = {0};
+    int64_t parts = ck_ceil_div(p->count, TASK_TILES);
+    int64_t from = index / parts * CHANNELS, to = ck_min(from + CHANNELS, a->in_channels);
+    int64_t first = index % parts * TASK_TILES, last = ck_min(first + TASK_TILES, p->count);
+    run runs[TASK_TILES];
+    int64_t counts[TASK_TILES / CK_STRIP], n = 0;
+    for (int64_t strip = first; strip < last; strip += CK_STRIP)
+        n += counts[(strip - first) / CK_STRIP] = list_runs(p, p->first + strip, ck_min(CK_STRIP, last - strip), runs + n);
     for (int64_t channel = from; channel < to; channel++) {
-        for (const run *r = runs; r < runs + n; r++) {
-            int64_t at = r->image * a->in_channels + channel;
-            const float *plane = a->x + at * a->h * a->width, *norm = a->norm ? a->norm + at * 3 : NULL;
-            int64_t width = r->count * p->step + 2;
-            for (int64_t i = 0; i < p->side; i++)
-                take_line(p, plane, norm, r->y - a->pad_top + i, r->x - a->pad_left, lines + i * LINE, width);
-            p->kernels->winograd_split((int32_t)p->side, lines, LINE, r->count, tiles + r->at);
-        }
         int64_t block = channel / p->depth, deep = ck_min(p->depth, a->in_channels - block * p->depth);
-        float *at = p->panels + block * p->points * p->panel_floats + strip * deep + (channel - block * p->depth) * CK_STRIP;
-        p->kernels->winograd_input((int32_t)p->side, tiles, at, p->panel_floats);
+        float *at = p->panels + block * p->points * p->panel_floats + (channel - block * p->depth) * CK_STRIP;
+        const run *r = runs;
+        for (int64_t strip = first; strip < last; strip += CK_STRIP) {
+            for (const run *end = r + counts[(strip - first) / CK_STRIP]; r < end; r++) {
+                ck_tile_lines lines = input_lines(p, r, channel);
+                p->kernels->winograd_take((int32_t)p->side, &lines, tiles + r->at);
+            }
+            p->kernels->winograd_input((int32_t)p->side, tiles, at + strip * deep, p->panel_floats);
+        }
     }
 }
 
@@ -165,7 +169,7 @@ static void block_task(void *context, int64_t index, int32_t thread) {
         run runs[CK_STRIP];
         int64_t n = list_runs(p, p->first + column + strip, ck_min(CK_STRIP, columns - strip), runs);
         for (int64_t r = 0; r < rows; r++) {
-            p->kernels->winograd_result((int32_t)p->side, sums + r * line + strip, p->sum_floats, lines);
+            p->kernels->winograd_result((int32_t)p->side, sums + r * line + strip, p->sum_floats, 2 * line, lines);
             put(p, lines, row + r, runs, n);
         }
     }
@@ -212,7 +216,7 @@ void ck_winograd(ck_pool *pool, const ck_conv2d_args *args) {
     p.own = p.panels + p.blocks * p.points * p.panel_floats;
     for (p.first = 0; p.first < p.tiles; p.first += p.group) {
         p.count = ck_min(p.group, p.tiles - p.first);
-        ck_run(pool, ck_ceil_div(p.count, CK_STRIP) * ck_ceil_div(args->in_channels, CHANNELS), input_task, &p);
+        ck_run(pool, ck_ceil_div(p.count, TASK_TILES) * ck_ceil_div(args->in_channels, CHANNELS), input_task, &p);
         ck_run(pool, ck_ceil_div(args->out_channels, p.rows) * ck_ceil_div(p.count, p.columns), block_task, &p);
     }
 }

@@ -119,15 +119,45 @@ static void winograd_weights(int32_t side, const float *lines, int64_t k, float 
     else weight_lines(6, lines, k, to, stride);
 }
 
-/* The products of CK_STRIP tiles, points `stride` apart, to the lines of their results: side - 2 lines of CK_STRIP * (side - 2). */
-INLINE void result_tiles(const int side, const float *sums, int64_t stride, float *lines) {
+/* The elements of two registers by turns: of their lower and of their upper halves. */
+#if LANES == 4
+#define BY_TURNS(A, B, X) __builtin_shufflevector(A, B, X, (X) + 4, (X) + 1, (X) + 5)
+#elif LANES == 8
+#define BY_TURNS(A, B, X) \
+    __builtin_shufflevector(A, B, X, (X) + 8, (X) + 1, (X) + 9, (X) + 2, (X) + 10, (X) + 3, (X) + 11)
+#else
+#define BY_TURNS(A, B, X)                                                                                                         \
+    __builtin_shufflevector(A, B, X, (X) + 16, (X) + 1, (X) + 17, (X) + 2, (X) + 18, (X) + 3, (X) + 19, (X) + 4, (X) + 20,        \
+                            (X) + 5, (X) + 21, (X) + 6, (X) + 22, (X) + 7, (X) + 23)
+#endif
+INLINE void store_by_turns(const int count, const vf *y, float *to) {
+    if (count == 2) {
+        v_store(to, BY_TURNS(y[0], y[1], 0));
+        v_store(to + LANES, BY_TURNS(y[0], y[1], LANES / 2));
+        return;
+    }
+    vf even = BY_TURNS(y[0], y[2], 0), odd = BY_TURNS(y[1], y[3], 0);
+    v_store(to, BY_TURNS(even, odd, 0));
+    v_store(to + LANES, BY_TURNS(even, odd, LANES / 2));
+    even = BY_TURNS(y[0], y[2], LANES / 2), odd = BY_TURNS(y[1], y[3], LANES / 2);
+    v_store(to + 2 * LANES, BY_TURNS(even, odd, 0));
+    v_store(to + 3 * LANES, BY_TURNS(even, odd, LANES / 2));
+}
+
+/* The products of CK_STRIP tiles, points `stride` apart, to the lines of their results: side - 2 lines of CK_STRIP * (side - 2). Those
+ * `ahead` are fetched meanwhile: so many places at once no processor foresees. */
+INLINE void result_tiles(const int side, const float *sums, int64_t stride, int64_t ahead, float *lines) {
     const int out = side - 2;
     for (int64_t half = 0; half < CK_STRIP; half += LANES) {
         vf rows[4 * 6], line[6], turned[4];
 #pragma unroll
         for (int j = 0; j < side; j++) {
 #pragma unroll
-            for (int i = 0; i < side; i++) line[i] = v_load(sums + (i * side + j) * stride + half);
+            for (int i = 0; i < side; i++) {
+                const float *from = sums + (i * side + j) * stride + half;
+                __builtin_prefetch(from + ahead);
+                line[i] = v_load(from);
+            }
             result_line(side, line, turned);
 #pragma unroll
             for (int i = 0; i < out; i++) rows[i * side + j] = turned[i];
@@ -135,40 +165,91 @@ INLINE void result_tiles(const int side, const float *sums, int64_t stride, floa
 #pragma unroll
         for (int i = 0; i < out; i++) {
             result_line(side, rows + i * side, turned);
-            float *to = lines + (i * CK_STRIP + half) * out;
-            float parts[4][LANES];
-#pragma unroll
-            for (int j = 0; j < out; j++) v_store(parts[j], turned[j]);
-            for (int t = 0; t < LANES; t++)
-#pragma unroll
-                for (int j = 0; j < out; j++) to[t * out + j] = parts[j][t];
+            store_by_turns(out, turned, lines + (i * CK_STRIP + half) * out);
         }
     }
 }
-static void winograd_result(int32_t side, const float *sums, int64_t stride, float *lines) {
-    if (side == 4) result_tiles(4, sums, stride, lines);
-    else result_tiles(6, sums, stride, lines);
+static void winograd_result(int32_t side, const float *sums, int64_t stride, int64_t ahead, float *lines) {
+    if (side == 4) result_tiles(4, sums, stride, ahead, lines);
+    else result_tiles(6, sums, stride, ahead, lines);
 }
 
-/* Lines of pixels to tiles: `lines` are `side` lines `width` apart, to[i][j][t] is pixel (side - 2) t + j of line i. */
-INLINE void split_lines(const int side, const float *lines, int64_t width, int64_t count, float *to) {
+/* Pixels to tiles, in registers all the way: a line that was written a moment ago and is read at other places would have to wait. */
+#if LANES == 4
+#define EVERY_OTHER(A, B, X) __builtin_shufflevector(A, B, X, (X) + 2, (X) + 4, (X) + 6)
+#define BEHIND(A, B, X)      __builtin_shufflevector(A, B, 1, 2, 3, 4 + (X))
+#define TWICE(A, X)          __builtin_shufflevector(A, A, 0, (X), 1, 1 + (X))
+#elif LANES == 8
+#define EVERY_OTHER(A, B, X) __builtin_shufflevector(A, B, X, (X) + 2, (X) + 4, (X) + 6, (X) + 8, (X) + 10, (X) + 12, (X) + 14)
+#define BEHIND(A, B, X)      __builtin_shufflevector(A, B, 1, 2, 3, 4, 5, 6, 7, 8 + (X))
+#define TWICE(A, X)          __builtin_shufflevector(A, A, 0, (X), 1, 1 + (X), 2, 2 + (X), 3, 3 + (X))
+#else
+#define EVERY_OTHER(A, B, X)                                                                                                      \
+    __builtin_shufflevector(A, B, X, (X) + 2, (X) + 4, (X) + 6, (X) + 8, (X) + 10, (X) + 12, (X) + 14, (X) + 16, (X) + 18,        \
+                            (X) + 20, (X) + 22, (X) + 24, (X) + 26, (X) + 28, (X) + 30)
+#define BEHIND(A, B, X) __builtin_shufflevector(A, B, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 + (X))
+#define TWICE(A, X)                                                                                                               \
+    __builtin_shufflevector(A, A, 0, (X), 1, 1 + (X), 2, 2 + (X), 3, 3 + (X), 4, 4 + (X), 5, 5 + (X), 6, 6 + (X), 7, 7 + (X))
+#endif
+
+/* Pixels x ... x + LANES - 1 of a line, zeros outside. `norm` is 0: as they are, 1: normalised, 2: and SiLU. */
+INLINE vf take_pixels(const int norm, const ck_tile_lines *l, const float *line, int64_t x) {
+    const int64_t inside = l->width * l->up;
+    vf v;
+    if (l->up == 1) {
+        __builtin_prefetch(line + x + l->ahead);
+        v = v_load_between(line + x, -x, l->width - x);
+    } else {
+        int64_t from = x >> 1; /* also of those before the first */
+        __builtin_prefetch(line + from + l->ahead);
+        vf u = v_load_between(line + from, -from, l->width - from);
+        v = x & 1 ? TWICE(u, 1) : TWICE(u, 0);
+    }
+    if (norm == 0) return v;
+    v = v_affine(v, l->norm[0], l->norm[1], l->norm[2]);
+    if (norm == 2) v = v_silu(v);
+    return x >= 0 && x + LANES <= inside ? v : v_between(v, -x, inside - x);
+}
+
+/* to[i][j][t] is pixel (side - 2) t + j of line i. */
+INLINE void take_tiles(const int side, const int norm, const ck_tile_lines *l, float *to) {
     const int step = side - 2;
-    for (int i = 0; i < side; i++) {
-        const float *line = lines + i * width;
-        float *row = to + i * side * CK_STRIP;
-        for (int64_t t = 0; t < count; t++) {
+    for (int64_t t = 0; t < l->count; t += LANES) {
+        for (int i = 0; i < side; i++) {
+            float *row = to + i * side * CK_STRIP + t;
+            vf v[5], d[6];
 #pragma unroll
-            for (int j = 0; j < step; j++) row[j * CK_STRIP + t] = line[t * step + j];
-        }
-        for (int64_t t = 0; t < count; t++) {
+            for (int q = 0; q <= step; q++)
+                v[q] = l->lines[i] ? take_pixels(norm, l, l->lines[i], l->x + t * step + q * LANES) : v_splat(0);
+            if (step == 2) {
+                d[0] = EVERY_OTHER(v[0], v[1], 0), d[1] = EVERY_OTHER(v[0], v[1], 1);
+            } else {
+                vf even = EVERY_OTHER(v[0], v[1], 0), even2 = EVERY_OTHER(v[2], v[3], 0);
+                vf odd = EVERY_OTHER(v[0], v[1], 1), odd2 = EVERY_OTHER(v[2], v[3], 1);
+                d[0] = EVERY_OTHER(even, even2, 0), d[2] = EVERY_OTHER(even, even2, 1);
+                d[1] = EVERY_OTHER(odd, odd2, 0), d[3] = EVERY_OTHER(odd, odd2, 1);
+            }
+            d[step] = BEHIND(d[0], v[step], 0), d[step + 1] = BEHIND(d[1], v[step], 1);
+            if (l->count - t >= LANES)
 #pragma unroll
-            for (int j = step; j < side; j++) row[j * CK_STRIP + t] = line[t * step + j];
+                for (int j = 0; j < side; j++) v_store(row + j * CK_STRIP, d[j]);
+            else
+#pragma unroll
+                for (int j = 0; j < side; j++) v_store_part(row + j * CK_STRIP, d[j], l->count - t);
         }
     }
 }
-static void winograd_split(int32_t side, const float *lines, int64_t width, int64_t count, float *to) {
-    if (side == 4) split_lines(4, lines, width, count, to);
-    else split_lines(6, lines, width, count, to);
+static void winograd_take(int32_t side, const ck_tile_lines *l, float *to) {
+    int norm = !l->norm ? 0 : l->act == CK_ACT_SILU ? 2 : 1;
+    if (side == 4) {
+        if (norm == 0) take_tiles(4, 0, l, to);
+        else if (norm == 1) take_tiles(4, 1, l, to);
+        else take_tiles(4, 2, l, to);
+    } else {
+        if (norm == 0) take_tiles(6, 0, l, to);
+        else if (norm == 1) take_tiles(6, 1, l, to);
+        else take_tiles(6, 2, l, to);
+    }
 }
 
 /* out = (from + bias) + add, `add` an array or null. */

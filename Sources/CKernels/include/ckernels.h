@@ -239,7 +239,7 @@ typedef struct {
     int64_t kh, kw, stride, pad_top, pad_left, upsample;
     void *scratch;
     int32_t form;         /* CK_CONV_* */
-    int32_t act;          /* with `norm`: CK_ACT_* */
+    int32_t act;          /* with `norm`: CK_ACT_NONE or CK_ACT_SILU */
     const float *norm;    /* by ck_group_norm_factors for x, or null: what is convolved is the norm of x, then act. Not direct. */
     const float *vectors; /* [batch] rows of out_channels, vector_stride apart, that are added to each pixel; or null */
     int64_t vector_stride;
