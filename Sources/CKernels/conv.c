@@ -75,6 +75,7 @@ static void scatter(const plan *p, const float *tile, int64_t first, int64_t cou
             int64_t at = (image * a->out_channels + channel + c) * p->area + pixel;
             const float *from = tile + c * STRIP + q;
             float bias = a->bias ? a->bias[channel + c] : 0.0f;
+            if (a->vectors) bias += a->vectors[image * a->vector_stride + channel + c];
             if (a->add)
                 for (int64_t i = 0; i < length; i++) a->out[at + i] = (from[i] + bias) + a->add[at + i];
             else
@@ -119,6 +120,10 @@ static size_t weight_floats(const ck_conv2d_args *a) {
 }
 
 void ck_conv2d(ck_pool *pool, const ck_conv2d_args *args) {
+    if (args->form != CK_CONV_DIRECT) {
+        ck_winograd(pool, args);
+        return;
+    }
     plan p = {.a = *args, .kernels = ck_active(), .scratch = args->scratch, .w = args->w};
     ck_conv2d_args *a = &p.a;
     p.k = a->in_channels * a->kh * a->kw;
@@ -146,6 +151,7 @@ void ck_conv2d(ck_pool *pool, const ck_conv2d_args *args) {
 }
 
 size_t ck_conv2d_scratch(int32_t threads, const ck_conv2d_args *args) {
+    if (args->form != CK_CONV_DIRECT) return ck_winograd_scratch(threads, args);
     int64_t k = args->in_channels * args->kh * args->kw;
     size_t each = ck_gemm_pack_floats(STRIP, k) + MAX_OUT * STRIP;
     return (weight_floats(args) + (size_t)ck_max(threads, 1) * each) * sizeof(float);

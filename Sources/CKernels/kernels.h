@@ -41,6 +41,15 @@ typedef struct {
     float decay, beta1_rest, beta2, beta2_rest, step_size, root, eps, gradient_scale;
 } ck_adamw_factors;
 
+/* Where `count` tiles side by side find their input: lines[i] is line i of `width` pixels, each `up` (1 or 2) times, or null outside;
+ * x the first pixel of the first tile, which may be outside too. */
+typedef struct {
+    const float *lines[6];
+    int64_t count, x, width, ahead; /* so far on is what is fetched meanwhile */
+    const float *norm;              /* center, factor, offset; or null */
+    int32_t up, act;                /* CK_ACT_NONE or CK_ACT_SILU */
+} ck_tile_lines;
+
 struct ck_gemm_args;
 
 typedef struct ck_kernels {
@@ -87,6 +96,13 @@ typedef struct ck_kernels {
     void (*sums)(const float *x, int64_t n, double *sum, double *sum_of_squares);
     /* out = act((x - center)*factor + offset) */
     void (*affine)(const float *x, float *out, int64_t n, float center, float factor, float offset, int32_t act);
+
+    /* 3 x 3 convolutions by tiles whose input has 4 or 6 pixels a side (winograd.inl). */
+    void (*winograd_take)(int32_t side, const ck_tile_lines *lines, float *to);
+    void (*winograd_input)(int32_t side, const float *d, float *to, int64_t stride);
+    void (*winograd_weights)(int32_t side, const float *lines, int64_t k, float *to, int64_t stride);
+    void (*winograd_result)(int32_t side, const float *sums, int64_t stride, int64_t ahead, float *lines);
+    void (*put_line)(const float *from, float bias, const float *add, float *out, int64_t n); /* out = (from + bias) + add */
 
     void (*activation_backward)(int32_t act, const float *x, const float *g, float *out, int64_t n);
     /* da = g*gate, dgate += g*a; da or dgate may be null. */
@@ -163,6 +179,11 @@ void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *args);
 size_t ck_gemm_block_floats(const ck_kernels *kernels, int64_t k);
 /* The same through OpenBLAS (gemm_blas.c); 0 when the sizes are not for it. */
 int32_t ck_gemm_blas(const ck_kernels *kernels, const ck_gemm_args *args);
+
+/* ---- convolutions by transforms (winograd.c) ---- */
+
+void ck_winograd(ck_pool *pool, const ck_conv2d_args *args);
+size_t ck_winograd_scratch(int32_t threads, const ck_conv2d_args *args);
 
 /* ---- small helpers ---- */
 

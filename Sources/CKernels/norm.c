@@ -5,6 +5,7 @@ typedef struct {
     const void *args;
     const ck_kernels *kernels;
     int64_t rows; /* per task */
+    float *factors;
 } plan;
 
 static void layer_task(void *context, int64_t index, int32_t thread) {
@@ -21,29 +22,48 @@ void ck_layer_norm(ck_pool *pool, const ck_layer_norm_args *args) {
     ck_run(pool, ck_ceil_div(args->rows, p.rows), layer_task, &p);
 }
 
+typedef struct {
+    double mean, inverse;
+} statistics;
+
+static statistics find_statistics(const plan *p, int64_t group) {
+    const ck_group_norm_args *a = p->args;
+    int64_t n = a->channels / a->groups * a->area;
+    /* In double precision one pass is enough: squares of floats do not lose the variance. */
+    double sum, squares;
+    p->kernels->sums(a->x + group * n, n, &sum, &squares);
+    double mean = sum / (double)n, variance = squares / (double)n - mean * mean;
+    return (statistics){mean, 1.0 / __builtin_sqrt((variance > 0 || variance != variance ? variance : 0) + (double)a->eps)};
+}
+
+/* Center, factor and offset of a channel. */
+static void find_factors(const ck_group_norm_args *a, statistics s, int64_t channel, float *to) {
+    float center = (float)s.mean;
+    double factor = s.inverse * (a->weight ? (double)a->weight[channel] : 1.0);
+    /* What rounding took from the mean goes into the offset. */
+    double offset = (a->bias ? (double)a->bias[channel] : 0.0) + ((double)center - s.mean) * factor;
+    to[0] = center, to[1] = (float)factor, to[2] = (float)offset;
+}
+
 static void group_task(void *context, int64_t index, int32_t thread) {
     const plan *p = context;
     const ck_group_norm_args *a = p->args;
     (void)thread;
     int64_t channels = a->channels / a->groups, first = index % a->groups * channels, n = channels * a->area;
-    const float *x = a->x + index * n;
-    float *out = a->out + index * n;
-    /* In double precision one pass is enough: squares of floats do not lose the variance. */
-    double sum, squares;
-    p->kernels->sums(x, n, &sum, &squares);
-    double mean = sum / (double)n, variance = squares / (double)n - mean * mean;
-    double inverse = 1.0 / __builtin_sqrt((variance > 0 || variance != variance ? variance : 0) + (double)a->eps);
-    float center = (float)mean;
+    statistics found = find_statistics(p, index);
     for (int64_t c = 0; c < channels; c++) {
-        double factor = inverse * (a->weight ? (double)a->weight[first + c] : 1.0);
-        /* What rounding took from the mean goes into the offset. */
-        double offset = (a->bias ? (double)a->bias[first + c] : 0.0) + ((double)center - mean) * factor;
-        p->kernels->affine(x + c * a->area, out + c * a->area, a->area, center, (float)factor, (float)offset, a->act);
+        float own[3], *f = p->factors ? p->factors + (index * channels + c) * 3 : own;
+        find_factors(a, found, first + c, f);
+        if (p->factors) continue;
+        int64_t at = index * n + c * a->area;
+        p->kernels->affine(a->x + at, a->out + at, a->area, f[0], f[1], f[2], a->act);
     }
 }
 
-void ck_group_norm(ck_pool *pool, const ck_group_norm_args *args) {
+void ck_group_norm(ck_pool *pool, const ck_group_norm_args *args) { ck_group_norm_factors(pool, args, NULL); }
+
+void ck_group_norm_factors(ck_pool *pool, const ck_group_norm_args *args, float *factors) {
     if (args->groups <= 0 || args->channels <= 0 || args->area <= 0) return;
-    plan p = {.args = args, .kernels = ck_active()};
+    plan p = {.args = args, .kernels = ck_active(), .factors = factors};
     ck_run(pool, args->batch * args->groups, group_task, &p);
 }

@@ -20,6 +20,8 @@ public struct Weights: Sendable {
         public var parameters: Parameters?
         /// Low-rank updates beside linear layers; only with `parameters`.
         public var lora: LoRAOptions?
+        /// How convolutions with these weights are computed.
+        public var convolution = ConvolutionMethod.auto
 
         /// By default weights stay in the file's element type and are not charged.
         public init(

@@ -39,7 +39,7 @@ private func reference(_ s: Shape, _ x: [Float], _ w: [Float], _ bias: [Float]?,
 /// With `inPlace` the addend is the output itself.
 private func convolve(
     _ pool: OpaquePointer?, _ s: Shape, _ x: [Float], _ w: Guarded<UInt8>, _ type: Int32, _ bias: [Float]?,
-    _ add: [Float]?, inPlace: Bool
+    _ add: [Float]?, inPlace: Bool, form: Int32 = 0
 ) -> Floats {
     let input = Floats(x, offset: 1)
     let offset = bias.map { Floats($0) }
@@ -53,6 +53,7 @@ private func convolve(
     (a.out_channels, a.out_h, a.out_w) = (Int64(s.outputs), Int64(s.outH), Int64(s.outW))
     (a.kh, a.kw, a.stride, a.upsample) = (Int64(s.kh), Int64(s.kw), Int64(s.stride), Int64(s.up))
     (a.pad_top, a.pad_left) = (Int64(s.top), Int64(s.left))
+    a.form = form
     let scratch = Guarded<UInt8>(ck_conv2d_scratch(ck_pool_threads(pool), &a))
     a.scratch = UnsafeMutableRawPointer(scratch.p)
     ck_conv2d(pool, &a)
@@ -73,6 +74,19 @@ private let shapes: [Shape] = [
     Shape(h: 2, w: 2, kh: 3, kw: 3, top: 5, left: 6, bottom: 5, right: 6),
     Shape(h: 6, w: 5, kh: 1, kw: 1, stride: 2, top: 0, left: 0, bottom: 0, right: 0),
 ]
+
+private let forms = [Int32(CK_CONV_DIRECT), Int32(CK_CONV_F2), Int32(CK_CONV_F4)]
+
+/// Sizes around those of tiles and strips, more channels than a block of a product has, and enlarged and widely padded ones.
+private let transformed: [Shape] =
+    (1...9).map { Shape(batch: 2, h: $0, w: 10 - $0) }
+    + (1...4).map { Shape(h: $0, w: 5, top: 0, left: 0, bottom: 2, right: 2) }
+    + (1...4).map { Shape(batch: 2, inputs: 2, h: $0, w: 7 - $0, up: 2) }
+    + [
+        Shape(batch: 3, inputs: 5, h: 21, w: 67, outputs: 13), Shape(inputs: 17, h: 2, w: 140, outputs: 2),
+        Shape(batch: 2, inputs: 270, h: 9, w: 10, outputs: 30), Shape(inputs: 2, h: 150, w: 130, outputs: 1),
+        Shape(h: 2, w: 2, top: 5, left: 6, bottom: 5, right: 6), Shape(inputs: 40, h: 20, w: 20, outputs: 130, up: 2),
+    ]
 
 extension Kernels {
     @Suite struct Convolution {
@@ -95,22 +109,81 @@ extension Kernels {
             }
         }
 
+        /// In outputs of sums of up to 2430 terms.
+        @Test(arguments: [f32, f16, bf16]) func transformsAgainstDouble(type: Int32) {
+            var random = Numbers(43)
+            withPool(2) { pool in
+                for (i, s) in transformed.enumerated() {
+                    let x = random.floats(s.batch * s.inputs * s.h * s.w)
+                    let (w, exact) = weights(random.floats(s.outputs * s.inputs * 9, 0.3), type)
+                    let bias = i % 3 == 0 ? nil : random.floats(s.outputs)
+                    let add = i % 2 == 0 ? nil : random.floats(s.batch * s.outputs * s.outH * s.outW)
+                    let want = reference(s, x, exact, bias, add)
+                    onEachISA { isa in
+                        for form in forms.dropFirst() {
+                            let alone = convolve(nil, s, x, w, type, bias, add, inPlace: false, form: form)
+                            let worst = worstError(alone.values, want)
+                            #expect(worst <= 6e-6, "\(isaName(isa)) \(s) \(form): \(worst)")
+                            let shared = convolve(pool, s, x, w, type, bias, add, inPlace: add != nil, form: form)
+                            #expect(shared.values == alone.values)
+                        }
+                    }
+                }
+            }
+        }
+
+        /// The root of the mean square of errors of outputs whose own is 1: F(2x2) is as exact as sums are, F(4x4) half as exact.
+        @Test func roundingErrorsOfTheForms() {
+            var random = Numbers(44)
+            let s = Shape(inputs: 320, h: 16, w: 16, outputs: 24)
+            let x = random.floats(s.inputs * s.h * s.w, 1.7320508)
+            let (w, exact) = weights(random.floats(s.outputs * s.inputs * 9, 1.7320508 / 53.67), f32)
+            let want = reference(s, x, exact, nil, nil)
+            onEachISA { isa in
+                for (form, most) in zip(forms, [1e-6, 1e-6, 2e-6]) {
+                    let got = convolve(nil, s, x, w, f32, nil, nil, inPlace: false, form: form).values
+                    let squares = zip(got, want).reduce(0) { $0 + (Double($1.0) - $1.1) * (Double($1.0) - $1.1) }
+                    let error = (squares / Double(want.count)).squareRoot()
+                    #expect(error <= most, "\(isaName(isa)) \(form): \(error)")
+                }
+            }
+        }
+
+        @Test func formsAreChosenBySize() {
+            func form(_ inputs: Int64, _ side: Int64, _ outputs: Int64, kernel: Int64 = 3, stride: Int64 = 1) -> Int32 {
+                var a = ck_conv2d_args()
+                (a.batch, a.in_channels, a.out_channels) = (2, inputs, outputs)
+                (a.h, a.width, a.out_h, a.out_w) = (side, side, side / stride, side / stride)
+                (a.kh, a.kw, a.stride, a.upsample) = (kernel, kernel, stride, 1)
+                let chosen = ck_conv2d_form(&a, 0)
+                a.batch = 1
+                #expect(ck_conv2d_form(&a, 0) == chosen, "a batch decides")
+                return chosen
+            }
+            #expect(form(320, 64, 320) == Int32(CK_CONV_F4) && form(1280, 16, 1280) == Int32(CK_CONV_F4))
+            #expect(form(1280, 8, 1280) == Int32(CK_CONV_F2), "few tiles do not repay more weights")
+            #expect(form(4, 64, 320) == Int32(CK_CONV_DIRECT) && form(64, 2, 64) == Int32(CK_CONV_DIRECT))
+            #expect(form(320, 64, 320, stride: 2) == Int32(CK_CONV_DIRECT) && form(320, 64, 320, kernel: 1) == 0)
+        }
+
         @Test func imagesDoNotDependOnTheirNeighbours() {
             var random = Numbers(42)
             var s = Shape(batch: 3, inputs: 9, h: 11, w: 10, outputs: 20)
             let x = random.floats(s.batch * s.inputs * s.h * s.w)
             let (w, _) = weights(random.floats(s.outputs * s.inputs * 9), f32)
             onEachISA { _ in
-                s.batch = 3
-                let all = convolve(nil, s, x, w, f32, nil, nil, inPlace: false).values
-                s.batch = 1
-                for b in 0..<3 {
-                    let size = x.count / 3
-                    let part = Array(x[b * size..<(b + 1) * size])
-                    let each = all.count / 3
-                    #expect(
-                        convolve(nil, s, part, w, f32, nil, nil, inPlace: false).values
-                            == Array(all[b * each..<(b + 1) * each]))
+                for form in forms {
+                    s.batch = 3
+                    let all = convolve(nil, s, x, w, f32, nil, nil, inPlace: false, form: form).values
+                    s.batch = 1
+                    for b in 0..<3 {
+                        let size = x.count / 3
+                        let part = Array(x[b * size..<(b + 1) * size])
+                        let each = all.count / 3
+                        #expect(
+                            convolve(nil, s, part, w, f32, nil, nil, inPlace: false, form: form).values
+                                == Array(all[b * each..<(b + 1) * each]))
+                    }
                 }
             }
         }

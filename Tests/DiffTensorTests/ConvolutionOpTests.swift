@@ -62,14 +62,39 @@ import Testing
             let (plain, height, width) = reference(
                 x, weight.doubles, bias.doubles, outputs: c.outputs, kernel: c.kernel, c.window)
             let dims = [2, c.outputs, height, width]
-            try check("\(c) of \(h) x \(w)", plain, dims, tolerance: 3e-6) { run in
-                try run.convolution(x, weight, bias: bias, window: c.window)
+            for method in ConvolutionMethod.allCases {
+                try check("\(c) of \(h) x \(w), \(method)", plain, dims, tolerance: method == .direct ? 3e-6 : 6e-6) { run in
+                    try run.convolution(x, weight, bias: bias, window: c.window, method: method)
+                }
             }
             let residual = try numbers.tensor(dims)
             let sums = zip(plain, residual.doubles).map { $0 + $1 }
-            try check("\(c) of \(h) x \(w) with residual", sums, dims, tolerance: 3e-6) { run in
-                try run.convolution(x, weight, bias: bias, window: c.window, adding: residual)
+            try check("\(c) of \(h) x \(w) with residual", sums, dims, tolerance: 6e-6) { run in
+                try run.convolution(x, weight, bias: bias, window: c.window, ConvolutionExtras(residual: residual))
             }
+        }
+    }
+
+    /// A norm that the convolution applies is the norm before it, whatever computes the sums; vectors are added to each pixel.
+    @Test(arguments: ConvolutionMethod.allCases)
+    func extrasAreWhatTheyStandFor(_ method: ConvolutionMethod) throws {
+        var numbers = Numbers(9)
+        for (h, w, up) in [(5, 7, 1), (16, 20, 1), (3, 4, 2)] {
+            let (x, weight) = (try numbers.tensor([2, 8, h, w]), try numbers.tensor([6, 8, 3, 3]))
+            let norm = GroupNormalisation(
+                weight: try numbers.tensor([8]), bias: try numbers.tensor([8]), groups: 4, eps: 1e-5, activation: .silu)
+            let vectors = try numbers.tensor([2, 12])
+            let window = ConvolutionWindow(padding: 1, upsample: up)
+            let run = Run(pool: nil, budget: nil)
+            let fused = try run.convolution(
+                x, weight, bias: nil, window: window, method: method,
+                ConvolutionExtras(norm: norm, vectors: RowVectors(vectors, 1, of: 2)))
+            let apart = try run.convolution(run.groupNorm(x, norm), weight, bias: nil, window: window, method: method)
+            let area = h * w * up * up
+            let expected = apart.doubles.enumerated().map { at, value in
+                value + vectors.doubles[at / (6 * area) * 12 + 6 + at / area % 6]
+            }
+            #expect(zip(fused.doubles, expected).allSatisfy { abs($0 - $1) <= 1e-6 * (1 + abs($1)) }, "\(h) x \(w)")
         }
     }
 
@@ -98,7 +123,12 @@ import Testing
         refuses(.shape) { _ = try $0.convolution(x, w, bias: vector, window: .init(padding: 1)) }
         refuses(.shape) { _ = try $0.convolution(x, w, bias: nil, window: .init(padding: 1, upsample: 3)) }
         refuses(.shape) { _ = try $0.convolution(x, w, bias: nil, window: .init(padding: 1, stride: 0)) }
-        refuses(.shape) { _ = try $0.convolution(x, w, bias: nil, window: .init(padding: 1), adding: residual) }
+        for extras in [
+            ConvolutionExtras(residual: residual), ConvolutionExtras(vectors: try RowVectors(vector.reshaped(Shape(1, 3)), 0, of: 1)),
+            ConvolutionExtras(norm: GroupNormalisation(weight: vector, bias: vector, groups: 2, eps: 0)),
+        ] {
+            refuses(.shape) { _ = try $0.convolution(x, w, bias: nil, window: .init(padding: 1), extras) }
+        }
         refuses(.shape) { _ = try $0.convolution(vector, w, bias: nil, window: .init(padding: 1)) }
     }
 }

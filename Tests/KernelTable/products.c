@@ -231,9 +231,11 @@ void test_convolution(void) {
         float *x = random_floats(batch * in * h * w, 1, 1), *weight = random_floats(outs * in * side * side, 2, 1),
               *bias = random_floats(outs, 0, 1);
         float *add = random_floats(batch * outs * oh * ow, 3, 1), *out = floats(batch * outs * oh * ow, 1);
-        ck_conv2d_args args = {
-            x,   weight, CK_F32, bias, bits() % 2 ? add : NULL, out, batch, in, h, w, outs, oh, ow, side, side, stride,
-            pad, pad,    up,     NULL};
+        static const int32_t forms[] = {CK_CONV_DIRECT, CK_CONV_F2, CK_CONV_F4};
+        int32_t form = side == 3 && stride == 1 ? forms[bits() % 3] : CK_CONV_DIRECT;
+        ck_conv2d_args args = {.x = x, .w = weight, .dtype = CK_F32, .bias = bias, .add = bits() % 2 ? add : NULL, .out = out,
+                               .batch = batch, .in_channels = in, .h = h, .width = w, .out_channels = outs, .out_h = oh, .out_w = ow,
+                               .kh = side, .kw = side, .stride = stride, .pad_top = pad, .pad_left = pad, .upsample = up, .form = form};
         args.scratch = bytes((int64_t)ck_conv2d_scratch(ck_pool_threads(pool), &args));
         ck_conv2d(pool, &args);
         int good = 1;
@@ -252,8 +254,8 @@ void test_convolution(void) {
                         }
                         good &= fabs(out[at] - want) <= 4e-6 * size;
                     }
-        CHECK(good, "convolution %lld -> %lld of %lld x %lld, side %lld", (long long)in, (long long)outs, (long long)h,
-              (long long)w, (long long)side);
+        CHECK(good, "convolution %lld -> %lld of %lld x %lld, side %lld, form %d", (long long)in, (long long)outs, (long long)h,
+              (long long)w, (long long)side, form);
         release("convolution");
     }
 }

@@ -16,6 +16,7 @@
 #include "language.inl"
 #include "backward.inl"
 #include "optimiser.inl"
+#include "winograd.inl"
 
 const ck_kernels CK_TABLE = {
     .isa = CK_TABLE_ISA,
@@ -48,6 +49,11 @@ const ck_kernels CK_TABLE = {
     .layer_norm_row = layer_norm_row,
     .sums = sums,
     .affine = affine,
+    .winograd_take = winograd_take,
+    .winograd_input = winograd_input,
+    .winograd_weights = winograd_weights,
+    .winograd_result = winograd_result,
+    .put_line = put_line,
     .activation_backward = activation_backward,
     .gated_row_backward = gated_row_backward,
     .layer_norm_row_backward = layer_norm_row_backward,

@@ -37,6 +37,33 @@ INLINE void v_store_part(float *p, vf v, int64_t n) {
     if (n > 3) p[3] = v.w;
 }
 #endif
+/* Elements from ... to - 1 of p, which may lie outside of 0 ... LANES - 1, and zeros for the others; of v. */
+#if LANES == 16
+INLINE vi v_numbers(void) { return (vi){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
+#elif LANES == 8
+INLINE vi v_numbers(void) { return (vi){0, 1, 2, 3, 4, 5, 6, 7}; }
+#else
+INLINE vi v_numbers(void) { return (vi){0, 1, 2, 3}; }
+#endif
+INLINE vi v_range(int64_t from, int64_t to) {
+    int32_t least = (int32_t)(from < 0 ? 0 : from > LANES ? LANES : from), most = (int32_t)(to < 0 ? 0 : to > LANES ? LANES : to);
+    vi number = v_numbers();
+    return (number >= least) & (number < most);
+}
+INLINE vf v_between(vf v, int64_t from, int64_t to) { return (vf)((vi)v & v_range(from, to)); }
+INLINE vf v_load_between(const float *p, int64_t from, int64_t to) {
+    if (from <= 0 && to >= LANES) return v_load(p);
+#if LANES == 16
+    return (vf)_mm512_maskz_loadu_ps(_mm512_movepi32_mask((__m512i)v_range(from, to)), p);
+#elif LANES == 8
+    return (vf)_mm256_maskload_ps(p, (__m256i)v_range(from, to));
+#else
+    vf v = (vf)(0.0f);
+    for (int i = 0; i < LANES; i++)
+        if (i >= from && i < to) v[i] = p[i];
+    return v;
+#endif
+}
 INLINE vf v_splat(float x) { return (vf)(x); }
 INLINE vi v_bits(vf v) { return (vi)v; }
 INLINE vf v_float(vi v) { return (vf)v; }

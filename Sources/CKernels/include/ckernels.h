@@ -181,6 +181,9 @@ typedef struct {
     int32_t act;
 } ck_group_norm_args;
 void ck_group_norm(ck_pool *pool, const ck_group_norm_args *args);
+/* What is left to do to each channel, (x - center) * factor + offset: factors [batch, channels, 3] in this order. `out` and `act` are
+ * not used. */
+void ck_group_norm_factors(ck_pool *pool, const ck_group_norm_args *args, float *factors);
 
 /* ---- element-wise (elementwise.c) --------------------------------------------------------------------------------- */
 
@@ -215,12 +218,16 @@ void ck_upsample_nearest(ck_pool *pool, const float *x, float *out, int64_t plan
 void ck_to_u8_nhwc(ck_pool *pool, const float *x, uint8_t *out, int64_t batch, int64_t channels, int64_t h, int64_t w,
                    float mul, float add);
 
-/* ---- convolution (conv.c) ------------------------------------------------------------------------------------------- */
+/* ---- convolution (conv.c, winograd.c) ------------------------------------------------------------------------------- */
 
-/* NCHW, weight [out_channels, in_channels, kh, kw] in `dtype`, as a matrix product over gathered columns. The input is read as
- * if enlarged by nearest neighbours `upsample` (1 or 2) times first. Zero padding per side. When `add` is not null it is added
- * to the result (same shape as out; may be out itself). out must not alias x. `scratch`: ck_conv2d_scratch bytes. out_h =
- * (h*upsample + pad_top + pad_bottom - kh)/stride + 1, out_w likewise. */
+/* How a convolution is computed: as a product over gathered columns, or, 3 x 3 of stride 1 only, by Winograd's transforms F(2x2, 3x3)
+ * with 16 of 36 multiplications and F(4x4, 3x3) with 36 of 144. Rounding errors are those of the direct form and twice those. */
+enum { CK_CONV_DIRECT = 0, CK_CONV_F2 = 4, CK_CONV_F4 = 6 };
+
+/* NCHW, weight [out_channels, in_channels, kh, kw] in `dtype`. The input is read as if enlarged by nearest neighbours `upsample` (1 or
+ * 2) times first. Zero padding per side. When `add` is not null it is added to the result (same shape as out; may be out itself). out
+ * must not alias x. `scratch`: ck_conv2d_scratch bytes. out_h = (h*upsample + pad_top + pad_bottom - kh)/stride + 1, out_w likewise.
+ * A sample's bits depend neither on the batch nor on the number of threads. */
 typedef struct {
     const float *x;
     const void *w;
@@ -231,9 +238,17 @@ typedef struct {
     int64_t batch, in_channels, h, width, out_channels, out_h, out_w;
     int64_t kh, kw, stride, pad_top, pad_left, upsample;
     void *scratch;
+    int32_t form;         /* CK_CONV_* */
+    int32_t act;          /* with `norm`: CK_ACT_NONE or CK_ACT_SILU */
+    const float *norm;    /* by ck_group_norm_factors for x, or null: what is convolved is the norm of x, then act. Not direct. */
+    const float *vectors; /* [batch] rows of out_channels, vector_stride apart, that are added to each pixel; or null */
+    int64_t vector_stride;
 } ck_conv2d_args;
 void ck_conv2d(ck_pool *pool, const ck_conv2d_args *args);
 size_t ck_conv2d_scratch(int32_t threads, const ck_conv2d_args *args);
+/* Which form takes the least time for one sample of these sizes, by a model of costs; with transforms_only the direct one is for
+ * windows alone that have no other. */
+int32_t ck_conv2d_form(const ck_conv2d_args *args, int32_t transforms_only);
 
 #ifdef __cplusplus
 }

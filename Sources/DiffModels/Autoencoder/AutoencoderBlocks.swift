@@ -23,9 +23,9 @@ final class ResidualBlock: Sendable {
 
     func callAsFunction(_ x: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         try run.at(site, x) { () throws(DiffError) in
-            let h = try conv1(norm1(x, run, .silu), run)
+            let h = try conv1(x, run, norm: norm1)
             let residual = if let shortcut { try shortcut(x, run) } else { x }
-            return try conv2(norm2(h, run, .silu), run, adding: residual)
+            return try conv2(h, run, norm: norm2, adding: residual)
         }
     }
 }

@@ -55,6 +55,6 @@ final class AutoencoderEncoder: Sendable {
             run.workspace.trim()
         }
         h = try middle(h, run)
-        return try output(outputNorm(h, run, .silu), run)
+        return try output(h, run, norm: outputNorm)
     }
 }

@@ -5,6 +5,7 @@ import DiffTensor
 struct Convolution: Sendable {
     let weight, bias: Tensor
     let window: ConvolutionWindow
+    private let method: ConvolutionMethod
 
     /// `weight` [outputs, inputs, kernel, kernel] and `bias` at the scope of `weights`.
     init(
@@ -13,10 +14,23 @@ struct Convolution: Sendable {
         weight = try weights.tensor("weight", [outputs, inputs, kernel, kernel])
         bias = try weights.vector("bias", outputs)
         self.window = window
+        method = weights.options.convolution
     }
 
     func callAsFunction(_ x: Tensor, _ run: Run, adding residual: Tensor? = nil) throws(DiffError) -> Tensor {
-        try run.convolution(x, weight, bias: bias, window: window, adding: residual)
+        try run.convolution(
+            x, weight, bias: bias, window: window, method: method, ConvolutionExtras(residual: residual))
+    }
+
+    /// The convolution of `norm` and `activation` of `x`, plus one vector per sample and a tensor of the output's shape: what a residual
+    /// block does, without passes over memory of their own.
+    func callAsFunction(
+        _ x: Tensor, _ run: Run, norm: GroupNorm, _ activation: Activation = .silu,
+        addingPerChannel vectors: RowVectors? = nil, adding residual: Tensor? = nil
+    ) throws(DiffError) -> Tensor {
+        try run.convolution(
+            x, weight, bias: bias, window: window, method: method,
+            ConvolutionExtras(norm: norm.with(activation), vectors: vectors, residual: residual))
     }
 }
 
@@ -36,6 +50,10 @@ struct GroupNorm: Sendable {
     func callAsFunction(
         _ x: Tensor, _ run: Run, _ activation: Activation = .none
     ) throws(DiffError) -> Tensor {
-        try run.groupNorm(x, weight: weight, bias: bias, groups: groups, eps: eps, activation: activation)
+        try run.groupNorm(x, with(activation))
+    }
+
+    fileprivate func with(_ activation: Activation) -> GroupNormalisation {
+        GroupNormalisation(weight: weight, bias: bias, groups: groups, eps: eps, activation: activation)
     }
 }

@@ -1,44 +1,38 @@
 import CKernels
 
-/// Geometry of a 2-d convolution.
-public struct ConvolutionWindow: Sendable, Equatable {
-    /// Pixels between two windows.
-    public var stride = 1
-    /// Zero rows and columns added on each side of the (enlarged) input.
-    public var top = 0, left = 0, bottom = 0, right = 0
-    /// The input is read as if enlarged this many times (1 or 2) by nearest neighbours.
-    public var upsample = 1
+/// What a convolution does beside its sums, each optional.
+public struct ConvolutionExtras {
+    /// The input is normalised first, without a pass of its own where the method allows.
+    public var norm: GroupNormalisation?
+    /// One vector of the outputs' width per sample, added to each of its pixels.
+    public var vectors: RowVectors?
+    /// A tensor of the output's shape, added to it.
+    public var residual: Tensor?
 
-    /// A window with equal padding on all sides.
-    public init(padding: Int = 0, stride: Int = 1, upsample: Int = 1) {
-        (top, left, bottom, right) = (padding, padding, padding, padding)
-        self.stride = stride
-        self.upsample = upsample
+    /// Those given.
+    public init(norm: GroupNormalisation? = nil, vectors: RowVectors? = nil, residual: Tensor? = nil) {
+        (self.norm, self.vectors, self.residual) = (norm, vectors, residual)
     }
 
-    /// The VAE encoder's downsampling: 3 x 3, stride 2, one zero row below and one zero column to the right.
-    public static var halving: ConvolutionWindow {
-        var window = ConvolutionWindow(stride: 2)
-        (window.bottom, window.right) = (1, 1)
-        return window
-    }
+    var isEmpty: Bool { norm == nil && vectors == nil && residual == nil }
 }
 
 extension Run {
-    /// Convolution of [batch, in, h, w] with `weight` [out, in, kh, kw] in any element type and `bias` [out]; `residual`,
-    /// of the output's shape, is added to the result. A gradient passes to `x` where the window keeps the size (stride 1, no residual).
+    /// Convolution of [batch, in, h, w] with `weight` [out, in, kh, kw] in any element type and `bias` [out]. A gradient passes to `x`
+    /// where the window keeps the size (stride 1, no extras).
     public func convolution(
-        _ x: Tensor, _ weight: Tensor, bias: Tensor?, window: ConvolutionWindow, adding residual: Tensor? = nil
+        _ x: Tensor, _ weight: Tensor, bias: Tensor?, window: ConvolutionWindow, method: ConvolutionMethod = .auto,
+        _ extras: ConvolutionExtras = ConvolutionExtras()
     ) throws(DiffError) -> Tensor {
         try refuseTracked(weight, "a convolution's weights")
-        guard let tape, x.isTracked else { return try convolved(x, weight, bias: bias, window, residual) }
+        guard let tape, x.isTracked else { return try convolved(x, weight, bias: bias, window, method, extras) }
         let side = weight.shape[2]
-        guard residual == nil, side == weight.shape[3], weight.dtype == .f32,
+        guard extras.isEmpty, side == weight.shape[3], weight.dtype == .f32,
             window == ConvolutionWindow(padding: side / 2), side % 2 == 1
         else { throw DiffError(.unsupported, "no gradient passes through this convolution") }
-        return try tape.record(convolved(x, weight, bias: bias, window, nil)) { (g, run) throws(DiffError) in
+        return try tape.record(convolved(x, weight, bias: bias, window, method, extras)) { (g, run) throws(DiffError) in
             // Each input pixel gathers from the outputs it went to: the same window over turned weights.
-            try run.tape?.give(run.convolved(g, run.turned(weight), bias: nil, window, nil), to: x, run)
+            try run.tape?.give(run.convolved(g, run.turned(weight), bias: nil, window, method, extras), to: x, run)
         }
     }
 
@@ -59,40 +53,64 @@ extension Run {
     }
 
     private func convolved(
-        _ x: Tensor, _ weight: Tensor, bias: Tensor?, _ window: ConvolutionWindow, _ residual: Tensor?
+        _ x: Tensor, _ weight: Tensor, bias: Tensor?, _ window: ConvolutionWindow, _ method: ConvolutionMethod,
+        _ extras: ConvolutionExtras
     ) throws(DiffError) -> Tensor {
+        let outShape = try Self.shape(x, weight, bias, window)
+        var arguments = unsafe ck_conv2d_args()
+        unsafe (arguments.batch, arguments.in_channels) = (Int64(x.shape[0]), Int64(x.shape[1]))
+        unsafe (arguments.h, arguments.width) = (Int64(x.shape[2]), Int64(x.shape[3]))
+        unsafe (arguments.out_channels, arguments.out_h, arguments.out_w) = (
+            Int64(outShape[1]), Int64(outShape[2]), Int64(outShape[3])
+        )
+        unsafe (arguments.kh, arguments.kw) = (Int64(weight.shape[2]), Int64(weight.shape[3]))
+        unsafe (arguments.stride, arguments.upsample) = (Int64(window.stride), Int64(window.upsample))
+        unsafe (arguments.pad_top, arguments.pad_left) = (Int64(window.top), Int64(window.left))
+        unsafe arguments.dtype = weight.dtype.rawValue
+        if method != .direct { unsafe arguments.form = ck_conv2d_form(&arguments, method == .winograd ? 1 : 0) }
+
+        // The direct form meets each pixel nine times: the norm is worth a pass of its own there.
+        let isDirect = unsafe arguments.form == Int32(CK_CONV_DIRECT)
+        let input = if isDirect, let norm = extras.norm { try groupNorm(x, norm) } else { x }
+        let factors = if !isDirect, let norm = extras.norm { try groupNormFactors(x, norm) } else { nil as Tensor? }
+
+        let out = try workspace.take(outShape)
+        if let residual = extras.residual, residual.shape != outShape {
+            throw DiffError(.shape, "convolution: a residual of \(residual.shape) for an output of \(outShape)")
+        }
+        if let vectors = extras.vectors, vectors.width != outShape[1] || vectors.tensor.shape[0] != outShape[0] {
+            throw DiffError(.shape, "convolution: vectors of \(vectors.tensor.shape) for an output of \(outShape)")
+        }
+        let taps = weight.shape[2] &* weight.shape[3]
+        count(flops: 2 * Double(outShape.count) * Double(x.shape[1] &* taps))
+        let scratch = try scratch(unsafe ck_conv2d_scratch(Int32(clamping: threads), &arguments))
+        guard isLive else { return out }
+        unsafe arguments.x = UnsafePointer(input.floats)
+        unsafe arguments.w = UnsafeRawPointer(weight.raw)
+        unsafe arguments.bias = bias.flatMap { unsafe UnsafePointer($0.floats) }
+        unsafe arguments.add = extras.residual.flatMap { unsafe UnsafePointer($0.floats) }
+        unsafe arguments.out = out.floats
+        unsafe arguments.norm = factors.flatMap { unsafe UnsafePointer($0.floats) }
+        unsafe arguments.act = extras.norm?.activation.rawValue ?? Activation.none.rawValue
+        unsafe arguments.vectors = extras.vectors.flatMap { unsafe UnsafePointer($0.floats) }
+        unsafe arguments.vector_stride = Int64(extras.vectors?.stride ?? 0)
+        unsafe arguments.scratch = scratch?.base
+        unsafe ck_conv2d(poolHandle, &arguments)
+        return out
+    }
+
+    /// The shape of the output. Throws `shape` when input, weights and window do not go together.
+    private static func shape(
+        _ x: Tensor, _ weight: Tensor, _ bias: Tensor?, _ window: ConvolutionWindow
+    ) throws(DiffError) -> Shape {
         let (kh, kw) = (weight.shape[2], weight.shape[3])
         guard x.shape.rank == 4, weight.shape.rank == 4, weight.shape[1] == x.shape[1], window.stride > 0,
             (1...2).contains(window.upsample), kh > 0, kw > 0,
             (bias?.shape.count ?? weight.shape[0]) == weight.shape[0],
-            let outH = Self.extent(x.shape[2] &* window.upsample, window.top, window.bottom, kh, window.stride),
-            let outW = Self.extent(x.shape[3] &* window.upsample, window.left, window.right, kw, window.stride)
+            let outH = extent(x.shape[2] &* window.upsample, window.top, window.bottom, kh, window.stride),
+            let outW = extent(x.shape[3] &* window.upsample, window.left, window.right, kw, window.stride)
         else { throw DiffError(.shape, "convolution: input \(x.shape) with weight \(weight.shape)") }
-        let out = try workspace.take(Shape(x.shape[0], weight.shape[0], outH, outW))
-        if let residual, residual.shape != out.shape {
-            throw DiffError(.shape, "convolution: a residual of \(residual.shape) for an output of \(out.shape)")
-        }
-        count(flops: 2 * Double(out.shape.count) * Double(x.shape[1] &* kh &* kw))
-        var arguments = unsafe ck_conv2d_args()
-        unsafe arguments.x = UnsafePointer(x.floats)
-        unsafe arguments.w = UnsafeRawPointer(weight.raw)
-        unsafe arguments.dtype = weight.dtype.rawValue
-        unsafe arguments.bias = bias.flatMap { unsafe UnsafePointer($0.floats) }
-        unsafe arguments.add = residual.flatMap { unsafe UnsafePointer($0.floats) }
-        unsafe arguments.out = out.floats
-        unsafe (arguments.batch, arguments.in_channels) = (Int64(x.shape[0]), Int64(x.shape[1]))
-        unsafe (arguments.h, arguments.width) = (Int64(x.shape[2]), Int64(x.shape[3]))
-        unsafe (arguments.out_channels, arguments.out_h, arguments.out_w) = (
-            Int64(weight.shape[0]), Int64(outH), Int64(outW)
-        )
-        unsafe (arguments.kh, arguments.kw, arguments.stride) = (Int64(kh), Int64(kw), Int64(window.stride))
-        unsafe (arguments.pad_top, arguments.pad_left) = (Int64(window.top), Int64(window.left))
-        unsafe arguments.upsample = Int64(window.upsample)
-        let scratch = try scratch(unsafe ck_conv2d_scratch(Int32(clamping: threads), &arguments))
-        guard isLive else { return out }
-        unsafe arguments.scratch = scratch?.base
-        unsafe ck_conv2d(poolHandle, &arguments)
-        return out
+        return try Shape(x.shape[0], weight.shape[0], outH, outW)
     }
 
     private static func extent(_ size: Int, _ before: Int, _ after: Int, _ kernel: Int, _ stride: Int) -> Int? {

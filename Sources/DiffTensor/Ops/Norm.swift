@@ -44,28 +44,69 @@ extension Run {
     public func groupNorm(
         _ x: Tensor, weight: Tensor, bias: Tensor, groups: Int, eps: Float, activation: Activation = .none
     ) throws(DiffError) -> Tensor {
-        try refuseTracked(x, "a group norm")
-        let channels = x.shape[1]
-        guard x.shape.rank >= 2, groups > 0, channels % groups == 0, weight.shape.count == channels,
-            bias.shape.count == channels
-        else {
-            throw DiffError(
-                .shape, "group norm: input \(x.shape) in \(groups) groups with \(weight.shape.count) weights")
-        }
+        try groupNorm(
+            x, GroupNormalisation(weight: weight, bias: bias, groups: groups, eps: eps, activation: activation))
+    }
+
+    /// `norm` of [batch, channels, h, w].
+    public func groupNorm(_ x: Tensor, _ norm: GroupNormalisation) throws(DiffError) -> Tensor {
+        var arguments = try unsafe groupNormArguments(x, norm)
         let out = try workspace.take(x.shape)
         count(flops: 8 * Double(x.shape.count))
         guard isLive else { return out }
+        unsafe arguments.out = out.floats
+        unsafe ck_group_norm(poolHandle, &arguments)
+        return out
+    }
+
+    /// What `norm` does to each channel of `x`, [batch, channels, 3], for a convolution that applies it; the activation aside.
+    func groupNormFactors(_ x: Tensor, _ norm: GroupNormalisation) throws(DiffError) -> Tensor {
+        var arguments = try unsafe groupNormArguments(x, norm)
+        let factors = try workspace.take(Shape(x.shape[0], x.shape[1], 3))
+        count(flops: 8 * Double(x.shape.count))
+        guard isLive, let to = unsafe factors.floats else { return factors }
+        unsafe ck_group_norm_factors(poolHandle, &arguments, to)
+        return factors
+    }
+
+    private func groupNormArguments(
+        _ x: Tensor, _ norm: GroupNormalisation
+    ) throws(DiffError) -> ck_group_norm_args {
+        try refuseTracked(x, "a group norm")
+        let (channels, groups) = (x.shape[1], norm.groups)
+        guard x.shape.rank >= 2, groups > 0, channels % groups == 0, norm.weight.shape.count == channels,
+            norm.bias.shape.count == channels
+        else {
+            throw DiffError(
+                .shape, "group norm: input \(x.shape) in \(groups) groups with \(norm.weight.shape.count) weights")
+        }
         var arguments = unsafe ck_group_norm_args()
         unsafe arguments.x = UnsafePointer(x.floats)
-        unsafe arguments.out = out.floats
-        unsafe arguments.weight = UnsafePointer(weight.floats)
-        unsafe arguments.bias = UnsafePointer(bias.floats)
+        unsafe arguments.weight = UnsafePointer(norm.weight.floats)
+        unsafe arguments.bias = UnsafePointer(norm.bias.floats)
         unsafe (arguments.batch, arguments.channels) = (Int64(x.shape[0]), Int64(channels))
         unsafe arguments.area = Int64(x.shape.count / max(1, x.shape[0] &* channels))
         unsafe arguments.groups = Int64(groups)
-        unsafe arguments.eps = eps
-        unsafe arguments.act = activation.rawValue
-        unsafe ck_group_norm(poolHandle, &arguments)
-        return out
+        unsafe arguments.eps = norm.eps
+        unsafe arguments.act = norm.activation.rawValue
+        return unsafe arguments
+    }
+}
+
+/// A group norm and the activation behind it.
+public struct GroupNormalisation {
+    /// [channels]
+    public var weight, bias: Tensor
+    /// Groups that the channels are divided into, each normalised by itself.
+    public var groups: Int
+    /// Added to the variance.
+    public var eps: Float
+    /// Applied to the result.
+    public var activation: Activation
+
+    /// All of them.
+    public init(weight: Tensor, bias: Tensor, groups: Int, eps: Float, activation: Activation = .none) {
+        (self.weight, self.bias, self.groups) = (weight, bias, groups)
+        (self.eps, self.activation) = (eps, activation)
     }
 }
