@@ -115,7 +115,7 @@ public struct NamedInputs: Sendable {
 enum Families {
     static let all: [any ModelFamily.Type] = [
         DiTFamily.self, UViTFamily.self, SiTFamily.self, AutoencoderFamily.self, VARFamily.self, VQVAEFamily.self,
-        LLaDAFamily.self, ILLaDAFamily.self, DreamFamily.self,
+        LLaDAFamily.self, ILLaDAFamily.self, DreamFamily.self, UNetFamily.self,
     ]
 
     static var names: [String] { all.map { $0.name } }
