@@ -119,6 +119,8 @@ typedef struct ck_kernels {
 
     void (*rms_norm_row)(const float *x, const float *weight, float *out, int64_t n, float eps);
     void (*swiglu_row)(const float *gate, const float *up, float *out, int64_t n);
+    /* value*gelu(gate), with the normal distribution function; out may be value. */
+    void (*geglu_row)(const float *value, const float *gate, float *out, int64_t n);
     /* x1 cos - x2 sin and x2 cos + x1 sin for the halves of n elements each; out may be x. */
     void (*rotate)(const float *x, const float *cosines, const float *sines, float *out, int64_t n);
     /* The largest element, the lowest of equals; its index, or -1 when an element is NaN or plus infinity or none is finite. */

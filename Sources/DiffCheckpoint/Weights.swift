@@ -121,6 +121,17 @@ public struct Weights: Sendable {
         try stacked(names, [count], widening: true)
     }
 
+    /// The matrices `names` of `columns`, stacked by rows, of which each has its own number: vectors that meet layers of many widths
+    /// meet them as one.
+    public func concatenated(_ names: [String], rows: [Int], columns: Int) throws(DiffError) -> Tensor {
+        try stacked(names, [1, columns], rows: rows, widening: options.widens)
+    }
+
+    /// The vectors `names` of `counts` elements, one after the other, in f32.
+    public func concatenatedVectors(_ names: [String], counts: [Int]) throws(DiffError) -> Tensor {
+        try stacked(names, [1], rows: counts, widening: true)
+    }
+
     // MARK: Report
 
     /// Notes that the tensors whose name in this scope begins with `prefix` are left out on purpose.

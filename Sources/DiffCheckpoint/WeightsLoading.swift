@@ -66,19 +66,29 @@ extension Weights {
         }
     }
 
+    /// The tensors `names`, one after the other along the first axis: each of extents `dims`, but for the first one where `rows` says
+    /// it name by name.
     func stacked(
-        _ names: [String], _ dims: [Int], widening: Bool, into given: Storage? = nil
+        _ names: [String], _ dims: [Int], rows: [Int]? = nil, widening: Bool, into given: Storage? = nil
     ) throws(DiffError) -> Tensor {
         let place = full(names.first ?? "")
-        let part = try wanted(dims, for: names.first ?? "")
-        guard part.rank > 0, !names.isEmpty, let rows = Checked.multiply(part[0], names.count) else {
+        let usual = try wanted(dims, for: names.first ?? "")
+        guard usual.rank > 0, !names.isEmpty, (rows?.count ?? names.count) == names.count else {
             throw DiffError(.internal, "\(place): nothing to stack")
         }
-        let shape = try locating(place) { () throws(DiffError) in try part.replacingFirst(rows) }
+        var (parts, count): ([Shape], Int) = ([], 0)
+        for index in Indices(below: names.count) {
+            let part = try locating(place) { () throws(DiffError) in
+                try usual.replacingFirst(rows?.at(index) ?? usual[0])
+            }
+            parts.append(part)
+            count = Checked.sum(count, part[0])
+        }
+        let shape = try locating(place) { () throws(DiffError) in try usual.replacingFirst(count) }
         var entries: [TensorEntry] = []
         var types: Set<DType> = []
-        for name in names.each {
-            guard let entry = entry(name, accepting: [part]) else { continue }
+        for (index, name) in names.numbered {
+            guard let part = parts.at(index), let entry = entry(name, accepting: [part]) else { continue }
             entries.append(entry)
             // Parts that need converting anyway meet in f32.
             types.insert(entry.type.isNative ? try table.weightType(entry) : .f32)
@@ -87,9 +97,9 @@ extension Weights {
         let type = isNarrow && types.count == 1 ? types.first ?? .f32 : .f32
         guard entries.count == names.count, !options.dryRun else { return noted(names, try virtual(shape, type)) }
         let block = if let given { given } else { try newBlock(shape.count &* type.size) }
-        let partBytes = part.count &* type.size  // below 2^51 by Shape's bound
         var start = 0
         for entry in entries.each {
+            let partBytes = entry.shape.count &* type.size  // below 2^51 by Shape's bound
             if entry.type.isNative, entry.type.weight == type {
                 try table.read(entry.name, into: block, at: start, pool: options.pool)
             } else {

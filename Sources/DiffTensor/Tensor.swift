@@ -109,5 +109,13 @@ public struct RowVectors: Sendable {
         start = index &* width
     }
 
+    /// Columns `start ..< start + width`. Throws `shape` unless `tensor` is a matrix that has them.
+    public init(_ tensor: Tensor, columns start: Int, _ width: Int) throws(DiffError) {
+        guard tensor.shape.rank == 2, start >= 0, width >= 0, width <= tensor.shape[1],
+            start <= tensor.shape[1] &- width
+        else { throw DiffError(.shape, "columns \(start)...+\(width) of a \(tensor.shape) tensor") }
+        (self.tensor, self.start, self.width, stride) = (tensor, start, width, tensor.shape[1])
+    }
+
     var floats: UnsafeMutablePointer<Float>? { unsafe tensor.floats.map { unsafe $0 + start } }
 }

@@ -9,6 +9,9 @@ struct GoldenCheck: Sendable {
     /// All families. A new one is added here, with a file of its own.
     static let all = [
         GoldenCheck(prefix: "asyncdiff-sd3", run: GoldenMMDiT.check),
+        GoldenCheck(prefix: "asyncdiff-sd15", run: GoldenUNetSteps.asyncDiff),
+        GoldenCheck(prefix: "asyncdiff-sd21", run: GoldenUNetSteps.asyncDiff),
+        GoldenCheck(prefix: "asyncdiff-sdxl", run: GoldenUNetSteps.asyncDiff),
         GoldenCheck(prefix: "code-collab", run: GoldenCollaboration.check),
         GoldenCheck(prefix: "code-var", run: GoldenVAR.check),
         GoldenCheck(prefix: "code-vqvae", run: GoldenVQVAE.check),
@@ -19,9 +22,12 @@ struct GoldenCheck: Sendable {
         GoldenCheck(prefix: "l2c_uvit", run: GoldenUViT.check),
         GoldenCheck(prefix: "l2c_uvit_eps", run: GoldenUViTEps.check),
         GoldenCheck(prefix: "litefocus_attn", run: GoldenLiteFocus.check),
+        GoldenCheck(prefix: "sd-sampling", run: GoldenUNetSteps.sampling),
         GoldenCheck(prefix: "sd-schedulers", run: GoldenSchedulers.check),
+        GoldenCheck(prefix: "sd-unet", run: GoldenUNet.check),
         GoldenCheck(prefix: "sd-vae", run: GoldenAutoencoder.check),
         GoldenCheck(prefix: "sd3-e2e", run: GoldenMMDiT.endToEnd),
+        GoldenCheck(prefix: "sdxl-e2e", run: GoldenUNetSteps.pipeline),
         GoldenCheck(prefix: "sit", run: GoldenSiT.check),
         GoldenCheck(prefix: "tinyfusion_gates", run: GoldenTinyFusionGates.check),
         GoldenCheck(prefix: "tinyfusion_kd", run: GoldenTinyFusionRecovery.check),

@@ -4,6 +4,8 @@ import DiffTensor
 public final class SiteProbe: Acceleration {
     public private(set) var inputs: [Int: Tensor] = [:]
     public private(set) var outputs: [Int: Tensor] = [:]
+    /// All slots of what came out.
+    public private(set) var slots: [Int: Slots] = [:]
     /// Sites in the order in which they were asked.
     public private(set) var visited: [Site] = []
     private var layout = SiteLayout(family: "")
@@ -12,7 +14,7 @@ public final class SiteProbe: Acceleration {
 
     public func begin(_ context: SamplingContext) -> HookSet {
         layout = context.layouts.first ?? layout
-        (inputs, outputs, visited) = ([:], [:], [])
+        (inputs, outputs, slots, visited) = ([:], [:], [:], [])
         var hooks = HookSet()
         for (network, layout) in context.layouts.enumerated() {
             for number in layout.sites.indices {
@@ -29,11 +31,16 @@ public final class SiteProbe: Acceleration {
         self.inputs[site.number] = inputs.first
         let output = try compute()
         outputs[site.number] = output.first
+        slots[site.number] = output
         return output
     }
 
     /// What came out of the site called `name`, if it was reached.
     public func output(_ name: String) -> Tensor? { layout.site(named: name).flatMap { outputs[$0.number] } }
+    /// The same from slot `slot`.
+    public func output(_ name: String, slot: Int) -> Tensor? {
+        layout.site(named: name).flatMap { slots[$0.number]?[slot] }
+    }
     /// What went into the site called `name`, if it was reached.
     public func input(_ name: String) -> Tensor? { layout.site(named: name).flatMap { inputs[$0.number] } }
 }

@@ -63,6 +63,7 @@ const ck_kernels CK_TABLE = {
     .adamw = adamw,
     .rms_norm_row = rms_norm_row,
     .swiglu_row = swiglu_row,
+    .geglu_row = geglu_row,
     .rotate = rotate,
     .best = best_of,
     .exp_sum = exp_sum,

@@ -65,6 +65,12 @@ static void swiglu_row(const float *gate, const float *up, float *out, int64_t n
     if (i < n) v_store_part(out + i, v_silu(v_load_part(gate + i, n - i)) * v_load_part(up + i, n - i), n - i);
 }
 
+static void geglu_row(const float *value, const float *gate, float *out, int64_t n) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) v_store(out + i, v_load(value + i) * v_gelu_erf(v_load(gate + i)));
+    if (i < n) v_store_part(out + i, v_load_part(value + i, n - i) * v_gelu_erf(v_load_part(gate + i, n - i)), n - i);
+}
+
 static void rotate(const float *x, const float *cosines, const float *sines, float *out, int64_t n) {
 #pragma clang fp contract(off)
     for (int64_t i = 0; i < n; i += LANES) {

@@ -13,6 +13,11 @@ public struct TimestepEmbedding: Sendable {
 
     /// `times` [batch] to [batch, width].
     public func callAsFunction(_ times: Tensor, _ run: Run) throws(DiffError) -> Tensor {
-        try second(first(features(times, run), run, .silu), run)
+        try embedded(features(times, run), run)
+    }
+
+    /// Features [batch, 2 * half] to [batch, width].
+    func embedded(_ features: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        try second(first(features, run, .silu), run)
     }
 }

@@ -50,14 +50,16 @@ extension Run {
 
     /// Exchanges the last two axes of a [batch, rows, cols] tensor.
     public func transposed(_ x: Tensor) throws(DiffError) -> Tensor {
-        try refuseTracked(x, "a transposition")
         guard x.shape.rank == 3 else { throw DiffError(.shape, "cannot transpose \(x.shape)") }
         let out = try workspace.take(Shape(x.shape[0], x.shape[2], x.shape[1]))
         if isLive {
             unsafe ck_transpose(
                 poolHandle, x.floats, out.floats, Int64(x.shape[0]), Int64(x.shape[1]), Int64(x.shape[2]))
         }
-        return out
+        guard let tape, x.isTracked else { return out }
+        return tape.record(out) { (g, run) throws(DiffError) in
+            try run.tape?.give(run.transposed(g), to: x, run)
+        }
     }
 
     /// Rows `indices` of a [rows, width] table in any element type: [indices.count, width]. Throws `invalidArgument`

@@ -1,0 +1,119 @@
+import DiffCheckpoint
+import DiffTensor
+
+/// A level of the way down: every layer's output is a skip, and so is what the halving at the end gives.
+final class UNetDownBlock: Sendable {
+    let site: Site
+    private let layers: [UNetLayer]
+    private let downsampler: UNetConvolution?
+
+    init(
+        _ w: Weights, _ inputs: Int, _ level: UNetConfiguration.Level, halves: Bool, _ assembly: inout UNetAssembly
+    ) throws(DiffError) {
+        site = assembly.layout.add(w.path, .stage)
+        var layers: [UNetLayer] = []
+        for (index, blocks) in level.transformers.numbered {
+            layers.append(
+                try UNetLayer(
+                    w, index, index == 0 ? inputs : level.channels, level.channels, heads: level.heads, blocks: blocks,
+                    in: site, &assembly))
+        }
+        self.layers = layers
+        let window =
+            assembly.configuration.downsamplePadding == 0
+            ? ConvolutionWindow.halving : ConvolutionWindow(padding: 1, stride: 2)
+        downsampler =
+            halves
+            ? try UNetConvolution(
+                w.scope("downsamplers.0.conv"), w.full("downsamplers.0"), level.channels, level.channels, kernel: 3,
+                window, in: site, &assembly) : nil
+    }
+
+    func prepare(_ text: Tensor, _ run: Run, into contexts: inout [Tensor]) throws(DiffError) {
+        for layer in layers.each { try layer.prepare(text, run, into: &contexts) }
+    }
+
+    /// The state, then the skips in the order in which they were made.
+    func callAsFunction(_ x: Tensor, _ call: UNetCall, _ run: Run) throws(DiffError) -> Slots {
+        try run.at(site, Slots(x)) { () throws(DiffError) in
+            var out = Slots(x)
+            for layer in layers.each {
+                out.first = try layer(out.first, call, run)
+                out.others.append(out.first)
+            }
+            guard let downsampler else { return out }
+            out.first = try downsampler(out.first, run)
+            out.others.append(out.first)
+            return out
+        }
+    }
+}
+
+/// A level of the way up: every layer takes a skip, the one made last first.
+final class UNetUpBlock: Sendable {
+    let site: Site
+    private let layers: [UNetLayer]
+    private let upsampler: UNetUpsampler?
+    /// Skips that it takes.
+    var skips: Int { layers.count }
+
+    /// `inputs` are the channels of the level below, `next` those of the level above, where the last skip comes from.
+    init(
+        _ w: Weights, _ inputs: Int, _ level: UNetConfiguration.Level, next: Int, doubles: Bool,
+        _ assembly: inout UNetAssembly
+    ) throws(DiffError) {
+        site = assembly.layout.add(w.path, .stage)
+        var layers: [UNetLayer] = []
+        for (index, blocks) in level.transformers.numbered {
+            let own = index == 0 ? inputs : level.channels
+            let skip = index == level.layers &- 1 ? next : level.channels
+            layers.append(
+                try UNetLayer(
+                    w, index, own &+ skip, level.channels, heads: level.heads, blocks: blocks, in: site, &assembly))
+        }
+        self.layers = layers
+        upsampler =
+            doubles ? try UNetUpsampler(w.scope("upsamplers.0"), level.channels, in: site, &assembly) : nil
+    }
+
+    func prepare(_ text: Tensor, _ run: Run, into contexts: inout [Tensor]) throws(DiffError) {
+        for layer in layers.each { try layer.prepare(text, run, into: &contexts) }
+    }
+
+    /// `skips` as many as there are layers, in the order in which they are taken; the result is as large as `size`, a skip of the next level.
+    func callAsFunction(
+        _ x: Tensor, skips: [Tensor], size: Shape?, _ call: UNetCall, _ run: Run
+    ) throws(DiffError) -> Tensor {
+        try run.at(site, Slots(x, skips)) { () throws(DiffError) in
+            var h = x
+            for (index, layer) in layers.numbered { h = try layer(h, skip: skips.at(index), call, run) }
+            if let upsampler { h = try upsampler(h, size: size, run) }
+            return Slots(h)
+        }.first
+    }
+}
+
+/// What is between both ways: two resnets and a transformer, or one resnet.
+final class UNetMiddleBlock: Sendable {
+    let site: Site
+    private let first: UNetLayer
+    private let second: UNetResnet?
+
+    /// `blocks` of the transformer; nil: one resnet alone.
+    init(_ w: Weights, _ channels: Int, heads: Int, blocks: Int?, _ assembly: inout UNetAssembly) throws(DiffError) {
+        site = assembly.layout.add(w.path, .stage)
+        first = try UNetLayer(w, 0, channels, channels, heads: heads, blocks: blocks, in: site, &assembly)
+        second = blocks == nil ? nil : try UNetResnet(w.scope("resnets.1"), channels, channels, in: site, &assembly)
+    }
+
+    func prepare(_ text: Tensor, _ run: Run, into contexts: inout [Tensor]) throws(DiffError) {
+        try first.prepare(text, run, into: &contexts)
+    }
+
+    func callAsFunction(_ x: Tensor, _ call: UNetCall, _ run: Run) throws(DiffError) -> Tensor {
+        try run.at(site, x) { () throws(DiffError) in
+            let h = try first(x, call, run)
+            return if let second { try second(h, call, run) } else { h }
+        }
+    }
+}

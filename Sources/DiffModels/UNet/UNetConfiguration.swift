@@ -1,0 +1,139 @@
+public import DiffCheckpoint
+public import DiffTensor
+
+/// Sizes and options of a Stable Diffusion U-Net. Keys and defaults are those of diffusers' `UNet2DConditionModel`.
+public struct UNetConfiguration: Sendable, Equatable {
+    /// What stands between the way down and the way up.
+    public enum Middle: Sendable, Equatable {
+        /// Two resnets and a transformer of so many blocks between them.
+        case transformer(blocks: Int)
+        case resnet
+        case none
+    }
+
+    /// A level of the way down or up.
+    public struct Level: Sendable, Equatable {
+        /// Channels of its resnets' outputs.
+        public let channels: Int
+        /// Attention heads of its transformers; the channels divide by them.
+        public let heads: Int
+        /// Transformer blocks after each resnet; nil: no transformer.
+        public let transformers: [Int?]
+
+        /// Resnets.
+        var layers: Int { transformers.count }
+    }
+
+    /// What is told beside the time: `text_time` of SDXL.
+    public struct Addition: Sendable, Equatable {
+        /// Sinusoidal features of each size.
+        public let sizeFeatures: Int
+        /// The features of all sizes and the pooled text together.
+        public let width: Int
+    }
+
+    /// Side of the square states that it was trained on.
+    public var sampleSide: Int
+    /// Channels of the input.
+    public var inChannels: Int
+    /// Channels of the prediction.
+    public var outChannels: Int
+    /// The way down, finest level first.
+    public var down: [Level]
+    /// The way up, coarsest level first.
+    public var up: [Level]
+    /// Between them.
+    public var middle: Middle
+    /// Width of what attention reads.
+    public var textWidth: Int
+    /// Groups of every group norm, and eps of those of resnets and of the last one.
+    public var groups: Int, normEps: Float
+    /// Whether cosines come first in the features of times and sizes, and what is taken off the number of their frequencies in the divisor.
+    public var cosinesFirst: Bool, frequencyShift: Float
+    /// Width of the embedding of times.
+    public var timeWidth: Int
+    /// Features of the guidance scale that it is told; nil: it is told none.
+    public var guidanceFeatures: Int?
+    /// What is told beside the time; nil: nothing.
+    public var addition: Addition?
+    /// Zeros around what is halved: 1 on all sides, or (0) one below and one to the right.
+    public var downsamplePadding: Int
+    /// Sides of the first and the last convolution.
+    public var inKernel: Int, outKernel: Int
+
+    /// eps of the group norm of transformers and of their layer norms: not in the config.
+    static let transformerEps: Float = 1e-6, layerNormEps: Float = 1e-5
+    /// Numbers that SDXL is told: original height and width, top and left of the crop, target height and width.
+    static let sizes = 6
+
+    /// Reads a config. Throws `format` and `unsupported`, naming the key.
+    public init(_ c: JSONObject) throws(DiffError) {
+        try Self.rules.refuse(c)
+        let sides = try c.oneOrMoreIntegers("sample_size", in: 1...8192)
+        sampleSide = sides.each.reduce(0) { max($0, $1) }
+        if sides.isEmpty { sampleSide = 64 }
+        inChannels = try c.integer("in_channels", in: 1...1024, default: 4)
+        outChannels = try c.integer("out_channels", in: 1...1024, default: 4)
+        groups = try c.integer("norm_num_groups", in: 1...1024, default: 32)
+        normEps = Float(try c.number("norm_eps", in: 0...1, default: 1e-5))
+        cosinesFirst = try c.bool("flip_sin_to_cos", default: true)
+        frequencyShift = Float(try c.number("freq_shift", in: 0...1, default: 0))
+        downsamplePadding = try c.integer("downsample_padding", in: 0...1, default: 1)
+        inKernel = try c.integer("conv_in_kernel", in: 1...15, default: 3)
+        outKernel = try c.integer("conv_out_kernel", in: 1...15, default: 3)
+        guidanceFeatures = try c.optionalInteger("time_cond_proj_dim", in: 2...65536)
+        try (down, up, middle) = Self.levels(c)
+        textWidth = try Self.textWidth(c, levels: down.count)
+        timeWidth = try c.optionalInteger("time_embedding_dim", in: 1...65536) ?? 4 &* (down.first?.channels ?? 0)
+        addition = try Self.addition(c)
+        try check(c)
+    }
+
+    /// Features of a time.
+    public var timeFeatures: Int { down.first?.channels ?? 0 }
+    /// Channels of the coarsest level.
+    var coarsest: Int { down.last?.channels ?? 0 }
+    /// Heads of the transformer in the middle.
+    var middleHeads: Int { down.last?.heads ?? 1 }
+
+    /// Resnets and transformer blocks, each of which has tensors of its own.
+    var parts: Int {
+        var count = 2
+        for level in (down + up).each {
+            for blocks in level.transformers.each { count = Checked.sum(count, 1, blocks ?? 0) }
+        }
+        if case .transformer(let blocks) = middle { count = Checked.sum(count, blocks) }
+        return count
+    }
+
+    private func check(_ c: JSONObject) throws(DiffError) {
+        if c.members["norm_num_groups"] == .null {
+            throw c.error(
+                "norm_num_groups", "null: a network without group norms is not supported; only numbers of groups are")
+        }
+        for level in (down + up).each {
+            guard level.channels % groups == 0 else {
+                throw c.error("block_out_channels", "\(level.channels) channels do not divide into \(groups) groups")
+            }
+            let attends = level.transformers.each.contains { $0 != nil }
+            guard !attends || level.channels % level.heads == 0 else {
+                throw c.error(
+                    "attention_head_dim", "\(level.channels) channels do not divide into \(level.heads) heads")
+            }
+        }
+        if case .transformer = middle, coarsest % middleHeads != 0 {
+            throw c.error("attention_head_dim", "\(coarsest) channels do not divide into \(middleHeads) heads")
+        }
+        guard timeFeatures % 2 == 0, (guidanceFeatures ?? 2) % 2 == 0, (addition?.sizeFeatures ?? 2) % 2 == 0 else {
+            throw DiffError(
+                .unsupported, "\(c.place): features of times are sines and cosines; their number must be even")
+        }
+        let half = min(timeFeatures, addition?.sizeFeatures ?? timeFeatures) / 2
+        guard Float(half) > frequencyShift else {
+            throw c.error("freq_shift", "\(frequencyShift) leaves nothing of \(half) frequencies")
+        }
+        guard inKernel % 2 == 1, outKernel % 2 == 1 else {
+            throw DiffError(.unsupported, "\(c.place): only first and last convolutions of an odd size are supported")
+        }
+    }
+}
