@@ -114,10 +114,11 @@ static float *pack_whole(const plan *p, segment *s, float *to) {
 }
 
 /* The weights of one query, not yet divided by their sum; returns what to multiply by for that. */
-static float weights(const plan *p, float *row, const float *bias) {
+static float weights(const plan *p, float *row, const float *table, const float *bias) {
     const ck_attention_args *a = p->args;
-    if (!bias) return p->kernels->softmax_weights(row, p->keys, a->scale);
-    p->kernels->axpby(a->scale, row, 1, bias, row, a->keys);
+    if (!table && !bias) return p->kernels->softmax_weights(row, p->keys, a->scale);
+    p->kernels->axpby(a->scale, row, 1, table ? table : bias, row, a->keys);
+    if (table && bias) p->kernels->axpby(1, row, 1, bias, row, a->keys);
     p->kernels->scale_row(row + a->keys, a->shared, a->scale);
     return p->kernels->softmax_weights(row, p->keys, 1);
 }
@@ -131,6 +132,7 @@ static void part_task(void *context, int64_t index, int32_t thread) {
     float *buffer = (float *)a->scratch + (size_t)thread * p->scratch_floats;
     const float *q = a->q + batch * a->q_batch + group * a->q_group + at;
     const float *bias = a->bias ? a->bias + batch * a->bias_batch : NULL;
+    const float *table = a->table ? a->table + head * a->table_head : NULL;
     float *out = a->out + batch * a->out_batch + group * a->out_group + at;
     segment segments[2];
     int32_t count = 0;
@@ -159,7 +161,7 @@ static void part_task(void *context, int64_t index, int32_t thread) {
             else ck_gemm(p->kernels, scores);
         }
         float inverse[MAX_TILE];
-        for (int64_t r = 0; r < rows; r++) inverse[r] = weights(p, buffer + r * p->keys, bias);
+        for (int64_t r = 0; r < rows; r++) inverse[r] = weights(p, buffer + r * p->keys, table ? table + (from + r) * a->table_row : NULL, bias);
         for (int32_t s = 0; s < count; s++) {
             segments[s].values.c = tile_out, segments[s].values.m = rows;
             ck_gemm(p->kernels, &segments[s].values);

@@ -118,9 +118,8 @@ typedef struct ck_kernels {
     void (*adamw)(const ck_adamw_args *args, const ck_adamw_factors *factors, int64_t from, int64_t to);
 
     void (*rms_norm_row)(const float *x, const float *weight, float *out, int64_t n, float eps);
-    void (*swiglu_row)(const float *gate, const float *up, float *out, int64_t n);
-    /* value*gelu(gate), with the normal distribution function; out may be value. */
-    void (*geglu_row)(const float *value, const float *gate, float *out, int64_t n);
+    /* act(gate)*up; out may be up. */
+    void (*gated_row)(int32_t act, const float *gate, const float *up, float *out, int64_t n);
     /* x1 cos - x2 sin and x2 cos + x1 sin for the halves of n elements each; out may be x. */
     void (*rotate)(const float *x, const float *cosines, const float *sines, float *out, int64_t n);
     /* The largest element, the lowest of equals; its index, or -1 when an element is NaN or plus infinity or none is finite. */

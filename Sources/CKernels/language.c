@@ -7,6 +7,7 @@ typedef struct {
     float *out;
     int64_t rows, width, chunk;
     float eps;
+    int32_t act;
 } job;
 
 static void norm_task(void *context, int64_t index, int32_t thread) {
@@ -17,13 +18,13 @@ static void norm_task(void *context, int64_t index, int32_t thread) {
         j->kernels->rms_norm_row(j->x + r * j->width, j->weight, j->out + r * j->width, j->width, j->eps);
 }
 
-static void swiglu_task(void *context, int64_t index, int32_t thread) {
+static void gated_task(void *context, int64_t index, int32_t thread) {
     const job *j = context;
     (void)thread;
     int64_t from = index * j->chunk, to = ck_min(from + j->chunk, j->rows);
     for (int64_t r = from; r < to; r++) {
         const float *gate = j->x + 2 * r * j->width;
-        j->kernels->swiglu_row(gate, gate + j->width, j->out + r * j->width, j->width);
+        j->kernels->gated_row(j->act, gate, gate + j->width, j->out + r * j->width, j->width);
     }
 }
 
@@ -66,9 +67,9 @@ void ck_rms_norm_heads(ck_pool *pool, float *x, int64_t stride, const float *wei
     ck_run(pool, ck_ceil_div(rows, j.chunk), heads_task, &j);
 }
 
-void ck_swiglu(ck_pool *pool, const float *x, float *out, int64_t rows, int64_t width) {
-    job j = {.x = x, .out = out, .rows = rows, .width = width};
-    run(pool, &j, CK_CHUNK_MATH, swiglu_task);
+void ck_gated(ck_pool *pool, int32_t act, const float *x, float *out, int64_t rows, int64_t width) {
+    job j = {.act = act, .x = x, .out = out, .rows = rows, .width = width};
+    run(pool, &j, CK_CHUNK_MATH, gated_task);
 }
 
 void ck_gather_rows(const float *x, const int64_t *index, float *out, int64_t n, int64_t width) {

@@ -32,7 +32,7 @@ static void geglu_task(void *context, int64_t index, int32_t thread) {
     PART;
     for (int64_t r = from; r < to; r++) {
         const float *value = j->x + 2 * r * j->width;
-        j->kernels->geglu_row(value, value + j->width, j->out + r * j->width, j->width);
+        j->kernels->gated_row(CK_ACT_GELU_ERF, value + j->width, value, j->out + r * j->width, j->width);
     }
 }
 void ck_geglu(ck_pool *pool, const float *x, float *out, int64_t rows, int64_t width) {
@@ -45,7 +45,7 @@ static void geglu_backward_task(void *context, int64_t index, int32_t thread) {
     for (int64_t r = from; r < to; r++) {
         const float *value = j->x + 2 * r * j->width, *gate = value + j->width, *g = j->y + r * j->width;
         float *dvalue = j->out + 2 * r * j->width, *dgate = dvalue + j->width;
-        j->kernels->geglu_row(g, gate, dvalue, j->width);
+        j->kernels->gated_row(CK_ACT_GELU_ERF, gate, g, dvalue, j->width);
         j->kernels->gated_row_backward(g, NULL, value, dgate, NULL, j->width);
         j->kernels->activation_backward(CK_ACT_GELU_ERF, gate, dgate, dgate, j->width);
     }

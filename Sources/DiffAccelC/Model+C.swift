@@ -106,7 +106,9 @@ private func namedInputs(
         }
         switch input.dtype {
         case DA_F32: named.tensors.put(try input.tensor(budget), for: input.name)
-        case DA_I64: named.integers.put(try input.integers(), for: input.name)
+        case DA_I64:
+            named.integers.put(try input.integers(), for: input.name)
+            named.extents.put(input.shape.dims, for: input.name)
         default: throw DiffError(.shape, "\(input.name): inputs are f32 or i64")
         }
     }

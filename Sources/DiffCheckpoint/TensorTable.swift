@@ -31,8 +31,8 @@ public final class TensorTable: Sendable {
     /// Path of the file or of the index, for messages.
     public let path: String
 
-    /// A table without tensors.
-    init(emptyAt path: String) {
+    /// A table without tensors, for a folder at `path` that has none.
+    public init(emptyAt path: String) {
         (sources, places, aliases, metadata, self.path, byteCount) = ([], [:], [:], [:], path, 0)
         origin = nil
     }

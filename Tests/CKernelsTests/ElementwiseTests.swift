@@ -7,13 +7,15 @@ private func reference(_ act: Int32, _ x: Double) -> Double {
     case geluTanh: 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
     case geluErf: 0.5 * x * erfc(-x * 0.5.squareRoot())
     case silu: x / (1 + exp(-x))
+    case geluQuick: x / (1 + exp(-1.702 * x))
+    case relu: max(x, 0)
     default: x
     }
 }
 
 extension Kernels {
     @Suite struct Elementwise {
-        @Test(arguments: [noActivation, geluTanh, geluErf, silu]) func activationIsAccurate(act: Int32) {
+        @Test(arguments: [noActivation, geluTanh, geluErf, silu, geluQuick, relu]) func activationIsAccurate(act: Int32) {
             let inputs =
                 stride(from: Float(-30), through: 30, by: 0.00037).map { $0 } + [
                     1e-30, -1e-30, 0, 1e20, -1e20, 88, 89, 100,
@@ -33,7 +35,7 @@ extension Kernels {
         @Test func activationOfSpecialValues() {
             let inputs: [Float] = [.nan, .infinity, 0, -0.0, 1e30, -1e30]
             onEachISA { _ in
-                for act in [geluTanh, geluErf, silu] {
+                for act in [geluTanh, geluErf, silu, geluQuick, relu] {
                     let out = Floats(inputs.count)
                     ck_activation(nil, act, inputs, out.p, Int64(inputs.count))
                     #expect(out.p[0].isNaN && out.p[1] == .infinity && out.p[2] == 0 && out.p[3] == 0)
@@ -47,7 +49,7 @@ extension Kernels {
             var random = Numbers(5)
             let values = random.floats(30_011, 6)
             onEachISA { isa in
-                for act in [geluTanh, geluErf, silu] {
+                for act in [geluTanh, geluErf, silu, geluQuick, relu] {
                     let whole = Floats(values.count)
                     ck_activation(nil, act, values, whole.p, Int64(values.count))
                     withPool(3) { pool in

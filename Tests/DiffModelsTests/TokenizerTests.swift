@@ -121,7 +121,7 @@ import Testing
         #"{"model":{"type":"BPE","vocab":{"a":0},"merges":[]}}"#,
         #"{"model":{"type":"BPE","vocab":{"a":0},"merges":[],"dropout":0.5},"pre_tokenizer":{"type":"ByteLevel"}}"#,
         #"{"model":{"type":"BPE","vocab":{"a":0},"merges":[],"unk_token":"q"},"pre_tokenizer":{"type":"ByteLevel"}}"#,
-        #"{"model":{"type":"BPE","vocab":{"a":0},"merges":[]},"normalizer":{"type":"Lowercase"},"pre_tokenizer":{"type":"ByteLevel"}}"#,
+        #"{"model":{"type":"BPE","vocab":{"a":0},"merges":[]},"normalizer":{"type":"BertNormalizer"},"pre_tokenizer":{"type":"ByteLevel"}}"#,
         #"{"model":{"type":"BPE","vocab":{"a":0},"merges":[]},"added_tokens":[{"id":1,"content":""}],"pre_tokenizer":{"type":"ByteLevel"}}"#,
     ])
     func badFilesAreRefused(_ text: String) {

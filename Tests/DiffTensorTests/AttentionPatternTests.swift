@@ -39,6 +39,85 @@ import Testing
         }
     }
 
+    /// Any bias by distance and head, one for all heads, hidden keys, and a key mask beside it.
+    @Test(arguments: [1, 2, 17, 77, 150], [(1, 8), (3, 5), (2, 64)])
+    func distancesAreAddedToTheProducts(_ tokens: Int, _ sizes: (heads: Int, dim: Int)) throws {
+        var numbers = Numbers(UInt64(tokens))
+        let (heads, dim) = sizes
+        let qkv = try numbers.tensor([2, tokens, 3 * heads * dim], scale: 2)
+        let rows = parts(qkv)
+        for (rowsOfTable, isMasked) in withEvery([1, heads], [false, true]) {
+            let table = try numbers.tensor([rowsOfTable, 2 * tokens - 1], scale: 3)
+            let mask: [Float] = (0..<2 * tokens).map { $0 % tokens == 0 || $0 % 3 != 0 ? 1 : 0 }
+            let shown = isMasked ? KeyMask.visible(try Tensor(mask, Shape(2, tokens))) : nil
+            let call = try AttentionCall(
+                site: Site.first, qkv: qkv, heads: heads, scale: 0.5, distances: DistanceBias(table, mask: shown))
+            let values = table.doubles
+            var expected = [Double](repeating: 0, count: rows[0].count)
+            for head in 0..<heads {
+                let start = (rowsOfTable == 1 ? 0 : head) * (2 * tokens - 1) + tokens - 1
+                // Only this head's part of the result is taken, so its bias may stand for all.
+                let one = distanceReference(rows, tokens, heads, dim) { values[start + $1 - $0] } seen: { b, m in
+                    !isMasked || mask[b * tokens + m] == 1
+                }
+                for index in expected.indices where index / dim % heads == head { expected[index] = one[index] }
+            }
+            try check("distances", expected, [2, tokens, heads * dim], tolerance: 2e-5) { run throws(DiffError) in
+                try run.attention(call)
+            }
+        }
+    }
+
+    private func distanceReference(
+        _ rows: [[Double]], _ tokens: Int, _ heads: Int, _ dim: Int, bias: (Int, Int) -> Double,
+        seen: (Int, Int) -> Bool
+    ) -> [Double] {
+        let width = heads * dim
+        var out = [Double](repeating: 0, count: rows[0].count)
+        for (b, h, n) in withEvery(Array(0..<2), Array(0..<heads), Array(0..<tokens)) {
+            let row = (b * tokens + n) * width + h * dim
+            let keys = (0..<tokens).filter { seen(b, $0) }
+            let scores = keys.map { m in
+                0.5 * (0..<dim).reduce(0.0) { $0 + rows[0][row + $1] * rows[1][(b * tokens + m) * width + h * dim + $1] }
+                    + bias(n, m)
+            }
+            let largest = scores.max() ?? 0
+            let weights = scores.map { exp($0 - largest) }
+            let sum = weights.reduce(0, +)
+            for d in 0..<dim {
+                out[row + d] = zip(keys, weights).reduce(0.0) {
+                    $0 + $1.1 * rows[2][(b * tokens + $1.0) * width + h * dim + d] / sum
+                }
+            }
+        }
+        return out
+    }
+
+    /// A causal attention has the numbers of one in which each query has its own span of keys.
+    @Test(arguments: [1, 5, 77, 130])
+    func causalQueriesSeeWhatStandsBefore(_ tokens: Int) throws {
+        var numbers = Numbers(UInt64(tokens))
+        let qkv = try numbers.tensor([2, tokens, 3 * 24], scale: 2)
+        let run = Run(pool: nil, budget: nil)
+        let spans = (0..<tokens).map { AttentionSpan(first: $0, count: 1, keys: $0 + 1) }
+        let expected = try run.attention(
+            AttentionCall(site: Site.first, qkv: qkv, heads: 3, scale: 1 / Float(8).squareRoot(), spans: spans))
+        try check("causal", expected.doubles, [2, tokens, 24], tolerance: 2e-6) { run throws(DiffError) in
+            try run.attention(
+                AttentionCall(site: Site.first, qkv: qkv, heads: 3, distances: .causal(tokens, run)))
+        }
+    }
+
+    @Test func distancesOfOtherSizesAreRefused() throws {
+        var numbers = Numbers(1)
+        let qkv = try numbers.tensor([1, 4, 24])
+        for dims in [[7], [2, 7], [1, 8], [1, 6], [4, 7]] {
+            let call = try AttentionCall(
+                site: Site.first, qkv: qkv, heads: 3, distances: DistanceBias(try numbers.tensor(dims)))
+            #expect(throws: DiffError.self) { try Run(pool: nil, budget: nil).attention(call) }
+        }
+    }
+
     private func grouped(_ qkv: Tensor, heads: Int, _ groups: AttentionGroups) throws -> AttentionCall {
         var call = try AttentionCall(site: Site.first, qkv: qkv, heads: heads, gridWidth: groups.count)
         call.pattern = .groups(groups)

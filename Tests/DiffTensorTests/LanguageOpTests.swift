@@ -17,8 +17,8 @@ import Testing
         try check("rms norm", expected, [1, 3, width], tolerance: 2e-6) { try $0.rmsNorm(x, weight: w, eps: 1e-5) }
     }
 
-    @Test(arguments: awkwardSizes)
-    func swiGLUGatesItsSecondHalf(_ width: Int) throws {
+    @Test(arguments: awkwardSizes, Activation.allCases)
+    func theFirstHalfGatesTheSecond(_ width: Int, _ activation: Activation) throws {
         var numbers = Numbers(UInt64(width))
         let x = try numbers.tensor([1, 3, 2 * width], scale: 5)
         let values = x.doubles
@@ -26,10 +26,10 @@ import Testing
         for row in 0..<3 {
             for i in 0..<width {
                 let (gate, up) = (values[2 * row * width + i], values[(2 * row + 1) * width + i])
-                expected.append(gate / (1 + exp(-gate)) * up)
+                expected.append(reference(activation, gate) * up)
             }
         }
-        try check("swiglu", expected, [1, 3, width], tolerance: 2e-6) { try $0.swiGLU(x) }
+        try check("\(activation)", expected, [1, 3, width], tolerance: 4e-6) { try $0.gated(x, activation) }
     }
 
     /// Embeddings out of packed weights are those of the table.
@@ -153,7 +153,7 @@ import Testing
         var numbers = Numbers(1)
         let (x, w) = (try numbers.tensor([1, 2, 5]), try numbers.tensor([4]))
         refuses(.shape) { _ = try $0.rmsNorm(x, weight: w, eps: 1e-5) }
-        refuses(.shape) { _ = try $0.swiGLU(x) }
+        refuses(.shape) { _ = try $0.gated(x, .silu) }
         refuses(.internal) { _ = try $0.gatherRows(x, [2]) }
         for (length, padding, headDim) in [(4, 0, 3), (0, 0, 2), (4, 4, 2), (4, -1, 2), (4, 0, 2048)] {
             refuses(.shape) { run in

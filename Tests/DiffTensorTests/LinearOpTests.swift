@@ -10,6 +10,8 @@ func reference(_ activation: Activation, _ u: Double) -> Double {
     case .geluTanh: 0.5 * u * (1 + tanh((2 / Double.pi).squareRoot() * (u + 0.044715 * u * u * u)))
     case .geluErf: 0.5 * u * (1 + erf(u / 2.0.squareRoot()))
     case .silu: u / (1 + exp(-u))
+    case .geluQuick: u / (1 + exp(-1.702 * u))
+    case .relu: max(u, 0)
     }
 }
 

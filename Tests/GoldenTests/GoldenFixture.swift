@@ -15,7 +15,9 @@ struct GoldenFixture {
         self.path = path
         name = (path as NSString).lastPathComponent
         config = try JSONObject(JSON(contentsOf: "\(path)/config.json"), source: "\(name)/config.json")
-        io = try TensorTable(FileBytes(path: "\(path)/io.safetensors"))
+        let recorded = "\(path)/io.safetensors"
+        // Fixtures of tokenizers have texts and numbers in JSON only.
+        io = try Directory.isAbsent(recorded) ? TensorTable(emptyAt: path) : TensorTable(FileBytes(path: recorded))
     }
 
     /// The weights and what the config says about them.

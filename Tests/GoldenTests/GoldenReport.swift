@@ -67,6 +67,12 @@ struct GoldenReport {
         if let problem { fail(key, problem) }
     }
 
+    /// Notes the outcome of comparing what is not in the tensor file.
+    mutating func verify(_ name: String, _ problem: String?) {
+        checked.insert(name)
+        if let problem { fail(name, problem) }
+    }
+
     private mutating func note(_ key: String, _ difference: Difference, _ tolerance: GoldenTolerance) {
         let allowed = tolerance.allowed(difference)
         details.append("  \(key): \(format(difference.absolute)) of \(format(allowed))")

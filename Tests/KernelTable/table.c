@@ -72,6 +72,8 @@ double act(int32_t kind, double x) {
         case CK_ACT_GELU_TANH: return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
         case CK_ACT_GELU_ERF: return 0.5 * x * (1 + erf(x * 0.7071067811865476));
         case CK_ACT_SILU: return x / (1 + exp(-x));
+        case CK_ACT_GELU_QUICK: return x / (1 + exp(-1.702 * x));
+        case CK_ACT_RELU: return fmax(x, 0);
         default: return x;
     }
 }

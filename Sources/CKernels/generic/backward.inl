@@ -33,6 +33,11 @@ INLINE vf v_activation_slope(int32_t act, vf x) {
         vf phi = x < 0.0f ? tail : 1.0f - tail;
         return phi + v_max(v_min(x, v_splat(20.0f)), v_splat(-20.0f)) * 0.3989422804014327f * bell;
     }
+    case CK_ACT_GELU_QUICK: {
+        vf s = v_logistic(x * 1.702f);
+        return s * (x * 1.702f * (1.0f - s) + 1.0f);
+    }
+    case CK_ACT_RELU: return x > 0.0f ? v_splat(1.0f) : v_splat(0.0f);
     default: return v_splat(1.0f);
     }
 }

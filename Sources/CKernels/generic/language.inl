@@ -59,16 +59,13 @@ static void rms_norm_row(const float *x, const float *weight, float *out, int64_
     for (; i < n; i++) out[i] = weight[i] * (x[i] * inverse);
 }
 
-static void swiglu_row(const float *gate, const float *up, float *out, int64_t n) {
+INLINE void gated_array(int32_t act, const float *gate, const float *up, float *out, int64_t n) {
     int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) v_store(out + i, v_silu(v_load(gate + i)) * v_load(up + i));
-    if (i < n) v_store_part(out + i, v_silu(v_load_part(gate + i, n - i)) * v_load_part(up + i, n - i), n - i);
+    for (; i + LANES <= n; i += LANES) v_store(out + i, v_activate(act, v_load(gate + i)) * v_load(up + i));
+    if (i < n) v_store_part(out + i, v_activate(act, v_load_part(gate + i, n - i)) * v_load_part(up + i, n - i), n - i);
 }
-
-static void geglu_row(const float *value, const float *gate, float *out, int64_t n) {
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) v_store(out + i, v_load(value + i) * v_gelu_erf(v_load(gate + i)));
-    if (i < n) v_store_part(out + i, v_load_part(value + i, n - i) * v_gelu_erf(v_load_part(gate + i, n - i)), n - i);
+static void gated_row(int32_t act, const float *gate, const float *up, float *out, int64_t n) {
+    WITH_ACTIVATION(act, gated_array, gate, up, out, n)
 }
 
 static void rotate(const float *x, const float *cosines, const float *sines, float *out, int64_t n) {

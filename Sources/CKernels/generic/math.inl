@@ -68,12 +68,19 @@ INLINE vf v_gelu_erf(vf x) {
     return (x < 0.0f ? v_splat(0.0f) : x) - tail;
 }
 
+/* The logistic function in place of the normal distribution's. */
+INLINE vf v_gelu_quick(vf x) { return v_times_logistic(x, x * -1.702f); }
+
+INLINE vf v_relu(vf x) { return x < 0.0f ? v_splat(0.0f) : x; }
+
 /* `act` is a constant wherever this is inlined. */
 INLINE vf v_activate(int32_t act, vf x) {
     switch (act) {
     case CK_ACT_GELU_TANH: return v_gelu_tanh(x);
     case CK_ACT_GELU_ERF: return v_gelu_erf(x);
     case CK_ACT_SILU: return v_silu(x);
+    case CK_ACT_GELU_QUICK: return v_gelu_quick(x);
+    case CK_ACT_RELU: return v_relu(x);
     default: return x;
     }
 }
@@ -84,5 +91,7 @@ INLINE vf v_activate(int32_t act, vf x) {
     case CK_ACT_GELU_TANH: F(CK_ACT_GELU_TANH, __VA_ARGS__); break;              \
     case CK_ACT_GELU_ERF: F(CK_ACT_GELU_ERF, __VA_ARGS__); break;                \
     case CK_ACT_SILU: F(CK_ACT_SILU, __VA_ARGS__); break;                        \
+    case CK_ACT_GELU_QUICK: F(CK_ACT_GELU_QUICK, __VA_ARGS__); break;            \
+    case CK_ACT_RELU: F(CK_ACT_RELU, __VA_ARGS__); break;                        \
     default: F(CK_ACT_NONE, __VA_ARGS__); break;                                 \
     }

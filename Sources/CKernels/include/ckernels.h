@@ -89,7 +89,14 @@ void ck_from_f32(ck_pool *pool, int32_t dtype, const float *src, void *dst, int6
 
 /* ---- linear algebra (linear.c, gemm.c) -------------------------------------------------------------------------- */
 
-enum { CK_ACT_NONE = 0, CK_ACT_GELU_TANH = 1, CK_ACT_GELU_ERF = 2, CK_ACT_SILU = 3 };
+enum {
+    CK_ACT_NONE = 0,
+    CK_ACT_GELU_TANH = 1,
+    CK_ACT_GELU_ERF = 2,
+    CK_ACT_SILU = 3,
+    CK_ACT_GELU_QUICK = 4, /* x/(1 + exp(-1.702 x)) */
+    CK_ACT_RELU = 5
+};
 
 /* What the rows of x are. The two kernels add in different orders, so whoever wants a row to have the same bits in any
  * batch says which one it is: rows of one sample's matrix, or one vector per sample. */
@@ -136,7 +143,9 @@ size_t ck_linear_scratch(int32_t threads, int64_t k, int32_t dtype, int32_t rows
  * With groups above 1 there are so many attentions of `queries` to `keys` in a batch and head: group g begins g*q_group
  * elements further on, and k, v, out likewise. `shared` keys and values, [batch, shared, heads*head_dim] without groups, stand
  * behind a group's own ones in its softmax. bias, [batch, keys] or null, is added to the scaled products with a group's own
- * keys; each row keeps one that is not minus infinity. Without shared keys a group has the bits of a call of its own. */
+ * keys, and so is, before it, table[h*table_head + t*table_row + j] for query t and key j of head h, or null; each row keeps
+ * one that is not minus infinity. Strides may be 0 (the same for all) or negative, so that a table of distances j-t needs no
+ * copy for each query. Without shared keys a group has the bits of a call of its own. */
 typedef struct {
     const float *q, *k, *v;
     float *out;
@@ -151,6 +160,8 @@ typedef struct {
     int64_t shared;
     const float *bias;
     int64_t bias_batch;
+    const float *table;
+    int64_t table_head, table_row;
 } ck_attention_args;
 void ck_attention(ck_pool *pool, const ck_attention_args *args);
 size_t ck_attention_scratch(int32_t threads, int64_t queries, int64_t keys, int64_t shared, int64_t head_dim);

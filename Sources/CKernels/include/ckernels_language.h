@@ -16,8 +16,8 @@ void ck_rms_norm(ck_pool *pool, const float *x, const float *weight, float *out,
 /* The same in place for each of `heads` heads of `width` elements in a row, all with one weight; rows begin `stride` elements apart. */
 void ck_rms_norm_heads(ck_pool *pool, float *x, int64_t stride, const float *weight, int64_t rows, int64_t heads, int64_t width,
                        float eps);
-/* out[r,j] = silu(x[r,j]) * x[r,width+j] for rows of 2*width. out must not alias x. */
-void ck_swiglu(ck_pool *pool, const float *x, float *out, int64_t rows, int64_t width);
+/* out[r,j] = act(x[r,j]) * x[r,width+j] for rows of 2*width. out must not alias x. */
+void ck_gated(ck_pool *pool, int32_t act, const float *x, float *out, int64_t rows, int64_t width);
 /* Row `index[i]` of x to row i of out. */
 void ck_gather_rows(const float *x, const int64_t *index, float *out, int64_t n, int64_t width);
 /* The same from a matrix [n,k] packed by ck_pack_matrix in `dtype`, as f32: embeddings that are also a head. */

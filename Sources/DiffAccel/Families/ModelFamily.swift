@@ -99,6 +99,8 @@ public struct NamedInputs: Sendable {
     public var tensors: [String: Tensor] = [:]
     /// Integer vectors, such as labels.
     public var integers: [String: [Int]] = [:]
+    /// Extents of integers that are more than a vector, slowest first.
+    public var extents: [String: [Int]] = [:]
 
     /// No inputs.
     public init() {}
@@ -117,6 +119,20 @@ public struct NamedInputs: Sendable {
         return values
     }
 
+    /// Integers of extents [rows, length] as rows; a vector is one row.
+    func integerRows(_ name: String) throws(DiffError) -> [[Int]] {
+        let values = try integers(name)
+        let dims = extents[name] ?? [values.count]
+        guard dims.count <= 2, let length = dims.last, length > 0, let rows = Checked.divide(values.count, length),
+            rows &* length == values.count, dims.count < 2 || dims.first == rows
+        else {
+            throw DiffError(.shape, "the input \"\(name)\" must be a vector or a matrix of integers, found \(dims)")
+        }
+        return Indices(below: rows).map { row in
+            Indices(below: length).map { values.at(row &* length &+ $0) ?? 0 }
+        }
+    }
+
     var names: [String] { (Array(tensors.keys) + Array(integers.keys)).sorted() }
 }
 
@@ -124,7 +140,7 @@ public struct NamedInputs: Sendable {
 enum Families {
     static let all: [any ModelFamily.Type] = [
         DiTFamily.self, UViTFamily.self, SiTFamily.self, UNetFamily.self, MMDiTFamily.self, AutoencoderFamily.self, VARFamily.self,
-        VQVAEFamily.self, LLaDAFamily.self, ILLaDAFamily.self, DreamFamily.self,
+        VQVAEFamily.self, LLaDAFamily.self, ILLaDAFamily.self, DreamFamily.self, CLIPTextFamily.self,
     ]
 
     static var names: [String] { all.map { $0.name } }

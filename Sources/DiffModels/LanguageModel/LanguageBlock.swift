@@ -39,7 +39,7 @@ final class LanguageBlock: Sendable {
         let seen = try run.attention(
             p.queries(a, run), at: positions, over: memory.layer(layer), memory.rotary, heads: heads)
         let y = try run.add(x, p.attentionOut(seen, run))
-        let hidden = try run.swiGLU(p.gateUp(run.rmsNorm(y, weight: p.mlpNorm, eps: eps), run))
+        let hidden = try run.gated(p.gateUp(run.rmsNorm(y, weight: p.mlpNorm, eps: eps), run), .silu)
         return try run.add(y, p.down(hidden, run))
     }
 }

@@ -20,13 +20,19 @@ enum ByteAlphabet {
         return bytes
     }()
 
-    /// The bytes that a token of a vocabulary stands for; its own UTF-8 when it is not in the alphabet.
-    static func decoded(_ token: String) -> [UInt8] {
-        var out: [UInt8] = []
+    /// The bytes that a token of a vocabulary stands for; its own UTF-8 when it is not in the alphabet. What is written behind the last
+    /// letter of a word, `wordEnd`, stands for a space.
+    static func decoded(_ token: String, wordEnd: String = "") -> [UInt8] {
+        let ends = !wordEnd.isEmpty && token.hasSuffix(wordEnd)
+        var (out, left): ([UInt8], Int) = ([], token.unicodeScalars.count)
+        if ends { left &-= wordEnd.unicodeScalars.count }
         for scalar in token.unicodeScalars {
+            guard left > 0 else { break }
+            left &-= 1
             guard let byte = bytes[scalar.value] else { return Array(token.utf8) }
             out.append(byte)
         }
+        if ends { out.append(32) }
         return out
     }
 }

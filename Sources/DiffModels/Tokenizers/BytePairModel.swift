@@ -15,17 +15,21 @@ struct BytePairModel: Sendable {
     private let controls: Set<Int>
     /// Token of each single byte, through the byte alphabet; nil: none.
     private let byteTokens: [Int?]
+    /// The same for the last byte of a word.
+    private let endTokens: [Int?]
     /// Tokens for bytes that have none: `<0x41>`.
     private let fallback: [Int?]
     private let unknown: Int?
     private let fusesUnknown: Bool
     private let takesWholeWords: Bool
+    /// What is written behind the last letter of a word, such as `</w>`; mostly nothing.
+    let wordEnd: String
 
     /// `vocabulary` holds ids by token; `merges` pairs of tokens in order. Throws `format` for ids outside 0..<2^31 and for a merge
     /// whose parts or result the vocabulary lacks. No word becomes one of `controls`, which are for added tokens alone.
     init(
         vocabulary: [(token: String, id: Int)], merges: [(String, String)], controls: Set<Int> = [], unknown: String?,
-        fusesUnknown: Bool, fallsBackToBytes: Bool, takesWholeWords: Bool
+        fusesUnknown: Bool, fallsBackToBytes: Bool, takesWholeWords: Bool, wordEnd: String = ""
     ) throws(DiffError) {
         guard vocabulary.count <= Self.maxTokens, merges.count <= Self.maxTokens else {
             throw DiffError(.format, "a vocabulary of \(vocabulary.count) tokens and \(merges.count) merges")
@@ -53,6 +57,16 @@ struct BytePairModel: Sendable {
         byteTokens = ByteAlphabet.scalars.map { scalar in
             Unicode.Scalar(scalar).flatMap { ids[Array(String($0).utf8)] }
         }
+        endTokens =
+            wordEnd.isEmpty
+            ? byteTokens
+            : ByteAlphabet.scalars.map { scalar in
+                Unicode.Scalar(scalar).flatMap { ids[Array((String($0) + wordEnd).utf8)] }
+            }
+        guard wordEnd.isEmpty || !fallsBackToBytes && !takesWholeWords else {
+            throw DiffError(
+                .unsupported, "an end_of_word_suffix together with byte_fallback or ignore_merges, which no published one has")
+        }
         let hex = Array("0123456789ABCDEF".utf8)
         fallback = Indices(below: 256).map { byte in
             guard fallsBackToBytes, let high = hex.at(byte >> 4), let low = hex.at(byte & 15) else { return nil }
@@ -63,7 +77,7 @@ struct BytePairModel: Sendable {
             throw DiffError(.format, "the unknown token \"\(unknown)\" is not a token")
         }
         (self.ids, self.merges, self.controls) = (ids, table, controls)
-        (self.fusesUnknown, self.takesWholeWords) = (fusesUnknown, takesWholeWords)
+        (self.fusesUnknown, self.takesWholeWords, self.wordEnd) = (fusesUnknown, takesWholeWords, wordEnd)
     }
 
     private static func key(_ a: Int32, _ b: Int32) -> UInt64 {
@@ -95,7 +109,8 @@ struct BytePairModel: Sendable {
         var unknownIsOpen = false
         for (position, byte) in word.numbered {
             let bytes = position..<(position &+ 1)
-            if let token = byteTokens.at(Int(byte)) ?? nil {
+            let tokens = position == word.count &- 1 ? endTokens : byteTokens
+            if let token = tokens.at(Int(byte)) ?? nil {
                 pieces.append(Piece(token, bytes))
                 unknownIsOpen = false
             } else if let tokens = fallback(byte) {

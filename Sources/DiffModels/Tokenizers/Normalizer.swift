@@ -1,154 +1,134 @@
 import DiffCheckpoint
 import DiffTensor
 
-/// What a tokenizer does to a text before it is cut: nothing, or composing characters (NFC).
-enum Normalizer: Sendable {
-    case none, nfc
+/// What a tokenizer does to a text before it is cut, one stage after the other.
+struct Normalizer: Sendable {
+    /// One change of a text.
+    enum Stage: Sendable {
+        /// Composes characters (NFC).
+        case composition
+        /// Each character in lower case by itself.
+        case lowercase
+        /// Puts a text in the place of each match.
+        case replacement(PatternProgram, [UInt32])
+        /// Takes white space off the ends.
+        case strip(left: Bool, right: Bool)
+        /// Puts something before a text that is not empty.
+        case prefix([UInt32])
+    }
 
-    /// Reads the `normalizer` of a tokenizer file. Throws `unsupported` for others.
+    let stages: [Stage]
+
+    static let none = Normalizer([])
+    static let nfc = Normalizer([.composition])
+
+    init(_ stages: [Stage]) { self.stages = stages }
+
+    /// Reads the `normalizer` of a tokenizer file. Throws `unsupported` for kinds that are not known.
     init(_ json: JSONObject?) throws(DiffError) {
-        guard let json else {
-            self = .none
-            return
-        }
+        var stages: [Stage] = []
+        if let json { try Self.read(json, &stages, depth: 0) }
+        self.stages = stages
+    }
+
+    private static func read(_ json: JSONObject, _ stages: inout [Stage], depth: Int) throws(DiffError) {
+        guard depth < 8, stages.count < 64 else { throw DiffError(.format, "\(json.place): too many stages") }
         switch try json.string("type") {
-        case "NFC": self = .nfc
         case "Sequence":
-            var found = Normalizer.none
-            for part in try json.objects("normalizers").each {
-                guard try part.string("type") == "NFC" else {
-                    throw DiffError(.unsupported, "\(part.place): only NFC is supported")
-                }
-                found = .nfc
-            }
-            self = found
-        case let other: throw DiffError(.unsupported, "\(json.place): a normalizer of type \"\(other)\"")
+            for part in try json.objects("normalizers").each { try read(part, &stages, depth: depth &+ 1) }
+        case "NFC": stages.append(.composition)
+        case "Lowercase": stages.append(.lowercase)
+        case "Replace":
+            let content = try json.string("content")
+            stages.append(.replacement(try PatternProgram(json.object("pattern")), content.unicodeScalars.map(\.value)))
+        case "Strip":
+            stages.append(
+                .strip(
+                    left: try json.bool("strip_left", default: true), right: try json.bool("strip_right", default: true)
+                ))
+        case "Prepend": stages.append(.prefix(try json.string("prepend").unicodeScalars.map(\.value)))
+        case let other:
+            throw DiffError(
+                .unsupported,
+                "\(json.place): a normalizer of type \"\(other)\"; known: NFC, Lowercase, Replace, Strip, Prepend, Precompiled, "
+                    + "Sequence")
         }
     }
 
-    /// A normalised text: its scalars, and for each the range of the original scalars that it comes from.
-    struct Text {
-        var scalars: [UInt32]
-        /// Nil: each scalar comes from the one at the same position.
-        var origins: [Range<Int>]?
-
-        /// The original scalars that a range of these comes from, in a text that begins at `start`.
-        func origin(of range: Range<Int>, behind start: Int) -> Range<Int> {
-            guard let origins else { return (range.lowerBound &+ start)..<(range.upperBound &+ start) }
-            let first = origins.at(range.lowerBound)?.lowerBound ?? origins.last?.upperBound ?? 0
-            let last = range.isEmpty ? first : origins.at(range.upperBound &- 1)?.upperBound ?? first
-            return (first &+ start)..<(max(first, last) &+ start)
-        }
-
-        /// Appends what stands from `position` on in the original text: as it is, or what it became.
-        fileprivate mutating func append(_ before: ArraySlice<UInt32>, at position: Int, became after: [UInt32]? = nil)
-        {
-            guard let after, !before.elementsEqual(after) else {
-                scalars += before
-                if origins != nil {
-                    for offset in Indices(below: before.count) {
-                        origins?.append((position &+ offset)..<(position &+ offset &+ 1))
-                    }
-                }
-                return
+    /// `text` after all stages. Throws `unsupported` when a pattern takes too long, `cancelled`.
+    func apply(_ text: ArraySlice<UInt32>, _ cancel: CancelFlag? = nil) throws(DiffError) -> NormalizedText {
+        var out: NormalizedText?
+        for stage in stages.each {
+            guard let before = out else {
+                out = try stage.apply(text, cancel)
+                continue
             }
-            if origins == nil { origins = Indices(below: position).map { $0..<($0 &+ 1) } }
-            scalars += after
-            origins? += Array(repeating: position..<(position &+ before.count), count: after.count)
+            out = try stage.apply(before.scalars[...], cancel).traced(through: before)
+        }
+        return out ?? NormalizedText(text)
+    }
+}
+
+extension Normalizer.Stage {
+    fileprivate func apply(_ text: ArraySlice<UInt32>, _ cancel: CancelFlag?) throws(DiffError) -> NormalizedText {
+        switch self {
+        case .composition: return try CanonicalComposition.apply(text, cancel)
+        case .lowercase: return try Self.lowercased(text, cancel)
+        case .replacement(let pattern, let content): return try Self.replaced(text, pattern, content, cancel)
+        case .strip(let left, let right): return Self.stripped(text, left, right)
+        case .prefix(let prefix):
+            guard !text.isEmpty else { return NormalizedText(text) }
+            var out = NormalizedText(reserving: text.count &+ prefix.count)
+            out.append([], at: 0, became: prefix)
+            out.append(text, at: 0)
+            return out
         }
     }
 
-    /// `text` normalised, in linear time. Stretches that stay as they are keep their
-    /// positions; of others every scalar comes from the whole stretch, since marks change positions. Throws `cancelled`.
-    func apply(_ text: ArraySlice<UInt32>, _ cancel: CancelFlag? = nil) throws(DiffError) -> Text {
-        // Below U+0300 nothing composes and nothing decomposes.
-        guard case .nfc = self, text.contains(where: { $0 >= 0x300 }) else {
-            return Text(scalars: Array(text), origins: nil)
-        }
-        var out = Text(scalars: [], origins: nil)
-        out.scalars.reserveCapacity(text.count)
-        var (start, turns) = (text.startIndex, 0)
-        while start < text.endIndex {
-            turns &+= 1
-            if turns & 0xffff == 0 { try cancel?.check() }
-            var end = start &+ 1
-            while end < text.endIndex, !CanonicalForms.isBoundary(text[end]) { end &+= 1 }
-            let (stretch, position) = (text[start..<end], start &- text.startIndex)
-            if end &- start == 1, !CanonicalForms.changes(text[start]) {
-                out.append(stretch, at: position)
-            } else {
-                out.append(stretch, at: position, became: Self.composed(stretch))
-            }
-            start = end
+    private static func lowercased(
+        _ text: ArraySlice<UInt32>, _ cancel: CancelFlag?
+    ) throws(DiffError) -> NormalizedText {
+        var out = NormalizedText(reserving: text.count)
+        for index in text.indices {
+            let position = index &- text.startIndex
+            if position & 0xffff == 0 { try cancel?.check() }
+            out.append(text[index..<(index &+ 1)], at: position, became: lowercased(text[index]))
         }
         return out
     }
 
-    /// A stretch decomposed, its marks in order, composed again.
-    private static func composed(_ stretch: ArraySlice<UInt32>) -> [UInt32] {
-        var parts: [UInt32] = []
-        for scalar in stretch {
-            if let letters = Hangul.decomposed(scalar) ?? CanonicalForms.decompositions[scalar] {
-                parts += letters
-            } else {
-                parts.append(scalar)
-            }
-        }
-        if parts.count == 1 { return parts }
-        let classes = parts.map { CanonicalForms.classes[$0] ?? 0 }
-        return joined(ordered(parts, classes))
+    /// What a character becomes; nil: it stays.
+    private static func lowercased(_ value: UInt32) -> [UInt32]? {
+        guard value >= 0x80 else { return (65...90).contains(value) ? [value &+ 32] : nil }
+        guard let scalar = Unicode.Scalar(value), scalar.properties.changesWhenLowercased else { return nil }
+        return scalar.properties.lowercaseMapping.unicodeScalars.map(\.value)
     }
 
-    private typealias Part = (scalar: UInt32, order: UInt8)
-
-    /// Marks in a row by their combining class; those of one class stay in their order.
-    private static func ordered(_ parts: [UInt32], _ classes: [UInt8]) -> [Part] {
-        let isOrdered = Indices(below: classes.count &- 1).allSatisfy { position in
-            let (a, b) = (classes.at(position) ?? 0, classes.at(position &+ 1) ?? 0)
-            return b == 0 || a <= b
+    private static func replaced(
+        _ text: ArraySlice<UInt32>, _ pattern: PatternProgram, _ content: [UInt32], _ cancel: CancelFlag?
+    ) throws(DiffError) -> NormalizedText {
+        let all = Array(text)
+        var work = PatternWork(all.count, cancel)
+        let matches = try pattern.matches(in: all, 0..<all.count, &work)
+        guard !matches.isEmpty else { return NormalizedText(text) }
+        var out = NormalizedText(reserving: all.count)
+        var open = 0
+        for match in matches.each {
+            out.append(all[open..<match.lowerBound], at: open)
+            out.append(all[match], at: match.lowerBound, became: content)
+            open = match.upperBound
         }
-        if isOrdered { return zip(parts, classes).map { (scalar: $0, order: $1) } }
-        var ordered: [Part] = []
-        ordered.reserveCapacity(parts.count)
-        var marks: [[UInt32]] = []
-        func flush(_ marks: inout [[UInt32]], _ ordered: inout [Part]) {
-            for (order, scalars) in marks.numbered {
-                for scalar in scalars.each { ordered.append((scalar, UInt8(truncatingIfNeeded: order))) }
-            }
-            marks = []
-        }
-        for (position, scalar) in parts.numbered {
-            let order = classes.at(position) ?? 0
-            guard order != 0 else {
-                flush(&marks, &ordered)
-                ordered.append((scalar, 0))
-                continue
-            }
-            if marks.isEmpty { marks = Array(repeating: [], count: 256) }
-            marks.update(at: Int(order)) { $0.append(scalar) }
-        }
-        flush(&marks, &ordered)
-        return ordered
+        out.append(all[open...], at: open)
+        return out
     }
 
-    /// Each mark joined with the letter before it unless a mark of its class, or a letter, stands between.
-    private static func joined(_ parts: [Part]) -> [UInt32] {
-        var out: [UInt32] = []
-        out.reserveCapacity(parts.count)
-        /// Where the last letter stands, and the class of what stands last behind it.
-        var (letter, before): (Int?, UInt8) = (nil, 0)
-        for part in parts.each {
-            if let index = letter, let first = out.at(index),
-                before < part.order || before == 0 && index == out.count &- 1,
-                let composed = CanonicalForms.composed(first, part.scalar)
-            {
-                out.put(composed, at: index)
-                continue
-            }
-            if part.order == 0 { letter = out.count }
-            before = part.order
-            out.append(part.scalar)
-        }
+    private static func stripped(_ text: ArraySlice<UInt32>, _ left: Bool, _ right: Bool) -> NormalizedText {
+        var (start, end) = (text.startIndex, text.endIndex)
+        while left, start < end, ScalarSet.whitespace.contains(text[start]) { start &+= 1 }
+        while right, end > start, ScalarSet.whitespace.contains(text[end &- 1]) { end &-= 1 }
+        var out = NormalizedText(reserving: end &- start)
+        out.append(text[text.startIndex..<start], at: 0, became: [])
+        out.append(text[start..<end], at: start &- text.startIndex)
         return out
     }
 }

@@ -70,7 +70,7 @@ struct PreTokenizer: Sendable {
             let behaviors = Behavior.allCases.map(\.rawValue)
             let name = try json.string("behavior", oneOf: behaviors)
             let inverts = try json.bool("invert", default: false)
-            let program = try Self.pattern(json.object("pattern"))
+            let program = try PatternProgram(json.object("pattern"))
             stages.append(.split(program, Behavior(rawValue: name) ?? .isolated, inverts: inverts))
         case "Digits":
             let individual = try json.bool("individual_digits", default: false)
@@ -78,17 +78,6 @@ struct PreTokenizer: Sendable {
             stages.append(.split(program, .isolated, inverts: false))
         case let other: throw DiffError(.unsupported, "\(json.place): a pre-tokenizer of type \"\(other)\"")
         }
-    }
-
-    private static func pattern(_ json: JSONObject) throws(DiffError) -> PatternProgram {
-        if let pattern = try json.optionalString("Regex") {
-            return try locating(json.place) { () throws(DiffError) in try PatternParser.program(pattern) }
-        }
-        // A plain text: every character stands for itself, and none for nothing.
-        let text = try json.string("String")
-        let sets = text.unicodeScalars.map { ScalarSet([.range($0.value, $0.value)]) }
-        guard !sets.isEmpty else { return try PatternParser.program("(?!)") }
-        return PatternProgram(instructions: sets.indices.map { .set($0) } + [.match], sets: sets, slots: 0)
     }
 
     /// The words of `text` as ranges of it, in order. Throws `unsupported` when a pattern takes too long, `cancelled`.

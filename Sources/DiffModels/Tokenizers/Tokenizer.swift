@@ -56,7 +56,7 @@ public final class Tokenizer: Sendable {
         (specials, controls) = (parts.specials, parts.controls)
         var (contents, ids): ([Int: [UInt8]], [[UInt8]: Int]) = ([:], [:])
         for entry in parts.vocabulary.each {
-            contents.put(ByteAlphabet.decoded(entry.token), for: entry.id)
+            contents.put(ByteAlphabet.decoded(entry.token, wordEnd: model.wordEnd), for: entry.id)
             ids.put(entry.id, for: Array(entry.token.utf8))
         }
         for entry in parts.added.each {
@@ -88,7 +88,7 @@ public final class Tokenizer: Sendable {
     public func decodedBytes(_ tokens: [Int], skipsSpecial: Bool = true) -> [UInt8] {
         var bytes: [UInt8] = []
         for token in tokens.each { append(token, to: &bytes, skipsSpecial) }
-        return bytes
+        return trimmed(bytes)
     }
 
     /// The text of `tokens`; invalid UTF-8 becomes U+FFFD.
@@ -107,7 +107,16 @@ public final class Tokenizer: Sendable {
                 throw DiffError(.invalidArgument, "tokens: their text has more than \(Self.maxDecodedBytes) bytes")
             }
         }
-        return String(decoding: bytes, as: UTF8.self)
+        return String(decoding: trimmed(bytes), as: UTF8.self)
+    }
+
+    /// Without white space at both ends, where every word ends in a space.
+    private func trimmed(_ bytes: [UInt8]) -> [UInt8] {
+        guard !model.wordEnd.isEmpty else { return bytes }
+        func isBlank(_ byte: UInt8) -> Bool { byte == 32 || (9...13).contains(byte) }
+        guard let first = bytes.firstIndex(where: { !isBlank($0) }), let last = bytes.lastIndex(where: { !isBlank($0) })
+        else { return [] }
+        return Array(bytes[first...last])
     }
 
     /// More bytes than this are not decoded at once.

@@ -23,12 +23,16 @@ extension Tokenizer {
                 JSONObject(json, source: "tokenizer.json"), beside: TokenizerNeighbours(directory), controls: controls)
             return
         }
-        guard let vocabulary = try directory.json("vocab.json", limits: TokenizerLimits.json),
+        guard let json = try directory.json("vocab.json", limits: TokenizerLimits.json),
             let merges = try directory.lines("merges.txt", limit: TokenizerLimits.bytes)
         else { return nil }
-        try self.init(
-            vocabulary: JSONObject(vocabulary, source: "vocab.json"), merges: merges,
-            beside: TokenizerNeighbours(directory), controls: controls)
+        let vocabulary = try JSONObject(json, source: "vocab.json")
+        let neighbours = try TokenizerNeighbours(directory)
+        if neighbours.isCLIP(vocabulary) {
+            try self.init(clip: vocabulary, merges: merges, beside: neighbours, controls: controls)
+        } else {
+            try self.init(vocabulary: vocabulary, merges: merges, beside: neighbours, controls: controls)
+        }
     }
 
     /// Reads a `tokenizer.json`, or the folder of one, at `path`. Throws `io`, `format`, `unsupported`.
@@ -55,9 +59,8 @@ extension Tokenizer {
         guard try model.string("type", default: "BPE") == "BPE" else {
             throw model.error("type", "only BPE is supported")
         }
-        for key in ["continuing_subword_prefix", "end_of_word_suffix"] where try !model.string(key, default: "").isEmpty
-        {
-            throw DiffError(.unsupported, "\(model.place): \(key) must be empty")
+        guard try model.string("continuing_subword_prefix", default: "").isEmpty else {
+            throw DiffError(.unsupported, "\(model.place): continuing_subword_prefix must be empty")
         }
         guard try model.number("dropout", in: 0...1, default: 0) == 0 else {
             throw DiffError(.unsupported, "\(model.place): dropout must be 0")
@@ -74,7 +77,8 @@ extension Tokenizer {
             vocabulary: vocabulary, merges: Self.merges(model), controls: parts.controls,
             unknown: model.optionalString("unk_token"), fusesUnknown: model.bool("fuse_unk", default: false),
             fallsBackToBytes: model.bool("byte_fallback", default: false),
-            takesWholeWords: model.bool("ignore_merges", default: false))
+            takesWholeWords: model.bool("ignore_merges", default: false),
+            wordEnd: model.string("end_of_word_suffix", default: ""))
         let words = try json.object("pre_tokenizer")
         try self.init(
             model: bytePairs, parts: parts, normalizer: try Normalizer(json.optionalObject("normalizer")),
@@ -87,12 +91,7 @@ extension Tokenizer {
         vocabulary json: JSONObject, merges lines: [String], beside neighbours: TokenizerNeighbours, controls: [Int]
     ) throws(DiffError) {
         let vocabulary = try Self.vocabulary(json)
-        var merges: [(String, String)] = []
-        for (number, line) in lines.numbered {
-            let line = Self.trimmed(line)
-            if line.isEmpty || number == 0 && line.starts(with: "#version".utf8) { continue }
-            merges.append(try Self.pair(line, "merges.txt: line \(number &+ 1)"))
-        }
+        let merges = try Self.merges(lines)
         let parts = Parts(vocabulary, try neighbours.completed([], vocabulary), controls)
         try self.init(
             model: try BytePairModel(
@@ -101,6 +100,17 @@ extension Tokenizer {
             parts: parts, normalizer: .nfc,
             words: PreTokenizer([.split(try PatternParser.program(PreTokenizer.qwen2), .isolated, inverts: false)]),
             template: [nil], chatTemplate: neighbours.chatTemplate)
+    }
+
+    /// The pairs that the lines of a `merges.txt` write.
+    static func merges(_ lines: [String]) throws(DiffError) -> [(String, String)] {
+        var merges: [(String, String)] = []
+        for (number, line) in lines.numbered {
+            let line = trimmed(line)
+            if line.isEmpty || number == 0 && line.starts(with: "#version".utf8) { continue }
+            merges.append(try pair(line, "merges.txt: line \(number &+ 1)"))
+        }
+        return merges
     }
 
     /// Without blanks and tabs at both ends.
@@ -112,7 +122,7 @@ extension Tokenizer {
         return Array(bytes[first...last])
     }
 
-    private static func vocabulary(_ json: JSONObject) throws(DiffError) -> [(token: String, id: Int)] {
+    static func vocabulary(_ json: JSONObject) throws(DiffError) -> [(token: String, id: Int)] {
         var vocabulary: [(token: String, id: Int)] = []
         vocabulary.reserveCapacity(json.members.count)
         var seen: Set<Int> = []
@@ -160,11 +170,21 @@ extension Tokenizer {
             isNormalised: try json.bool("normalized", default: !isSpecial))
     }
 
+    /// The id of a special token that is written as its text and its id.
+    private static func marker(_ json: JSONObject, _ key: String) throws(DiffError) -> Int {
+        let parts = try json.array(key)
+        guard parts.count == 2, let id = parts.last?.asInteger, (0...Int(Int32.max)).contains(id) else {
+            throw json.error(key, "expected a token and its id")
+        }
+        return id
+    }
+
     /// What the post-processor puts around a single text.
     private static func template(_ json: JSONObject?) throws(DiffError) -> Template {
         guard let json else { return [nil] }
         switch try json.string("type") {
         case "ByteLevel": return [nil]
+        case "RobertaProcessing", "BertProcessing": return try [marker(json, "cls"), nil, marker(json, "sep")]
         case "Sequence":
             var found: Template = [nil]
             for part in try json.objects("processors").each {

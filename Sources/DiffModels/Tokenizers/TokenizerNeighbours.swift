@@ -6,8 +6,14 @@ import DiffTensor
 struct TokenizerNeighbours {
     /// Added tokens by the files that name them.
     private var added: [(file: String, entry: AddedTokens.Entry)] = []
-    /// Texts of tokens that are special.
-    private var specials: [String] = []
+    /// Tokens that are special, by the keys that name them; the last of those that name the same one says how it is looked for.
+    private var specials: [Special] = []
+    /// A name of `tokenizer_class`.
+    private(set) var tokenizerClass: String?
+    /// Most tokens of a text, the special ones included; nil: not said, or so many that it means none.
+    private(set) var maxLength: Int?
+    /// Whether letters are made small; nil: not said.
+    private(set) var lowersCase: Bool?
     /// Whether texts get a space in front; nil: not said.
     private(set) var prefixesSpace: Bool?
     private(set) var chatTemplate: String?
@@ -17,12 +23,14 @@ struct TokenizerNeighbours {
     init(_ directory: Directory) throws(DiffError) {
         let config = try Self.object("tokenizer_config.json", directory)
         let map = try Self.object("special_tokens_map.json", directory)
-        for file in [config, map].compactMap(\.self).each { specials += try Self.specials(file) }
+        for file in [config, map].compactMap(\.self).each {
+            for special in try Self.specials(file).each { specials.append(special) }
+        }
         if let config { try read(config) }
         if let json = try Self.object("added_tokens.json", directory) {
             for content in json.keys.each {
                 let id = try json.integer(content, in: 0...Int(Int32.max))
-                let isSpecial = specials.each.contains { $0.utf8.elementsEqual(content.utf8) }
+                let isSpecial = specials.each.contains { $0.content.utf8.elementsEqual(content.utf8) }
                 let entry = AddedTokens.Entry(
                     id: id, content: content, isSpecial: isSpecial, isSingleWord: false, stripsLeft: false,
                     stripsRight: false, isNormalised: !isSpecial)
@@ -46,6 +54,11 @@ struct TokenizerNeighbours {
                 added.append((config.source, try Tokenizer.added(decoder.object(key), id: id)))
             }
         }
+        tokenizerClass = try config.optionalString("tokenizer_class")
+        if config.has("do_lower_case") { lowersCase = try config.bool("do_lower_case") }
+        if let length = try config.optionalNumber("model_max_length", in: 1...1e300) {
+            maxLength = Checked.integer(length).flatMap { $0 <= Self.longest ? $0 : nil }
+        }
         if config.has("add_prefix_space") { prefixesSpace = try config.bool("add_prefix_space") }
         switch config.value("chat_template") {
         case .string(let text)?: chatTemplate = text
@@ -64,19 +77,49 @@ struct TokenizerNeighbours {
         "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
     ]
 
-    private static func specials(_ json: JSONObject) throws(DiffError) -> [String] {
-        var values = roles.compactMap { json.value($0) }
-        if case .array(let others)? = json.value("additional_special_tokens") { values += others }
-        var texts: [String] = []
-        for value in values.each {
+    /// Lengths beyond this mean that there is no bound.
+    private static let longest = 1 << 24
+
+    /// A token that a key names, and how it is looked for in texts.
+    private struct Special {
+        let role: String
+        let content: String
+        var isSingleWord = false, stripsLeft = false, stripsRight = false, isNormalised = false
+
+        func entry(id: Int) -> AddedTokens.Entry {
+            AddedTokens.Entry(
+                id: id, content: content, isSpecial: true, isSingleWord: isSingleWord, stripsLeft: stripsLeft,
+                stripsRight: stripsRight, isNormalised: isNormalised)
+        }
+    }
+
+    private static func specials(_ json: JSONObject) throws(DiffError) -> [Special] {
+        var named: [(role: String, value: JSON)] = []
+        for role in roles.each { if let value = json.value(role) { named.append((role, value)) } }
+        if case .array(let others)? = json.value("additional_special_tokens") {
+            for other in others.each { named.append(("", other)) }
+        }
+        var specials: [Special] = []
+        for (role, value) in named.each {
             switch value {
-            case .string(let text): texts.append(text)
-            case .object: texts.append(try JSONObject(value, source: json.source).string("content"))
+            case .string(let text): specials.append(Special(role: role, content: text))
+            case .object:
+                let token = try JSONObject(value, source: json.source)
+                specials.append(
+                    Special(
+                        role: role, content: try token.string("content"),
+                        isSingleWord: try token.bool("single_word", default: false),
+                        stripsLeft: try token.bool("lstrip", default: false),
+                        stripsRight: try token.bool("rstrip", default: false),
+                        isNormalised: try token.bool("normalized", default: false)))
             default: throw DiffError(.format, "\(json.source): a special token must be a text or an object with one")
             }
         }
-        return texts
+        return specials
     }
+
+    /// The text of the token that `role` names, such as `pad_token`.
+    func token(_ role: String) -> String? { specials.each.first { $0.role == role }?.content }
 
     /// `entries` with what the neighbours add. Throws `format` when two files disagree about a token's id.
     func completed(
@@ -114,16 +157,16 @@ struct TokenizerNeighbours {
                 append(entry)
             }
         }
-        for text in specials.each {
-            let name = Array(text.utf8)
-            if let position = positions[name] {
+        var own: [[UInt8]: Int] = [:]
+        for special in specials.each {
+            let name = Array(special.content.utf8)
+            if let position = own[name] {
+                all.update(at: position) { $0 = special.entry(id: $0.id) }
+            } else if let position = positions[name] {
                 all.update(at: position) { $0 = $0.special }
-            } else if let id = known[name], !text.isEmpty {
-                append(
-                    AddedTokens.Entry(
-                        id: id, content: text, isSpecial: true, isSingleWord: false, stripsLeft: false,
-                        stripsRight: false,
-                        isNormalised: false))
+            } else if let id = known[name], !name.isEmpty {
+                own.put(all.count, for: name)
+                append(special.entry(id: id))
             }
         }
         return all.sorted { $0.id < $1.id }

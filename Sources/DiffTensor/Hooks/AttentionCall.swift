@@ -39,6 +39,15 @@ public struct AttentionCall: Sendable {
         (self.scale, pattern) = (scale, .spans(spans))
     }
 
+    /// Self-attention over a fused [batch, tokens, 3 * width] projection that depends on how far tokens are apart. `scale`: what products
+    /// are multiplied by before, nil: 1/√headDim.
+    public init(
+        site: Site, qkv: Tensor, heads: Int, scale: Float? = nil, distances: DistanceBias
+    ) throws(DiffError) {
+        try self.init(site: site, qkv: qkv, heads: heads)
+        (self.scale, pattern) = (scale, .byDistance(distances))
+    }
+
     /// Self-attention of `queries` [batch, tokens, width] to the tokens of `buffer`, each span to those it may see.
     public init(
         site: Site, queries: Tensor, buffer: KeyValueBuffer, heads: Int, scale: Float, spans: [AttentionSpan],

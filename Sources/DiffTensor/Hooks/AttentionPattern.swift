@@ -8,6 +8,8 @@ public enum AttentionPattern: Sendable {
     case groups(AttentionGroups)
     /// All see the keys that a mask leaves visible.
     case masked(KeyMask)
+    /// How much a query sees of a key depends on how far apart they stand.
+    case byDistance(DistanceBias)
 }
 
 /// A run of queries that see the same keys: those of the tokens before `keys`.
@@ -47,4 +49,27 @@ public enum KeyMask: Sendable {
     /// 1 for a key, 0 for padding: the bias is (1 - mask) · -10000, as in diffusers. A hidden key has no weight at all unless
     /// all are hidden: then none counts as hidden.
     case visible(Tensor)
+}
+
+/// What is added to the scaled products of queries and keys by the distance between them, head by head.
+public struct DistanceBias: Sendable {
+    /// f32 [heads, queries + keys - 1], or [1, ...] for the same in all heads: entry j - i + queries - 1 is added for query i and key
+    /// j. Minus infinity hides the key; each query must keep one.
+    public let values: Tensor
+    /// Which keys are visible in each sample besides.
+    public let mask: KeyMask?
+
+    /// See the properties.
+    public init(_ values: Tensor, mask: KeyMask? = nil) { (self.values, self.mask) = (values, mask) }
+
+    /// Every query sees the keys up to its own position: for as many queries as keys.
+    public static func causal(_ tokens: Int, _ run: Run) throws(DiffError) -> DistanceBias {
+        let values = try run.workspace.take(Shape(1, max(1, 2 &* tokens &- 1)))
+        if run.isLive, let floats = unsafe values.floats {
+            for index in Indices(below: values.shape.count) {
+                unsafe floats[index] = index < tokens ? 0 : -.infinity
+            }
+        }
+        return DistanceBias(values)
+    }
 }

@@ -16,6 +16,7 @@ extension Run {
                 call.queries, call.keys, call.values, heads: call.heads, scale: scale, spans: spans)
         case .groups(let groups): return try groupedAttention(call, groups, scale)
         case .masked(let mask): return try maskedAttention(call, mask, scale)
+        case .byDistance(let bias): return try distanceAttention(call, bias, scale)
         }
     }
 

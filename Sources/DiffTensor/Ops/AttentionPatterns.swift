@@ -10,6 +10,8 @@ struct AttentionExtras {
     var sharedKeys: AttentionRows?, sharedValues: AttentionRows?
     /// Added to the scaled products: [batch, keys].
     var bias: Tensor?
+    /// Added to them by the distance of key and query: [heads or 1, queries + keys - 1].
+    var distances: Tensor?
 
     /// Puts these into arguments that describe one attention of all rows; each group has `keys` of its own.
     @unsafe func fill(_ arguments: inout ck_attention_args, keys: Int) {
@@ -30,6 +32,12 @@ struct AttentionExtras {
         }
         if let bias, let floats = unsafe bias.floats {
             unsafe (arguments.bias, arguments.bias_batch) = (UnsafePointer(floats), Int64(bias.shape.last))
+        }
+        if let distances, let floats = unsafe distances.floats {
+            let last = distances.shape.last
+            // Query 0 begins where the distance is 0, each further one an entry before.
+            unsafe arguments.table = UnsafePointer(floats + max(0, last &- keys))
+            unsafe (arguments.table_head, arguments.table_row) = (distances.shape[0] == 1 ? 0 : Int64(last), -1)
         }
     }
 }
@@ -71,6 +79,23 @@ extension Run {
         let bias = try mask.bias(batch: q.batch, keys: call.keys.rows, self)
         let out = try workspace.take(Shape(q.batch, q.rows, q.width))
         try compute(q, call.keys, call.values, call.heads, scale, AttentionExtras(bias: bias), to: out)
+        return out
+    }
+
+    /// Attention whose products are changed by how far a key stands from its query.
+    func distanceAttention(_ call: AttentionCall, _ bias: DistanceBias, _ scale: Float) throws(DiffError) -> Tensor {
+        let (q, keys, shape) = (call.queries, call.keys.rows, bias.values.shape)
+        try refuseTracked(call, "an attention by distances; learn with dense attention")
+        guard shape.rank == 2, shape[0] == 1 || shape[0] == call.heads, bias.values.dtype == .f32, q.rows > 0,
+            keys > 0, shape[1] == q.rows &+ keys &- 1
+        else {
+            throw DiffError(
+                .shape, "attention of \(q.rows) queries to \(keys) keys by distances \(bias.values.dtype) \(shape)")
+        }
+        var extras = AttentionExtras(distances: bias.values)
+        extras.bias = try bias.mask?.bias(batch: q.batch, keys: keys, self)
+        let out = try workspace.take(Shape(q.batch, q.rows, q.width))
+        try compute(q, call.keys, call.values, call.heads, scale, extras, to: out)
         return out
     }
 

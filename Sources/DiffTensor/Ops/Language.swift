@@ -16,8 +16,8 @@ extension Run {
         return out
     }
 
-    /// silu(gate) ⊙ up, where the last axis of `x` holds the gate and then as many ups: [..., 2 width] to [..., width].
-    public func swiGLU(_ x: Tensor) throws(DiffError) -> Tensor {
+    /// activation(gate) ⊙ up, where the last axis of `x` holds the gate and then as many ups: [..., 2 width] to [..., width].
+    public func gated(_ x: Tensor, _ activation: Activation) throws(DiffError) -> Tensor {
         try refuseTracked(x, "a gated linear unit")
         guard x.shape.rank > 0, x.shape.last % 2 == 0 else {
             throw DiffError(.shape, "a gate and as many others do not make \(x.shape)")
@@ -25,7 +25,7 @@ extension Run {
         let width = x.shape.last / 2
         let out = try workspace.take(x.shape.replacingLast(width))
         count(flops: 5 * Double(out.shape.count))
-        if isLive { unsafe ck_swiglu(poolHandle, x.floats, out.floats, Int64(x.shape.rows), Int64(width)) }
+        if isLive { unsafe ck_gated(poolHandle, activation.rawValue, x.floats, out.floats, Int64(x.shape.rows), Int64(width)) }
         return out
     }
 

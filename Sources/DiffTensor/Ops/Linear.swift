@@ -9,6 +9,10 @@ public enum Activation: Int32, Sendable, CaseIterable {
     case geluErf = 2
     /// u / (1 + exp(-u))
     case silu = 3
+    /// u / (1 + exp(-1.702 u))
+    case geluQuick = 4
+    /// max(u, 0)
+    case relu = 5
 }
 
 extension Run {

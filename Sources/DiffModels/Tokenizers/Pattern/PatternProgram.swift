@@ -1,3 +1,4 @@
+import DiffCheckpoint
 import DiffTensor
 
 /// One step of a pattern's machine.
@@ -29,6 +30,26 @@ struct PatternProgram: Sendable {
     let sets: [ScalarSet]
     /// Loops that remember where their turn began.
     let slots: Int
+
+    init(instructions: [PatternInstruction], sets: [ScalarSet], slots: Int) {
+        (self.instructions, self.sets, self.slots) = (instructions, sets, slots)
+    }
+
+    /// Reads a `pattern` of a tokenizer file: a regular expression, or a text that stands for itself. Throws `format`, `unsupported`.
+    init(_ json: JSONObject) throws(DiffError) {
+        if let pattern = try json.optionalString("Regex") {
+            self = try locating(json.place) { () throws(DiffError) in try PatternParser.program(pattern) }
+            return
+        }
+        // Every character stands for itself, and none for nothing.
+        let text = try json.string("String")
+        let sets = text.unicodeScalars.map { ScalarSet([.range($0.value, $0.value)]) }
+        guard !sets.isEmpty else {
+            self = try PatternParser.program("(?!)")
+            return
+        }
+        self.init(instructions: sets.indices.map { .set($0) } + [.match], sets: sets, slots: 0)
+    }
 
     /// All matches of the pattern in a part of `text`, which is a text of its own, from left to right, empty ones included, as
     /// Oniguruma's callers find them: none overlap, and no empty one directly follows another match.
