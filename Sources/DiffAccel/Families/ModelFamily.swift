@@ -140,7 +140,7 @@ public struct NamedInputs: Sendable {
 enum Families {
     static let all: [any ModelFamily.Type] = [
         DiTFamily.self, UViTFamily.self, SiTFamily.self, UNetFamily.self, MMDiTFamily.self, AutoencoderFamily.self, VARFamily.self,
-        VQVAEFamily.self, LLaDAFamily.self, ILLaDAFamily.self, DreamFamily.self, CLIPTextFamily.self,
+        VQVAEFamily.self, LLaDAFamily.self, ILLaDAFamily.self, DreamFamily.self, StableDiffusionFamily.self, CLIPTextFamily.self,
     ]
 
     static var names: [String] { all.map { $0.name } }

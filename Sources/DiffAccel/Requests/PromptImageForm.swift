@@ -116,7 +116,7 @@ extension PromptImageRequest {
                 "seeds", .list(.integer(0...Int.max), 1...SampleRequest.maxSamples), absent: "seed, for the batch",
                 "A seed for each picture, which is then the same in whatever batch."),
             OptionSpec(
-                "preview", .choice(Preview.allCases.map(\.rawValue)), default: .string(Preview.none.rawValue),
+                "previews", .choice(Preview.allCases.map(\.rawValue)), default: .string(Preview.none.rawValue),
                 "What events show: nothing, a linear projection of the latents, or what the decoder makes of them."),
             CommonOptions.decode, Tiling.option,
         ]

@@ -63,7 +63,7 @@ struct PromptImageRequest {
             throw options.error("seeds", "seed and seeds are both given; one of them says all")
         }
         seeds = several.isEmpty ? [try options.get("seed")] : several
-        preview = try options.getCase("preview")
+        preview = try options.getCase("previews")
         decode = try options.get("decode")
         tiling = try Tiling(options)
     }

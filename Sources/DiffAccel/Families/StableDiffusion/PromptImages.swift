@@ -1,0 +1,75 @@
+import DiffAcceleration
+import DiffCheckpoint
+import DiffModels
+import DiffSampling
+import DiffTensor
+
+/// Sampling pictures from prompts: what a request means for the networks of one pipeline.
+final class PromptImages: FamilySampling {
+    let network: any ConditionedDenoiser
+    let conditioner: TextConditioner
+    let solver: any ImageSolver
+    /// What encodes given pictures; nil: the checkpoint has nothing that does.
+    let autoencoder: (any ImageAutoencoder)?
+    let decoder: (any PictureDecoder)?
+    /// Channels of the latents; those of the network's input but for in-painting.
+    let channels: Int
+    /// Pixels of a latent along a side.
+    let factor: Int
+    /// Guidance and steps of requests that say nothing of them.
+    let guidance: Double, steps: Int
+    /// The steps that the session's plan was learned for.
+    let learnedSteps: Int?
+
+    init(
+        _ network: any ConditionedDenoiser, _ conditioner: TextConditioner, _ solver: any ImageSolver,
+        autoencoder: (any ImageAutoencoder)?, decoder: (any PictureDecoder)?, channels: Int, factor: Int,
+        guidance: Double, steps: Int, learnedSteps: Int? = nil
+    ) {
+        (self.network, self.conditioner, self.solver) = (network, conditioner, solver)
+        (self.autoencoder, self.decoder, self.channels, self.factor) = (autoencoder, decoder, channels, factor)
+        (self.guidance, self.steps, self.learnedSteps) = (guidance, steps, learnedSteps)
+    }
+
+    /// The same, in as many steps as the plan was learned for unless a request says otherwise.
+    func under(_ plan: Plan, _ options: SessionOptions) throws(DiffError) -> any FamilySampling {
+        PromptImages(
+            network, conditioner, solver, autoencoder: autoencoder, decoder: decoder, channels: channels,
+            factor: factor, guidance: guidance, steps: steps,
+            learnedSteps: plan.learnedSteps.map { $0 / max(1, callsPerStep) })
+    }
+
+    var layouts: [SiteLayout] { [network.layout] }
+    var callsPerStep: Int { solver.callsPerStep }
+    /// Whether the network was trained to paint in: it is shown a mask and the masked picture.
+    var paintsIn: Bool { network.channels > channels }
+
+    var form: RequestForm {
+        PromptImageRequest.form(
+            PromptImageRequest.Traits(
+                encoders: conditioner.encoders, textLayers: conditioner.textLayers, takesSizes: network.takesSizes,
+                takesTextLength: conditioner.encoders == 3, side: Checked.sum(0, network.side &* factor),
+                factor: factor, channels: channels, guidance: guidance, steps: steps, textWidth: network.textWidth,
+                pooledWidth: network.pooledWidth, paintsIn: paintsIn), solver)
+    }
+
+    func previewRequest(steps: Int?) -> SampleRequest {
+        var request = SampleRequest(["prompt": "", "guidance": 1, "decode": false])
+        request["steps"] = steps.map { .integer($0) }
+        return request
+    }
+
+    /// Floating-point operations of one network call for one sample.
+    func flopsPerCall() throws(DiffError) -> Double {
+        let run = Run(dryOn: 1)
+        try run.begin(SamplingContext(layouts: layouts, calls: 1, rows: 1))
+        var told = Conditioning(states: try run.workspace.take(Shape(1, 77, network.textWidth)))
+        if let width = network.pooledWidth { told.pooled = try run.workspace.take(Shape(1, width)) }
+        if network.takesSizes { told.sizes = try run.workspace.take(Shape(1, 6)) }
+        if network.takesGuidance { told.guidance = try run.filled(1, with: 0) }
+        let prepared = try network.prepare(told, run.withoutAcceleration())
+        let x = try run.workspace.take(Shape(1, network.channels, network.side, network.side))
+        _ = try network(x, t: run.filled(1, with: 0), prepared, run)
+        return run.trace.flops.first ?? 0
+    }
+}
