@@ -114,8 +114,8 @@ public struct NamedInputs: Sendable {
 /// The families the library knows. A new one is added here and nowhere else.
 enum Families {
     static let all: [any ModelFamily.Type] = [
-        DiTFamily.self, UViTFamily.self, SiTFamily.self, MMDiTFamily.self, AutoencoderFamily.self, VARFamily.self, VQVAEFamily.self,
-        LLaDAFamily.self, ILLaDAFamily.self, DreamFamily.self,
+        DiTFamily.self, UViTFamily.self, SiTFamily.self, MMDiTFamily.self, AutoencoderTinyFamily.self,
+        AutoencoderFamily.self, VARFamily.self, VQVAEFamily.self, LLaDAFamily.self, ILLaDAFamily.self, DreamFamily.self,
     ]
 
     static var names: [String] { all.map { $0.name } }
