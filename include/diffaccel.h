@@ -156,8 +156,8 @@ typedef struct da_tensor {
 typedef struct da_model_options {
     uint32_t struct_size;
     int32_t widen;              /* 1: the same as weights "f32"; 0 (default) */
-    const char *family;         /* "dit", "uvit", "sit", "autoencoder_kl", "var", "vqvae", "llada", "illada", "dream"; null: the config
-                                   decides */
+    const char *family;         /* "dit", "uvit", "sit", "sd3_transformer", "autoencoder_kl", "autoencoder_tiny", "var", "vqvae", "llada",
+                                   "illada", "dream"; null: the config decides */
     const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
     const char *conventions;    /* DiT: "official" or "diffusers" (time frequencies over 127, norm_eps); null: official, unless the
                                    checkpoint shows that it was trained in diffusers: its blocks have embedders of their own */
@@ -220,6 +220,9 @@ int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
  *   vqvae:           "image" f32 [n,3,H,W], "tokens" i64 [n*L], or "state" f32 [n,C,h,w]
  *                    ->  "image", "state", "tokens" f32 [n,L] (integers), "features" (before the codes)
  *   autoencoder_kl:  "latents" f32 [n,C,h,w]  ->  "image" f32 [n,3,H,W];   "image" f32 [n,3,H,W]  ->  "moments" f32 [n,2C,h,w]
+ *   autoencoder_tiny:  "latents" f32 [n,C,h,w]  ->  "image" f32 [n,3,H,W];   "image" f32 [n,3,H,W]  ->  "latents" f32 [n,C,h,w]
+ *   sd3_transformer: "hidden_states" f32 [n,C,h,w], "timestep" f32 [n] (0, data, ... 1000, noise), "encoder_hidden_states"
+ *                    f32 [n,tokens,D], "pooled_projections" f32 [n,P]   ->  "out" f32 [n,C,h,w], the velocity
  *   llada, illada, dream:  "tokens" i64 [n], one text  ->  "logits" f32 [1,n,vocabulary]
  * Inputs are read during the call. For each output the caller gives name, data and bytes; rank, shape, dtype and bytes are
  * set. If data is null, only these are set (a size query; nothing is computed). `options` may be null.

@@ -5,45 +5,6 @@ import TestSupport
 import Testing
 
 @Suite struct MMDiTTests {
-    private func load(
-        _ tiny: TinyMMDiT, _ tensors: [String: Tensor]? = nil, _ options: Weights.Options = Weights.Options()
-    ) throws -> MMDiT {
-        let directory = try ScratchDirectory()
-        try directory.write(tensors ?? tiny.tensors(), as: "weights.safetensors")
-        let table = try TensorTable(FileBytes(path: "\(directory.path)/weights.safetensors"))
-        return try MMDiT(
-            MMDiTConfiguration(JSONObject(tiny.config, source: "config.json")), Weights(table, options: options))
-    }
-
-    private struct Inputs {
-        var x, t, states, pooled: Tensor
-
-        init(_ tiny: TinyMMDiT, height: Int = 8, width: Int = 6) throws {
-            var numbers = Numbers(99)
-            x = try numbers.tensor([2, tiny.channels, height, width])
-            states = try numbers.tensor([2, 5, tiny.textWidth])
-            pooled = try numbers.tensor([2, tiny.pooledWidth])
-            t = try Tensor([987.5, 12.25], Shape(2))
-        }
-
-        func row(_ index: Int) throws -> Inputs {
-            var row = self
-            (row.x, row.t) = (try x.rows(index, 1), try t.rows(index, 1))
-            (row.states, row.pooled) = (try states.rows(index, 1), try pooled.rows(index, 1))
-            return row
-        }
-    }
-
-    private func forward(
-        _ network: MMDiT, _ inputs: Inputs, threads: Int = 1, _ methods: [any Acceleration] = []
-    ) throws -> [Float] {
-        let run = Run(pool: try WorkerPool(threads: threads), budget: nil, stack: AccelerationStack(methods))
-        try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: inputs.x.shape[0]))
-        var conditioning = Conditioning(states: inputs.states)
-        conditioning.pooled = inputs.pooled
-        return try network(inputs.x, t: inputs.t, network.prepare(conditioning, run), run).array
-    }
-
     /// What diffusers 0.42 (`SD3Transformer2DModel`) gives for the same weights and inputs: every 24th value.
     private static let recorded: [(name: String, values: [Float])] = [
         (
@@ -76,18 +37,10 @@ import Testing
         ),
     ]
 
-    private func tiny(_ form: Int) -> TinyMMDiT {
-        var tiny = TinyMMDiT()
-        tiny.normalisesHeads = form == 1 || form == 2
-        tiny.dualAttention = form == 2 ? [0, 2] : []
-        tiny.storesPositions = form != 3
-        return tiny
-    }
-
     @Test(arguments: 0..<4)
     func predictsWhatDiffusersDoes(_ form: Int) throws {
-        let tiny = tiny(form)
-        let found = try forward(load(tiny), Inputs(tiny))
+        let tiny = tinyMMDiT(form)
+        let found = try forward(load(tiny), MMDiTInputs(tiny))
         let every = stride(from: 0, to: found.count, by: 24).map { found[$0] }
         let difference = Difference(every, Self.recorded[form].values)
         #expect(difference.absolute < 2e-5, "\(Self.recorded[form].name): \(difference)")
@@ -95,8 +48,8 @@ import Testing
 
     @Test(arguments: [1, 2])
     func fusedProjectionsAreTheSameNetwork(_ form: Int) throws {
-        let tiny = tiny(form)
-        let (tensors, inputs) = (try tiny.tensors(), try Inputs(tiny))
+        let tiny = tinyMMDiT(form)
+        let (tensors, inputs) = (try tiny.tensors(), try MMDiTInputs(tiny))
         let expected = try forward(load(tiny, tensors), inputs)
         let fused = try TinyMMDiT.fused(tensors)
         #expect(fused["transformer_blocks.0.attn.to_q.weight"] == nil)
@@ -108,18 +61,18 @@ import Testing
 
     @Test(arguments: [DType.f32, .bf16], [1, 2])
     func aBatchHasTheBitsOfItsSamples(_ type: DType, _ form: Int) throws {
-        let tiny = tiny(form)
+        let tiny = tinyMMDiT(form)
         var tensors = try tiny.tensors()
         if type != .f32 { for (name, tensor) in tensors { tensors[name] = try tensor.narrowed(type) } }
-        let (network, inputs) = (try load(tiny, tensors), try Inputs(tiny))
+        let (network, inputs) = (try load(tiny, tensors), try MMDiTInputs(tiny))
         let batch = try forward(network, inputs, threads: 2)
         let rows = try forward(network, inputs.row(0)) + forward(network, inputs.row(1), threads: 3)
         #expect(sameBits(batch, rows))
     }
 
     @Test func preparedConditioningIsTakenApartBySamples() throws {
-        let tiny = tiny(0)
-        let (network, inputs) = (try load(tiny), try Inputs(tiny))
+        let tiny = tinyMMDiT(0)
+        let (network, inputs) = (try load(tiny), try MMDiTInputs(tiny))
         let run = Run(pool: nil, budget: nil)
         try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: 2))
         var conditioning = Conditioning(states: inputs.states)
@@ -129,48 +82,12 @@ import Testing
         #expect(try sameBits(second.array, forward(network, inputs.row(1))))
     }
 
-    @Test func positionsAreTheCentreOfTheTable() throws {
-        let tiny = tiny(0)
-        var tensors = try tiny.tensors()
-        let inputs = try Inputs(tiny, height: 4, width: 8)
-        let before = try forward(load(tiny, tensors), inputs)
-        let table = try #require(tensors["pos_embed.pos_embed"])
-        // 2 x 4 patches of 6 x 6: rows 2 and 3, columns 1 to 4.
-        var changed = table.array
-        for token in 0..<36 where !((2...3).contains(token / 6) && (1...4).contains(token % 6)) {
-            for k in 0..<tiny.width { changed[token * tiny.width + k] += 1 }
-        }
-        tensors["pos_embed.pos_embed"] = try Tensor(changed, table.shape)
-        #expect(try sameBits(forward(load(tiny, tensors), inputs), before))
-        changed[(2 * 6 + 1) * tiny.width] += 1
-        tensors["pos_embed.pos_embed"] = try Tensor(changed, table.shape)
-        #expect(try !sameBits(forward(load(tiny, tensors), inputs), before))
-    }
-
-    @Test func imagesThatDoNotFitAreRefused() throws {
-        let tiny = tiny(0)
-        let network = try load(tiny)
-        #expect(network.maxSide == 12 && network.sideMultiple == 2 && network.side == 8)
-        for (height, width) in [(14, 8), (8, 14), (7, 8), (8, 3)] {
-            #expect("\(height) x \(width)") {
-                try forward(network, Inputs(tiny, height: height, width: width))
-            } throws: { ($0 as? DiffError)?.code == .shape }
-        }
-        #expect(try forward(network, Inputs(tiny, height: 12, width: 12)).count == 2 * 4 * 144)
-        var inputs = try Inputs(tiny)
-        inputs.pooled = try inputs.pooled.rows(0, 1)
-        #expect { try forward(network, inputs) } throws: { ($0 as? DiffError)?.code == .shape }
-        inputs = try Inputs(tiny)
-        inputs.t = try inputs.t.rows(0, 1)
-        #expect { try forward(network, inputs) } throws: { ($0 as? DiffError)?.code == .shape }
-    }
-
     @Test(arguments: ["transformer_blocks.1", "transformer_blocks.2"])
     func aPrunedBlockIsOneThatIsNotThere(_ name: String) throws {
-        var tiny = tiny(2)
+        var tiny = tinyMMDiT(2)
         tiny.depth = 4
         tiny.dualAttention = [0, 1]
-        let (network, inputs) = (try load(tiny), try Inputs(tiny))
+        let (network, inputs) = (try load(tiny), try MMDiTInputs(tiny))
         let left = try #require(network.layout.site(named: name).flatMap { network.layout.info($0).block })
         let pruned = try forward(network, inputs, [LeftOut(left)])
         var tensors: [String: Tensor] = [:]
@@ -192,8 +109,8 @@ import Testing
 
     /// Outputs of sub-layers are taken before their gates, so one that is used again at another time meets the gate of that time.
     @Test func keptSublayersStandForComputedOnes() throws {
-        let tiny = tiny(2)
-        let (network, inputs) = (try load(tiny), try Inputs(tiny))
+        let tiny = tinyMMDiT(2)
+        let (network, inputs) = (try load(tiny), try MMDiTInputs(tiny))
         let keeper = Keeper()
         let computed = try forward(network, inputs, [keeper])
         #expect(keeper.kept.count == 3 * 3 + 2 - 1 + 2 - 2)
@@ -206,9 +123,11 @@ import Testing
 
     @Test func whatEveryNetworkMustSayIsChecked() throws {
         for (key, value, code) in [
-            ("caption_projection_dim", JSON.integer(12), DiffError.Code.format), ("qk_norm", .string("layer_norm"), .format),
+            ("caption_projection_dim", JSON.integer(12), DiffError.Code.format),
+            ("qk_norm", .string("layer_norm"), .format),
             ("patch_size", .integer(3), .format), ("attention_head_dim", .integer(0), .format),
-            ("pos_embed_max_size", .integer(0), .format), ("_class_name", .string("FluxTransformer2DModel"), .unsupported),
+            ("pos_embed_max_size", .integer(0), .format),
+            ("_class_name", .string("FluxTransformer2DModel"), .unsupported),
             ("pos_embed_type", .null, .internal),
         ] {
             guard case .object(var members) = TinyMMDiT().config else { return }
@@ -223,7 +142,7 @@ import Testing
             }
         }
         // More blocks than tensors, and a table of positions that is not the config's.
-        var tiny = tiny(0)
+        var tiny = tinyMMDiT(0)
         let tensors = try tiny.tensors()
         tiny.positionsSide = 7
         #expect { try load(tiny, tensors) } throws: { ($0 as? DiffError)?.code == .shape }
@@ -232,8 +151,8 @@ import Testing
     }
 
     @Test func quantisedWeightsPredictNearlyTheSame() throws {
-        let tiny = tiny(2)
-        let inputs = try Inputs(tiny)
+        let tiny = tinyMMDiT(2)
+        let inputs = try MMDiTInputs(tiny)
         let plain = try forward(load(tiny), inputs)
         let quantised = try forward(load(tiny, nil, .init(type: .int8)), inputs)
         let difference = Difference(quantised, plain)

@@ -85,7 +85,7 @@ struct GoldenFlowRun {
             process, steps: steps, tokens: x.shape[2] * x.shape[3] / (patch * patch))
         (timesteps, sigmas) = (sampler.timesteps, sampler.sigmas)
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil)
-        try run.begin(SamplingContext(layouts: [network.layout], calls: sampler.calls, rows: 2 * n))
+        try run.begin(SamplingContext(layouts: [network.layout], calls: sampler.calls.limit, rows: 2 * n))
         let isGuided = guidance > 1
         func both(_ name: String) throws -> Tensor {
             let own = try fixture.tensor("\(prefix)\(name)")

@@ -4,6 +4,8 @@ import DiffTensor
 /// A small Stable Diffusion autoencoder with random weights, under any of its published names.
 public struct TinyAutoencoder: Sendable {
     public var levels = [8, 16], layers = 1, groups = 4, latentChannels = 4, channels = 3
+    /// Whether there are 1 x 1 convolutions around the latents, and an attention in the coarsest level.
+    public var usesQuantConvolutions = true, attends = true
     public var seed: UInt64 = 1
 
     public init() {}
@@ -17,6 +19,8 @@ public struct TinyAutoencoder: Sendable {
             "out_channels": .integer(channels), "latent_channels": .integer(latentChannels),
             "block_out_channels": .array(levels.map { .integer($0) }), "layers_per_block": .integer(layers),
             "norm_num_groups": .integer(groups), "scaling_factor": .number(0.5),
+            "use_quant_conv": .bool(usesQuantConvolutions), "use_post_quant_conv": .bool(usesQuantConvolutions),
+            "mid_block_add_attention": .bool(attends),
         ])
     }
 
@@ -41,6 +45,7 @@ public struct TinyAutoencoder: Sendable {
         func middle(_ name: String, _ width: Int) {
             residual("\(name).resnets.0", width, width)
             residual("\(name).resnets.1", width, width)
+            guard attends else { return }
             vectors("\(name).attentions.0.group_norm", width)
             for part in ["to_q", "to_k", "to_v", "to_out.0"] {
                 shapes["\(name).attentions.0.\(part).weight"] = [width, width]
@@ -48,8 +53,10 @@ public struct TinyAutoencoder: Sendable {
             }
         }
         let (finest, coarsest) = (levels[0], levels[levels.count - 1])
-        convolution("quant_conv", 2 * latentChannels, 2 * latentChannels, 1)
-        convolution("post_quant_conv", latentChannels, latentChannels, 1)
+        if usesQuantConvolutions {
+            convolution("quant_conv", 2 * latentChannels, 2 * latentChannels, 1)
+            convolution("post_quant_conv", latentChannels, latentChannels, 1)
+        }
         convolution("encoder.conv_in", channels, finest)
         middle("encoder.mid_block", coarsest)
         vectors("encoder.conv_norm_out", coarsest)

@@ -3,7 +3,8 @@ import DiffTensor
 
 /// A small transformer of Stable Diffusion 3 with random weights under diffusers' names.
 public struct TinyMMDiT: Sendable {
-    public var side = 8, patchSize = 2, channels = 4, depth = 3, heads = 2, headWidth = 8, textWidth = 12, pooledWidth = 10
+    public var side = 8, patchSize = 2, channels = 4, depth = 3, heads = 2, headWidth = 8, textWidth = 12,
+        pooledWidth = 10
     public var positionsSide = 6
     public var normalisesHeads = false, storesPositions = true
     public var dualAttention: [Int] = []

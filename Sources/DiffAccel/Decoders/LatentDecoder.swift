@@ -1,32 +1,49 @@
+import DiffCheckpoint
 import DiffModels
 import DiffTensor
 
-/// Latents to pixels by a KL autoencoder.
+/// Latents to pixels by an autoencoder, large or tiny.
 struct LatentDecoder: PictureDecoder {
-    let autoencoder: Autoencoder
+    let autoencoder: any ImageAutoencoder
+    /// The family that the autoencoder would be as a model of its own.
+    let name: String
 
     /// The autoencoder of a model whose latents have `channels` channels; nil when there is none. Throws `incompatible` when it is made for
     /// others.
     static func beside(_ opened: Opened, channels: Int) throws(DiffError) -> LatentDecoder? {
         guard let checkpoint = try opened.autoencoder() else { return nil }
-        let config = try opened.entered(
-            checkpoint.configuration, as: "vae/config.json", AutoencoderConfiguration.rules)
-        let configuration = try AutoencoderConfiguration(config)
-        let autoencoder = try Autoencoder(configuration, Weights(checkpoint.tensors, options: opened.loading))
-        guard configuration.latentChannels == channels else {
+        let decoder = try LatentDecoder(checkpoint, opened)
+        guard decoder.autoencoder.latentChannels == channels else {
             throw DiffError(
                 .incompatible,
-                "the decoder takes \(configuration.latentChannels) latent channels, the model makes \(channels)")
+                "the decoder takes \(decoder.autoencoder.latentChannels) latent channels, the model makes \(channels)")
         }
-        return LatentDecoder(autoencoder: autoencoder)
+        return decoder
     }
 
-    var name: String { AutoencoderFamily.name }
+    /// The autoencoder in `checkpoint`, which its config's class tells, loaded as `opened` says; its config is entered in the ledger as
+    /// `file`. Throws what loading throws, and `incompatible` for one that cannot decode.
+    init(_ checkpoint: Checkpoint, _ opened: Opened, as file: String = "vae/config.json") throws(DiffError) {
+        let (found, weights) = (try checkpoint.configuration, Weights(checkpoint.tensors, options: opened.loading))
+        if AutoencoderTinyFamily.recognises(found) {
+            let config = try opened.entered(found, as: file, AutoencoderTinyConfiguration.rules)
+            let tiny = try AutoencoderTiny(AutoencoderTinyConfiguration(config), weights)
+            guard tiny.hasDecoder else {
+                throw DiffError(.incompatible, "\(checkpoint.path): an encoder alone cannot decode")
+            }
+            (autoencoder, name) = (tiny, AutoencoderTinyFamily.name)
+        } else {
+            let config = try opened.entered(found, as: file, AutoencoderConfiguration.rules)
+            autoencoder = try Autoencoder(AutoencoderConfiguration(config), weights)
+            name = AutoencoderFamily.name
+        }
+    }
+
     var takesTiles: Bool { true }
 
     func shape(of state: Shape) throws(DiffError) -> Shape? {
-        let c = autoencoder.configuration
-        return try Shape(state[0], c.outChannels, state[2] &* c.factor, state[3] &* c.factor)
+        let factor = autoencoder.factor
+        return try Shape(state[0], autoencoder.pictureChannels, state[2] &* factor, state[3] &* factor)
     }
 
     func decodeOne(_ state: Tensor, tile: Int?, _ run: Run) throws(DiffError) -> Tensor {

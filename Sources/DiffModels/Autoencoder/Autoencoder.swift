@@ -4,7 +4,7 @@ public import DiffTensor
 /// The KL autoencoder of Stable Diffusion (`AutoencoderKL`), loaded from diffusers or latent-diffusion names.
 ///
 /// Immutable after loading. A checkpoint without encoder tensors loads as a decoder.
-public final class Autoencoder: Sendable {
+public final class Autoencoder: ImageAutoencoder {
     /// Sizes and scaling.
     public let configuration: AutoencoderConfiguration
     /// Sites of decoder and encoder, by module path.
@@ -47,10 +47,39 @@ public final class Autoencoder: Sendable {
         return try decoder(unscaled(latents, run), run)
     }
 
-    /// Latents divided by the scaling factor, plus the shift.
+    /// Latents of the diffusion model in the autoencoder's own scale: divided by the scaling factor, plus the shift; or as the statistics
+    /// of the channels say.
     private func unscaled(_ latents: Tensor, _ run: Run) throws(DiffError) -> Tensor {
-        let shift = try run.filled(latents.shape.count, with: configuration.shiftFactor).reshaped(latents.shape)
-        return try run.combine(1 / configuration.scalingFactor, latents, 1, shift)
+        let c = configuration
+        if let statistics = c.statistics {
+            return try run.scaledChannels(
+                latents, by: statistics.deviations.map { $0 / c.scalingFactor }, adding: statistics.means)
+        }
+        let shift = try run.filled(latents.shape.count, with: c.shiftFactor).reshaped(latents.shape)
+        return try run.combine(1 / c.scalingFactor, latents, 1, shift)
+    }
+
+    /// Latents of the diffusion model for `moments` [batch, 2 * latentChannels, h, w] as ``encode(_:_:)`` gives them: their means, or with
+    /// standard normal `noise` [batch, latentChannels, h, w] a sample, in the scale that the diffusion model works in.
+    public func scaledLatents(_ moments: Tensor, noise: Tensor?, _ run: Run) throws(DiffError) -> Tensor {
+        let c = configuration
+        guard moments.shape.rank == 4, moments.shape[1] == 2 &* c.latentChannels else {
+            throw DiffError(.shape, "moments \(moments.shape), expected [batch, \(2 &* c.latentChannels), h, w]")
+        }
+        let means = try run.channels(moments, 0, c.latentChannels)
+        let latents =
+            if let noise {
+                try run.gaussianSample(means, run.channels(moments, c.latentChannels, c.latentChannels), noise)
+            } else { means }
+        let count = max(0, c.latentChannels)
+        let centres = c.statistics?.means ?? Array(repeating: c.shiftFactor, count: count)
+        let factors = c.statistics?.deviations.each.map { c.scalingFactor / $0 }
+        // Two steps, as the reference rounds.
+        let centred = try run.scaledChannels(
+            latents, by: Array(repeating: 1, count: count), adding: centres.each.map { -$0 })
+        return try run.scaledChannels(
+            centred, by: factors ?? Array(repeating: c.scalingFactor, count: count),
+            adding: Array(repeating: 0, count: count))
     }
 
     /// Pixels [batch, inChannels, h, w] in [-1, 1] to the moments of their latents in the autoencoder's own scale:
@@ -70,5 +99,21 @@ public final class Autoencoder: Sendable {
         // Before they are limited: a limit makes a number of NaN.
         try run.requireFinite(moments, "the encoder's output (the encoder's weights, or the image)")
         return try run.clamped(moments, fromChannel: c.latentChannels, to: -30...20)
+    }
+}
+
+extension Autoencoder {
+    /// Channels of a latent.
+    public var latentChannels: Int { configuration.latentChannels }
+    /// Channels of a decoded picture.
+    public var pictureChannels: Int { configuration.outChannels }
+    /// Pixels per latent along a side.
+    public var factor: Int { configuration.factor }
+    /// What it makes of a picture is a distribution.
+    public var drawsLatents: Bool { true }
+
+    /// The latents of `image`: ``encode(_:_:)``, then ``scaledLatents(_:noise:_:)``.
+    public func latents(_ image: Tensor, noise: Tensor?, _ run: Run) throws(DiffError) -> Tensor {
+        try scaledLatents(encode(image, run), noise: noise, run)
     }
 }

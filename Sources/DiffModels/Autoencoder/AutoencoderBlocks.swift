@@ -95,30 +95,35 @@ extension PixelAttention {
     }
 }
 
-/// Residual block, attention, residual block: the coarsest level of encoder and decoder.
+/// Residual block, attention where the checkpoint has one, residual block: the coarsest level of encoder and decoder.
 final class MiddleBlock: Sendable {
     let site: Site
     private let first, second: ResidualBlock
-    private let attention: PixelAttention
+    private let attention: PixelAttention?
 
     init(
-        _ w: Weights, _ names: AutoencoderNames, _ channels: Int, groups: Int, prefix: String,
+        _ w: Weights, _ names: AutoencoderNames, _ channels: Int, groups: Int, attends: Bool, prefix: String,
         _ layout: inout SiteLayout
     ) throws(DiffError) {
         site = layout.add("\(prefix).\(names.middle)", .stage)
         first = try ResidualBlock(
             w.scope(names.middleBlock(0)), names, channels, channels, groups: groups,
             site: layout.add("\(prefix).\(names.middleBlock(0))", .resnet, in: site))
-        attention = try PixelAttention(
-            w.scope(names.middleAttention), names, channels, groups: groups,
-            site: layout.add("\(prefix).\(names.middleAttention)", .attention, in: site))
+        attention =
+            attends
+            ? try PixelAttention(
+                w.scope(names.middleAttention), names, channels, groups: groups,
+                site: layout.add("\(prefix).\(names.middleAttention)", .attention, in: site)) : nil
         second = try ResidualBlock(
             w.scope(names.middleBlock(1)), names, channels, channels, groups: groups,
             site: layout.add("\(prefix).\(names.middleBlock(1))", .resnet, in: site))
     }
 
     func callAsFunction(_ x: Tensor, _ run: Run) throws(DiffError) -> Tensor {
-        try run.at(site, x) { () throws(DiffError) in try second(attention(first(x, run), run), run) }
+        try run.at(site, x) { () throws(DiffError) in
+            let h = try first(x, run)
+            return try second(attention?(h, run) ?? h, run)
+        }
     }
 }
 

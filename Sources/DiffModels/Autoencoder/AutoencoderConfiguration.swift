@@ -19,6 +19,10 @@ public struct AutoencoderConfiguration: Sendable, Equatable {
     public var scalingFactor: Float
     /// Subtracted from latents before scaling; 0 for Stable Diffusion 1 and 2.
     public var shiftFactor: Float
+    /// Mean and deviation of each channel of the autoencoder's latents, which are normalised before they are scaled; nil: they are not.
+    public var statistics: ChannelStatistics?
+    /// Whether the coarsest level has an attention.
+    public var attends = true
     /// Whether a 1 x 1 convolution follows the encoder.
     public var usesQuantConvolution: Bool
     /// Whether a 1 x 1 convolution precedes the decoder.
@@ -54,6 +58,11 @@ public struct AutoencoderConfiguration: Sendable, Equatable {
         shiftFactor = Float(try c.number("shift_factor", in: -1e6...1e6, default: 0))
         usesQuantConvolution = try c.bool("use_quant_conv", default: true)
         usesPostQuantConvolution = try c.bool("use_post_quant_conv", default: true)
+        attends = try c.bool("mid_block_add_attention", default: true)
+        statistics = try ChannelStatistics(c, channels: latentChannels)
+        guard statistics == nil || shiftFactor == 0 else {
+            throw c.error("shift_factor", "latents with a shift_factor and with latents_mean; only one can hold")
+        }
         guard (1...8).contains(levelChannels.count) else {
             throw DiffError(.format, "\(c.place): block_out_channels must name 1 to 8 levels")
         }

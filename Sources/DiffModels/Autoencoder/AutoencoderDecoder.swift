@@ -22,7 +22,8 @@ final class AutoencoderDecoder: Sendable {
                 window: .init(padding: c.quantKernel / 2)) : nil
         inputSite = layout.add("decoder.conv_in", .other)
         input = try Convolution(w.scope("conv_in"), c.latentChannels, widths[0], kernel: 3, window: .init(padding: 1))
-        middle = try MiddleBlock(w, names, widths[0], groups: c.groups, prefix: "decoder", &layout)
+        middle = try MiddleBlock(
+            w, names, widths[0], groups: c.groups, attends: c.attends, prefix: "decoder", &layout)
         var levels: [AutoencoderLevel] = []
         for level in widths.indices {
             let name = names.up(level, of: widths.count)

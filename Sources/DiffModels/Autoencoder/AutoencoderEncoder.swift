@@ -29,7 +29,8 @@ final class AutoencoderEncoder: Sendable {
         }
         self.levels = levels
         let coarsest = widths[widths.count - 1]
-        middle = try MiddleBlock(w, names, coarsest, groups: c.groups, prefix: "encoder", &layout)
+        middle = try MiddleBlock(
+            w, names, coarsest, groups: c.groups, attends: c.attends, prefix: "encoder", &layout)
         outputNorm = try GroupNorm(w.scope(names.lastNorm), coarsest, groups: c.groups)
         let moments = c.momentsPerLatent * c.latentChannels
         output = try Convolution(w.scope("conv_out"), coarsest, moments, kernel: 3, window: .init(padding: 1))

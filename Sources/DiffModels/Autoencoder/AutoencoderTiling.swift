@@ -1,19 +1,18 @@
 public import DiffTensor
 
-extension Autoencoder {
+extension ImageAutoencoder {
     /// Decodes in overlapping tiles of `tile` x `tile` latents whose borders are blended linearly: memory is that of one tile.
     ///
-    /// An approximation (as diffusers' `tiled_decode`): group norms and the middle attention see one tile at a time, so
-    /// colours can shift slightly between tiles. Tiles overlap by a quarter. `latents` is [1, C, h, w].
+    /// An approximation (as diffusers' `tiled_decode`): group norms and the middle attention, where there are any, see one tile at a time,
+    /// so colours can shift slightly between tiles. Tiles overlap by a quarter. `latents` is [1, C, h, w].
     public func decodeTiled(_ latents: Tensor, tile: Int, _ run: Run) throws(DiffError) -> Tensor {
         let (h, w) = (latents.shape[2], latents.shape[3])
         guard latents.shape[0] == 1, tile >= 8 else {
             throw DiffError(.shape, "tiles of \(tile) latents over \(latents.shape)")
         }
         if tile >= h, tile >= w { return try decode(latents, run) }
-        let factor = configuration.factor
         let overlap = tile / 4
-        let out = try run.workspace.take(Shape(1, configuration.outChannels, h * factor, w * factor))
+        let out = try run.workspace.take(Shape(1, pictureChannels, h * factor, w * factor))
         for top in Self.starts(h, tile, overlap) {
             for left in Self.starts(w, tile, overlap) {
                 let piece = try run.window(

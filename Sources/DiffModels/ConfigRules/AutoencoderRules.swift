@@ -10,8 +10,18 @@ extension AutoencoderConfiguration {
             .only("act_fn", [.string("silu"), .string("swish")], "another activation"),
             .only("down_block_types", [.string("DownEncoderBlock2D")], "levels of another kind"),
             .only("up_block_types", [.string("UpDecoderBlock2D")], "levels of another kind"),
-            .only("mid_block_add_attention", [.bool(true)], "a coarsest level without attention"),
-            .only("latents_mean", [], "latents that are shifted by channel"),
-            .only("latents_std", [], "latents that are scaled by channel"),
+        ])
+}
+
+extension AutoencoderTinyConfiguration {
+    /// Settings of an `AutoencoderTiny`, beside those that are read.
+    public static let rules = ConfigRules(
+        ConfigRules.origin, ConfigRules.execution,
+        [
+            .only("_class_name", [.string("AutoencoderTiny")], "the class of another decoder"),
+            .harmless(["latent_magnitude", "latent_shift"], "of latents that are stored in bytes"),
+            .harmless(["block_out_channels"], "a copy of the decoder's"),
+            .only("act_fn", [.string("relu")], "another activation"),
+            .only("upsample_fn", [.string("nearest")], "another enlargement"),
         ])
 }

@@ -1,18 +1,19 @@
 import DiffCheckpoint
 import DiffTensor
 
-/// A 2-d convolution with bias.
+/// A 2-d convolution.
 struct Convolution: Sendable {
-    let weight, bias: Tensor
+    let weight: Tensor
+    let bias: Tensor?
     let window: ConvolutionWindow
     private let method: ConvolutionMethod
 
-    /// `weight` [outputs, inputs, kernel, kernel] and `bias` at the scope of `weights`.
+    /// `weight` [outputs, inputs, kernel, kernel] and, where it has one, `bias` at the scope of `weights`.
     init(
-        _ weights: Weights, _ inputs: Int, _ outputs: Int, kernel: Int, window: ConvolutionWindow
+        _ weights: Weights, _ inputs: Int, _ outputs: Int, kernel: Int, window: ConvolutionWindow, bias: Bool = true
     ) throws(DiffError) {
         weight = try weights.tensor("weight", [outputs, inputs, kernel, kernel])
-        bias = try weights.vector("bias", outputs)
+        self.bias = bias ? try weights.vector("bias", outputs) : nil
         self.window = window
         method = weights.options.convolution
     }

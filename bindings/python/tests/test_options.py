@@ -90,7 +90,7 @@ def test_every_family_is_documented(models):
     heads = re.findall(r"^[A-Z][\w ]+ \(([\w, ]+)\):$", inspect.getdoc(diffaccel.Session.sample), flags=re.M)
     said = [family for head in heads for family in head.split(", ")]
     assert said == ["dit", "uvit", "sit", "var", "llada", "illada", "dream"]
-    assert set(said) | {"autoencoder_kl", "vqvae"} == set(diffaccel.describe()["families"])
+    assert set(said) | {"autoencoder_kl", "autoencoder_tiny", "sd3_transformer", "vqvae"} == set(diffaccel.describe()["families"])
 
 
 def test_types_and_signatures_have_every_option():
