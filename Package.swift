@@ -110,7 +110,9 @@ let package = Package(
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "COpenBLAS"], swiftSettings: tests),
         .testTarget(name: "DiffTensorTests", dependencies: ["DiffTensor", "TestSupport"], swiftSettings: tests),
         .testTarget(name: "DiffCheckpointTests", dependencies: ["DiffCheckpoint"], swiftSettings: tests),
-        .testTarget(name: "DiffModelsTests", dependencies: ["DiffModels", "TestSupport"], swiftSettings: tests),
+        .testTarget(
+            name: "DiffModelsTests", dependencies: ["DiffModels", "TestSupport"], exclude: ["OriginalLayouts"],
+            swiftSettings: tests),
         .testTarget(name: "DiffSamplingTests", dependencies: ["DiffSampling", "TestSupport"], swiftSettings: tests),
         .testTarget(
             name: "DiffAccelerationTests",

@@ -15,41 +15,48 @@ public final class Checkpoint: Sendable {
     public let directory: Directory?
     /// Where the configuration comes from, for messages.
     private let configSource: String
+    /// Which of several files of weights is taken, as `fp16`; nil: the plain one, or the only one.
+    private let variant: String?
 
     /// The name of a configuration that the caller passes.
     private static let givenConfig = "options.config"
 
-    /// Weight files in the order in which they are looked for.
-    static let weightFiles = [
-        "model.safetensors", "diffusion_pytorch_model.safetensors", "model.safetensors.index.json",
-        "diffusion_pytorch_model.safetensors.index.json", "weights.safetensors",
-    ]
-
     /// Opens the directory or the `.safetensors` file at `path`.
     ///
     /// A directory holds `config.json` and one of `model.safetensors`, `diffusion_pytorch_model.safetensors`, either
-    /// with `.index.json` appended (shards), `weights.safetensors`, or exactly one other `*.safetensors` file. A
-    /// file may have a `config.json` beside it only if the caller passes it as `config`.
+    /// with `.index.json` appended (shards), `weights.safetensors`, or exactly one other `*.safetensors` file. Where there is none of
+    /// these, one variant of them will do (`model.fp16.safetensors`: ``WeightFiles``). A file may have a `config.json` beside it only
+    /// if the caller passes it as `config`.
+    /// - Parameter variant: the variant to take, such as `fp16` or `non_ema`; in a pipeline's parts that have none of that name the
+    ///   plain files are taken. Throws `io` when no part has it.
     /// - Parameter config: used instead of the directory's `config.json`, which is then not read.
     /// - Parameter followingLinks: whether files inside the directory may be symbolic links, as in download caches.
     ///   By default they are refused, so that nothing outside the directory is read. Throws `io`, `format`, and
     ///   `unsupported` for files that need converting.
     public static func open(
-        path: String, config: JSON? = nil, followingLinks: Bool = false
+        path: String, config: JSON? = nil, followingLinks: Bool = false, variant: String? = nil
     ) throws(DiffError) -> Checkpoint {
         if try Directory.isDirectory(path) {
-            return try Checkpoint(Directory(path: path, followingLinks: followingLinks), config: config)
+            return try Checkpoint(
+                Directory(path: path, followingLinks: followingLinks), config: config, variant: variant)
+        }
+        if let variant {
+            throw DiffError(
+                .invalidArgument, "\(path): a file, of which there is no variant \"\(variant.prefix(100))\": leave it out")
         }
         return Checkpoint(path: path, tensors: try TensorTable(FileBytes(path: path)), config: config)
     }
 
     private init(path: String, tensors: TensorTable, config: JSON?) {
         (self.path, self.tensors, self.config, pipeline, directory) = (path, tensors, config, nil, nil)
-        configSource = Self.givenConfig
+        (configSource, variant) = (Self.givenConfig, nil)
     }
 
-    private init(_ directory: Directory, config: JSON?) throws(DiffError) {
+    private init(
+        _ directory: Directory, config: JSON?, variant: String?, isPart: Bool = false
+    ) throws(DiffError) {
         path = directory.path
+        self.variant = variant
         self.directory = directory
         configSource = config == nil ? "config.json" : Self.givenConfig
         if let config {
@@ -59,7 +66,9 @@ public final class Checkpoint: Sendable {
         }
         let pipeline = try directory.json("model_index.json")
         self.pipeline = pipeline
-        tensors = try Self.tensors(in: directory, isPipeline: pipeline != nil)
+        let files = WeightFiles(directory: directory)
+        if let variant, !isPart { try Self.require(variant, files, pipeline) }
+        tensors = try files.tensors(variant: variant, isPipeline: pipeline != nil)
     }
 
     /// The configuration with typed access. Throws `format` when there is none.
@@ -85,7 +94,7 @@ public final class Checkpoint: Sendable {
         guard let directory else {
             throw DiffError(.io, "\(path): a file, so there is no directory \"\(name)\" in it")
         }
-        return try Checkpoint(directory.subdirectory(name), config: config)
+        return try Checkpoint(directory.subdirectory(name), config: config, variant: variant, isPart: true)
     }
 
     /// Whether the checkpoint is a directory with a file `name` in it.
@@ -100,22 +109,21 @@ public final class Checkpoint: Sendable {
         return try directory.subdirectory(subdirectory).json(name)
     }
 
-    private static func tensors(in directory: Directory, isPipeline: Bool) throws(DiffError) -> TensorTable {
-        for name in weightFiles where try directory.contains(name) {
-            if name.hasSuffix(".index.json") { return try TensorTable(index: name, in: directory) }
-            return try TensorTable(directory.open(name))
+    /// Throws `io` unless the folder, or one of the folders in it, has weights of this variant.
+    private static func require(_ variant: String, _ files: WeightFiles, _ pipeline: JSON?) throws(DiffError) {
+        var found = try files.variants()
+        if case .object(let members)? = pipeline {
+            for name in members.keys.sorted(by: JSON.precedes).each where Directory.isComponent(name) {
+                guard try files.directory.containsDirectory(name) else { continue }
+                let part = try WeightFiles(directory: files.directory.subdirectory(name)).variants()
+                for other in Array(part.keys).each { found.put(name, for: other) }
+            }
         }
-        let others = try directory.names(endingIn: ".safetensors")
-        if let only = others.first, others.count == 1 { return try TensorTable(directory.open(only)) }
-        if isPipeline { return TensorTable(emptyAt: directory.path) }
-        let wanted = weightFiles.joined(separator: ", ")
-        if !others.isEmpty {
-            throw DiffError(
-                .format,
-                "\(directory.path): which weights? found \(NameList(others).text), but none of \(wanted): open one of the "
-                    + "files with its configuration, or rename it")
-        }
-        if let other = try OtherFiles(directory) { throw other.error }
-        throw DiffError(.io, "\(directory.path): no weights; looked for \(wanted), or a single *.safetensors file")
+        guard found[variant] == nil else { return }
+        let names = found.keys.sorted(by: JSON.precedes)
+        throw DiffError(
+            .io,
+            "\(files.directory.path): no weights of variant \"\(variant.prefix(100))\"; "
+                + (names.isEmpty ? "there are no variants: leave it out" : "there are: \(NameList(names).text)"))
     }
 }

@@ -7,17 +7,22 @@ public final class TensorTable: Sendable {
     /// Where a tensor's bytes are.
     struct Place: Sendable {
         let file: Int
+        /// The tensor as it is handed out.
         let entry: TensorEntry
+        /// How its elements are made of the file's.
+        var form = Form.asStored
     }
 
-    private enum Source: Sendable {
+    enum Source: Sendable {
         case open(FileBytes)
         // Opened again for each read: a host process has few descriptors, a large checkpoint many shards.
         case named(Directory, String, FileBytes.Identity)
     }
 
-    private let sources: [Source]
-    private let places: [String: Place]
+    let sources: [Source]
+    let places: [String: Place]
+    /// What the tensors are called where they come from; nil unless this is a view.
+    let origin: Origin?
     /// Further names of tensors: names that stand in the metadata only, where writers put those of tensors that share their memory,
     /// and whose tensor each is.
     public let aliases: [String: String]
@@ -29,6 +34,7 @@ public final class TensorTable: Sendable {
     /// A table without tensors.
     init(emptyAt path: String) {
         (sources, places, aliases, metadata, self.path, byteCount) = ([], [:], [:], [:], path, 0)
+        origin = nil
     }
 
     /// The tensors of one file. Throws `format`, `io` or `unsupported`.
@@ -38,7 +44,7 @@ public final class TensorTable: Sendable {
         places.reserveCapacity(header.entries.count)
         for entry in header.entries.each { places.put(Place(file: 0, entry: entry), for: entry.name) }
         byteCount = Self.bytes(header.entries)
-        (sources, metadata, path) = ([.open(file)], header.metadata, file.path)
+        (sources, metadata, path, origin) = ([.open(file)], header.metadata, file.path, nil)
         self.places = places
         aliases = Self.aliases(header.metadata, places)
     }
@@ -94,8 +100,17 @@ public final class TensorTable: Sendable {
             throw DiffError(.format, "\(file.path): not in the shards it names: \(list)")
         }
         (self.sources, self.places, self.metadata, path) = (sources, places, metadata, file.path)
-        aliases = Self.aliases(names, places)
+        (aliases, origin) = (Self.aliases(names, places), nil)
         self.byteCount = byteCount
+    }
+
+    /// A view of tensors of `table`, which hands out what stands in `places`.
+    init(viewing table: TensorTable, _ places: [String: Place], origin: Origin) {
+        (sources, metadata, path) = (table.sources, table.metadata, table.path)
+        (self.places, self.origin, aliases) = (places, origin, [:])
+        var sum = 0
+        for name in Array(places.keys).each { sum = Checked.add(sum, places[name]?.entry.byteCount ?? 0) ?? .max }
+        byteCount = sum
     }
 
     /// Names of all tensors, sorted; aliases are left out.
@@ -116,7 +131,7 @@ public final class TensorTable: Sendable {
     /// Type, shape and place of the tensor `name`, or nil. That of an alias has the tensor's own name.
     public func info(_ name: String) -> TensorEntry? { known(name)?.entry }
 
-    private func known(_ name: String) -> Place? { places[name] ?? aliases[name].flatMap { places[$0] } }
+    func known(_ name: String) -> Place? { places[name] ?? aliases[name].flatMap { places[$0] } }
 
     /// The tensor `name` in the file's element type; F64 in f32, types of eight bits in bf16.
     ///
@@ -147,7 +162,7 @@ public final class TensorTable: Sendable {
         guard let type = entry.type.weight else {
             throw DiffError(
                 .unsupported,
-                "\(path): tensor \"\(entry.name)\": \(entry.type.rawValue) cannot be weights (F32, F16, BF16, F64, F8_E4M3, "
+                "\(path): tensor \"\(sourceName(entry.name))\": \(entry.type.rawValue) cannot be weights (F32, F16, BF16, F64, F8_E4M3, "
                     + "F8_E5M2 can)" + (entry.type.bits <= 8 || entry.type.isIntegral ? "; \(Self.quantised)" : ""))
         }
         return type
@@ -157,7 +172,9 @@ public final class TensorTable: Sendable {
         "if the model was quantised by another program, take its release in F16 or BF16: weights \"int8\" quantises here"
 
     func place(_ name: String) throws(DiffError) -> Place {
-        guard let place = known(name) else { throw DiffError(.format, "\(path): no tensor \"\(name.prefix(200))\"") }
+        guard let place = known(name) else {
+            throw DiffError(.format, "\(path): no tensor \"\(sourceName(name).prefix(200))\"")
+        }
         return place
     }
 
@@ -170,6 +187,17 @@ public final class TensorTable: Sendable {
     /// Reads `count` bytes of a tensor from byte `first` on.
     func read(
         _ place: Place, from first: Int, count: Int, into block: Storage, at start: Int, pool: WorkerPool? = nil
+    ) throws(DiffError) {
+        if case .asStored = place.form {
+            try readStored(place, from: first, count: count, into: block, at: start, pool: pool)
+        } else {
+            try readFormed(place, from: first, count: count, into: block, at: start, pool: pool)
+        }
+    }
+
+    /// The same of the bytes as they stand in the file.
+    func readStored(
+        _ place: Place, from first: Int, count: Int, into block: Storage, at start: Int, pool: WorkerPool?
     ) throws(DiffError) {
         guard start >= 0, let end = Checked.add(start, count), end <= block.byteCount, first >= 0, count >= 0,
             let last = Checked.add(first, count), last <= place.entry.byteCount,

@@ -23,7 +23,7 @@ extension Weights {
         }
         report.use(entry.name)
         guard shapes.contains(entry.shape) else {
-            report.wrong(name, found: entry.shape, expected: shapes)
+            report.wrong(table.sourceName(name), found: entry.shape, expected: shapes)
             return nil
         }
         return entry
