@@ -55,7 +55,9 @@ let package = Package(
         .target(name: "CKernels", exclude: ["generic"], cSettings: kernels),
         .target(name: "DiffTensor", dependencies: ["CKernels"], swiftSettings: strict),
         .target(name: "DiffCheckpoint", dependencies: ["DiffTensor", "CJansson"], swiftSettings: strict),
-        .target(name: "DiffModels", dependencies: ["DiffTensor", "DiffCheckpoint"], swiftSettings: strict),
+        .target(name: "CTokenizerData", exclude: ["clip_merges.inc"], cSettings: kernels),
+        .target(
+            name: "DiffModels", dependencies: ["DiffTensor", "DiffCheckpoint", "CTokenizerData"], swiftSettings: strict),
         .target(name: "DiffSampling", dependencies: ["DiffTensor"], swiftSettings: strict),
         .target(
             name: "DiffAcceleration", dependencies: ["DiffTensor", "DiffCheckpoint", "DiffSampling"],
@@ -111,7 +113,7 @@ let package = Package(
         .testTarget(name: "DiffTensorTests", dependencies: ["DiffTensor", "TestSupport"], swiftSettings: tests),
         .testTarget(name: "DiffCheckpointTests", dependencies: ["DiffCheckpoint"], swiftSettings: tests),
         .testTarget(
-            name: "DiffModelsTests", dependencies: ["DiffModels", "TestSupport"], exclude: ["OriginalLayouts"],
+            name: "DiffModelsTests", dependencies: ["DiffModels", "TestSupport"], exclude: ["OriginalLayouts", "LoRANames"],
             swiftSettings: tests),
         .testTarget(name: "DiffSamplingTests", dependencies: ["DiffSampling", "TestSupport"], swiftSettings: tests),
         .testTarget(

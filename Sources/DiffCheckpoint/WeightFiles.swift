@@ -83,7 +83,7 @@ struct WeightFiles {
 
 extension String {
     /// What stands before `suffix`, or nil when it does not end so. Compared as bytes.
-    func without(suffix: String) -> String? {
+    public func without(suffix: String) -> String? {
         guard hasSuffix(suffix) else { return nil }
         let (bytes, end) = (Array(utf8), Array(suffix.utf8))
         guard bytes.count >= end.count else { return nil }

@@ -18,18 +18,20 @@ public struct Weights: Sendable {
         public var pool: WorkerPool?
         /// Loads for learning: every tensor in f32 and row-major, and noted here. Nil: for inference only.
         public var parameters: Parameters?
-        /// Low-rank updates beside linear layers; only with `parameters`.
+        /// Low-rank updates that are learned beside linear layers; only with `parameters`.
         public var lora: LoRAOptions?
         /// How convolutions with these weights are computed.
         public var convolution = ConvolutionMethod.auto
+        /// Updates of finished files, added to the weights as they are loaded.
+        public var updates: WeightUpdates?
 
         /// By default weights stay in the file's element type and are not charged.
         public init(
             budget: MemoryBudget? = nil, type: WeightType = .stored, dryRun: Bool = false, pool: WorkerPool? = nil,
-            parameters: Parameters? = nil, lora: LoRAOptions? = nil
+            parameters: Parameters? = nil, lora: LoRAOptions? = nil, updates: WeightUpdates? = nil
         ) {
             (self.budget, self.type, self.dryRun, self.pool) = (budget, type, dryRun, pool)
-            (self.parameters, self.lora) = (parameters, lora)
+            (self.parameters, self.lora, self.updates) = (parameters, lora, updates)
         }
 
         var widens: Bool { type == .f32 }
@@ -43,16 +45,18 @@ public struct Weights: Sendable {
     public let path: String
     let report: WeightsReport
     let staging: WeightStaging
+    /// Room for a weight in f32 while it is changed.
+    let updating: WeightStaging
 
     /// The outermost scope over `table`.
     public init(_ table: TensorTable, options: Options = Options()) {
         (self.table, self.options, path) = (table, options, "")
-        (report, staging) = (WeightsReport(), WeightStaging())
+        (report, staging, updating) = (WeightsReport(), WeightStaging(), WeightStaging())
     }
 
     private init(_ parent: Weights, path: String) {
         (table, options, self.path) = (parent.table, parent.options, path)
-        (report, staging) = (parent.report, parent.staging)
+        (report, staging, updating) = (parent.report, parent.staging, parent.updating)
     }
 
     /// The scope `name` within this one; `name` may have several parts: `attn.qkv`.
@@ -149,6 +153,7 @@ public struct Weights: Sendable {
     /// the scope): `shape` when some shape is wrong, else `incompatible`. The first twelve of each kind are named.
     public func finish(allowingUnused: Bool = false) throws(DiffError) {
         staging.clear()
+        updating.clear()
         try report.finish(table, allowingUnused: allowingUnused)
     }
 }

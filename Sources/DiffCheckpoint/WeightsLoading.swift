@@ -37,6 +37,10 @@ extension Weights {
         let type = try table.weightType(entry)
         let widening = widening || options.parameters != nil
         if options.dryRun { return noted([name], try virtual(shape, widening ? .f32 : type)) }
+        if let updates = options.updates?.of(entry.name) {
+            let tensor = try updated(entry, updates, as: widening ? .f32 : type, into: given)
+            return noted([name], try tensor.reshaped(shape))
+        }
         if !entry.type.isNative { return noted([name], try converted(entry, widening: widening).reshaped(shape)) }
         if widening, type != .f32 { return noted([name], try widened(entry).reshaped(shape)) }
         let block = if let given { given } else { try newBlock(entry.byteCount) }
@@ -100,11 +104,17 @@ extension Weights {
         var start = 0
         for entry in entries.each {
             let partBytes = entry.shape.count &* type.size  // below 2^51 by Shape's bound
-            if entry.type.isNative, entry.type.weight == type {
+            let updates = options.updates?.of(entry.name)
+            if updates == nil, entry.type.isNative, entry.type.weight == type {
                 try table.read(entry.name, into: block, at: start, pool: options.pool)
             } else {
-                let wide = try widened(entry)
-                try unsafe wide.storage.withBytes { (bytes) throws(DiffError) in
+                let part: Tensor
+                if let updates {
+                    part = try updated(entry, updates, as: type, into: nil)
+                } else {
+                    part = try widened(entry)
+                }
+                try unsafe part.storage.withBytes { (bytes) throws(DiffError) in
                     guard let target = unsafe block.base, let source = bytes.baseAddress, bytes.count == partBytes
                     else {
                         throw DiffError(.internal, "\(entry.name): a block of another size")

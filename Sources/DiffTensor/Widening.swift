@@ -27,6 +27,25 @@ extension Tensor {
         }
         return try Tensor(block, shape, type)
     }
+
+    /// Puts these elements in f32 into `target`, f32 of equal count that shares no memory with them. Throws `internal` otherwise.
+    public func widen(into target: Tensor, pool: WorkerPool?) throws(DiffError) {
+        guard target.dtype == .f32, target.shape.count == shape.count, dtype != .int8 else {
+            throw DiffError(.internal, "\(shape) of \(dtype.name) into \(target.shape) of \(target.dtype.name)")
+        }
+        guard let from = unsafe raw, let to = unsafe target.floats else { return }
+        unsafe ck_to_f32(pool?.pool, dtype.rawValue, from, to, Int64(shape.count))
+    }
+
+    /// Puts these f32 elements into `target`, of equal count in a type of 16 bits or f32, rounded to nearest with ties to even. Throws
+    /// `internal` otherwise.
+    public func narrow(into target: Tensor, pool: WorkerPool?) throws(DiffError) {
+        guard dtype == .f32, target.dtype != .int8, target.shape.count == shape.count else {
+            throw DiffError(.internal, "\(shape) of \(dtype.name) into \(target.shape) of \(target.dtype.name)")
+        }
+        guard let from = unsafe floats, let to = unsafe target.raw else { return }
+        unsafe ck_from_f32(pool?.pool, target.dtype.rawValue, from, to, Int64(shape.count))
+    }
 }
 
 /// IEEE binary16 nearest to `x`.

@@ -28,7 +28,7 @@ enum OtherFamilies {
         }
         for name in table.names.each {
             for (mark, what) in marks.each where name.hasPrefix(mark) { throw refusal(table, what) }
-            if name.contains(".time_stack.") || name.contains(".motion_modules.") {
+            if name.holds(".time_stack.") || name.holds(".motion_modules.") {
                 throw refusal(table, "a model of videos")
             }
         }
