@@ -145,25 +145,25 @@ extension All {
                     "huge": Tensor([6e4, 6e4], Shape(2, 1)),
                 ], "l")
             func misfit(
-                _ up: String, _ down: String, _ middle: String? = nil, _ weight: [Int], _ rows: (Int, Int)? = nil
+                _ up: String, _ down: String, _ weight: [Int], middle: String? = nil, rows: (Int, Int)? = nil
             ) throws -> Bool {
-                try LowRankUpdate(
-                    factors, up: up, down: down, middle: middle, scale: 1, rows: rows.map { ($0.0, $0.1) }
-                ).misfit(Shape(weight)) != nil
+                let rows = rows.map { (part: $0.0, of: $0.1) }
+                let update = LowRankUpdate(factors, up: up, down: down, middle: middle, scale: 1, rows: rows)
+                return try update.misfit(Shape(weight)) != nil
             }
             #expect(try !misfit("up", "down", [2, 2]))
-            #expect(try !misfit("up", "down", "mid", [2, 2, 1, 1]))
-            #expect(try !misfit("up", "down", [6, 2], (2, 3)))
+            #expect(try !misfit("up", "down", [6, 2], rows: (2, 3)))
             for (up, down, weight) in [
                 ("up", "down", [3, 2]), ("up", "down", [2, 3]), ("down", "up", [2, 2]), ("v", "down", [1, 2]),
                 ("none", "down", [2, 2]), ("up", "down", [2]), ("up", "down", [0, 2]),
             ] {
                 #expect(try misfit(up, down, weight), "\(up) \(down) \(weight)")
             }
-            #expect(try misfit("up", "down", "mid", [2, 2, 3, 3]))
-            #expect(try misfit("up", "down", [6, 2], (3, 3)))
-            #expect(try misfit("up", "down", [6, 2], (0, 0)))
-            #expect(try misfit("up", "down", [5, 2], (0, 3)))
+            #expect(try misfit("up", "down", [2, 2, 3, 3], middle: "mid"))
+            #expect(try !misfit("up", "down", [2, 2, 1, 1], middle: "mid"))
+            #expect(try misfit("up", "down", [6, 2], rows: (3, 3)))
+            #expect(try misfit("up", "down", [6, 2], rows: (0, 0)))
+            #expect(try misfit("up", "down", [5, 2], rows: (0, 3)))
             let model = try table([
                 "a": Tensor([1, 1, 1, 1], Shape(2, 2)).narrowed(to: .f16, budget: nil),
                 "c": Tensor([1, 1, 1], Shape(3, 1)),
