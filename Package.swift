@@ -113,7 +113,8 @@ let package = Package(
         .testTarget(name: "DiffTensorTests", dependencies: ["DiffTensor", "TestSupport"], swiftSettings: tests),
         .testTarget(name: "DiffCheckpointTests", dependencies: ["DiffCheckpoint"], swiftSettings: tests),
         .testTarget(
-            name: "DiffModelsTests", dependencies: ["DiffModels", "TestSupport"], exclude: ["OriginalLayouts", "LoRANames"],
+            name: "DiffModelsTests", dependencies: ["DiffModels", "TestSupport"],
+            exclude: ["OriginalLayouts", "LoRANames"],
             swiftSettings: tests),
         .testTarget(name: "DiffSamplingTests", dependencies: ["DiffSampling", "TestSupport"], swiftSettings: tests),
         .testTarget(

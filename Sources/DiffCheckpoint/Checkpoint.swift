@@ -42,7 +42,8 @@ public final class Checkpoint: Sendable {
         }
         if let variant {
             throw DiffError(
-                .invalidArgument, "\(path): a file, of which there is no variant \"\(variant.prefix(100))\": leave it out")
+                .invalidArgument,
+                "\(path): a file, of which there is no variant \"\(variant.prefix(100))\": leave it out")
         }
         return Checkpoint(path: path, tensors: try TensorTable(FileBytes(path: path)), config: config)
     }

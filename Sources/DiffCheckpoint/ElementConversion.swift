@@ -22,7 +22,8 @@ extension TensorTable {
                 unsafe narrow[index] = Float(wide)
                 guard unsafe narrow[index].isFinite || !wide.isFinite else {
                     throw DiffError(
-                        .notFinite, "\(path): tensor \"\(sourceName(entry.name))\": \(wide) at element \(index) is beyond f32")
+                        .notFinite,
+                        "\(path): tensor \"\(sourceName(entry.name))\": \(wide) at element \(index) is beyond f32")
                 }
             }
         case .f8e4m3, .f8e5m2:

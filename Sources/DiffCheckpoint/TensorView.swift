@@ -107,7 +107,8 @@ extension TensorTable {
         let same = taken(entry.shape, entry.offset, entry.byteCount)
         if part == .whole { return Place(file: place.file, entry: same, form: place.form) }
         let refused = DiffError(
-            .format, "\(path): tensor \"\(entry.name.prefix(200))\": \(entry.shape) of \(entry.type.rawValue) has no such parts")
+            .format,
+            "\(path): tensor \"\(entry.name.prefix(200))\": \(entry.shape) of \(entry.type.rawValue) has no such parts")
         guard case .asStored = place.form, entry.type.bits >= 8, entry.shape.rank > 0 else { throw refused }
         switch part {
         case .whole: return Place(file: place.file, entry: same)

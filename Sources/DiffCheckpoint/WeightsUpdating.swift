@@ -45,7 +45,9 @@ extension Weights {
             if let misfit = update.misfit(wide.shape) {
                 throw DiffError(.shape, "\(update.table.path): \(update.table.sourceName(update.up)): \(misfit)")
             }
-            guard let size = update.size(wide.shape) else { throw DiffError(.internal, "\(entry.name): no rows to change") }
+            guard let size = update.size(wide.shape) else {
+                throw DiffError(.internal, "\(entry.name): no rows to change")
+            }
             let rows = try wide.rows(size.first, size.rows)
             let up = try matrix(update, update.up, scale: Float(update.scale))
             let down: Tensor

@@ -20,7 +20,9 @@ public enum LowRankProduct {
         let scratch = room == 0 ? nil : try Storage(byteCount: room, budget: budget)
         guard let left = unsafe a.floats, let right = unsafe b.floats, let sum = unsafe target.floats else { return }
         var arguments = unsafe ck_product_args()
-        unsafe (arguments.a, arguments.lda, arguments.a_form) = unsafe (UnsafePointer(left), Int64(r), Int32(CK_BY_ROWS))
+        unsafe (arguments.a, arguments.lda, arguments.a_form) = unsafe (
+            UnsafePointer(left), Int64(r), Int32(CK_BY_ROWS)
+        )
         unsafe (arguments.b, arguments.ldb, arguments.b_form) = unsafe (
             UnsafePointer(right), Int64(n), Int32(CK_BY_COLUMNS)
         )

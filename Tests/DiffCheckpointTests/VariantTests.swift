@@ -32,7 +32,8 @@ extension All {
         }
 
         @Test(arguments: [
-            "model.safetensors.index.fp16.json", "model.fp16.safetensors.index.json", "model.safetensors.fp16.index.json",
+            "model.safetensors.index.fp16.json", "model.fp16.safetensors.index.json",
+            "model.safetensors.fp16.index.json",
         ]) func shardsOfAVariant(_ index: String) throws {
             for shard in ["model.fp16-00001-of-00001.safetensors", "model-00001-of-00001.fp16.safetensors"] {
                 try put(shard, 7)
@@ -58,7 +59,8 @@ extension All {
             try put("a.safetensors", 1)
             let path = "\(scratch.path)/a.safetensors"
             #expect(
-                error { () throws(DiffError) in try Checkpoint.open(path: path, variant: "fp16") }?.code == .invalidArgument)
+                error { () throws(DiffError) in try Checkpoint.open(path: path, variant: "fp16") }?.code
+                    == .invalidArgument)
         }
     }
 
@@ -69,7 +71,8 @@ extension All {
             try SafetensorsWriter.write(
                 [
                     "m.qkv": Tensor((0..<12).map(Float.init), Shape(6, 2)), "m.odd": Tensor([1, 2, 3], Shape(3)),
-                    "m.half": SafetensorsTests.raw([0x3c00, 0x4000, 0xc000, 0], [4], .f16), "other": Tensor([5], Shape(1)),
+                    "m.half": SafetensorsTests.raw([0x3c00, 0x4000, 0xc000, 0], [4], .f16),
+                    "other": Tensor([5], Shape(1)),
                 ], to: "\(scratch.path)/f.safetensors")
             return try TensorTable(FileBytes(path: "\(scratch.path)/f.safetensors"))
         }
@@ -89,7 +92,8 @@ extension All {
             #expect(try view.load("t").shape == Shape(2, 6))
             #expect(try view.load("one").array == [1, 0, 0, 0, 1, 0, 0, 0, 1])
             #expect(try view.load("h").widened(budget: nil).array == [-2, 0, 1, 2])
-            #expect(view.sourceName("k") == "m.qkv" && view.sourceName("gone") == "m.gone" && view.sourceName("x") == "x")
+            #expect(
+                view.sourceName("k") == "m.qkv" && view.sourceName("gone") == "m.gone" && view.sourceName("x") == "x")
             let missing = error { () throws(DiffError) in try view.load("gone") }
             #expect(missing?.message.contains("no tensor \"m.gone\"") == true)
             // Views of views keep the names of the file, and parts of parts of rows are rows.
@@ -121,8 +125,10 @@ extension All {
         @Test func whatHasNoSuchPartsIsRefused() throws {
             let table = try table()
             for source in [
-                TensorSource("m.odd", .swappedHalves), TensorSource("m.odd", .transposed), TensorSource("m.odd", .rows(0, of: 2)),
-                TensorSource("m.qkv", .rows(3, of: 3)), TensorSource("m.qkv", .rows(-1, of: 3)), TensorSource("m.qkv", .rows(0, of: 0)),
+                TensorSource("m.odd", .swappedHalves), TensorSource("m.odd", .transposed),
+                TensorSource("m.odd", .rows(0, of: 2)),
+                TensorSource("m.qkv", .rows(3, of: 3)), TensorSource("m.qkv", .rows(-1, of: 3)),
+                TensorSource("m.qkv", .rows(0, of: 0)),
             ] {
                 #expect(error { () throws(DiffError) in try table.renamed(["a": source]) }?.code == .format)
             }

@@ -35,8 +35,10 @@ extension All {
 
         @Test func linearLayersAndConvolutionsOfEveryWindow() throws {
             let cases: [([Int], [Int], [Int])] = [
-                ([6, 5], [6, 2], [2, 5]), ([6, 5, 1, 1], [6, 2, 1, 1], [2, 5, 1, 1]), ([6, 5], [6, 2, 1, 1], [2, 5, 1, 1]),
-                ([6, 5, 1, 1], [6, 2], [2, 5]), ([6, 5, 3, 3], [6, 2, 1, 1], [2, 5, 3, 3]), ([40, 70], [40, 17], [17, 70]),
+                ([6, 5], [6, 2], [2, 5]), ([6, 5, 1, 1], [6, 2, 1, 1], [2, 5, 1, 1]),
+                ([6, 5], [6, 2, 1, 1], [2, 5, 1, 1]),
+                ([6, 5, 1, 1], [6, 2], [2, 5]), ([6, 5, 3, 3], [6, 2, 1, 1], [2, 5, 3, 3]),
+                ([40, 70], [40, 17], [17, 70]),
             ]
             for (weight, up, down) in cases {
                 let model = try table(["a.weight": numbers(weight, 1), "b.weight": numbers(weight, 1)])
@@ -60,17 +62,22 @@ extension All {
             let model = try table(["a.weight": numbers([5, inputs, 3, 2], 1)])
             let factors = try table(
                 [
-                    "up": numbers([5, p, 1, 1], 2), "mid": numbers([p, q, 3, 2], 3), "down": numbers([q, inputs, 1, 1], 4),
+                    "up": numbers([5, p, 1, 1], 2), "mid": numbers([p, q, 3, 2], 3),
+                    "down": numbers([q, inputs, 1, 1], 4),
                 ], "l")
             let update = LowRankUpdate(factors, up: "up", down: "down", middle: "mid", scale: 2)
             let weights = Weights(model, options: .init(updates: WeightUpdates(["a.weight": [update]])))
-            let (up, mid, down) = (try numbers([5, p], 2).array, try numbers([p, q, 6], 3).array, try numbers([q, inputs], 4).array)
+            let (up, mid, down) = (
+                try numbers([5, p], 2).array, try numbers([p, q, 6], 3).array, try numbers([q, inputs], 4).array
+            )
             let base = try numbers([5, inputs, 3, 2], 1).array
             let expected = (0..<base.count).map { index -> Float in
                 let (o, i, k) = (index / (inputs * 6), index / 6 % inputs, index % 6)
                 var total = 0.0
                 for a in 0..<p {
-                    for b in 0..<q { total += Double(up[o * p + a]) * Double(mid[(a * q + b) * 6 + k]) * Double(down[b * inputs + i]) }
+                    for b in 0..<q {
+                        total += Double(up[o * p + a]) * Double(mid[(a * q + b) * 6 + k]) * Double(down[b * inputs + i])
+                    }
                 }
                 return base[index] + Float(2 * total)
             }
@@ -83,11 +90,14 @@ extension All {
             let factors = try table(
                 ["up": numbers([6, 2], 2).narrowed(to: .f16, budget: nil), "down": numbers([2, 5], 3)], "l")
             let updates = WeightUpdates(["a.weight": [LowRankUpdate(factors, up: "up", down: "down", scale: 0.3)]])
-            let expected = try sum(base.array, numbers([6, 2], 2).array, numbers([2, 5], 3).array, rank: 2, scale: 0.3)
+            let expected = try sum(
+                base.array, numbers([6, 2], 2).array, numbers([2, 5], 3).array, rank: 2, scale: 0.3)
             let kept = try Weights(model, options: .init(updates: updates)).tensor("a.weight", [6, 5])
             let rounded = try Tensor(expected, Shape(6, 5)).narrowed(to: type, budget: nil)
             #expect(kept.dtype == type)
-            #expect(try close(kept.widened(budget: nil).array, rounded.widened(budget: nil).array, type == .f16 ? 1e-3 : 8e-3))
+            #expect(
+                try close(
+                    kept.widened(budget: nil).array, rounded.widened(budget: nil).array, type == .f16 ? 1e-3 : 8e-3))
             let wide = try Weights(model, options: .init(type: .f32, updates: updates)).tensor("a.weight", [6, 5])
             #expect(wide.dtype == .f32 && close(wide.array, expected))
             let learned = Weights(model, options: .init(parameters: Parameters(), updates: updates))
@@ -102,7 +112,8 @@ extension All {
             let updates = WeightUpdates(["a.weight": [update], "b.weight": [update, update]])
             let merged = Weights(model, options: .init(updates: updates))
             let sums = try table(
-                ["a.weight": merged.tensor("a.weight", [48, 64]), "b.weight": merged.tensor("b.weight", [48, 64])], "sum")
+                ["a.weight": merged.tensor("a.weight", [48, 64]), "b.weight": merged.tensor("b.weight", [48, 64])],
+                "sum")
             for type in [WeightType.stored, .int8] {
                 let run = Run(pool: nil, budget: nil)
                 try run.begin(SamplingContext(layouts: [SiteLayout(family: "test")], calls: 1, rows: 1))
@@ -130,23 +141,32 @@ extension All {
             let factors = try table(
                 [
                     "up": Tensor([1, 2], Shape(2, 1)), "down": Tensor([1, 10], Shape(1, 2)), "v": Tensor([1], Shape(1)),
-                    "mid": Tensor([1], Shape(1, 1, 1, 1)), "nan": Tensor([.nan, 1], Shape(1, 2)), "huge": Tensor([6e4, 6e4], Shape(2, 1)),
+                    "mid": Tensor([1], Shape(1, 1, 1, 1)), "nan": Tensor([.nan, 1], Shape(1, 2)),
+                    "huge": Tensor([6e4, 6e4], Shape(2, 1)),
                 ], "l")
-            func misfit(_ up: String, _ down: String, _ middle: String? = nil, _ weight: [Int], _ rows: (Int, Int)? = nil) throws -> Bool {
-                try LowRankUpdate(factors, up: up, down: down, middle: middle, scale: 1, rows: rows.map { ($0.0, $0.1) }).misfit(Shape(weight)) != nil
+            func misfit(
+                _ up: String, _ down: String, _ weight: [Int], middle: String? = nil, rows: (Int, Int)? = nil
+            ) throws -> Bool {
+                let rows = rows.map { (part: $0.0, of: $0.1) }
+                let update = LowRankUpdate(factors, up: up, down: down, middle: middle, scale: 1, rows: rows)
+                return try update.misfit(Shape(weight)) != nil
             }
             #expect(try !misfit("up", "down", [2, 2]))
-            #expect(try !misfit("up", "down", "mid", [2, 2, 1, 1]))
-            #expect(try !misfit("up", "down", [6, 2], (2, 3)))
-            for (up, down, weight) in [("up", "down", [3, 2]), ("up", "down", [2, 3]), ("down", "up", [2, 2]), ("v", "down", [1, 2]), ("none", "down", [2, 2]), ("up", "down", [2]), ("up", "down", [0, 2])] {
+            #expect(try !misfit("up", "down", [6, 2], rows: (2, 3)))
+            for (up, down, weight) in [
+                ("up", "down", [3, 2]), ("up", "down", [2, 3]), ("down", "up", [2, 2]), ("v", "down", [1, 2]),
+                ("none", "down", [2, 2]), ("up", "down", [2]), ("up", "down", [0, 2]),
+            ] {
                 #expect(try misfit(up, down, weight), "\(up) \(down) \(weight)")
             }
-            #expect(try misfit("up", "down", "mid", [2, 2, 3, 3]))
-            #expect(try misfit("up", "down", [6, 2], (3, 3)))
-            #expect(try misfit("up", "down", [6, 2], (0, 0)))
-            #expect(try misfit("up", "down", [5, 2], (0, 3)))
+            #expect(try misfit("up", "down", [2, 2, 3, 3], middle: "mid"))
+            #expect(try !misfit("up", "down", [2, 2, 1, 1], middle: "mid"))
+            #expect(try misfit("up", "down", [6, 2], rows: (3, 3)))
+            #expect(try misfit("up", "down", [6, 2], rows: (0, 0)))
+            #expect(try misfit("up", "down", [5, 2], rows: (0, 3)))
             let model = try table([
-                "a": Tensor([1, 1, 1, 1], Shape(2, 2)).narrowed(to: .f16, budget: nil), "c": Tensor([1, 1, 1], Shape(3, 1)),
+                "a": Tensor([1, 1, 1, 1], Shape(2, 2)).narrowed(to: .f16, budget: nil),
+                "c": Tensor([1, 1, 1], Shape(3, 1)),
             ])
             func load(_ name: String, _ update: LowRankUpdate, _ shape: [Int]) -> DiffError? {
                 let weights = Weights(model, options: .init(updates: WeightUpdates([name: [update]])))

@@ -23,7 +23,8 @@ import Testing
                 let found = try #require(updates.of(layer.tensor)?.first)
                 #expect(updates.of(layer.tensor)?.count == 1)
                 #expect(abs(found.scale - 2 * layer.scale) < 1e-6, "\(layer.tensor)")
-                #expect(found.table.sourceName(found.up) == layer.up && found.table.sourceName(found.down) == layer.down)
+                #expect(
+                    found.table.sourceName(found.up) == layer.up && found.table.sourceName(found.down) == layer.down)
             }
         }
     }
@@ -49,7 +50,9 @@ import Testing
         }
     }
 
-    private func write(_ tensors: [String: Tensor], _ directory: ScratchDirectory, metadata: [String: String] = [:]) throws -> String {
+    private func write(_ tensors: [String: Tensor], _ directory: ScratchDirectory, metadata: [String: String] = [:])
+        throws -> String
+    {
         let path = try directory.file("lora.safetensors")
         try SafetensorsWriter.write(tensors, metadata: metadata, to: path)
         return path
@@ -87,14 +90,17 @@ import Testing
         var tensors = try pair("lora_unet_a", 2, 2)
         tensors["lora_unet_b.lora_up.weight"] = try Tensor([1], Shape(1, 1))
         let path = try write(tensors, directory)
-        #expect(error { () throws(DiffError) in try LoRAFile.open(path) }?.message.hasSuffix("denoiser b: a layer without both factors") == true)
+        #expect(
+            error { () throws(DiffError) in try LoRAFile.open(path) }?.message.hasSuffix(
+                "denoiser b: a layer without both factors") == true)
         tensors["lora_unet_b.lora_up.weight"] = nil
         tensors["lora_unet_a.alpha"] = try Tensor([1, 2], Shape(2))
         let other = try write(tensors, directory)
         #expect(error { () throws(DiffError) in try LoRAFile.open(other) }?.code == .format)
         let none = try write(["a.alpha": Tensor([1], Shape(1))], directory)
         #expect(error { () throws(DiffError) in try LoRAFile.open(none) }?.code == .format)
-        let dora = try write(pair("lora_unet_a", 2, 2), directory, metadata: ["lora_adapter_metadata": #"{"unet.use_dora": true}"#])
+        let dora = try write(
+            pair("lora_unet_a", 2, 2), directory, metadata: ["lora_adapter_metadata": #"{"unet.use_dora": true}"#])
         #expect(error { () throws(DiffError) in try LoRAFile.open(dora) }?.code == .unsupported)
     }
 
@@ -104,11 +110,17 @@ import Testing
         let file = try LoRAFile.open(sd1.lora)
         let tensors = try #require(xl.tensors["unet"])
         let found = try #require(
-            error { () throws(DiffError) in try file.updates(of: "unet", config: xl.configs["unet"], tensors: tensors, scale: 1) })
-        #expect(found.code == .incompatible && found.message.contains("layers for the denoiser fit nothing in this model"))
-        #expect(found.message.hasSuffix("it was made for another model: take the one made for this model, or leave it out"))
-        #expect(error { () throws(DiffError) in try LoRAFile.open(xl.lora).require(["unet", "text_encoder"]) }?.message.contains(
-            "it changes the text_encoder_2, which this model has not") == true)
+            error { () throws(DiffError) in
+                try file.updates(of: "unet", config: xl.configs["unet"], tensors: tensors, scale: 1)
+            })
+        #expect(
+            found.code == .incompatible && found.message.contains("layers for the denoiser fit nothing in this model"))
+        #expect(
+            found.message.hasSuffix("it was made for another model: take the one made for this model, or leave it out"))
+        #expect(
+            error { () throws(DiffError) in try LoRAFile.open(xl.lora).require(["unet", "text_encoder"]) }?.message
+                .contains(
+                    "it changes the text_encoder_2, which this model has not") == true)
         let directory = try ScratchDirectory()
         let name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
         let wide = try LoRAFile.open(write(pair(name, 64, 2048), directory))
@@ -119,7 +131,8 @@ import Testing
         #expect(misfit.code == .shape && misfit.message.contains("it looks like a LoRA for Stable Diffusion XL"))
         for scale in [Double.nan, .infinity, 1e300] {
             #expect(
-                error { () throws(DiffError) in try file.updates(of: "unet", config: nil, tensors: own, scale: scale) }?.code
+                error { () throws(DiffError) in try file.updates(of: "unet", config: nil, tensors: own, scale: scale) }?
+                    .code
                     == .invalidArgument)
         }
     }
@@ -131,7 +144,8 @@ import Testing
         let table = try TensorTable(FileBytes(path: "\(directory.path)/model.safetensors"))
         let file = try LoRAFile.open(write(pair("lora_unet_a_attn_to_k", 2, 2), directory))
         let updates = try file.updates(of: "unet", config: nil, tensors: table, scale: 3)
-        let merged = try Weights(table, options: Weights.Options(updates: updates)).tensor("a.attn.to_qkv.weight", [6, 2])
+        let merged = try Weights(table, options: Weights.Options(updates: updates)).tensor(
+            "a.attn.to_qkv.weight", [6, 2])
         #expect(merged.array == [0, 0, 0, 0, 3, 3, 3, 3, 0, 0, 0, 0])
         // The original layout of Stable Diffusion 3 has one projection where diffusers has three.
         let split = ["to_q", "to_k", "to_v"].reduce(into: [String: Tensor]()) {
@@ -188,12 +202,15 @@ struct LoRAFixture {
             let words = line.split(separator: " ").map(String.init)
             switch words[0] {
             case "metadata": metadata["lora_adapter_metadata"] = words.dropFirst().joined(separator: " ")
-            case "config": configs[words[1]] = try JSON(parsing: words.dropFirst(2).joined(separator: " "), source: style)
-            case "weight": shapes[words[1], default: [:]][words[2]] = try Shape(words[3].split(separator: ",").map { Int($0)! })
+            case "config":
+                configs[words[1]] = try JSON(parsing: words.dropFirst(2).joined(separator: " "), source: style)
+            case "weight":
+                shapes[words[1], default: [:]][words[2]] = try Shape(words[3].split(separator: ",").map { Int($0)! })
             case "alpha": factors[words[1]] = try Tensor([Float(words[2])!], Shape([Int]()))
             default:
                 let layer = Layer(
-                    part: words[1], tensor: words[2], down: words[5], up: words[6], rank: Int(words[3])!, scale: Double(words[4])!)
+                    part: words[1], tensor: words[2], down: words[5], up: words[6], rank: Int(words[3])!,
+                    scale: Double(words[4])!)
                 layers.append(layer)
                 let dims = try #require(shapes[layer.part]?[layer.tensor]).dims
                 let ones = [Int](repeating: 1, count: dims.count - 2)

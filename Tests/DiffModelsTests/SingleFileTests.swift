@@ -67,8 +67,12 @@ import Testing
                     + "cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight"))
         // One that a network of this depth has, under the name that is looked for.
         let network = Weights(try #require(file.part("unet")).tensors)
-        #expect(network.table.sourceName("down_blocks.0.resnets.0.norm1.weight").hasSuffix("input_blocks.1.0.in_layers.0.weight"))
-        #expect(network.table.sourceName("up_blocks.1.attentions.1.proj_in.weight").hasSuffix("output_blocks.3.1.proj_in.weight"))
+        #expect(
+            network.table.sourceName("down_blocks.0.resnets.0.norm1.weight").hasSuffix(
+                "input_blocks.1.0.in_layers.0.weight"))
+        #expect(
+            network.table.sourceName("up_blocks.1.attentions.1.proj_in.weight").hasSuffix(
+                "output_blocks.3.1.proj_in.weight"))
     }
 
     @Test func readsPartsOfPartsAndNarrowTypes() throws {
@@ -90,7 +94,8 @@ import Testing
             predictionType: "epsilon",
             config: ["unet": ["attention_head_dim": [4, 4]], "scheduler": ["steps_offset": 0]])
         let file = try #require(try SingleFile.recognise(table, given))
-        guard case .object(let network)? = file.part("unet")?.config, case .object(let scheduler)? = file.scheduler else {
+        guard case .object(let network)? = file.part("unet")?.config, case .object(let scheduler)? = file.scheduler
+        else {
             Issue.record("no configurations")
             return
         }
@@ -98,7 +103,8 @@ import Testing
         #expect(scheduler["prediction_type"] == "epsilon" && scheduler["steps_offset"] == 0)
         for (options, code) in [
             (SingleFile.Options(predictionType: "noise"), DiffError.Code.invalidArgument),
-            (SingleFile.Options(config: ["text_encoder_2": [:]]), .format), (SingleFile.Options(config: ["unet": 3]), .format),
+            (SingleFile.Options(config: ["text_encoder_2": [:]]), .format),
+            (SingleFile.Options(config: ["unet": 3]), .format),
         ] {
             #expect(error { () throws(DiffError) in try SingleFile.recognise(table, options) }?.code == code)
         }
@@ -108,7 +114,9 @@ import Testing
                 == .invalidArgument)
     }
 
-    private func file(_ change: (inout [String: Tensor]) throws -> Void, of name: String = "sd1_inpaint") throws -> TensorTable {
+    private func file(_ change: (inout [String: Tensor]) throws -> Void, of name: String = "sd1_inpaint") throws
+        -> TensorTable
+    {
         try OriginalLayout(name, changing: change).table
     }
 
@@ -136,10 +144,16 @@ import Testing
         ] {
             let table = try file { $0[name] = one }
             let found = try #require(error { () throws(DiffError) in try SingleFile.recognise(table) })
-            #expect(found.code == .unsupported && found.message.contains(text) && found.message.contains("take a release"))
+            #expect(
+                found.code == .unsupported && found.message.contains(text) && found.message.contains("take a release"))
         }
-        let editing = try file { $0["model.diffusion_model.input_blocks.0.0.weight"] = try Tensor([Float](repeating: 0, count: 32 * 8 * 9), Shape(32, 8, 3, 3)) }
-        #expect(error { () throws(DiffError) in try SingleFile.recognise(editing) }?.message.contains("InstructPix2Pix") == true)
+        let editing = try file {
+            $0["model.diffusion_model.input_blocks.0.0.weight"] = try Tensor(
+                [Float](repeating: 0, count: 32 * 8 * 9), Shape(32, 8, 3, 3))
+        }
+        #expect(
+            error { () throws(DiffError) in try SingleFile.recognise(editing) }?.message.contains("InstructPix2Pix")
+                == true)
         let other = try file({ $0 = $0.filter { !$0.key.contains("decoder") } }, of: "vae_alone")
         #expect(try SingleFile.recognise(other) == nil)
     }

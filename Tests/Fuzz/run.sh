@@ -1,7 +1,8 @@
 #!/bin/sh
 # Fuzzes one target: run.sh TARGET INPUTS SEED [KIND]
 #
-#   TARGET  header json index config_dit config_vae scheduler plan router folder request api npy training tokenizer; or "all", one after the other
+#   TARGET  header json index config_dit config_vae scheduler plan router folder request api npy training tokenizer layout lora; or "all",
+#           one after the other
 #   KIND    shipped   the release library as it is (default)
 #           coverage  a library built with libFuzzer's counters: finds more, some minutes to build the first time
 #           edges     the same without the tracing of comparisons: about twice the inputs in the same time
@@ -10,7 +11,7 @@
 # Inputs that end the process are kept in build/fuzz/found. The compiler is the clang of the Swift toolchain, which has libFuzzer.
 set -eu
 
-all="header json index config_dit config_vae scheduler plan router folder request api npy training tokenizer"
+all="header json index config_dit config_vae scheduler plan router folder request api npy training tokenizer layout lora"
 target=${1:-all}
 inputs=${2:-5000}
 seed=${3:-1}
@@ -39,9 +40,19 @@ case $kind in
     *) echo "no kind \"$kind\"" >&2; exit 2 ;;
 esac
 
-run() {
+# Targets that call the library's Swift modules: linked with their objects.
+link_reader() {
+    modules="CKernels DiffTensor DiffCheckpoint CTokenizerData DiffModels"
+    objects=$(for module in $modules; do find "$library/$module.build" -name '*.o'; done)
+    maps=$(for module in CKernels CTokenizerData; do echo "-Xcc -fmodule-map-file=$library/$module.build/module.modulemap"; done)
+    reader=$(echo "$1" | sed 's/layout/Layout/; s/lora/LoRA/')
+    "${swift}c" -O -parse-as-library -swift-version 6 -sanitize=$sanitizers -I"$library/Modules" $maps \
+        -Xcc -fmodule-map-file="$root/Sources/CJansson/module.modulemap" "$here/readers/Input.swift" "$here/readers/$reader.swift" $objects \
+        -o "$work/bin/$1-$kind" -ljansson -Xlinker -export-dynamic >"$work/link.log" 2>&1 || { cat "$work/link.log" >&2; exit 2; }
+}
+
+link_target() {
     sources="$here/targets/$1.c $here/fuzz.c $here/weights.c"
-    limits="-max_len=2048 -dict=$here/json.dict"
     case $1 in
         folder) limits=-max_len=48 ;;
         api) sources="$sources $here/targets/api_arguments.c" limits="-max_len=400 -len_control=0" ;;
@@ -53,6 +64,17 @@ run() {
     "$clang" -std=gnu17 -O2 -g -Wall -Wextra -Werror -fsanitize=$sanitizers -I"$root/include" $sources \
         -o "$work/bin/$1-$kind" -L"$library" -ldiffaccel -Wl,-rpath,"$library" -Wl,--export-dynamic 2>"$work/link.log" \
         || { cat "$work/link.log" >&2; exit 2; }
+}
+
+run() {
+    limits="-max_len=2048 -dict=$here/json.dict"
+    case $1 in
+        layout | lora)
+            limits=-max_len=64
+            link_reader "$1"
+            ;;
+        *) link_target "$1" ;;
+    esac
     kept=$(mktemp -d)
     seeds=
     [ ! -d "$here/corpus/$1" ] || seeds=$here/corpus/$1

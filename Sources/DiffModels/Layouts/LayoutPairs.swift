@@ -63,7 +63,8 @@ extension TensorTable {
     /// The tensors that begin with `prefix`, under the names that `pairs` give them. Those without a pair keep their names, so that a
     /// model that does not read them reports them. Names in `excluded` are left out.
     func view(
-        of prefix: String, _ pairs: LayoutPairs, excluding excluded: [String: Bool] = [:], identities: [String: Int] = [:]
+        of prefix: String, _ pairs: LayoutPairs, excluding excluded: [String: Bool] = [:],
+        identities: [String: Int] = [:]
     ) throws(DiffError) -> TensorTable {
         var sources: [String: TensorSource] = [:]
         for name in names.each where excluded[name] == nil {

@@ -35,9 +35,12 @@ struct OriginalUNet: Sendable {
         self.prefix = prefix
         func shape(_ name: String) -> Shape? { table.info(prefix + name)?.shape }
         func refused(_ what: String) -> DiffError {
-            DiffError(.unsupported, "\(table.path): \(prefix)input_blocks: \(what): no U-Net of Stable Diffusion 1, 2 or XL")
+            DiffError(
+                .unsupported, "\(table.path): \(prefix)input_blocks: \(what): no U-Net of Stable Diffusion 1, 2 or XL")
         }
-        guard let first = shape("input_blocks.0.0.weight"), first.rank == 4 else { throw refused("no convolution at 0.0") }
+        guard let first = shape("input_blocks.0.0.weight"), first.rank == 4 else {
+            throw refused("no convolution at 0.0")
+        }
         (inChannels, outChannels) = (first[1], shape("out.2.weight")?[0] ?? 4)
         var (index, layers) = (1, 0)
         var level: Level?
@@ -87,7 +90,9 @@ struct OriginalUNet: Sendable {
     /// Blocks of the transformer at `module`.
     private static func depth(_ table: TensorTable, _ module: String) -> Int {
         var depth = 0
-        while depth < Limits.layers, table.has("\(module).transformer_blocks.\(depth).attn1.to_q.weight") { depth &+= 1 }
+        while depth < Limits.layers, table.has("\(module).transformer_blocks.\(depth).attn1.to_q.weight") {
+            depth &+= 1
+        }
         return depth
     }
 }

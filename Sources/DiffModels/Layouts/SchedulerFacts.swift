@@ -21,7 +21,9 @@ struct SchedulerFacts {
         let told = table.metadata["modelspec.prediction_type"]
         if told == "v" || told == "v_prediction" { return "v_prediction" }
         if told == "epsilon" { return "epsilon" }
-        guard table.info("global_step")?.shape.count == 1, let step = try? table.doubles("global_step").first else { return nil }
+        guard table.info("global_step")?.shape.count == 1, let step = try? table.doubles("global_step").first else {
+            return nil
+        }
         return step == Double(epsilonStep) ? "epsilon" : nil
     }
 

@@ -127,7 +127,9 @@ struct SingleFileBuilder {
 
     func file(_ options: SingleFile.Options) throws(DiffError) -> StableDiffusionFile {
         var others = ignored
-        for name in table.names.each where !prefixes.each.contains(where: { name.hasPrefix($0) }) { others.append(name) }
+        for name in table.names.each where !prefixes.each.contains(where: { name.hasPrefix($0) }) {
+            others.append(name)
+        }
         let scheduler = try facts.scheduler(table, options.predictionType)
         let (changed, schedule) = try SingleFileConfig.applied(options.config, to: parts, scheduler)
         return StableDiffusionFile(
@@ -153,7 +155,8 @@ enum SingleFileConfig {
                 changed.put(SingleFilePart(config: part.config.merging(value), tensors: part.tensors), for: name)
             } else {
                 throw object.error(
-                    name, "a single file has no such part; it has \(parts.keys.sorted(by: JSON.precedes).joined(separator: ", "))"
+                    name,
+                    "a single file has no such part; it has \(parts.keys.sorted(by: JSON.precedes).joined(separator: ", "))"
                         + (scheduler == nil ? "" : ", scheduler"))
             }
         }

@@ -15,7 +15,8 @@ extension LoRAFile {
         of part: String, config: JSON?, tensors: TensorTable, scale: Double
     ) throws(DiffError) -> WeightUpdates {
         let isDenoiser = part == "unet" || part == "transformer"
-        guard let part = isDenoiser ? .denoiser : LoRAName.Part(rawValue: part), scale.isFinite, scale.magnitude <= 1e6 else {
+        guard let part = isDenoiser ? .denoiser : LoRAName.Part(rawValue: part), scale.isFinite, scale.magnitude <= 1e6
+        else {
             throw DiffError(.invalidArgument, "\(path): a LoRA of scale \(scale) for \(part.prefix(100))")
         }
         let own = layers.each.filter { $0.part == part }

@@ -32,7 +32,8 @@ public final class LoRAFile: Sendable {
         guard try Directory.isDirectory(path) else { return try LoRAFile(TensorTable(FileBytes(path: path)), nil) }
         let directory = try Directory(path: path, followingLinks: followingLinks)
         let settings = try directory.json("adapter_config.json")
-        for name in ["pytorch_lora_weights.safetensors", "adapter_model.safetensors"] where try directory.contains(name) {
+        for name in ["pytorch_lora_weights.safetensors", "adapter_model.safetensors"] where try directory.contains(name)
+        {
             return try LoRAFile(TensorTable(directory.open(name)), settings)
         }
         let others = try directory.names(endingIn: ".safetensors")
@@ -54,7 +55,8 @@ public final class LoRAFile: Sendable {
             if let method = LoRAName.refusal(name) {
                 throw DiffError(
                     .unsupported,
-                    "\(table.path): tensor \"\(name.prefix(200))\": \(method): not merged here; LoRA and LoCon files are")
+                    "\(table.path): tensor \"\(name.prefix(200))\": \(method): not merged here; LoRA and LoCon files are"
+                )
             }
             guard let parsed = LoRAName(name) else {
                 unknown.append(name)

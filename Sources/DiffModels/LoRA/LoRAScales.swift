@@ -20,7 +20,8 @@ struct LoRAScales {
     /// Throws `format` for settings that cannot be read, `unsupported` for DoRA.
     init(_ table: TensorTable, _ adapter: JSON?) throws(DiffError) {
         if let text = table.metadata[Self.metadataKey] {
-            let object = try JSONObject(JSON(parsing: text, source: "\(table.path): \(Self.metadataKey)"), source: table.path)
+            let object = try JSONObject(
+                JSON(parsing: text, source: "\(table.path): \(Self.metadataKey)"), source: table.path)
             for (prefix, part) in Self.prefixes.each {
                 var members: [String: JSON] = [:]
                 for key in object.keys.each {

@@ -24,7 +24,8 @@ struct LoRATargets {
     /// Those of `tensors`, named as diffusers and transformers name them; `pairs` gives names of the original layout.
     init(_ tensors: TensorTable, _ pairs: LayoutPairs?) {
         for name in tensors.names.each {
-            guard let module = name.without(suffix: ".weight"), let shape = tensors.info(name)?.shape, shape.rank >= 2 else {
+            guard let module = name.without(suffix: ".weight"), let shape = tensors.info(name)?.shape, shape.rank >= 2
+            else {
                 continue
             }
             add(module, Target(tensor: name))
@@ -65,7 +66,8 @@ extension LayoutPairs {
         if case .integer(let layers)? = members["num_layers"], members["joint_attention_dim"] != nil {
             return TransformerPairs.pairs(layers: max(0, min(layers, Limits.layers)))
         }
-        guard case .array(let types)? = members["down_block_types"], case .integer(let layers)? = members["layers_per_block"],
+        guard case .array(let types)? = members["down_block_types"],
+            case .integer(let layers)? = members["layers_per_block"],
             types.count <= Limits.layers
         else { return nil }
         var attention: [Bool] = []
