@@ -1,15 +1,16 @@
-/* Attention to so many keys that a tile's scores, or what is packed of keys and values, would not stay in a cache: keys in blocks of
- * a size that is a function of theirs alone, all queries of a task for each. The largest score and the sum of a row go along, and its
- * output shrinks whenever a larger score comes. Memory does not grow with the number of keys. */
+/* Attention to so many keys that a tile's scores, or what is packed of keys and values, would not stay in a cache: keys in
+ * blocks of a size that is a function of theirs alone, all queries of a task for each. The largest score and the sum of a row
+ * go along, and its output shrinks whenever a larger score comes. Memory does not grow with the number of keys. */
 #include "kernels.h"
 
 enum {
-    FROM_KEYS = 1536,          /* fewer go in one block */
-    BLOCK_FLOATS = 96 * 1024,  /* of keys, and of values, that are packed at once */
-    MIN_BLOCK = 256, MAX_BLOCK = 1024, /* keys */
-    SCORE_FLOATS = 64 * 1024,  /* of a tile */
-    MIN_ROWS = 256,            /* of a task: fewer do not repay packing the keys again */
-    TASKS_PER_THREAD = 6,      /* so that threads finish together when one is interrupted */
+    FROM_KEYS = 1536,         /* fewer go in one block */
+    BLOCK_FLOATS = 96 * 1024, /* of keys, and of values, that are packed at once */
+    MIN_BLOCK = 256,
+    MAX_BLOCK = 1024,         /* keys */
+    SCORE_FLOATS = 64 * 1024, /* of a tile */
+    MIN_ROWS = 256,           /* of a task: fewer do not repay packing the keys again */
+    TASKS_PER_THREAD = 6,     /* so that threads finish together when one is interrupted */
 };
 
 typedef struct {
@@ -60,7 +61,8 @@ static void part_task(void *context, int64_t index, int32_t thread) {
     float *largest = scores + p->tile * p->block, *sums = largest + p->rows;
     const float *q = a->q + batch * a->q_batch + group * a->q_group + first * a->q_row + at;
     float *out = a->out + batch * a->out_batch + group * a->out_group + first * a->out_row + at;
-    const float *k = a->k + batch * a->k_batch + group * a->k_group + at, *v = a->v + batch * a->v_batch + group * a->v_group + at;
+    const float *k = a->k + batch * a->k_batch + group * a->k_group + at,
+                *v = a->v + batch * a->v_batch + group * a->v_group + at;
     for (int64_t r = 0; r < rows; r++) largest[r] = -__builtin_inff(), sums[r] = 0;
     for (int64_t key = 0; key < a->keys; key += p->block) {
         int64_t count = ck_min(p->block, a->keys - key);
@@ -68,17 +70,37 @@ static void part_task(void *context, int64_t index, int32_t thread) {
         for (int64_t from = 0; from < rows; from += p->tile) {
             int64_t tile = ck_min(p->tile, rows - from);
             float *to = out + from * a->out_row;
-            ck_gemm_args product = {.a = q + from * a->q_row, .lda = a->q_row, .b = keys, .ldb = count, .dtype = CK_F32,
-                                    .form = CK_B_PACKED, .c = scores, .ldc = p->block, .m = tile, .n = count, .k = a->head_dim,
+            ck_gemm_args product = {.a = q + from * a->q_row,
+                                    .lda = a->q_row,
+                                    .b = keys,
+                                    .ldb = count,
+                                    .dtype = CK_F32,
+                                    .form = CK_B_PACKED,
+                                    .c = scores,
+                                    .ldc = p->block,
+                                    .m = tile,
+                                    .n = count,
+                                    .k = a->head_dim,
                                     .panel = count};
             ck_gemm(p->kernels, &product);
             for (int64_t r = 0; r < tile; r++) {
-                float factor = p->kernels->softmax_block(scores + r * p->block, count, a->scale, &largest[from + r], &sums[from + r]);
+                float factor =
+                    p->kernels->softmax_block(scores + r * p->block, count, a->scale, &largest[from + r], &sums[from + r]);
                 if (key > 0 && factor != 1) p->kernels->scale_row(to + r * a->out_row, a->head_dim, factor);
             }
-            product = (ck_gemm_args){.a = scores, .lda = p->block, .b = values, .ldb = a->head_dim, .dtype = CK_F32,
-                                     .form = CK_B_PACKED, .c = to, .ldc = a->out_row, .m = tile, .n = a->head_dim, .k = count,
-                                     .panel = ck_round_up(a->head_dim, CK_STRIP), .accumulate = key > 0};
+            product = (ck_gemm_args){.a = scores,
+                                     .lda = p->block,
+                                     .b = values,
+                                     .ldb = a->head_dim,
+                                     .dtype = CK_F32,
+                                     .form = CK_B_PACKED,
+                                     .c = to,
+                                     .ldc = a->out_row,
+                                     .m = tile,
+                                     .n = a->head_dim,
+                                     .k = count,
+                                     .panel = ck_round_up(a->head_dim, CK_STRIP),
+                                     .accumulate = key > 0};
             ck_gemm(p->kernels, &product);
         }
     }

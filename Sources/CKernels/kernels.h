@@ -183,11 +183,6 @@ size_t ck_gemm_block_floats(const ck_kernels *kernels, int64_t k);
 /* The same through OpenBLAS (gemm_blas.c); 0 when the sizes are not for it. */
 int32_t ck_gemm_blas(const ck_kernels *kernels, const ck_gemm_args *args);
 
-/* ---- convolutions by transforms (winograd.c) ---- */
-
-void ck_winograd(ck_pool *pool, const ck_conv2d_args *args);
-size_t ck_winograd_scratch(int32_t threads, const ck_conv2d_args *args);
-
 /* ---- attention to many keys (attention_blocks.c) ---- */
 
 int32_t ck_attention_in_blocks(const ck_attention_args *args); /* whether it is for these */
