@@ -177,7 +177,10 @@ typedef struct da_model_options {
                                          back after it: "resident" (default) or "on_demand".
                                      "variant": Which variant of a pipeline's weight files is read, such as fp16.
                                      "prediction_type": What the network predicts, where a single file does not say.
-                                     "tokenizer": Folder of the tokenizers, of a checkpoint that has none. */
+                                     "tokenizer": Folder of the tokenizers, of a checkpoint that has none.
+                                   All that have convolutions:
+                                     "convolution": How 3 x 3 convolutions are computed: "auto" (default: by Winograd's transforms
+                                         where these are faster), "direct" or "winograd". */
 } da_model_options;
 
 /* Fills *options with defaults. DA_INVALID_ARGUMENT when options is null or `size` is not a size of this struct. */

@@ -172,6 +172,10 @@ static void part_task(void *context, int64_t index, int32_t thread) {
 
 void ck_attention(ck_pool *pool, const ck_attention_args *args) {
     if (args->queries <= 0 || args->head_dim <= 0) return;
+    if (ck_attention_in_blocks(args)) {
+        ck_attention_blocks(pool, args);
+        return;
+    }
     plan p = {.args = args, .kernels = ck_active(), .groups = ck_max(args->groups, 1), .keys = args->keys + args->shared};
     p.tile = tile_rows(args->queries, p.keys);
     p.tiles = ck_ceil_div(args->queries, p.tile);
@@ -184,7 +188,9 @@ void ck_attention(ck_pool *pool, const ck_attention_args *args) {
     ck_run(pool, problems * p.parts, part_task, &p);
 }
 
-size_t ck_attention_scratch(int32_t threads, int64_t queries, int64_t keys, int64_t shared, int64_t head_dim) {
-    size_t each = score_floats(queries, keys + shared) + pack_floats(queries, keys, shared, head_dim);
-    return (size_t)ck_max(threads, 1) * each * sizeof(float);
+size_t ck_attention_scratch(int32_t threads, const ck_attention_args *a) {
+    size_t each = score_floats(a->queries, a->keys + a->shared) + pack_floats(a->queries, a->keys, a->shared, a->head_dim);
+    size_t one = (size_t)ck_max(threads, 1) * each * sizeof(float);
+    size_t blocks = a->keys > 0 && a->queries > 0 ? ck_attention_blocks_scratch(threads, a) : 0;
+    return one > blocks ? one : blocks;
 }

@@ -85,6 +85,9 @@ typedef struct ck_kernels {
     void (*softmax_row)(const float *x, float *out, int64_t n);
     /* row = exp(scale*row - max(scale*row)); returns 1/sum. */
     float (*softmax_weights)(float *row, int64_t n, float scale);
+    /* One block of a row whose largest element so far is *largest and whose weights' sum *sum: row = exp(scale*row - the new
+     * largest), both brought up to date; returns what to multiply by what was summed with the weights before. */
+    float (*softmax_block)(float *row, int64_t n, float scale, float *largest, float *sum);
     void (*scale_row)(float *row, int64_t n, float factor);
     void (*add)(const float *a, const float *b, float *out, int64_t n);
     void (*axpby)(float alpha, const float *x, float beta, const float *y, float *out, int64_t n);
@@ -181,10 +184,11 @@ size_t ck_gemm_block_floats(const ck_kernels *kernels, int64_t k);
 /* The same through OpenBLAS (gemm_blas.c); 0 when the sizes are not for it. */
 int32_t ck_gemm_blas(const ck_kernels *kernels, const ck_gemm_args *args);
 
-/* ---- convolutions by transforms (winograd.c) ---- */
+/* ---- attention to many keys (attention_blocks.c) ---- */
 
-void ck_winograd(ck_pool *pool, const ck_conv2d_args *args);
-size_t ck_winograd_scratch(int32_t threads, const ck_conv2d_args *args);
+int32_t ck_attention_in_blocks(const ck_attention_args *args); /* whether it is for these */
+void ck_attention_blocks(ck_pool *pool, const ck_attention_args *args);
+size_t ck_attention_blocks_scratch(int32_t threads, const ck_attention_args *args);
 
 /* ---- small helpers ---- */
 

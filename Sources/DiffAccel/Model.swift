@@ -12,6 +12,7 @@ public final class Model: Sendable {
     private let budget: MemoryBudget
     private let parameters: Int
     private let weights: WeightType
+    private let convolution: ConvolutionMethod
     private let settings: ConfigReport
 
     /// Opens the checkpoint at `path`: a folder with `config.json` and safetensors, or one safetensors file with a config in
@@ -31,6 +32,7 @@ public final class Model: Sendable {
         familyName = type.name
         parameters = family.parameters ?? opened.checkpoint.tensors.elementCount
         (self.path, self.budget, weights) = (path, budget, options.weights)
+        convolution = options.settings.convolution
         settings = opened.ledger.report
         settings.log(path)
         Log.write(.info, "opened \(path): \(type.name), \(budget.used) bytes in \(Machine.seconds - began) s")
@@ -94,7 +96,9 @@ public final class Model: Sendable {
         guard let json = checkpoint.pipeline, options.config == nil, options.family == nil else { return nil }
         return try locating(path) { () throws(DiffError) in
             let index = try JSONObject(json, source: "model_index.json")
-            guard let family = Families.all.each.first(where: { $0.isPipeline && $0.recognises(index) }) else { return nil }
+            guard let family = Families.all.each.first(where: { $0.isPipeline && $0.recognises(index) }) else {
+                return nil
+            }
             let ledger = ConfigLedger()
             let config = try ledger.entered(index, as: index.source, family.rules)
             return Opened(
@@ -118,6 +122,7 @@ public final class Model: Sendable {
         members["parameters"] = .integer(parameters)
         members["bytes"] = .integer(bytes)
         members["weights"] = .string(weights.rawValue)
+        members["convolution"] = .string(convolution.rawValue)
         members["blocks"] = .integer(layout.blockCount)
         members["sites"] = .array(layout.sites(.attention, .mlp).map { .string(layout.info($0).name) })
         for name in Array(settings.members.keys).each { members.put(settings.members[name] ?? .null, for: name) }

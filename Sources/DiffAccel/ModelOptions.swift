@@ -32,7 +32,9 @@ public struct ModelOptions: Sendable {
     public var forPartner: ModelOptions {
         var options = self
         (options.family, options.config, options.decoder) = (nil, nil, nil)
+        let convolution = options.settings.convolution
         options.settings = ModelSettings()
+        options.settings.convolution = convolution
         return options
     }
 }

@@ -32,6 +32,8 @@ public struct ModelSettings: Sendable, Equatable {
     public var prediction: String?
     /// Folder with the tokenizers of a checkpoint that has none; nil: those of the checkpoint, or the one built in.
     public var tokenizer: String?
+    /// How 3 x 3 convolutions are computed.
+    public var convolution = ConvolutionMethod.auto
 
     /// The defaults.
     public init() {}
@@ -54,6 +56,10 @@ public struct ModelSettings: Sendable, Equatable {
         OptionSpec(
             "tokenizer", .text, absent: "the checkpoint's, else the one built in",
             "Folder of the tokenizers, of a checkpoint that has none."),
+        OptionSpec(
+            "convolution", .cases(of: ConvolutionMethod.self), default: .string(ConvolutionMethod.auto.rawValue),
+            "How 3 x 3 convolutions are computed: by Winograd's transforms where these are faster, always directly, or by the transforms."
+        ),
     ]
 
     /// Reads `json`, an object. Throws `invalidArgument` naming the member.
@@ -69,6 +75,7 @@ public struct ModelSettings: Sendable, Equatable {
         variant = try options.optional("variant")
         prediction = try options.optional("prediction_type")
         tokenizer = try options.optional("tokenizer")
+        convolution = try options.getCase("convolution")
     }
 
     private static func update(_ json: JSON, _ options: Options, _ index: Int) throws(DiffError) -> LoRA {

@@ -134,7 +134,8 @@ extension Kernels {
                 onEachISA { isa in
                     for (batch, heads, queries, keys, width) in [
                         (1, 1, 1, 1, 1), (2, 3, 7, 7, 5), (1, 2, 49, 49, 32), (2, 1, 17, 33, 72), (1, 1, 130, 700, 8),
-                        (1, 2, 3, 1, 16), (1, 1, 65, 1400, 9), (2, 3, 80, 900, 12), (1, 1, 150, 450, 260),
+                        (1, 2, 3, 1, 16), (1, 1, 65, 1400, 9), (2, 2, 70, 1601, 40), (1, 1, 600, 2100, 18),
+                        (1, 1, 30, 1550, 300), (2, 3, 80, 900, 12), (1, 1, 150, 450, 260),
                     ] {
                         let fused = queries == keys
                         let d = heads * width
@@ -143,8 +144,6 @@ extension Kernels {
                         let k = fused ? q : Floats(random.floats(batch * keys * row, 2))
                         let v = fused ? q : Floats(random.floats(batch * keys * row))
                         let out = Floats(batch * queries * d, offset: 1)
-                        let scratch = Guarded<UInt8>(
-                            ck_attention_scratch(max(threads, 1), Int64(queries), Int64(keys), 0, Int64(width)))
                         let kp = k.p + (fused ? d : 0)
                         let vp = v.p + (fused ? 2 * d : 0)
                         var args = ck_attention_args()
@@ -160,6 +159,7 @@ extension Kernels {
                         (args.batch, args.heads, args.queries) = (Int64(batch), Int64(heads), Int64(queries))
                         (args.keys, args.head_dim) = (Int64(keys), Int64(width))
                         args.scale = 1 / Float(width).squareRoot()
+                        let scratch = Guarded<UInt8>(ck_attention_scratch(max(threads, 1), &args))
                         args.scratch = UnsafeMutableRawPointer(scratch.p)
                         ck_attention(pool, &args)
                         var want = [Double](repeating: 0, count: batch * queries * d)

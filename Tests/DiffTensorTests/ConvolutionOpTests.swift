@@ -63,7 +63,8 @@ import Testing
                 x, weight.doubles, bias.doubles, outputs: c.outputs, kernel: c.kernel, c.window)
             let dims = [2, c.outputs, height, width]
             for method in ConvolutionMethod.allCases {
-                try check("\(c) of \(h) x \(w), \(method)", plain, dims, tolerance: method == .direct ? 3e-6 : 6e-6) { run in
+                try check("\(c) of \(h) x \(w), \(method)", plain, dims, tolerance: method == .direct ? 3e-6 : 6e-6) {
+                    run in
                     try run.convolution(x, weight, bias: bias, window: c.window, method: method)
                 }
             }
@@ -124,7 +125,8 @@ import Testing
         refuses(.shape) { _ = try $0.convolution(x, w, bias: nil, window: .init(padding: 1, upsample: 3)) }
         refuses(.shape) { _ = try $0.convolution(x, w, bias: nil, window: .init(padding: 1, stride: 0)) }
         for extras in [
-            ConvolutionExtras(residual: residual), ConvolutionExtras(vectors: try RowVectors(vector.reshaped(Shape(1, 3)), 0, of: 1)),
+            ConvolutionExtras(residual: residual),
+            ConvolutionExtras(vectors: try RowVectors(vector.reshaped(Shape(1, 3)), 0, of: 1)),
             ConvolutionExtras(norm: GroupNormalisation(weight: vector, bias: vector, groups: 2, eps: 0)),
         ] {
             refuses(.shape) { _ = try $0.convolution(x, w, bias: nil, window: .init(padding: 1), extras) }

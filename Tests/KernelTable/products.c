@@ -149,7 +149,6 @@ static void one_attention(int64_t queries, int64_t keys, int64_t width, int64_t 
         .keys = keys,
         .head_dim = width,
         .scale = 1 / sqrtf((float)width),
-        .scratch = bytes((int64_t)ck_attention_scratch(ck_pool_threads(pool), queries, keys, shared, width)),
         .groups = groups,
         .q_group = row,
         .k_group = row,
@@ -165,6 +164,7 @@ static void one_attention(int64_t queries, int64_t keys, int64_t width, int64_t 
         .bias = biased ? bias : NULL,
         .bias_batch = keys,
     };
+    args.scratch = bytes((int64_t)ck_attention_scratch(ck_pool_threads(pool), &args));
     ck_attention(pool, &args);
     int good = 1;
     double *p = bytes(all * 8);
@@ -204,8 +204,8 @@ static void one_attention(int64_t queries, int64_t keys, int64_t width, int64_t 
 }
 
 void test_attention(void) {
-    static const int64_t cases[][3] = {{1, 1, 1},    {3, 5, 7},    {16, 16, 16}, {17, 33, 64},
-                                       {64, 64, 72}, {65, 100, 8}, {1, 130, 32}, {130, 3, 20}};
+    static const int64_t cases[][3] = {{1, 1, 1},    {3, 5, 7},    {16, 16, 16}, {17, 33, 64},  {64, 64, 72},
+                                       {65, 100, 8}, {1, 130, 32}, {130, 3, 20}, {50, 1700, 24}};
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         int64_t queries = cases[c][0], keys = cases[c][1], width = cases[c][2];
         one_attention(queries, keys, width, 0, 0, 0);
@@ -233,9 +233,26 @@ void test_convolution(void) {
         float *add = random_floats(batch * outs * oh * ow, 3, 1), *out = floats(batch * outs * oh * ow, 1);
         static const int32_t forms[] = {CK_CONV_DIRECT, CK_CONV_F2, CK_CONV_F4};
         int32_t form = side == 3 && stride == 1 ? forms[bits() % 3] : CK_CONV_DIRECT;
-        ck_conv2d_args args = {.x = x, .w = weight, .dtype = CK_F32, .bias = bias, .add = bits() % 2 ? add : NULL, .out = out,
-                               .batch = batch, .in_channels = in, .h = h, .width = w, .out_channels = outs, .out_h = oh, .out_w = ow,
-                               .kh = side, .kw = side, .stride = stride, .pad_top = pad, .pad_left = pad, .upsample = up, .form = form};
+        ck_conv2d_args args = {.x = x,
+                               .w = weight,
+                               .dtype = CK_F32,
+                               .bias = bias,
+                               .add = bits() % 2 ? add : NULL,
+                               .out = out,
+                               .batch = batch,
+                               .in_channels = in,
+                               .h = h,
+                               .width = w,
+                               .out_channels = outs,
+                               .out_h = oh,
+                               .out_w = ow,
+                               .kh = side,
+                               .kw = side,
+                               .stride = stride,
+                               .pad_top = pad,
+                               .pad_left = pad,
+                               .upsample = up,
+                               .form = form};
         args.scratch = bytes((int64_t)ck_conv2d_scratch(ck_pool_threads(pool), &args));
         ck_conv2d(pool, &args);
         int good = 1;

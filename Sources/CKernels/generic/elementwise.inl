@@ -12,7 +12,8 @@ static void activation(int32_t act, const float *x, float *out, int64_t n) {
     WITH_ACTIVATION(act, activate_array, x, out, n)
 }
 
-static float softmax_weights_into(const float *x, float *out, int64_t n, float scale) {
+/* The largest of scale*x. A NaN may be lost, but it comes back through exp and the sum. */
+INLINE float largest_scaled(const float *x, int64_t n, float scale) {
     vf best0 = v_splat(-__builtin_inff()), best1 = best0;
     int64_t i = 0;
     for (; i + 2 * LANES <= n; i += 2 * LANES) {
@@ -21,10 +22,14 @@ static float softmax_weights_into(const float *x, float *out, int64_t n, float s
     }
     float best = v_max_lane(v_max(best0, best1));
     for (; i < n; i++) best = best < x[i] * scale ? x[i] * scale : best;
+    return best;
+}
 
-    /* A NaN may be lost by the comparisons, but it comes back through exp and the sum. */
+/* out = exp(scale*x - best); their sum. */
+INLINE float exp_weights(const float *x, float *out, int64_t n, float scale, float best) {
     vf sum0 = v_splat(0), sum1 = sum0;
-    for (i = 0; i + 2 * LANES <= n; i += 2 * LANES) {
+    int64_t i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
         vf e0 = v_exp_weight(v_load(x + i) * scale - best);
         vf e1 = v_exp_weight(v_load(x + i + LANES) * scale - best);
         v_store(out + i, e0);
@@ -43,7 +48,19 @@ static float softmax_weights_into(const float *x, float *out, int64_t n, float s
         v_store_part(out + i, e, n - i);
         sum0 += v_load_part(out + i, n - i);
     }
-    return 1.0f / v_sum(sum0 + sum1);
+    return v_sum(sum0 + sum1);
+}
+
+static float softmax_weights_into(const float *x, float *out, int64_t n, float scale) {
+    return 1.0f / exp_weights(x, out, n, scale, largest_scaled(x, n, scale));
+}
+static float softmax_block(float *row, int64_t n, float scale, float *largest, float *sum) {
+    float best = largest_scaled(row, n, scale), before = *largest;
+    best = best < before ? before : best;
+    float factor = v_exp_weight(v_splat(before - best))[0];
+    *largest = best;
+    *sum = *sum * factor + exp_weights(row, row, n, scale, best);
+    return factor;
 }
 static float softmax_weights(float *row, int64_t n, float scale) { return softmax_weights_into(row, row, n, scale); }
 static void scale_row(float *row, int64_t n, float factor) { FOR_EACH(row, row, n, v * factor); }

@@ -40,6 +40,7 @@ const ck_kernels CK_TABLE = {
     .activation = activation,
     .softmax_row = softmax_row,
     .softmax_weights = softmax_weights,
+    .softmax_block = softmax_block,
     .scale_row = scale_row,
     .add = add_arrays,
     .axpby = axpby_arrays,

@@ -239,17 +239,16 @@ INLINE void take_tiles(const int side, const int norm, const ck_tile_lines *l, f
         }
     }
 }
-static void winograd_take(int32_t side, const ck_tile_lines *l, float *to) {
-    int norm = !l->norm ? 0 : l->act == CK_ACT_SILU ? 2 : 1;
-    if (side == 4) {
-        if (norm == 0) take_tiles(4, 0, l, to);
-        else if (norm == 1) take_tiles(4, 1, l, to);
-        else take_tiles(4, 2, l, to);
-    } else {
-        if (norm == 0) take_tiles(6, 0, l, to);
-        else if (norm == 1) take_tiles(6, 1, l, to);
-        else take_tiles(6, 2, l, to);
+/* Functions of their own, as the tiles of a product are: each keeps its constants in registers. */
+#define TAKE(SIDE, NORM)                                                                                  \
+    static __attribute__((noinline)) void take_##SIDE##_##NORM(const ck_tile_lines *l, float *to) { \
+        take_tiles(SIDE, NORM, l, to);                                                                    \
     }
+TAKE(4, 0) TAKE(4, 1) TAKE(4, 2) TAKE(6, 0) TAKE(6, 1) TAKE(6, 2)
+#undef TAKE
+static void winograd_take(int32_t side, const ck_tile_lines *l, float *to) {
+    static void (*const takes[2][3])(const ck_tile_lines *, float *) = {{take_4_0, take_4_1, take_4_2}, {take_6_0, take_6_1, take_6_2}};
+    takes[side == 6][!l->norm ? 0 : l->act == CK_ACT_SILU ? 2 : 1](l, to);
 }
 
 /* out = (from + bias) + add, `add` an array or null. */

@@ -164,7 +164,7 @@ typedef struct {
     int64_t table_head, table_row;
 } ck_attention_args;
 void ck_attention(ck_pool *pool, const ck_attention_args *args);
-size_t ck_attention_scratch(int32_t threads, int64_t queries, int64_t keys, int64_t shared, int64_t head_dim);
+size_t ck_attention_scratch(int32_t threads, const ck_attention_args *args); /* reads the sizes alone */
 
 /* ---- normalisation (norm.c) ------------------------------------------------------------------------------------- */
 

@@ -25,7 +25,11 @@ struct Opened {
     /// The tensors, to be loaded under the options.
     var weights: Weights { Weights(checkpoint.tensors, options: loading) }
     /// How tensors of this checkpoint and its parts are loaded.
-    var loading: Weights.Options { Weights.Options(budget: budget, type: options.weights, pool: pool) }
+    var loading: Weights.Options {
+        var loading = Weights.Options(budget: budget, type: options.weights, pool: pool)
+        loading.convolution = options.settings.convolution
+        return loading
+    }
 
     /// The autoencoder that the options name, or the one in the checkpoint's `vae` folder; nil when there is neither.
     func autoencoder() throws(DiffError) -> Checkpoint? {

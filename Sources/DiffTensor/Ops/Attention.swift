@@ -75,18 +75,16 @@ extension Run {
                 .shape, "attention: \(q.tensor.shape), \(k.tensor.shape), \(v.tensor.shape) with \(heads) heads")
         }
         let (groups, shared) = (max(1, extras.groups), extras.sharedKeys?.rows ?? 0)
-        let (queries, keys) = (q.rows / groups, extras.seesOwnKeys ? k.rows / groups : 0)
+        let keys = extras.seesOwnKeys ? k.rows / groups : 0
         count(flops: 4 * Double(q.batch) * Double(q.rows) * Double(keys &+ shared) * Double(q.width))
-        let scratch = try scratch(
-            ck_attention_scratch(
-                Int32(clamping: threads), Int64(queries), Int64(keys), Int64(shared), Int64(q.width / max(1, heads))))
-        guard isLive else { return }
         var arguments = unsafe attentionArguments(q, k, v, heads)
+        unsafe extras.fill(&arguments, keys: keys)
+        let scratch = try scratch(unsafe ck_attention_scratch(Int32(clamping: threads), &arguments))
+        guard isLive else { return }
         unsafe arguments.out = out.floats.map { unsafe $0 + row &* q.width }
         unsafe arguments.out_batch = Int64(out.shape[1] &* q.width)
         unsafe arguments.scale = scale
         unsafe arguments.scratch = scratch?.base
-        unsafe extras.fill(&arguments, keys: keys)
         unsafe ck_attention(poolHandle, &arguments)
     }
 

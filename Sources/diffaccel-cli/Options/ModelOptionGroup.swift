@@ -6,6 +6,7 @@ public import DiffModels
 extension DiTConventions: ExpressibleByArgument {}
 extension WeightType: ExpressibleByArgument {}
 extension ModelSettings.TextEncoders: ExpressibleByArgument {}
+extension ConvolutionMethod: ExpressibleByArgument {}
 
 /// `FILE`, or `FILE:SCALE`.
 struct LoRAFile: ExpressibleByArgument {
@@ -45,20 +46,28 @@ struct ModelOptionGroup: ParsableArguments {
     var maskToken: Int?
 
     @Option(
-        name: .customLong("lora"), help: "Stable Diffusion: a file of low-rank updates to merge, FILE or FILE:SCALE; again for more.")
+        name: .customLong("lora"),
+        help: "Stable Diffusion: a file of low-rank updates to merge, FILE or FILE:SCALE; again for more.")
     var lora: [LoRAFile] = []
 
-    @Option(help: "Stable Diffusion: keep text encoders resident, or load them on_demand for each request (default: resident).")
+    @Option(
+        help:
+            "Stable Diffusion: keep text encoders resident, or load them on_demand for each request (default: resident)."
+    )
     var textEncoders: ModelSettings.TextEncoders?
 
     @Option(help: "Which variant of a pipeline's weight files is read, such as fp16.")
     var variant: String?
 
-    @Option(help: "Stable Diffusion: epsilon or v_prediction, where a single file does not say what the network predicts.")
+    @Option(
+        help: "Stable Diffusion: epsilon or v_prediction, where a single file does not say what the network predicts.")
     var predictionType: String?
 
     @Option(help: "Stable Diffusion: folder of the tokenizers, of a checkpoint that has none.")
     var tokenizer: String?
+
+    @Option(help: "How 3 x 3 convolutions are computed: auto (the faster one), direct or winograd (default: auto).")
+    var convolution: ConvolutionMethod?
 
     /// Opens the model at `path`.
     func open(_ path: String) throws(DiffError) -> Model {
@@ -81,6 +90,7 @@ struct ModelOptionGroup: ParsableArguments {
         if let textEncoders { options.settings.textEncoders = textEncoders }
         (options.settings.variant, options.settings.prediction) = (variant, predictionType)
         options.settings.tokenizer = tokenizer
+        if let convolution { options.settings.convolution = convolution }
         return options
     }
 }

@@ -70,6 +70,8 @@ class Model(Handle):
     variant: which variant of a pipeline's weight files is read, such as "fp16"; None is the plain files, or the only variant there is.
     prediction_type: Stable Diffusion: what the network predicts, "epsilon" or "v_prediction", where a single file does not say.
     tokenizer: Stable Diffusion: folder of the tokenizers, of a checkpoint that has none.
+    convolution: how 3 x 3 convolutions are computed: "auto" (the default: by Winograd's transforms where these are faster), "direct", or
+        "winograd". Results differ by rounding errors.
 
     Raises FileError, FormatError, UnsupportedError, OutOfMemoryError, OverBudgetError, InvalidArgumentError.
     """
@@ -94,6 +96,7 @@ class Model(Handle):
         variant: str | None = None,
         prediction_type: str | None = None,
         tokenizer: str | os.PathLike[str] | None = None,
+        convolution: str | None = None,
     ) -> None:
         options = _ffi.ModelOptions()
         _ffi.check(_ffi.lib.da_model_options_init, ctypes.byref(options), ctypes.sizeof(options))
@@ -113,7 +116,7 @@ class Model(Handle):
             if options.mask_token < 0:
                 raise InvalidArgumentError(f"mask_token must be 0 or more, not {mask_token}")
         settings = {"lora": _updates(lora), "text_encoders": text_encoders, "variant": variant, "prediction_type": prediction_type,
-                    "tokenizer": None if tokenizer is None else os.fspath(tokenizer)}
+                    "tokenizer": None if tokenizer is None else os.fspath(tokenizer), "convolution": convolution}
         given = {name: value for name, value in settings.items() if value is not None}
         options.settings = _ffi.encode_text(json_text(given, "settings"), "settings") if given else None
         super().__init__(new_handle(_ffi.lib.da_model_open, _ffi.encode_path(path), ctypes.byref(options)))

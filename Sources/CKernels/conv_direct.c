@@ -1,0 +1,45 @@
+/* The direct form of a convolution: a row for each tap of each channel, a column for each pixel of the output. */
+#include "conv.h"
+
+/* One run of one tap: source positions step by `stride` over the enlarged input. */
+static void gather_run(const ck_conv2d_args *a, const float *plane, int64_t iy, int64_t ix, float *to, int64_t count) {
+    int64_t up = a->upsample, limit = a->width * up, i = 0;
+    if (iy < 0 || iy >= a->h * up) {
+        memset(to, 0, (size_t)count * sizeof *to);
+        return;
+    }
+    const float *line = plane + iy / up * a->width;
+    for (; i < count && ix < 0; i++, ix += a->stride) to[i] = 0;
+    int64_t inside = ix < limit ? ck_min(count - i, ck_ceil_div(limit - ix, a->stride)) : 0;
+    if (a->stride == 1 && up == 1) memcpy(to + i, line + ix, (size_t)inside * sizeof *to);
+    else if (up == 1)
+        for (int64_t d = 0; d < inside; d++) to[i + d] = line[ix + d * a->stride];
+    else
+        for (int64_t d = 0; d < inside; d++) to[i + d] = line[(ix + d * a->stride) / up];
+    for (i += inside; i < count; i++) to[i] = 0;
+}
+
+void ck_gather_input(const ck_conv_plan *p, int64_t from, int64_t to, int64_t first, int64_t last) {
+    const ck_conv2d_args *a = &p->a;
+    float line[CK_TAKEN_COLUMNS];
+    ck_conv_run runs[CK_TAKEN_COLUMNS];
+    int64_t n = ck_conv_runs(p, p->first + first, last - first, runs), padded = ck_round_up(last - first, CK_STRIP);
+    memset(line + (last - first), 0, (size_t)(padded - (last - first)) * sizeof *line);
+    for (int64_t k = from; k < to; k++) {
+        int64_t kx = k % a->kw, ky = k / a->kw % a->kh, channel = k / (a->kw * a->kh);
+        for (const ck_conv_run *r = runs; r < runs + n; r++) {
+            const float *plane = a->x + (r->image * a->in_channels + channel) * a->h * a->width;
+            gather_run(a, plane, r->y * a->stride - a->pad_top + ky, r->x * a->stride - a->pad_left + kx, line + r->at,
+                       r->count);
+        }
+        int64_t block = k / p->depth, deep = ck_min(p->depth, p->k - block * p->depth);
+        float *at = p->panels + block * p->panel_floats + first * deep + (k - block * p->depth) * CK_STRIP;
+        for (int64_t q = 0; q < padded; q += CK_STRIP) memcpy(at + q * deep, line + q, CK_STRIP * sizeof *at);
+    }
+}
+
+void ck_gather_weights(const ck_conv_plan *p, int64_t row, int64_t count, int64_t k0, int64_t deep, float *to, float *room) {
+    int64_t tile = p->kernels->gemm_rows;
+    for (int64_t r = 0; r < count; r += tile, to += tile * deep)
+        ck_take_weights(p, (row + r) * p->k + k0, ck_min(tile, count - r), deep, to, room);
+}
