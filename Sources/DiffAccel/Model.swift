@@ -28,6 +28,9 @@ public final class Model: Sendable {
         guard options.maskToken == nil || type.takesMaskToken else {
             throw DiffError(.unsupported, "mask_token is for language models; this is a \(type.name) model")
         }
+        if !type.isPipeline, let name = options.settings.firstOfPipelines {
+            throw DiffError(.unsupported, "the setting \"\(name)\" is for Stable Diffusion; this is a \(type.name) model")
+        }
         family = try locating(path) { () throws(DiffError) in try type.init(opened) }
         familyName = type.name
         parameters = family.parameters ?? opened.checkpoint.tensors.elementCount
@@ -45,8 +48,8 @@ public final class Model: Sendable {
         try Families.check(conventions: options.conventions)
         var options = options
         var checkpoint = try Checkpoint.open(
-            path: path, config: options.config, followingLinks: options.followLinks)
-        if let whole = try wholePipeline(checkpoint, path, options, budget) { return whole }
+            path: path, config: options.config, followingLinks: options.followLinks, variant: options.settings.variant)
+        if let whole = try Pipelines.opened(checkpoint, path, options, budget) { return whole }
         let pipeline = checkpoint.pipeline
         var part = ""
         let schedulerName = "scheduler_config.json"
@@ -86,25 +89,6 @@ public final class Model: Sendable {
                 checkpoint: checkpoint, family: family, architecture: architecture, config: config, pipeline: index,
                 scheduler: sampling,
                 ledger: ledger, options: options, budget: budget, pool: try WorkerPool(threads: Machine.processors))
-        }
-    }
-
-    /// A pipeline that is a model as a whole and not by one of its parts; nil when the checkpoint is none.
-    private static func wholePipeline(
-        _ checkpoint: Checkpoint, _ path: String, _ options: ModelOptions, _ budget: MemoryBudget
-    ) throws(DiffError) -> Opened? {
-        guard let json = checkpoint.pipeline, options.config == nil, options.family == nil else { return nil }
-        return try locating(path) { () throws(DiffError) in
-            let index = try JSONObject(json, source: "model_index.json")
-            guard let family = Families.all.each.first(where: { $0.isPipeline && $0.recognises(index) }) else {
-                return nil
-            }
-            let ledger = ConfigLedger()
-            let config = try ledger.entered(index, as: index.source, family.rules)
-            return Opened(
-                checkpoint: checkpoint, family: family, architecture: config, config: config, pipeline: config,
-                scheduler: nil, ledger: ledger, options: options, budget: budget,
-                pool: try WorkerPool(threads: Machine.processors))
         }
     }
 

@@ -62,6 +62,14 @@ public struct ModelSettings: Sendable, Equatable {
         ),
     ]
 
+    /// The first setting that only pipelines have; nil when none is set.
+    var firstOfPipelines: String? {
+        if !lora.isEmpty { return "lora" }
+        if textEncoders != .resident { return "text_encoders" }
+        if prediction != nil { return "prediction_type" }
+        return tokenizer == nil ? nil : "tokenizer"
+    }
+
     /// Reads `json`, an object. Throws `invalidArgument` naming the member.
     public init(_ json: JSON) throws(DiffError) {
         let options = try Options(

@@ -83,6 +83,14 @@ public final class Checkpoint: Sendable {
         }
     }
 
+    /// The same checkpoint, of which only `tensors` count.
+    public func with(_ tensors: TensorTable) -> Checkpoint { Checkpoint(self, tensors) }
+
+    private init(_ other: Checkpoint, _ tensors: TensorTable) {
+        (path, config, pipeline, directory) = (other.path, other.config, other.pipeline, other.directory)
+        (configSource, variant, self.tensors) = (other.configSource, other.variant, tensors)
+    }
+
     /// Whether the checkpoint is a directory with a directory `name` in it. Throws `io` when that cannot be learned, and
     /// `format` when `name` is not a single component.
     public func hasSubdirectory(_ name: String) throws(DiffError) -> Bool {

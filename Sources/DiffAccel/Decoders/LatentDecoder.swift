@@ -24,12 +24,24 @@ struct LatentDecoder: PictureDecoder {
     /// The autoencoder in `checkpoint`, which its config's class tells, loaded as `opened` says; its config is entered in the ledger as
     /// `file`. Throws what loading throws, and `incompatible` for one that cannot decode.
     init(_ checkpoint: Checkpoint, _ opened: Opened, as file: String = "vae/config.json") throws(DiffError) {
-        let (found, weights) = (try checkpoint.configuration, Weights(checkpoint.tensors, options: opened.loading))
+        // A single file in the original layout has no configuration.
+        let part = checkpoint.config == nil ? try SingleFile.recognise(checkpoint.tensors)?.part("vae") : nil
+        let found: JSONObject
+        if let part { found = try JSONObject(part.config, source: file) } else { found = try checkpoint.configuration }
+        try self.init(
+            found, Weights(part?.tensors ?? checkpoint.tensors, options: opened.loading), opened, as: file,
+            at: checkpoint.path)
+    }
+
+    /// The autoencoder of `found`, its configuration, and `weights`.
+    init(
+        _ found: JSONObject, _ weights: Weights, _ opened: Opened, as file: String, at path: String
+    ) throws(DiffError) {
         if AutoencoderTinyFamily.recognises(found) {
             let config = try opened.entered(found, as: file, AutoencoderTinyConfiguration.rules)
             let tiny = try AutoencoderTiny(AutoencoderTinyConfiguration(config), weights)
             guard tiny.hasDecoder else {
-                throw DiffError(.incompatible, "\(checkpoint.path): an encoder alone cannot decode")
+                throw DiffError(.incompatible, "\(path): an encoder alone cannot decode")
             }
             (autoencoder, name) = (tiny, AutoencoderTinyFamily.name)
         } else {

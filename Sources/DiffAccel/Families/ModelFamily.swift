@@ -13,6 +13,8 @@ struct Opened {
     let config: JSONObject
     /// `model_index.json` of the pipeline that the checkpoint is a part of; nil when it is none.
     let pipeline: JSONObject?
+    /// The checkpoint taken apart, when it is a single file of Stable Diffusion; nil: it is none.
+    var singleFile: StableDiffusionFile?
     /// `scheduler_config.json` of the pipeline that the checkpoint is a part of, or beside its config; nil when there is none.
     let scheduler: JSONObject?
     /// What is read of all configs.

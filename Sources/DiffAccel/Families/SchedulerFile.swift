@@ -14,7 +14,7 @@ struct SchedulerFile {
         // What was not in the file that this one was saved from is left to the class that reads it.
         var members = object.members
         for key in try object.strings("_use_default_values", default: []).each { members.put(.null, for: key) }
-        c = try JSONObject(.object(members), source: object.source, path: object.path)
+        c = try JSONObject(.object(members), source: object.source, path: object.path, record: object.record)
         for rule in SchedulerRules.only.each {
             guard let found = c.value(rule.key), !rule.values.each.contains(found) else { continue }
             throw DiffError(.unsupported, "\(place(rule.key)): \(rule.meaning)")

@@ -219,14 +219,19 @@ extension PromptImages {
             firstCall: call)
     }
 
+    /// Which published factors there are for the latents.
+    private var space: LatentPreview.Space {
+        if channels == 16 { return .stableDiffusion3 }
+        return network.takesSizes ? .stableDiffusionXL : .stableDiffusion
+    }
+
     private func preview(_ wanted: PromptImageRequest.Preview) throws(DiffError) -> StatePreview {
         switch wanted {
         case .none: return .none
         case .decoder:
             guard let decoder else { throw DiffError(.unsupported, "the model has no decoder to preview with") }
             return .decoded(decoder)
-        case .linear:
-            return .none
+        case .linear: return .decoded(try LinearDecoder(space))
         }
     }
 }

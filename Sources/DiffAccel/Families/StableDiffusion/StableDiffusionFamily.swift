@@ -25,7 +25,7 @@ struct StableDiffusionFamily: ModelFamily {
     }
 
     init(_ opened: Opened) throws(DiffError) {
-        let parts = StableDiffusionParts(opened)
+        let parts = try StableDiffusionParts(opened)
         let kind = try StableDiffusionKind(parts)
         var elements = 0
         let network: any ConditionedDenoiser

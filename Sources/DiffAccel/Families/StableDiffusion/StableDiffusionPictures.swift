@@ -15,7 +15,21 @@ struct StableDiffusionPictures {
         _ opened: Opened, _ parts: StableDiffusionParts, _ network: any ConditionedDenoiser, _ elements: inout Int
     ) throws(DiffError) {
         channels = network.predictedChannels
-        let found = try LatentDecoder.beside(opened, channels: channels)
+        let found: LatentDecoder?
+        if opened.options.decoder == nil, try parts.has("vae") {
+            let (config, tensors) = try parts.contents("vae")
+            found = try LatentDecoder(
+                config, Weights(tensors, options: opened.loading), opened, as: "vae/config.json",
+                at: opened.checkpoint.path)
+            elements = Checked.sum(elements, tensors.elementCount)
+        } else {
+            found = try LatentDecoder.beside(opened, channels: channels)
+        }
+        if let found, found.autoencoder.latentChannels != channels {
+            throw DiffError(
+                .incompatible,
+                "the autoencoder takes \(found.autoencoder.latentChannels) latent channels, the network makes \(channels)")
+        }
         autoencoder = found?.autoencoder
         decoder = found
         factor = found?.autoencoder.factor ?? 8

@@ -24,7 +24,7 @@ enum StableDiffusionText {
             if let part = try parts.part("text_encoder_3", T5Configuration.rules) {
                 t5 = TextConditioner.T5(
                     encoder: try T5Encoder(T5Configuration(part.config), part.weights),
-                    tokenizer: try parts.tokenizer("tokenizer_3"))
+                    tokenizer: try parts.tokenizer("tokenizer_3", for: "text_encoder_3"))
                 elements = Checked.sum(elements, part.parameters)
             }
         }
@@ -40,7 +40,7 @@ enum StableDiffusionText {
         let name = "text_encoder\(suffix)"
         guard let part = try parts.part(name, CLIPTextConfiguration.rules) else { return nil }
         let encoder = try CLIPTextEncoder(CLIPTextConfiguration(part.config), part.weights)
-        let tokenizer = try parts.tokenizer("tokenizer\(suffix)")
+        let tokenizer = try parts.tokenizer("tokenizer\(suffix)", for: name)
         let vocabulary = encoder.configuration.vocabulary
         guard tokenizer.tokenizer.vocabulary <= vocabulary else {
             throw DiffError(

@@ -1,0 +1,56 @@
+import DiffCheckpoint
+import DiffModels
+import DiffTensor
+
+/// Checkpoints that are models as a whole and not by one of their parts: folders with a `model_index.json`, and single files that hold as
+/// much.
+enum Pipelines {
+    /// `checkpoint` as the family that knows it sees it; nil when it is none of these.
+    static func opened(
+        _ checkpoint: Checkpoint, _ path: String, _ options: ModelOptions, _ budget: MemoryBudget
+    ) throws(DiffError) -> Opened? {
+        guard options.family == nil else { return nil }
+        return try locating(path) { () throws(DiffError) in
+            if let json = checkpoint.pipeline {
+                guard options.config == nil else { return nil }
+                let index = try JSONObject(json, source: "model_index.json")
+                return try opened(checkpoint, index, nil, options, budget)
+            }
+            guard checkpoint.directory == nil else { return nil }
+            let told = SingleFile.Options(predictionType: options.settings.prediction, config: options.config)
+            guard let file = try SingleFile.recognise(checkpoint.tensors, told) else { return nil }
+            if let index = file.pipeline {
+                return try opened(checkpoint, JSONObject(index, source: "the file"), file, options, budget)
+            }
+            return try opened(checkpoint, autoencoder: file, options, budget)
+        }
+    }
+
+    private static func opened(
+        _ checkpoint: Checkpoint, _ index: JSONObject, _ file: StableDiffusionFile?, _ options: ModelOptions,
+        _ budget: MemoryBudget
+    ) throws(DiffError) -> Opened? {
+        guard let family = Families.all.each.first(where: { $0.isPipeline && $0.recognises(index) }) else { return nil }
+        let ledger = ConfigLedger()
+        let config = try ledger.entered(index, as: index.source, family.rules)
+        return Opened(
+            checkpoint: checkpoint, family: family, architecture: config, config: config, pipeline: config,
+            singleFile: file, scheduler: nil, ledger: ledger, options: options, budget: budget,
+            pool: try WorkerPool(threads: Machine.processors))
+    }
+
+    /// A single file of an autoencoder alone.
+    private static func opened(
+        _ checkpoint: Checkpoint, autoencoder file: StableDiffusionFile, _ options: ModelOptions,
+        _ budget: MemoryBudget
+    ) throws(DiffError) -> Opened? {
+        guard let part = file.part("vae") else { return nil }
+        let ledger = ConfigLedger()
+        let found = try JSONObject(part.config, source: "the file")
+        let config = try ledger.entered(found, as: found.source, AutoencoderFamily.rules)
+        return Opened(
+            checkpoint: checkpoint.with(part.tensors), family: AutoencoderFamily.self, architecture: config,
+            config: config, pipeline: nil, singleFile: file, scheduler: nil, ledger: ledger, options: options,
+            budget: budget, pool: try WorkerPool(threads: Machine.processors))
+    }
+}
