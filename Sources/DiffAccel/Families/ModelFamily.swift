@@ -139,8 +139,9 @@ public struct NamedInputs: Sendable {
 /// The families the library knows. A new one is added here and nowhere else.
 enum Families {
     static let all: [any ModelFamily.Type] = [
-        DiTFamily.self, UViTFamily.self, SiTFamily.self, UNetFamily.self, MMDiTFamily.self, AutoencoderFamily.self, VARFamily.self,
-        VQVAEFamily.self, LLaDAFamily.self, ILLaDAFamily.self, DreamFamily.self, CLIPTextFamily.self,
+        DiTFamily.self, UViTFamily.self, SiTFamily.self, UNetFamily.self, MMDiTFamily.self, AutoencoderFamily.self,
+        VARFamily.self,
+        VQVAEFamily.self, LLaDAFamily.self, ILLaDAFamily.self, DreamFamily.self, CLIPTextFamily.self, T5Family.self,
     ]
 
     static var names: [String] { all.map { $0.name } }
