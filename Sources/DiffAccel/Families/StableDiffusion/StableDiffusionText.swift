@@ -66,10 +66,10 @@ enum StableDiffusionText {
                 "the text encoders give states of width \(widths.states) and pooled ones of \(widths.pooled ?? 0), the network takes "
                     + "\(network.textWidth) and \(network.pooledWidth ?? 0): take all parts from one checkpoint")
         }
-        if let t5 = conditioner.t5, t5.encoder.width != network.textWidth {
+        if let t5 = conditioner.t5, t5.encoder.configuration.width != network.textWidth {
             throw DiffError(
                 .incompatible,
-                "text_encoder_3 gives states of width \(t5.encoder.width), the network takes \(network.textWidth)"
+                "text_encoder_3 gives states of width \(t5.encoder.configuration.width), the network takes \(network.textWidth)"
             )
         }
     }
