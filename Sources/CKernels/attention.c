@@ -161,7 +161,8 @@ static void part_task(void *context, int64_t index, int32_t thread) {
             else ck_gemm(p->kernels, scores);
         }
         float inverse[MAX_TILE];
-        for (int64_t r = 0; r < rows; r++) inverse[r] = weights(p, buffer + r * p->keys, table ? table + (from + r) * a->table_row : NULL, bias);
+        for (int64_t r = 0; r < rows; r++)
+            inverse[r] = weights(p, buffer + r * p->keys, table ? table + (from + r) * a->table_row : NULL, bias);
         for (int32_t s = 0; s < count; s++) {
             segments[s].values.c = tile_out, segments[s].values.m = rows;
             ck_gemm(p->kernels, &segments[s].values);

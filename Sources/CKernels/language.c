@@ -62,8 +62,15 @@ static void heads_task(void *context, int64_t index, int32_t thread) {
 void ck_rms_norm_heads(ck_pool *pool, float *x, int64_t stride, const float *weight, int64_t rows, int64_t heads, int64_t width,
                        float eps) {
     if (rows <= 0 || heads <= 0 || width <= 0) return;
-    heads_job j = {.kernels = ck_active(), .x = x, .weight = weight, .stride = stride, .rows = rows, .heads = heads,
-                   .width = width, .chunk = ck_max(1, CK_CHUNK / (heads * width)), .eps = eps};
+    heads_job j = {.kernels = ck_active(),
+                   .x = x,
+                   .weight = weight,
+                   .stride = stride,
+                   .rows = rows,
+                   .heads = heads,
+                   .width = width,
+                   .chunk = ck_max(1, CK_CHUNK / (heads * width)),
+                   .eps = eps};
     ck_run(pool, ck_ceil_div(rows, j.chunk), heads_task, &j);
 }
 

@@ -11,6 +11,14 @@ extension Directory {
         }
     }
 
+    /// The bytes of the file `name`, at most `limit` of them, or nil when it is not there.
+    public func bytes(_ name: String, limit: Int) throws(DiffError) -> [UInt8]? {
+        guard try contains(name) else { return nil }
+        return try unsafe open(name).contents(limit: limit).withBytes { (bytes) throws(DiffError) in
+            unsafe Array(bytes)
+        }
+    }
+
     /// The lines of the text file `name`, at most `limit` bytes, or nil when it is not there. Lines end as on any system (LF, CR LF, CR);
     /// the last one may have no end; a mark of UTF-8 in front is left out. Throws `format` for invalid UTF-8.
     public func lines(_ name: String, limit: Int) throws(DiffError) -> [String]? {

@@ -15,7 +15,8 @@ private func reference(_ act: Int32, _ x: Double) -> Double {
 
 extension Kernels {
     @Suite struct Elementwise {
-        @Test(arguments: [noActivation, geluTanh, geluErf, silu, geluQuick, relu]) func activationIsAccurate(act: Int32) {
+        @Test(arguments: [noActivation, geluTanh, geluErf, silu, geluQuick, relu]) func activationIsAccurate(act: Int32)
+        {
             let inputs =
                 stride(from: Float(-30), through: 30, by: 0.00037).map { $0 } + [
                     1e-30, -1e-30, 0, 1e20, -1e20, 88, 89, 100,

@@ -57,7 +57,9 @@ import Testing
             for head in 0..<heads {
                 let start = (rowsOfTable == 1 ? 0 : head) * (2 * tokens - 1) + tokens - 1
                 // Only this head's part of the result is taken, so its bias may stand for all.
-                let one = distanceReference(rows, tokens, heads, dim) { values[start + $1 - $0] } seen: { b, m in
+                let one = distanceReference(rows, tokens, heads, dim) {
+                    values[start + $1 - $0]
+                } seen: { b, m in
                     !isMasked || mask[b * tokens + m] == 1
                 }
                 for index in expected.indices where index / dim % heads == head { expected[index] = one[index] }
@@ -78,7 +80,10 @@ import Testing
             let row = (b * tokens + n) * width + h * dim
             let keys = (0..<tokens).filter { seen(b, $0) }
             let scores = keys.map { m in
-                0.5 * (0..<dim).reduce(0.0) { $0 + rows[0][row + $1] * rows[1][(b * tokens + m) * width + h * dim + $1] }
+                0.5
+                    * (0..<dim).reduce(0.0) {
+                        $0 + rows[0][row + $1] * rows[1][(b * tokens + m) * width + h * dim + $1]
+                    }
                     + bias(n, m)
             }
             let largest = scores.max() ?? 0

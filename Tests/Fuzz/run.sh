@@ -1,8 +1,8 @@
 #!/bin/sh
 # Fuzzes one target: run.sh TARGET INPUTS SEED [KIND]
 #
-#   TARGET  header json index config_dit config_vae scheduler plan router folder request api npy training tokenizer layout lora; or "all",
-#           one after the other
+#   TARGET  header json index config_dit config_vae scheduler plan router folder request api npy training tokenizer unigram spiece
+#           clip_vocabulary layout lora; or "all", one after the other
 #   KIND    shipped   the release library as it is (default)
 #           coverage  a library built with libFuzzer's counters: finds more, some minutes to build the first time
 #           edges     the same without the tracing of comparisons: about twice the inputs in the same time
@@ -11,7 +11,8 @@
 # Inputs that end the process are kept in build/fuzz/found. The compiler is the clang of the Swift toolchain, which has libFuzzer.
 set -eu
 
-all="header json index config_dit config_vae scheduler plan router folder request api npy training tokenizer layout lora"
+all="header json index config_dit config_vae scheduler plan router folder request api npy training tokenizer unigram spiece"
+all="$all clip_vocabulary layout lora"
 target=${1:-all}
 inputs=${2:-5000}
 seed=${3:-1}
@@ -56,6 +57,8 @@ link_target() {
     case $1 in
         folder) limits=-max_len=48 ;;
         api) sources="$sources $here/targets/api_arguments.c" limits="-max_len=400 -len_control=0" ;;
+        spiece) sources="$sources $here/tokens.c" ;;
+        tokenizer | unigram | clip_vocabulary) sources="$sources $here/tokens.c $here/mutator.c" ;;
         request) sources="$sources $here/targets/api_arguments.c $here/mutator.c" ;;
         *) sources="$sources $here/mutator.c" ;;
     esac

@@ -53,7 +53,9 @@ enum GoldenCLIPText {
             let alone = try encoder([text], run)
             let width = alone.states.shape.count
             let together = output.states.array[(number * width)..<((number + 1) * width)]
-            if Array(together) != alone.states.array { report.fail("last_hidden_state", "text \(number) depends on others") }
+            if Array(together) != alone.states.array {
+                report.fail("last_hidden_state", "text \(number) depends on others")
+            }
         }
     }
 

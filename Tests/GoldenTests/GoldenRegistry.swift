@@ -31,6 +31,8 @@ struct GoldenCheck: Sendable {
         GoldenCheck(prefix: "sd3-e2e", run: GoldenMMDiT.endToEnd),
         GoldenCheck(prefix: "sdxl-e2e", run: GoldenUNetSteps.pipeline),
         GoldenCheck(prefix: "sit", run: GoldenSiT.check),
+        GoldenCheck(prefix: "text-t5", run: GoldenT5.check),
+        GoldenCheck(prefix: "text-tokenizer-unigram", run: GoldenUnigram.check),
         GoldenCheck(prefix: "tinyfusion_gates", run: GoldenTinyFusionGates.check),
         GoldenCheck(prefix: "tinyfusion_kd", run: GoldenTinyFusionRecovery.check),
         GoldenCheck(prefix: "tinyfusion_prune", run: GoldenTinyFusionPrune.check),

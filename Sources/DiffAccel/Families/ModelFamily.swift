@@ -147,7 +147,7 @@ enum Families {
     static let all: [any ModelFamily.Type] = [
         DiTFamily.self, UViTFamily.self, SiTFamily.self, UNetFamily.self, MMDiTFamily.self, AutoencoderFamily.self,
         AutoencoderTinyFamily.self, VARFamily.self, VQVAEFamily.self, LLaDAFamily.self, ILLaDAFamily.self, DreamFamily.self,
-        StableDiffusionFamily.self, CLIPTextFamily.self,
+        StableDiffusionFamily.self, CLIPTextFamily.self, T5Family.self,
     ]
 
     static var names: [String] { all.map { $0.name } }

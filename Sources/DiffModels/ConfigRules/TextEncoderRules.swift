@@ -10,7 +10,8 @@ extension ConfigRules {
             ], "about tokens, which come from the tokenizer"),
         .harmless(
             [
-                "return_dict", "output_attentions", "output_hidden_states", "use_return_dict", "torchscript", "use_bfloat16",
+                "return_dict", "output_attentions", "output_hidden_states", "use_return_dict", "torchscript",
+                "use_bfloat16",
                 "chunk_size_feed_forward", "tf_legacy_loss", "_attn_implementation_autoset",
             ], "about Python objects, or the same numbers computed another way"),
         .harmless(
@@ -39,5 +40,20 @@ extension CLIPTextConfiguration {
         ConfigRules.transformers,
         [
             .harmless(["tie_word_embeddings", "logit_scale_init_value"], "of outputs that text towers do not have")
+        ])
+}
+
+extension T5Configuration {
+    /// Settings of T5, beside those that are read.
+    public static let rules = ConfigRules(
+        ConfigRules.origin, ConfigRules.dropout, ConfigRules.execution, ConfigRules.initialisation,
+        ConfigRules.transformers,
+        [
+            .harmless(
+                [
+                    "num_decoder_layers", "is_encoder_decoder", "scale_decoder_outputs", "tie_word_embeddings",
+                    "classifier_dropout", "output_past",
+                ], "of the decoder"),
+            .harmless(["n_positions"], "texts of any length are taken"),
         ])
 }

@@ -65,7 +65,8 @@ struct BytePairModel: Sendable {
             }
         guard wordEnd.isEmpty || !fallsBackToBytes && !takesWholeWords else {
             throw DiffError(
-                .unsupported, "an end_of_word_suffix together with byte_fallback or ignore_merges, which no published one has")
+                .unsupported,
+                "an end_of_word_suffix together with byte_fallback or ignore_merges, which no published one has")
         }
         let hex = Array("0123456789ABCDEF".utf8)
         fallback = Indices(below: 256).map { byte in
@@ -84,43 +85,28 @@ struct BytePairModel: Sendable {
         UInt64(UInt32(truncatingIfNeeded: a)) << 32 | UInt64(UInt32(truncatingIfNeeded: b))
     }
 
-    /// A token of a word and which of the word's bytes it stands for.
-    struct Piece: Equatable {
-        var token: Int32
-        var start: Int32, end: Int32
-
-        init(_ token: Int, _ bytes: Range<Int>) {
-            self.token = Int32(truncatingIfNeeded: token)
-            (start, end) = (Int32(truncatingIfNeeded: bytes.lowerBound), Int32(truncatingIfNeeded: bytes.upperBound))
-        }
-
-        fileprivate init(_ token: Int32, _ left: Piece, _ right: Piece) {
-            (self.token, start, end) = (token, left.start, right.end)
-        }
-    }
-
     /// The tokens of one word, given as bytes, in order. Throws `cancelled`.
-    func encode(_ word: [UInt8], _ cancel: CancelFlag? = nil) throws(DiffError) -> [Piece] {
+    func encode(_ word: [UInt8], _ cancel: CancelFlag? = nil) throws(DiffError) -> [TokenPiece] {
         if takesWholeWords, let token = ids[Self.name(word)], !controls.contains(token) {
-            return [Piece(token, 0..<word.count)]
+            return [TokenPiece(token, 0..<word.count)]
         }
-        var pieces: [Piece] = []
+        var pieces: [TokenPiece] = []
         pieces.reserveCapacity(word.count)
         var unknownIsOpen = false
         for (position, byte) in word.numbered {
             let bytes = position..<(position &+ 1)
             let tokens = position == word.count &- 1 ? endTokens : byteTokens
             if let token = tokens.at(Int(byte)) ?? nil {
-                pieces.append(Piece(token, bytes))
+                pieces.append(TokenPiece(token, bytes))
                 unknownIsOpen = false
             } else if let tokens = fallback(byte) {
-                for token in tokens.each { pieces.append(Piece(token, bytes)) }
+                for token in tokens.each { pieces.append(TokenPiece(token, bytes)) }
                 unknownIsOpen = false
             } else if let unknown {
                 if unknownIsOpen, fusesUnknown, !pieces.isEmpty {
                     pieces.update(at: pieces.count &- 1) { $0.end &+= 1 }
                 } else {
-                    pieces.append(Piece(unknown, bytes))
+                    pieces.append(TokenPiece(unknown, bytes))
                 }
                 unknownIsOpen = true
             }
@@ -150,7 +136,7 @@ struct BytePairModel: Sendable {
     }
 
     /// Joins neighbours, the earliest merge first and the leftmost of equals; time n log n, since a word may be a whole file.
-    private func joined(_ pieces: [Piece], _ cancel: CancelFlag?) throws(DiffError) -> [Piece] {
+    private func joined(_ pieces: [TokenPiece], _ cancel: CancelFlag?) throws(DiffError) -> [TokenPiece] {
         var pieces = pieces
         let count = pieces.count
         var next = Indices(below: count).map { Int32(truncatingIfNeeded: $0 &+ 1) }
@@ -173,7 +159,7 @@ struct BytePairModel: Sendable {
             guard let a = pieces.at(left), a.token >= 0, let right = next.at(left), let b = pieces.at(Int(right)),
                 let merge = merges[Self.key(a.token, b.token)], merge.token == entry.token
             else { continue }
-            pieces.put(Piece(merge.token, a, b), at: left)
+            pieces.put(TokenPiece(merge.token, a, b), at: left)
             pieces.update(at: Int(right)) { $0.token = -1 }
             let after = next.at(Int(right)) ?? Int32(truncatingIfNeeded: count)
             next.put(after, at: left)

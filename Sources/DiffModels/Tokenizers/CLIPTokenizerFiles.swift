@@ -36,19 +36,20 @@ extension Tokenizer {
             let token = neighbours.token(role) ?? published
             guard case .integer(let id)? = json.members[token] else {
                 throw DiffError(
-                    .format, "vocab.json: no token \"\(token)\", which is the \(role): take all files from one checkpoint")
+                    .format,
+                    "vocab.json: no token \"\(token)\", which is the \(role): take all files from one checkpoint")
             }
             return id
         }
         let (start, end) = (try id("bos_token", Self.clipStart), try id("eos_token", Self.clipEnd))
         let parts = Parts(vocabulary, try neighbours.completed([], vocabulary), controls)
+        let model = try BytePairModel(
+            vocabulary: vocabulary, merges: Self.merges(lines), controls: parts.controls,
+            unknown: neighbours.token("unk_token") ?? Self.clipEnd, fusesUnknown: false, fallsBackToBytes: false,
+            takesWholeWords: false, wordEnd: "</w>")
+        let words = PreTokenizer([.split(try PatternParser.program(Self.clipWords), .removed, inverts: true)])
         try self.init(
-            model: try BytePairModel(
-                vocabulary: vocabulary, merges: Self.merges(lines), controls: parts.controls,
-                unknown: neighbours.token("unk_token") ?? Self.clipEnd, fusesUnknown: false, fallsBackToBytes: false,
-                takesWholeWords: false, wordEnd: "</w>"),
-            parts: parts, normalizer: Normalizer([.composition, .lowercase]),
-            words: PreTokenizer([.split(try PatternParser.program(Self.clipWords), .removed, inverts: true)]),
-            template: [start, nil, end], chatTemplate: nil)
+            model: .bytePairs(model, words), parts: parts, normalizer: Normalizer([.composition, .lowercase]),
+            template: [start, nil, end], decoder: .byteLevel(wordEnd: model.wordEnd), chatTemplate: nil)
     }
 }

@@ -15,6 +15,8 @@ struct Normalizer: Sendable {
         case strip(left: Bool, right: Bool)
         /// Puts something before a text that is not empty.
         case prefix([UInt32])
+        /// Characters by a compiled table.
+        case map(CharacterMap)
     }
 
     let stages: [Stage]
@@ -46,6 +48,10 @@ struct Normalizer: Sendable {
                 .strip(
                     left: try json.bool("strip_left", default: true), right: try json.bool("strip_right", default: true)
                 ))
+        case "Precompiled":
+            let key = "precompiled_charsmap"
+            guard let bytes = Base64.decoded(try json.string(key)) else { throw json.error(key, "expected Base64") }
+            stages.append(.map(try CharacterMap(bytes, json.place(of: key))))
         case "Prepend": stages.append(.prefix(try json.string("prepend").unicodeScalars.map(\.value)))
         case let other:
             throw DiffError(
@@ -82,6 +88,7 @@ extension Normalizer.Stage {
             out.append([], at: 0, became: prefix)
             out.append(text, at: 0)
             return out
+        case .map(let map): return try map.apply(text, cancel)
         }
     }
 

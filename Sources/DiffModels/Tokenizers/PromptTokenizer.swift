@@ -41,7 +41,8 @@ public struct PromptTokenizer: Sendable {
         guard let name = neighbours.token("pad_token") else {
             guard let end = tokenizer.id(of: "<pad>") ?? tokenizer.template.last ?? nil else {
                 throw DiffError(
-                    .format, "\(directory.path): nothing says what shorter texts are padded with: name a pad_token in "
+                    .format,
+                    "\(directory.path): nothing says what shorter texts are padded with: name a pad_token in "
                         + "tokenizer_config.json")
             }
             padding = end

@@ -115,7 +115,7 @@ extension Tokenizer {
                 if let token = piece.token {
                     tokens.append(Token(id: token, bytes: origin(piece.range)))
                 } else {
-                    try encode(text.scalars[piece.range], into: &tokens, cancel, origin)
+                    try encode(text.scalars[piece.range], control, into: &tokens, cancel, origin)
                 }
             }
         }
@@ -127,8 +127,20 @@ extension Tokenizer {
 
     /// Words of a part of a normalised text, each to tokens; `origin` gives the source's bytes for a range of that text.
     private func encode(
-        _ part: ArraySlice<UInt32>, into tokens: inout [Token], _ cancel: CancelFlag?,
+        _ part: ArraySlice<UInt32>, _ control: ControlTokens, into tokens: inout [Token], _ cancel: CancelFlag?,
         _ origin: (Range<Int>) -> Range<Int>
+    ) throws(DiffError) {
+        switch model {
+        case .bytePairs(let pairs, let words): try encode(part, pairs, words, into: &tokens, cancel, origin)
+        case .unigram(let pieces, let marks):
+            let takesControls = if case .everywhere = control { true } else { false }
+            try encode(part, pieces, marks, takesControls, into: &tokens, cancel, origin)
+        }
+    }
+
+    private func encode(
+        _ part: ArraySlice<UInt32>, _ pairs: BytePairModel, _ words: PreTokenizer, into tokens: inout [Token],
+        _ cancel: CancelFlag?, _ origin: (Range<Int>) -> Range<Int>
     ) throws(DiffError) {
         guard let first = part.first else { return }
         let isPrefixed = words.prefixesSpace && first != 32
@@ -141,16 +153,44 @@ extension Tokenizer {
             bytes.removeAll(keepingCapacity: true)
             for index in word { Self.append(text[index], to: &bytes) }
             var cursor = ScalarCursor(text, word.lowerBound)
-            for piece in try model.encode(bytes, cancel) {
-                let scalars = cursor.scalars(Int(piece.start)..<Int(piece.end))
-                let start = max(part.startIndex, scalars.lowerBound &+ shift)
-                let range = origin(start..<max(start, scalars.upperBound &+ shift))
-                tokens.append(Token(id: Int(piece.token), bytes: range))
+            for piece in try pairs.encode(bytes, cancel) {
+                append(piece, &cursor, shift, part.startIndex, to: &tokens, origin)
             }
         }
     }
 
-    private static func append(_ scalar: UInt32, to bytes: inout [UInt8]) {
+    private func encode(
+        _ part: ArraySlice<UInt32>, _ pieces: UnigramModel, _ marks: SpaceMarks, _ takesControls: Bool,
+        into tokens: inout [Token], _ cancel: CancelFlag?, _ origin: (Range<Int>) -> Range<Int>
+    ) throws(DiffError) {
+        let words = marks.words(of: part) { origin($0..<($0 &+ 1)).lowerBound == 0 }
+        for (number, word) in words.numbered {
+            if number & 0xfff == 0 { try cancel?.check() }
+            var text = marks.marked(part[word.range])
+            if word.isPrefixed, let mark = marks.mark { text.insert(mark, at: 0) }
+            var bytes: [UInt8] = []
+            for scalar in text.each { Self.append(scalar, to: &bytes) }
+            var cursor = ScalarCursor(text, 0)
+            let shift = word.range.lowerBound &- (word.isPrefixed ? 1 : 0)
+            for piece in try pieces.encode(bytes, takesControls: takesControls, cancel) {
+                append(piece, &cursor, shift, word.range.lowerBound, to: &tokens, origin)
+            }
+        }
+    }
+
+    /// Appends a token of a word whose scalars stand `shift` further on in the normalised text, from `start` on.
+    private func append(
+        _ piece: TokenPiece, _ cursor: inout ScalarCursor, _ shift: Int, _ start: Int, to tokens: inout [Token],
+        _ origin: (Range<Int>) -> Range<Int>
+    ) {
+        let scalars = cursor.scalars(Int(piece.start)..<Int(piece.end))
+        let first = max(start, scalars.lowerBound &+ shift)
+        let range = origin(first..<max(first, scalars.upperBound &+ shift))
+        tokens.append(Token(id: Int(piece.token), bytes: range))
+    }
+
+    /// Appends the UTF-8 of a scalar.
+    static func append(_ scalar: UInt32, to bytes: inout [UInt8]) {
         guard scalar >= 0x80 else { return bytes.append(UInt8(truncatingIfNeeded: scalar)) }
         guard let scalar = Unicode.Scalar(scalar), let encoded = UTF8.encode(scalar) else { return }
         for byte in encoded { bytes.append(byte) }
@@ -159,11 +199,21 @@ extension Tokenizer {
     /// The words that `text` is cut into before pairs are joined; added tokens are not looked for.
     public func words(in text: String) throws(DiffError) -> [String] {
         let scalars = try normalizer.apply(SourceText(text).scalars[...]).scalars
-        return try words.words(scalars).map { range in
-            var word = String.UnicodeScalarView()
-            for value in scalars[range] { if let scalar = Unicode.Scalar(value) { word.append(scalar) } }
-            return String(word)
+        switch model {
+        case .bytePairs(_, let words):
+            return try words.words(scalars).map { Self.text(scalars[$0]) }
+        case .unigram(_, let marks):
+            return marks.words(of: scalars[...]) { $0 == 0 }.map { word in
+                let mark = word.isPrefixed ? [marks.mark ?? 0] : []
+                return Self.text(mark[...]) + Self.text(marks.marked(scalars[word.range])[...])
+            }
         }
+    }
+
+    private static func text(_ scalars: ArraySlice<UInt32>) -> String {
+        var text = String.UnicodeScalarView()
+        for value in scalars { if let scalar = Unicode.Scalar(value) { text.append(scalar) } }
+        return String(text)
     }
 }
 

@@ -1,6 +1,6 @@
 public import DiffTensor
 
-/// Text to tokens and back: byte-level byte-pair encoding as the published models of the families here use it.
+/// Text to tokens and back, as the published models of the families here use it: byte-level byte pairs, or the likeliest pieces.
 ///
 /// Immutable; may be used by any number of threads at once.
 public final class Tokenizer: Sendable {
@@ -17,11 +17,11 @@ public final class Tokenizer: Sendable {
 
     /// One more than the largest id.
     public let vocabulary: Int
-    let model: BytePairModel
+    let model: TokenModel
     let added: AddedTokens
     let normalizer: Normalizer
-    let words: PreTokenizer
     let template: Template
+    private let decoder: TokenDecoder
     /// How the folder's own template writes conversations, in Jinja; nil when it has none.
     let chatTemplate: String?
     private let contents: [Int: [UInt8]]
@@ -47,16 +47,16 @@ public final class Tokenizer: Sendable {
     }
 
     init(
-        model: BytePairModel, parts: Parts, normalizer: Normalizer, words: PreTokenizer, template: Template,
+        model: TokenModel, parts: Parts, normalizer: Normalizer, template: Template, decoder: TokenDecoder,
         chatTemplate: String?
     ) throws(DiffError) {
-        (self.model, self.normalizer) = (model, normalizer)
-        (self.words, self.template, self.chatTemplate) = (words, template, chatTemplate)
+        (self.model, self.normalizer, self.decoder) = (model, normalizer, decoder)
+        (self.template, self.chatTemplate) = (template, chatTemplate)
         added = try AddedTokens(parts.added, normalizer)
         (specials, controls) = (parts.specials, parts.controls)
         var (contents, ids): ([Int: [UInt8]], [[UInt8]: Int]) = ([:], [:])
         for entry in parts.vocabulary.each {
-            contents.put(ByteAlphabet.decoded(entry.token, wordEnd: model.wordEnd), for: entry.id)
+            contents.put(decoder.content(of: entry.token), for: entry.id)
             ids.put(entry.id, for: Array(entry.token.utf8))
         }
         for entry in parts.added.each {
@@ -68,7 +68,7 @@ public final class Tokenizer: Sendable {
     }
 
     init(copying other: Tokenizer) {
-        (model, added, normalizer, words) = (other.model, other.added, other.normalizer, other.words)
+        (model, added, normalizer, decoder) = (other.model, other.added, other.normalizer, other.decoder)
         (template, chatTemplate, contents, ids) = (other.template, other.chatTemplate, other.contents, other.ids)
         (specials, controls, vocabulary) = (other.specials, other.controls, other.vocabulary)
     }
@@ -86,9 +86,7 @@ public final class Tokenizer: Sendable {
 
     /// The bytes of `tokens`. Ids that are no tokens stand for nothing, as in the published decoders.
     public func decodedBytes(_ tokens: [Int], skipsSpecial: Bool = true) -> [UInt8] {
-        var bytes: [UInt8] = []
-        for token in tokens.each { append(token, to: &bytes, skipsSpecial) }
-        return trimmed(bytes)
+        decoder.decoded(tokens.each.compactMap { content($0, skipsSpecial) })
     }
 
     /// The text of `tokens`; invalid UTF-8 becomes U+FFFD.
@@ -99,31 +97,23 @@ public final class Tokenizer: Sendable {
     /// The same for long lists, with a way to cancel. Throws `cancelled`, and `invalidArgument` when the text has more
     /// than ``maxDecodedBytes``.
     public func decode(_ tokens: [Int], skipsSpecial: Bool = true, cancel: CancelFlag) throws(DiffError) -> String {
-        var bytes: [UInt8] = []
+        var (parts, bytes): ([[UInt8]], Int) = ([], 0)
         for (position, token) in tokens.numbered {
             if position & 0xffff == 0 { try cancel.check() }
-            append(token, to: &bytes, skipsSpecial)
-            guard bytes.count <= Self.maxDecodedBytes else {
+            guard let content = content(token, skipsSpecial) else { continue }
+            parts.append(content)
+            bytes = Checked.sum(bytes, content.count)
+            guard bytes <= Self.maxDecodedBytes else {
                 throw DiffError(.invalidArgument, "tokens: their text has more than \(Self.maxDecodedBytes) bytes")
             }
         }
-        return String(decoding: trimmed(bytes), as: UTF8.self)
-    }
-
-    /// Without white space at both ends, where every word ends in a space.
-    private func trimmed(_ bytes: [UInt8]) -> [UInt8] {
-        guard !model.wordEnd.isEmpty else { return bytes }
-        func isBlank(_ byte: UInt8) -> Bool { byte == 32 || (9...13).contains(byte) }
-        guard let first = bytes.firstIndex(where: { !isBlank($0) }), let last = bytes.lastIndex(where: { !isBlank($0) })
-        else { return [] }
-        return Array(bytes[first...last])
+        return String(decoding: decoder.decoded(parts), as: UTF8.self)
     }
 
     /// More bytes than this are not decoded at once.
     public static let maxDecodedBytes = 1 << 30
 
-    private func append(_ token: Int, to bytes: inout [UInt8], _ skipsSpecial: Bool) {
-        guard !(skipsSpecial && specials.contains(token)), let content = contents[token] else { return }
-        bytes.append(contentsOf: content)
+    private func content(_ token: Int, _ skipsSpecial: Bool) -> [UInt8]? {
+        skipsSpecial && specials.contains(token) ? nil : contents[token]
     }
 }

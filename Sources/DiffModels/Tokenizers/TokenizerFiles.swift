@@ -8,9 +8,10 @@ enum TokenizerLimits {
 }
 
 extension Tokenizer {
-    /// The tokenizer in a checkpoint's folder: `tokenizer.json`, else `vocab.json` with `merges.txt` (Qwen2, which Dream uses), and what
-    /// `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` add. Nil when there is neither. `controls`: tokens
-    /// that user text must not contain by accident besides the special ones. Throws `format` and `unsupported` naming the place.
+    /// The tokenizer in a checkpoint's folder: `tokenizer.json`, else `vocab.json` with `merges.txt` (CLIP's, or Qwen2's, which Dream
+    /// uses), else `spiece.model` (T5's), and what `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` add. Nil
+    /// when there is none. `controls`: tokens that user text must not contain by accident besides the special ones. Throws `format` and
+    /// `unsupported` naming the place.
     public convenience init?(in checkpoint: Checkpoint, controls: [Int] = []) throws(DiffError) {
         guard let directory = checkpoint.directory else { return nil }
         try self.init(in: directory, controls: controls)
@@ -25,7 +26,13 @@ extension Tokenizer {
         }
         guard let json = try directory.json("vocab.json", limits: TokenizerLimits.json),
             let merges = try directory.lines("merges.txt", limit: TokenizerLimits.bytes)
-        else { return nil }
+        else {
+            guard let bytes = try directory.bytes(Self.sentencePieceFile, limit: TokenizerLimits.bytes) else {
+                return nil
+            }
+            try self.init(sentencePiece: bytes, beside: TokenizerNeighbours(directory), controls: controls)
+            return
+        }
         let vocabulary = try JSONObject(json, source: "vocab.json")
         let neighbours = try TokenizerNeighbours(directory)
         if neighbours.isCLIP(vocabulary) {
@@ -42,7 +49,7 @@ extension Tokenizer {
             return
         }
         guard let read = try Tokenizer(in: Directory(path: path, followingLinks: true)) else {
-            throw DiffError(.io, "\(path): no tokenizer.json, and no vocab.json with merges.txt")
+            throw DiffError(.io, "\(path): no tokenizer.json, no vocab.json with merges.txt and no spiece.model")
         }
         self.init(copying: read)
     }
@@ -56,8 +63,13 @@ extension Tokenizer {
         _ json: JSONObject, beside neighbours: TokenizerNeighbours, controls: [Int]
     ) throws(DiffError) {
         let model = try json.object("model")
-        guard try model.string("type", default: "BPE") == "BPE" else {
-            throw model.error("type", "only BPE is supported")
+        let type = try model.string("type", default: "BPE")
+        if type == "Unigram" {
+            try self.init(unigram: json, beside: neighbours, controls: controls)
+            return
+        }
+        guard type == "BPE" else {
+            throw DiffError(.unsupported, "\(model.place): a model of type \"\(type)\"; known: BPE, Unigram")
         }
         guard try model.string("continuing_subword_prefix", default: "").isEmpty else {
             throw DiffError(.unsupported, "\(model.place): continuing_subword_prefix must be empty")
@@ -79,11 +91,12 @@ extension Tokenizer {
             fallsBackToBytes: model.bool("byte_fallback", default: false),
             takesWholeWords: model.bool("ignore_merges", default: false),
             wordEnd: model.string("end_of_word_suffix", default: ""))
-        let words = try json.object("pre_tokenizer")
+        let words = try PreTokenizer(json.object("pre_tokenizer"), prefixesSpace: neighbours.prefixesSpace)
         try self.init(
-            model: bytePairs, parts: parts, normalizer: try Normalizer(json.optionalObject("normalizer")),
-            words: try PreTokenizer(words, prefixesSpace: neighbours.prefixesSpace),
-            template: try Self.template(json.optionalObject("post_processor")), chatTemplate: neighbours.chatTemplate)
+            model: .bytePairs(bytePairs, words), parts: parts,
+            normalizer: try Normalizer(json.optionalObject("normalizer")),
+            template: try Self.template(json.optionalObject("post_processor")),
+            decoder: .byteLevel(wordEnd: bytePairs.wordEnd), chatTemplate: neighbours.chatTemplate)
     }
 
     /// Reads the files of the slow Qwen2 tokenizer.
@@ -93,13 +106,15 @@ extension Tokenizer {
         let vocabulary = try Self.vocabulary(json)
         let merges = try Self.merges(lines)
         let parts = Parts(vocabulary, try neighbours.completed([], vocabulary), controls)
+        let model = try BytePairModel(
+            vocabulary: vocabulary, merges: merges, controls: parts.controls, unknown: nil, fusesUnknown: false,
+            fallsBackToBytes: false, takesWholeWords: false)
+        let words = PreTokenizer([
+            .split(try PatternParser.program(PreTokenizer.qwen2), .isolated, inverts: false)
+        ])
         try self.init(
-            model: try BytePairModel(
-                vocabulary: vocabulary, merges: merges, controls: parts.controls, unknown: nil, fusesUnknown: false,
-                fallsBackToBytes: false, takesWholeWords: false),
-            parts: parts, normalizer: .nfc,
-            words: PreTokenizer([.split(try PatternParser.program(PreTokenizer.qwen2), .isolated, inverts: false)]),
-            template: [nil], chatTemplate: neighbours.chatTemplate)
+            model: .bytePairs(model, words), parts: parts, normalizer: .nfc, template: [nil],
+            decoder: .byteLevel(wordEnd: ""), chatTemplate: neighbours.chatTemplate)
     }
 
     /// The pairs that the lines of a `merges.txt` write.
@@ -180,7 +195,7 @@ extension Tokenizer {
     }
 
     /// What the post-processor puts around a single text.
-    private static func template(_ json: JSONObject?) throws(DiffError) -> Template {
+    static func template(_ json: JSONObject?) throws(DiffError) -> Template {
         guard let json else { return [nil] }
         switch try json.string("type") {
         case "ByteLevel": return [nil]

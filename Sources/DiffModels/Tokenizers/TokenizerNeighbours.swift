@@ -12,6 +12,8 @@ struct TokenizerNeighbours {
     private(set) var tokenizerClass: String?
     /// Most tokens of a text, the special ones included; nil: not said, or so many that it means none.
     private(set) var maxLength: Int?
+    /// How many tokens `<extra_id_0>` and so on there are; nil: not said.
+    private(set) var extraTokens: Int?
     /// Whether letters are made small; nil: not said.
     private(set) var lowersCase: Bool?
     /// Whether texts get a space in front; nil: not said.
@@ -55,6 +57,11 @@ struct TokenizerNeighbours {
             }
         }
         tokenizerClass = try config.optionalString("tokenizer_class")
+        extraTokens = try config.optionalInteger("extra_ids", in: 0...100_000)
+        if extraTokens == nil {
+            let listed = specials.each.reduce(0) { $0 &+ ($1.content.hasPrefix("<extra_id_") ? 1 : 0) }
+            extraTokens = listed > 0 ? listed : nil
+        }
         if config.has("do_lower_case") { lowersCase = try config.bool("do_lower_case") }
         if let length = try config.optionalNumber("model_max_length", in: 1...1e300) {
             maxLength = Checked.integer(length).flatMap { $0 <= Self.longest ? $0 : nil }

@@ -62,14 +62,39 @@ public struct DistanceBias: Sendable {
     /// See the properties.
     public init(_ values: Tensor, mask: KeyMask? = nil) { (self.values, self.mask) = (values, mask) }
 
-    /// Every query sees the keys up to its own position: for as many queries as keys.
-    public static func causal(_ tokens: Int, _ run: Run) throws(DiffError) -> DistanceBias {
-        let values = try run.workspace.take(Shape(1, max(1, 2 &* tokens &- 1)))
-        if run.isLive, let floats = unsafe values.floats {
-            for index in Indices(below: values.shape.count) {
-                unsafe floats[index] = index < tokens ? 0 : -.infinity
+    /// The bias between `tokens` queries and as many keys that `value` gives for a head and a distance, from query to key.
+    public init(
+        _ tokens: Int, heads: Int, mask: KeyMask? = nil, _ run: Run, _ value: (_ head: Int, _ distance: Int) -> Float
+    ) throws(DiffError) {
+        let width = max(1, 2 &* tokens &- 1)
+        let values = try run.workspace.take(Shape(heads, width))
+        self.init(values, mask: mask)
+        guard run.isLive, let floats = unsafe values.floats else { return }
+        for head in Indices(below: heads) {
+            for position in Indices(below: width) {
+                unsafe floats[head &* width &+ position] = value(head, position &+ 1 &- tokens)
             }
         }
-        return DistanceBias(values)
+    }
+
+    /// Every query sees the keys up to its own position: for as many queries as keys.
+    public static func causal(_ tokens: Int, _ run: Run) throws(DiffError) -> DistanceBias {
+        try DistanceBias(tokens, heads: 1, run) { $1 > 0 ? -.infinity : 0 }
+    }
+}
+
+extension KeyMask {
+    /// Hides the keys that are false in `visible`, one row for each sample. Throws `shape` unless all rows have as many.
+    public static func hiding(_ visible: [[Bool]], _ run: Run) throws(DiffError) -> KeyMask {
+        let keys = visible.first?.count ?? 0
+        guard visible.each.allSatisfy({ $0.count == keys }) else {
+            throw DiffError(.shape, "rows of a key mask have different lengths")
+        }
+        let bias = try run.workspace.take(Shape(visible.count, keys))
+        guard run.isLive, let floats = unsafe bias.floats else { return .bias(bias) }
+        for (sample, row) in visible.numbered {
+            for (key, isVisible) in row.numbered { unsafe floats[sample &* keys &+ key] = isVisible ? 0 : -.infinity }
+        }
+        return .bias(bias)
     }
 }

@@ -25,7 +25,9 @@ extension Run {
         let width = x.shape.last / 2
         let out = try workspace.take(x.shape.replacingLast(width))
         count(flops: 5 * Double(out.shape.count))
-        if isLive { unsafe ck_gated(poolHandle, activation.rawValue, x.floats, out.floats, Int64(x.shape.rows), Int64(width)) }
+        if isLive {
+            unsafe ck_gated(poolHandle, activation.rawValue, x.floats, out.floats, Int64(x.shape.rows), Int64(width))
+        }
         return out
     }
 
