@@ -157,7 +157,7 @@ typedef struct da_model_options {
     uint32_t struct_size;
     int32_t widen;              /* 1: the same as weights "f32"; 0 (default) */
     const char *family;         /* "dit", "uvit", "sit", "sd3_transformer", "autoencoder_kl", "autoencoder_tiny", "var", "vqvae", "llada",
-                                   "illada", "dream"; null: the config decides */
+                                   "illada", "dream", "clip_text", "t5_encoder"; null: the config decides */
     const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
     const char *conventions;    /* DiT: "official" or "diffusers" (time frequencies over 127, norm_eps); null: official, unless the
                                    checkpoint shows that it was trained in diffusers: its blocks have embedders of their own */
@@ -227,6 +227,11 @@ int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
  *   sd3_transformer: "hidden_states" f32 [n,C,h,w], "timestep" f32 [n] (0, data, ... 1000, noise), "encoder_hidden_states"
  *                    f32 [n,tokens,D], "pooled_projections" f32 [n,P]   ->  "out" f32 [n,C,h,w], the velocity
  *   llada, illada, dream:  "tokens" i64 [n], one text  ->  "logits" f32 [1,n,vocabulary]
+ *   clip_text:       "tokens" i64 [n,t] or [t]  ->  "last_hidden_state" f32 [n,t,width], "pooled" f32 [n,width or projection],
+ *                    "hidden_state" f32 [n,t,width], without the final norm: that of layer "layer" i64 [1], 0 being the embeddings
+ *                    (absent: the last but one)
+ *   t5_encoder:      "tokens" i64 [n,t] or [t], "mask" i64 of the same shape, 0 for tokens that nothing sees (absent: all are seen)
+ *                    ->  "last_hidden_state" f32 [n,t,width]
  * Inputs are read during the call. For each output the caller gives name, data and bytes; rank, shape, dtype and bytes are
  * set. If data is null, only these are set (a size query; nothing is computed). `options` may be null.
  * Errors: DA_INVALID_ARGUMENT (unknown or missing name), DA_SHAPE, DA_MORE (an output buffer is too small), DA_NOT_FINITE (an
@@ -553,11 +558,12 @@ int32_t da_trainer_close(da_trainer trainer);
 
 /* ---- text ----------------------------------------------------------------------------------------------------------- */
 
-/* The tokenizer in a model's folder (tokenizer.json, or vocab.json with merges.txt). Errors: DA_UNSUPPORTED if the model is not a
+/* The tokenizer in a model's folder (see da_tokenizer_load). Errors: DA_UNSUPPORTED if the model is not a
  * language model or has none; the errors of reading it. Immutable; may be used by several threads at once. */
 int32_t da_model_tokenizer(da_model model, da_tokenizer *tokenizer);
 
-/* A tokenizer.json by its path: byte-level byte-pair encoding. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED. */
+/* A tokenizer.json, or a folder with one, by its path; a folder may also have vocab.json with merges.txt (byte pairs: CLIP's or Qwen2's)
+ * or spiece.model (pieces: T5's). Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED. */
 int32_t da_tokenizer_load(const char *path, da_tokenizer *tokenizer);
 
 /* Tokens of `length` bytes of UTF-8 at `text`. Invalid UTF-8 counts as U+FFFD. `flags` are DA_ENCODE_*, added. Control tokens

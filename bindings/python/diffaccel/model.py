@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from .session import Session
 
 #: Inputs of a network that are integers; every other one is float32.
-_INTEGER_INPUTS = {"y", "tokens"}
+_INTEGER_INPUTS = {"y", "tokens", "mask", "layer"}
 #: Output of a forward by family and telling input; "out" otherwise.
 _OUTPUTS = {
     "autoencoder_kl": {"latents": "image", "image": "moments"},
     "autoencoder_tiny": {"latents": "image", "image": "latents"},
     "vqvae": {"tokens": "image", "state": "image", "image": "tokens"},
     "var": {"y": "logits"},
+    "clip_text": {"tokens": "last_hidden_state"}, "t5_encoder": {"tokens": "last_hidden_state"},
     "llada": {"tokens": "logits"}, "illada": {"tokens": "logits"}, "dream": {"tokens": "logits"},
 }
 
@@ -51,8 +52,8 @@ class Model(Handle):
 
     path: folder with config.json and *.safetensors (official, diffusers or pipeline layout), or one .safetensors file
         together with `config`.
-    family: "dit", "uvit", "sit", "sd3_transformer", "var", "autoencoder_kl", "autoencoder_tiny", "vqvae", "llada", "illada" or
-        "dream"; None lets the config decide.
+    family: "dit", "uvit", "sit", "sd3_transformer", "var", "autoencoder_kl", "autoencoder_tiny", "vqvae", "llada", "illada", "dream",
+        "clip_text" or "t5_encoder"; None lets the config decide.
     config: the configuration as a dict or JSON text, used instead of the checkpoint's config.json.
     decoder: folder of the autoencoder that turns latents into pixels; None means the checkpoint's own vae/.
     conventions: "official" or "diffusers" (how a DiT is evaluated); None means official, unless the checkpoint shows that it was
@@ -201,13 +202,15 @@ class Model(Handle):
         var: x [n,t-1,C] (codes of the image so far, for the scales after the first), y [n] -> logits [n,t,V]
         vqvae: tokens [n*L] (integers) or state [n,C,h,w] -> image [n,3,H,W]; image -> tokens [n,L] (integers)
         llada, illada, dream: tokens [n] (integers) -> logits [1,n,V]
+        clip_text: tokens [n,t] (integers) -> last_hidden_state [n,t,W]; also pooled [n,W or P], and hidden_state, that of layer [1]
+        t5_encoder: tokens [n,t], perhaps mask [n,t] (integers, 0: not seen) -> last_hidden_state [n,t,W]
         autoencoder_kl: latents [n,C,h,w] -> image [n,3,H,W]; image [n,3,H,W] -> moments [n,2C,h,w]
         autoencoder_tiny: latents [n,C,h,w] -> image [n,3,H,W]; image [n,3,H,W] -> latents [n,C,h,w]
         sd3_transformer: hidden_states [n,C,h,w], timestep [n] (0, data, to 1000, noise), encoder_hidden_states [n,tokens,D],
             pooled_projections [n,P] -> [n,C,h,w]
 
-        Arrays of any strides and any real element type are converted; `y` must hold integers. `outputs` names what is
-        wanted when the default does not fit. Returns a float32 array, or a dict of them for a list of names.
+        Arrays of any strides and any real element type are converted; `y`, `tokens`, `mask` and `layer` must hold integers. `outputs`
+        names what is wanted when the default does not fit. Returns a float32 array, or a dict of them for a list of names.
         Raises InvalidArgumentError (unknown or missing input), ShapeError, OverBudgetError, OutOfMemoryError.
         """
         if not inputs:

@@ -22,7 +22,8 @@ _LASTING = 1 << 20
 
 
 class Tokenizer(Handle):
-    """Text to tokens and back. From `Model.tokenizer`, or by the path of a tokenizer.json."""
+    """Text to tokens and back. From `Model.tokenizer`, or by the path of a tokenizer.json or of a folder with one, with vocab.json and
+    merges.txt, or with spiece.model: byte pairs (GPT-2's kind, CLIP's) and pieces (T5's)."""
 
     _close_function = _ffi.lib.da_tokenizer_close
 
