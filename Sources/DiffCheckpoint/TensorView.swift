@@ -130,13 +130,3 @@ extension TensorTable {
         }
     }
 }
-
-extension String {
-    /// What follows `prefix`, or nil when it does not begin so. Compared as bytes.
-    public func without(prefix: String) -> String? {
-        let (bytes, start) = (Array(utf8), Array(prefix.utf8))
-        guard bytes.count >= start.count else { return nil }
-        for (position, byte) in start.numbered where bytes.at(position) != byte { return nil }
-        return String(decoding: bytes.dropFirst(start.count), as: UTF8.self)
-    }
-}

@@ -80,13 +80,3 @@ struct WeightFiles {
         return try TensorTable(directory.open(name))
     }
 }
-
-extension String {
-    /// What stands before `suffix`, or nil when it does not end so. Compared as bytes.
-    public func without(suffix: String) -> String? {
-        guard hasSuffix(suffix) else { return nil }
-        let (bytes, end) = (Array(utf8), Array(suffix.utf8))
-        guard bytes.count >= end.count else { return nil }
-        return String(decoding: bytes.dropLast(end.count), as: UTF8.self)
-    }
-}

@@ -158,12 +158,26 @@ import Testing
         #expect(try SingleFile.recognise(other) == nil)
     }
 
-    @Test func anAutoencoderRuns() throws {
-        let table = try OriginalLayout("sd1", scale: 1e-9).table
-        let part = try #require(try SingleFile.recognise(table)?.part("vae"))
-        let autoencoder = try Autoencoder(
-            AutoencoderConfiguration(JSONObject(part.config, source: "vae")), Weights(part.tensors))
-        #expect(autoencoder.hasEncoder && autoencoder.configuration.levelChannels == [32, 64])
+    /// The networks find every tensor they need under the configuration read off the file, and no other.
+    @Test(arguments: names) func everyNetworkLoads(_ name: String) throws {
+        let file = try #require(try SingleFile.recognise(OriginalLayout(name).table))
+        func parts(_ name: String) throws -> (config: JSONObject, weights: Weights)? {
+            guard let part = file.part(name) else { return nil }
+            return (try JSONObject(part.config, source: name), Weights(part.tensors))
+        }
+        if let vae = try parts("vae") {
+            let autoencoder = try Autoencoder(AutoencoderConfiguration(vae.config), vae.weights)
+            #expect(autoencoder.hasEncoder && autoencoder.configuration.levelChannels == [32, 64])
+        }
+        if let unet = try parts("unet") {
+            let network = try UNet(UNetConfiguration(unet.config), unet.weights)
+            #expect(network.channels == (name == "sd1_inpaint" ? 9 : 4) && network.predictedChannels == 4)
+            #expect(network.takesSizes == (name == "sdxl") && network.takesGuidance == (name == "lcm"))
+        }
+        if let transformer = try parts("transformer") {
+            let network = try MMDiT(MMDiTConfiguration(transformer.config), transformer.weights)
+            #expect(network.channels == 16 && network.textWidth == 96 && network.pooledWidth == 128)
+        }
     }
 
     private func error<T>(_ body: () throws(DiffError) -> T) -> DiffError? {

@@ -27,7 +27,7 @@ struct LayoutPairs: Sendable {
 
     /// The source of the model's tensor or module `name`; nil when no pair fits.
     func source(of name: String) -> TensorSource? {
-        for (start, rest) in Self.splits(name).each {
+        for (start, rest) in name.splits.each {
             if let source = sources[start] { return TensorSource(source.name + rest, source.part) }
         }
         return nil
@@ -35,27 +35,13 @@ struct LayoutPairs: Sendable {
 
     /// What the source's tensor or module `name` is in the model: several names when it is fused. Empty when no pair fits.
     func models(of name: String) -> [TensorSource] {
-        for (start, rest) in Self.splits(name).each {
+        for (start, rest) in name.splits.each {
             guard let found = models[start] else { continue }
             var all: [TensorSource] = []
             for model in found.each { all.append(TensorSource(model.name + rest, model.part)) }
             return all
         }
         return []
-    }
-
-    /// `name` cut in two before each of its dots and at its end, longest beginning first.
-    private static func splits(_ name: String) -> [(start: String, rest: String)] {
-        let bytes = Array(name.utf8)
-        var splits: [(start: String, rest: String)] = [(name, "")]
-        for (position, byte) in bytes.numbered where byte == UInt8(ascii: ".") {
-            splits.append(
-                (
-                    String(decoding: bytes.prefix(position), as: UTF8.self),
-                    String(decoding: bytes.dropFirst(position), as: UTF8.self)
-                ))
-        }
-        return splits.sorted { $0.rest.utf8.count < $1.rest.utf8.count }
     }
 }
 

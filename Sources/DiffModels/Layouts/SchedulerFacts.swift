@@ -21,6 +21,9 @@ struct SchedulerFacts {
         let told = table.metadata["modelspec.prediction_type"]
         if told == "v" || told == "v_prediction" { return "v_prediction" }
         if told == "epsilon" { return "epsilon" }
+        let architecture = table.metadata["modelspec.architecture"] ?? ""
+        if architecture.without(prefix: "stable-diffusion-v2-768-v") != nil { return "v_prediction" }
+        if architecture.without(prefix: "stable-diffusion-v2-512") != nil { return "epsilon" }
         guard table.info("global_step")?.shape.count == 1, let step = try? table.doubles("global_step").first else {
             return nil
         }

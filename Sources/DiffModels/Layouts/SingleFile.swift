@@ -91,7 +91,7 @@ public final class StableDiffusionFile: Sendable {
     public var ignoredGroups: [String] {
         var counts: [String: Int] = [:]
         for name in ignored.each {
-            let group = String(decoding: Array(name.utf8).prefix { $0 != UInt8(ascii: ".") }, as: UTF8.self)
+            let group = name.components.first ?? name
             counts.put((counts[group] ?? 0) &+ 1, for: group)
         }
         var groups: [String] = []

@@ -71,30 +71,37 @@ struct LoRAName: Equatable {
         for (ending, role) in roles.each {
             if let stem = name.without(suffix: ending) { return (stem, role) }
         }
-        guard name.hasSuffix(".weight") else { return nil }
-        let bytes = Array(name.utf8)
-        for (mark, role) in adapters.each {
-            let mark = Array(mark.utf8)
-            for start in Indices(below: bytes.count &- mark.count) where bytes.dropFirst(start).starts(with: mark) {
-                return (String(decoding: bytes.prefix(start), as: UTF8.self), role)
-            }
+        guard name.without(suffix: ".weight") != nil else { return nil }
+        for (start, rest) in name.splits.each {
+            for (mark, role) in adapters.each where rest.without(prefix: mark) != nil { return (start, role) }
         }
         return nil
     }
 
     /// Names of diffusers' attention processors, from before there was PEFT.
     private static func module(_ name: String, isOld: Bool) -> String {
-        var components = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-        components = components.each.filter { $0 != "processor" }
-        if isOld, let last = components.last {
-            let isText = components.each.contains("self_attn")
-            let replaced = isText ? old[last] : last == "to_out" ? "to_out_0" : nil
-            if let replaced { components.put(replaced, at: components.count &- 1) }
+        var components: [String] = []
+        for component in name.components.each where component != "processor" { components.append(component) }
+        let isText = components.each.contains("self_attn")
+        var module = ""
+        for (position, component) in components.numbered {
+            let isLast = position == components.count &- 1
+            module += position == 0 ? "" : "_"
+            module += isOld && isLast ? current(component, isText: isText) : component
         }
-        return underscored(components.joined(separator: "."))
+        return module
     }
 
-    private static let old = ["to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"]
+    /// What an old name of a projection is now.
+    private static func current(_ name: String, isText: Bool) -> String {
+        switch name {
+        case "to_q" where isText: "q_proj"
+        case "to_k" where isText: "k_proj"
+        case "to_v" where isText: "v_proj"
+        case "to_out": isText ? "out_proj" : "to_out_0"
+        default: name
+        }
+    }
 
     /// `name` with underscores for dots.
     static func underscored(_ name: String) -> String {

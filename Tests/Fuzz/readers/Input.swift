@@ -41,10 +41,14 @@ struct Entry {
 }
 
 /// A safetensors file in memory.
-final class MemoryFile {
+final class MemoryFile: Sendable {
     private let descriptor: Int32
 
-    init() { descriptor = memfd_create("fuzz", 0) }
+    init() {
+        var path = Array("/dev/shm/fuzz-XXXXXX".utf8CString)
+        descriptor = path.withUnsafeMutableBufferPointer { mkstemp($0.baseAddress!) }
+        unlink(path)
+    }
     deinit { close(descriptor) }
 
     /// The table of these tensors, whose elements are small numbers of their own.
@@ -95,7 +99,8 @@ func edit(_ entries: [Entry], _ input: inout Input, words: [String]) -> [Entry] 
 func calling(_ body: () throws(DiffError) -> Void) {
     do throws(DiffError) { try body() } catch {
         guard error.code == .internal else { return }
-        fputs("an internal error: \(error.message)\n", stderr)
+        let text = Array("an internal error: \(error.message)\n".utf8)
+        _ = write(2, text, text.count)
         abort()
     }
 }
