@@ -1,6 +1,7 @@
 """The C helpers of the benchmarks: compiled when first used, called through ctypes.
 
-`Roofline` measures what the machine can do at this moment; `Replay` runs a network's linear layers and nothing else.
+`Roofline` measures what the machine can do at this moment; `Replay` runs a network's linear layers and nothing else; `Layers` runs a
+convolution or an attention.
 """
 
 import ctypes
@@ -27,7 +28,7 @@ def compiler():
 
 def build():
     """The shared object with both helpers, compiled again when a source is newer than it."""
-    sources = [NATIVE / "replay.c", NATIVE / "roofline.c", *sorted(KERNELS.glob("*.c"))]
+    sources = [NATIVE / "replay.c", NATIVE / "roofline.c", NATIVE / "layers.c", *sorted(KERNELS.glob("*.c"))]
     headers = [*KERNELS.glob("**/*.h"), *KERNELS.glob("generic/*")]
     target = ROOT / "build" / "benchmarks" / "native.so"
     if target.exists() and all(p.stat().st_mtime < target.stat().st_mtime for p in [*sources, *headers]):
@@ -59,7 +60,10 @@ def load():
             ("replay_run_openblas", c_int32, [c_void_p, c_int32]),
             ("replay_output", c_float, [c_void_p, c_int64]),
             ("replay_tasks", c_int32, [c_void_p, c_int32, POINTER(c_int64)]),
-            ("replay_barrier", c_double, [c_void_p, c_int32])]:
+            ("replay_barrier", c_double, [c_void_p, c_int32]),
+            ("ck_pool_create", c_void_p, [c_int32]),
+            ("layers_convolution", c_int32, [c_void_p, c_void_p, c_void_p, c_int32, c_void_p, c_void_p, POINTER(c_int64), c_int32]),
+            ("layers_attention", c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_int64), c_float])]:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
@@ -125,3 +129,30 @@ class Replay:
     def close(self):
         self.library.replay_destroy(self.handle)
         self.handle = None
+
+
+class Layers:
+    """Single layers on float32 arrays, on this many threads."""
+
+    FORMS = {0: "direct", 4: "F(2,3)", 6: "F(4,3)"}
+
+    def __init__(self, threads):
+        self.library = load()
+        self.pool = self.library.ck_pool_create(threads)
+
+    def convolution(self, x, weight, bias, out, stride=1, upsample=1, form=-1):
+        """Fills `out`; the name of the form taken."""
+        (batch, inputs, height, width), (outputs, _, kernel, _) = x.shape, weight.shape
+        sizes = (c_int64 * 8)(batch, inputs, height, width, outputs, kernel, stride, upsample)
+        taken = self.library.layers_convolution(self.pool, x.ctypes.data, weight.ctypes.data, 0, bias.ctypes.data, out.ctypes.data,
+                                                sizes, form)
+        if taken < 0:
+            raise MemoryError("a convolution's scratch memory")
+        return self.FORMS[taken]
+
+    def attention(self, q, k, v, out, heads):
+        """Attention of rows [batch, tokens, heads * head_dim]; fills `out`."""
+        head_dim = q.shape[2] // heads
+        sizes = (c_int64 * 5)(q.shape[0], heads, q.shape[1], k.shape[1], head_dim)
+        if not self.library.layers_attention(self.pool, *(a.ctypes.data for a in (q, k, v, out)), sizes, head_dim**-0.5):
+            raise MemoryError("an attention's scratch memory")

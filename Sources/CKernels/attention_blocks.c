@@ -59,6 +59,7 @@ static void part_task(void *context, int64_t index, int32_t thread) {
     float *keys = (float *)a->scratch + (size_t)thread * p->scratch_floats, *values = keys + p->block * a->head_dim;
     float *scores = values + ck_round_up(a->head_dim, CK_STRIP) * p->block;
     float *largest = scores + p->tile * p->block, *sums = largest + p->rows;
+    const float scale = a->scale * 1.44269504088896341f; /* powers of two take fewer steps */
     const float *q = a->q + batch * a->q_batch + group * a->q_group + first * a->q_row + at;
     float *out = a->out + batch * a->out_batch + group * a->out_group + first * a->out_row + at;
     const float *k = a->k + batch * a->k_batch + group * a->k_group + at,
@@ -85,7 +86,7 @@ static void part_task(void *context, int64_t index, int32_t thread) {
             ck_gemm(p->kernels, &product);
             for (int64_t r = 0; r < tile; r++) {
                 float factor =
-                    p->kernels->softmax_block(scores + r * p->block, count, a->scale, &largest[from + r], &sums[from + r]);
+                    p->kernels->softmax_block(scores + r * p->block, count, scale, &largest[from + r], &sums[from + r]);
                 if (key > 0 && factor != 1) p->kernels->scale_row(to + r * a->out_row, a->head_dim, factor);
             }
             product = (ck_gemm_args){.a = scores,

@@ -85,8 +85,9 @@ typedef struct ck_kernels {
     void (*softmax_row)(const float *x, float *out, int64_t n);
     /* row = exp(scale*row - max(scale*row)); returns 1/sum. */
     float (*softmax_weights)(float *row, int64_t n, float scale);
-    /* One block of a row whose largest element so far is *largest and whose weights' sum *sum: row = exp(scale*row - the new
-     * largest), both brought up to date; returns what to multiply by what was summed with the weights before. */
+    /* One block of a row that is weighed as 2^(scale*row - *largest): *largest, at first minus infinity, is brought up to the block's
+     * largest where that passes it by more than a few, and *sum is that of all weights; returns what to multiply by what was summed
+     * with the weights before. */
     float (*softmax_block)(float *row, int64_t n, float scale, float *largest, float *sum);
     void (*scale_row)(float *row, int64_t n, float factor);
     void (*add)(const float *a, const float *b, float *out, int64_t n);

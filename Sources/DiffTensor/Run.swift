@@ -148,6 +148,9 @@ public final class Run {
         return try asked(site, inputs, compute)
     }
 
+    /// Whether a method is asked at `site`: else what goes in and out there need not exist by itself.
+    public func isAsked(_ site: Site) -> Bool { stack.wantsModule(site.moved(by: base)) }
+
     private func asked(_ site: Site, _ inputs: Slots, _ compute: Compute) throws(DiffError) -> Slots {
         var computed = false
         let outputs = try stack.module(site, inputs, self) { () throws(DiffError) in

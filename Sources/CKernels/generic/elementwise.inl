@@ -25,26 +25,29 @@ INLINE float largest_scaled(const float *x, int64_t n, float scale) {
     return best;
 }
 
-/* out = exp(scale*x - best); their sum. */
-INLINE float exp_weights(const float *x, float *out, int64_t n, float scale, float best) {
+/* out = e^(scale*x - best), or with `base` 2 a power of that; their sum. */
+INLINE vf v_weight(const int base, vf x, float scale, float best) {
+    return base == 2 ? v_exp2_weight(v_multiply_add(x, v_splat(scale), v_splat(-best))) : v_exp_weight(x * scale - best);
+}
+INLINE float exp_weights(const int base, const float *x, float *out, int64_t n, float scale, float best) {
     vf sum0 = v_splat(0), sum1 = sum0;
     int64_t i = 0;
     for (; i + 2 * LANES <= n; i += 2 * LANES) {
-        vf e0 = v_exp_weight(v_load(x + i) * scale - best);
-        vf e1 = v_exp_weight(v_load(x + i + LANES) * scale - best);
+        vf e0 = v_weight(base, v_load(x + i), scale, best);
+        vf e1 = v_weight(base, v_load(x + i + LANES), scale, best);
         v_store(out + i, e0);
         v_store(out + i + LANES, e1);
         sum0 += e0;
         sum1 += e1;
     }
     if (i + LANES <= n) {
-        vf e = v_exp_weight(v_load(x + i) * scale - best);
+        vf e = v_weight(base, v_load(x + i), scale, best);
         v_store(out + i, e);
         sum0 += e;
         i += LANES;
     }
     if (i < n) {
-        vf e = v_exp_weight(v_load_part(x + i, n - i) * scale - best);
+        vf e = v_weight(base, v_load_part(x + i, n - i), scale, best);
         v_store_part(out + i, e, n - i);
         sum0 += v_load_part(out + i, n - i);
     }
@@ -52,14 +55,16 @@ INLINE float exp_weights(const float *x, float *out, int64_t n, float scale, flo
 }
 
 static float softmax_weights_into(const float *x, float *out, int64_t n, float scale) {
-    return 1.0f / exp_weights(x, out, n, scale, largest_scaled(x, n, scale));
+    return 1.0f / exp_weights(0, x, out, n, scale, largest_scaled(x, n, scale));
 }
 static float softmax_block(float *row, int64_t n, float scale, float *largest, float *sum) {
+    /* As long as weights stay below 2^8, the largest of the blocks before serves, and nothing has to shrink. */
+    const float room = 8;
     float best = largest_scaled(row, n, scale), before = *largest;
-    best = best < before ? before : best;
-    float factor = v_exp_weight(v_splat(before - best))[0];
+    best = best <= before + room ? before : best;
+    float factor = v_exp2_weight(v_splat(before - best))[0];
     *largest = best;
-    *sum = *sum * factor + exp_weights(row, row, n, scale, best);
+    *sum = *sum * factor + exp_weights(2, row, row, n, scale, best);
     return factor;
 }
 static float softmax_weights(float *row, int64_t n, float scale) { return softmax_weights_into(row, row, n, scale); }

@@ -52,7 +52,6 @@ final class AutoencoderDecoder: Sendable {
             // Levels have different sizes: what one used serves no other, and the finest needs the memory most.
             run.workspace.trim()
         }
-        h = try run.at(outputNormSite, h) { [h] () throws(DiffError) in try outputNorm(h, run) }
-        return try output(run.activate(h, .silu), run)
+        return try output(h, run, norm: outputNorm, at: outputNormSite)
     }
 }

@@ -33,6 +33,15 @@ struct Convolution: Sendable {
             x, weight, bias: bias, window: window, method: method,
             ConvolutionExtras(norm: norm.with(activation), vectors: vectors, residual: residual))
     }
+
+    /// The convolution of SiLU of `norm` of `x`, the norm being a module of its own at `site`.
+    func callAsFunction(_ x: Tensor, _ run: Run, norm: GroupNorm, at site: Site) throws(DiffError) -> Tensor {
+        guard !run.isAsked(site) else {
+            let normed = try run.at(site, x) { () throws(DiffError) in try norm(x, run) }
+            return try self(run.activate(normed, .silu), run)
+        }
+        return try self(run.at(site, x) { x }, run, norm: norm)
+    }
 }
 
 /// Group normalisation with an optional activation.

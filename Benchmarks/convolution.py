@@ -1,0 +1,186 @@
+"""Layers of Stable Diffusion beside torch and OpenVINO: its 3 x 3 convolutions, its attentions, and the autoencoder's decoder.
+
+    python Benchmarks/convolution.py --parts convolutions attentions decoder --json out/convolution.json
+
+All compute in f32 on the same number of threads with random weights. The layers run on the library's kernels alone (native/layers.c), the
+decoder through its public interface, from a checkpoint of the real sizes that is written once.
+"""
+
+import warnings
+
+import numpy as np
+import torch
+
+import common
+import native
+
+#: Of the U-Net of SD 1.5 at 64 x 64 latents: inputs, outputs, side of the image, kernel, stride; how many there are.
+CONVOLUTIONS = [
+    ((320, 320, 64, 3, 1), 7), ((640, 320, 64, 3, 1), 2), ((960, 320, 64, 3, 1), 1), ((640, 640, 64, 3, 1), 1), ((320, 640, 32, 3, 1), 1),
+    ((640, 640, 32, 3, 1), 6), ((960, 640, 32, 3, 1), 1), ((1280, 640, 32, 3, 1), 1), ((1920, 640, 32, 3, 1), 1),
+    ((1280, 1280, 32, 3, 1), 1), ((640, 1280, 16, 3, 1), 1), ((1280, 1280, 16, 3, 1), 7), ((1920, 1280, 16, 3, 1), 1),
+    ((2560, 1280, 16, 3, 1), 2), ((1280, 1280, 8, 3, 1), 11), ((2560, 1280, 8, 3, 1), 3), ((4, 320, 64, 3, 1), 1), ((320, 4, 64, 3, 1), 1),
+    ((320, 320, 64, 3, 2), 1), ((640, 640, 32, 3, 2), 1), ((1280, 1280, 16, 3, 2), 1), ((960, 320, 64, 1, 1), 1),
+    ((1920, 640, 32, 1, 1), 1), ((2560, 1280, 16, 1, 1), 2),
+]
+#: Batch, heads, queries, keys, width of a head; whose.
+ATTENTIONS = [
+    ((2, 8, 4096, 4096, 40), "SD 1.5, 64 x 64"), ((2, 8, 1024, 1024, 80), "SD 1.5, 32 x 32"), ((2, 8, 256, 256, 160), "SD 1.5, 16 x 16"),
+    ((2, 8, 4096, 77, 40), "SD 1.5, text"), ((2, 5, 4096, 4096, 64), "SD 2, 64 x 64"), ((2, 10, 4096, 4096, 64), "SDXL, 64 x 64"),
+    ((2, 20, 1024, 1024, 64), "SDXL, 32 x 32"), ((2, 20, 1024, 77, 64), "SDXL, text"), ((1, 1, 4096, 4096, 512), "decoder, 512 px"),
+]
+DECODER = {"_class_name": "AutoencoderKL", "in_channels": 3, "out_channels": 3, "latent_channels": 4,
+           "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "norm_num_groups": 32,
+           "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4, "scaling_factor": 0.18215}
+
+
+def compiled(module, inputs, threads):
+    """The module in OpenVINO with fixed shapes, f32 arithmetic and the latency hint, as a function without arguments."""
+    import openvino as ov
+
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, about the tracer that the converter uses
+        converted = ov.convert_model(module, example_input=inputs)
+    converted.reshape({port: list(tensor.shape) for port, tensor in zip(converted.inputs, inputs)})
+    network = ov.Core().compile_model(converted, "CPU", {
+        "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1})
+    request, arrays = network.create_infer_request(), [tensor.numpy() for tensor in inputs]
+    return lambda: request.infer(arrays, share_inputs=True)[network.output(0)]
+
+
+def eager(module, inputs):
+    def run():
+        with torch.inference_mode():
+            return module(*inputs).numpy()
+    return run
+
+
+class Attention(torch.nn.Module):
+    def __init__(self, heads):
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, q, k, v):
+        q, k, v = (x.unflatten(2, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def contest(ours, module, inputs, given, loop):
+    """Seconds of all three, taking turns, with the loop of multiply-adds between; the largest relative difference from torch."""
+    runs = {"ours": ours, "torch": eager(module, inputs), "openvino": compiled(module, inputs, given.threads)}
+    wanted = runs["torch"]()
+    difference = float(np.abs(ours() - wanted).max() / np.abs(wanted).max())
+    found = common.alternate(runs, given.repeat, beside=lambda: loop.fma()[0], settle=0.02)
+    rates = [rate for pair in found["ours"].around for rate in pair]
+    return {name: taken.seconds for name, taken in found.items()} | {"difference": difference, "loop": float(np.median(rates))}
+
+
+def one_convolution(sizes, given, layers, loop, random):
+    inputs, outputs, side, kernel, stride = sizes
+    module = torch.nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2).requires_grad_(False)
+    x = random.standard_normal((given.batch, inputs, side, side), dtype=np.float32)
+    out = np.empty((given.batch, outputs, side // stride, side // stride), np.float32)
+    weight, bias = module.weight.numpy(), module.bias.numpy()
+    form = layers.convolution(x, weight, bias, out, stride)
+
+    def ours():
+        layers.convolution(x, weight, bias, out, stride)
+        return out
+
+    return {"form": form, "flops": 2.0 * out.size * inputs * kernel**2} | contest(ours, module, (torch.from_numpy(x),), given, loop)
+
+
+def one_attention(sizes, given, layers, loop, random):
+    batch, heads, queries, keys, width = sizes
+    q, k, v = (random.standard_normal((batch, rows, heads * width), dtype=np.float32) for rows in (queries, keys, keys))
+    out = np.empty_like(q)
+
+    def ours():
+        layers.attention(q, k, v, out, heads)
+        return out
+
+    tensors = tuple(map(torch.from_numpy, (q, k, v)))
+    return {"form": "", "flops": 4.0 * out.size * keys} | contest(ours, Attention(heads), tensors, given, loop)
+
+
+def decoder(given, loop, random):
+    """The decoder of Stable Diffusion at --pixels."""
+    import diffaccel
+    from diffusers import AutoencoderKL
+
+    folder = common.CACHE / "sd-decoder"
+    if not (folder / "config.json").exists():
+        torch.manual_seed(0)
+        AutoencoderKL.from_config(DECODER).save_pretrained(folder)
+    network = AutoencoderKL.from_pretrained(folder).requires_grad_(False)
+
+    class Decoder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.vae = network
+
+        def forward(self, latents):
+            return self.vae.decode(latents / DECODER["scaling_factor"], return_dict=False)[0]
+
+    latents = random.standard_normal((1, 4, given.pixels // 8, given.pixels // 8), dtype=np.float32)
+    found = {}
+    for method in ("auto", "direct"):
+        model = diffaccel.Model(folder, convolution=method)
+        found[method] = contest(lambda model=model: model.forward(latents=latents, threads=given.threads), Decoder(),
+                                (torch.from_numpy(latents),), given, loop)
+    return found
+
+
+def row(name, found):
+    """Milliseconds and ratios of one contest."""
+    ours, others = np.median(found["ours"]), [common.paired_ratio(found[name], found["ours"]) for name in ("openvino", "torch")]
+    rate = f"{found['flops'] / ours / 1e9:.0f}" if "flops" in found else ""
+    share = f"{found['flops'] / ours / found['loop']:.0%}" if "flops" in found else ""
+    return [name, found.get("form", ""), *(f"{1e3 * np.median(found[key]):.2f}" for key in ("ours", "openvino", "torch")), rate, share,
+            *(f"**{ratio:.2f}**" for ratio in others), f"{found['difference']:.1e}"]
+
+
+def main():
+    parser = common.arguments(__doc__.split("\n")[0], size=None)
+    parser.add_argument("--parts", nargs="+", default=["convolutions", "attentions", "decoder"],
+                        choices=["convolutions", "attentions", "decoder"])
+    parser.add_argument("--batch", type=int, default=2, help="of the convolutions")
+    parser.add_argument("--pixels", type=int, default=512, help="side of the decoder's picture")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    import openvino
+
+    facts = common.machine(np, torch, openvino)
+    torch.set_num_threads(given.threads)
+    layers, loop, random = native.Layers(given.threads), native.Roofline(given.threads, 0.05), np.random.default_rng(given.seed)
+    rows, figures = [], {}
+    if "convolutions" in given.parts:
+        total = dict.fromkeys(("ours", "openvino", "torch"), 0.0)
+        for sizes, count in CONVOLUTIONS:
+            inputs, outputs, side, kernel, stride = sizes
+            name = f"{inputs} -> {outputs}, {side} x {side}, {kernel} x {kernel}{' / 2' if stride == 2 else ''} ({count})"
+            figures[name] = found = one_convolution(sizes, given, layers, loop, random)
+            for key in total:
+                total[key] += count * float(np.median(found[key]))
+            rows.append(row(name, found))
+        rows.append(["all of the U-Net", "", *(f"{1e3 * total[key]:.0f}" for key in ("ours", "openvino", "torch")), "", "",
+                     *(f"**{total[key] / total['ours']:.2f}**" for key in ("openvino", "torch")), ""])
+    if "attentions" in given.parts:
+        for sizes, whose in ATTENTIONS:
+            batch, heads, queries, keys, width = sizes
+            name = f"{whose}: {batch} x {heads} heads of {width}, {queries} x {keys}"
+            figures[name] = one_attention(sizes, given, layers, loop, random)
+            rows.append(row(name, figures[name]))
+    if "decoder" in given.parts:
+        for method, found in decoder(given, loop, random).items():
+            name = f"decoder, {given.pixels} px, convolution {method}"
+            figures[name] = found
+            rows.append(row(name, found))
+    text = f"{given.threads} threads, medians of {given.repeat} runs in turn; GFLOP/s of the direct form's operations.\n\n"
+    text += common.table(["", "form", "DiffAccel, ms", "OpenVINO, ms", "torch, ms", "GFLOP/s", "of the loop", "OpenVINO / DiffAccel",
+                          "torch / DiffAccel", "difference from torch"], rows)
+    common.finish("Layers of Stable Diffusion", facts, text, figures, given.json)
+
+
+if __name__ == "__main__":
+    main()
