@@ -175,6 +175,8 @@ typedef struct da_model_options {
                                          {"path", "scale"}, or several.
                                      "text_encoders": Whether text encoders stay in memory or are loaded by each request and given
                                          back after it: "resident" (default) or "on_demand".
+                                     "t5": Whether Stable Diffusion 3's third text encoder is loaded (true); without it the model
+                                         follows prompts less well, in a third of the memory.
                                      "variant": Which variant of a pipeline's weight files is read, such as fp16.
                                      "prediction_type": What the network predicts, where a single file does not say.
                                      "tokenizer": Folder of the tokenizers, of a checkpoint that has none.

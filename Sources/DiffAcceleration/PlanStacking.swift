@@ -38,6 +38,14 @@ extension Plan {
         StackingRule(
             CollaborativePlan.self, LayerCachePlan.self,
             .forbidden("every scale has a size of its own, so that no output of an earlier one can be used again")),
+        StackingRule(
+            CollaborativePlan.self, DeepCachePlan.self,
+            .forbidden("one is for networks that generate scale by scale, the other for those with skip connections")),
+        StackingRule(DeepCachePlan.self, DeepCachePlan.self, .forbidden("one rule says when the deep part is computed")),
+        StackingRule(DeepCachePlan.self, DepthPlan.self, .allowed),
+        StackingRule(
+            DeepCachePlan.self, KVCachePlan.self, .forbidden("one is for networks of pictures, the other of text")),
+        StackingRule(DeepCachePlan.self, LayerCachePlan.self, .allowed),
         StackingRule(DepthPlan.self, DepthPlan.self, .forbidden("one list says which blocks are kept")),
         StackingRule(DepthPlan.self, KVCachePlan.self, .allowed),
         StackingRule(DepthPlan.self, LayerCachePlan.self, .allowed),

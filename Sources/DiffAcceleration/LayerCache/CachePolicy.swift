@@ -17,6 +17,14 @@ public enum CachePolicy: Sendable, Equatable {
     /// Whether nothing is ever reused, in however many calls.
     var computesAll: Bool { self == .none || self == .interval(every: 1) }
 
+    /// Whether a router has rows for the steps of a run.
+    var isLearned: Bool {
+        switch self {
+        case .learned, .shuffled: true
+        case .none, .alternate, .interval, .random: false
+        }
+    }
+
     /// For each call of a run in order and each sub-layer, whether it is computed. A step makes `stages` calls.
     ///
     /// Throws `incompatible` when a router was made for other numbers of steps or sub-layers, `invalidArgument` for a bad ratio or interval.

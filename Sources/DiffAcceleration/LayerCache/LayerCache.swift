@@ -30,14 +30,19 @@ public final class LayerCache: Acceleration {
         // Whatever the sampler: a policy that reuses nothing is the baseline.
         guard !policy.computesAll else { return HookSet() }
         let stages = max(1, context.calls.limit / max(1, context.steps))
-        guard context.calls == .exactly(stages &* context.steps) else {
+        // Rules count calls where steps have not all as many, as PNDM's first; rows of a router are of steps.
+        let isEven = context.calls == .exactly(stages &* context.steps)
+        guard isEven || (!policy.isLearned && context.calls == .exactly(context.calls.limit)) else {
             throw DiffError(
                 .unsupported,
                 "layer caching needs a sampler that makes the same number of network calls in every step, such as euler"
             )
         }
         let sites = context.sites(.attention, .mlp)
-        actions = Self.compile(try policy.computes(steps: context.steps, stages: stages, sublayers: sites.count))
+        actions = Self.compile(
+            try policy.computes(
+                steps: isEven ? context.steps : context.calls.limit, stages: isEven ? stages : 1,
+                sublayers: sites.count))
         lanes = Indices(below: context.lanes).map { _ in Lane(columns: sites.count) }
         column = context.perSite(-1)
         var hooks = HookSet()

@@ -62,6 +62,7 @@ public final class UNet: ConditionedDenoiser {
         embedding = try UNetEmbedding(weights, assembly)
         try weights.finish()
         (self.configuration, self.down, self.up) = (c, down, up)
+        assembly.pair(input.site, down, up)
         (layout, contexts) = (assembly.layout, assembly.contexts)
     }
 

@@ -21,6 +21,18 @@ struct UNetAssembly {
         return timeColumns
     }
 
+    /// Declares the skip connections: what is given last is taken first.
+    mutating func pair(_ input: Site, _ down: [UNetDownBlock], _ up: [UNetUpBlock]) {
+        var givers = [input]
+        for block in down.each { for giver in block.givers.each { givers.append(giver) } }
+        for block in up.each {
+            for taker in block.takers.each {
+                guard let giver = givers.popLast() else { return }
+                layout.pair(giver, taker)
+            }
+        }
+    }
+
     /// The number of a cross-attention among those whose keys and values are made once per prompt.
     mutating func addContext() -> Int {
         defer { contexts &+= 1 }

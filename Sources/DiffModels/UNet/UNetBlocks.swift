@@ -29,6 +29,13 @@ final class UNetDownBlock: Sendable {
                 window, in: site, &assembly) : nil
     }
 
+    /// What gives the skips, in their order.
+    var givers: [Site] {
+        var givers = layers.map { $0.giver }
+        if let downsampler { givers.append(downsampler.site) }
+        return givers
+    }
+
     func prepare(_ text: Tensor, _ run: Run, into contexts: inout [Tensor]) throws(DiffError) {
         for layer in layers.each { try layer.prepare(text, run, into: &contexts) }
     }
@@ -54,8 +61,9 @@ final class UNetUpBlock: Sendable {
     let site: Site
     private let layers: [UNetLayer]
     private let upsampler: UNetUpsampler?
-    /// Skips that it takes.
+    /// Skips that it takes, and where.
     var skips: Int { layers.count }
+    var takers: [Site] { layers.map { $0.taker } }
 
     /// `inputs` are the channels of the level below, `next` those of the level above, where the last skip comes from.
     init(

@@ -6,6 +6,10 @@ final class UNetLayer: Sendable {
     private let resnet: UNetResnet
     private let transformer: UNetTransformer?
 
+    /// Where a skip is taken, and what gives one.
+    var taker: Site { resnet.site }
+    var giver: Site { transformer?.site ?? resnet.site }
+
     /// Layer `index` of the level at the scope of `w`; `blocks` nil: without a transformer.
     init(
         _ w: Weights, _ index: Int, _ inputs: Int, _ outputs: Int, heads: Int, blocks: Int?, in parent: Site,

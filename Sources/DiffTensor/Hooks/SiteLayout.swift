@@ -65,6 +65,9 @@ public struct SiteLayout: Sendable, Equatable {
         sites.at(site.number) ?? SiteInfo(name: "", kind: .other, parent: nil, block: nil, list: 0)
     }
 
+    /// The site of a number; nil when there are not so many.
+    public func site(at number: Int) -> Site? { number >= 0 && number < sites.count ? Site(number: number) : nil }
+
     /// The site called `name`, if there is one.
     public func site(named name: String) -> Site? { byName[name].map(Site.init(number:)) }
 

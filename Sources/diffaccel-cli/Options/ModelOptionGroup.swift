@@ -56,6 +56,9 @@ struct ModelOptionGroup: ParsableArguments {
     )
     var textEncoders: ModelSettings.TextEncoders?
 
+    @Flag(name: .customLong("no-t5"), help: "Stable Diffusion 3: leave its third text encoder out.")
+    var noT5 = false
+
     @Option(help: "Which variant of a pipeline's weight files is read, such as fp16.")
     var variant: String?
 
@@ -88,6 +91,7 @@ struct ModelOptionGroup: ParsableArguments {
         options.maskToken = maskToken
         options.settings.lora = lora.map(\.update)
         if let textEncoders { options.settings.textEncoders = textEncoders }
+        options.settings.usesT5 = !noT5
         (options.settings.variant, options.settings.prediction) = (variant, predictionType)
         options.settings.tokenizer = tokenizer
         if let convolution { options.settings.convolution = convolution }

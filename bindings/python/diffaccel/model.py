@@ -68,6 +68,7 @@ class Model(Handle):
     lora: Stable Diffusion: files of low-rank updates (LoRA) that are merged into the weights: a path, a pair of a path and a scale, or
         several of either.
     text_encoders: Stable Diffusion: "resident" (the default), or "on_demand": loaded by each request and given back after it.
+    t5: Stable Diffusion 3: False leaves its third text encoder out, which needs the most memory by far.
     variant: which variant of a pipeline's weight files is read, such as "fp16"; None is the plain files, or the only variant there is.
     prediction_type: Stable Diffusion: what the network predicts, "epsilon" or "v_prediction", where a single file does not say.
     tokenizer: Stable Diffusion: folder of the tokenizers, of a checkpoint that has none.
@@ -94,6 +95,7 @@ class Model(Handle):
         mask_token: int | None = None,
         lora: LoRA | Sequence[LoRA] | None = None,
         text_encoders: str | None = None,
+        t5: bool | None = None,
         variant: str | None = None,
         prediction_type: str | None = None,
         tokenizer: str | os.PathLike[str] | None = None,
@@ -116,7 +118,7 @@ class Model(Handle):
             options.mask_token = _arrays.integer(mask_token, "mask_token", bits=64)
             if options.mask_token < 0:
                 raise InvalidArgumentError(f"mask_token must be 0 or more, not {mask_token}")
-        settings = {"lora": _updates(lora), "text_encoders": text_encoders, "variant": variant, "prediction_type": prediction_type,
+        settings = {"lora": _updates(lora), "text_encoders": text_encoders, "t5": t5, "variant": variant, "prediction_type": prediction_type,
                     "tokenizer": None if tokenizer is None else os.fspath(tokenizer), "convolution": convolution}
         given = {name: value for name, value in settings.items() if value is not None}
         options.settings = _ffi.encode_text(json_text(given, "settings"), "settings") if given else None

@@ -41,6 +41,7 @@ struct StableDiffusionParts {
     /// Whether the checkpoint has the part `name`: in a single file its tensors, else a folder of its own that `model_index.json` does not
     /// call absent.
     func has(_ name: String) throws(DiffError) -> Bool {
+        if name == "text_encoder_3", !opened.options.settings.usesT5 { return false }
         if let file { return file.part(name) != nil }
         return isAbsent(name) ? false : try opened.checkpoint.hasSubdirectory(name)
     }

@@ -11,8 +11,10 @@ struct PromptTokens: Sendable, Equatable {
 struct PromptEncoderPart: Sendable {
     /// The part's folder, such as `text_encoder`.
     let name: String
-    let encoder: CLIPTextEncoder
+    let source: EncoderSource<CLIPTextEncoder>
     let tokenizer: PromptTokenizer
+    /// The encoder without its weights: for sizes and dry runs.
+    var encoder: CLIPTextEncoder { source.outline }
     /// Tokens that it reads, padding included.
     let length: Int
 }
@@ -33,8 +35,10 @@ final class TextConditioner: Sendable {
 
     /// T5 beside the CLIP encoders.
     struct T5: Sendable {
-        let encoder: T5Encoder
+        let source: EncoderSource<T5Encoder>
         let tokenizer: PromptTokenizer
+        /// The encoder without its weights.
+        var encoder: T5Encoder { source.outline }
     }
 
     let form: Form
@@ -138,14 +142,15 @@ final class TextConditioner: Sendable {
     private func encoded(
         _ ids: [[Int]], _ part: PromptEncoderPart, isLast: Bool, _ skip: Int, _ run: Run
     ) throws(DiffError) -> (states: Tensor, pooled: Tensor?) {
-        let layers = part.encoder.configuration.layers
+        let encoder = try part.source.encoder(run)
+        let layers = encoder.configuration.layers
         switch form {
         case .single:
-            let output = try part.encoder(ids, hidden: max(0, layers &- skip), pools: false, run)
-            return (try part.encoder.normalised(output.states, run), nil)
+            let output = try encoder(ids, hidden: max(0, layers &- skip), pools: false, run)
+            return (try encoder.normalised(output.states, run), nil)
         case .pair, .triple:
             let isPooled = if case .triple = form { true } else { isLast }
-            let output = try part.encoder(ids, hidden: max(0, layers &- 1 &- skip), pools: isPooled, run)
+            let output = try encoder(ids, hidden: max(0, layers &- 1 &- skip), pools: isPooled, run)
             return (output.states, output.pooled)
         }
     }
@@ -158,7 +163,8 @@ final class TextConditioner: Sendable {
             return try run.filled(prompts.count &* length &* width, with: 0).reshaped(
                 Shape(prompts.count, length, width))
         }
-        let states = try t5.encoder(prompts.map { $0.lists.last ?? [] }, mask: nil, run)
+        let encoder = try t5.source.encoder(run)
+        let states = try encoder(prompts.map { $0.lists.last ?? [] }, mask: nil, run)
         try run.requireFinite(states, "the states of the prompt (text_encoder_3: its weights)")
         return states
     }
