@@ -54,6 +54,9 @@ public final class T5Encoder: Sendable {
         (self.configuration, self.layout, self.blocks) = (c, layout, blocks)
     }
 
+    /// Width of the states.
+    public var width: Int { configuration.width }
+
     /// States [texts, tokens, width] of texts given as tokens, all of one length, padding included.
     ///
     /// `mask` says which tokens are seen, row by row; nil: all, padding too, as SD3 has it. Throws `shape` for texts of several lengths or
