@@ -54,17 +54,6 @@ void ck_activation(ck_pool *pool, int32_t act, const float *x, float *out, int64
     run(pool, &j, activation_task);
 }
 
-TASK(relu_task) {
-    PART;
-    const float *x = j->x + from;
-    float *out = (float *)j->out + from;
-    for (int64_t i = 0; i < count; i++) out[i] = x[i] < 0 ? 0 : x[i]; /* NaN stays */
-}
-void ck_relu(ck_pool *pool, const float *x, float *out, int64_t n) {
-    job j = {.x = x, .out = out, .n = n, .chunk = CK_CHUNK};
-    run(pool, &j, relu_task);
-}
-
 TASK(add_task) {
     PART;
     j->kernels->add(j->x + from, j->y + from, (float *)j->out + from, count);

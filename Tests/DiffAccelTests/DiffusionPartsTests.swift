@@ -78,6 +78,50 @@ import Testing
     }
 }
 
+/// Configs that say anything at all, over weights that are right: an error or a model, and nothing worse.
+@Suite struct DiffusionConfigTests {
+    private static let values: [JSON] = [
+        .null, .integer(0), .integer(-1), .integer(1), .integer(3), .integer(7), .integer(64), .integer(8192),
+        .integer(1 << 31),
+        .integer(.max), .integer(.min), .number(0.5), .number(1e300), .number(-.infinity), .bool(true), .string("x"),
+        .array([]), .array([.integer(1)]), .array([.integer(-1)]), .array(Array(repeating: .integer(64), count: 9)),
+        .array([.integer(64), .integer(64), .integer(64)]), .array([.string("x")]), .object([:]),
+    ]
+
+    private func tryAll(_ config: JSON, _ tensors: [String: Tensor]) throws {
+        let directory = try ScratchDirectory()
+        try directory.write(tensors, as: "x.safetensors")
+        guard case .object(let members) = config else { return }
+        for key in members.keys {
+            for value in Self.values {
+                var changed = members
+                changed[key] = value
+                var options = ModelOptions()
+                options.config = .object(changed)
+                guard let error = failure({ _ = try Model("\(directory.path)/x.safetensors", options) }) else {
+                    continue
+                }
+                #expect(error.code != .internal && !error.message.isEmpty, "\(key) \(value): \(error)")
+            }
+        }
+    }
+
+    @Test func transformers() throws {
+        var tiny = TinyMMDiT()
+        (tiny.normalisesHeads, tiny.dualAttention) = (true, [0])
+        try tryAll(tiny.config, tiny.tensors())
+        tiny.storesPositions = false
+        try tryAll(tiny.config, tiny.tensors())
+    }
+
+    @Test func autoencoders() throws {
+        try tryAll(TinyTAESD().config, TinyTAESD().tensors())
+        guard case .object(var members) = TinyAutoencoder().config else { return }
+        for key in ["latents_mean", "latents_std", "shift_factor"] { members[key] = .null }
+        try tryAll(.object(members), TinyAutoencoder().tensors())
+    }
+}
+
 /// `scheduler_config.json` of flow-matching models.
 @Suite struct FlowMatchSettingsTests {
     private let published: [String: JSON] = [
@@ -119,6 +163,28 @@ import Testing
         #expect(dynamic.isLinear && dynamic.base == 0.5 && dynamic.mostTokens == 4096)
         // Left to the class that reads the file.
         #expect(try read(["_use_default_values": .array([.string("shift")])]).process.shift == 1)
+    }
+
+    @Test func anythingAtAllIsAnErrorOrSettings() throws {
+        let values: [JSON] = [
+            .integer(0), .integer(-1), .integer(.max), .number(1e300), .number(-.infinity), .string("x"), .array([]),
+            .object([:]),
+            .bool(true),
+        ]
+        for key in published.keys {
+            for value in values {
+                var changes: [String: JSON] = ["use_dynamic_shifting": .bool(true)]
+                changes[key] = value
+                let error = failure {
+                    let settings = try read(changes)
+                    for tokens in [0, 1, 4096, 1 << 40] {
+                        let sampler = try settings.method.sampler(settings.process, steps: 3, tokens: tokens)
+                        #expect(sampler.sigmas.count == 4 && sampler.sigmas.allSatisfy { $0 >= 0 && $0 <= 1 })
+                    }
+                }
+                #expect(error?.code != .internal, "\(key) \(value)")
+            }
+        }
     }
 
     @Test(arguments: [

@@ -199,7 +199,6 @@ void ck_group_norm_factors(ck_pool *pool, const ck_group_norm_args *args, float 
 /* ---- element-wise (elementwise.c) --------------------------------------------------------------------------------- */
 
 void ck_activation(ck_pool *pool, int32_t act, const float *x, float *out, int64_t n);        /* out may be x */
-void ck_relu(ck_pool *pool, const float *x, float *out, int64_t n);                           /* out may be x; NaN stays */
 void ck_softmax_rows(ck_pool *pool, const float *x, float *out, int64_t rows, int64_t width); /* out may be x */
 void ck_add(ck_pool *pool, const float *a, const float *b, float *out, int64_t n);            /* out may be a or b */
 /* out = alpha*x + beta*y, rounded after each product and the sum (no fused multiply-add). out may be x or y. */

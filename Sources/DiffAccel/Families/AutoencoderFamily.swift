@@ -12,8 +12,10 @@ struct AutoencoderFamily: ModelFamily {
     static let rules = AutoencoderConfiguration.rules
 
     static func recognises(_ config: JSONObject) -> Bool {
-        config.value("_class_name") == .string("AutoencoderKL")
-            || (config.has("latent_channels") && config.has("block_out_channels"))
+        guard let name = config.value("_class_name") else {
+            return config.has("latent_channels") && config.has("block_out_channels")
+        }
+        return name == .string("AutoencoderKL")
     }
 
     init(_ opened: Opened) throws(DiffError) {

@@ -36,10 +36,10 @@ struct AutoencoderTinyFamily: ModelFamily {
 
     func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {
         var outputs: [String: Tensor] = [:]
-        for name in wanted {
+        for name in wanted.each {
             switch name {
-            case "image": outputs[name] = try autoencoder.decode(inputs.tensor("latents"), run)
-            case "latents": outputs[name] = try autoencoder.latents(inputs.tensor("image"), run)
+            case "image": outputs.put(try autoencoder.decode(inputs.tensor("latents"), run), for: name)
+            case "latents": outputs.put(try autoencoder.latents(inputs.tensor("image"), run), for: name)
             default:
                 throw DiffError(.invalidArgument, "no output \"\(name)\"; a tiny autoencoder has image and latents")
             }

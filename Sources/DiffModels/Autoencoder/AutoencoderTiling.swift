@@ -12,14 +12,14 @@ extension ImageAutoencoder {
         }
         if tile >= h, tile >= w { return try decode(latents, run) }
         let overlap = tile / 4
-        let out = try run.workspace.take(Shape(1, pictureChannels, h * factor, w * factor))
-        for top in Self.starts(h, tile, overlap) {
-            for left in Self.starts(w, tile, overlap) {
+        let out = try run.workspace.take(Shape(1, pictureChannels, h &* factor, w &* factor))
+        for top in Self.starts(h, tile, overlap).each {
+            for left in Self.starts(w, tile, overlap).each {
                 let piece = try run.window(
-                    latents, top: top, left: left, height: min(tile, h - top), width: min(tile, w - left))
+                    latents, top: top, left: left, height: min(tile, h &- top), width: min(tile, w &- left))
                 let decoded = try decode(piece, run)
                 try run.blend(
-                    decoded, into: out, top: top * factor, left: left * factor, overlap: overlap * factor)
+                    decoded, into: out, top: top &* factor, left: left &* factor, overlap: overlap &* factor)
             }
         }
         return out
@@ -30,11 +30,11 @@ extension ImageAutoencoder {
         guard size > tile else { return [0] }
         var starts: [Int] = []
         var at = 0
-        while at + tile < size {
+        while at < size &- tile {
             starts.append(at)
-            at += tile - overlap
+            at &+= max(1, tile &- overlap)
         }
-        starts.append(size - tile)
+        starts.append(size &- tile)
         return starts
     }
 }

@@ -22,11 +22,8 @@ public struct LatentPreview: Sendable {
     public init(_ space: Space) throws(DiffError) {
         let (factors, bias) = (space.factors, space.bias)
         channels = factors.count
-        var weights: [Float] = []
-        for colour in Indices(below: 3) {
-            for row in factors.each { weights.append((row.at(colour) ?? 0) / 2) }
-        }
-        weight = try Tensor(weights, Shape(3, factors.count, 1, 1))
+        let rows = Indices(below: 3).map { colour in factors.each.map { ($0.at(colour) ?? 0) / 2 } }
+        weight = try Tensor(rows.flattened { $0 }, Shape(3, factors.count, 1, 1))
         self.bias = try Tensor(bias.each.map { $0 / 2 + 0.5 }, Shape(3))
     }
 

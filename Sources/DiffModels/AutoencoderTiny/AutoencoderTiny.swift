@@ -76,8 +76,9 @@ public final class AutoencoderTiny: ImageAutoencoder {
     public func latents(_ image: Tensor, noise: Tensor? = nil, _ run: Run) throws(DiffError) -> Tensor {
         let c = configuration
         guard let encoder else { throw DiffError(.unsupported, "this autoencoder was saved without its encoder") }
-        guard image.shape.rank == 4, image.shape[1] == c.inChannels, image.shape[2] % factor == 0,
-            image.shape[3] % factor == 0, image.shape.count > 0
+        let side = max(1, factor)
+        guard image.shape.rank == 4, image.shape[1] == c.inChannels, image.shape[2] % side == 0,
+            image.shape[3] % side == 0, image.shape.count > 0
         else {
             throw DiffError(
                 .shape, "image \(image.shape), expected [batch, \(c.inChannels), h, w], sides multiples of \(factor)")

@@ -3,9 +3,11 @@ public import DiffTensor
 
 /// Sizes of a tiny autoencoder. Keys and defaults are those of diffusers' `AutoencoderTiny`; the defaults are TAESD.
 public struct AutoencoderTinyConfiguration: Sendable, Equatable {
-    /// Blocks of each level and their width, in running order.
+    /// The levels of one half, in running order.
     public struct Half: Sendable, Equatable {
+        /// Blocks of each level.
         public let blocks: [Int]
+        /// Channels of all of them.
         public let width: Int
     }
 
@@ -36,13 +38,17 @@ public struct AutoencoderTinyConfiguration: Sendable, Equatable {
         encoder = try Self.half(c, "encoder", [1, 3, 3, 3])
         decoder = try Self.half(c, "decoder", [3, 3, 3, 1])
         try Self.rules.refuse(c)
+        guard factor <= 128 else {
+            throw c.error(
+                "upsampling_scaling_factor", "\(decoder.blocks.count) levels enlarge \(factor) times; at most 128")
+        }
     }
 
     private static func half(_ c: JSONObject, _ name: String, _ blocks: [Int]) throws(DiffError) -> Half {
         let (key, counts) = ("\(name)_block_out_channels", "num_\(name)_blocks")
         let blocks = try c.integers(counts, in: 0...64, default: blocks)
         let widths = try c.integers(key, in: 1...16384, default: Array(repeating: 64, count: max(0, blocks.count)))
-        guard (1...8).contains(blocks.count), widths.count == blocks.count, let width = widths.first else {
+        guard let width = widths.at(0), blocks.count <= 8, widths.count == blocks.count else {
             throw c.error(key, "\(widths.count) widths for the \(blocks.count) levels of \(counts); 1 to 8 can be")
         }
         guard widths.each.allSatisfy({ $0 == width }) else {

@@ -20,7 +20,8 @@ final class TinyBlock: Sendable {
         try run.at(site, x) { () throws(DiffError) in
             var h = x
             for (index, convolution) in convolutions.numbered {
-                h = try run.relu(convolution(h, run, adding: index &+ 1 == convolutions.count ? x : nil))
+                h = try run.activate(
+                    convolution(h, run, adding: index &+ 1 == convolutions.count ? x : nil), .relu)
             }
             return h
         }
@@ -128,7 +129,7 @@ final class TinyHalf: Sendable {
             switch layer {
             case .convolution(let convolution): h = try convolution(h, run)
             case .block(let block): h = try block(h, run)
-            case .rectifier: h = try run.relu(h)
+            case .rectifier: h = try run.activate(h, .relu)
             case .enlargement(let factor): h = try run.upsampleNearest(h, factor: factor)
             case .trim: run.workspace.trim()
             }

@@ -50,7 +50,7 @@ struct CroppedPositions: Sendable {
         let axis = try Tensor(Storage(byteCount: shape.count &* table.dtype.size, budget: budget), shape, table.dtype)
         guard let target = unsafe axis.raw else { return nil }
         for position in Indices(below: side) {
-            unsafe (target + position &* half).copyMemory(from: first(0, position), byteCount: half)
+            unsafe (target + position &* half).copyMemory(from: first(0, position), byteCount: max(0, half))
         }
         return axis
     }

@@ -14,7 +14,7 @@ public final class MMDiT: ConditionedDenoiser {
     /// Sites of the blocks, their attentions and their MLPs, of what comes before them and after, by module path.
     public let layout: SiteLayout
     private let inputSite, normSite, outputSite: Site
-    private let patch, context: Linear
+    private let projection, context: Linear
     private let positions: CroppedPositions
     private let time: TimestepEmbedding
     private let pooledFirst, pooledSecond: Linear
@@ -32,10 +32,10 @@ public final class MMDiT: ConditionedDenoiser {
         var layout = SiteLayout(family: "sd3_transformer")
         inputSite = layout.add("pos_embed", .other)
         let (embedders, p) = (weights.scope("time_text_embed"), c.patchSize)
-        let projection = weights.scope("pos_embed.proj")
-        patch = Linear(
-            weight: try projection.packed("weight", [c.width, c.inChannels, p, p]),
-            bias: try projection.vector("bias", c.width))
+        let patches = weights.scope("pos_embed.proj")
+        projection = Linear(
+            weight: try patches.packed("weight", [c.width, c.inChannels, p, p]),
+            bias: try patches.vector("bias", c.width))
         context = try Linear(weights.scope("context_embedder"), c.textWidth, c.width, of: .tokens)
         time = TimestepEmbedding(
             frequencies: TimeFrequencies(
@@ -103,9 +103,9 @@ public final class MMDiT: ConditionedDenoiser {
     public func callAsFunction(
         _ x: Tensor, t: Tensor, _ conditioning: PreparedConditioning, _ run: Run
     ) throws(DiffError) -> Tensor {
-        let (c, n) = (configuration, x.shape[0])
-        guard x.shape.rank == 4, x.shape[1] == c.inChannels, x.shape.count > 0, x.shape[2] % c.patchSize == 0,
-            x.shape[3] % c.patchSize == 0, t.shape == (try Shape(n)), conditioning.samples == n,
+        let (c, n, patch) = (configuration, x.shape[0], max(1, configuration.patchSize))
+        guard x.shape.rank == 4, x.shape[1] == c.inChannels, x.shape.count > 0, x.shape[2] % patch == 0,
+            x.shape[3] % patch == 0, t.shape == (try Shape(n)), conditioning.samples == n,
             var text = conditioning.tensors.at(0), let pooled = conditioning.tensors.at(1)
         else {
             throw DiffError(
@@ -113,10 +113,10 @@ public final class MMDiT: ConditionedDenoiser {
                 "x \(x.shape), t \(t.shape) and text for \(conditioning.samples); expected x [n, \(c.inChannels), h, w] with "
                     + "sides that are multiples of \(c.patchSize), t [n] and text for n")
         }
-        let (rows, columns) = (x.shape[2] / c.patchSize, x.shape[3] / c.patchSize)
+        let (rows, columns) = (x.shape[2] / patch, x.shape[3] / patch)
         var h = try run.at(inputSite, x) { () throws(DiffError) in
             try run.addTable(
-                patch(run.patchify(x, patch: c.patchSize), run), positions(rows: rows, columns: columns, run))
+                projection(run.patchify(x, patch: patch), run), positions(rows: rows, columns: columns, run))
         }
         let vector = try run.activate(run.add(time(t, run), pooled), .silu)
         for index in run.blocks(layout.blocks).each {
@@ -127,6 +127,6 @@ public final class MMDiT: ConditionedDenoiser {
         h = try run.at(normSite, h) { [h] () throws(DiffError) in try finalModulation(h, vector, run) }
         h = try run.at(outputSite, h) { [h] () throws(DiffError) in try output(h, run) }
         return try run.unpatchify(
-            h, channels: c.outChannels, gridHeight: rows, gridWidth: columns, patch: c.patchSize)
+            h, channels: c.outChannels, gridHeight: rows, gridWidth: columns, patch: patch)
     }
 }

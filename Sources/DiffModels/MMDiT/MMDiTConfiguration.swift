@@ -62,7 +62,7 @@ public struct MMDiTConfiguration: Sendable, Equatable {
             throw c.error(
                 "caption_projection_dim", "\(projected), but text joins an image of width \(width): both must be equal")
         }
-        guard side % patchSize == 0 else {
+        guard side % max(1, patchSize) == 0 else {
             throw c.error("sample_size", "\(side) is not a multiple of the patches of \(patchSize)")
         }
     }

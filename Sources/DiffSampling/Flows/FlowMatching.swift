@@ -50,14 +50,15 @@ public struct FlowMatching: Sendable, Equatable {
 
     /// Levels of `steps` steps, noisiest first, and the 0 that the last step goes to; of a picture of `tokens` tokens where its size counts.
     ///
-    /// Rounded to single precision where the reference does so. Throws `invalidArgument` for steps that do not exist.
+    /// Rounded to single precision where the reference does so. Throws `invalidArgument` for steps that do not exist, or when the shift
+    /// that follows from the size cannot be.
     func grid(_ steps: Int, tokens: Int) throws(DiffError) -> SigmaGrid {
         guard (1...100_000).contains(steps) else {
             throw DiffError(.invalidArgument, "steps must be 1...100000, found \(steps)")
         }
         // The ends have been shifted once already, as the reference keeps them; with a dynamic shift they have not.
-        let static_ = Float(dynamicShift == nil ? shift : 1)
-        func end(_ sigma: Float) -> Double { Double(static_ * sigma / (1 + (static_ - 1) * sigma)) }
+        let fixed = Float(dynamicShift == nil ? shift : 1)
+        func end(_ sigma: Float) -> Double { Double(fixed * sigma / (1 + (fixed - 1) * sigma)) }
         let (total, most, least) = (Double(max(1, trainSteps)), end(1), end(1 / Float(max(1, trainSteps))))
         let stride = (least * total - most * total) / Double(max(1, steps &- 1))
         let factor = dynamicShift?.shift(tokens: tokens) ?? shift
@@ -74,13 +75,19 @@ public struct FlowMatching: Sendable, Equatable {
         case .karras: levels = SigmaGrid.Spread.karras.levels(steps, from: first, to: last)
         case .exponential: levels = SigmaGrid.Spread.exponential.levels(steps, from: first, to: last)
         }
+        guard levels.each.allSatisfy({ $0 > 0 && $0 < 1 + 1e-6 }) else {
+            throw DiffError(
+                .invalidArgument,
+                "the model's scheduler shifts levels of noise out of 0...1 for a picture of \(tokens) tokens: take another size"
+            )
+        }
         let rounded = levels.each.map { Float($0) }
         var sigmas = rounded.each.map { Double($0) }
         sigmas.append(0)
         return SigmaGrid(sigmas: sigmas, timesteps: rounded.each.map { Double($0 * Float(total)) })
     }
 
-    /// The level that `sigma` becomes: s / (s + 1/σ - 1), which is s σ / (1 + (s - 1) σ).
+    /// The level that `sigma` becomes.
     private static func shifted(_ sigma: Double, _ shift: Double) -> Double {
         shift * sigma / (1 + (shift - 1) * sigma)
     }

@@ -1,4 +1,3 @@
-import CKernels
 import Glibc
 
 // What lies between the latents of an autoencoder and those of a diffusion model: few numbers, so one thread.
@@ -53,15 +52,6 @@ extension Run {
         count(flops: 8 * Double(x.shape.count))
         guard isLive, let from = unsafe x.floats, let to = unsafe out.floats else { return out }
         for i in Indices(below: x.shape.count) { unsafe to[i] = tanhf(from[i] / bound) * bound }
-        return out
-    }
-
-    /// max(x, 0), NaN staying what it is.
-    public func relu(_ x: Tensor) throws(DiffError) -> Tensor {
-        try refuseTracked(x, "a rectifier")
-        let out = try workspace.take(x.shape)
-        count(flops: Double(x.shape.count))
-        if isLive { unsafe ck_relu(poolHandle, x.floats, out.floats, Int64(x.shape.count)) }
         return out
     }
 }
