@@ -29,6 +29,7 @@ ATTENTIONS = [
     ((2, 8, 4096, 77, 40), "SD 1.5, text"), ((2, 5, 4096, 4096, 64), "SD 2, 64 x 64"), ((2, 10, 4096, 4096, 64), "SDXL, 64 x 64"),
     ((2, 20, 1024, 1024, 64), "SDXL, 32 x 32"), ((2, 20, 1024, 77, 64), "SDXL, text"), ((1, 1, 4096, 4096, 512), "decoder, 512 px"),
 ]
+NAMES = ("ours", "openvino", "torch")
 DECODER = {"_class_name": "AutoencoderKL", "in_channels": 3, "out_channels": 3, "latent_channels": 4,
            "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "norm_num_groups": 32,
            "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4, "scaling_factor": 0.18215}
@@ -66,13 +67,15 @@ class Attention(torch.nn.Module):
 
 
 def contest(ours, module, inputs, given, loop):
-    """Seconds of all three, taking turns, with the loop of multiply-adds between; the largest relative difference from torch."""
+    """Seconds of all three by the clock and of processor time, taking turns, with the loop of multiply-adds between; the largest relative
+    difference from torch."""
     runs = {"ours": ours, "torch": eager(module, inputs), "openvino": compiled(module, inputs, given.threads)}
     wanted = runs["torch"]()
     difference = float(np.abs(ours() - wanted).max() / np.abs(wanted).max())
-    found = common.alternate(runs, given.repeat, beside=lambda: loop.fma()[0], settle=0.02)
+    found = common.alternate(runs, given.repeat, beside=lambda: loop.fma()[1], settle=0.02)
     rates = [rate for pair in found["ours"].around for rate in pair]
-    return {name: taken.seconds for name, taken in found.items()} | {"difference": difference, "loop": float(np.median(rates))}
+    figures = {name: {"clock": taken.seconds, "processor": taken.processor} for name, taken in found.items()}
+    return figures | {"difference": difference, "loop": float(np.median(rates))}
 
 
 def one_convolution(sizes, given, layers, loop, random):
@@ -131,13 +134,20 @@ def decoder(given, loop, random):
     return found
 
 
+def milliseconds(found, key):
+    """Median of the processor time of all threads."""
+    return 1e3 * float(np.median(found[key]["processor"]))
+
+
 def row(name, found):
-    """Milliseconds and ratios of one contest."""
-    ours, others = np.median(found["ours"]), [common.paired_ratio(found[name], found["ours"]) for name in ("openvino", "torch")]
-    rate = f"{found['flops'] / ours / 1e9:.0f}" if "flops" in found else ""
-    share = f"{found['flops'] / ours / found['loop']:.0%}" if "flops" in found else ""
-    return [name, found.get("form", ""), *(f"{1e3 * np.median(found[key]):.2f}" for key in ("ours", "openvino", "torch")), rate, share,
-            *(f"**{ratio:.2f}**" for ratio in others), f"{found['difference']:.1e}"]
+    """Processor time and ratios of one contest."""
+    cells = [name, found.get("form", ""), *(f"{milliseconds(found, key):.2f}" for key in NAMES)]
+    rate = 1e3 * found["flops"] / milliseconds(found, "ours") if "flops" in found else 0
+    cells += [f"{rate / 1e9:.0f}", f"{rate / found['loop']:.0%}"] if rate else ["", ""]
+    for key in ("openvino", "torch"):
+        by = {kind: common.paired_ratio(found[key][kind], found["ours"][kind]) for kind in ("processor", "clock")}
+        cells.append(f"**{by['processor']:.2f}**, {by['clock']:.2f}")
+    return [*cells, f"{found['difference']:.1e}"]
 
 
 def main():
@@ -155,15 +165,15 @@ def main():
     layers, loop, random = native.Layers(given.threads), native.Roofline(given.threads, 0.05), np.random.default_rng(given.seed)
     rows, figures = [], {}
     if "convolutions" in given.parts:
-        total = dict.fromkeys(("ours", "openvino", "torch"), 0.0)
+        total = dict.fromkeys(NAMES, 0.0)
         for sizes, count in CONVOLUTIONS:
             inputs, outputs, side, kernel, stride = sizes
             name = f"{inputs} -> {outputs}, {side} x {side}, {kernel} x {kernel}{' / 2' if stride == 2 else ''} ({count})"
             figures[name] = found = one_convolution(sizes, given, layers, loop, random)
             for key in total:
-                total[key] += count * float(np.median(found[key]))
+                total[key] += count * milliseconds(found, key)
             rows.append(row(name, found))
-        rows.append(["all of the U-Net", "", *(f"{1e3 * total[key]:.0f}" for key in ("ours", "openvino", "torch")), "", "",
+        rows.append(["all of the U-Net", "", *(f"{total[key]:.0f}" for key in NAMES), "", "",
                      *(f"**{total[key] / total['ours']:.2f}**" for key in ("openvino", "torch")), ""])
     if "attentions" in given.parts:
         for sizes, whose in ATTENTIONS:
@@ -176,7 +186,8 @@ def main():
             name = f"decoder, {given.pixels} px, convolution {method}"
             figures[name] = found
             rows.append(row(name, found))
-    text = f"{given.threads} threads, medians of {given.repeat} runs in turn; GFLOP/s of the direct form's operations.\n\n"
+    text = (f"Threads: {given.threads}. Medians of {given.repeat} runs in turn; milliseconds and GFLOP/s (the direct form's operations) of "
+            "processor time of all threads; ratios by processor time and by the clock.\n\n")
     text += common.table(["", "form", "DiffAccel, ms", "OpenVINO, ms", "torch, ms", "GFLOP/s", "of the loop", "OpenVINO / DiffAccel",
                           "torch / DiffAccel", "difference from torch"], rows)
     common.finish("Layers of Stable Diffusion", facts, text, figures, given.json)
