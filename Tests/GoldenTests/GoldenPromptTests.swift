@@ -48,7 +48,8 @@ import Testing
         for (key, prefix) in [("prompt", ""), ("negative_prompt", "negative_")] {
             let row = try part.prompts.row(fixture.config.string(key), length: length)
             #expect(row.ids == (try fixture.integers("\(prefix)input_ids")), "\(key)")
-            let states = try #require(part.clip)([row.ids], Run(pool: nil, budget: nil)).states
+            let encoder = try #require(part.clip)
+            let states = try encoder([row.ids], Run(pool: nil, budget: nil)).states
             near(states.array, try fixture.floats("\(prefix)prompt_embeds"), 2e-5, key)
         }
     }
@@ -65,21 +66,23 @@ import Testing
         let isSD3 = fixture.name.hasPrefix("sd3")
         let length = try #require(parts[0]?.prompts.maxLength)
         var pooled: [[Float]] = []
-        var texts = 0
+        var count = 0
         for (number, suffix) in ["", "_2", "_3"].enumerated() {
             guard let part = parts[number], fixture.has("\(name).ids\(suffix)") else { continue }
             let prompts = try texts(given, suffix)
             let size = number < 2 ? length : try given.integer("max_sequence_length", in: 1...512, default: 256)
             let rows = try prompts.map { try part.prompts.row($0, length: size).ids }
-            #expect(rows.flatMap(\.self) == (try fixture.integers("\(name).ids\(suffix)")), "\(name)\(suffix)")
-            texts = rows.count
+            #expect(rows.flatMap { $0 } == (try fixture.integers("\(name).ids\(suffix)")), "\(name)\(suffix)")
+            count = rows.count
             guard let clip = part.clip, isSD3 || number == 1 else { continue }
             let output = try clip(rows, hidden: clip.configuration.layers - 1, Run(pool: nil, budget: nil))
             pooled.append(try #require(output.pooled).array)
         }
-        let joined = (0..<texts).flatMap { text in
-            pooled.flatMap { vectors in
-                Array(vectors[(text * vectors.count / texts)..<((text + 1) * vectors.count / texts)])
+        var joined: [Float] = []
+        for text in 0..<count {
+            for vectors in pooled {
+                let width = vectors.count / count
+                joined += vectors[(text * width)..<((text + 1) * width)]
             }
         }
         near(joined, try fixture.floats("\(name).pooled_prompt_embeds"), isSD3 ? 5e-5 : 2e-5, "\(name) pooled")
