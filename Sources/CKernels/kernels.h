@@ -106,6 +106,7 @@ typedef struct ck_kernels {
     void (*winograd_input)(int32_t side, const float *d, float *to, int64_t stride);
     void (*winograd_weights)(int32_t side, const float *lines, int64_t k, float *to, int64_t stride);
     void (*winograd_result)(int32_t side, const float *sums, int64_t stride, int64_t ahead, float *lines);
+    void (*every_other)(const float *from, float *out, int64_t n); /* out[i] = from[2 i] */
     void (*put_line)(const float *from, float bias, const float *add, float *out, int64_t n); /* out = (from + bias) + add */
 
     void (*activation_backward)(int32_t act, const float *x, const float *g, float *out, int64_t n);

@@ -54,6 +54,7 @@ const ck_kernels CK_TABLE = {
     .winograd_input = winograd_input,
     .winograd_weights = winograd_weights,
     .winograd_result = winograd_result,
+    .every_other = every_other,
     .put_line = put_line,
     .activation_backward = activation_backward,
     .gated_row_backward = gated_row_backward,

@@ -251,6 +251,13 @@ static void winograd_take(int32_t side, const ck_tile_lines *l, float *to) {
     takes[side == 6][!l->norm ? 0 : l->act == CK_ACT_SILU ? 2 : 1](l, to);
 }
 
+/* out[i] = from[2 i]; nothing behind from[2 (n - 1)] is read. */
+static void every_other(const float *from, float *out, int64_t n) {
+    int64_t i = 0;
+    for (; i + LANES < n; i += LANES) v_store(out + i, EVERY_OTHER(v_load(from + 2 * i), v_load(from + 2 * i + LANES), 0));
+    for (; i < n; i++) out[i] = from[2 * i];
+}
+
 /* out = (from + bias) + add, `add` an array or null. */
 static void put_line(const float *from, float bias, const float *add, float *out, int64_t n) {
     if (!add) {
