@@ -38,13 +38,13 @@ LoRA = str | os.PathLike[str] | tuple[str | os.PathLike[str], float]
 
 
 def _updates(lora: LoRA | Sequence[LoRA] | None) -> list[dict[str, Any]] | None:
-    """The files of `lora` as the library reads them."""
+    """The files of `lora` as the library reads them; None for none."""
     if lora is None:
         return None
     is_pair = isinstance(lora, tuple) and len(lora) == 2 and isinstance(lora[1], (int, float))
     files = [lora] if isinstance(lora, (str, os.PathLike)) or is_pair else list(lora)
     pairs = [one if isinstance(one, tuple) else (one, 1.0) for one in files]
-    return [{"path": os.fspath(path), "scale": float(scale)} for path, scale in pairs]
+    return [{"path": os.fspath(path), "scale": float(scale)} for path, scale in pairs] or None
 
 
 class Model(Handle):

@@ -29,6 +29,7 @@ def test_low_rank_updates(path, model, tmp_path):
     np.testing.assert_array_equal(latents((str(file), 1.0)), whole)
     np.testing.assert_array_equal(latents([file]), whole)
     np.testing.assert_array_equal(latents((file, 0)), plain)
+    np.testing.assert_array_equal(latents([]), plain)
     np.testing.assert_allclose(latents([(file, 0.5), (file, 0.5)]), whole, rtol=1e-4, atol=1e-4)
     assert not np.allclose(latents((file, 0.5)), whole, rtol=1e-3, atol=1e-3)
     with pytest.raises(diffaccel.DiffAccelError, match="lora|nowhere"):
