@@ -156,8 +156,9 @@ typedef struct da_tensor {
 typedef struct da_model_options {
     uint32_t struct_size;
     int32_t widen;              /* 1: the same as weights "f32"; 0 (default) */
-    const char *family;         /* "dit", "uvit", "sit", "sd3_transformer", "autoencoder_kl", "autoencoder_tiny", "var", "vqvae", "llada",
-                                   "illada", "dream", "clip_text", "t5_encoder"; null: the config decides */
+    const char *family;         /* "dit", "uvit", "sit", "stable_diffusion", "unet2d_condition", "sd3_transformer", "autoencoder_kl",
+                                   "autoencoder_tiny", "var", "vqvae", "llada", "illada", "dream", "clip_text", "t5_encoder"; null: the
+                                   config decides */
     const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
     const char *conventions;    /* DiT: "official" or "diffusers" (time frequencies over 127, norm_eps); null: official, unless the
                                    checkpoint shows that it was trained in diffusers: its blocks have embedders of their own */
@@ -228,6 +229,10 @@ int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
  *   autoencoder_tiny:  "latents" f32 [n,C,h,w]  ->  "image" f32 [n,3,H,W];   "image" f32 [n,3,H,W]  ->  "latents" f32 [n,C,h,w]
  *   sd3_transformer: "hidden_states" f32 [n,C,h,w], "timestep" f32 [n] (0, data, ... 1000, noise), "encoder_hidden_states"
  *                    f32 [n,tokens,D], "pooled_projections" f32 [n,P]   ->  "out" f32 [n,C,h,w], the velocity
+ *   unet2d_condition:  "sample" f32 [n,C,h,w], "timestep" f32 [n] (original timesteps), "encoder_hidden_states" f32 [n,tokens,D]; of SDXL
+ *                    also "text_embeds" f32 [n,P] and "time_ids" f32 [n,6]; of a network that is told guidance perhaps
+ *                    "timestep_cond" f32 [n,features]   ->  "out" f32 [n,C,h,w]
+ *   stable_diffusion:  its network with the inputs of unet2d_condition, but "timestep_cond", under these names also in SD3
  *   llada, illada, dream:  "tokens" i64 [n], one text  ->  "logits" f32 [1,n,vocabulary]
  *   clip_text:       "tokens" i64 [n,t] or [t]  ->  "last_hidden_state" f32 [n,t,width], "pooled" f32 [n,width or projection],
  *                    "hidden_state" f32 [n,t,width], without the final norm: that of layer "layer" i64 [1], 0 being the embeddings
@@ -312,7 +317,7 @@ int32_t da_session_create(da_model model, da_plan plan, const da_session_options
 #define DA_STAGE_DECODE 1
 #define DA_STAGE_SCALE 2  /* a scale of a model that generates scale by scale */
 #define DA_STAGE_UNMASK 3 /* a pass of a masked diffusion language model */
-#define DA_STAGE_ENCODE 4 /* prompts and pictures were encoded, before the first step */
+#define DA_STAGE_ENCODE 4 /* prompts and pictures were encoded: one event, before the first step */
 
 typedef struct da_event_handle *da_event_source;
 
@@ -334,7 +339,8 @@ typedef int32_t (*da_event_callback)(void *user, const da_event *event);
 /* A tensor of the current state: `view` (its struct_size set) is filled; its data belong to the library, are read-only and valid until
  * the callback returns. Until then the event and copies of it may be queried from any thread.
  *   "latents"    f32 [n,C,h,w], the state after the step; not while decoding, not for language models
- *   "preview"    u8 [n,H,W,C], the image that the state decodes to so far, if the request says "previews": true
+ *   "preview"    u8 [n,H,W,C], the image that the state decodes to so far, if the request says "previews": true; of prompts "linear"
+ *                (as small as the latents) or "decoder"
  * Language models, for the texts that took part in the pass:
  *   "sequences"  i64 [sum of lengths], prompts and texts one after the other, masks included;  "lengths" i64 [texts]
  *   "prompts"    i64 [texts], the number of each one's prompt;  "queries" i64 [texts], positions that the network computed
@@ -374,6 +380,53 @@ int32_t da_event_describe(const da_event *event, char *buf, size_t capacity, siz
  *   "tile": Side of the decoder's tiles, in latents; auto: whole images, or tiles when the memory limit requires them.
  *   "noise": The initial noise, instead of that of the seed.
  *   "step_noise": The noise that steps add, in the order of use; ddim and ddpm draw once a step.
+ * Prompts (stable_diffusion):
+ *   "prompt": What to draw, or several as a batch.
+ *   "negative_prompt": What to keep away from: one text for all prompts, or one for each.
+ *   "prompt_2": What text encoder 2 reads, where that is another text.
+ *   "negative_prompt_2": What text encoder 2 reads of it, where that is another text.
+ *   "prompt_3": What text encoder 3 reads, where that is another text.
+ *   "negative_prompt_3": What text encoder 3 reads of it, where that is another text.
+ *   "images_per_prompt": Pictures of each prompt.
+ *   "clip_skip": Layers left out at the end of the CLIP text encoders.
+ *   "max_sequence_length": Tokens of the text that T5 reads.
+ *   "height": Pixels, a multiple of 8.
+ *   "width": Pixels, a multiple of 8.
+ *   "steps": Number of sampling steps.
+ *   "sampler": The sampler, by its name or by its class in diffusers.
+ *   "spacing": How timesteps are spaced: leading, trailing, linspace (diffusers); of ddim and ddpm also even (official
+ *       respacing), strided (ddimN), or counts per section such as 10,15,25.
+ *   "steps_offset": Added to every timestep of the leading spacing; 0: what the model's scheduler says.
+ *   "eta": The noise of DDIM, 0 (none) to 1.
+ *   "guidance": Classifier-free guidance scale; 1 or less: none.
+ *   "guidance_rescale": How far the guided prediction is rescaled to the standard deviation of the conditional one (Lin et al.
+ *       2023); 0: not at all.
+ *   "guidance_interval": Part of the run in which guidance applies, as fractions of its steps; outside only the conditional
+ *       prediction is used.
+ *   "guidance_execution": How the two predictions are computed, bit for bit the same: in one batch, one after the other, or
+ *       side by side on parts of the threads.
+ *   "image": The picture to begin with, in -1 … 1.
+ *   "strength": How much of the given picture is changed: the share of the steps that is made.
+ *   "mask": Where to paint: 1 (0.5 or more), and where the picture stays: 0.
+ *   "image_latents": The same as scaled latents, instead of image.
+ *   "original_size": Height and width that the picture is to look like it had before it was scaled.
+ *   "crop": Top and left of the part that it is to look like it was cut from.
+ *   "target_size": Height and width that the network is told to aim at.
+ *   "negative_original_size": Height and width that the picture is to look like it had before it was scaled. For the negative
+ *       prompt.
+ *   "negative_crop": Top and left of the part that it is to look like it was cut from. For the negative prompt.
+ *   "negative_target_size": Height and width that the network is told to aim at. For the negative prompt.
+ *   "seed": Seed of the random numbers, as in torch.manual_seed on the CPU.
+ *   "seeds": A seed for each picture, which is then the same in whatever batch.
+ *   "previews": What events show: nothing, a linear projection of the latents, or what the decoder makes of them.
+ *   "decode": Whether the final state is decoded to images, where the model can.
+ *   "tile": Side of the decoder's tiles, in latents; auto: whole images, or tiles when the memory limit requires them.
+ *   "noise": The initial noise, instead of that of the seed.
+ *   "step_noise": The noise that steps add, in the order of use.
+ *   "prompt_embeds": States of the text, instead of prompt.
+ *   "negative_prompt_embeds": The same of the negative prompt.
+ *   "pooled_prompt_embeds": The pooled text beside prompt_embeds.
+ *   "negative_pooled_prompt_embeds": The same of the negative prompt.
  * Scale by scale (var):
  *   "labels": The class of each sample, by number or by name.
  *   "guidance": Classifier-free guidance t of (1 + t) c - t u, growing from 0 at the first scale to this at the last; 0: none.
@@ -448,7 +501,9 @@ int32_t da_result_tensor(da_result result, const char *name, da_tensor *view);
 
 /* JSON: {"seconds", "encode_seconds", "decode_seconds", "threads", "isa", "sampler", "steps": [{"timestep", "network", "seconds", "computed", "reused", "skipped", "flops"}],
  * "totals", "memory", "tensors": {name: shape}}; "steps" has an entry for each network call; for language
- * models also "query_rows" and "head_rows", the rows that the network computed and those that went through its head. */
+ * models also "query_rows" and "head_rows", the rows that the network computed and those that went through its head. Pictures from
+ * prompts have "parameters", a text for each: what it was made with, in the form that programs of this field write into PNG files under
+ * that name ("PROMPT\nNegative prompt: ...\nSteps: 20, Sampler: Euler, CFG scale: 7.5, Seed: 1, Size: 512x512, ..."); else it is empty. */
 int32_t da_result_stats(da_result result, char *buf, size_t capacity, size_t *needed);
 
 int32_t da_result_close(da_result result);

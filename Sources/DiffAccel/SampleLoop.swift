@@ -16,6 +16,7 @@ struct SampleLoop {
         var statistics = SampleStatistics()
         statistics.threads = run.threads
         statistics.sampler = job.sampler
+        statistics.parameters = job.parameters
         statistics.weightBytes = weightBytes
         statistics.steps.reserveCapacity(job.context.calls.limit)
         try job.requireFinite(run)

@@ -126,6 +126,8 @@ public struct SampleStatistics: Sendable {
     public var threads = 1
     /// A name of ``Library/samplers``, or what else the family calls its way of sampling.
     public var sampler = ""
+    /// Pictures from prompts: what each was made with, in the form that files of pictures have it (`parameters` in PNG); empty for others.
+    public var parameters: [String] = []
     /// Bytes: the weights, the most held by methods, the workspace's peak, and the session's peak.
     public var weightBytes = 0, cacheBytes = 0, workspaceBytes = 0, peakBytes = 0
     /// Blocks of memory asked for after the first step (0 in a warm loop).
@@ -159,6 +161,7 @@ public struct SampleStatistics: Sendable {
             "seconds": .number(seconds), "encode_seconds": .number(encodeSeconds),
             "decode_seconds": .number(decodeSeconds), "threads": .integer(threads),
             "isa": .string(Machine.instructionSet), "sampler": .string(sampler), "steps": .array(rows),
+            "parameters": .array(parameters.map { .string($0) }),
             "totals": .object([
                 "computed": .integer(sites.computed), "reused": .integer(sites.reused),
                 "skipped": .integer(sites.skipped), "flops": .number(flops),

@@ -104,6 +104,7 @@ static void test_options(void) {
         OPENTEXT(conventions)
         OPENTEXT(decoder)
         OPENTEXT(weights)
+        OPENTEXT(settings)
         opened = (void *)&opened;
         status = da_model_open(texts[i], NULL, &opened);
         CHECK(status < 0 && status > DA_INTERNAL && !opened, "opening \"%s\" gives %s", texts[i], da_status_name(status));

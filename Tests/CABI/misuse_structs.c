@@ -98,6 +98,8 @@ static const struct {
                {"da_model_options of a trainer", 56},
                {"da_model_options", 64},
                {"da_model_options of a trainer", 64},
+               {"da_model_options", 72},
+               {"da_model_options of a trainer", 72},
                {"da_session_options", 16}};
 
 static int was_released(const struct kind *kind, uint32_t size) {

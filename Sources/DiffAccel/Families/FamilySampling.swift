@@ -55,6 +55,8 @@ protocol SamplingJob: Sendable {
     var stepsAreAlike: Bool { get }
     /// Whether a run begins with encoders, whose memory is free again before the first step.
     var encodes: Bool { get }
+    /// What each picture is made with, as files of pictures say it; empty where nothing is said.
+    var parameters: [String] { get }
     /// Throws `notFinite` when tensors of the caller hold NaN or infinity.
     func requireFinite(_ run: Run) throws(DiffError)
     /// All network calls, each told to `observe`. What it gives may live in the run's workspace; in a dry run it has no values.
@@ -68,6 +70,8 @@ extension SamplingJob {
     var stepsAreAlike: Bool { true }
     /// Nothing is encoded.
     var encodes: Bool { false }
+    /// Nothing is said.
+    var parameters: [String] { [] }
     /// Whole images, or tiles when the memory limit asks for them.
     var tiling: Tiling { .automatic }
 }

@@ -127,7 +127,9 @@ struct RequestReader {
     /// The same, of this shape; a caller may join axes or leave out those of extent 1. Throws `shape`.
     func floats(_ name: String, _ shape: Shape) throws(DiffError) -> Tensor? {
         guard let tensor = floats(name) else { return nil }
-        guard tensor.shape.count == shape.count else {
+        // As many axes are these axes: height and width change places easily.
+        let isOther = tensor.shape.rank == shape.rank && tensor.shape != shape
+        guard tensor.shape.count == shape.count, !isOther else {
             throw DiffError(
                 .shape, "\(RequestForm.source): the tensor \"\(name)\" is \(tensor.shape), expected \(shape)")
         }

@@ -9,9 +9,11 @@ struct DemoCommand: ParsableCommand {
         commandName: "demo",
         abstract: "Samples a grid of the bundled model with and without acceleration, and compares.",
         discussion: """
-            Example: diffaccel demo --model Models/fashion-dit --out out
+            Examples:
+              diffaccel demo --model Models/fashion-dit --out out
+              diffaccel demo --model Models/emoji-sd --prompt "red apple" --prompt "cat face" --out out
 
-            Writes grid-plain.png, and for each plan grid-PLAN.png and plan-PLAN.png (what it computes and what it reuses). \
+            Writes grid-plain.png (prompts-plain.png of a model that draws prompts), and for each plan such a grid and plan-PLAN.png (what it computes and what it reuses). \
             All grids start from the same noise. A router beside the model, learned for as many steps (plan-ddim20.json), \
             and a model of half the depth in the folder with -half appended to its name, take part if they exist.
             """)
@@ -22,11 +24,14 @@ struct DemoCommand: ParsableCommand {
     @Option(help: "Folder for the images.")
     var out = "out"
 
-    @Option(help: "Sampling steps of DDIM.")
+    @Option(help: "Sampling steps.")
     var steps = 20
 
-    @Option(help: "Samples of each class.")
-    var count = 10
+    @Option(help: "Samples of each class, or of each prompt (default: 10, or 4).")
+    var count: Int?
+
+    @Option(help: "What a model that draws prompts draws; again for more rows (default: some).")
+    var prompt: [String] = []
 
     @Option(help: "Seed of the noise.")
     var seed = 0
@@ -52,7 +57,7 @@ struct DemoCommand: ParsableCommand {
     }
 
     func validate() throws {
-        guard (1...100).contains(count) else { throw ValidationError("--count must be 1...100.") }
+        guard (1...100).contains(count ?? 1) else { throw ValidationError("--count must be 1...100.") }
         guard steps >= 1 else { throw ValidationError("--steps must be at least 1.") }
     }
 
@@ -68,22 +73,43 @@ struct DemoCommand: ParsableCommand {
         guard facts.hasDecoder else {
             throw DiffError(.unsupported, "\(model.path): the demo needs a model that makes images")
         }
+        guard prompt.isEmpty || facts.drawsPrompts else {
+            throw DiffError(.invalidArgument, "--prompt: \(model.path) draws classes, not prompts")
+        }
         try Folder.make(out)
         var outcomes = [Outcome(plan: .plain, session: try sessionOptions.session(model, Plan()))]
         for plan in try plans() {
             outcomes.append(Outcome(plan: plan, session: try sessionOptions.session(model, plan.plan)))
         }
         outcomes += try pruned()
-        var request = SampleRequest(["steps": .integer(steps), "seed": .integer(seed)])
-        request.labels = (0..<min(10, max(1, facts.classes))).flatMap { Array(repeating: $0, count: count) }
+        let request = request(facts)
         if !json {
+            let sampler = model.description["sampler"]?.asText ?? ""
             StandardOutput.say(
-                "\(request.samples) samples in \(steps) ddim steps with each of: "
+                "\(request.samples) samples in \(steps) \(sampler) steps with each of: "
                     + outcomes.map(\.plan.name).joined(separator: ", "))
         }
         try sample(&outcomes, Batches.split(request, size: 20, facts, outcomes[0].session))
-        let files = try write(outcomes)
+        let files = try write(outcomes, columns(facts), facts.drawsPrompts ? "prompts" : "grid")
         if json { printJSON(outcomes) } else { printTable(outcomes, files) }
+    }
+
+    private static let prompts = ["red apple", "cat face", "rocket", "snowman", "green heart", "pizza"]
+
+    private func columns(_ facts: ModelFacts) -> Int { count ?? (facts.drawsPrompts ? 4 : 10) }
+
+    /// Rows of every class, or of every prompt.
+    private func request(_ facts: ModelFacts) -> SampleRequest {
+        var request = SampleRequest(["steps": .integer(steps), "seed": .integer(seed)])
+        guard facts.drawsPrompts else {
+            request.labels = (0..<min(10, max(1, facts.classes))).flatMap {
+                Array(repeating: $0, count: columns(facts))
+            }
+            return request
+        }
+        request["prompt"] = .array((prompt.isEmpty ? Self.prompts : prompt).map { .string($0) })
+        request["images_per_prompt"] = .integer(columns(facts))
+        return request
     }
 
     private func plans() throws(DiffError) -> [NamedPlan] {
@@ -139,11 +165,12 @@ struct DemoCommand: ParsableCommand {
         }
     }
 
-    private func write(_ outcomes: [Outcome]) throws(DiffError) -> [String] {
+    private func write(_ outcomes: [Outcome], _ columns: Int, _ kind: String) throws(DiffError) -> [String] {
         var files: [String] = []
         for outcome in outcomes {
-            let path = "\(out)/grid-\(outcome.plan.name).png"
-            try PNGWriter.write(ImageGrid.arrange(outcome.collected.pictures, columns: count, scale: 2), to: path)
+            let path = "\(out)/\(kind)-\(outcome.plan.name).png"
+            let grid = try ImageGrid.arrange(outcome.collected.pictures, columns: columns, scale: 2)
+            try PNGWriter.write(grid, to: path, parameters: outcome.collected.statistics?.parameters.first)
             files.append(path)
             guard !outcome.plan.plan.entries.isEmpty else { continue }
             let heat = "\(out)/plan-\(outcome.plan.name).png"

@@ -6,10 +6,10 @@ import DiffCheckpoint
 struct InfoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "info",
-        abstract: "Describes a model, or, without one, the library.",
+        abstract: "Describes a model, a picture made of a prompt, or, without either, the library.",
         discussion: "Example: diffaccel info Models/fashion-dit --sites")
 
-    @Argument(help: "Folder of a model, or a safetensors file.")
+    @Argument(help: "Folder of a model, or a safetensors file; or a PNG that says what it was made with.")
     var model: String?
 
     @Flag(help: "Also list the sites that plans act on.")
@@ -25,12 +25,28 @@ struct InfoCommand: ParsableCommand {
             if json { Library.description.print() } else { Self.list(Library.description, "diffaccel") }
             return
         }
+        if model.lowercased().hasSuffix(".png") { return try printPicture(model) }
         let opened = try modelOptions.open(model)
         if json {
             opened.description.print()
         } else {
             printModel(opened)
         }
+    }
+
+    private func printPicture(_ path: String) throws(DiffError) {
+        let text = try PictureText(contentsOf: path)
+        if json {
+            var members = ["prompt": JSON.string(text.prompt)]
+            members["negative_prompt"] = text.negative.map { .string($0) }
+            members["settings"] = .object(
+                Dictionary(text.settings.map { ($0.name, .string($0.value)) }) { first, _ in first })
+            return JSON.object(members).print()
+        }
+        StandardOutput.say(path)
+        var rows = [("  prompt", text.prompt)]
+        if let negative = text.negative { rows.append(("  negative prompt", negative)) }
+        Facts.print(rows + text.settings.map { ("  \($0.name)", $0.value) })
     }
 
     private func printModel(_ model: Model) {

@@ -12,14 +12,18 @@ struct SampleCommand: RequestCommand {
         usage: "diffaccel sample <model> [--plan <plan>] [--OPTION <value> ...] [<options>]",
         discussion: """
             Examples:
+              diffaccel sample Models/emoji-sd --prompt "red apple" --steps 20 --out apple.png
+              diffaccel sample stable-diffusion-v1-5 --prompt "a castle" --lora lcm.safetensors --sampler lcm --steps 4 --guidance 1
+              diffaccel sample Models/emoji-sd --prompt "green apple" --init-image apple.png --strength 0.6 --out green.png
               diffaccel sample Models/fashion-dit --labels 3,5 --count 4 --steps 50 --plan alternate --out grid.png
               diffaccel sample Models/tiny-llada --prompt "And it came to pass" --length 32 --plan dkv:decode:8 --live
               diffaccel sample LLaDA-8B-Base --prompt "The ___ of France is Paris." --blank ___ --length 0
 
             \(RequestOptionGroup.discussion)
 
-            Each class is a row of the grid. Texts go to standard output; --prompt - reads standard input, and several --prompt make a \
-            batch. The first Ctrl-C stops the run, the second one ends the program at once.
+            Each class is a row of the grid, and so is each prompt of which there are several pictures. Pictures of prompts have seeds of \
+            their own, --seed and those that follow it, and carry what they were made with. Texts go to standard output; --prompt - reads \
+            standard input, and several --prompt make a batch. The first Ctrl-C stops the run, the second one ends the program at once.
             """)
 
     @Argument(help: "Folder of a model.")
@@ -29,6 +33,8 @@ struct SampleCommand: RequestCommand {
     var plan: String?
 
     @OptionGroup(title: "Request") var request: RequestOptionGroup
+
+    @OptionGroup(title: "Pictures from prompts") var pictures: PictureOptionGroup
 
     @OptionGroup(title: "Outputs") var outputs: SampleOutputs
 
@@ -57,6 +63,7 @@ struct SampleCommand: RequestCommand {
         var plan = NamedPlan.plain
         if let name = self.plan { plan = try NamedPlan.read(name) }
         var request = try self.request.request(facts, by: Self.self)
+        try pictures.apply(to: &request, facts)
         if facts.decodes { try outputs.decide(&request) }
         let session = try sessionOptions.session(
             model, plan.plan, partner: partnerOptions.open(modelOptions))
@@ -71,14 +78,16 @@ struct SampleCommand: RequestCommand {
         }
         try outputs.check(facts, model.path)
         let collected = try sample(session, Batches.split(request, size: self.request.batch, facts, session))
-        let written = try outputs.write(collected, request.labels, rows: self.request.rows)
+        let rows = facts.drawsPrompts ? request["images_per_prompt"]?.asInt ?? 1 : self.request.rows
+        let written = try outputs.write(collected, request.names(), rows: rows)
         guard let statistics = collected.statistics else { return }
         if json {
-            JSON.object([
+            var members: [String: JSON] = [
                 "model": .string(model.path), "plan": .string(plan.name), "statistics": statistics.json,
-                "labels": .array(request.labels.map { .integer($0) }), "seed": .string(String(request.seed)),
-                "files": .array(written.map { .string($0) }),
-            ]).print()
+                "seed": .string(String(request.seed)), "files": .array(written.map { .string($0) }),
+            ]
+            if !facts.drawsPrompts { members["labels"] = .array(request.labels.map { .integer($0) }) }
+            JSON.object(members).print()
         } else if !quiet {
             printStatistics(statistics, samples: request.samples, written)
         }
@@ -92,8 +101,7 @@ struct SampleCommand: RequestCommand {
                 session.sample(request) { event in
                     // The units of a stage, over all batches.
                     let done = index * event.steps + event.step
-                    bar.show(
-                        done, of: requests.count * event.steps, event.stage == .decode ? "decoding" : "sampling")
+                    bar.show(done, of: requests.count * event.steps, event.stage.word)
                     return .continue
                 })
         }
@@ -121,8 +129,10 @@ struct SampleCommand: RequestCommand {
 
     private func printStatistics(_ statistics: SampleStatistics, samples: Int, _ files: [String]) {
         let sites = statistics.sites
-        let decoding =
-            statistics.decodeSeconds >= 0.01 ? ", of it decoding \(Format.fixed(statistics.decodeSeconds, 2))" : ""
+        let decoding = [("encoding", statistics.encodeSeconds), ("decoding", statistics.decodeSeconds)].map {
+            stage, seconds in
+            seconds >= 0.01 ? ", of it \(stage) \(Format.fixed(seconds, 2))" : ""
+        }.joined()
         Facts.print([
             ("samples", "\(samples) in \(statistics.steps.count) network calls (\(statistics.sampler))"),
             ("seconds", Format.fixed(statistics.seconds, 2) + decoding + " (\(statistics.threads) threads)"),
@@ -139,5 +149,16 @@ struct SampleCommand: RequestCommand {
             ),
             ("written", files.isEmpty ? "standard output" : files.joined(separator: ", ")),
         ])
+    }
+}
+
+extension SampleEvent.Stage {
+    /// What is going on, for a progress bar.
+    fileprivate var word: String {
+        switch self {
+        case .encode: "encoding"
+        case .decode: "decoding"
+        default: "sampling"
+        }
     }
 }

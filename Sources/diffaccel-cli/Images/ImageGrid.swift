@@ -4,8 +4,11 @@ import DiffAccel
 enum ImageGrid {
     private static let gap = 2
 
-    /// The pictures in rows of `columns`, each pixel as a square of side `scale`, on white.
-    static func arrange(_ pictures: [Picture], columns: Int, scale: Int) throws(DiffError) -> Picture {
+    /// The pictures in rows of `columns`, each pixel as a square of side `scale`, on white; without a frame there is no margin.
+    static func arrange(
+        _ pictures: [Picture], columns: Int, scale: Int, isFramed: Bool = true
+    ) throws(DiffError) -> Picture {
+        let gap = isFramed ? Self.gap : 0
         guard let first = pictures.first, columns > 0, scale > 0 else {
             throw DiffError(.invalidArgument, "a grid needs pictures, columns and a scale of at least 1")
         }

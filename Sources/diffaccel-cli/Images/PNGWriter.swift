@@ -6,9 +6,11 @@ import DiffCheckpoint
 ///
 /// libpng reports errors by `longjmp`, which must not cross Swift frames; its simplified interface catches them itself.
 enum PNGWriter {
-    /// Writes `picture` as the file `path`, complete or not at all; to standard output for `-`. Throws `io`, `unsupported`.
-    static func write(_ picture: Picture, to path: String) throws(DiffError) {
-        try ResultFile.write(encode(picture, for: path), to: path)
+    /// Writes `picture` as the file `path`, complete or not at all; to standard output for `-`. `parameters`, if any, is its text of that
+    /// name: what it was made with. Throws `io`, `unsupported`.
+    static func write(_ picture: Picture, to path: String, parameters: String? = nil) throws(DiffError) {
+        let bytes = try encode(picture, for: path)
+        try ResultFile.write(parameters.map { PNGText.inserting($0, into: bytes) } ?? bytes, to: path)
     }
 
     /// The bytes of the PNG file; `path` names it in errors.

@@ -11,11 +11,13 @@ struct RequestOptionGroup: ParsableArguments {
     @Option(name: .customLong(ModelOptionWords.carrier), help: .hidden)
     var given: [GivenOption] = []
 
-    @Option(help: "Samples of each class (default: 1).")
+    @Option(help: "Samples of each class, or pictures of each prompt (default: 1).")
     var count: Int?
 
     @Option(
-        help: "Samples computed together; 0: all of them (default: 32, or all where the numbers drawn depend on it).")
+        help:
+            "Samples computed together; 0: all of them (default: 32, or all where the numbers drawn depend on it; of prompts 1 at 512 x 512)."
+    )
     var batch: Int?
 
     /// Rows of each label.
@@ -47,7 +49,13 @@ struct RequestOptionGroup: ParsableArguments {
                 .integer($0)
             }
         }
-        if form.declares("labels") { try repeatLabels(&request, facts) } else { try refuseCounts() }
+        if form.declares("labels") {
+            try repeatLabels(&request, facts)
+        } else if form.declares("images_per_prompt") {
+            try repeatPrompts(&request)
+        } else {
+            try refuseCounts()
+        }
         if form.declares("prompt") { try readPrompts(&request) }
         return request
     }
@@ -70,6 +78,15 @@ struct RequestOptionGroup: ParsableArguments {
                 "\(classes.count) classes, \(rows) of each: more than \(SampleRequest.maxSamples) samples")
         }
         request.labels = classes.flatMap { Array(repeating: $0, count: rows) }
+    }
+
+    /// Each prompt as often as pictures are wanted of it.
+    private func repeatPrompts(_ request: inout SampleRequest) throws {
+        guard let count else { return }
+        guard request["images_per_prompt"] == nil else {
+            throw UsageError("--count and --images-per-prompt say the same: give one of them")
+        }
+        request["images_per_prompt"] = .integer(count)
     }
 
     private func refuseCounts() throws {
@@ -116,7 +133,11 @@ extension SampleRequest {
     /// How many samples it asks for.
     var samples: Int {
         if let labels = self["labels"]?.asArray { return labels.count }
-        if let prompts = self["prompt"]?.asArray { return prompts.count }
+        let perPrompt = max(1, self["images_per_prompt"]?.asInt ?? 1)
+        if let prompts = self["prompt"]?.asArray {
+            return perPrompt <= Self.maxSamples ? prompts.count * perPrompt : prompts.count
+        }
+        if self["images_per_prompt"] != nil { return perPrompt }
         if let tokens = self["tokens"]?.asArray, tokens.first?.asArray != nil { return tokens.count }
         return 1
     }

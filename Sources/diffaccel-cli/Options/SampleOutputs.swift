@@ -64,19 +64,25 @@ struct SampleOutputs: ParsableArguments {
                 + "get the latents, or --decoder FOLDER to name an autoencoder")
     }
 
-    /// Writes the outputs that were asked for and returns their paths. `rows` is the number of samples of each label.
-    func write(_ collected: Collected, _ labels: [Int], rows count: Int) throws(DiffError) -> [String] {
+    /// Writes the outputs that were asked for and returns their paths. `names` has one for each sample, `count` is how many there are of each
+    /// class or prompt. A single picture of a prompt has no margin, and pictures of prompts carry what they were made with.
+    func write(_ collected: Collected, _ names: [String], rows count: Int) throws(DiffError) -> [String] {
         var written: [String] = []
+        let parameters = collected.statistics?.parameters ?? []
         if let gridPath {
-            let columns = count > 1 ? count : ImageGrid.squareColumns(labels.count)
-            let grid = try ImageGrid.arrange(collected.pictures, columns: columns, scale: scale)
-            try PNGWriter.write(grid, to: gridPath)
+            let columns = count > 1 ? count : ImageGrid.squareColumns(collected.pictures.count)
+            let grid = try ImageGrid.arrange(
+                collected.pictures, columns: columns, scale: scale, isFramed: parameters.count != 1)
+            try PNGWriter.write(grid, to: gridPath, parameters: parameters.first)
             written.append(gridPath)
         }
         if let individual {
             for (index, picture) in collected.pictures.enumerated() {
                 let number = String(String(index + 10_000).dropFirst())
-                try PNGWriter.write(picture, to: "\(individual)/\(number)-class\(labels[index]).png")
+                let name = names.indices.contains(index) ? "\(number)-\(names[index])" : number
+                try PNGWriter.write(
+                    picture, to: "\(individual)/\(name).png",
+                    parameters: parameters.indices.contains(index) ? parameters[index] : nil)
             }
             written.append(individual)
         }

@@ -13,6 +13,7 @@ enum Batches {
     static func split(
         _ request: SampleRequest, size: Int?, _ facts: ModelFacts, _ session: Session
     ) throws(DiffError) -> [SampleRequest] {
+        if facts.drawsPrompts { return try PromptBatches.split(request, size: size, facts) }
         let labels = request.labels
         let isFree = try session.isBatchInvariant(request)
         let size = size ?? (isFree ? usual : 0)
@@ -111,7 +112,9 @@ extension SampleStatistics {
             steps[index].sites.reused += step.sites.reused
             steps[index].sites.skipped += step.sites.skipped
         }
+        parameters += other.parameters
         seconds += other.seconds
+        encodeSeconds += other.encodeSeconds
         decodeSeconds += other.decodeSeconds
         cacheBytes = max(cacheBytes, other.cacheBytes)
         workspaceBytes = max(workspaceBytes, other.workspaceBytes)

@@ -17,6 +17,22 @@ struct ModelFacts {
     var startsFromNoise: Bool { form?.tensors.contains { $0.name == "noise" } ?? false }
     /// Whether results are texts: they have a length in tokens.
     var writesText: Bool { form?.declares("length") ?? false }
+    /// Whether requests are prompts of pictures.
+    var drawsPrompts: Bool { form?.declares("images_per_prompt") ?? false }
+    /// Pixels of a latent along a side, of a model that draws prompts.
+    var pixelsOfLatent: Int? {
+        guard let side = description["side"]?.asInt, let latents = input?.last, latents > 0 else { return nil }
+        return side / latents
+    }
+
+    /// Latents of a picture that `request` asks for.
+    func latents(of request: SampleRequest) -> Int {
+        let (factor, side) = (max(1, pixelsOfLatent ?? 8), description["side"]?.asInt ?? 512)
+        let (width, height) = (request["width"]?.asInt ?? side, request["height"]?.asInt ?? side)
+        guard (1...65_536).contains(width), (1...65_536).contains(height) else { return 1 }
+        return (width / factor) * (height / factor)
+    }
+
     /// Whether final states are decoded unless a request says otherwise.
     var decodes: Bool { form?.declares("decode") ?? false }
     /// Number of classes, without the row of a table that stands for none.

@@ -32,8 +32,8 @@ def grid(images: Pictures, columns: int | None = None) -> Pictures:
     return sheet
 
 
-def encoded(picture: Pictures) -> bytes:
-    """A picture [H, W, 1 or 3] as the bytes of a PNG file."""
+def encoded(picture: Pictures, parameters: str = "") -> bytes:
+    """A picture [H, W, 1 or 3] as the bytes of a PNG file, with what it was made with as the text `parameters`."""
     height, width, channels = picture.shape
     if channels not in (1, 3):
         raise UnsupportedError(f"a picture of {channels} channels cannot be shown")
@@ -44,8 +44,18 @@ def encoded(picture: Pictures) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines.tobytes()))
+    text = chunk(*_text_chunk("parameters", parameters)) if parameters else b""
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + text + chunk(b"IDAT", zlib.compress(lines.tobytes()))
             + chunk(b"IEND", b""))
+
+
+def _text_chunk(keyword: str, text: str) -> tuple[bytes, bytes]:
+    """The kind and the data of a chunk that says `text`: tEXt where Latin-1 has all its letters, else iTXt."""
+    text = text.replace("\0", " ")
+    try:
+        return b"tEXt", keyword.encode("latin-1") + b"\0" + text.encode("latin-1")
+    except UnicodeEncodeError:
+        return b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode("utf-8", "replace")
 
 
 def pillow() -> Any:

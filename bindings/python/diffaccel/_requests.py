@@ -12,7 +12,7 @@ from typing import Any, Iterable, Mapping
 
 import numpy as np
 
-from . import _arrays, _ffi
+from . import _arrays, _ffi, _pictures
 from .errors import InvalidArgumentError, ShapeError
 
 _KINDS = {"boolean": "True or False", "integer": "an integer", "number": "a number", "string": "a string"}
@@ -39,11 +39,17 @@ class Form:
         self._options: dict[str, dict[str, Any]] = {option["name"]: option for option in description.get("options", [])}
         self._tensors: dict[str, dict[str, Any]] = {tensor["name"]: tensor for tensor in description.get("tensors", [])}
 
+    @property
+    def _takes_tokens(self) -> bool:
+        return "tokens" in self._tensors
+
     def request(self, given: Mapping[str, Any]) -> Request:
         """The request that says what is given; None is not. Raises TypeError, OverflowError, InvalidArgumentError and ShapeError."""
         options: dict[str, Any] = {}
         arrays: dict[str, _arrays.Array] = {}
         for name, value in given.items():
+            if value is not None and name in self._tensors and name not in self._options:
+                value = _converted(value, self._tensors[name])
             value = _array(value)
             if value is None:
                 continue
@@ -54,7 +60,7 @@ class Form:
             elif name in self._options and isinstance(value, str) and "\0" in value:
                 arrays[name] = np.frombuffer(_ffi.utf8(value, name), np.uint8)  # the library's JSON holds no NUL
             elif name in self._options:
-                options[name] = _value(value, _types(self._options[name]), name)
+                options[name] = _value(value, _types(self._options[name]), name, self._takes_tokens)
             elif isinstance(value, np.ndarray):
                 arrays[name] = np.zeros(0, np.float32)  # unknown, whatever its value: the library says so, and what may have been meant
             else:
@@ -69,6 +75,13 @@ def _array(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.ndim == 0:
         return value[()]
     return value.tolist() if isinstance(value, np.ndarray) and value.dtype.kind in "OU" else value
+
+
+def _converted(value: Any, spec: Mapping[str, Any]) -> Any:
+    """`value`, of pictures and masks as the numbers that they are."""
+    if _pictures.is_picture(spec):
+        return _pictures.picture(value)
+    return _pictures.mask(value) if _pictures.is_mask(spec) else value
 
 
 def _tensor(value: Any, spec: Mapping[str, Any]) -> _arrays.Array:
@@ -120,8 +133,8 @@ def _listed(value: Any, name: str) -> list[Any]:
     return list(value)
 
 
-def _value(value: Any, types: list[Mapping[str, Any]], name: str) -> Any:
-    """`value` as JSON of one of these types."""
+def _value(value: Any, types: list[Mapping[str, Any]], name: str, takes_tokens: bool) -> Any:
+    """`value` as JSON of one of these types; `takes_tokens` is for a hint."""
     value = _array(value)
     kinds = {one["type"] for one in types}
     if isinstance(value, str) and "string" in kinds:
@@ -130,12 +143,12 @@ def _value(value: Any, types: list[Mapping[str, Any]], name: str) -> Any:
     is_list = isinstance(value, Iterable) and not isinstance(value, (str, bytes, bytearray, memoryview, Mapping))
     if is_list and "array" in kinds:
         inner = [item for one in types if one["type"] == "array" for item in _types(one["items"])]
-        return [_value(item, inner, name) for item in value]
+        return [_value(item, inner, name, takes_tokens) for item in value]
     if kinds == {"boolean"}:
         return bool(_arrays.flag(value, name))
     if is_list or isinstance(value, (bytes, bytearray, memoryview, Mapping)) or not kinds & {"integer", "number"}:
         words = " or ".join(words for kind, words in _KINDS.items() if kind in kinds)
-        raise TypeError(f"{name} must be {words}, not {_shown(value)}{_hint(value, name)}")
+        raise TypeError(f"{name} must be {words}, not {_shown(value)}{_hint(value, name, takes_tokens)}")
     if "number" not in kinds:
         return _arrays.integer(value, name, bits=64)
     number = _arrays.real(value, name)
@@ -151,7 +164,7 @@ def _shown(value: Any) -> str:
         return type(value).__name__
 
 
-def _hint(value: Any, name: str) -> str:
+def _hint(value: Any, name: str, takes_tokens: bool = True) -> str:
     if isinstance(value, (bytes, bytearray)):
         return f"; {name}.decode() makes text of bytes"
-    return "; tokens= takes token ids" if name == "prompt" else ""
+    return "; tokens= takes token ids" if name == "prompt" and takes_tokens else ""

@@ -38,22 +38,22 @@ LoRA = str | os.PathLike[str] | tuple[str | os.PathLike[str], float]
 
 
 def _updates(lora: LoRA | Sequence[LoRA] | None) -> list[dict[str, Any]] | None:
-    """The files of `lora` as the library reads them."""
+    """The files of `lora` as the library reads them; None for none."""
     if lora is None:
         return None
     is_pair = isinstance(lora, tuple) and len(lora) == 2 and isinstance(lora[1], (int, float))
-    files = [lora] if isinstance(lora, (str, os.PathLike)) or is_pair else list(lora)  # type: ignore[arg-type]
+    files = [lora] if isinstance(lora, (str, os.PathLike)) or is_pair else list(lora)
     pairs = [one if isinstance(one, tuple) else (one, 1.0) for one in files]
-    return [{"path": os.fspath(path), "scale": float(scale)} for path, scale in pairs]  # type: ignore[arg-type]
+    return [{"path": os.fspath(path), "scale": float(scale)} for path, scale in pairs] or None
 
 
 class Model(Handle):
     """A loaded checkpoint.
 
-    path: folder with config.json and *.safetensors (official, diffusers or pipeline layout), or one .safetensors file
-        together with `config`.
-    family: "dit", "uvit", "sit", "sd3_transformer", "var", "autoencoder_kl", "autoencoder_tiny", "vqvae", "llada", "illada", "dream",
-        "clip_text" or "t5_encoder"; None lets the config decide.
+    path: folder with config.json and *.safetensors (official, diffusers or pipeline layout), a single file of Stable Diffusion, or
+        another .safetensors file together with `config`.
+    family: "dit", "uvit", "sit", "stable_diffusion", "unet2d_condition", "sd3_transformer", "var", "autoencoder_kl", "autoencoder_tiny",
+        "vqvae", "llada", "illada", "dream", "clip_text" or "t5_encoder"; None lets the config decide.
     config: the configuration as a dict or JSON text, used instead of the checkpoint's config.json.
     decoder: folder of the autoencoder that turns latents into pixels; None means the checkpoint's own vae/.
     conventions: "official" or "diffusers" (how a DiT is evaluated); None means official, unless the checkpoint shows that it was
@@ -210,6 +210,9 @@ class Model(Handle):
         autoencoder_tiny: latents [n,C,h,w] -> image [n,3,H,W]; image [n,3,H,W] -> latents [n,C,h,w]
         sd3_transformer: hidden_states [n,C,h,w], timestep [n] (0, data, to 1000, noise), encoder_hidden_states [n,tokens,D],
             pooled_projections [n,P] -> [n,C,h,w]
+        unet2d_condition: sample [n,C,h,w], timestep [n] (original ones), encoder_hidden_states [n,tokens,D]; of SDXL also text_embeds
+            [n,P] and time_ids [n,6]; with time_cond_proj_dim perhaps timestep_cond [n,that] -> [n,C,h,w]
+        stable_diffusion: its network with the inputs of unet2d_condition, but timestep_cond, under these names also in SD3
 
         Arrays of any strides and any real element type are converted; `y`, `tokens`, `mask` and `layer` must hold integers. `outputs`
         names what is wanted when the default does not fit. Returns a float32 array, or a dict of them for a list of names.

@@ -32,17 +32,41 @@ class SampleOptions(TypedDict, total=False):
     tile: int | str | None
     noise: Any
     step_noise: Any
+    # prompts of pictures
+    prompt: str | Sequence[str] | npt.NDArray[Any] | None
+    negative_prompt: str | Sequence[str] | npt.NDArray[Any] | None
+    prompt_2: str | Sequence[str] | npt.NDArray[Any] | None
+    negative_prompt_2: str | Sequence[str] | npt.NDArray[Any] | None
+    prompt_3: str | Sequence[str] | npt.NDArray[Any] | None
+    negative_prompt_3: str | Sequence[str] | npt.NDArray[Any] | None
+    images_per_prompt: int | None
+    clip_skip: int | None
+    max_sequence_length: int | None
+    height: int | None
+    width: int | None
+    image: Any
+    strength: float | None
+    mask: Any
+    image_latents: Any
+    original_size: Sequence[int] | None
+    crop: Sequence[int] | None
+    target_size: Sequence[int] | None
+    negative_original_size: Sequence[int] | None
+    negative_crop: Sequence[int] | None
+    negative_target_size: Sequence[int] | None
+    seeds: Sequence[int] | npt.NDArray[Any] | None
+    previews: bool | str | None
+    prompt_embeds: Any
+    negative_prompt_embeds: Any
+    pooled_prompt_embeds: Any
+    negative_pooled_prompt_embeds: Any
     # scale by scale
     top_k: int | Sequence[int] | npt.NDArray[Any] | None
     top_p: float | None
     temperature: float | Sequence[float] | npt.NDArray[Any] | None
     more_smooth: bool | None
-    previews: bool | None
     uniforms: Any
-    image: Any
-    mask: Any
     # texts
-    prompt: str | Sequence[str] | npt.NDArray[Any] | None
     tokens: Tokens | Sequence[Tokens] | None
     lengths: Sequence[int] | npt.NDArray[Any] | None
     chat: bool | None
@@ -56,6 +80,5 @@ class SampleOptions(TypedDict, total=False):
     end_last: bool | None
     no_end: bool | None
     allow_mask: bool | None
-    seeds: Sequence[int] | npt.NDArray[Any] | None
     order_temperature: float | None
     eps: float | None

@@ -114,6 +114,12 @@ class Result:
         return self.tensor("pixels")
 
     @property
+    def parameters(self) -> list[str]:
+        """What each picture was made with, as files of pictures say it: the prompt, a line of the negative prompt, a line of settings.
+        Empty unless the pictures come from prompts."""
+        return [str(text) for text in self.stats.get("parameters", [])]
+
+    @property
     def pil_images(self) -> list[Any]:
         """The images as Pillow images, gray ones with one channel. Raises ImportError without Pillow, else as `images`."""
         return [_png.image_of(picture) for picture in self.images]
@@ -121,7 +127,7 @@ class Result:
     def save(self, path: str | os.PathLike[str], columns: int | None = None) -> None:
         """Writes the images to one file, several in a grid (of `columns` columns), as `diffaccel sample --out` does; a single one without
         a margin. PNG needs no other package; other formats, by the name's suffix, need Pillow. A name ending in .txt gets the texts,
-        each followed by a line feed.
+        each followed by a line feed. A PNG of pictures from prompts carries the first one's `parameters` as its text of that name.
 
         Raises InvalidArgumentError when there are no images or texts or for an unknown format, FileError.
         """
@@ -132,7 +138,7 @@ class Result:
             return _png.write(path, "".join(text + "\n" for text in self.texts).encode("utf-8"))
         picture = self._sheet(columns)
         if kind == ".png":
-            return _png.write(path, _png.encoded(picture))
+            return _png.write(path, _png.encoded(picture, next(iter(self.parameters), "")))
         formats = _png.pillow().registered_extensions()
         if kind not in formats:
             raise InvalidArgumentError(f"{os.fspath(path)}: the name says no kind of picture; end it in .png")
@@ -150,7 +156,7 @@ class Result:
         """The images for notebooks; None when there are none."""
         if self.closed or "images" not in self.names or self.images.shape[3] not in (1, 3):
             return None
-        return _png.encoded(self._sheet())
+        return _png.encoded(self._sheet(), next(iter(self.parameters), ""))
 
     def _repr_html_(self) -> str | None:
         """The texts for notebooks; None when there are none."""

@@ -71,14 +71,15 @@ class Session(Handle):
     def sample(
         self, *, progress: bool = False, callback: Callable[[Event], Any] | None = None, **options: Unpack[SampleOptions]
     ) -> Result:
-        """Runs a request and returns its result: a sample for each label, or a text for each prompt. Ctrl-C stops the run.
+        """Runs a request and returns its result: a sample for each label, or a picture or text for each prompt. Ctrl-C stops the run.
 
         progress: show a bar, when tqdm is installed.
         callback: called with an Event after each step, from the thread that computes; a true return value stops the
             run (Cancelled), an exception stops it and is raised here.
 
         All other arguments are the model's options: `Model.request` has them with types, ranges and defaults. What is not given, or
-        None, is left to the library. Arrays may have any real element type and any strides.
+        None, is left to the library. Arrays may have any real element type and any strides. Of prompts, `image` and `mask` may also be
+        images of Pillow or arrays of bytes: [H, W, 3] or [n, H, W, 3], of masks [H, W] or [n, H, W] (255: painted).
 
         Images (dit, uvit, sit):
             labels: The class of each sample, by number or by name.
@@ -101,6 +102,53 @@ class Session(Handle):
             tile: Side of the decoder's tiles, in latents; auto: whole images, or tiles when the memory limit requires them.
             noise: The initial noise, instead of that of the seed.
             step_noise: The noise that steps add, in the order of use; ddim and ddpm draw once a step.
+        Prompts (stable_diffusion):
+            prompt: What to draw, or several as a batch.
+            negative_prompt: What to keep away from: one text for all prompts, or one for each.
+            prompt_2: What text encoder 2 reads, where that is another text.
+            negative_prompt_2: What text encoder 2 reads of it, where that is another text.
+            prompt_3: What text encoder 3 reads, where that is another text.
+            negative_prompt_3: What text encoder 3 reads of it, where that is another text.
+            images_per_prompt: Pictures of each prompt.
+            clip_skip: Layers left out at the end of the CLIP text encoders.
+            max_sequence_length: Tokens of the text that T5 reads.
+            height: Pixels, a multiple of 8.
+            width: Pixels, a multiple of 8.
+            steps: Number of sampling steps.
+            sampler: The sampler, by its name or by its class in diffusers.
+            spacing: How timesteps are spaced: leading, trailing, linspace (diffusers); of ddim and ddpm also even (official
+                respacing), strided (ddimN), or counts per section such as 10,15,25.
+            steps_offset: Added to every timestep of the leading spacing; 0: what the model's scheduler says.
+            eta: The noise of DDIM, 0 (none) to 1.
+            guidance: Classifier-free guidance scale; 1 or less: none.
+            guidance_rescale: How far the guided prediction is rescaled to the standard deviation of the conditional one (Lin et
+                al. 2023); 0: not at all.
+            guidance_interval: Part of the run in which guidance applies, as fractions of its steps; outside only the
+                conditional prediction is used.
+            guidance_execution: How the two predictions are computed, bit for bit the same: in one batch, one after the other,
+                or side by side on parts of the threads.
+            image: The picture to begin with, in -1 … 1.
+            strength: How much of the given picture is changed: the share of the steps that is made.
+            mask: Where to paint: 1 (0.5 or more), and where the picture stays: 0.
+            image_latents: The same as scaled latents, instead of image.
+            original_size: Height and width that the picture is to look like it had before it was scaled.
+            crop: Top and left of the part that it is to look like it was cut from.
+            target_size: Height and width that the network is told to aim at.
+            negative_original_size: Height and width that the picture is to look like it had before it was scaled. For the
+                negative prompt.
+            negative_crop: Top and left of the part that it is to look like it was cut from. For the negative prompt.
+            negative_target_size: Height and width that the network is told to aim at. For the negative prompt.
+            seed: Seed of the random numbers, as in torch.manual_seed on the CPU.
+            seeds: A seed for each picture, which is then the same in whatever batch.
+            previews: What events show: nothing, a linear projection of the latents, or what the decoder makes of them.
+            decode: Whether the final state is decoded to images, where the model can.
+            tile: Side of the decoder's tiles, in latents; auto: whole images, or tiles when the memory limit requires them.
+            noise: The initial noise, instead of that of the seed.
+            step_noise: The noise that steps add, in the order of use.
+            prompt_embeds: States of the text, instead of prompt.
+            negative_prompt_embeds: The same of the negative prompt.
+            pooled_prompt_embeds: The pooled text beside prompt_embeds.
+            negative_pooled_prompt_embeds: The same of the negative prompt.
         Scale by scale (var):
             labels: The class of each sample, by number or by name.
             guidance: Classifier-free guidance t of (1 + t) c - t u, growing from 0 at the first scale to this at the last; 0:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import PACKAGE, write_dit
 from small_denoisers import write_sit, write_uvit
+from small_diffusion import write_sd, write_sd3, write_sdxl
 from test_language_folders import CONFIG, weights, write_shards
 from test_next_scale import write_var
 from test_text import folder as llada  # noqa: F401 - a fixture
@@ -18,20 +19,30 @@ import diffaccel
 from diffaccel.options import SampleOptions
 
 NAMES = [f"class {index}" for index in range(10)]
-KINDS = {"Images": ["dit", "uvit", "sit"], "Scale by scale": ["var"], "Texts": ["llada", "dream"]}
+KINDS = {"Images": ["dit", "uvit", "sit"], "Prompts": ["sd", "sdxl", "sd3"], "Scale by scale": ["var"], "Texts": ["llada", "dream"]}
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory, llada):  # noqa: F811
     root = tmp_path_factory.mktemp("families")
     paths = {"dit": write_dit(root / "dit", labels=NAMES), "uvit": write_uvit(root / "uvit", extra={"labels": NAMES}),
-             "sit": write_sit(root / "sit", labels=NAMES), "var": write_var(root / "var"), "llada": llada, "dream": root / "dream"}
+             "sit": write_sit(root / "sit", labels=NAMES), "var": write_var(root / "var"), "llada": llada, "dream": root / "dream",
+             "sd": write_sd(root / "sd"), "sdxl": write_sdxl(root / "sdxl"), "sd3": write_sd3(root / "sd3")}
     config = json.loads((paths["var"] / "config.json").read_text())
     (paths["var"] / "config.json").write_text(json.dumps({**config, "labels": NAMES[:5]}))
     paths["dream"].mkdir()
     write_shards(paths["dream"], weights())
     (paths["dream"] / "config.json").write_text(json.dumps(CONFIG))
     return {family: diffaccel.Model(path) for family, path in paths.items()}
+
+
+def asked_of(family, samples):
+    """A small request for one sample or two."""
+    if family in KINDS["Texts"]:
+        return dict(tokens=[[3, 4], [5]][:samples], length=4)
+    if family in KINDS["Prompts"]:
+        return dict(prompt=["red apple", "a cat"][:samples], steps=4)
+    return dict(labels=[1, 2][:samples]) | (dict(steps=4) if family in KINDS["Images"] else {})
 
 
 def documented():
@@ -89,8 +100,11 @@ def test_every_family_is_documented(models):
     assert list(documented()) == list(KINDS)
     heads = re.findall(r"^[A-Z][\w ]+ \(([\w, ]+)\):$", inspect.getdoc(diffaccel.Session.sample), flags=re.M)
     said = [family for head in heads for family in head.split(", ")]
-    assert said == ["dit", "uvit", "sit", "var", "llada", "illada", "dream"]
-    assert set(said) | {"autoencoder_kl", "autoencoder_tiny", "sd3_transformer", "vqvae"} == set(diffaccel.describe()["families"])
+    assert said == ["dit", "uvit", "sit", "stable_diffusion", "var", "llada", "illada", "dream"]
+    parts = {"autoencoder_kl", "autoencoder_tiny", "sd3_transformer", "unet2d_condition", "vqvae", "clip_text", "t5_encoder"}
+    assert set(said) | parts == set(diffaccel.describe()["families"])
+    for part in parts | {"stable_diffusion"}:
+        assert f'"{part}"' in diffaccel.Model.__doc__ and re.search(rf"^(\w+, )*{part}(, \w+)*: ", inspect.getdoc(diffaccel.Model.forward), flags=re.M)
 
 
 def test_types_and_signatures_have_every_option():
@@ -121,8 +135,7 @@ def test_models_that_cannot_sample(tmp_path):
 def test_defaults_are_what_the_description_says(models):
     """Saying every default aloud changes nothing."""
     for family, model in models.items():
-        asked = dict(tokens=[3, 4], length=4) if family in KINDS["Texts"] else dict(labels=[1])
-        asked |= dict(steps=6, sampler="euler" if family == "sit" else None) if family in KINDS["Images"] else {}
+        asked = asked_of(family, 1) | (dict(sampler="euler") if family == "sit" else {})
         said = {option["name"]: option["default"] for option in model.request["options"]
                 if "default" in option and option["name"] not in asked}
         assert len(said) >= 5
@@ -137,13 +150,14 @@ def test_one_way_for_every_family(models):
     """The same call and the same kind of result; events say what they are of."""
     for family, model in models.items():
         stages = []
-        asked = dict(tokens=[[3, 4], [5]], length=4) if family in KINDS["Texts"] else dict(labels=[1, 2])
-        asked |= dict(steps=4) if family in KINDS["Images"] else {}
+        asked = asked_of(family, 2)
         with model.session() as session:
             result = session.sample(**asked, seed=1, callback=lambda event: stages.append(event.stage))
             assert session.estimate(**asked, seed=1)["flops"]["total"] > 0
         assert type(result) is diffaccel.Result and "2 samples" in repr(result)
         expected = "unmask" if family in KINDS["Texts"] else "scale" if family == "var" else "denoise"
+        if family in KINDS["Prompts"]:
+            assert stages.pop(0) == "encode"
         assert stages[0] == expected and set(stages) <= {expected, "decode"}
 
 

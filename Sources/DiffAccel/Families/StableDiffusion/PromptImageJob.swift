@@ -18,16 +18,17 @@ final class PromptImageJob: SamplingJob {
     let picture: GivenPicture?
     let decoder: (any StateDecoder)?
     let tiling: Tiling
+    private let made: PictureParameters
     private let preview: StatePreview
 
     init(
         network: any ConditionedDenoiser, process: any Sampler, sampler: String, source: NoiseSource,
         texts: PromptConditioning, guidance: Guidance?, shape: Shape, picture: GivenPicture?,
-        decoder: (any StateDecoder)?, tiling: Tiling, preview: StatePreview
+        decoder: (any StateDecoder)?, tiling: Tiling, preview: StatePreview, made: PictureParameters
     ) {
         (self.network, self.process, self.sampler, self.source) = (network, process, sampler, source)
         (self.texts, self.guidance, self.shape, self.picture) = (texts, guidance, shape, picture)
-        (self.decoder, self.tiling, self.preview) = (decoder, tiling, preview)
+        (self.decoder, self.tiling, self.preview, self.made) = (decoder, tiling, preview, made)
     }
 
     private var samples: Int { shape[0] }
@@ -44,6 +45,7 @@ final class PromptImageJob: SamplingJob {
     var noise: (state: Shape, draws: Int)? { (shape, process.draws) }
     var latents: Shape? { shape }
     var encodes: Bool { true }
+    var parameters: [String] { made.texts }
 
     func requireFinite(_ run: Run) throws(DiffError) {
         try source.requireFinite(run)

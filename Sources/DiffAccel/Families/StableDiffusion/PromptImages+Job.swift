@@ -32,7 +32,11 @@ extension PromptImages {
                 clipSkip: request.clipSkip, textLength: request.textLength),
             guidance: guidance, shape: shape, picture: try picture(request, given, shape, sampler),
             decoder: request.decode ? decoder : nil, tiling: request.tiling,
-            preview: try preview(request.preview))
+            preview: try preview(request.preview),
+            made: parameters(
+                request, name, steps: sampler.steps, scale: request.scale ?? self.guidance, size: size,
+                samples: samples, strength: given.hasPicture ? strength(request, given) : nil,
+                hasNoise: reader.floats("noise") != nil))
     }
 
     /// Tensors of the caller that are not noise.
@@ -40,12 +44,16 @@ extension PromptImages {
         let image: Tensor?, latents: Tensor?, mask: Tensor?
         let embeddings: PromptConditioning.Embeddings?
 
+        /// Whether the run begins with a picture.
+        var hasPicture: Bool { image != nil || latents != nil }
+
         init(_ reader: RequestReader, _ sampling: PromptImages) throws(DiffError) {
             (image, latents, mask) = (reader.floats("image"), reader.floats("image_latents"), reader.floats("mask"))
             let network = sampling.network
             embeddings = try Self.embeddings(reader, width: network.textWidth, pooledWidth: network.pooledWidth)
             guard image == nil || latents == nil else {
-                throw DiffError(.invalidArgument, "request: image and image_latents are both given; one of them says all")
+                throw DiffError(
+                    .invalidArgument, "request: image and image_latents are both given; one of them says all")
             }
             try Self.require(image, "image", channels: 3)
             try Self.require(latents, "image_latents", channels: sampling.channels)
@@ -56,13 +64,15 @@ extension PromptImages {
             guard !sampling.paintsIn || mask != nil else {
                 throw DiffError(
                     .invalidArgument,
-                    "request: the model was trained to paint in and needs image and mask (a mask of ones paints everything)")
+                    "request: the model was trained to paint in and needs image and mask (a mask of ones paints everything)"
+                )
             }
         }
 
         private static func require(_ x: Tensor?, _ name: String, channels: Int) throws(DiffError) {
             guard let x, x.shape.rank != 4 || x.shape[1] != channels || x.shape.count == 0 else { return }
-            throw DiffError(.shape, "request: the tensor \"\(name)\" is \(x.shape), expected [1 or n, \(channels), h, w]")
+            throw DiffError(
+                .shape, "request: the tensor \"\(name)\" is \(x.shape), expected [1 or n, \(channels), h, w]")
         }
 
         private static func embeddings(
@@ -71,14 +81,16 @@ extension PromptImages {
             func states(_ name: String) throws(DiffError) -> Tensor? {
                 guard let x = reader.floats(name) else { return nil }
                 guard x.shape.rank == 3, x.shape.last == width, x.shape.count > 0 else {
-                    throw DiffError(.shape, "request: the tensor \"\(name)\" is \(x.shape), expected [n, tokens, \(width)]")
+                    throw DiffError(
+                        .shape, "request: the tensor \"\(name)\" is \(x.shape), expected [n, tokens, \(width)]")
                 }
                 return x
             }
             func pooled(_ name: String, beside states: Tensor?) throws(DiffError) -> Tensor? {
                 guard let pooledWidth else { return nil }
                 let x = reader.floats(name)
-                guard (x == nil) == (states == nil), x.map({ $0.shape.dims == [states?.shape[0] ?? 0, pooledWidth] }) ?? true
+                guard (x == nil) == (states == nil),
+                    x.map({ $0.shape.dims == [states?.shape[0] ?? 0, pooledWidth] }) ?? true
                 else {
                     throw DiffError(
                         .shape,
@@ -97,7 +109,9 @@ extension PromptImages {
                 }
                 return nil
             }
-            if let negative, negative.shape != positive.shape, negative.shape[0] != 1 || negative.shape[1] != positive.shape[1] {
+            if let negative, negative.shape != positive.shape,
+                negative.shape[0] != 1 || negative.shape[1] != positive.shape[1]
+            {
                 throw DiffError(
                     .shape, "request: negative_prompt_embeds are \(negative.shape), prompt_embeds \(positive.shape)")
             }
@@ -127,11 +141,13 @@ extension PromptImages {
         if let shown, shown != (size.height, size.width) {
             throw DiffError(
                 .shape,
-                "request: the picture is \(shown.0) x \(shown.1), height and width are \(size.height) x \(size.width): scale it first")
+                "request: the picture is \(shown.0) x \(shown.1), height and width are \(size.height) x \(size.width): scale it first"
+            )
         }
         if let mask = given.mask, (mask.shape[2], mask.shape[3]) != (size.height, size.width) {
             throw DiffError(
-                .shape, "request: the mask is \(mask.shape[2]) x \(mask.shape[3]), the picture \(size.height) x \(size.width)")
+                .shape,
+                "request: the mask is \(mask.shape[2]) x \(mask.shape[3]), the picture \(size.height) x \(size.width)")
         }
         return size
     }
@@ -149,14 +165,16 @@ extension PromptImages {
         guard let samples = Checked.multiply(prompts, request.perPrompt), samples <= SampleRequest.maxSamples else {
             throw DiffError(
                 .invalidArgument,
-                "request: \(prompts) prompts, \(request.perPrompt) pictures of each: more than \(SampleRequest.maxSamples)")
+                "request: \(prompts) prompts, \(request.perPrompt) pictures of each: more than \(SampleRequest.maxSamples)"
+            )
         }
         guard request.seeds.count == 1 || request.seeds.count == samples else {
             throw DiffError(.invalidArgument, "request: \(request.seeds.count) seeds for \(samples) pictures")
         }
         for (name, tensor) in [("image", given.image), ("image_latents", given.latents), ("mask", given.mask)].each {
             guard let tensor, tensor.shape[0] != 1, tensor.shape[0] != samples else { continue }
-            throw DiffError(.shape, "request: \(tensor.shape[0]) of \"\(name)\" for \(samples) pictures: give 1, or one for each")
+            throw DiffError(
+                .shape, "request: \(tensor.shape[0]) of \"\(name)\" for \(samples) pictures: give 1, or one for each")
         }
         return samples
     }
@@ -188,6 +206,11 @@ extension PromptImages {
         return .tokens(positive: positive, negative: negative)
     }
 
+    /// How much of a given picture is changed.
+    private func strength(_ request: PromptImageRequest, _ given: Given) -> Double {
+        request.strength ?? (given.mask == nil ? 0.8 : 1)
+    }
+
     /// What the run begins with; nil: noise alone. Throws `unsupported` without an encoder for pictures.
     private func picture(
         _ request: PromptImageRequest, _ given: Given, _ shape: Shape, _ sampler: any Sampler
@@ -197,7 +220,8 @@ extension PromptImages {
             guard let autoencoder, autoencoder.hasEncoder else {
                 throw DiffError(
                     .unsupported,
-                    "the checkpoint has nothing that encodes pictures: give image_latents, or open it with an autoencoder that has an encoder")
+                    "the checkpoint has nothing that encodes pictures: give image_latents, or open it with an autoencoder that has an encoder"
+                )
             }
             source = .pixels(image, autoencoder)
         } else if let latents = given.latents {
@@ -208,7 +232,7 @@ extension PromptImages {
             }
             return nil
         }
-        let strength = request.strength ?? (given.mask == nil ? 0.8 : 1)
+        let strength = strength(request, given)
         guard let call = sampler.firstCall(strength: strength) else {
             throw DiffError(
                 .invalidArgument,

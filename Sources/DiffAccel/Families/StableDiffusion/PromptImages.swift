@@ -20,22 +20,24 @@ final class PromptImages: FamilySampling {
     let guidance: Double, steps: Int
     /// The steps that the session's plan was learned for.
     let learnedSteps: Int?
+    /// What the checkpoint is called in the parameters of pictures.
+    let name: String
 
     init(
         _ network: any ConditionedDenoiser, _ conditioner: TextConditioner, _ solver: any ImageSolver,
         autoencoder: (any ImageAutoencoder)?, decoder: (any PictureDecoder)?, channels: Int, factor: Int,
-        guidance: Double, steps: Int, learnedSteps: Int? = nil
+        guidance: Double, steps: Int, name: String, learnedSteps: Int? = nil
     ) {
         (self.network, self.conditioner, self.solver) = (network, conditioner, solver)
         (self.autoencoder, self.decoder, self.channels, self.factor) = (autoencoder, decoder, channels, factor)
-        (self.guidance, self.steps, self.learnedSteps) = (guidance, steps, learnedSteps)
+        (self.guidance, self.steps, self.learnedSteps, self.name) = (guidance, steps, learnedSteps, name)
     }
 
     /// The same, in as many steps as the plan was learned for unless a request says otherwise.
     func under(_ plan: Plan, _ options: SessionOptions) throws(DiffError) -> any FamilySampling {
         PromptImages(
             network, conditioner, solver, autoencoder: autoencoder, decoder: decoder, channels: channels,
-            factor: factor, guidance: guidance, steps: steps,
+            factor: factor, guidance: guidance, steps: steps, name: name,
             learnedSteps: plan.learnedSteps.map { $0 / max(1, callsPerStep) })
     }
 
