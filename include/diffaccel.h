@@ -257,6 +257,8 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  *   A router has a row for each network call: for samplers that make several calls per step (dpmpp_2s, midpoint and heun2 two, heun3
  *   three, rk4 four) that many rows per step. Samplers whose steps differ in their number of calls (sde_heun), or that choose it while
  *   running (dopri5), are refused with DA_UNSUPPORTED by da_session_run.
+ * ENTRY for deep features kept (DeepCache): {"method": "deepcache", "interval": 3, "layers": 1}   networks with skip connections: one full
+ *   call in "interval"; between them only the last "layers" layers on the way up, and what they take skips from, are computed
  * ENTRY for depth pruning: {"method": "depth", "keep": [0, 2, 5, ...]}   the blocks that run, ascending
  *   {"method": "depth", "keep": {"blocks": [0, 2, 4]}}     by the name of the block list; lists not named stay whole. Blocks of a
  *     U-ViT joined by a skip connection stay or go together

@@ -21,10 +21,14 @@ import Testing
     }
 
     /// An entry that changes the result, and one that leaves it as it is; nil: the method has no such setting.
-    private static func entries(_ method: String) throws -> (acting: any PlanEntry, neutral: (any PlanEntry)?) {
+    /// `blocks` are those of the model.
+    private static func entries(
+        _ method: String, blocks: Int = 3
+    ) throws -> (acting: any PlanEntry, neutral: (any PlanEntry)?) {
         switch method {
         case "code": (CollaborativePlan(draftScales: 2), nil)
-        case "depth": (try DepthPlan(keep: [0, 2]), try DepthPlan(keep: [0, 1, 2]))
+        case "deepcache": (try DeepCachePlan(interval: 2), try DeepCachePlan(interval: 1))
+        case "depth": (try DepthPlan(keep: [0, 2]), try DepthPlan(keep: Array(0..<blocks)))
         case "dkv": (try KVCachePlan(.decode, refresh: 3), try KVCachePlan(.decode, refresh: 1))
         case "l2c": (LayerCachePlan(.alternate), LayerCachePlan(.none))
         default: throw DiffError(.internal, "say here what an entry of \"\(method)\" is")
@@ -51,6 +55,14 @@ import Testing
             stages.append(
                 Stage(name: name, model: try Model(tiny.write(to: directory, as: name)), request: text))
         }
+        let tiny = TinyUNet()
+        var numbers = Numbers(7)
+        let states = try numbers.tensor([1, 3, tiny.textWidth])
+        stages.append(
+            Stage(
+                name: "stable_diffusion", model: try Model(tiny.writePipeline(directory)),
+                request: SampleRequest(
+                    ["steps": 6, "sampler": "ddim", "guidance": 1], tensors: ["prompt_embeds": .floats(states)])))
         self.stages = stages
     }
 
@@ -74,6 +86,10 @@ import Testing
         let able = stages.filter { $0.takes(first.acting) && $0.takes(second.acting) }
         #expect(!able.isEmpty, "no model takes both: then they do not stack")
         for stage in able {
+            let blocks = stage.model.layout.blockCount
+            let (first, second) = (
+                try Self.entries(rule.first, blocks: blocks), try Self.entries(rule.second, blocks: blocks)
+            )
             let plain = try stage.run([])
             for pair in [[first, second], [second, first]] {
                 let both = try stage.run(pair.map(\.acting))
