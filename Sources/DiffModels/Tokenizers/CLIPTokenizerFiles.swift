@@ -42,7 +42,15 @@ extension Tokenizer {
             return id
         }
         let (start, end) = (try id("bos_token", Self.clipStart), try id("eos_token", Self.clipEnd))
-        let parts = Parts(vocabulary, try neighbours.completed([], vocabulary), controls)
+        // Special also where no file says so.
+        var unnamed: [AddedTokens.Entry] = []
+        if neighbours.token("bos_token") == nil {
+            unnamed.append(AddedTokens.Entry(id: start, content: Self.clipStart, isSpecial: true))
+        }
+        if neighbours.token("eos_token") == nil {
+            unnamed.append(AddedTokens.Entry(id: end, content: Self.clipEnd, isSpecial: true))
+        }
+        let parts = Parts(vocabulary, try neighbours.completed(unnamed, vocabulary), controls)
         let model = try BytePairModel(
             vocabulary: vocabulary, merges: Self.merges(lines), controls: parts.controls,
             unknown: neighbours.token("unk_token") ?? Self.clipEnd, fusesUnknown: false, fallsBackToBytes: false,
