@@ -42,6 +42,21 @@ import Testing
         #expect(tokenizer.decode([6, 5, 6, 1, 4]) == "ab aa")
     }
 
+    /// Bytes never go back, also where one character became several words, whose marks are not in the text.
+    @Test func offsetsNeverDecrease() throws {
+        let words = #"{"type":"Sequence","pretokenizers":[{"type":"WhitespaceSplit"},{"type":"Metaspace"}]}"#
+        let tokenizer = try tokenizer(
+            json(
+                normalizer: ##"{"type":"Replace","pattern":{"String":"#"},"content":"é b a"}"##, preTokenizer: words))
+        let tokens = try tokenizer.encode("a## é#")
+        var (first, last) = (0, 0)
+        for token in tokens {
+            #expect(token.bytes.lowerBound >= first && token.bytes.upperBound >= last, "\(tokens)")
+            (first, last) = (token.bytes.lowerBound, token.bytes.upperBound)
+        }
+        #expect(last == 6 && tokens.count > 12)
+    }
+
     @Test func controlsAreTextUnlessAllowed() throws {
         let tokenizer = try tokenizer(json())
         #expect(try tokenizer.encode("a</s>", allowsControl: true).map(\.id) == [6, 1])
