@@ -54,7 +54,7 @@ import Testing
             #expect(token.bytes.lowerBound >= first && token.bytes.upperBound >= last, "\(tokens)")
             (first, last) = (token.bytes.lowerBound, token.bytes.upperBound)
         }
-        #expect(last == 6 && tokens.count > 12)
+        #expect(last == 7 && tokens.count > 12)
     }
 
     @Test func controlsAreTextUnlessAllowed() throws {

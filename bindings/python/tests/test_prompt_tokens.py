@@ -94,23 +94,44 @@ def test_clip(tmp_path, files, config):
         assert np.array_equal(one.encode(text, True, allow_control=True), own.encode(text, True, allow_control=True)), repr(text)
 
 
-def trained_pieces(folder, **options):
-    """T5's two files, trained here: a spiece.model, and the tokenizer.json that transformers makes of it."""
-    sentencepiece = pytest.importorskip("sentencepiece")
-    folder.mkdir()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([text for text in texts(3000, 4) if text.strip()]), model_prefix=str(folder / "spiece"), vocab_size=4500,
-        model_type="unigram", pad_id=0, eos_id=1, unk_id=2, bos_id=-1, hard_vocab_limit=False, minloglevel=2, **options)
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer", "extra_ids": 100}))
-    return folder
+def fields(message):
+    """Numbers and contents of a protobuf message's fields."""
+    def varint(at):
+        value = shift = 0
+        while True:
+            byte = message[at]
+            value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+            if byte < 128:
+                return value, at
+
+    at = 0
+    while at < len(message):
+        tag, at = varint(at)
+        if tag & 7 == 2:
+            size, at = varint(at)
+        else:
+            size = {0: varint(at)[1] - at, 1: 8, 5: 4}[tag & 7]
+        yield tag >> 3, message[at : at + size]
+        at += size
 
 
 def test_pieces(tmp_path):
-    folder = trained_pieces(tmp_path / "t5")
-    published = transformers.T5Tokenizer.from_pretrained(folder)
-    own = diffaccel.Tokenizer(folder)
+    """T5's two files: a spiece.model, trained here, and the tokenizer.json that transformers makes of it."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    folder = tmp_path / "t5"
+    folder.mkdir()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([text for text in texts(3000, 4) if text.strip()]), model_prefix=str(folder / "spiece"),
+        vocab_size=4500, model_type="unigram", pad_id=0, eos_id=1, unk_id=2, bos_id=-1, hard_vocab_limit=False, minloglevel=2)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer", "extra_ids": 100}))
+    whole = (folder / "spiece.model").read_bytes()
+    table = dict(fields(dict(fields(whole))[3]))[2]
+    model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
+    pieces = [(model.id_to_piece(number), model.get_score(number)) for number in range(len(model))]
+    pieces += [(f"<extra_id_{number}>", 0.0) for number in reversed(range(100))]
+    published = transformers.T5Tokenizer(vocab=pieces, _spm_precompiled_charsmap=table, extra_ids=100)
     published.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
-    one = diffaccel.Tokenizer(tmp_path / "tokenizer.json")
+    own, one = diffaccel.Tokenizer(folder), diffaccel.Tokenizer(tmp_path / "tokenizer.json")
     for text in texts(3000, 5):
         expected = published(text)["input_ids"]
         for tokenizer in (own, one):
