@@ -154,7 +154,8 @@ import Testing
     @Test func longPromptsEnd() throws {
         let prompts = try clip(["pad_token": .string("!")])
         for piece in ["ab", "a b ", "!", "z", "\u{301}", "é\u{323} ", " ", "👩‍👩‍👧", "<|endoftext|>", "\u{130}"] {
-            let text = String(repeating: piece, count: (piece == "ab" ? 1_000_000 : 50_000) / piece.unicodeScalars.count)
+            let length = piece == "ab" ? 1_000_000 : 50_000
+            let text = String(repeating: piece, count: length / piece.unicodeScalars.count)
             let row = try prompts.row(text, length: 77)
             #expect(row.ids.count == 77 && row.ids.first == Self.start, "\(piece)")
             #expect(piece == " " || row.cut?.upperBound == text.utf8.count, "\(piece)")
