@@ -101,8 +101,8 @@ import Testing
         let (clip, t5) = (try clip(TinyCLIPText()), try t5(TinyT5()))
         refuses(.shape, "10") { _ = try clip([[Int](repeating: 1, count: 11)], run) }
         for ids in [[], [[]], [[1, 2], [1]]] as [[[Int]]] {
-            refuses(.shape, "") { _ = try clip(ids, run) }
-            refuses(.shape, "") { _ = try t5(ids, run) }
+            refuses(.shape, "t") { _ = try clip(ids, run) }
+            refuses(.shape, "t") { _ = try t5(ids, run) }
         }
         for token in [-1, 40, .max] {
             refuses(.invalidArgument, "outside") { _ = try clip([[token]], run) }

@@ -27,7 +27,8 @@ enum GoldenUnigram {
                 continue
             }
             let size = try folders.object(name).integer("vocab_size", in: 1...1 << 24)
-            report.verify("\(name).vocabulary", prompts.tokenizer.vocabulary == size ? nil : "\(prompts.tokenizer.vocabulary)")
+            report.verify(
+                "\(name).vocabulary", prompts.tokenizer.vocabulary == size ? nil : "\(prompts.tokenizer.vocabulary)")
             let cases = recorded.cases[name] ?? []
             try texts(name, prompts.tokenizer, cases, &report)
             for (number, batch) in (recorded.batches[name] ?? []).enumerated() {
@@ -66,8 +67,10 @@ enum GoldenUnigram {
         let longest = rows.map(\.count).max() ?? 0
         let length = batch.padding == "longest" ? longest : batch.max_length
         let padded = try batch.texts.map { try prompts.row($0, length: length) }
-        report.verify("\(place).ids", padded.map(\.ids) == batch.ids ? nil : "\(padded.map(\.ids)), recorded \(batch.ids)")
+        report.verify(
+            "\(place).ids", padded.map(\.ids) == batch.ids ? nil : "\(padded.map(\.ids)), recorded \(batch.ids)")
         let masks = padded.map { row in row.mask.map { $0 ? 1 : 0 } }
-        report.verify("\(place).mask", masks == batch.attention_mask ? nil : "\(masks), recorded \(batch.attention_mask)")
+        report.verify(
+            "\(place).mask", masks == batch.attention_mask ? nil : "\(masks), recorded \(batch.attention_mask)")
     }
 }

@@ -100,6 +100,25 @@ public enum FileRules {
             .only("errors", [.string("replace")], "invalid UTF-8 is decoded in another way"),
         ])
 
+    /// `tokenizer_config.json` beside the tokenizer of a text encoder.
+    public static let promptTokenizer = ConfigRules(
+        ConfigRules.origin,
+        [
+            .harmless(
+                [
+                    "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens", "sep_token",
+                    "cls_token", "mask_token", "model_input_names", "processor_class", "use_fast", "fast_tokenizer",
+                    "from_slow", "legacy", "is_local", "backend", "local_files_only", "special_tokens_map_file",
+                    "tokenizer_file", "vocab_file", "merges_file", "device_map", "max_length", "stride",
+                    "truncation_strategy", "pad_to_multiple_of", "pad_token_type_id", "vocab_size",
+                ], "the tokenizer's own files and the text encoder say what is done"),
+            .harmless(["clean_up_tokenization_spaces", "errors"], "about text made of tokens"),
+            .only("padding_side", [.string("right")], "padding before a text"),
+            .only("truncation_side", [.string("right")], "the end of a text in place of its beginning"),
+            .only("split_special_tokens", [.bool(false)], "control tokens are cut like other text"),
+            .only("sp_model_kwargs", [.object([:])], "settings of another reader of pieces"),
+        ])
+
     /// Files that change a model and that nothing here can apply, with the remedy.
     public static let refused = [
         (

@@ -89,3 +89,12 @@ struct AddedTokens: Sendable {
         scalar(text, index).map { ScalarSet.word.contains($0) || $0 == 0x200c || $0 == 0x200d } ?? false
     }
 }
+
+extension AddedTokens.Entry {
+    /// One that is looked for as it is, anywhere in the text before it is normalised.
+    init(id: Int, content: String, isSpecial: Bool) {
+        self.init(
+            id: id, content: content, isSpecial: isSpecial, isSingleWord: false, stripsLeft: false, stripsRight: false,
+            isNormalised: false)
+    }
+}

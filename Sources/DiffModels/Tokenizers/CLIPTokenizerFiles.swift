@@ -10,8 +10,10 @@ extension TokenizerNeighbours {
 }
 
 extension Tokenizer {
-    /// CLIP's expression for words: white space is in none of them.
-    private static let clipWords = #"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"#
+    /// CLIP's expression for words: white space is in none of them. GPT-2's cuts what it finds once more, which changes only the first
+    /// two, where they are no special tokens.
+    private static let clipWords =
+        #"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"#
     private static let clipStart = "<|startoftext|>", clipEnd = "<|endoftext|>"
 
     /// Reads the files of CLIP's tokenizer, which are `vocab.json` and `merges.txt`: texts are composed (NFC) and in lower case, every word
@@ -42,12 +44,23 @@ extension Tokenizer {
             return id
         }
         let (start, end) = (try id("bos_token", Self.clipStart), try id("eos_token", Self.clipEnd))
-        let parts = Parts(vocabulary, try neighbours.completed([], vocabulary), controls)
+        // Special also where no file says so.
+        var unnamed: [AddedTokens.Entry] = []
+        if neighbours.token("bos_token") == nil {
+            unnamed.append(AddedTokens.Entry(id: start, content: Self.clipStart, isSpecial: true))
+        }
+        if neighbours.token("eos_token") == nil {
+            unnamed.append(AddedTokens.Entry(id: end, content: Self.clipEnd, isSpecial: true))
+        }
+        let parts = Parts(vocabulary, try neighbours.completed(unnamed, vocabulary), controls)
         let model = try BytePairModel(
             vocabulary: vocabulary, merges: Self.merges(lines), controls: parts.controls,
             unknown: neighbours.token("unk_token") ?? Self.clipEnd, fusesUnknown: false, fallsBackToBytes: false,
             takesWholeWords: false, wordEnd: "</w>")
-        let words = PreTokenizer([.split(try PatternParser.program(Self.clipWords), .removed, inverts: true)])
+        let words = PreTokenizer([
+            .split(try PatternParser.program(Self.clipWords), .removed, inverts: true),
+            .split(try PatternParser.program(PreTokenizer.gpt2), .isolated, inverts: false),
+        ])
         try self.init(
             model: .bytePairs(model, words), parts: parts, normalizer: Normalizer([.composition, .lowercase]),
             template: [start, nil, end], decoder: .byteLevel(wordEnd: model.wordEnd), chatTemplate: nil)

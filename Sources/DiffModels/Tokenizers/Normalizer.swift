@@ -122,7 +122,10 @@ extension Normalizer.Stage {
         var open = 0
         for match in matches.each {
             out.append(all[open..<match.lowerBound], at: open)
-            out.append(all[match], at: match.lowerBound, became: content)
+            // It stands for the last character of the match alone, as in the published readers.
+            let last = max(match.lowerBound, match.upperBound &- 1)
+            out.append(all[match.lowerBound..<last], at: match.lowerBound, became: [])
+            out.append(all[last..<match.upperBound], at: last, became: content)
             open = match.upperBound
         }
         out.append(all[open...], at: open)

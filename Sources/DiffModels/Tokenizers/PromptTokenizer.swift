@@ -34,6 +34,10 @@ public struct PromptTokenizer: Sendable {
     /// The same in any folder.
     public init?(in directory: Directory) throws(DiffError) {
         guard let tokenizer = try Tokenizer(in: directory) else { return nil }
+        let config = "tokenizer_config.json"
+        if let json = try directory.json(config) {
+            try FileRules.promptTokenizer.refuse(JSONObject(json, source: config))
+        }
         let neighbours = try TokenizerNeighbours(directory)
         self.tokenizer = tokenizer
         maxLength = neighbours.maxLength

@@ -186,7 +186,9 @@ extension Tokenizer {
         let scalars = cursor.scalars(Int(piece.start)..<Int(piece.end))
         let first = max(start, scalars.lowerBound &+ shift)
         let range = origin(first..<max(first, scalars.upperBound &+ shift))
-        tokens.append(Token(id: Int(piece.token), bytes: range))
+        // A mark that is not in the text, before a word that a character became: it stands for that character with those before it.
+        let last = range.isEmpty ? tokens.last?.bytes.upperBound ?? 0 : 0
+        tokens.append(Token(id: Int(piece.token), bytes: range.lowerBound..<max(range.upperBound, last)))
     }
 
     /// Appends the UTF-8 of a scalar.

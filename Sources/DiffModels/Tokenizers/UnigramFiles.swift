@@ -53,14 +53,14 @@ extension Tokenizer {
         var added: [AddedTokens.Entry] = []
         for (text, id) in try [id("pad_token", "<pad>"), end, id("unk_token", "<unk>")].each {
             guard !added.each.contains(where: { $0.id == id }) else { continue }
-            added.append(Self.added(id, text, isSpecial: true))
+            added.append(AddedTokens.Entry(id: id, content: text, isSpecial: true))
         }
         for index in Indices(below: extra) {
             let id = file.pieces.count &+ index
-            added.append(Self.added(id, "<extra_id_\(extra &- 1 &- index)>", isSpecial: true))
+            added.append(AddedTokens.Entry(id: id, content: "<extra_id_\(extra &- 1 &- index)>", isSpecial: true))
         }
         for (id, piece) in file.pieces.numbered where piece.kind == .userDefined {
-            added.append(Self.added(id, piece.text, isSpecial: false))
+            added.append(AddedTokens.Entry(id: id, content: piece.text, isSpecial: false))
         }
         let map = file.characterMap
         try self.init(
@@ -73,12 +73,6 @@ extension Tokenizer {
     static let sentencePieceFile = "spiece.model"
     /// Tokens that T5 puts behind its pieces, where `tokenizer_config.json` says nothing of `extra_ids`.
     private static let extraTokens = 100
-
-    private static func added(_ id: Int, _ content: String, isSpecial: Bool) -> AddedTokens.Entry {
-        AddedTokens.Entry(
-            id: id, content: content, isSpecial: isSpecial, isSingleWord: false, stripsLeft: false, stripsRight: false,
-            isNormalised: false)
-    }
 
     private convenience init(
         _ pieces: [(piece: String, score: Double)], unknown: Int, fallsBackToBytes: Bool,

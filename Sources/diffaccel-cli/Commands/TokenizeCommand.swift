@@ -10,7 +10,7 @@ struct TokenizeCommand: ParsableCommand {
         abstract: "Reads lines of text and prints the tokens of each as JSON.",
         discussion: "Example: printf 'Hello world\\n' | diffaccel tokenize LLaDA-8B-Instruct/tokenizer.json")
 
-    @Argument(help: "A tokenizer.json, or the folder of one.")
+    @Argument(help: "A tokenizer.json, or a folder with one, with vocab.json and merges.txt, or with spiece.model.")
     var path: String
 
     @Flag(help: "With the special tokens that the tokenizer puts around a text.")
