@@ -92,7 +92,7 @@ def sdxl(folder):
     return diffusers.StableDiffusionXLPipeline(
         vae=autoencoder(0.13025), text_encoder=text_encoder(transformers.CLIPTextModel), tokenizer=tokenizer(folder / "1"),
         text_encoder_2=text_encoder(transformers.CLIPTextModelWithProjection, "gelu"), tokenizer_2=tokenizer(folder / "2", "!"),
-        unet=network, scheduler=beta_scheduler(diffusers.EulerDiscreteScheduler), add_watermarker=False)  # fmt: skip
+        unet=network, scheduler=beta_scheduler(diffusers.EulerDiscreteScheduler, timestep_spacing="leading"), add_watermarker=False)  # fmt: skip
 
 
 KINDS = {"sd1": sd1, "sd2": sd2, "sdxl": sdxl}
