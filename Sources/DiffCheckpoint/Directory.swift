@@ -174,7 +174,9 @@ public final class Directory: Sendable {
     static func isComponent(_ name: String) -> Bool {
         let bytes = name.utf8
         guard !bytes.isEmpty, bytes.count <= Limits.fileNameBytes, name != ".", name != ".." else { return false }
-        return bytes.allSatisfy { $0 >= 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: "\\") }
+        return Array(bytes).each.allSatisfy {
+            $0 >= 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: "\\")
+        }
     }
 
     static func check(component name: String) throws(DiffError) {

@@ -2,9 +2,6 @@ import DiffTensor
 
 // Names of tensors taken apart, compared as bytes: as characters, a name with a combining mark behind a dot would not begin as it does.
 
-/// Inside an extension of String `Indices` is String's own.
-private typealias Places = Indices
-
 extension String {
     /// What follows `prefix`, or nil when it does not begin so.
     public func without(prefix: String) -> String? {
@@ -24,12 +21,11 @@ extension String {
     /// The name cut in two at its end and before each of its dots from the end on, 32 of them at most: no module is nested as deep.
     public var splits: [(start: String, rest: String)] {
         let bytes = Array(utf8)
+        var dots: [Int] = []
+        for (position, byte) in bytes.numbered where byte == UInt8(ascii: ".") { dots.append(position) }
         var splits: [(start: String, rest: String)] = [(self, "")]
-        for back in Places(below: bytes.count) {
-            let position = bytes.count &- 1 &- back
-            guard bytes.at(position) == UInt8(ascii: "."), splits.count <= 32 else { continue }
-            splits.append(
-                (Self.text(bytes, from: 0, to: position), Self.text(bytes, from: position, to: bytes.count)))
+        for dot in dots.reversed().each where splits.count <= 32 {
+            splits.append((Self.text(bytes, from: 0, to: dot), Self.text(bytes, from: dot, to: bytes.count)))
         }
         return splits
     }
@@ -50,9 +46,13 @@ extension String {
         return components
     }
 
+    @inline(never)
     private static func text(_ bytes: [UInt8], from start: Int, to end: Int) -> String {
-        var part: [UInt8] = []
-        for (position, byte) in bytes.numbered where position >= start && position < end { part.append(byte) }
-        return String(decoding: part, as: UTF8.self)
+        guard start >= 0, start <= end, end <= bytes.count else { return "" }
+        return unsafe bytes.withUnsafeBufferPointer { bytes in
+            guard let base = bytes.baseAddress else { return "" }
+            return unsafe String(
+                decoding: UnsafeBufferPointer(start: base + start, count: end &- start), as: UTF8.self)
+        }
     }
 }

@@ -35,7 +35,7 @@ struct WeightFiles {
         for stem in stems.each {
             for (start, end) in endings.each {
                 guard let rest = name.without(prefix: stem + start), let variant = rest.without(suffix: end),
-                    !variant.isEmpty, variant != "index", variant.utf8.allSatisfy(isNamed)
+                    !variant.isEmpty, variant != "index", Array(variant.utf8).each.allSatisfy(isNamed)
                 else { continue }
                 return variant
             }

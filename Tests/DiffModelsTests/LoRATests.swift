@@ -168,6 +168,23 @@ import Testing
         #expect(try changed.tensor("transformer_blocks.0.attn.to_v.weight", [2, 2]).array == [5, 50, 6, 60])
     }
 
+    @Test func everyLayerHasItsOwnAlpha() throws {
+        let directory = try ScratchDirectory()
+        let zeros = try Tensor([0, 0], Shape(1, 2))
+        try directory.write(["a.weight": zeros, "b.weight": zeros, "c.weight": zeros], as: "model.safetensors")
+        let table = try TensorTable(FileBytes(path: "\(directory.path)/model.safetensors"))
+        var tensors: [String: Tensor] = [:]
+        for name in ["a", "b", "c"] { tensors.merge(try pair("lora_unet_\(name)", 1, 2)) { $1 } }
+        tensors["lora_unet_a.alpha"] = try Tensor([0.5], Shape([Int]()))
+        tensors["lora_unet_b.alpha"] = try Tensor([4], Shape(1)).narrowed(to: .f16, budget: nil)
+        let file = try LoRAFile.open(write(tensors, directory))
+        let weights = Weights(
+            table, options: .init(updates: try file.updates(of: "unet", config: nil, tensors: table, scale: 1)))
+        #expect(try weights.tensor("a.weight", [1, 2]).array == [0.5, 0.5])
+        #expect(try weights.tensor("b.weight", [1, 2]).array == [4, 4])
+        #expect(try weights.tensor("c.weight", [1, 2]).array == [1, 1])
+    }
+
     @Test func severalFilesAddUp() throws {
         let directory = try ScratchDirectory()
         try directory.write(["a.weight": Tensor([1, 1], Shape(1, 2))], as: "model.safetensors")

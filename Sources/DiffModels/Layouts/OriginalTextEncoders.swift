@@ -27,7 +27,7 @@ enum OriginalTextEncoders {
         var projects: Bool
         /// Whether the last layer is left out: what reads the states before it needs no more.
         var dropsLast = false
-        /// Whether the projection is the identity, whatever the file holds.
+        /// Whether the pooled vector is handed out as it is, whatever square projection the file holds.
         var projectsByIdentity = false
     }
 
@@ -45,16 +45,17 @@ enum OriginalTextEncoders {
         pairs.add("text_model.encoder", "\(inner)encoder")
         pairs.add("text_model.final_layer_norm", "\(inner)final_layer_norm")
         pairs.add("text_projection", "text_projection")
-        let projection = use.projectsByIdentity ? nil : table.info("\(prefix)text_projection.weight")?.shape
+        let projection = table.info("\(prefix)text_projection.weight")?.shape
         let width = tokens.last
-        let pooled = use.projectsByIdentity ? width : projection?[0]
+        let isPlain = use.projectsByIdentity && (projection?[0] ?? width) == width
+        let pooled = isPlain ? width : projection?[0]
         let ignored = own(table, prefix) { name in
             name == "logit_scale" || name.hasSuffix("position_ids")
-                || (name.hasPrefix("text_projection") && (use.projectsByIdentity || !use.projects))
+                || (name.hasPrefix("text_projection") && (isPlain || !use.projects))
         }
         let tensors = try table.view(
             of: prefix, pairs, excluding: ignored,
-            identities: use.projectsByIdentity ? ["text_projection.weight": width] : [:])
+            identities: isPlain ? ["text_projection.weight": width] : [:])
         let config = configuration(
             tokens, positions, layers: layers, inner: shape("encoder.layers.0.mlp.fc1.weight")?[0], use,
             projection: use.projects ? pooled : nil)

@@ -51,8 +51,10 @@ struct OriginalTransformer: Sendable {
         var config: JSON = [
             "_class_name": "SD3Transformer2DModel", "attention_head_dim": .integer(head),
             "caption_projection_dim": .integer(shapes.context[0]), "in_channels": .integer(shapes.input[1]),
-            "joint_attention_dim": .integer(shapes.context[1]), "num_attention_heads": .integer(max(1, width / head)),
-            "num_layers": .integer(layers), "out_channels": .integer(shapes.output[0] / (patch &* patch)),
+            "joint_attention_dim": .integer(shapes.context[1]),
+            "num_attention_heads": .integer(Checked.divide(width, head) ?? 1),
+            "num_layers": .integer(layers),
+            "out_channels": .integer(Checked.divide(shapes.output[0], patch &* patch) ?? 0),
             "patch_size": .integer(patch), "pooled_projection_dim": .integer(shapes.added[1]),
             "pos_embed_max_size": .integer(shapes.positions), "sample_size": 128,
         ]

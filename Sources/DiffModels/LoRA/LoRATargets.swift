@@ -70,8 +70,6 @@ extension LayoutPairs {
             case .integer(let layers)? = members["layers_per_block"],
             types.count <= Limits.layers
         else { return nil }
-        var attention: [Bool] = []
-        for type in types.each { attention.append(type != "DownBlock2D") }
-        return UNetPairs.pairs(attention, layersPerBlock: max(0, min(layers, 64)))
+        return UNetPairs.pairs(types.map { $0 != "DownBlock2D" }, layersPerBlock: max(0, min(layers, 64)))
     }
 }

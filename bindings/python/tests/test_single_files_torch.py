@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 transformers = pytest.importorskip("transformers")
 
+torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "Tools" / "fixtures"))
 PROMPT = "a photo of a cat"
@@ -91,7 +92,7 @@ def sdxl(folder):
     return diffusers.StableDiffusionXLPipeline(
         vae=autoencoder(0.13025), text_encoder=text_encoder(transformers.CLIPTextModel), tokenizer=tokenizer(folder / "1"),
         text_encoder_2=text_encoder(transformers.CLIPTextModelWithProjection, "gelu"), tokenizer_2=tokenizer(folder / "2", "!"),
-        unet=network, scheduler=beta_scheduler(diffusers.EulerDiscreteScheduler), add_watermarker=False)  # fmt: skip
+        unet=network, scheduler=beta_scheduler(diffusers.EulerDiscreteScheduler, timestep_spacing="leading"), add_watermarker=False)  # fmt: skip
 
 
 KINDS = {"sd1": sd1, "sd2": sd2, "sdxl": sdxl}
@@ -115,7 +116,7 @@ def pair(request, tmp_path_factory):
 
 def sampled(model, **more):
     request = dict(prompt=PROMPT, negative_prompt="", steps=4, guidance=4.0, seed=5, height=SIZE, width=SIZE) | more
-    return np.asarray(model.session().sample(**request)["latents"])
+    return np.asarray(model.session().sample(**request).latents)
 
 
 def by_diffusers(pipe, **more):
