@@ -1,9 +1,10 @@
-"""Layers of Stable Diffusion beside torch and OpenVINO: its 3 x 3 convolutions, its attentions, and the autoencoder's decoder.
+"""Stable Diffusion beside torch and OpenVINO: its convolutions, its attentions, the autoencoder's decoder, one call of the U-Net of SD 1.5.
 
-    python Benchmarks/convolution.py --parts convolutions attentions decoder --json out/convolution.json
+    python Benchmarks/convolution.py --parts convolutions attentions decoder unet --json out/convolution.json
 
 All compute in f32 on the same number of threads with random weights. The layers run on the library's kernels alone (native/layers.c), the
-decoder through its public interface, from a checkpoint of the real sizes that is written once.
+networks through its public interface, from checkpoints of the real sizes that are written once: f16, which the others widen as they load
+them. With all three in one process the U-Net takes 11 GB.
 """
 
 import warnings
@@ -29,6 +30,9 @@ ATTENTIONS = [
     ((2, 8, 4096, 77, 40), "SD 1.5, text"), ((2, 5, 4096, 4096, 64), "SD 2, 64 x 64"), ((2, 10, 4096, 4096, 64), "SDXL, 64 x 64"),
     ((2, 20, 1024, 1024, 64), "SDXL, 32 x 32"), ((2, 20, 1024, 77, 64), "SDXL, text"), ((1, 1, 4096, 4096, 512), "decoder, 512 px"),
 ]
+UNET = {"_class_name": "UNet2DConditionModel", "sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8,
+        "block_out_channels": [320, 640, 1280, 1280]}
+PARTS = ["convolutions", "attentions", "decoder", "unet"]
 NAMES = ("ours", "openvino", "torch")
 DECODER = {"_class_name": "AutoencoderKL", "in_channels": 3, "out_channels": 3, "latent_channels": 4,
            "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "norm_num_groups": 32,
@@ -106,32 +110,65 @@ def one_attention(sizes, given, layers, loop, random):
     return {"form": "", "flops": 4.0 * out.size * keys} | contest(ours, Attention(heads), tensors, given, loop)
 
 
-def decoder(given, loop, random):
-    """The decoder of Stable Diffusion at --pixels."""
-    import diffaccel
-    from diffusers import AutoencoderKL
-
-    folder = common.CACHE / "sd-decoder"
+def network(kind, config, name):
+    """The diffusers network `kind` of random weights, read from its folder in the cache; and the folder."""
+    folder = common.CACHE / name
     if not (folder / "config.json").exists():
         torch.manual_seed(0)
-        AutoencoderKL.from_config(DECODER).save_pretrained(folder)
-    network = AutoencoderKL.from_pretrained(folder).requires_grad_(False)
+        kind.from_config(config).half().save_pretrained(folder)
+    return kind.from_pretrained(folder, torch_dtype=torch.float32).requires_grad_(False), folder
+
+
+def by_method(folder, inputs, module, given, loop):
+    """The contest of the network in `folder`, its convolutions as the library chooses and direct. `inputs`: arrays by name."""
+    import diffaccel
+
+    found = {}
+    tensors = tuple(map(torch.from_numpy, inputs.values()))
+    for method in ("auto", "direct"):
+        model = diffaccel.Model(folder, convolution=method)
+        found[method] = contest(lambda model=model: model.forward(threads=given.threads, **inputs), module, tensors, given, loop)
+        model.close()
+    return found
+
+
+def decoder(given, loop, random):
+    """The decoder of Stable Diffusion at --pixels."""
+    from diffusers import AutoencoderKL
+
+    autoencoder, folder = network(AutoencoderKL, DECODER, "sd-decoder")
 
     class Decoder(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.vae = network
+            self.autoencoder = autoencoder
 
         def forward(self, latents):
-            return self.vae.decode(latents / DECODER["scaling_factor"], return_dict=False)[0]
+            return self.autoencoder.decode(latents / DECODER["scaling_factor"], return_dict=False)[0]
 
     latents = random.standard_normal((1, 4, given.pixels // 8, given.pixels // 8), dtype=np.float32)
-    found = {}
-    for method in ("auto", "direct"):
-        model = diffaccel.Model(folder, convolution=method)
-        found[method] = contest(lambda model=model: model.forward(latents=latents, threads=given.threads), Decoder(),
-                                (torch.from_numpy(latents),), given, loop)
-    return found
+    return by_method(folder, {"latents": latents}, Decoder(), given, loop)
+
+
+def unet(given, loop, random):
+    """One call of the U-Net of SD 1.5 at --pixels, for a batch of --batch."""
+    from diffusers import UNet2DConditionModel
+
+    predictor, folder = network(UNet2DConditionModel, UNET, "sd15-unet")
+
+    class Predictor(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.predictor = predictor
+
+        def forward(self, sample, timestep, text):
+            return self.predictor(sample, timestep, text, return_dict=False)[0]
+
+    side = given.pixels // 8
+    inputs = {"sample": random.standard_normal((given.batch, 4, side, side), dtype=np.float32),
+              "timestep": np.full(given.batch, 500, np.float32),
+              "encoder_hidden_states": random.standard_normal((given.batch, 77, 768), dtype=np.float32)}
+    return by_method(folder, inputs, Predictor(), given, loop)
 
 
 def milliseconds(found, key):
@@ -152,10 +189,9 @@ def row(name, found):
 
 def main():
     parser = common.arguments(__doc__.split("\n")[0], size=None)
-    parser.add_argument("--parts", nargs="+", default=["convolutions", "attentions", "decoder"],
-                        choices=["convolutions", "attentions", "decoder"])
-    parser.add_argument("--batch", type=int, default=2, help="of the convolutions")
-    parser.add_argument("--pixels", type=int, default=512, help="side of the decoder's picture")
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    parser.add_argument("--batch", type=int, default=2, help="of the convolutions and the U-Net")
+    parser.add_argument("--pixels", type=int, default=512, help="side of the picture")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     import openvino
@@ -181,9 +217,9 @@ def main():
             name = f"{whose}: {batch} x {heads} heads of {width}, {queries} x {keys}"
             figures[name] = one_attention(sizes, given, layers, loop, random)
             rows.append(row(name, figures[name]))
-    if "decoder" in given.parts:
-        for method, found in decoder(given, loop, random).items():
-            name = f"decoder, {given.pixels} px, convolution {method}"
+    for part, measure in (("decoder", decoder), ("unet", unet)):
+        for method, found in measure(given, loop, random).items() if part in given.parts else ():
+            name = f"{part}, {given.pixels} px, convolution {method}"
             figures[name] = found
             rows.append(row(name, found))
     text = (f"Threads: {given.threads}. Medians of {given.repeat} runs in turn; milliseconds and GFLOP/s (the direct form's operations) of "
