@@ -178,11 +178,12 @@ def test_other_commands(path, tmp_path, plan):
 
 def test_sweep(path, tmp_path):
     shown = json.loads(call("plan", "show", "none", "--model", path, "--steps", 4, "--json").stdout)
-    steps, sites = len(shown["grid"]), len(shown["grid"][0])
     g = np.random.default_rng(0)
-    (tmp_path / "router.json").write_text(json.dumps({"method": "l2c", "logits": g.standard_normal((steps, sites)).tolist(), "threshold": 0.5}))
-    facts = json.loads(call("plan", "sweep", tmp_path / "router.json", "--model", path, "--prompt", "a cat", "--thresholds", "0.2,0.8", "--repeat", 1,
-                            "--json").stdout)
+    logits = g.standard_normal((4, len(shown["grid"][0]))).tolist()
+    (tmp_path / "router.json").write_text(json.dumps({"method": "l2c", "logits": logits, "threshold": 0.5}))
+    asked = ["--model", path, "--prompt", "a cat", "--thresholds", "0.2,0.8", "--repeat", 1, "--json"]
+    assert "euler" in call("plan", "sweep", tmp_path / "router.json", *asked, code=1).stderr, "PNDM makes one call more than steps"
+    facts = json.loads(call("plan", "sweep", tmp_path / "router.json", "--sampler", "ddim", *asked).stdout)
     assert facts["samples"] == 1 and [row["threshold"] for row in facts["rows"]] == [0.2, 0.8]
 
 

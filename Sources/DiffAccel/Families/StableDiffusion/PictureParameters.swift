@@ -60,6 +60,11 @@ final class PictureParameters: Sendable {
         return ends ? JSON.string(value).serialized() : value
     }
 
+    /// A number, whole ones without a point.
+    static func text(of number: Double) -> String {
+        Checked.integer(number).map { "\($0)" } ?? JSON.number(number).serialized()
+    }
+
     /// The last part of a model's path, without what says that it is a file.
     static func name(ofModel path: String) -> String {
         let parts = path.split(separator: "/")
@@ -78,12 +83,12 @@ extension PromptImages {
         let (word, schedule) = Library.commonName(ofSampler: sampler)
         var before: [(name: String, value: String)] = [("Steps", "\(steps)"), ("Sampler", word)]
         if let schedule { before.append(("Schedule type", schedule)) }
-        before.append(("CFG scale", JSON.number(scale).serialized()))
+        before.append(("CFG scale", PictureParameters.text(of: scale)))
         var after: [(name: String, value: String)] = [("Size", "\(size.width)x\(size.height)"), ("Model", name)]
-        if let strength { after.append(("Denoising strength", JSON.number(strength).serialized())) }
+        if let strength { after.append(("Denoising strength", PictureParameters.text(of: strength))) }
         // Counted from 1, which is the last layer.
         if let skip = request.clipSkip, skip > 0 { after.append(("Clip skip", "\(skip &+ 1)")) }
-        if request.steps.eta > 0 { after.append(("Eta", JSON.number(request.steps.eta).serialized())) }
+        if request.steps.eta > 0 { after.append(("Eta", PictureParameters.text(of: request.steps.eta))) }
         after.append(("Version", "DiffAccel \(Library.version)"))
         return PictureParameters(
             request.prompts, count: samples, perPrompt: request.perPrompt, seeds: hasNoise ? [] : request.seeds,
