@@ -255,8 +255,8 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  *   {"method": "l2c", "policy": "none" | "alternate" | "interval" | "random", ...}   baselines: "interval": k; "ratio", "seed" (0)
  *   "threshold" and "period" (2: one step in 2 is a full one) default to the router file's
  *   A router has a row for each network call: for samplers that make several calls per step (dpmpp_2s, midpoint and heun2 two, heun3
- *   three, rk4 four) that many rows per step. Samplers whose steps differ in their number of calls (sde_heun), or that choose it while
- *   running (dopri5), are refused with DA_UNSUPPORTED by da_session_run.
+ *   three, rk4 four) that many rows per step. Where steps differ in their number of calls (pndm, heun, sde_heun) rules count calls, and
+ *   routers are refused with DA_UNSUPPORTED by da_session_run; so are both where a sampler chooses its calls while running (dopri5).
  * ENTRY for depth pruning: {"method": "depth", "keep": [0, 2, 5, ...]}   the blocks that run, ascending
  *   {"method": "depth", "keep": {"blocks": [0, 2, 4]}}     by the name of the block list; lists not named stay whole. Blocks of a
  *     U-ViT joined by a skip connection stay or go together

@@ -125,7 +125,8 @@ static void test_refused_plan(da_model model, const char *json, const char *part
     STATUS(DA_OK, da_plan_close(plan));
 }
 
-/* Rules of reuse count calls, also of a sampler with more of them in some steps than in others, but not of one that chooses them. */
+/* Rules of reuse count calls, also of a sampler with more of them in some steps than in others, but not of one that chooses
+ * them. */
 static void test_uneven(da_model model, const char *sampler, int32_t status) {
     static float found[STATE];
     da_plan plan = plan_of("alternate");
