@@ -8,7 +8,8 @@
  *      [CABI/misuse_handles: test_handles; CABI/misuse_requests: test_numbers, test_types, test_names; CABI/misuse_json: test_json,
  *      test_lengths, test_depth; CABI/misuse_tensors: test_names, test_shapes; CABI/misuse_tensor_data: test_labels, test_noise;
  *      CABI/misuse_scales: test_options, test_pictures; CABI/misuse_texts: test_every_value, test_tensors; CABI/misuse_events:
- *      test_refusals, test_threads; CABI/misuse_forward: test_forward; CABI/misuse_training: test_settings, test_numbers;
+ *      test_refusals, test_threads; CABI/misuse_prompts: test_options, test_sizes, test_texts, test_pictures, test_embeddings;
+ *      CABI/misuse_settings: test_settings; CABI/misuse_forward: test_forward; CABI/misuse_training: test_settings, test_numbers;
  *      CABI/failing: use; CABI/failing_training: use]
  *   2. A failed call has no visible effect: out-parameters hold zero or null, handles stay as they were.
  *      [CABI/failing: use; CABI/misuse_structs: test_struct_sizes; CABI/misuse_arguments: test_text_buffers]
