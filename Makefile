@@ -88,6 +88,10 @@ $(VENV)/stamp: bindings/python/pyproject.toml Makefile
 
 # Everything from nothing: installs what is missing, builds, samples.
 demo: deps build
+	@echo "a prompt in, a picture out: plain, and with deep features kept"
+	./$(CLI) demo --model Models/emoji-sd
+	./$(CLI) sample Models/emoji-sd --prompt "red apple" --steps 20 --scale 4 --out out/red-apple.png
+	@echo; echo "pictures of classes: plain, with rules of reuse and learned routers, and with half the blocks"
 	./$(CLI) demo
 	@echo; echo "next-scale generation: the drafter alone, then CoDe with a smaller refiner"
 	./$(CLI) sample Models/fashion-var --labels 0,1,2,3,4,5,6,7,8,9 --out out/var-plain.png

@@ -8,7 +8,8 @@
  *      [CABI/misuse_handles: test_handles; CABI/misuse_requests: test_numbers, test_types, test_names; CABI/misuse_json: test_json,
  *      test_lengths, test_depth; CABI/misuse_tensors: test_names, test_shapes; CABI/misuse_tensor_data: test_labels, test_noise;
  *      CABI/misuse_scales: test_options, test_pictures; CABI/misuse_texts: test_every_value, test_tensors; CABI/misuse_events:
- *      test_refusals, test_threads; CABI/misuse_forward: test_forward; CABI/misuse_training: test_settings, test_numbers;
+ *      test_refusals, test_threads; CABI/misuse_prompts: test_options, test_sizes, test_texts, test_pictures, test_embeddings;
+ *      CABI/misuse_settings: test_settings; CABI/misuse_forward: test_forward; CABI/misuse_training: test_settings, test_numbers;
  *      CABI/failing: use; CABI/failing_training: use]
  *   2. A failed call has no visible effect: out-parameters hold zero or null, handles stay as they were.
  *      [CABI/failing: use; CABI/misuse_structs: test_struct_sizes; CABI/misuse_arguments: test_text_buffers]
@@ -113,8 +114,8 @@ const char *da_last_error(void);
 
 /* JSON about the library: {"version", "abi", "isa" (kernels in use), "families", "methods", "plan_options" (of plan entries, by method) and
  * "training_options" (of settings of da_trainer_create, by training), each option {"name", "description", its type as in JSON
- * Schema, "default" or "default_text" or "required"}, "samplers" (of discrete processes; U-ViT and SiT have their own, see
- * da_model_describe), "limits"}. */
+ * Schema, "default" or "default_text" or "required"}, "samplers" (of discrete processes; U-ViT, SiT and Stable Diffusion 3 have
+ * their own, see da_model_describe), "limits"}. */
 int32_t da_library_describe(char *buf, size_t capacity, size_t *needed);
 
 /* Log levels: a message has one of the first three; a level of DA_LOG_NONE turns logging off (default). */
@@ -189,8 +190,8 @@ typedef struct da_model_options {
 /* Fills *options with defaults. DA_INVALID_ARGUMENT when options is null or `size` is not a size of this struct. */
 int32_t da_model_options_init(da_model_options *options, uint32_t size);
 
-/* Loads a checkpoint: a folder with config.json and *.safetensors (also sharded), or one .safetensors file together with
- * options->config. Official, diffusers and pipeline folders are recognised. `options` may be null. The model is immutable
+/* Loads a checkpoint: a folder with config.json and *.safetensors (also sharded), a single file of Stable Diffusion, or another
+ * .safetensors file together with options->config. Official, diffusers and pipeline folders are recognised. `options` may be null. The model is immutable
  * and may be shared by threads and sessions. Every setting in its config files is honoured, refused by name with DA_UNSUPPORTED when
  * it would change results, or known to change none; others are logged as warnings. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED,
  * DA_NO_MEMORY, DA_OVER_BUDGET, DA_INVALID_ARGUMENT; DA_SHAPE and DA_INCOMPATIBLE with a text that lists the tensors that are
@@ -255,10 +256,8 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  *   {"method": "l2c", "policy": "none" | "alternate" | "interval" | "random", ...}   baselines: "interval": k; "ratio", "seed" (0)
  *   "threshold" and "period" (2: one step in 2 is a full one) default to the router file's
  *   A router has a row for each network call: for samplers that make several calls per step (dpmpp_2s, midpoint and heun2 two, heun3
- *   three, rk4 four) that many rows per step. Samplers whose steps differ in their number of calls (sde_heun), or that choose it while
- *   running (dopri5), are refused with DA_UNSUPPORTED by da_session_run.
- * ENTRY for deep features kept (DeepCache): {"method": "deepcache", "interval": 3, "layers": 1}   networks with skip connections: one full
- *   call in "interval"; between them only the last "layers" layers on the way up, and what they take skips from, are computed
+ *   three, rk4 four) that many rows per step. Where steps differ in their number of calls (pndm, heun, sde_heun) rules count calls, and
+ *   routers are refused with DA_UNSUPPORTED by da_session_run; so are both where a sampler chooses its calls while running (dopri5).
  * ENTRY for depth pruning: {"method": "depth", "keep": [0, 2, 5, ...]}   the blocks that run, ascending
  *   {"method": "depth", "keep": {"blocks": [0, 2, 4]}}     by the name of the block list; lists not named stay whole. Blocks of a
  *     U-ViT joined by a skip connection stay or go together
@@ -272,7 +271,10 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  *   {"method": "dkv", "variant": "decode", "refresh": 8}     dKV-Cache: "decode" (LLaDA, Dream), "greedy" with "window" (LLaDA), "prefill",
  *     "pd" (Dream); Fast-dLLM: "prefix", "dual". "refresh" (8), for decode, greedy and pd: every that many steps all positions
  *     are computed. "shift" ("un" or "un_right"), for decode and pd on Dream: when a position counts as decided
- * Simple plans have a word, accepted wherever a plan is named: none, alternate, interval:N, random:RATIO[:SEED],
+ * ENTRY for U-Nets, whose deep features change little from call to call:
+ *   {"method": "deepcache", "interval": 3, "layers": 1}     one call in "interval" (3) computes everything, the others only what leads
+ *     to the last "layers" (1) layers of the way up, which get the deep features of the last full call
+ * Simple plans have a word, accepted wherever a plan is named: none, alternate, interval:N, random:RATIO[:SEED], deepcache:N[:LAYERS],
  * dkv:VARIANT[:REFRESH[:WINDOW]], depth:BLOCKS (such as depth:0,2,5-8), code[:DRAFT_SCALES] (the session supplies the partner). */
 
 /* Reads a plan from a JSON file or, where there is no file of that name, from a word. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED,

@@ -94,12 +94,9 @@ static _Alignas(16) unsigned char memory[70000];
 static const struct {
     const char *name;
     uint32_t size;
-} earlier[] = {{"da_model_options", 56},
-               {"da_model_options of a trainer", 56},
-               {"da_model_options", 64},
-               {"da_model_options of a trainer", 64},
-               {"da_model_options", 72},
-               {"da_model_options of a trainer", 72},
+} earlier[] = {{"da_model_options", 56},  {"da_model_options of a trainer", 56},
+               {"da_model_options", 64},  {"da_model_options of a trainer", 64},
+               {"da_model_options", 72},  {"da_model_options of a trainer", 72},
                {"da_session_options", 16}};
 
 static int was_released(const struct kind *kind, uint32_t size) {

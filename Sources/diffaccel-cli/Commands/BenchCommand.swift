@@ -96,12 +96,12 @@ struct BenchCommand: RequestCommand {
         StandardOutput.say(
             "\(request.samples) samples, \(steps) \(sampler) steps, "
                 + "\(measured[0].session.threads) threads, medians of \(turns)")
-        var table = Table("plan", "seconds", "fastest", "arithmetic", "reused", "speed-up", "ideal")
+        var table = Table("plan", "seconds", "fastest", "arithmetic", "saved", "speed-up", "ideal")
         for one in measured {
             table.add(
                 one.plan.name, Format.fixed(one.median, 3), Format.fixed(one.seconds.min() ?? 0, 3),
                 Format.flops(one.statistics?.flops ?? 0),
-                one.statistics.map { Format.percent($0.sites.reused, of: $0.sites.all) } ?? "-",
+                one.statistics.map { Format.percent($0.sites.all - $0.sites.computed, of: $0.sites.all) } ?? "-",
                 Format.fixed(measured[0].median / one.median, 2) + "x", Format.fixed(ideal(one, measured[0]), 2) + "x")
         }
         table.print()

@@ -53,7 +53,9 @@ struct InfoCommand: ParsableCommand {
         guard case .object(var members) = model.description else { return }
         let names = members["sites"]?.asArray?.compactMap(\.asText) ?? []
         members["sites"] = .integer(names.count)
-        for key in ["labels", "unknown_keys", "assumptions"] where members[key] == .array([]) { members[key] = nil }
+        for key in ["labels", "unknown_keys", "assumptions", "unused_parts"] where members[key] == .array([]) {
+            members[key] = nil
+        }
         members["request"] = nil
         Self.list(.object(members), model.path)
         if let form = try? model.requestForm {

@@ -55,14 +55,15 @@ class Plan(Handle):
                                                        step in `period` is a full one
         Plan(l2c={"router": "router.json"})            a released router file, or one written by diffaccel.convert
         Plan(l2c={"policy": "alternate"})              also "none", "interval" (with "interval"), "random" (with "ratio", "seed")
-        Plan(deepcache={"interval": 3, "layers": 1})   keeps the deep features of a U-Net between full calls
         Plan(depth={"keep": [0, 2, 5]})                depth pruning: the blocks that run
         Plan(code={"refiner": "path", "draft_scales": 8})   CoDe; without "refiner" the session needs a partner
         Plan(dkv={"variant": "decode", "refresh": 8})  caches keys and values of a language model; LLaDA: "decode", "greedy" (with
                                                        "window"), "prefix", "dual"; Dream: "decode", "prefill", "pd" (with "shift")
+        Plan(deepcache={"interval": 3, "layers": 1})   U-Nets: deep features kept between full calls, one in `interval`; the last
+                                                       `layers` layers of the way up are always computed
 
-    Simple ones have a word: `Plan.load("alternate")`, also "none", "interval:N", "random:RATIO[:SEED]", "deepcache:N[:LAYERS]",
-    "depth:0,2,5-8", "code[:DRAFT_SCALES]", "dkv:VARIANT[:REFRESH[:WINDOW]]"; `Model.session` takes the word itself.
+    Simple ones have a word: `Plan.load("alternate")`, also "none", "interval:N", "random:RATIO[:SEED]", "depth:0,2,5-8",
+    "deepcache:N[:LAYERS]", "code[:DRAFT_SCALES]", "dkv:VARIANT[:REFRESH[:WINDOW]]"; `Model.session` takes the word itself.
 
     Raises FileError and FormatError for router files, FormatError and UnsupportedError for settings.
     """

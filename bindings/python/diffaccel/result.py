@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _ffi, _png
+from . import _arrays, _ffi, _png
 from ._handle import Handle
 from .errors import InvalidArgumentError, InvalidHandleError
 
@@ -121,24 +121,29 @@ class Result:
 
     @property
     def pil_images(self) -> list[Any]:
-        """The images as Pillow images, gray ones with one channel. Raises ImportError without Pillow, else as `images`."""
-        return [_png.image_of(picture) for picture in self.images]
+        """The images as Pillow images, gray ones with one channel; of prompts with their `parameters` in `info`. Raises ImportError without
+        Pillow, else as `images`."""
+        pictures = [_png.image_of(picture) for picture in self.images]
+        for picture, text in zip(pictures, self.parameters):
+            picture.info["parameters"] = text
+        return pictures
 
-    def save(self, path: str | os.PathLike[str], columns: int | None = None) -> None:
-        """Writes the images to one file, several in a grid (of `columns` columns), as `diffaccel sample --out` does; a single one without
-        a margin. PNG needs no other package; other formats, by the name's suffix, need Pillow. A name ending in .txt gets the texts,
-        each followed by a line feed. A PNG of pictures from prompts carries the first one's `parameters` as its text of that name.
+    def save(self, path: str | os.PathLike[str], columns: int | None = None, index: int | None = None) -> None:
+        """Writes the images to one file, several in a grid (of `columns` columns), as `diffaccel sample --out` does; a single one, or that
+        of number `index`, without a margin. PNG needs no other package; other formats, by the name's suffix, need Pillow. A PNG of
+        pictures from prompts carries `parameters`, of a grid the first one's, as its text of that name. A name ending in .txt gets the
+        texts, each followed by a line feed.
 
         Raises InvalidArgumentError when there are no images or texts or for an unknown format, FileError.
         """
         kind = Path(path).suffix.lower()
         if kind == ".txt":
-            if columns is not None:
-                raise InvalidArgumentError("columns are for pictures")
+            if columns is not None or index is not None:
+                raise InvalidArgumentError("columns and index are for pictures")
             return _png.write(path, "".join(text + "\n" for text in self.texts).encode("utf-8"))
-        picture = self._sheet(columns)
+        picture = self._sheet(columns, index)
         if kind == ".png":
-            return _png.write(path, _png.encoded(picture, next(iter(self.parameters), "")))
+            return _png.write(path, _png.encoded(picture, self._parameters(index)))
         formats = _png.pillow().registered_extensions()
         if kind not in formats:
             raise InvalidArgumentError(f"{os.fspath(path)}: the name says no kind of picture; end it in .png")
@@ -146,17 +151,26 @@ class Result:
         _png.image_of(picture).save(file, formats[kind])
         _png.write(path, file.getvalue())
 
-    def _sheet(self, columns: int | None = None) -> npt.NDArray[np.uint8]:
+    def _parameters(self, index: int | None = None) -> str:
+        """Those of the picture of that number, or of the first one; nothing where there are none."""
+        texts = self.parameters
+        return texts[index or 0] if texts else ""
+
+    def _sheet(self, columns: int | None = None, index: int | None = None) -> npt.NDArray[np.uint8]:
         if columns is not None and columns < 1:
             raise InvalidArgumentError(f"columns must be at least 1, found {columns}")
         images = self.images
+        if index is not None:
+            if columns is not None or not 0 <= _arrays.integer(index, "index") < len(images):
+                raise InvalidArgumentError(f"index must be one of the {len(images)} pictures', without columns; found {index}")
+            return images[index]
         return images[0] if len(images) == 1 else _png.grid(images, columns)
 
     def _repr_png_(self) -> bytes | None:
         """The images for notebooks; None when there are none."""
         if self.closed or "images" not in self.names or self.images.shape[3] not in (1, 3):
             return None
-        return _png.encoded(self._sheet(), next(iter(self.parameters), ""))
+        return _png.encoded(self._sheet(), self._parameters())
 
     def _repr_html_(self) -> str | None:
         """The texts for notebooks; None when there are none."""

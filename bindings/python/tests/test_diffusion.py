@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from small_diffusion import write_sd
 from test_inputs import Argument
+from test_results import decoded
 
 import diffaccel
 
@@ -191,10 +192,17 @@ def test_what_a_picture_was_made_with(session, tmp_path):
         assert "Denoising strength: 0.75, Clip skip: 2, " in line and line.endswith(f"Batch size: 4, Batch pos: {index}")
     several.save(tmp_path / "several.png")
     assert texts_of((tmp_path / "several.png").read_bytes()) == {"parameters": lines[0]}
+    several.save(tmp_path / "third.png", index=2)
+    assert texts_of((tmp_path / "third.png").read_bytes()) == {"parameters": lines[2]}
+    assert np.array_equal(decoded((tmp_path / "third.png").read_bytes()), several.images[2])
+    for index in (-1, 4):
+        with pytest.raises(Argument, match="index"):
+            several.save(tmp_path / "x.png", index=index)
     japanese = session.sample(prompt="日本", steps=2, seeds=[9])
     assert texts_of(japanese._repr_png_())["parameters"].startswith("日本\nSteps: 2, ") and "Batch" not in japanese.parameters[0]
     pillow = pytest.importorskip("PIL.Image")
     assert pillow.open(tmp_path / "one.png").text == {"parameters": result.parameters[0]}
+    assert [image.info["parameters"] for image in several.pil_images] == lines
     noise = np.zeros((1, 4, 4, 4), np.float32)
     assert "Seed" not in session.sample(prompt="a", steps=2, noise=noise).parameters[0]
     long = session.sample(prompt="a" * 100_000, steps=2).parameters[0]

@@ -189,7 +189,8 @@ def test_documents_name_everything():
     for variant in variants:
         assert f'"{variant}"' in header and f'"{variant}"' in diffaccel.Plan.__doc__, variant
     words = re.findall(r"Simple plans have a word.*?\*/", header, flags=re.S)[0]
-    for form in ("none", "alternate", "interval:N", "random:RATIO[:SEED]", "dkv:VARIANT[:REFRESH[:WINDOW]]", "code[:DRAFT_SCALES]"):
+    for form in ("none", "alternate", "interval:N", "random:RATIO[:SEED]", "dkv:VARIANT[:REFRESH[:WINDOW]]", "code[:DRAFT_SCALES]",
+                 "deepcache:N[:LAYERS]"):
         assert form in words and form in re.sub(r"\s+", " ", diffaccel.Plan.__doc__), form
         if PROGRAM.is_file():
             shown = subprocess.run([PROGRAM, "sample", "--help"], capture_output=True, text=True, check=True).stdout

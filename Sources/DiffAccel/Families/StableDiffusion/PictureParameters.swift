@@ -34,7 +34,9 @@ final class PictureParameters: Sendable {
         var lines = [Self.line(prompts.count == 0 ? "" : prompts.text(0, row))]
         if prompts.hasNegative { lines.append("Negative prompt: \(Self.line(prompts.negativeText(0, row)))") }
         var settings = before
-        if let seed = seeds.at(seeds.count == 1 ? 0 : picture) { settings.append(("Seed", "\(seed)")) }
+        if let seed = seeds.at(seeds.count == 1 ? 0 : picture) {
+            settings.append(("Seed", "\(Int(truncatingIfNeeded: seed))"))
+        }
         for setting in after.each { settings.append(setting) }
         // A picture that only the whole batch gives again.
         if seeds.count == 1, count > 1 {
@@ -54,18 +56,20 @@ final class PictureParameters: Sendable {
 
     /// A value as it stands in the line: in quotation marks where a comma, a colon or a line break would end it.
     private static func quoted(_ value: String) -> String {
-        let ends = value.utf8.contains {
-            $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: "\n")
-        }
+        let ends = [",", ":", "\n"].each.contains { value.holds($0) }
         return ends ? JSON.string(value).serialized() : value
+    }
+
+    /// A number, whole ones without a point.
+    static func text(of number: Double) -> String {
+        Checked.integer(number).map { "\($0)" } ?? JSON.number(number).serialized()
     }
 
     /// The last part of a model's path, without what says that it is a file.
     static func name(ofModel path: String) -> String {
-        let parts = path.split(separator: "/")
-        let last = parts.last.map { String($0) } ?? path
-        let suffix = ".safetensors"
-        return last.hasSuffix(suffix) ? String(last.dropLast(suffix.count)) : last
+        var last = path
+        for part in path.split(separator: "/") { last = String(part) }
+        return last.without(suffix: ".safetensors") ?? last
     }
 }
 
@@ -78,12 +82,12 @@ extension PromptImages {
         let (word, schedule) = Library.commonName(ofSampler: sampler)
         var before: [(name: String, value: String)] = [("Steps", "\(steps)"), ("Sampler", word)]
         if let schedule { before.append(("Schedule type", schedule)) }
-        before.append(("CFG scale", JSON.number(scale).serialized()))
+        before.append(("CFG scale", PictureParameters.text(of: scale)))
         var after: [(name: String, value: String)] = [("Size", "\(size.width)x\(size.height)"), ("Model", name)]
-        if let strength { after.append(("Denoising strength", JSON.number(strength).serialized())) }
+        if let strength { after.append(("Denoising strength", PictureParameters.text(of: strength))) }
         // Counted from 1, which is the last layer.
         if let skip = request.clipSkip, skip > 0 { after.append(("Clip skip", "\(skip &+ 1)")) }
-        if request.steps.eta > 0 { after.append(("Eta", JSON.number(request.steps.eta).serialized())) }
+        if request.steps.eta > 0 { after.append(("Eta", PictureParameters.text(of: request.steps.eta))) }
         after.append(("Version", "DiffAccel \(Library.version)"))
         return PictureParameters(
             request.prompts, count: samples, perPrompt: request.perPrompt, seeds: hasNoise ? [] : request.seeds,
@@ -94,9 +98,9 @@ extension PromptImages {
 extension Library {
     /// What programs of this field call the sampler of that name, and its schedule of noise, where it has one of its own.
     public static func commonName(ofSampler sampler: String) -> (sampler: String, schedule: String?) {
-        let suffix = "_karras"
-        let isKarras = sampler.hasSuffix(suffix)
-        let name = isKarras ? String(sampler.dropLast(suffix.count)) : sampler
+        let karras = "_karras"
+        let isKarras = sampler.hasSuffix(karras)
+        let name = sampler.without(suffix: karras) ?? sampler
         let word =
             switch name {
             case "ddim": "DDIM"
