@@ -146,10 +146,18 @@ struct ToldSizes {
         negativeTarget = try pair("negative_target_size")
     }
 
-    /// The six numbers for pictures of `height` and `width`: of the prompt, and of the negative prompt.
-    func numbers(_ height: Int, _ width: Int) -> (positive: [Float], negative: [Float]) {
+    /// The six numbers for pictures of `height` and `width`: of the prompt, and of the negative prompt; of a run that begins with a picture
+    /// each negative one that is not given is the prompt's.
+    func numbers(_ height: Int, _ width: Int, ofPicture: Bool) -> (positive: [Float], negative: [Float]) {
         let size = [height, width]
-        let positive = Self.joined(original ?? size, crop ?? [0, 0], target ?? size)
+        let (original, crop, target) = (original ?? size, crop ?? [0, 0], target ?? size)
+        let positive = Self.joined(original, crop, target)
+        if ofPicture {
+            return (
+                positive,
+                Self.joined(negativeOriginal ?? original, negativeCrop ?? crop, negativeTarget ?? target)
+            )
+        }
         // As in diffusers: the negative ones count when both sizes are there.
         guard let negativeOriginal, let negativeTarget else { return (positive, positive) }
         return (positive, Self.joined(negativeOriginal, negativeCrop ?? [0, 0], negativeTarget))

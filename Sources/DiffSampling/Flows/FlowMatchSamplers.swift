@@ -11,6 +11,12 @@ extension FlowMatchSampler {
     var steps: Int { grid.steps }
     var sigmas: [Double] { grid.sigmas }
 
+    /// All but ⌊steps - steps · strength⌋ steps are made: what is left over of a step is one more, unlike in other pipelines.
+    func firstStep(strength: Double) -> Int {
+        let made = min(Double(steps) * strength, Double(steps))
+        return Checked.integer((Double(steps) - made).rounded(.down)) ?? 0
+    }
+
     /// (1 - σ) clean + σ noise
     func noised(_ clean: Tensor, _ noise: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         try run.combine(1 - Float(sigma), clean, Float(sigma), noise)
@@ -70,6 +76,7 @@ struct FlowMatchHeunSampler: FlowMatchSampler {
 
     var name: String { FlowMatchMethod.heun.rawValue }
     var calls: CallCount { .exactly(max(1, 2 &* grid.steps &- 1)) }
+    var evaluationsPerStep: Int { 2 }
     var timesteps: [Double] { Indices(below: calls.limit).map { grid.timesteps.at(($0 &+ 1) / 2) ?? 0 } }
     var sigma: Double { grid.interval((position &+ 1) / 2).0 }
 

@@ -1,7 +1,7 @@
 import DiffTensor
 
 /// Sampling from a latent consistency model (Luo et al. 2023): each evaluation is a jump to the clean image, noised again for the next.
-struct LCMSampler: TransitionSampler {
+struct LCMSampler: TransitionSampler, StrengthSpacedSampler {
     static let schedulerClass = "LCMScheduler"
     static let entry = SamplerEntry(
         "lcm", schedulerClass,
@@ -16,34 +16,55 @@ struct LCMSampler: TransitionSampler {
     }
 
     let transitions: [DiffusionTransition]
+    private let configuration: SchedulerConfiguration
     private let prediction: PredictionType
     private let clipping: SampleClipping?
     private let scaling: Double
     var position = 0
 
-    /// `steps` of the timesteps that the model was distilled on, k · i - 1 for i = original ... 1, at the indices ⌊j · original / steps⌋:
-    /// `set_timesteps` of
-    /// diffusers' class.
-    private init(_ c: SchedulerConfiguration, _ steps: Int, _ process: DiffusionProcess) throws(DiffError) {
-        let original = c.originalSteps ?? 50
-        guard original <= process.trainSteps else {
-            throw DiffError(
-                .invalidArgument, "original_inference_steps \(original) of \(process.trainSteps) training steps")
-        }
-        guard (1...max(1, original)).contains(steps) else {
-            throw DiffError(
-                .invalidArgument,
-                "steps must be 1...\(original) for this consistency model (original_inference_steps), found \(steps)")
-        }
-        let stride = process.trainSteps / max(1, original)
-        let timesteps = Indices(below: steps).map { stride &* (original &- original &* $0 / max(1, steps)) &- 1 }
+    private init(
+        _ c: SchedulerConfiguration, _ steps: Int, _ process: DiffusionProcess, strength: Double = 1
+    ) throws(DiffError) {
+        let timesteps = try Self.timesteps(c.originalSteps ?? 50, steps, process, strength: strength)
         let alphas = try process.alphasCumulative()
         transitions = timesteps.numbered.map { index, t in
             DiffusionTransition(
                 timestep: t, alpha: alphas.at(t) ?? 1,
                 previous: timesteps.at(index &+ 1).flatMap { alphas.at($0) } ?? 1)
         }
+        configuration = c
         (prediction, clipping, scaling) = (process.prediction, c.clipping(default: false), c.timestepScaling ?? 10)
+    }
+
+    /// `steps` of the timesteps that the model was distilled on, k · i - 1 for i = count ... 1, at the indices ⌊j · count / steps⌋, where count
+    /// is ⌊original · strength⌋: `set_timesteps` of diffusers' class.
+    private static func timesteps(
+        _ original: Int, _ steps: Int, _ process: DiffusionProcess, strength: Double
+    ) throws(DiffError) -> [Int] {
+        guard original <= process.trainSteps else {
+            throw DiffError(
+                .invalidArgument, "original_inference_steps \(original) of \(process.trainSteps) training steps")
+        }
+        let count = Checked.integer((Double(original) * strength).rounded(.down)) ?? original
+        guard (1...max(1, count)).contains(steps), count > 0 else {
+            throw DiffError(
+                .invalidArgument,
+                strength < 1
+                    ? "strength \(strength) leaves \(count) of the \(original) timesteps that this consistency model was distilled on "
+                        + "(original_inference_steps), fewer than \(steps) steps: take more strength or fewer steps"
+                    : "steps must be 1...\(original) for this consistency model (original_inference_steps), found \(steps)")
+        }
+        let stride = process.trainSteps / max(1, original)
+        // As NumPy's linspace computes the indices: for some counts, such as 22 steps of 30, one less than the whole quotient.
+        let distance = Double(count) / Double(max(1, steps))
+        return Indices(below: steps).map { step in
+            let index = Checked.integer((Double(step) * distance).rounded(.down)) ?? 0
+            return stride &* (count &- index) &- 1
+        }
+    }
+
+    func spaced(strength: Double) throws(DiffError) -> any Sampler {
+        try LCMSampler(configuration, steps, configuration.process(), strength: strength)
     }
 
     var name: String { "lcm" }

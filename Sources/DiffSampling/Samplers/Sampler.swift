@@ -58,6 +58,9 @@ public protocol Sampler: Sendable {
     /// The evaluation to make next; nil at the end.
     var call: SamplerCall? { get }
 
+    /// The first step of a run that changes a picture with this `strength`, 0 … 1; ``steps`` when there is none.
+    func firstStep(strength: Double) -> Int
+
     /// Continues from evaluation number `call` of a fresh run, as image-to-image does: with what ``noised(_:_:_:)`` gives.
     mutating func start(at call: Int)
 
@@ -86,6 +89,17 @@ extension Sampler {
     public var initialNoiseScale: Double { 1 }
     /// None.
     public var draws: Int { 0 }
+    /// The last ⌊steps · strength⌋ steps are made.
+    public func firstStep(strength: Double) -> Int {
+        steps &- min(Checked.integer((Double(steps) * strength).rounded(.down)) ?? steps, steps)
+    }
+}
+
+/// A sampler whose timesteps, as many as ever, begin later on a picture that is changed with less than all strength.
+public protocol StrengthSpacedSampler: Sampler {
+    /// The sampler for a run that changes a picture with this `strength`, 0 … 1. Throws `invalidArgument` when there are too few timesteps
+    /// for the steps.
+    func spaced(strength: Double) throws(DiffError) -> any Sampler
 }
 
 extension Sampler {

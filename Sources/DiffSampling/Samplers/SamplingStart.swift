@@ -36,10 +36,9 @@ public struct KeptRegion: Sendable {
 }
 
 extension Sampler {
-    /// The first evaluation of a run that changes a picture with this `strength`, 0 … 1: it makes the last ⌊steps · strength⌋ steps. Nil when
-    /// that is none.
+    /// The first evaluation of a run that changes a picture with this `strength`, 0 … 1. Nil when no step is left.
     public func firstCall(strength: Double) -> Int? {
-        let wanted = min(Checked.integer((Double(steps) * strength).rounded(.down)) ?? steps, steps)
-        return wanted < 1 ? nil : (steps &- wanted) &* evaluationsPerStep
+        let first = firstStep(strength: strength)
+        return first < steps ? first &* evaluationsPerStep : nil
     }
 }

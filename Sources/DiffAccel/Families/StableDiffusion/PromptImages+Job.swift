@@ -14,12 +14,14 @@ extension PromptImages {
         let size = try size(request, given)
         let samples = try samples(request, given)
         let shape = try Shape(samples, channels, size.height / max(1, factor), size.width / max(1, factor))
-        let (name, sampler) = try solver.sampler(
+        let (name, plain) = try solver.sampler(
             request.steps, steps: request.steps.steps ?? learnedSteps ?? steps, learnsVariance: false,
             tokens: shape[2] &* shape[3] / max(1, network.sideMultiple &* network.sideMultiple))
-        if sampler.needsVariance {
+        if plain.needsVariance {
             throw DiffError(.unsupported, "sampler \(name) needs a model that learns the variance")
         }
+        let strength = strength(request, given)
+        let (sampler, first) = try begun(plain, strength, spaced: spacesByStrength && given.mask == nil && given.hasPicture)
         let (guidance, told) = try guidance(request)
         let noise = NoiseSource(
             seeds: request.seeds, start: try reader.floats("noise", shape),
@@ -28,14 +30,15 @@ extension PromptImages {
             network: network, process: sampler, sampler: name, source: noise,
             texts: PromptConditioning(
                 conditioner, try words(request, given, guided: guidance != nil), perPrompt: request.perPrompt,
-                sizes: network.takesSizes ? request.told.numbers(size.height, size.width) : nil, toldGuidance: told,
+                sizes: network.takesSizes
+                    ? request.told.numbers(size.height, size.width, ofPicture: given.hasPicture) : nil, toldGuidance: told,
                 clipSkip: request.clipSkip, textLength: request.textLength),
-            guidance: guidance, shape: shape, picture: try picture(request, given, shape, sampler),
+            guidance: guidance, shape: shape, picture: try picture(request, given, strength, first, sampler),
             decoder: request.decode ? decoder : nil, tiling: request.tiling,
             preview: try preview(request.preview),
             made: parameters(
                 request, name, steps: sampler.steps, scale: request.scale ?? self.guidance, size: size,
-                samples: samples, strength: given.hasPicture ? strength(request, given) : nil,
+                samples: samples, strength: given.hasPicture ? strength : nil,
                 hasNoise: reader.floats("noise") != nil))
     }
 
@@ -206,6 +209,14 @@ extension PromptImages {
         return .tokens(positive: positive, negative: negative)
     }
 
+    /// The sampler of a run that changes a picture with this `strength`, and its first evaluation; nil when no step is left.
+    private func begun(
+        _ sampler: any Sampler, _ strength: Double, spaced: Bool
+    ) throws(DiffError) -> (any Sampler, first: Int?) {
+        if spaced, let other = sampler as? any StrengthSpacedSampler { return (try other.spaced(strength: strength), 0) }
+        return (sampler, sampler.firstCall(strength: strength))
+    }
+
     /// How much of a given picture is changed.
     private func strength(_ request: PromptImageRequest, _ given: Given) -> Double {
         request.strength ?? (given.mask == nil ? 0.8 : 1)
@@ -213,7 +224,7 @@ extension PromptImages {
 
     /// What the run begins with; nil: noise alone. Throws `unsupported` without an encoder for pictures.
     private func picture(
-        _ request: PromptImageRequest, _ given: Given, _ shape: Shape, _ sampler: any Sampler
+        _ request: PromptImageRequest, _ given: Given, _ strength: Double, _ first: Int?, _ sampler: any Sampler
     ) throws(DiffError) -> GivenPicture? {
         let source: GivenPicture.Source
         if let image = given.image {
@@ -232,15 +243,14 @@ extension PromptImages {
             }
             return nil
         }
-        let strength = strength(request, given)
-        guard let call = sampler.firstCall(strength: strength) else {
+        guard let first else {
             throw DiffError(
                 .invalidArgument,
                 "request: strength \(strength) of \(sampler.steps) steps is less than one step: take more of either")
         }
         return GivenPicture(
             source, mask: given.mask, showsMask: paintsIn, startsInNoise: given.mask != nil && strength == 1,
-            firstCall: call)
+            firstCall: first)
     }
 
     /// Which published factors there are for the latents.

@@ -18,6 +18,8 @@ final class PromptImages: FamilySampling {
     let factor: Int
     /// Guidance and steps of requests that say nothing of them.
     let guidance: Double, steps: Int
+    /// Whether a picture's strength spaces the timesteps of a sampler that can be spaced so, rather than leaving out the first ones.
+    let spacesByStrength: Bool
     /// The steps that the session's plan was learned for.
     let learnedSteps: Int?
     /// What the checkpoint is called in the parameters of pictures.
@@ -26,18 +28,19 @@ final class PromptImages: FamilySampling {
     init(
         _ network: any ConditionedDenoiser, _ conditioner: TextConditioner, _ solver: any ImageSolver,
         autoencoder: (any ImageAutoencoder)?, decoder: (any PictureDecoder)?, channels: Int, factor: Int,
-        guidance: Double, steps: Int, name: String, learnedSteps: Int? = nil
+        guidance: Double, steps: Int, spacesByStrength: Bool = false, name: String, learnedSteps: Int? = nil
     ) {
         (self.network, self.conditioner, self.solver) = (network, conditioner, solver)
         (self.autoencoder, self.decoder, self.channels, self.factor) = (autoencoder, decoder, channels, factor)
         (self.guidance, self.steps, self.learnedSteps, self.name) = (guidance, steps, learnedSteps, name)
+        self.spacesByStrength = spacesByStrength
     }
 
     /// The same, in as many steps as the plan was learned for unless a request says otherwise.
     func under(_ plan: Plan, _ options: SessionOptions) throws(DiffError) -> any FamilySampling {
         PromptImages(
             network, conditioner, solver, autoencoder: autoencoder, decoder: decoder, channels: channels,
-            factor: factor, guidance: guidance, steps: steps, name: name,
+            factor: factor, guidance: guidance, steps: steps, spacesByStrength: spacesByStrength, name: name,
             learnedSteps: plan.learnedSteps.map { $0 / max(1, callsPerStep) })
     }
 

@@ -44,7 +44,8 @@ struct StableDiffusionFamily: ModelFamily {
         images = PromptImages(
             network, conditioner, solver, autoencoder: pictures.autoencoder, decoder: pictures.decoder,
             channels: pictures.channels, factor: pictures.factor, guidance: kind.guidance(network),
-            steps: kind.steps(network), name: PictureParameters.name(ofModel: opened.checkpoint.path))
+            steps: kind.steps(network), spacesByStrength: StableDiffusionKind.spacesByStrength(opened.config),
+            name: PictureParameters.name(ofModel: opened.checkpoint.path))
         (self.kind, unused, parameters) = (kind, try parts.unused(), elements)
     }
 

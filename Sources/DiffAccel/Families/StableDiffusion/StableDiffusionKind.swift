@@ -52,6 +52,12 @@ enum StableDiffusionKind: String, Sendable {
         self = kind
     }
 
+    /// Whether strength spaces timesteps anew, as the pipelines of latent consistency models have it.
+    static func spacesByStrength(_ index: JSONObject) -> Bool {
+        guard case .string(let name)? = index.value("_class_name") else { return false }
+        return name.hasPrefix("LatentConsistencyModel")
+    }
+
     /// Whether the network was trained as a flow.
     var isFlow: Bool { self == .sd3 }
 
