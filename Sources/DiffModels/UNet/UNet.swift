@@ -144,6 +144,10 @@ public final class UNet: ConditionedDenoiser {
             }
             h = try block(h, skips: taken, size: skips.last?.shape, call, run)
         }
+        guard run.isAsked(normSite) else {
+            // Applied where the convolution reads.
+            return try output(run.at(normSite, h) { h }, run, norm: norm)
+        }
         let normed = try run.at(normSite, h) { () throws(DiffError) in try norm(h, run) }
         return try output(run.activate(normed, .silu), run)
     }

@@ -113,7 +113,7 @@ public struct UNetConfiguration: Sendable, Equatable {
         }
         for level in (down + up).each {
             guard level.channels % groups == 0 else {
-                throw c.error("block_out_channels", "\(level.channels) channels do not divide into \(groups) groups")
+                throw c.error("block_out_channels", "\(level.channels) channels do not divide into \(groups) groups (norm_num_groups)")
             }
             let attends = level.transformers.each.contains { $0 != nil }
             guard !attends || level.channels % level.heads == 0 else {
