@@ -126,9 +126,12 @@ public final class UNet: ConditionedDenoiser {
             throw DiffError(
                 .shape, "a conditioning of \(conditioning.samples) samples for \(x.shape[0]), or of another network")
         }
+        var (given, keysAndValues): ([Tensor], [Tensor]) = ([], [])
+        for (index, tensor) in conditioning.tensors.numbered {
+            if index < constants { given.append(tensor) } else { keysAndValues.append(tensor) }
+        }
         let call = UNetCall(
-            times: try embedding(t, Array(conditioning.tensors.prefix(constants)), run),
-            contexts: Array(conditioning.tensors.dropFirst(constants)), blocks: run.blocks(layout.blocks))
+            times: try embedding(t, given, run), contexts: keysAndValues, blocks: run.blocks(layout.blocks))
         var h = try input(x, run)
         var skips = [h]
         for block in down.each {
