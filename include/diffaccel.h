@@ -515,7 +515,7 @@ int32_t da_result_close(da_result result);
 /* ---- learning ------------------------------------------------------------------------------------------------------- */
 
 /* Settings, a JSON object, say what is learned. Members of all methods:
- *   "method": "router" (Learning-to-Cache), of DiT and U-ViT models; "prune" (depth pruning) or "finetune" (weights), of DiT models;
+ *   "method": "router" (Learning-to-Cache), of DiT, U-ViT and U-Net models; "prune" (depth pruning) or "finetune" (weights), of DiT models;
  *     "specialise" (weights of a VAR, for its part of CoDe)
  *   "data": {"path": "file.safetensors"} with tensors "latents" and "labels", or {"latents": "x.npy", "labels": "y.npy"}; latents
  *     [N,C,h,w], or [N,2,C,h,w] with horizontally flipped copies, F32, F16, BF16, F64 or U8 (0...255 means -1...1), times "factor"
@@ -528,7 +528,9 @@ int32_t da_result_close(da_result result);
  *   "straight_through" (threshold; absent: soft), "threshold" (0.1, of the exported plan), "trajectory": "data" (as published) or
  *   "own" (the model's own samples, with the earlier steps cached; data may be absent) with "guidance" (1) and "guidance_channels",
  *   "cache_limit" (bytes of kept outputs per network row, of the exported plan). For a U-ViT, whose steps are two network calls
- *   with a row each: "sampling_steps" (10), "period" 2, "l1" (0.1, on a sum of squares), "clamp" (0), "threshold" (0.9)
+ *   with a row each: "sampling_steps" (10), "period" 2, "l1" (0.1, on a sum of squares), "clamp" (0), "threshold" (0.9). For a U-Net
+ *   (the pipeline's folder unet/): "prompts", a safetensors file with "prompt_embeds" [P,t,D], of SDXL "pooled_prompt_embeds" [P,W] and
+ *   "time_ids" [P,6], and the same after "negative_" with one row, which stands for no prompt; labels are numbers of prompts
  * prune, learned: "pattern": "1:2" or "groups": [[kept, blocks], ...]; "update": "lora", "full" or "gates"; "rank" (8), "alpha" (16),
  *   "learning_rate" (1e-4), "gate_rate" (1e-3), "temperature" ([4, 0.1]), "scaling" ([100, 100]), "clip" (1), "average_decay" (0.999)
  * prune, by rule: "rule": "index" with "keep": [...], "pairs", "similarity", "change", "sensitivity" or "random" with "keep_count";

@@ -67,3 +67,50 @@ void ck_group_norm_factors(ck_pool *pool, const ck_group_norm_args *args, float 
     plan p = {.args = args, .kernels = ck_active(), .factors = factors};
     ck_run(pool, args->batch * args->groups, group_task, &p);
 }
+
+/* ---- backward ---- */
+
+typedef struct {
+    plan base;
+    const float *g;
+} backward_plan;
+
+/* With d = g act'(z) weight and h = (x - mean) inverse: dx = inverse (d - the mean of d - h times the mean of d h) in each
+ * group. */
+static void group_backward_task(void *context, int64_t index, int32_t thread) {
+    const backward_plan *p = context;
+    const ck_group_norm_args *a = p->base.args;
+    (void)thread;
+    int64_t channels = a->channels / a->groups, first = index % a->groups * channels, n = channels * a->area;
+    statistics found = find_statistics(&p->base, index);
+    double sum = 0, product = 0;
+    for (int64_t c = 0; c < channels; c++) {
+        float f[3];
+        find_factors(a, found, first + c, f);
+        int64_t at = index * n + c * a->area;
+        const float *x = a->x + at;
+        float *dx = a->out + at;
+        p->base.kernels->affine(x, dx, a->area, f[0], f[1], f[2], CK_ACT_NONE);
+        p->base.kernels->activation_backward(a->act, dx, p->g + at, dx, a->area);
+        double weight = a->weight ? (double)a->weight[first + c] : 1.0, own = 0, with = 0;
+        for (int64_t i = 0; i < a->area; i++) own += (double)dx[i], with += (double)dx[i] * ((double)x[i] - found.mean);
+        sum += weight * own, product += weight * with * found.inverse;
+    }
+    sum /= (double)n, product /= (double)n;
+    for (int64_t c = 0; c < channels; c++) {
+        int64_t at = index * n + c * a->area;
+        const float *x = a->x + at;
+        float *dx = a->out + at;
+        double weight = a->weight ? (double)a->weight[first + c] : 1.0;
+        for (int64_t i = 0; i < a->area; i++) {
+            double h = ((double)x[i] - found.mean) * found.inverse;
+            dx[i] = (float)(found.inverse * (weight * (double)dx[i] - sum - h * product));
+        }
+    }
+}
+
+void ck_group_norm_backward(ck_pool *pool, const ck_group_norm_args *args, const float *g) {
+    if (args->groups <= 0 || args->channels <= 0 || args->area <= 0) return;
+    backward_plan p = {.base = {.args = args, .kernels = ck_active()}, .g = g};
+    ck_run(pool, args->batch * args->groups, group_backward_task, &p);
+}

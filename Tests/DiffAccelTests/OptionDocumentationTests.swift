@@ -92,7 +92,9 @@ import Testing
         }
         let module = try Self.docstring("bindings/python/diffaccel/learn.py", after: "")
         for (training, names) in try Self.names("training_options") {
-            let key = ["prune": "prune, learned", "router, uvit": "router"][training] ?? training
+            let key =
+                ["prune": "prune, learned", "router, uvit": "router", "router, unet2d_condition": "router"][training]
+                ?? training
             let section = try #require(sections[key], "include/diffaccel.h says nothing of \(key)")
             let function = String(training.prefix { $0 != "," })
             let docstring = try Self.docstring("bindings/python/diffaccel/learn.py", after: "def \(function)(")

@@ -97,6 +97,7 @@ int main(int count, char **arguments) {
             test_rows();
             test_learning();
             test_language();
+            test_planes();
             ck_pool_destroy(pool);
         }
         fprintf(stderr, "%s: done\n", isa);

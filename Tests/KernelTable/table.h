@@ -6,6 +6,7 @@
 #include <ckernels.h>
 #include <ckernels_language.h>
 #include <ckernels_learning.h>
+#include <ckernels_planes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,5 +62,6 @@ void test_types(void);
 void test_rows(void);
 void test_learning(void);
 void test_language(void);
+void test_planes(void);
 
 #endif

@@ -55,6 +55,9 @@ typedef struct {
 } ck_layer_norm_backward_args;
 void ck_layer_norm_backward(ck_pool *pool, const ck_layer_norm_backward_args *args);
 size_t ck_layer_norm_backward_scratch(int32_t threads, int64_t rows, int64_t width, int64_t rows_per_sample);
+/* Backward of ck_group_norm for the gradient g of the output: args->out is the gradient of x. The statistics are computed again. It
+ * must not alias x or g. */
+void ck_group_norm_backward(ck_pool *pool, const ck_group_norm_args *args, const float *g);
 /* out = w a + (1 - w) b over `groups` groups of n elements, one weight each; each product and the sum rounded; a weight of
  * exactly 1 copies a, of exactly 0 copies b. out may be a or b. */
 void ck_mix(ck_pool *pool, const float *a, const float *b, const float *w, float *out, int64_t groups, int64_t n);

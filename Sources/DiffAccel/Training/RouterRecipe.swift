@@ -8,22 +8,23 @@ import DiffTraining
 struct RouterRecipe: TrainingRecipe {
     let parameters: Parameters
     let procedure: any LearningProcedure
-    let otherWeights = 0
+    let otherWeights: Int
     let loading = 0
     private let inputs: RecipeInputs
-    private let network: any TrainableDenoiser
+    private let costs: [SublayerCost]
     private let learning: RouterLearning
 
     private init(
-        _ inputs: RecipeInputs, _ network: any TrainableDenoiser, _ parameters: Parameters,
-        _ process: RouterProcess, _ own: RouterSettings
+        _ inputs: RecipeInputs, _ network: any Denoiser, _ costs: [SublayerCost], _ parameters: Parameters,
+        _ process: RouterProcess, _ own: RouterSettings, otherWeights: Int = 0
     ) throws(DiffError) {
         // Of an unconditional network labels say nothing: files have zeros there.
         let data = try inputs.settings.data.map { (data) throws(DiffError) in
             try data.latents(classes: max(1, network.classRows))
         }
         learning = try RouterLearning(network, process, data: data, own, inputs.resources)
-        (self.inputs, self.network, self.parameters, procedure) = (inputs, network, parameters, learning)
+        (self.inputs, self.costs, self.parameters, procedure) = (inputs, costs, parameters, learning)
+        self.otherWeights = otherWeights
     }
 
     /// That of a DiT, on DDIM.
@@ -43,7 +44,7 @@ struct RouterRecipe: TrainingRecipe {
         }
         let process = try RouterProcess.ddim(
             scheduler.learnedProcess(), steps: own.samplingSteps, period: own.period)
-        return try RouterRecipe(inputs, network, parameters, process, own)
+        return try RouterRecipe(inputs, network, network.sublayerCosts, parameters, process, own)
     }
 
     /// That of a U-ViT, on DPM-Solver++(2S).
@@ -56,13 +57,36 @@ struct RouterRecipe: TrainingRecipe {
         let own = try RouterSettings(inputs.settings.options(TrainerSettings.router(defaults)))
         let process = try RouterProcess.singlestep(
             UViTFamily.process(opened), evaluations: 2 &* own.samplingSteps, period: own.period)
-        return try RouterRecipe(inputs, network, parameters, process, own)
+        return try RouterRecipe(inputs, network, network.sublayerCosts, parameters, process, own)
+    }
+
+    /// That of a U-Net, on DDIM, told prompts that were encoded before.
+    static func unet(_ inputs: RecipeInputs) throws(DiffError) -> any TrainingRecipe {
+        let (opened, parameters) = (inputs.opened, Parameters())
+        let network = try UNet(
+            UNetConfiguration(opened.architecture), inputs.weights(opened.checkpoint, parameters))
+        let scheduler = try SchedulerSettings(stableDiffusion: opened.scheduler)
+        if opened.scheduler == nil {
+            opened.ledger.assume(
+                "no scheduler_config.json beside the U-Net: the process is taken for that of Stable Diffusion 1; put the "
+                    + "pipeline's there if it has another")
+        }
+        var defaults = RouterSettings()
+        defaults.guidanceChannels = network.channels
+        let options = try inputs.settings.options(TrainerSettings.router(defaults) + [TrainerSettings.prompts])
+        let own = try RouterSettings(options)
+        let path: String = try options.needed("prompts", because: "a U-Net is told prompts")
+        let denoiser = try PromptFile(path: path, inputs.resources).told(to: network)
+        let process = try RouterProcess.ddim(
+            scheduler.learnedProcess(), steps: own.samplingSteps, period: own.period)
+        return try RouterRecipe(
+            inputs, denoiser, denoiser.sublayerCosts, parameters, process, own, otherWeights: denoiser.heldBytes)
     }
 
     func plan() throws(DiffError) -> Plan {
         var router = try learning.router()
         if let limit = inputs.settings.cacheLimit {
-            router = try router.limited(toBytes: limit, rows: learning.cachedRows, of: network)
+            router = try router.limited(toBytes: limit, rows: learning.cachedRows, costs)
         }
         return Plan([LayerCachePlan(.learned(router))])
     }

@@ -73,6 +73,12 @@ struct TrainerSettings {
     private static let vae = OptionSpec(
         "vae", .text, absent: "that of the model, else of the teacher", "Folder of the VQ-VAE.")
 
+    /// Of routers of networks that are told prompts.
+    static let prompts = OptionSpec(
+        "prompts", .text, absent: "must be given for a U-Net, and for no other",
+        "Safetensors file with the prompts that labels are numbers of: prompt_embeds [P,t,D], of SDXL pooled_prompt_embeds [P,W] and "
+            + "time_ids [P,6], and the same after negative_ with one row, which stands for no prompt.")
+
     /// What settings of a router may say where it has these defaults.
     static func router(_ defaults: RouterSettings) -> [OptionSpec] { shared + defaults.options + [cacheLimit] }
 
@@ -87,7 +93,8 @@ struct TrainerSettings {
     /// The options of every training by its method, and of those whose options or defaults depend on more by that too.
     static var optionTables: [String: [OptionSpec]] {
         [
-            "router": router(RouterSettings()), "router, uvit": router(.uvit), "prune": pruning,
+            "router": router(RouterSettings()), "router, uvit": router(.uvit),
+            "router, unet2d_condition": router(RouterSettings()) + [prompts], "prune": pruning,
             "prune, by rule": ranking(), "finetune": recovery, "specialise": specialisation,
         ]
     }
@@ -102,7 +109,7 @@ struct TrainerSettings {
         // What must be given, and what depends on the model, is for its recipe to ask for: first it must have such a training.
         let table =
             switch method {
-            case .router: Self.router(RouterSettings())
+            case .router: Self.router(RouterSettings()) + [Self.prompts]
             case .prune: json.has("rule") ? Self.ranking() : Self.pruning
             case .finetune: Self.recovery
             case .specialise: Self.specialisation

@@ -39,6 +39,7 @@ enum TrainingRecipes {
             try DiTFinetuneRecipe(inputs)
         },
         TrainingRecipeEntry(family: UViTFamily.self, methods: [.router], open: RouterRecipe.uvit),
+        TrainingRecipeEntry(family: UNetFamily.self, methods: [.router], open: RouterRecipe.unet),
         TrainingRecipeEntry(family: VARFamily.self, methods: [.specialise]) { (inputs) throws(DiffError) in
             try VARRecipe(inputs)
         },

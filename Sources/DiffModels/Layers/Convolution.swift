@@ -5,7 +5,7 @@ import DiffTensor
 struct Convolution: Sendable {
     let weight: Tensor
     let bias: Tensor?
-    let window: ConvolutionWindow
+    private(set) var window: ConvolutionWindow
     private let method: ConvolutionMethod
 
     /// `weight` [outputs, inputs, kernel, kernel] and, where it has one, `bias` at the scope of `weights`.
@@ -16,6 +16,13 @@ struct Convolution: Sendable {
         self.bias = bias ? try weights.vector("bias", outputs) : nil
         self.window = window
         method = weights.options.convolution
+    }
+
+    /// The same weights over other windows.
+    func over(_ window: ConvolutionWindow) -> Convolution {
+        var other = self
+        other.window = window
+        return other
     }
 
     func callAsFunction(_ x: Tensor, _ run: Run, adding residual: Tensor? = nil) throws(DiffError) -> Tensor {

@@ -126,9 +126,12 @@ public final class UNet: ConditionedDenoiser {
             throw DiffError(
                 .shape, "a conditioning of \(conditioning.samples) samples for \(x.shape[0]), or of another network")
         }
+        var (given, keysAndValues): ([Tensor], [Tensor]) = ([], [])
+        for (index, tensor) in conditioning.tensors.numbered {
+            if index < constants { given.append(tensor) } else { keysAndValues.append(tensor) }
+        }
         let call = UNetCall(
-            times: try embedding(t, Array(conditioning.tensors.prefix(constants)), run),
-            contexts: Array(conditioning.tensors.dropFirst(constants)), blocks: run.blocks(layout.blocks))
+            times: try embedding(t, given, run), contexts: keysAndValues, blocks: run.blocks(layout.blocks))
         var h = try input(x, run)
         var skips = [h]
         for block in down.each {
@@ -143,6 +146,10 @@ public final class UNet: ConditionedDenoiser {
                 if let skip = skips.popLast() { taken.append(skip) }
             }
             h = try block(h, skips: taken, size: skips.last?.shape, call, run)
+        }
+        guard run.isAsked(normSite) else {
+            // Applied where the convolution reads.
+            return try output(run.at(normSite, h) { h }, run, norm: norm)
         }
         let normed = try run.at(normSite, h) { () throws(DiffError) in try norm(h, run) }
         return try output(run.activate(normed, .silu), run)

@@ -101,7 +101,9 @@ extension UNetConfiguration {
                     "numbers for each layer say nothing about the way up; give \(key) too")
             }
         }
-        return Array(down.reversed())
+        var up: [[Int]] = []
+        for level in Indices(below: down.count) { up.append(down.at(down.count &- 1 &- level) ?? []) }
+        return up
     }
 
     /// Blocks of the transformers of a level with so many layers.

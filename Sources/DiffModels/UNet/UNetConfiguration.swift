@@ -99,8 +99,10 @@ public struct UNetConfiguration: Sendable, Equatable {
     /// Resnets and transformer blocks, each of which has tensors of its own.
     var parts: Int {
         var count = 2
-        for level in (down + up).each {
-            for blocks in level.transformers.each { count = Checked.sum(count, 1, blocks ?? 0) }
+        for way in [down, up] {
+            for level in way.each {
+                for blocks in level.transformers.each { count = Checked.sum(count, 1, blocks ?? 0) }
+            }
         }
         if case .transformer(let blocks) = middle { count = Checked.sum(count, blocks) }
         return count
@@ -111,17 +113,10 @@ public struct UNetConfiguration: Sendable, Equatable {
             throw c.error(
                 "norm_num_groups", "null: a network without group norms is not supported; only numbers of groups are")
         }
-        for level in (down + up).each {
-            guard level.channels % groups == 0 else {
-                throw c.error("block_out_channels", "\(level.channels) channels do not divide into \(groups) groups")
-            }
-            let attends = level.transformers.each.contains { $0 != nil }
-            guard !attends || level.channels % level.heads == 0 else {
-                throw c.error(
-                    "attention_head_dim", "\(level.channels) channels do not divide into \(level.heads) heads")
-            }
+        for way in [down, up] {
+            for level in way.each { try check(level, c) }
         }
-        if case .transformer = middle, coarsest % middleHeads != 0 {
+        if case .transformer = middle, coarsest % max(1, middleHeads) != 0 {
             throw c.error("attention_head_dim", "\(coarsest) channels do not divide into \(middleHeads) heads")
         }
         guard timeFeatures % 2 == 0, (guidanceFeatures ?? 2) % 2 == 0, (addition?.sizeFeatures ?? 2) % 2 == 0 else {
@@ -134,6 +129,19 @@ public struct UNetConfiguration: Sendable, Equatable {
         }
         guard inKernel % 2 == 1, outKernel % 2 == 1 else {
             throw DiffError(.unsupported, "\(c.place): only first and last convolutions of an odd size are supported")
+        }
+    }
+
+    private func check(_ level: Level, _ c: JSONObject) throws(DiffError) {
+        guard level.channels % max(1, groups) == 0 else {
+            throw c.error(
+                "block_out_channels", "\(level.channels) channels do not divide into \(groups) groups (norm_num_groups)"
+            )
+        }
+        let attends = level.transformers.each.contains { $0 != nil }
+        guard !attends || level.channels % max(1, level.heads) == 0 else {
+            throw c.error(
+                "attention_head_dim", "\(level.channels) channels do not divide into \(level.heads) heads")
         }
     }
 }

@@ -48,7 +48,10 @@ final class UNetConvolution: Sendable {
         convolution = try Convolution(w, inputs, outputs, kernel: kernel, window: window)
     }
 
-    func callAsFunction(_ x: Tensor, _ run: Run) throws(DiffError) -> Tensor {
-        try run.at(site, x) { () throws(DiffError) in try convolution(x, run) }
+    /// The convolution of `x`, or of SiLU of `norm` of it.
+    func callAsFunction(_ x: Tensor, _ run: Run, norm: GroupNorm? = nil) throws(DiffError) -> Tensor {
+        try run.at(site, x) { () throws(DiffError) in
+            if let norm { try convolution(x, run, norm: norm) } else { try convolution(x, run) }
+        }
     }
 }

@@ -44,8 +44,8 @@ final class UNetResnet: Sendable {
 
     private func layers(_ x: Tensor, _ call: UNetCall, _ run: Run) throws(DiffError) -> Tensor {
         let times = try RowVectors(call.times, columns: column, channels)
-        let h = try run.addChannels(conv1(norm1(x, run, .silu), run), times)
+        let h = try conv1(x, run, norm: norm1, addingPerChannel: times)
         let residual = if let shortcut { try shortcut(x, run) } else { x }
-        return try conv2(norm2(h, run, .silu), run, adding: residual)
+        return try conv2(h, run, norm: norm2, adding: residual)
     }
 }

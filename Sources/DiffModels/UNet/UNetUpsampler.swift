@@ -19,8 +19,7 @@ final class UNetUpsampler: Sendable {
             }
             // The zeros around the picture begin where it ends.
             let enlarged = try run.resizedNearest(x, height: size[2], width: size[3])
-            return try run.convolution(
-                enlarged, doubling.weight, bias: doubling.bias, window: ConvolutionWindow(padding: 1))
+            return try doubling.over(ConvolutionWindow(padding: 1))(enlarged, run)
         }
     }
 }

@@ -14,45 +14,32 @@ public struct ConvolutionExtras {
         (self.norm, self.vectors, self.residual) = (norm, vectors, residual)
     }
 
-    var isEmpty: Bool { norm == nil && vectors == nil && residual == nil }
+    var isTracked: Bool { vectors?.tensor.isTracked == true || residual?.isTracked == true }
 }
 
 extension Run {
-    /// Convolution of [batch, in, h, w] with `weight` [out, in, kh, kw] in any element type and `bias` [out]. A gradient passes to `x`
-    /// where the window keeps the size (stride 1, no extras).
+    /// Convolution of [batch, in, h, w] with `weight` [out, in, kh, kw] in any element type and `bias` [out]. Gradients pass to `x` and to
+    /// what is added, none to the weights.
     public func convolution(
         _ x: Tensor, _ weight: Tensor, bias: Tensor?, window: ConvolutionWindow, method: ConvolutionMethod = .auto,
         _ extras: ConvolutionExtras = ConvolutionExtras()
     ) throws(DiffError) -> Tensor {
         try refuseTracked(weight, "a convolution's weights")
-        guard let tape, x.isTracked else { return try convolved(x, weight, bias: bias, window, method, extras) }
-        let side = weight.shape[2]
-        guard extras.isEmpty, side == weight.shape[3], weight.dtype == .f32,
-            window == ConvolutionWindow(padding: side / 2), side % 2 == 1
-        else { throw DiffError(.unsupported, "no gradient passes through this convolution") }
+        guard let tape, x.isTracked || extras.isTracked else {
+            return try convolved(x, weight, bias: bias, window, method, extras)
+        }
+        // The norm has a way back of its own.
+        if let norm = extras.norm {
+            var others = extras
+            others.norm = nil
+            return try convolution(groupNorm(x, norm), weight, bias: bias, window: window, method: method, others)
+        }
         return try tape.record(convolved(x, weight, bias: bias, window, method, extras)) { (g, run) throws(DiffError) in
-            // Each input pixel gathers from the outputs it went to: the same window over turned weights.
-            try run.tape?.give(run.convolved(g, run.turned(weight), bias: nil, window, method, extras), to: x, run)
+            try run.convolutionBackward(g, x, weight, window, method, extras)
         }
     }
 
-    /// Weights [out, in, k, k] as those of the way back: [in, out, k, k], turned by half a circle.
-    private func turned(_ weight: Tensor) throws(DiffError) -> Tensor {
-        let (outputs, inputs, area) = (weight.shape[0], weight.shape[1], weight.shape[2] &* weight.shape[3])
-        let result = try workspace.take(Shape(inputs, outputs, weight.shape[2], weight.shape[3]))
-        guard isLive, let from = unsafe weight.floats, let to = unsafe result.floats else { return result }
-        for output in Indices(below: outputs) {
-            for input in Indices(below: inputs) {
-                for tap in Indices(below: area) {
-                    unsafe to[(input &* outputs &+ output) &* area &+ (area &- 1 &- tap)] =
-                        unsafe from[(output &* inputs &+ input) &* area &+ tap]
-                }
-            }
-        }
-        return result
-    }
-
-    private func convolved(
+    func convolved(
         _ x: Tensor, _ weight: Tensor, bias: Tensor?, _ window: ConvolutionWindow, _ method: ConvolutionMethod,
         _ extras: ConvolutionExtras
     ) throws(DiffError) -> Tensor {

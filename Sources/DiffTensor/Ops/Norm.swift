@@ -48,8 +48,16 @@ extension Run {
             x, GroupNormalisation(weight: weight, bias: bias, groups: groups, eps: eps, activation: activation))
     }
 
-    /// `norm` of [batch, channels, h, w].
+    /// `norm` of [batch, channels, h, w]. A gradient passes to `x`, none to the weights.
     public func groupNorm(_ x: Tensor, _ norm: GroupNormalisation) throws(DiffError) -> Tensor {
+        for weights in [norm.weight, norm.bias] { try refuseTracked(weights, "a group norm's weights") }
+        guard let tape, x.isTracked else { return try groupNormForward(x, norm) }
+        return try tape.record(groupNormForward(x, norm)) { (g, run) throws(DiffError) in
+            try run.groupNormBackward(g, x, norm)
+        }
+    }
+
+    private func groupNormForward(_ x: Tensor, _ norm: GroupNormalisation) throws(DiffError) -> Tensor {
         var arguments = try unsafe groupNormArguments(x, norm)
         let out = try workspace.take(x.shape)
         count(flops: 8 * Double(x.shape.count))
@@ -69,10 +77,9 @@ extension Run {
         return factors
     }
 
-    private func groupNormArguments(
+    func groupNormArguments(
         _ x: Tensor, _ norm: GroupNormalisation
     ) throws(DiffError) -> ck_group_norm_args {
-        try refuseTracked(x, "a group norm")
         let (channels, groups) = (x.shape[1], norm.groups)
         guard x.shape.rank >= 2, groups > 0, channels % groups == 0, norm.weight.shape.count == channels,
             norm.bias.shape.count == channels

@@ -21,17 +21,17 @@ public final class RouterLearning: LearningProcedure {
     /// The logits so far, with the optimiser's state.
     public private(set) var logits: RouterLogits
 
-    private let network: any TrainableDenoiser
+    private let network: any Denoiser
     private let passes: RouterStep
     private let run: Run
     private let batches: BatchSource?
     private var walk: OwnTrajectory?
     private var lossGuard = LossGuard()
 
-    /// A run of learning on `network`, which must have been loaded for learning, for the sampling that `process` says. `data` may be missing
+    /// A run of learning on `network`, all of whose ops have a way back and which must have been loaded for learning, for the sampling that `process` says. `data` may be missing
     /// with the own trajectory: labels are then drawn. Throws `invalidArgument`, `shape` when the data do not fit, memory errors.
     public init(
-        _ network: any TrainableDenoiser, _ process: RouterProcess, data: LatentSet?, _ settings: RouterSettings,
+        _ network: any Denoiser, _ process: RouterProcess, data: LatentSet?, _ settings: RouterSettings,
         _ resources: LearningResources
     ) throws(DiffError) {
         (self.network, self.settings) = (network, settings)

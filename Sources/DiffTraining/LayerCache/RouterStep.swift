@@ -24,17 +24,17 @@ public final class RouterStep {
     public let process: RouterProcess
     /// Attention and MLP sites in the order of the router's columns.
     public let sublayers: [Site]
-    private let network: any TrainableDenoiser
+    private let network: any Denoiser
     private let blend: RouterBlend
     private let weights: Tensor
     private let gradients: ParameterGradients
     private let node: Int
     private let recomputes: Bool
 
-    /// A step of `network`, which must have been loaded for learning (row-major f32). With `recomputes` blocks keep their input only and
+    /// A step of `network`, all of whose ops have a way back, and which must have been loaded for learning (row-major f32). With `recomputes` blocks keep their input only and
     /// are computed again in the backward pass.
     public init(
-        _ network: any TrainableDenoiser, _ process: RouterProcess, budget: MemoryBudget?, recomputes: Bool = false,
+        _ network: any Denoiser, _ process: RouterProcess, budget: MemoryBudget?, recomputes: Bool = false,
         isVirtual: Bool = false
     ) throws(DiffError) {
         (self.network, self.process, self.recomputes) = (network, process, recomputes)

@@ -145,11 +145,12 @@ def router(
     model: str | os.PathLike[str], data: Any = None, *, sampling_steps: int | None = None, steps: int | None = None,
     progress: bool = False, callback: Callable[[TrainingEvent], Any] | None = None, **settings: Any,
 ) -> Trainer:
-    """Learns a Learning-to-Cache router of a frozen DiT or U-ViT for `sampling_steps` steps; `.plan()` of the result is the router.
+    """Learns a Learning-to-Cache router of a frozen DiT, U-ViT or U-Net for `sampling_steps` steps; `.plan()` of the result is the router.
 
     settings: l1 (l1 penalty on computing a sub-layer), learning_rate, clamp, period, straight_through, threshold, batch, seed, label_dropout,
     trajectory ("data", or "own" with guidance and guidance_channels, and without need for data), cache_limit, recompute, state, save_every, resume; log and
-    log_every as in `Trainer.run`; threads, memory_limit.
+    log_every as in `Trainer.run`; threads, memory_limit. Of a U-Net, whose labels are numbers of prompts: prompts (a safetensors file with
+    prompt_embeds [P,t,D], and negative_prompt_embeds [1,t,D] for no prompt; of SDXL pooled_prompt_embeds and time_ids too).
     """
     return _learn("router", model, data, {
         "sampling_steps": sampling_steps, "steps": steps, "progress": progress, "callback": callback, **settings})
