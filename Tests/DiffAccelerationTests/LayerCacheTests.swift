@@ -100,10 +100,18 @@ import Testing
         #expect(hooks.modules == SiteSet([network.sites[1]]) && !hooks.blocks && !hooks.evaluations)
     }
 
-    @Test func samplersWhoseStepsDifferInCallsAreRefused() throws {
-        for calls in [CallCount.exactly(7), .atMost(8)] {
-            let context = SamplingContext(layouts: [Network(1).layout], calls: calls, steps: 4, rows: 1)
-            #expect { try LayerCache(.alternate).begin(context) } throws: { ($0 as? DiffError)?.code == .unsupported }
+    /// Rules then count calls, where their number is known; a router has rows for steps.
+    @Test func samplersWhoseStepsDifferInCallsAreRefusedByRouters() throws {
+        let layout = Network(1).layout
+        let router = try Router(logits: Array(repeating: [-5, -5], count: 4), threshold: 0.5)
+        func context(_ calls: CallCount) -> SamplingContext {
+            SamplingContext(layouts: [layout], calls: calls, steps: 4, rows: 1)
+        }
+        #expect(try !LayerCache(.alternate).begin(context(.exactly(7))).isEmpty)
+        for (policy, calls) in [(CachePolicy.learned(router), CallCount.exactly(7)), (.alternate, .atMost(8))] {
+            #expect { try LayerCache(policy).begin(context(calls)) } throws: {
+                ($0 as? DiffError)?.code == .unsupported
+            }
         }
     }
 

@@ -66,11 +66,13 @@ extension PromptImageRequest {
     }
 
     private static func size(_ traits: Traits) -> [OptionSpec] {
-        ["height", "width"].map { name in
-            OptionSpec(
+        var options: [OptionSpec] = []
+        for name in ["height", "width"].each {
+            options.append(OptionSpec(
                 name, .integer(traits.factor...maxSide), absent: "that of the given picture, else \(traits.side)",
-                "Pixels, a multiple of \(traits.factor).")
+                "Pixels, a multiple of \(traits.factor)."))
         }
+        return options
     }
 
     private static func guidance(_ traits: Traits) -> [OptionSpec] {

@@ -107,12 +107,15 @@ struct PromptTexts {
 
     /// The same of negative prompts, of which one may hold for all; the empty text where none was given.
     func negativeText(_ index: Int, _ row: Int) -> String {
-        func text(_ list: [String]?) -> String {
-            guard let list else { return "" }
-            return list.at(list.count == 1 ? 0 : row) ?? ""
-        }
-        let own = text(negative.at(index) ?? nil)
-        return own.isEmpty ? text(negative.first ?? nil) : own
+        let own = Self.one(of: negative.at(index) ?? nil, row)
+        return own.isEmpty ? Self.one(of: negative.first ?? nil, row) : own
+    }
+
+    /// The text for `row`, of one for all or one for each; empty where there is none.
+    @inline(never)
+    private static func one(of texts: [String]?, _ row: Int) -> String {
+        guard let texts, let first = texts.first else { return "" }
+        return texts.count == 1 ? first : texts.at(row) ?? ""
     }
 
     /// Negative prompts that differ: one for all, or one for each.

@@ -46,13 +46,14 @@ public final class DeepCache: Acceleration {
         _ site: Site, _ inputs: Slots, _ run: Run, _ compute: Compute
     ) throws(DiffError) -> Slots {
         guard deep.contains(site), let lane = lanes.at(run.call.lane) else { return try compute() }
-        let isFull = run.call.index % interval == 0
+        let period = max(1, interval)
+        let isFull = run.call.index % period == 0
         guard isFull || lane.kept == nil else { return answer(site, inputs, lane) }
         // The old tensor goes first: its block can then serve as the new one's.
         if site == last { lane.kept = nil }
         let output = try compute()
         lane.slots.put(output.count, for: site.number)
-        let isReused = run.call.index &+ 1 < run.call.count && (run.call.index &+ 1) % interval != 0
+        let isReused = run.call.index &+ 1 < run.call.count && (run.call.index &+ 1) % period != 0
         if site == last, isReused { lane.kept = output.first }
         return output
     }

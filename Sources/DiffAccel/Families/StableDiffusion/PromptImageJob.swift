@@ -41,7 +41,11 @@ final class PromptImageJob: SamplingJob {
             times: timesteps.map { Float($0) }, guidance: guidance?.context ?? .none, seed: source.seed)
     }
     var stage: SampleEvent.Stage { .denoise }
-    var timesteps: [Double] { Array(process.timesteps.dropFirst(firstCall)) }
+    var timesteps: [Double] {
+        var times: [Double] = []
+        for (call, time) in process.timesteps.numbered where call >= firstCall { times.append(time) }
+        return times
+    }
     var noise: (state: Shape, draws: Int)? { (shape, process.draws) }
     var latents: Shape? { shape }
     var encodes: Bool { true }

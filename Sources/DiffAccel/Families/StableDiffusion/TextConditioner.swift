@@ -104,7 +104,7 @@ final class TextConditioner: Sendable {
         if let cut = row.cut {
             Log.write(
                 .warning,
-                "\(name) reads \(length) tokens: of a prompt the bytes from \(cut.lowerBound) on are left out, \(cut.count) of them")
+                "\(name) reads \(length) tokens: of a prompt the bytes from \(cut.lowerBound) on are left out")
         }
         return row.ids
     }
