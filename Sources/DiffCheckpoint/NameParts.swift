@@ -13,9 +13,9 @@ extension String {
     /// What stands before `suffix`, or nil when it does not end so.
     public func without(suffix: String) -> String? {
         let (bytes, end) = (Array(utf8), Array(suffix.utf8))
-        let length = bytes.count &- end.count
-        for (position, byte) in end.numbered where bytes.at(length &+ position) != byte { return nil }
-        return Self.text(bytes, from: 0, to: length)
+        let backwards = Array(bytes.reversed())
+        for (position, byte) in Array(end.reversed()).numbered where backwards.at(position) != byte { return nil }
+        return Self.text(bytes, from: 0, to: bytes.count &- end.count)
     }
 
     /// The name cut in two at its end and before each of its dots from the end on, 32 of them at most: no module is nested as deep.

@@ -48,11 +48,11 @@ public final class LowRankUpdate: Sendable {
 
     /// Rows that are changed and the length of one, all extents but the first taken together.
     func size(_ weight: Shape) -> (first: Int, rows: Int, columns: Int)? {
-        guard weight.rank >= 2, weight[0] > 0 else { return nil }
-        let columns = weight.count / weight[0]
+        guard weight.rank >= 2, let columns = Checked.divide(weight.count, weight[0]) else { return nil }
         guard let rows else { return (0, weight[0], columns) }
-        guard rows.of > 0, rows.part >= 0, rows.part < rows.of, weight[0] % rows.of == 0 else { return nil }
-        let each = weight[0] / rows.of
+        guard rows.part >= 0, rows.part < rows.of, let each = Checked.divide(weight[0], rows.of),
+            Checked.multiply(each, rows.of) == weight[0]
+        else { return nil }
         return (rows.part &* each, each, columns)
     }
 }
