@@ -2,6 +2,7 @@
  *
  *   defaults sample MODEL CONVENTIONS PLAN LABEL...
  *   defaults generate MODEL CONVENTIONS PLAN TOKEN...
+ *   defaults draw MODEL CONVENTIONS PLAN BYTE...          the bytes of a prompt, as numbers
  *   defaults latents MODEL
  *
  * An empty CONVENTIONS or PLAN is none. Prints a line "name bytes" in hexadecimal for each tensor; latents turns
@@ -37,10 +38,15 @@ static int decode(da_model model) {
     return 0;
 }
 
-static int run(da_session session, int writes, int64_t *numbers, size_t count) {
+static int run(da_session session, const char *way, int64_t *numbers, size_t count) {
     da_result result;
-    da_tensor given = {sizeof given,    DA_I64, writes ? "tokens" : "labels", numbers, count * sizeof *numbers, 1, 0,
-                       {(int64_t)count}};
+    uint8_t prompt[MOST];
+    da_tensor given = {sizeof given, DA_I64, "labels", numbers, count * sizeof *numbers, 1, 0, {(int64_t)count}};
+    if (!strcmp(way, "generate")) given.name = "tokens";
+    if (!strcmp(way, "draw")) {
+        for (size_t i = 0; i < count; i++) prompt[i] = (uint8_t)numbers[i];
+        given.name = "prompt", given.dtype = DA_U8, given.data = prompt, given.bytes = count;
+    }
     if (da_session_run(session, NULL, 0, &given, 1, NULL, NULL, &result)) return failed("run");
     static const char *const names[] = {"latents", "images", "tokens"};
     for (int i = 0; i < 3; i++) {
@@ -65,5 +71,5 @@ int main(int argc, char **argv) {
     int64_t numbers[MOST];
     size_t count = 0;
     for (int i = 5; i < argc && count < MOST; i++) numbers[count++] = strtoll(argv[i], NULL, 10);
-    return run(session, !strcmp(argv[1], "generate"), numbers, count);
+    return run(session, argv[1], numbers, count);
 }

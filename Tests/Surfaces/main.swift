@@ -23,8 +23,12 @@ if arguments[1] == "latents" {
 } else {
     let numbers = arguments.dropFirst(5).compactMap { Int($0) }
     let session = try model.session(arguments[4].isEmpty ? Plan() : Plan(named: arguments[4]))
-    let name = arguments[1] == "generate" ? "tokens" : "labels"
-    let request = SampleRequest(tensors: [name: try .integers(numbers)])
+    let request =
+        if arguments[1] == "draw" {
+            SampleRequest(tensors: ["prompt": .bytes(numbers.map { UInt8(truncatingIfNeeded: $0) })])
+        } else {
+            SampleRequest(tensors: [arguments[1] == "generate" ? "tokens" : "labels": try .integers(numbers)])
+        }
     let result = try session.sample(request)
     for tensor in result.tensors where ["latents", "images", "tokens"].contains(tensor.name) { show(tensor) }
     print("description", result)

@@ -93,7 +93,8 @@ struct RequestShape: Equatable {
     init(_ request: SampleRequest) {
         var (options, tensors, shapes) = (request.options, request.tensors, [String: Shape]())
         // Random numbers decide on values alone, and so does which class a sample has.
-        for name in ["seed", "seeds"].each { options.drop(name) }
+        options.drop("seed")
+        if case .array(let seeds)? = options["seeds"] { options.put(.integer(seeds.count), for: "seeds") }
         if case .array(let labels)? = options["labels"] { options.put(.integer(labels.count), for: "labels") }
         for name in Array(request.tensors.keys).each {
             guard case .floats(let tensor)? = request.tensors[name] else { continue }

@@ -17,13 +17,13 @@ struct PictureSize: ExpressibleByArgument {
 struct PictureOptionGroup: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Size of the pictures: width x height in pixels, such as 512x768; the same as --width and --height.",
+            "Size of the pictures: width x height in pixels, such as 512x768; in place of the options width and height.",
             valueName: "size"))
     var size: PictureSize?
 
     @Option(
         help: ArgumentHelp(
-            "PNG to begin with: --strength says how much of it is changed. With a size it is scaled to it.",
+            "PNG to begin with; the option strength says how much of it is changed. It is scaled to a given size.",
             valueName: "file"))
     var initImage: String?
 

@@ -163,7 +163,8 @@ class Result:
         if index is not None:
             if columns is not None or not 0 <= _arrays.integer(index, "index") < len(images):
                 raise InvalidArgumentError(f"index must be one of the {len(images)} pictures', without columns; found {index}")
-            return images[index]
+            chosen: npt.NDArray[np.uint8] = images[index]
+            return chosen
         return images[0] if len(images) == 1 else _png.grid(images, columns)
 
     def _repr_png_(self) -> bytes | None:

@@ -16,7 +16,7 @@ import diffaccel
 
 pytestmark = pytest.mark.skipif(not PROGRAM.is_file(), reason="the command line is not built")
 
-BUNDLED = ["fashion-dit", "fashion-dit-half", "fashion-var", "tiny-llada"]
+BUNDLED = ["fashion-dit", "fashion-dit-half", "fashion-var", "tiny-llada", "emoji-sd"]
 
 
 @pytest.fixture(scope="module")

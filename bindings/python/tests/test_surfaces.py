@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, TINY, dit_tensors, write_autoencoder, write_dit, write_safetensors
+from small_diffusion import write_sd, write_sd3
 from test_command_line import PROGRAM
 from test_language_folders import CONFIG, weights, write_shards
 from test_next_scale import write_var
@@ -75,6 +76,7 @@ def models(tmp_path_factory, llada):  # noqa: F811
     write_shards(root / "dream", weights())
     (root / "dream" / "config.json").write_text(json.dumps(CONFIG))
     (root / "llada").symlink_to(llada)
+    write_sd(root / "sd"), write_sd3(root / "sd3")
     return root
 
 
@@ -98,6 +100,8 @@ CASES = {
     "code": ("sample", "var", "", "code.json", [0, 3]), "llada": ("generate", "llada", "", "", [259, 32]),
     "llada, cached": ("generate", "llada", "", "dkv:decode", [259, 32]), "dream": ("generate", "dream", "", "", [7, 30]),
     "dream, cached": ("generate", "dream", "", "dkv:decode", [7, 30]),
+    "sd": ("draw", "sd", "", "", [*b"red apple"]), "sd, deep features kept": ("draw", "sd", "", "deepcache:3", [*b"a cat"]),
+    "sd3": ("draw", "sd3", "", "", [*b"red apple"]),
 }
 
 
@@ -114,7 +118,8 @@ def python(way, path, conventions, plan, numbers):
         latents = (np.arange(256) % 8 + 1).reshape(1, 4, 8, 8) / 8
         return {"image": model.forward(latents=latents).tobytes()}
     session = model.session(plan=plan or None)
-    result = session.sample(tokens=numbers) if way == "generate" else session.sample(labels=numbers)
+    name = {"generate": "tokens", "sample": "labels", "draw": "prompt"}[way]
+    result = session.sample(**{name: bytes(numbers).decode() if way == "draw" else numbers})
     return {name: result.tensor(name).tobytes() for name in ("latents", "images", "tokens") if name in result.names}
 
 
@@ -125,7 +130,8 @@ def command_line(way, path, conventions, plan, numbers, folder):
         done = subprocess.run([PROGRAM, "sample", *options, "--tokens", text, "--json"], capture_output=True, text=True, check=True)
         return {"tokens": np.array(json.loads(done.stdout)["tokens"], np.int64).tobytes()}
     file = folder / "latents.safetensors"
-    subprocess.run([PROGRAM, "sample", *options, "--labels", text, "--latents", file, "--quiet"], check=True)
+    asked = ["--prompt", bytes(numbers).decode()] if way == "draw" else ["--labels", text]
+    subprocess.run([PROGRAM, "sample", *options, *asked, "--latents", file, "--quiet"], check=True)
     data = file.read_bytes()
     return {"latents": data[8 + struct.unpack("<Q", data[:8])[0]:]}
 

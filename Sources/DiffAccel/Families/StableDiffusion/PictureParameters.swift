@@ -34,7 +34,7 @@ final class PictureParameters: Sendable {
         var lines = [Self.line(prompts.count == 0 ? "" : prompts.text(0, row))]
         if prompts.hasNegative { lines.append("Negative prompt: \(Self.line(prompts.negativeText(0, row)))") }
         var settings = before
-        if let seed = seeds.at(seeds.count == 1 ? 0 : picture) {
+        if let seed = seeds.count == 1 ? seeds.first : seeds.at(picture) {
             settings.append(("Seed", "\(Int(truncatingIfNeeded: seed))"))
         }
         for setting in after.each { settings.append(setting) }
