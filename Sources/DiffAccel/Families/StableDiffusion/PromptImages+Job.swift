@@ -21,7 +21,8 @@ extension PromptImages {
             throw DiffError(.unsupported, "sampler \(name) needs a model that learns the variance")
         }
         let strength = strength(request, given)
-        let (sampler, first) = try begun(plain, strength, spaced: spacesByStrength && given.mask == nil && given.hasPicture)
+        let isSpaced = spacesByStrength && given.mask == nil && given.hasPicture
+        let (sampler, first) = try begun(plain, strength, spaced: isSpaced)
         let (guidance, told) = try guidance(request)
         let noise = NoiseSource(
             seeds: request.seeds, start: try reader.floats("noise", shape),
@@ -31,7 +32,8 @@ extension PromptImages {
             texts: PromptConditioning(
                 conditioner, try words(request, given, guided: guidance != nil), perPrompt: request.perPrompt,
                 sizes: network.takesSizes
-                    ? request.told.numbers(size.height, size.width, ofPicture: given.hasPicture) : nil, toldGuidance: told,
+                    ? request.told.numbers(size.height, size.width, ofPicture: given.hasPicture) : nil,
+                toldGuidance: told,
                 clipSkip: request.clipSkip, textLength: request.textLength),
             guidance: guidance, shape: shape, picture: try picture(request, given, strength, first, sampler),
             decoder: request.decode ? decoder : nil, tiling: request.tiling,
@@ -213,7 +215,9 @@ extension PromptImages {
     private func begun(
         _ sampler: any Sampler, _ strength: Double, spaced: Bool
     ) throws(DiffError) -> (any Sampler, first: Int?) {
-        if spaced, let other = sampler as? any StrengthSpacedSampler { return (try other.spaced(strength: strength), 0) }
+        if spaced, let other = sampler as? any StrengthSpacedSampler {
+            return (try other.spaced(strength: strength), 0)
+        }
         return (sampler, sampler.firstCall(strength: strength))
     }
 

@@ -64,7 +64,8 @@ struct StableDiffusionParts {
             return (try JSONObject(part.config, source: "\(name)/config.json"), part.tensors)
         }
         let checkpoint = try opened.checkpoint.subdirectory(name)
-        return (try checkpoint.configuration, checkpoint.tensors)
+        let config = try checkpoint.configuration
+        return (try JSONObject(.object(config.members), source: "\(name)/config.json"), checkpoint.tensors)
     }
 
     /// The part `name`. Throws `io` when there is none.
