@@ -29,7 +29,8 @@ public final class Model: Sendable {
             throw DiffError(.unsupported, "mask_token is for language models; this is a \(type.name) model")
         }
         if !type.isPipeline, let name = options.settings.firstOfPipelines {
-            throw DiffError(.unsupported, "the setting \"\(name)\" is for Stable Diffusion; this is a \(type.name) model")
+            throw DiffError(
+                .unsupported, "the setting \"\(name)\" is for Stable Diffusion; this is a \(type.name) model")
         }
         family = try locating(path) { () throws(DiffError) in try type.init(opened) }
         familyName = type.name

@@ -41,7 +41,8 @@ extension Plan {
         StackingRule(
             CollaborativePlan.self, DeepCachePlan.self,
             .forbidden("one is for networks that generate scale by scale, the other for those with skip connections")),
-        StackingRule(DeepCachePlan.self, DeepCachePlan.self, .forbidden("one rule says when the deep part is computed")),
+        StackingRule(
+            DeepCachePlan.self, DeepCachePlan.self, .forbidden("one rule says when the deep part is computed")),
         StackingRule(DeepCachePlan.self, DepthPlan.self, .allowed),
         StackingRule(
             DeepCachePlan.self, KVCachePlan.self, .forbidden("one is for networks of pictures, the other of text")),

@@ -143,7 +143,8 @@ enum GoldenPipelines {
         _ name: String, _ model: Model, _ asked: SampleRequest, _ fixture: GoldenFixture, _ report: inout GoldenReport
     ) throws {
         var request = asked
-        for key in asked.options.keys where key.contains("prompt") || key == "clip_skip" || key == "max_sequence_length" {
+        for key in asked.options.keys where key.contains("prompt") || key == "clip_skip" || key == "max_sequence_length"
+        {
             request[key] = nil as JSON?
         }
         for key in ["prompt_embeds", "pooled_prompt_embeds", "negative_prompt_embeds", "negative_pooled_prompt_embeds"]

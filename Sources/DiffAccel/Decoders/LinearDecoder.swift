@@ -13,7 +13,8 @@ struct LinearDecoder: PictureDecoder {
     func decodeOne(_ state: Tensor, tile: Int?, _ run: Run) throws(DiffError) -> Tensor {
         guard state.shape[1] == map.channels else {
             throw DiffError(
-                .unsupported, "previews \"linear\" are for \(map.channels) channels, the latents have \(state.shape[1])")
+                .unsupported, "previews \"linear\" are for \(map.channels) channels, the latents have \(state.shape[1])"
+            )
         }
         return try map(state, run)
     }

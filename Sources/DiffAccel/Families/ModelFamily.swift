@@ -146,7 +146,8 @@ public struct NamedInputs: Sendable {
 enum Families {
     static let all: [any ModelFamily.Type] = [
         DiTFamily.self, UViTFamily.self, SiTFamily.self, UNetFamily.self, MMDiTFamily.self, AutoencoderFamily.self,
-        AutoencoderTinyFamily.self, VARFamily.self, VQVAEFamily.self, LLaDAFamily.self, ILLaDAFamily.self, DreamFamily.self,
+        AutoencoderTinyFamily.self, VARFamily.self, VQVAEFamily.self, LLaDAFamily.self, ILLaDAFamily.self,
+        DreamFamily.self,
         StableDiffusionFamily.self, CLIPTextFamily.self, T5Family.self,
     ]
 

@@ -30,13 +30,29 @@ enum Pipelines {
         _ checkpoint: Checkpoint, _ index: JSONObject, _ file: StableDiffusionFile?, _ options: ModelOptions,
         _ budget: MemoryBudget
     ) throws(DiffError) -> Opened? {
-        guard let family = Families.all.each.first(where: { $0.isPipeline && $0.recognises(index) }) else { return nil }
+        guard let family = Families.all.each.first(where: { $0.isPipeline && $0.recognises(index) }) else {
+            // One network may be known without the pipeline that it is a part of.
+            var hasPart = checkpoint.config != nil || file != nil
+            if !hasPart { hasPart = try checkpoint.hasSubdirectory("transformer") }
+            guard hasPart else { throw unknown(index) }
+            return nil
+        }
         let ledger = ConfigLedger()
         let config = try ledger.entered(index, as: index.source, family.rules)
         return Opened(
             checkpoint: checkpoint, family: family, architecture: config, config: config, pipeline: config,
             singleFile: file, scheduler: nil, ledger: ledger, options: options, budget: budget,
             pool: try WorkerPool(threads: Machine.processors))
+    }
+
+    private static func unknown(_ index: JSONObject) -> DiffError {
+        var found = "a pipeline without a class"
+        if case .string(let name)? = index.value("_class_name") { found = "\"\(name.prefix(100))\"" }
+        return DiffError(
+            .unsupported,
+            "\(index.place(of: "_class_name")): \(found) is not supported; known are "
+                + StableDiffusionKind.pipelineNames.joined(separator: ", ")
+                + ", and pipelines of a transformer alone: open a checkpoint of one of these")
     }
 
     /// A single file of an autoencoder alone.

@@ -53,7 +53,8 @@ struct SchedulerSettings {
         configuration.clips = configuration.clips ?? false
         do { _ = try self.process.alphasCumulative() } catch {
             throw DiffError(
-                error.code == .invalidArgument ? .format : error.code, "\(file?.source ?? "scheduler"): \(error.message)")
+                error.code == .invalidArgument ? .format : error.code,
+                "\(file?.source ?? "scheduler"): \(error.message)")
         }
     }
 

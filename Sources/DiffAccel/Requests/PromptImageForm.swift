@@ -68,9 +68,10 @@ extension PromptImageRequest {
     private static func size(_ traits: Traits) -> [OptionSpec] {
         var options: [OptionSpec] = []
         for name in ["height", "width"].each {
-            options.append(OptionSpec(
-                name, .integer(traits.factor...maxSide), absent: "that of the given picture, else \(traits.side)",
-                "Pixels, a multiple of \(traits.factor)."))
+            options.append(
+                OptionSpec(
+                    name, .integer(traits.factor...maxSide), absent: "that of the given picture, else \(traits.side)",
+                    "Pixels, a multiple of \(traits.factor)."))
         }
         return options
     }

@@ -91,7 +91,8 @@ struct DeepPart {
         }
         guard layers < takers.count, let first = takers.at(takers.count &- layers) else {
             throw DiffError(
-                .incompatible, "the model has \(takers.count) layers on the way up: layers must be 1...\(takers.count &- 1)")
+                .incompatible,
+                "the model has \(takers.count) layers on the way up: layers must be 1...\(takers.count &- 1)")
         }
         // Parents are numbered before their children, and these before what follows.
         var ends = Array(Indices(below: layout.sites.count))

@@ -58,6 +58,8 @@ public final class CLIPTextEncoder: Sendable {
         (self.configuration, self.layout, self.layers) = (c, layout, layers)
     }
 
+    /// Whether the pooled state is projected.
+    public var isProjected: Bool { projection != nil }
     /// Width of ``CLIPTextOutput/pooled``.
     public var pooledWidth: Int { projection == nil ? configuration.width : configuration.projection }
 

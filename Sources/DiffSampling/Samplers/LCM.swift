@@ -52,7 +52,8 @@ struct LCMSampler: TransitionSampler, StrengthSpacedSampler {
                 strength < 1
                     ? "strength \(strength) leaves \(count) of the \(original) timesteps that this consistency model was distilled on "
                         + "(original_inference_steps), fewer than \(steps) steps: take more strength or fewer steps"
-                    : "steps must be 1...\(original) for this consistency model (original_inference_steps), found \(steps)")
+                    : "steps must be 1...\(original) for this consistency model (original_inference_steps), found \(steps)"
+            )
         }
         let stride = process.trainSteps / max(1, original)
         // As NumPy's linspace computes the indices: for some counts, such as 22 steps of 30, one less than the whole quotient.

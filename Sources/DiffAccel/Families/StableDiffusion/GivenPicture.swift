@@ -139,7 +139,9 @@ extension Run {
         let all = try repeatedSamples(pixels, count)
         let out = try workspace.take(all.shape)
         let (channels, area) = (all.shape[1], all.shape[2] &* all.shape[3])
-        guard !isDry, let from = unsafe all.floats, let m = unsafe mask.floats, let to = unsafe out.floats else { return out }
+        guard !isDry, let from = unsafe all.floats, let m = unsafe mask.floats, let to = unsafe out.floats else {
+            return out
+        }
         for plane in Indices(below: count &* channels) {
             let row = (plane / max(1, channels)) % max(1, mask.shape[0])
             for i in Indices(below: area) {

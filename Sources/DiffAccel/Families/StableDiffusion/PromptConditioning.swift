@@ -115,7 +115,8 @@ extension Run {
     /// A conditioning of zeros, of the shapes of `c`.
     fileprivate func zeros(like c: Conditioning) throws(DiffError) -> Conditioning {
         var zeros = Conditioning(states: try filled(c.states.shape.count, with: 0).reshaped(c.states.shape))
-        zeros.pooled = try c.pooled.map { (x) throws(DiffError) in try filled(x.shape.count, with: 0).reshaped(x.shape) }
+        zeros.pooled = try c.pooled.map { (x) throws(DiffError) in try filled(x.shape.count, with: 0).reshaped(x.shape)
+        }
         return zeros
     }
 

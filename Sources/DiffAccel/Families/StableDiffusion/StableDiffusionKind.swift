@@ -33,6 +33,9 @@ enum StableDiffusionKind: String, Sendable {
         ),
     ]
 
+    /// The classes of diffusers that are known.
+    static var pipelineNames: [String] { pipelines.flattened { $0.names } }
+
     /// That of a class of diffusers; nil for another one.
     init?(pipeline name: String) {
         guard let found = Self.pipelines.each.first(where: { $0.names.each.contains(name) }) else { return nil }
@@ -43,11 +46,10 @@ enum StableDiffusionKind: String, Sendable {
     init(_ parts: StableDiffusionParts) throws(DiffError) {
         let name = try parts.opened.config.optionalString("_class_name") ?? ""
         guard let kind = Self(pipeline: name) else {
-            let known = Self.pipelines.flattened { $0.names }
             throw DiffError(
                 .unsupported,
                 "\(parts.opened.config.place(of: "_class_name")): \(name.prefix(100)) is not supported; known are "
-                    + known.joined(separator: ", "))
+                    + Self.pipelineNames.joined(separator: ", "))
         }
         self = kind
     }

@@ -64,7 +64,8 @@ struct StableDiffusionParts {
             return (try JSONObject(part.config, source: "\(name)/config.json"), part.tensors)
         }
         let checkpoint = try opened.checkpoint.subdirectory(name)
-        return (try checkpoint.configuration, checkpoint.tensors)
+        let config = try checkpoint.configuration
+        return (try JSONObject(.object(config.members), source: "\(name)/config.json"), checkpoint.tensors)
     }
 
     /// The part `name`. Throws `io` when there is none.
@@ -83,10 +84,12 @@ struct StableDiffusionParts {
             // A folder of one tokenizer, or one that holds a pipeline's.
             let folder = try given.containsDirectory(name) ? given.subdirectory(name) : given
             if let tokenizer = try PromptTokenizer(in: folder) { return tokenizer }
-            throw DiffError(.io, "\(path): there is no tokenizer in it: vocab.json and merges.txt, tokenizer.json or spiece.model")
+            throw DiffError(
+                .io, "\(path): there is no tokenizer in it: vocab.json and merges.txt, tokenizer.json or spiece.model")
         }
         if let padding = file?.paddings[encoder] { return try PromptTokenizer(builtInPadding: padding) }
-        if try opened.checkpoint.hasSubdirectory(name), let folder = try opened.checkpoint.directory?.subdirectory(name),
+        if try opened.checkpoint.hasSubdirectory(name),
+            let folder = try opened.checkpoint.directory?.subdirectory(name),
             let tokenizer = try PromptTokenizer(in: folder)
         {
             return tokenizer

@@ -28,7 +28,8 @@ struct StableDiffusionPictures {
         if let found, found.autoencoder.latentChannels != channels {
             throw DiffError(
                 .incompatible,
-                "the autoencoder takes \(found.autoencoder.latentChannels) latent channels, the network makes \(channels)")
+                "the autoencoder takes \(found.autoencoder.latentChannels) latent channels, the network makes \(channels)"
+            )
         }
         autoencoder = found?.autoencoder
         decoder = found

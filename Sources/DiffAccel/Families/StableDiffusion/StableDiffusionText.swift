@@ -12,7 +12,16 @@ enum StableDiffusionText {
     ) throws(DiffError) -> TextConditioner {
         var encoders: [PromptEncoderPart] = []
         for suffix in (kind == .sd ? [""] : ["", "_2"]).each {
-            if let part = try clip(suffix, parts, &elements) { encoders.append(part) }
+            guard let part = try clip(suffix, parts, &elements) else { continue }
+            // A file in the original layout may leave out a projection that changes nothing.
+            let isPooled = kind == .sd3 || kind == .sdxl && suffix == "_2"
+            guard !isPooled || part.encoder.isProjected || parts.opened.singleFile != nil else {
+                throw DiffError(
+                    .incompatible,
+                    "\(part.name) has no text_projection, which gives the network its pooled text: take the "
+                        + "CLIPTextModelWithProjection of the checkpoint")
+            }
+            encoders.append(part)
         }
         var t5: TextConditioner.T5?
         let form: TextConditioner.Form
