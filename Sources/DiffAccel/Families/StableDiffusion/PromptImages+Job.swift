@@ -21,13 +21,8 @@ extension PromptImages {
             throw DiffError(.unsupported, "sampler \(name) needs a model that learns the variance")
         }
         let strength = strength(request, given)
-<<<<<<< HEAD
-        let (sampler, first) = try begun(
-            plain, strength, spaced: spacesByStrength && given.mask == nil && given.hasPicture)
-=======
         let isSpaced = spacesByStrength && given.mask == nil && given.hasPicture
         let (sampler, first) = try begun(plain, strength, spaced: isSpaced)
->>>>>>> a58f27add2d0ae2616b86c00f6162582467ad4e7
         let (guidance, told) = try guidance(request)
         let noise = NoiseSource(
             seeds: request.seeds, start: try reader.floats("noise", shape),
