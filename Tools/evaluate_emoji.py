@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from checkpoints import write_json
-from emoji_classifier import describe, load_or_train
-from emoji_data import SIDE, load, repainted, to_float, trained
+from emoji_classifier import accuracy, describe, load_or_train
+from emoji_data import SIDE, load, repainted, to_bytes, to_float, trained
 from evaluate_fashion import frechet_distance
 
 # None of these pairs of colour and emoji is among those that training sees.
@@ -86,9 +86,9 @@ class Judge:
         return torch.cat([self.autoencoder.encode(to_float(chunk)).latent_dist.mean for chunk in images.split(50)]).flatten(1)
 
     @torch.inference_mode()
-    def reconstruct(self, images):
-        decoded = [self.autoencoder.decode(z.view(-1, 4, 16, 16)).sample for z in self.encode(images).split(50)]
-        return ((torch.cat(decoded).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    def reconstruct(self, indices):
+        decoded = [self.autoencoder.decode(z.view(-1, 4, 16, 16)).sample for z in self.latents[indices].split(50)]
+        return to_bytes(torch.cat(decoded))
 
     def frechet(self, images):
         return round(frechet_distance(describe(self.classifier, images)[1], self.features), 3)
@@ -150,9 +150,10 @@ def main():
     order = torch.randperm(len(names), generator=torch.Generator().manual_seed(options.seed))[: options.samples].tolist()
     chosen = [next(i for i, group in enumerate(judge.pictures["names"]) if names[n] in group) for n in order]
     real = judge.pictures["images"][chosen]
-    decoded = judge.reconstruct(real)
+    decoded = judge.reconstruct(chosen)
     error = (to_float(decoded) - to_float(real)).square().mean((1, 2, 3)) / 4
-    results = {"captions": len(order), "frechet of rendered": judge.frechet(real), "frechet of reconstructed": judge.frechet(decoded),
+    results = {"captions": len(order), "classifier": round(accuracy(judge.classifier, judge.pictures), 3),
+               "frechet of rendered": judge.frechet(real), "frechet of reconstructed": judge.frechet(decoded),
                "reconstruction dB": round(float((-10 * error.log10()).mean()), 2), "sets": []}
     print(json.dumps(results), flush=True)
     guidances = options.guidance

@@ -4,7 +4,7 @@
 
 Velocity prediction on Stable Diffusion's betas; every tenth caption is empty, for guidance.  The tokenizer is made of the captions first.
 Repainted pictures ("blue dog face") are a share of each batch, one half of the possible ones: the other half is for judging.
-Resumable; limited by --steps or --minutes; each checkpoint rewrites the model folder with the averaged weights.
+Resumable; limited by --steps or --minutes; each checkpoint rewrites the model folder.
 """
 
 from pathlib import Path
@@ -89,7 +89,7 @@ def write(folder, network, weights):
 
 def main():
     p = arguments(__doc__, "Models/emoji-sd", steps=60000, batch=64, lr=2e-3)
-    p.add_argument("--ema", type=float, default=0.999)
+    p.add_argument("--ema", type=float, default=0, help="averaged weights; they pay off in runs of many thousand steps")
     p.add_argument("--painted", type=float, default=0.125, help="share of a batch that is repainted")
     p.add_argument("--dropout", type=float, default=0.1, help="share of captions left out")
     p.add_argument("--full-precision", action="store_true", help="no bfloat16, for processors without it")

@@ -41,7 +41,7 @@ class Training:
     def __init__(self, options, network, optimisers, clip, warmup, floor=0.0, ema=0.0):
         self.options, self.network, self.clip, self.warmup, self.floor, self.ema = options, network, clip, warmup, floor, ema
         self.optimisers = optimisers
-        self.groups = [(group, group["lr"]) for optimiser in optimisers for group in optimiser.param_groups]
+        rates = [group["lr"] for optimiser in optimisers for group in optimiser.param_groups]
         self.average = {name: value.detach().clone() for name, value in network.state_dict().items()} if ema else None
         self.step, self.seconds = 0, 0.0
         if Path(options.state).exists():
@@ -50,6 +50,8 @@ class Training:
             for optimiser, state in zip(optimisers, saved["optimisers"]):
                 optimiser.load_state_dict(state)
             self.average, self.step, self.seconds = saved["average"], saved["step"], saved["seconds"]
+        # Only now: loading an optimiser's state makes its groups anew.
+        self.groups = list(zip((group for optimiser in optimisers for group in optimiser.param_groups), rates))
 
     @property
     def weights(self):
