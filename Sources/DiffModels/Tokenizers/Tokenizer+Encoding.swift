@@ -156,7 +156,7 @@ extension Tokenizer {
             bytes.removeAll(keepingCapacity: true)
             for scalar in TextStretch(text, word) { Self.append(scalar, to: &bytes) }
             var cursor = ScalarCursor(text, word.lowerBound)
-            for piece in try pairs.encode(bytes, cancel) {
+            for piece in try pairs.encode(bytes, cancel).each {
                 append(piece, &cursor, shift, part.start, to: &tokens, origin)
             }
         }
@@ -174,7 +174,7 @@ extension Tokenizer {
             for scalar in text.each { Self.append(scalar, to: &bytes) }
             var cursor = ScalarCursor(text, 0)
             let shift = word.range.lowerBound &- (word.isPrefixed ? 1 : 0)
-            for piece in try pieces.encode(bytes, takesControls: takesControls, cancel) {
+            for piece in try pieces.encode(bytes, takesControls: takesControls, cancel).each {
                 append(piece, &cursor, shift, word.range.lowerBound, to: &tokens, origin)
             }
         }
@@ -226,11 +226,11 @@ extension Tokenizer {
 
 /// Goes through a word's scalars beside the ranges of its bytes, which come in order.
 private struct ScalarCursor {
-    private let text: [UInt32]
+    private let text: TextStretch
     /// A scalar and the byte of the word at which it begins.
     private var scalar: Int, byte = 0
 
-    init(_ text: [UInt32], _ scalar: Int) { (self.text, self.scalar) = (text, scalar) }
+    init(_ text: [UInt32], _ scalar: Int) { (self.text, self.scalar) = (TextStretch(text), scalar) }
 
     /// The scalars that the bytes belong to.
     mutating func scalars(_ bytes: Range<Int>) -> Range<Int> {

@@ -71,6 +71,13 @@ extension Tokenizer {
             decoder: PieceDecoder([.bytes, .marks(0x2581, dropsFirst: true)]), source: name)
     }
 
+    @inline(never)
+    private static func vocabulary(_ pieces: [(piece: String, score: Double)]) -> [(token: String, id: Int)] {
+        var vocabulary: [(token: String, id: Int)] = []
+        for (id, entry) in pieces.numbered { vocabulary.append((entry.piece, id)) }
+        return vocabulary
+    }
+
     static let sentencePieceFile = "spiece.model"
     /// Tokens that T5 puts behind its pieces, where `tokenizer_config.json` says nothing of `extra_ids`.
     private static let extraTokens = 100
@@ -80,8 +87,7 @@ extension Tokenizer {
         added: [AddedTokens.Entry], beside neighbours: TokenizerNeighbours, controls: [Int], normalizer: Normalizer,
         marks: SpaceMarks, template: Template, decoder: PieceDecoder, source: String
     ) throws(DiffError) {
-        var vocabulary: [(token: String, id: Int)] = []
-        for (id, entry) in pieces.numbered { vocabulary.append((entry.piece, id)) }
+        let vocabulary = Self.vocabulary(pieces)
         let parts = Parts(vocabulary, try neighbours.completed(added, vocabulary), controls)
         let model = try locating(source) { () throws(DiffError) in
             try UnigramModel(

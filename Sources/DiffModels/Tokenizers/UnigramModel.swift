@@ -81,7 +81,7 @@ struct UnigramModel: Sendable {
             end = start
         }
         var tokens: [TokenPiece] = []
-        while let (piece, bytes) = pieces.popLast() {
+        for (piece, bytes) in pieces.reversed().each {
             if piece == unknown {
                 append(unknown: word, bytes, to: &tokens)
             } else {
