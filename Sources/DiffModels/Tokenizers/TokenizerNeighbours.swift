@@ -52,7 +52,9 @@ struct TokenizerNeighbours {
     private mutating func read(_ config: JSONObject) throws(DiffError) {
         if let decoder = try config.optionalObject("added_tokens_decoder") {
             for key in decoder.keys.each {
-                guard let id = Checked.decimal(key.bytes), id <= Int(Int32.max) else { throw decoder.error(key, "no token id") }
+                guard let id = Checked.decimal(key.bytes), id <= Int(Int32.max) else {
+                    throw decoder.error(key, "no token id")
+                }
                 added.append((config.source, try Tokenizer.added(decoder.object(key), id: id)))
             }
         }
