@@ -134,9 +134,18 @@ public struct NamedInputs: Sendable {
         else {
             throw DiffError(.shape, "the input \"\(name)\" must be a vector or a matrix of integers, found \(dims)")
         }
-        return Indices(below: rows).map { row in
-            Indices(below: length).map { values.at(row &* length &+ $0) ?? 0 }
+        return Self.rows(values, rows, length)
+    }
+
+    @inline(never)
+    private static func rows(_ values: [Int], _ count: Int, _ length: Int) -> [[Int]] {
+        var rows: [[Int]] = []
+        for row in Indices(below: count) {
+            var part: [Int] = []
+            for column in Indices(below: length) { part.append(values.at(row &* length &+ column) ?? 0) }
+            rows.append(part)
         }
+        return rows
     }
 
     var names: [String] { (Array(tensors.keys) + Array(integers.keys)).sorted() }

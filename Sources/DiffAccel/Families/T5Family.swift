@@ -45,8 +45,12 @@ struct T5Family: ModelFamily {
         }
         var mask: [[Bool]]?
         if inputs.integers["mask"] != nil {
-            mask = try inputs.integerRows("mask").map { row in row.map { $0 != 0 } }
+            var rows: [[Bool]] = []
+            for row in try inputs.integerRows("mask").each { rows.append(row.each.map { $0 != 0 }) }
+            mask = rows
         }
-        return [output: try encoder(inputs.integerRows("tokens"), mask: mask, run)]
+        var outputs: [String: Tensor] = [:]
+        outputs.put(try encoder(inputs.integerRows("tokens"), mask: mask, run), for: output)
+        return outputs
     }
 }

@@ -44,7 +44,7 @@ public struct CLIPTextConfiguration: Sendable, Equatable {
         endToken = end == 2 ? nil : end
         let classes = try c.strings("architectures", default: [])
         isProjected = classes.first.map { $0 != "CLIPTextModel" }
-        guard width % heads == 0 else {
+        guard heads > 0, width >= 0, width % heads == 0 else {
             throw DiffError(.format, "\(c.place): a width of \(width) is not divisible into \(heads) heads")
         }
     }

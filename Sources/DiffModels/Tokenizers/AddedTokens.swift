@@ -27,12 +27,12 @@ struct AddedTokens: Sendable {
         guard entries.count <= Self.maxEntries else { throw DiffError(.format, "\(entries.count) added tokens") }
         var (raw, normalised) = (WordSearch(), WordSearch())
         for (position, entry) in entries.numbered {
-            let scalars = entry.content.unicodeScalars.map(\.value)
+            let scalars = entry.content.scalarValues
             guard !scalars.isEmpty, scalars.count <= Self.maxContent else {
                 throw DiffError(.format, "an added token of \(scalars.count) characters (id \(entry.id))")
             }
             if entry.isNormalised {
-                normalised.insert(try normalizer.apply(scalars[...]).scalars, position)
+                normalised.insert(try normalizer.apply(TextStretch(scalars)).scalars, position)
             } else {
                 raw.insert(scalars, position)
             }
@@ -51,12 +51,12 @@ struct AddedTokens: Sendable {
     /// `text` in parts, by the tokens that are looked for in raw or in normalised text: the leftmost, and the longest there. What
     /// `isPlain` says is text like any other. Linear in the text. Throws `cancelled`.
     func split(
-        _ text: ArraySlice<UInt32>, normalised isNormalised: Bool, isPlain: (Entry, Range<Int>) -> Bool,
+        _ text: TextStretch, normalised isNormalised: Bool, isPlain: (Entry, Range<Int>) -> Bool,
         _ cancel: CancelFlag?
     ) throws(DiffError) -> [Part] {
         let words = isNormalised ? normalised : raw
         var parts: [Part] = []
-        var (open, position) = (text.startIndex, text.startIndex)
+        var (open, position) = (text.start, text.start)
         for match in try words.matches(in: text, cancel).each where match.range.lowerBound >= position {
             guard let entry = entries.at(match.entry), !isPlain(entry, match.range) else { continue }
             // One that is no word hides what overlaps it, as in the published readers.
@@ -64,7 +64,7 @@ struct AddedTokens: Sendable {
             var (start, end) = (match.range.lowerBound, match.range.upperBound)
             if entry.isSingleWord, isWord(text, start &- 1) || isWord(text, end) { continue }
             if entry.stripsLeft { while start > open, isSpace(text, start &- 1) { start &-= 1 } }
-            if entry.stripsRight { while end < text.endIndex, isSpace(text, end) { end &+= 1 } }
+            if entry.stripsRight { while end < text.end, isSpace(text, end) { end &+= 1 } }
             // White space that the last one took is not there any more.
             start = max(start, open)
             end = max(start, end)
@@ -72,21 +72,17 @@ struct AddedTokens: Sendable {
             parts.append(Part(range: start..<end, token: entry.id))
             open = end
         }
-        if open < text.endIndex { parts.append(Part(range: open..<text.endIndex, token: nil)) }
+        if open < text.end { parts.append(Part(range: open..<text.end, token: nil)) }
         return parts
     }
 
-    private func scalar(_ text: ArraySlice<UInt32>, _ index: Int) -> UInt32? {
-        text.indices.contains(index) ? text[index] : nil
-    }
-
-    private func isSpace(_ text: ArraySlice<UInt32>, _ index: Int) -> Bool {
-        scalar(text, index).map { ScalarSet.whitespace.contains($0) } ?? false
+    private func isSpace(_ text: TextStretch, _ index: Int) -> Bool {
+        text.at(index).map { ScalarSet.whitespace.contains($0) } ?? false
     }
 
     /// Unlike in patterns the two joiners are letters here: the published readers have another library for this.
-    private func isWord(_ text: ArraySlice<UInt32>, _ index: Int) -> Bool {
-        scalar(text, index).map { ScalarSet.word.contains($0) || $0 == 0x200c || $0 == 0x200d } ?? false
+    private func isWord(_ text: TextStretch, _ index: Int) -> Bool {
+        text.at(index).map { ScalarSet.word.contains($0) || $0 == 0x200c || $0 == 0x200d } ?? false
     }
 }
 

@@ -4,12 +4,11 @@ import DiffTensor
 enum Base64 {
     /// The bytes; nil for other characters, a length that is no multiple of four or padding elsewhere than at the end.
     static func decoded(_ text: String) -> [UInt8]? {
-        let letters = Array(text.utf8)
-        guard letters.count % 4 == 0 else { return nil }
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(letters.count / 4 &* 3)
         var (bits, count, padding): (UInt32, Int, Int) = (0, 0, 0)
-        for letter in letters.each {
+        var length = 0
+        for letter in text.bytes.each {
+            length &+= 1
             guard let value = value(letter) else {
                 guard letter == UInt8(ascii: "="), padding < 2 else { return nil }
                 padding &+= 1
@@ -21,7 +20,7 @@ enum Base64 {
             count &-= 8
             bytes.append(UInt8(truncatingIfNeeded: bits >> UInt32(truncatingIfNeeded: count)))
         }
-        return bytes
+        return length % 4 == 0 ? bytes : nil
     }
 
     private static func value(_ letter: UInt8) -> UInt32? {

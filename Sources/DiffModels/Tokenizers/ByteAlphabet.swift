@@ -20,6 +20,12 @@ enum ByteAlphabet {
         return bytes
     }()
 
+    /// A byte as a token of its own, such as `<0x41>`, where a vocabulary has tokens for bytes.
+    static func code(of byte: Int) -> [UInt8] {
+        func digit(_ value: Int) -> UInt8 { UInt8(truncatingIfNeeded: value < 10 ? value &+ 48 : value &+ 55) }
+        return [60, 48, 120, digit(byte >> 4 & 15), digit(byte & 15), 62]
+    }
+
     /// The bytes that a token of a vocabulary stands for; its own UTF-8 when it is not in the alphabet. What is written behind the last
     /// letter of a word, `wordEnd`, stands for a space.
     static func decoded(_ token: String, wordEnd: String = "") -> [UInt8] {

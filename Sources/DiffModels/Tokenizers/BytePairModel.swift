@@ -34,17 +34,52 @@ struct BytePairModel: Sendable {
         guard vocabulary.count <= Self.maxTokens, merges.count <= Self.maxTokens else {
             throw DiffError(.format, "a vocabulary of \(vocabulary.count) tokens and \(merges.count) merges")
         }
+        ids = try Self.ids(vocabulary)
+        self.merges = try Self.table(merges, ids, controls)
+        byteTokens = Self.letters(ids, wordEnd: "")
+        endTokens = wordEnd.isEmpty ? byteTokens : Self.letters(ids, wordEnd: wordEnd)
+        guard wordEnd.isEmpty || !fallsBackToBytes && !takesWholeWords else {
+            throw DiffError(
+                .unsupported,
+                "an end_of_word_suffix together with byte_fallback or ignore_merges, which no published one has")
+        }
+        var fallback: [Int?] = []
+        for byte in Indices(below: fallsBackToBytes ? 256 : 0) { fallback.append(ids[ByteAlphabet.code(of: byte)]) }
+        self.fallback = fallback
+        if let unknown {
+            guard let id = ids[unknown.bytes] else {
+                throw DiffError(.format, "the unknown token \"\(unknown)\" is not a token")
+            }
+            self.unknown = id
+        } else {
+            self.unknown = nil
+        }
+        self.controls = controls
+        (self.fusesUnknown, self.takesWholeWords, self.wordEnd) = (fusesUnknown, takesWholeWords, wordEnd)
+    }
+
+    @inline(never)
+    private static func ids(_ vocabulary: [(token: String, id: Int)]) throws(DiffError) -> [[UInt8]: Int] {
         var ids: [[UInt8]: Int] = [:]
         for entry in vocabulary.each {
             guard entry.id >= 0, entry.id < 1 << 31 else {
                 throw DiffError(.format, "the token \"\(entry.token)\" has the id \(entry.id)")
             }
-            ids.put(entry.id, for: Array(entry.token.utf8))
+            ids.put(entry.id, for: entry.token.bytes)
         }
+        return ids
+    }
+
+    @inline(never)
+    private static func table(
+        _ merges: [(String, String)], _ ids: [[UInt8]: Int], _ controls: Set<Int>
+    ) throws(DiffError) -> [UInt64: Merge] {
         var table: [UInt64: Merge] = [:]
         for (rank, merge) in merges.numbered {
-            let (left, right) = (Array(merge.0.utf8), Array(merge.1.utf8))
-            guard let a = ids[left], let b = ids[right], let joined = ids[left + right] else {
+            let (left, right) = (merge.0.bytes, merge.1.bytes)
+            var both = left
+            for byte in right.each { both.append(byte) }
+            guard let a = ids[left], let b = ids[right], let joined = ids[both] else {
                 throw DiffError(
                     .format, "merge \(rank): \"\(merge.0)\" and \"\(merge.1)\" or both together are not tokens")
             }
@@ -52,33 +87,22 @@ struct BytePairModel: Sendable {
             // A pair that is there twice: the later entry counts, as in the published readers.
             table.put(
                 Merge(rank: Int32(truncatingIfNeeded: rank), token: Int32(truncatingIfNeeded: joined)),
-                for: Self.key(Int32(truncatingIfNeeded: a), Int32(truncatingIfNeeded: b)))
+                for: key(Int32(truncatingIfNeeded: a), Int32(truncatingIfNeeded: b)))
         }
-        byteTokens = ByteAlphabet.scalars.map { scalar in
-            Unicode.Scalar(scalar).flatMap { ids[Array(String($0).utf8)] }
+        return table
+    }
+
+    /// Tokens of single letters of the byte alphabet, with `wordEnd` behind.
+    @inline(never)
+    private static func letters(_ ids: [[UInt8]: Int], wordEnd: String) -> [Int?] {
+        var tokens: [Int?] = []
+        for scalar in ByteAlphabet.scalars.each {
+            var letter: [UInt8] = []
+            Tokenizer.append(scalar, to: &letter)
+            for byte in wordEnd.bytes.each { letter.append(byte) }
+            tokens.append(ids[letter])
         }
-        endTokens =
-            wordEnd.isEmpty
-            ? byteTokens
-            : ByteAlphabet.scalars.map { scalar in
-                Unicode.Scalar(scalar).flatMap { ids[Array((String($0) + wordEnd).utf8)] }
-            }
-        guard wordEnd.isEmpty || !fallsBackToBytes && !takesWholeWords else {
-            throw DiffError(
-                .unsupported,
-                "an end_of_word_suffix together with byte_fallback or ignore_merges, which no published one has")
-        }
-        let hex = Array("0123456789ABCDEF".utf8)
-        fallback = Indices(below: 256).map { byte in
-            guard fallsBackToBytes, let high = hex.at(byte >> 4), let low = hex.at(byte & 15) else { return nil }
-            return ids[Array("<0x".utf8) + [high, low] + Array(">".utf8)]
-        }
-        self.unknown = unknown.flatMap { ids[Array($0.utf8)] }
-        if let unknown, self.unknown == nil {
-            throw DiffError(.format, "the unknown token \"\(unknown)\" is not a token")
-        }
-        (self.ids, self.merges, self.controls) = (ids, table, controls)
-        (self.fusesUnknown, self.takesWholeWords, self.wordEnd) = (fusesUnknown, takesWholeWords, wordEnd)
+        return tokens
     }
 
     private static func key(_ a: Int32, _ b: Int32) -> UInt64 {
@@ -118,17 +142,18 @@ struct BytePairModel: Sendable {
     private static func name(_ word: [UInt8]) -> [UInt8] {
         var name: [UInt8] = []
         for byte in word.each {
-            guard let scalar = ByteAlphabet.scalars.at(Int(byte)).flatMap({ Unicode.Scalar($0) }) else { continue }
-            name.append(contentsOf: String(scalar).utf8)
+            guard let scalar = ByteAlphabet.scalars.at(Int(byte)) else { continue }
+            Tokenizer.append(scalar, to: &name)
         }
         return name
     }
 
     /// The tokens of the bytes of the letter that stands for `byte`; nil unless all are there.
     private func fallback(_ byte: UInt8) -> [Int]? {
-        guard let scalar = ByteAlphabet.scalars.at(Int(byte)).flatMap({ Unicode.Scalar($0) }) else { return nil }
-        var tokens: [Int] = []
-        for letter in String(scalar).utf8 {
+        guard let scalar = ByteAlphabet.scalars.at(Int(byte)) else { return nil }
+        var (letters, tokens): ([UInt8], [Int]) = ([], [])
+        Tokenizer.append(scalar, to: &letters)
+        for letter in letters.each {
             guard let token = fallback.at(Int(letter)) ?? nil else { return nil }
             tokens.append(token)
         }

@@ -4,18 +4,18 @@ import DiffTensor
 enum CanonicalComposition {
     /// `text` composed, in linear time. Stretches that stay as they are keep their positions; of others every scalar comes from the whole
     /// stretch, since marks change positions. Throws `cancelled`.
-    static func apply(_ text: ArraySlice<UInt32>, _ cancel: CancelFlag? = nil) throws(DiffError) -> NormalizedText {
+    static func apply(_ text: TextStretch, _ cancel: CancelFlag? = nil) throws(DiffError) -> NormalizedText {
         // Below U+0300 nothing composes and nothing decomposes.
         guard text.contains(where: { $0 >= 0x300 }) else { return NormalizedText(text) }
         var out = NormalizedText(reserving: text.count)
-        var (start, turns) = (text.startIndex, 0)
-        while start < text.endIndex {
+        var (start, turns) = (text.start, 0)
+        while let first = text.at(start) {
             turns &+= 1
             if turns & 0xffff == 0 { try cancel?.check() }
             var end = start &+ 1
-            while end < text.endIndex, !CanonicalForms.isBoundary(text[end]) { end &+= 1 }
-            let (stretch, position) = (text[start..<end], start &- text.startIndex)
-            if end &- start == 1, !CanonicalForms.changes(text[start]) {
+            while let scalar = text.at(end), !CanonicalForms.isBoundary(scalar) { end &+= 1 }
+            let (stretch, position) = (text.part(.ordered(start, end)), start &- text.start)
+            if end &- start == 1, !CanonicalForms.changes(first) {
                 out.append(stretch, at: position)
             } else {
                 out.append(stretch, at: position, became: composed(stretch))
@@ -26,18 +26,17 @@ enum CanonicalComposition {
     }
 
     /// A stretch decomposed, its marks in order, composed again.
-    private static func composed(_ stretch: ArraySlice<UInt32>) -> [UInt32] {
+    private static func composed(_ stretch: TextStretch) -> [UInt32] {
         var parts: [UInt32] = []
         for scalar in stretch {
             if let letters = Hangul.decomposed(scalar) ?? CanonicalForms.decompositions[scalar] {
-                parts += letters
+                for letter in letters.each { parts.append(letter) }
             } else {
                 parts.append(scalar)
             }
         }
         if parts.count == 1 { return parts }
-        let classes = parts.map { CanonicalForms.classes[$0] ?? 0 }
-        return joined(ordered(parts, classes))
+        return joined(ordered(parts, parts.each.map { CanonicalForms.classes[$0] ?? 0 }))
     }
 
     private typealias Part = (scalar: UInt32, order: UInt8)

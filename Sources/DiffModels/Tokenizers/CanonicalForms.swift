@@ -98,7 +98,8 @@ enum Hangul {
     static func decomposed(_ scalar: UInt32) -> [UInt32]? {
         guard syllables.contains(scalar) else { return nil }
         let index = scalar &- 0xac00
-        let letters = [0x1100 &+ index / 588, 0x1161 &+ index % 588 / 28]
-        return index % 28 == 0 ? letters : letters + [0x11a7 &+ index % 28]
+        var letters = [0x1100 &+ index / 588, 0x1161 &+ index % 588 / 28]
+        if index % 28 != 0 { letters.append(0x11a7 &+ index % 28) }
+        return letters
     }
 }

@@ -24,14 +24,21 @@ struct CharacterMap: Sendable {
                 .format, "\(place): a table of \(bytes.count) bytes cannot begin with \(size) bytes of units")
         }
         units = Indices(below: size / 4).map { unit(4 &+ 4 &* $0) }
-        var texts: [UInt8] = []
-        texts.reserveCapacity(bytes.count &- 4 &- size)
-        for index in Indices(below: bytes.count &- 4 &- size) { texts.append(bytes.at(4 &+ size &+ index) ?? 0) }
+        let texts = Self.bytes(behind: 4 &+ size, bytes)
         let isText = unsafe texts.withUnsafeBytes { unsafe String(validating: $0, as: UTF8.self) != nil }
         guard texts.isEmpty || texts.last == 0, isText else {
             throw DiffError(.format, "\(place): its texts are no UTF-8, or the last has no end")
         }
         self.texts = texts
+    }
+
+    private static func bytes(behind start: Int, _ bytes: [UInt8]) -> [UInt8] {
+        var (rest, position): ([UInt8], Int) = ([], start)
+        while let byte = bytes.at(position) {
+            rest.append(byte)
+            position &+= 1
+        }
+        return rest
     }
 
     /// What the shortest beginning of `key` that is in the table becomes; nil when none is.
@@ -66,13 +73,13 @@ struct CharacterMap: Sendable {
 
     /// `text` with every character, as readers see it, in the form that the table gives it: short ones as a whole, else scalar by scalar.
     /// Throws `cancelled`.
-    func apply(_ text: ArraySlice<UInt32>, _ cancel: CancelFlag?) throws(DiffError) -> NormalizedText {
+    func apply(_ text: TextStretch, _ cancel: CancelFlag?) throws(DiffError) -> NormalizedText {
         var out = NormalizedText(reserving: text.count)
         var position = 0
         for count in Self.characters(text).each {
             if position & 0xffff == 0 { try cancel?.check() }
-            let start = text.startIndex &+ position
-            append(text[start..<(start &+ count)], at: position, to: &out)
+            let start = text.start &+ position
+            append(text.part(.ordered(start, start &+ count)), at: position, to: &out)
             position &+= count
         }
         return out
@@ -81,25 +88,30 @@ struct CharacterMap: Sendable {
     /// Bytes from which on a character is not looked up as a whole.
     private static let longest = 6
 
-    private func append(_ character: ArraySlice<UInt32>, at position: Int, to out: inout NormalizedText) {
+    private func append(_ character: TextStretch, at position: Int, to out: inout NormalizedText) {
         var key: [UInt8] = []
         for scalar in character where key.count < Self.longest { Tokenizer.append(scalar, to: &key) }
         if key.count < Self.longest, let whole = first(key) {
             out.append(character, at: position, became: whole)
             return
         }
-        for (offset, scalar) in Array(character).numbered {
+        var offset = 0
+        for scalar in character {
             var key: [UInt8] = []
             Tokenizer.append(scalar, to: &key)
-            let index = character.startIndex &+ offset
-            out.append(character[index..<(index &+ 1)], at: position &+ offset, became: first(key))
+            let index = character.start &+ offset
+            out.append(
+                character.part(.ordered(index, index &+ 1)), at: position &+ offset, became: first(key))
+            offset &+= 1
         }
     }
 
     /// The numbers of scalars of the characters of `text`.
-    private static func characters(_ text: ArraySlice<UInt32>) -> [Int] {
+    private static func characters(_ text: TextStretch) -> [Int] {
         // Below U+0300 nothing joins but the two halves of a line's end.
-        guard text.contains(where: { $0 >= 0x300 || $0 == 13 }) else { return text.map { _ in 1 } }
+        guard text.contains(where: { $0 >= 0x300 || $0 == 13 }) else {
+            return Indices(below: text.count).map { _ in 1 }
+        }
         var scalars = String.UnicodeScalarView()
         for value in text { scalars.append(Unicode.Scalar(value) ?? "\u{fffd}") }
         var counts: [Int] = []

@@ -42,7 +42,7 @@ struct Normalizer: Sendable {
         case "Lowercase": stages.append(.lowercase)
         case "Replace":
             let content = try json.string("content")
-            stages.append(.replacement(try PatternProgram(json.object("pattern")), content.unicodeScalars.map(\.value)))
+            stages.append(.replacement(try PatternProgram(json.object("pattern")), content.scalarValues))
         case "Strip":
             stages.append(
                 .strip(
@@ -52,7 +52,7 @@ struct Normalizer: Sendable {
             let key = "precompiled_charsmap"
             guard let bytes = Base64.decoded(try json.string(key)) else { throw json.error(key, "expected Base64") }
             stages.append(.map(try CharacterMap(bytes, json.place(of: key))))
-        case "Prepend": stages.append(.prefix(try json.string("prepend").unicodeScalars.map(\.value)))
+        case "Prepend": stages.append(.prefix(try json.string("prepend").scalarValues))
         case let other:
             throw DiffError(
                 .unsupported,
@@ -62,21 +62,21 @@ struct Normalizer: Sendable {
     }
 
     /// `text` after all stages. Throws `unsupported` when a pattern takes too long, `cancelled`.
-    func apply(_ text: ArraySlice<UInt32>, _ cancel: CancelFlag? = nil) throws(DiffError) -> NormalizedText {
+    func apply(_ text: TextStretch, _ cancel: CancelFlag? = nil) throws(DiffError) -> NormalizedText {
         var out: NormalizedText?
         for stage in stages.each {
             guard let before = out else {
                 out = try stage.apply(text, cancel)
                 continue
             }
-            out = try stage.apply(before.scalars[...], cancel).traced(through: before)
+            out = try stage.apply(TextStretch(before.scalars), cancel).traced(through: before)
         }
         return out ?? NormalizedText(text)
     }
 }
 
 extension Normalizer.Stage {
-    fileprivate func apply(_ text: ArraySlice<UInt32>, _ cancel: CancelFlag?) throws(DiffError) -> NormalizedText {
+    fileprivate func apply(_ text: TextStretch, _ cancel: CancelFlag?) throws(DiffError) -> NormalizedText {
         switch self {
         case .composition: return try CanonicalComposition.apply(text, cancel)
         case .lowercase: return try Self.lowercased(text, cancel)
@@ -85,7 +85,7 @@ extension Normalizer.Stage {
         case .prefix(let prefix):
             guard !text.isEmpty else { return NormalizedText(text) }
             var out = NormalizedText(reserving: text.count &+ prefix.count)
-            out.append([], at: 0, became: prefix)
+            out.append(TextStretch([]), at: 0, became: prefix)
             out.append(text, at: 0)
             return out
         case .map(let map): return try map.apply(text, cancel)
@@ -93,13 +93,15 @@ extension Normalizer.Stage {
     }
 
     private static func lowercased(
-        _ text: ArraySlice<UInt32>, _ cancel: CancelFlag?
+        _ text: TextStretch, _ cancel: CancelFlag?
     ) throws(DiffError) -> NormalizedText {
         var out = NormalizedText(reserving: text.count)
-        for index in text.indices {
-            let position = index &- text.startIndex
+        var position = 0
+        for scalar in text {
             if position & 0xffff == 0 { try cancel?.check() }
-            out.append(text[index..<(index &+ 1)], at: position, became: lowercased(text[index]))
+            let index = text.start &+ position
+            out.append(text.part(.ordered(index, index &+ 1)), at: position, became: lowercased(scalar))
+            position &+= 1
         }
         return out
     }
@@ -108,37 +110,38 @@ extension Normalizer.Stage {
     private static func lowercased(_ value: UInt32) -> [UInt32]? {
         guard value >= 0x80 else { return (65...90).contains(value) ? [value &+ 32] : nil }
         guard let scalar = Unicode.Scalar(value), scalar.properties.changesWhenLowercased else { return nil }
-        return scalar.properties.lowercaseMapping.unicodeScalars.map(\.value)
+        return scalar.properties.lowercaseMapping.scalarValues
     }
 
     private static func replaced(
-        _ text: ArraySlice<UInt32>, _ pattern: PatternProgram, _ content: [UInt32], _ cancel: CancelFlag?
+        _ text: TextStretch, _ pattern: PatternProgram, _ content: [UInt32], _ cancel: CancelFlag?
     ) throws(DiffError) -> NormalizedText {
-        let all = Array(text)
+        let scalars = text.scalars
+        let all = TextStretch(scalars)
         var work = PatternWork(all.count, cancel)
-        let matches = try pattern.matches(in: all, 0..<all.count, &work)
-        guard !matches.isEmpty else { return NormalizedText(text) }
+        let matches = try pattern.matches(in: scalars, .ordered(0, all.count), &work)
         var out = NormalizedText(reserving: all.count)
         var open = 0
         for match in matches.each {
-            out.append(all[open..<match.lowerBound], at: open)
+            out.append(all.part(.ordered(open, match.lowerBound)), at: open)
             // It stands for the last character of the match alone, as in the published readers.
             let last = max(match.lowerBound, match.upperBound &- 1)
-            out.append(all[match.lowerBound..<last], at: match.lowerBound, became: [])
-            out.append(all[last..<match.upperBound], at: last, became: content)
+            out.append(all.part(.ordered(match.lowerBound, last)), at: match.lowerBound, became: [])
+            out.append(all.part(.ordered(last, match.upperBound)), at: last, became: content)
             open = match.upperBound
         }
-        out.append(all[open...], at: open)
+        out.append(all.part(.ordered(open, all.end)), at: open)
         return out
     }
 
-    private static func stripped(_ text: ArraySlice<UInt32>, _ left: Bool, _ right: Bool) -> NormalizedText {
-        var (start, end) = (text.startIndex, text.endIndex)
-        while left, start < end, ScalarSet.whitespace.contains(text[start]) { start &+= 1 }
-        while right, end > start, ScalarSet.whitespace.contains(text[end &- 1]) { end &-= 1 }
+    private static func stripped(_ text: TextStretch, _ left: Bool, _ right: Bool) -> NormalizedText {
+        func isSpace(_ place: Int) -> Bool { text.at(place).map { ScalarSet.whitespace.contains($0) } ?? false }
+        var (start, end) = (text.start, text.end)
+        while left, isSpace(start) { start &+= 1 }
+        while right, end > start, isSpace(end &- 1) { end &-= 1 }
         var out = NormalizedText(reserving: end &- start)
-        out.append(text[text.startIndex..<start], at: 0, became: [])
-        out.append(text[start..<end], at: start &- text.startIndex)
+        out.append(text.part(.ordered(text.start, start)), at: 0, became: [])
+        out.append(text.part(.ordered(start, end)), at: start &- text.start)
         return out
     }
 }

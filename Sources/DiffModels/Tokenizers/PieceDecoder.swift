@@ -95,9 +95,18 @@ extension PieceDecoder.Step {
                 for _ in Indices(below: stop) where end > first && Self.holds(token, content, end &- content.count) {
                     end &-= content.count
                 }
-                return Indices(below: max(0, end &- first)).map { token.at(first &+ $0) ?? 0 }
+                return Self.part(token, first, end)
             }
         }
+    }
+
+    private static func part(_ token: [UInt8], _ start: Int, _ end: Int) -> [UInt8] {
+        var (part, position): ([UInt8], Int) = ([], start)
+        while position < end, let byte = token.at(position) {
+            part.append(byte)
+            position &+= 1
+        }
+        return part
     }
 
     private static func holds(_ token: [UInt8], _ text: [UInt8], _ start: Int) -> Bool {
@@ -142,7 +151,8 @@ extension PieceDecoder.Step {
 
     /// The byte that `<0x41>` means.
     private static func byte(_ token: [UInt8]) -> UInt8? {
-        guard token.count == 6, holds(token, Array("<0x".utf8), 0), token.at(5) == UInt8(ascii: ">"),
+        guard token.count == 6, token.at(0) == UInt8(ascii: "<"), token.at(1) == UInt8(ascii: "0"),
+            token.at(2) == UInt8(ascii: "x"), token.at(5) == UInt8(ascii: ">"),
             let high = digit(token.at(3)), let low = digit(token.at(4))
         else { return nil }
         return high << 4 | low

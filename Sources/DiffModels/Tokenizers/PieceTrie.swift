@@ -35,12 +35,13 @@ struct PieceTrie: Sendable {
         return Int(piece)
     }
 
-    /// The piece of just these bytes.
-    func piece(_ bytes: ArraySlice<UInt8>) -> Int? {
-        var node = Self.root
-        for byte in bytes {
-            guard let next = child(of: node, byte) else { return nil }
-            node = next
+    /// The piece of just the bytes in `range`; nil: all of them.
+    func piece(_ bytes: [UInt8], _ range: Range<Int>? = nil) -> Int? {
+        var (node, position) = (Self.root, range?.lowerBound ?? 0)
+        let end = range?.upperBound ?? bytes.count
+        while position < end {
+            guard let byte = bytes.at(position), let next = child(of: node, byte) else { return nil }
+            (node, position) = (next, position &+ 1)
         }
         return piece(at: node)
     }

@@ -50,7 +50,7 @@ struct ProtobufReader {
 
     /// The bytes of a range that a field gave.
     func bytes(_ range: Range<Int>) -> [UInt8] {
-        Indices(below: range.count).map { file.at(range.lowerBound &+ $0) ?? 0 }
+        Indices(below: range.length).map { file.at(range.lowerBound &+ $0) ?? 0 }
     }
 
     private mutating func varint() throws(DiffError) -> UInt64 {
@@ -71,7 +71,7 @@ struct ProtobufReader {
         }
         let start = position
         position &+= count
-        return start..<position
+        return .ordered(start, position)
     }
 
     private func bad(_ what: String) -> DiffError {

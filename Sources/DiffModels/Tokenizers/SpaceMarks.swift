@@ -33,8 +33,10 @@ struct SpaceMarks: Sendable {
         guard let json else { return marks }
         if try json.string("type") == "Sequence" {
             let parts = try json.objects("pretokenizers")
-            guard parts.count <= 8 else { throw json.error("pretokenizers", "too many stages") }
-            for part in parts.each { try marks.read(part) }
+            for (number, part) in parts.numbered {
+                guard number < 8 else { throw json.error("pretokenizers", "too many stages") }
+                try marks.read(part)
+            }
         } else {
             try marks.read(json)
         }
@@ -67,44 +69,54 @@ struct SpaceMarks: Sendable {
         return try json.bool("add_prefix_space", default: true) ? .always : .never
     }
 
-    /// `text` with marks for its spaces, scalar for scalar.
-    func marked(_ text: ArraySlice<UInt32>) -> [UInt32] {
-        guard let mark else { return Array(text) }
-        return text.map { $0 == 32 ? mark : $0 }
+    /// A word of `text` with marks for its spaces, and with the one before it that the text has not.
+    func written(_ word: Word, in text: TextStretch) -> [UInt32] {
+        let part = text.part(word.range)
+        guard let mark else { return part.scalars }
+        var written: [UInt32] = []
+        written.reserveCapacity(part.count &+ 1)
+        if word.isPrefixed { written.append(mark) }
+        for scalar in part { written.append(scalar == 32 ? mark : scalar) }
+        return written
     }
 
     /// The words of a text in order. `isStart` says whether the whole text begins at a position, which matters to ``Prefix/first``.
-    func words(of text: ArraySlice<UInt32>, isStart: (Int) -> Bool) -> [Word] {
+    func words(of text: TextStretch, isStart: (Int) -> Bool) -> [Word] {
         var words: [Word] = []
         var open: Int?
         func close(_ end: Int) {
-            if let start = open { append(text, start..<end, isStart, to: &words) }
+            if let start = open { append(text.part(.ordered(start, end)), isStart, to: &words) }
             open = nil
         }
-        for index in text.indices {
-            if dropsWhiteSpace, ScalarSet.whitespace.contains(text[index]) {
-                close(index)
+        var place = text.start
+        for scalar in text {
+            if dropsWhiteSpace, ScalarSet.whitespace.contains(scalar) {
+                close(place)
             } else if open == nil {
-                open = index
+                open = place
             }
+            place &+= 1
         }
-        close(text.endIndex)
+        close(text.end)
         return words
     }
 
     /// Appends a stretch without separators, cut before its marks.
     private func append(
-        _ text: ArraySlice<UInt32>, _ range: Range<Int>, _ isStart: (Int) -> Bool, to words: inout [Word]
+        _ text: TextStretch, _ isStart: (Int) -> Bool, to words: inout [Word]
     ) {
-        func isMark(_ index: Int) -> Bool { text[index] == mark || mark != nil && text[index] == 32 }
+        func isMark(_ scalar: UInt32?) -> Bool { scalar == mark || mark != nil && scalar == 32 }
         var isPrefixed =
-            mark != nil && !isMark(range.lowerBound)
-            && (prefix == .always || prefix == .first && isStart(range.lowerBound))
-        var start = range.lowerBound
-        for index in range where splits && index > start && isMark(index) {
-            words.append(Word(range: start..<index, isPrefixed: isPrefixed))
-            (start, isPrefixed) = (index, false)
+            mark != nil && !isMark(text.at(text.start))
+            && (prefix == .always || prefix == .first && isStart(text.start))
+        var (start, place) = (text.start, text.start)
+        for scalar in text {
+            if splits, place > start, isMark(scalar) {
+                words.append(Word(range: .ordered(start, place), isPrefixed: isPrefixed))
+                (start, isPrefixed) = (place, false)
+            }
+            place &+= 1
         }
-        words.append(Word(range: start..<range.upperBound, isPrefixed: isPrefixed))
+        words.append(Word(range: .ordered(start, text.end), isPrefixed: isPrefixed))
     }
 }

@@ -19,7 +19,7 @@ enum TokenDecoder: Sendable {
     func content(of token: String) -> [UInt8] {
         switch self {
         case .byteLevel(let wordEnd): ByteAlphabet.decoded(token, wordEnd: wordEnd)
-        case .pieces: Array(token.utf8)
+        case .pieces: token.bytes
         }
     }
 

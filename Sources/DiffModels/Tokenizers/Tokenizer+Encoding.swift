@@ -57,14 +57,14 @@ extension Tokenizer {
         let system = try template.system(in: chatTemplate)
         for part in template.parts(messages, asksForAnswer: asksForAnswer, system: system).each {
             let start = text.count
-            text += part.text.utf8
+            for byte in part.text.bytes.each { text.append(byte) }
             try Self.check(text.count)
             guard !part.isContent else { continue }
             // What the template writes in a row is one range.
             if let last = written.last, last.upperBound == start {
-                written.put(last.lowerBound..<text.count, at: written.count &- 1)
+                written.put(.ordered(last.lowerBound, text.count), at: written.count &- 1)
             } else {
-                written.append(start..<text.count)
+                written.append(.ordered(start, text.count))
             }
         }
         let source = unsafe text.withUnsafeBytes { unsafe SourceText($0) }
@@ -99,23 +99,23 @@ extension Tokenizer {
     ) throws(DiffError) {
         try cancel?.check()
         let parts = try added.split(
-            source.scalars[...], normalised: false, isPlain: { isPlain($0, source.bytes($1), control) }, cancel)
+            TextStretch(source.scalars), normalised: false, isPlain: { isPlain($0, source.bytes($1), control) }, cancel)
         for part in parts.each {
             if let token = part.token {
                 tokens.append(Token(id: token, bytes: source.bytes(part.range)))
                 continue
             }
-            let text = try normalizer.apply(source.scalars[part.range], cancel)
+            let text = try normalizer.apply(TextStretch(source.scalars, part.range), cancel)
             let origin = { (range: Range<Int>) in
                 source.bytes(text.origin(of: range, behind: part.range.lowerBound))
             }
             let pieces = try added.split(
-                text.scalars[...], normalised: true, isPlain: { isPlain($0, origin($1), control) }, cancel)
+                TextStretch(text.scalars), normalised: true, isPlain: { isPlain($0, origin($1), control) }, cancel)
             for piece in pieces.each {
                 if let token = piece.token {
                     tokens.append(Token(id: token, bytes: origin(piece.range)))
                 } else {
-                    try encode(text.scalars[piece.range], control, into: &tokens, cancel, origin)
+                    try encode(TextStretch(text.scalars, piece.range), control, into: &tokens, cancel, origin)
                 }
             }
         }
@@ -127,7 +127,7 @@ extension Tokenizer {
 
     /// Words of a part of a normalised text, each to tokens; `origin` gives the source's bytes for a range of that text.
     private func encode(
-        _ part: ArraySlice<UInt32>, _ control: ControlTokens, into tokens: inout [Token], _ cancel: CancelFlag?,
+        _ part: TextStretch, _ control: ControlTokens, into tokens: inout [Token], _ cancel: CancelFlag?,
         _ origin: (Range<Int>) -> Range<Int>
     ) throws(DiffError) {
         switch model {
@@ -139,40 +139,42 @@ extension Tokenizer {
     }
 
     private func encode(
-        _ part: ArraySlice<UInt32>, _ pairs: BytePairModel, _ words: PreTokenizer, into tokens: inout [Token],
+        _ part: TextStretch, _ pairs: BytePairModel, _ words: PreTokenizer, into tokens: inout [Token],
         _ cancel: CancelFlag?, _ origin: (Range<Int>) -> Range<Int>
     ) throws(DiffError) {
-        guard let first = part.first else { return }
+        guard let first = part.at(part.start) else { return }
         let isPrefixed = words.prefixesSpace && first != 32
-        let text = isPrefixed ? [32] + part : Array(part)
+        var text: [UInt32] = []
+        text.reserveCapacity(part.count &+ 1)
+        if isPrefixed { text.append(32) }
+        for scalar in part { text.append(scalar) }
         // Where `text` begins in the normalised one; a space in front stands for nothing there.
-        let shift = part.startIndex &- (isPrefixed ? 1 : 0)
+        let shift = part.start &- (isPrefixed ? 1 : 0)
         var bytes: [UInt8] = []
         for (number, word) in try words.words(text, cancel).numbered {
             if number & 0xfff == 0 { try cancel?.check() }
             bytes.removeAll(keepingCapacity: true)
-            for index in word { Self.append(text[index], to: &bytes) }
+            for scalar in TextStretch(text, word) { Self.append(scalar, to: &bytes) }
             var cursor = ScalarCursor(text, word.lowerBound)
-            for piece in try pairs.encode(bytes, cancel) {
-                append(piece, &cursor, shift, part.startIndex, to: &tokens, origin)
+            for piece in try pairs.encode(bytes, cancel).each {
+                append(piece, &cursor, shift, part.start, to: &tokens, origin)
             }
         }
     }
 
     private func encode(
-        _ part: ArraySlice<UInt32>, _ pieces: UnigramModel, _ marks: SpaceMarks, _ takesControls: Bool,
+        _ part: TextStretch, _ pieces: UnigramModel, _ marks: SpaceMarks, _ takesControls: Bool,
         into tokens: inout [Token], _ cancel: CancelFlag?, _ origin: (Range<Int>) -> Range<Int>
     ) throws(DiffError) {
-        let words = marks.words(of: part) { origin($0..<($0 &+ 1)).lowerBound == 0 }
+        let words = marks.words(of: part) { origin(.ordered($0, $0 &+ 1)).lowerBound == 0 }
         for (number, word) in words.numbered {
             if number & 0xfff == 0 { try cancel?.check() }
-            var text = marks.marked(part[word.range])
-            if word.isPrefixed, let mark = marks.mark { text.insert(mark, at: 0) }
+            let text = marks.written(word, in: part)
             var bytes: [UInt8] = []
             for scalar in text.each { Self.append(scalar, to: &bytes) }
             var cursor = ScalarCursor(text, 0)
             let shift = word.range.lowerBound &- (word.isPrefixed ? 1 : 0)
-            for piece in try pieces.encode(bytes, takesControls: takesControls, cancel) {
+            for piece in try pieces.encode(bytes, takesControls: takesControls, cancel).each {
                 append(piece, &cursor, shift, word.range.lowerBound, to: &tokens, origin)
             }
         }
@@ -183,12 +185,12 @@ extension Tokenizer {
         _ piece: TokenPiece, _ cursor: inout ScalarCursor, _ shift: Int, _ start: Int, to tokens: inout [Token],
         _ origin: (Range<Int>) -> Range<Int>
     ) {
-        let scalars = cursor.scalars(Int(piece.start)..<Int(piece.end))
+        let scalars = cursor.scalars(.ordered(Int(piece.start), Int(piece.end)))
         let first = max(start, scalars.lowerBound &+ shift)
-        let range = origin(first..<max(first, scalars.upperBound &+ shift))
+        let range = origin(.ordered(first, scalars.upperBound &+ shift))
         // A mark that is not in the text, before a word that a character became: it stands for that character with those before it.
         let last = range.isEmpty ? tokens.last?.bytes.upperBound ?? 0 : 0
-        tokens.append(Token(id: Int(piece.token), bytes: range.lowerBound..<max(range.upperBound, last)))
+        tokens.append(Token(id: Int(piece.token), bytes: .ordered(range.lowerBound, max(range.upperBound, last))))
     }
 
     /// Appends the UTF-8 of a scalar.
@@ -200,19 +202,22 @@ extension Tokenizer {
 
     /// The words that `text` is cut into before pairs are joined; added tokens are not looked for.
     public func words(in text: String) throws(DiffError) -> [String] {
-        let scalars = try normalizer.apply(SourceText(text).scalars[...]).scalars
+        let scalars = try normalizer.apply(TextStretch(SourceText(text).scalars)).scalars
+        var found: [String] = []
         switch model {
         case .bytePairs(_, let words):
-            return try words.words(scalars).map { Self.text(scalars[$0]) }
+            for word in try words.words(scalars).each { found.append(Self.text(TextStretch(scalars, word))) }
         case .unigram(_, let marks):
-            return marks.words(of: scalars[...]) { $0 == 0 }.map { word in
-                let mark = word.isPrefixed ? [marks.mark ?? 0] : []
-                return Self.text(mark[...]) + Self.text(marks.marked(scalars[word.range])[...])
+            let all = TextStretch(scalars)
+            for word in marks.words(of: all, isStart: { $0 == 0 }).each {
+                found.append(Self.text(TextStretch(marks.written(word, in: all))))
             }
         }
+        return found
     }
 
-    private static func text(_ scalars: ArraySlice<UInt32>) -> String {
+    @inline(never)
+    private static func text(_ scalars: TextStretch) -> String {
         var text = String.UnicodeScalarView()
         for value in scalars { if let scalar = Unicode.Scalar(value) { text.append(scalar) } }
         return String(text)
@@ -221,11 +226,11 @@ extension Tokenizer {
 
 /// Goes through a word's scalars beside the ranges of its bytes, which come in order.
 private struct ScalarCursor {
-    private let text: [UInt32]
+    private let text: TextStretch
     /// A scalar and the byte of the word at which it begins.
     private var scalar: Int, byte = 0
 
-    init(_ text: [UInt32], _ scalar: Int) { (self.text, self.scalar) = (text, scalar) }
+    init(_ text: [UInt32], _ scalar: Int) { (self.text, self.scalar) = (TextStretch(text), scalar) }
 
     /// The scalars that the bytes belong to.
     mutating func scalars(_ bytes: Range<Int>) -> Range<Int> {
@@ -234,7 +239,7 @@ private struct ScalarCursor {
         // The next range may begin within the last scalar of this one.
         var ahead = self
         while ahead.byte < bytes.upperBound, ahead.scalar < text.count { ahead.advance() }
-        return first..<max(first, ahead.scalar)
+        return .ordered(first, ahead.scalar)
     }
 
     private var width: Int {

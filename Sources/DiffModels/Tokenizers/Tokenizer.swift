@@ -44,6 +44,21 @@ public final class Tokenizer: Sendable {
             specials = Set(added.filter(\.isSpecial).map(\.id))
             self.controls = specials.union(controls)
         }
+
+        /// What each token stands for, and the ids of tokens as they are written.
+        @inline(never)
+        func tables(_ decoder: TokenDecoder) -> (contents: [Int: [UInt8]], ids: [[UInt8]: Int]) {
+            var (contents, ids): ([Int: [UInt8]], [[UInt8]: Int]) = ([:], [:])
+            for entry in vocabulary.each {
+                contents.put(decoder.content(of: entry.token), for: entry.id)
+                ids.put(entry.id, for: entry.token.bytes)
+            }
+            for entry in added.each {
+                contents.put(entry.content.bytes, for: entry.id)
+                ids.put(entry.id, for: entry.content.bytes)
+            }
+            return (contents, ids)
+        }
     }
 
     init(
@@ -54,16 +69,7 @@ public final class Tokenizer: Sendable {
         (self.template, self.chatTemplate) = (template, chatTemplate)
         added = try AddedTokens(parts.added, normalizer)
         (specials, controls) = (parts.specials, parts.controls)
-        var (contents, ids): ([Int: [UInt8]], [[UInt8]: Int]) = ([:], [:])
-        for entry in parts.vocabulary.each {
-            contents.put(decoder.content(of: entry.token), for: entry.id)
-            ids.put(entry.id, for: Array(entry.token.utf8))
-        }
-        for entry in parts.added.each {
-            contents.put(Array(entry.content.utf8), for: entry.id)
-            ids.put(entry.id, for: Array(entry.content.utf8))
-        }
-        (self.contents, self.ids) = (contents, ids)
+        (contents, ids) = parts.tables(decoder)
         vocabulary = (contents.keys.max() ?? -1) &+ 1
     }
 
@@ -74,7 +80,7 @@ public final class Tokenizer: Sendable {
     }
 
     /// The id of a token as the vocabulary writes it, such as `<|endoftext|>` or `Ġthe`; nil when it is none.
-    public func id(of token: String) -> Int? { ids[Array(token.utf8)] }
+    public func id(of token: String) -> Int? { ids[token.bytes] }
 
     /// Whether `token` is one that decoding may leave out.
     public func isSpecial(_ token: Int) -> Bool { specials.contains(token) }

@@ -81,8 +81,9 @@ extension Tokenizer {
             throw DiffError(.unsupported, "\(decoder.place): only the ByteLevel decoder is supported")
         }
         let vocabulary = try Self.vocabulary(model.object("vocab"))
-        let entries = try json.objects("added_tokens").map { (entry) throws(DiffError) in
-            try Self.added(entry, id: entry.integer("id", in: 0...Int(Int32.max)))
+        var entries: [AddedTokens.Entry] = []
+        for entry in try json.objects("added_tokens").each {
+            entries.append(try Self.added(entry, id: entry.integer("id", in: 0...Int(Int32.max))))
         }
         let parts = Parts(vocabulary, try neighbours.completed(entries, vocabulary), controls)
         let bytePairs = try BytePairModel(
@@ -131,10 +132,17 @@ extension Tokenizer {
     /// Without blanks and tabs at both ends.
     private static func trimmed(_ line: String) -> [UInt8] {
         func isBlank(_ byte: UInt8) -> Bool { byte == 32 || byte == 9 }
-        let bytes = Array(line.utf8)
-        guard let first = bytes.firstIndex(where: { !isBlank($0) }), let last = bytes.lastIndex(where: { !isBlank($0) })
-        else { return [] }
-        return Array(bytes[first...last])
+        var (trimmed, blanks): ([UInt8], [UInt8]) = ([], [])
+        for byte in line.bytes.each {
+            guard !isBlank(byte) else {
+                if !trimmed.isEmpty { blanks.append(byte) }
+                continue
+            }
+            for blank in blanks.each { trimmed.append(blank) }
+            blanks.removeAll(keepingCapacity: true)
+            trimmed.append(byte)
+        }
+        return trimmed
     }
 
     static func vocabulary(_ json: JSONObject) throws(DiffError) -> [(token: String, id: Int)] {
@@ -155,7 +163,7 @@ extension Tokenizer {
         var merges: [(String, String)] = []
         for (number, value) in try model.array("merges").numbered {
             switch value {
-            case .string(let text): merges.append(try pair(Array(text.utf8), "\(model.place).merges[\(number)]"))
+            case .string(let text): merges.append(try pair(text.bytes, "\(model.place).merges[\(number)]"))
             case .array(let parts):
                 guard parts.count == 2, case .string(let a)? = parts.first, case .string(let b)? = parts.last else {
                     throw model.error("merges[\(number)]", "expected two tokens")
@@ -169,11 +177,14 @@ extension Tokenizer {
 
     /// Two tokens with a space between; by bytes, since a mark behind the space is one character with it.
     private static func pair(_ text: [UInt8], _ place: String) throws(DiffError) -> (String, String) {
-        guard let space = text.firstIndex(of: 32), space == text.lastIndex(of: 32), space > 0, space < text.count &- 1
-        else {
+        var (left, right, spaces): ([UInt8], [UInt8], Int) = ([], [], 0)
+        for byte in text.each {
+            if byte == 32 { spaces &+= 1 } else if spaces == 0 { left.append(byte) } else { right.append(byte) }
+        }
+        guard spaces == 1, !left.isEmpty, !right.isEmpty else {
             throw DiffError(.format, "\(place): expected two tokens and a space between")
         }
-        return (String(decoding: text[..<space], as: UTF8.self), String(decoding: text[(space &+ 1)...], as: UTF8.self))
+        return (String(decoding: left, as: UTF8.self), String(decoding: right, as: UTF8.self))
     }
 
     static func added(_ json: JSONObject, id: Int) throws(DiffError) -> AddedTokens.Entry {

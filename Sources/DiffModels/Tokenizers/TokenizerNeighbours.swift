@@ -52,7 +52,9 @@ struct TokenizerNeighbours {
     private mutating func read(_ config: JSONObject) throws(DiffError) {
         if let decoder = try config.optionalObject("added_tokens_decoder") {
             for key in decoder.keys.each {
-                guard let id = Int(key), id >= 0, id <= Int(Int32.max) else { throw decoder.error(key, "no token id") }
+                guard let id = Checked.decimal(key.bytes), id <= Int(Int32.max) else {
+                    throw decoder.error(key, "no token id")
+                }
                 added.append((config.source, try Tokenizer.added(decoder.object(key), id: id)))
             }
         }
@@ -134,17 +136,17 @@ struct TokenizerNeighbours {
     ) throws(DiffError) -> [AddedTokens.Entry] {
         guard !added.isEmpty || !specials.isEmpty else { return entries }
         var known: [[UInt8]: Int] = [:]
-        for entry in vocabulary.each { known.put(entry.id, for: Array(entry.token.utf8)) }
+        for entry in vocabulary.each { known.put(entry.id, for: entry.token.bytes) }
         var (all, positions): ([AddedTokens.Entry], [[UInt8]: Int]) = ([], [:])
         var owners: [Int: String] = [:]
         func append(_ entry: AddedTokens.Entry) {
-            positions.put(all.count, for: Array(entry.content.utf8))
+            positions.put(all.count, for: entry.content.bytes)
             owners.put(entry.content, for: entry.id)
             all.append(entry)
         }
         for entry in entries.each { append(entry) }
         for (file, entry) in added.each {
-            let name = Array(entry.content.utf8)
+            let name = entry.content.bytes
             let position = positions[name]
             if let id = position.flatMap({ all.at($0)?.id }) ?? known[name], id != entry.id {
                 throw DiffError(
@@ -166,7 +168,7 @@ struct TokenizerNeighbours {
         }
         var own: [[UInt8]: Int] = [:]
         for special in specials.each {
-            let name = Array(special.content.utf8)
+            let name = special.content.bytes
             if let position = own[name] {
                 all.update(at: position) { $0 = special.entry(id: $0.id) }
             } else if let position = positions[name] {

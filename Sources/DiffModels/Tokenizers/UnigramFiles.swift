@@ -10,18 +10,18 @@ extension Tokenizer {
         let model = try json.object("model")
         var pieces: [(piece: String, score: Double)] = []
         let entries = try model.array("vocab")
-        pieces.reserveCapacity(entries.count)
         for (id, entry) in entries.numbered {
             guard case .array(let pair) = entry, pair.count == 2, case .string(let piece)? = pair.first,
                 let score = pair.last?.asDouble
             else { throw model.error("vocab[\(id)]", "expected a piece and its score") }
             pieces.append((piece, score))
         }
-        let added = try json.objects("added_tokens").map { (entry) throws(DiffError) in
-            try Self.added(entry, id: entry.integer("id", in: 0...Int(Int32.max)))
+        var added: [AddedTokens.Entry] = []
+        for entry in try json.objects("added_tokens").each {
+            added.append(try Self.added(entry, id: entry.integer("id", in: 0...Int(Int32.max))))
         }
         try self.init(
-            pieces, unknown: model.integer("unk_id", in: 0...max(0, entries.count &- 1)),
+            pieces, unknown: model.integer("unk_id", in: 0...max(0, pieces.count &- 1)),
             fallsBackToBytes: model.bool("byte_fallback", default: false), added: added, beside: neighbours,
             controls: controls, normalizer: Normalizer(json.optionalObject("normalizer")),
             marks: SpaceMarks.reading(json.optionalObject("pre_tokenizer")),
@@ -36,14 +36,15 @@ extension Tokenizer {
     ) throws(DiffError) {
         let name = Self.sentencePieceFile
         let file = try SentencePieceFile(bytes, place: name)
-        var pieces = file.pieces.map { (piece: $0.text, score: $0.score) }
+        var pieces: [(piece: String, score: Double)] = []
+        for piece in file.pieces.each { pieces.append((piece.text, piece.score)) }
         let extra = neighbours.extraTokens ?? Self.extraTokens
         for index in Indices(below: extra) { pieces.append(("<extra_id_\(extra &- 1 &- index)>", 0)) }
         var ids: [[UInt8]: Int] = [:]
-        for (id, entry) in pieces.numbered { ids.put(id, for: Array(entry.piece.utf8)) }
+        for (id, entry) in pieces.numbered { ids.put(id, for: entry.piece.bytes) }
         func id(_ role: String, _ published: String) throws(DiffError) -> (text: String, id: Int) {
             let text = neighbours.token(role) ?? published
-            guard let id = ids[Array(text.utf8)] else {
+            guard let id = ids[text.bytes] else {
                 throw DiffError(
                     .format, "\(name): no piece \"\(text)\", which is the \(role): take all files from one checkpoint")
             }
@@ -70,6 +71,13 @@ extension Tokenizer {
             decoder: PieceDecoder([.bytes, .marks(0x2581, dropsFirst: true)]), source: name)
     }
 
+    @inline(never)
+    private static func vocabulary(_ pieces: [(piece: String, score: Double)]) -> [(token: String, id: Int)] {
+        var vocabulary: [(token: String, id: Int)] = []
+        for (id, entry) in pieces.numbered { vocabulary.append((entry.piece, id)) }
+        return vocabulary
+    }
+
     static let sentencePieceFile = "spiece.model"
     /// Tokens that T5 puts behind its pieces, where `tokenizer_config.json` says nothing of `extra_ids`.
     private static let extraTokens = 100
@@ -79,9 +87,7 @@ extension Tokenizer {
         added: [AddedTokens.Entry], beside neighbours: TokenizerNeighbours, controls: [Int], normalizer: Normalizer,
         marks: SpaceMarks, template: Template, decoder: PieceDecoder, source: String
     ) throws(DiffError) {
-        var vocabulary: [(token: String, id: Int)] = []
-        vocabulary.reserveCapacity(pieces.count)
-        for (id, entry) in pieces.numbered { vocabulary.append((entry.piece, id)) }
+        let vocabulary = Self.vocabulary(pieces)
         let parts = Parts(vocabulary, try neighbours.completed(added, vocabulary), controls)
         let model = try locating(source) { () throws(DiffError) in
             try UnigramModel(

@@ -21,16 +21,10 @@ struct UnigramModel: Sendable {
     init(
         _ pieces: [(piece: String, score: Double)], unknown: Int, fallsBackToBytes: Bool, controls: Set<Int>
     ) throws(DiffError) {
-        guard !pieces.isEmpty, pieces.count <= Self.maxPieces else {
-            throw DiffError(.format, "a vocabulary of \(pieces.count) pieces; between 1 and \(Self.maxPieces) are read")
-        }
-        guard unknown >= 0, unknown < pieces.count else {
-            throw DiffError(.format, "the unknown token \(unknown) is outside 0..<\(pieces.count)")
-        }
+        try Self.check(pieces, unknown)
         var (trie, scores, least) = (PieceTrie(), [Double](), Double.infinity)
-        scores.reserveCapacity(pieces.count)
         for (id, entry) in pieces.numbered {
-            let bytes = Array(entry.piece.utf8)
+            let bytes = entry.piece.bytes
             guard !bytes.isEmpty, bytes.count <= Self.maxPieceBytes, entry.score.isFinite else {
                 throw DiffError(
                     .format,
@@ -41,16 +35,23 @@ struct UnigramModel: Sendable {
             scores.append(entry.score)
             least = min(least, entry.score)
         }
-        let hex = Array("0123456789ABCDEF".utf8)
-        byteTokens =
-            !fallsBackToBytes
-            ? []
-            : Indices(below: 256).map { byte in
-                guard let high = hex.at(byte >> 4), let low = hex.at(byte & 15) else { return nil }
-                return trie.piece([60, 48, 120, high, low, 62][...])
-            }
+        var byteTokens: [Int?] = []
+        for byte in Indices(below: fallsBackToBytes ? 256 : 0) {
+            byteTokens.append(trie.piece(ByteAlphabet.code(of: byte)))
+        }
+        self.byteTokens = byteTokens
         (self.trie, self.scores, self.unknown, self.controls) = (trie, scores, unknown, controls)
         unknownScore = least - 10
+    }
+
+    @inline(never)
+    private static func check(_ pieces: [(piece: String, score: Double)], _ unknown: Int) throws(DiffError) {
+        guard !pieces.isEmpty, pieces.count <= maxPieces else {
+            throw DiffError(.format, "a vocabulary of \(pieces.count) pieces; between 1 and \(maxPieces) are read")
+        }
+        guard unknown >= 0, unknown < pieces.count else {
+            throw DiffError(.format, "the unknown token \(unknown) is outside 0..<\(pieces.count)")
+        }
     }
 
     /// The best way to each byte of a word.
@@ -73,16 +74,14 @@ struct UnigramModel: Sendable {
         while end > 0, let path = paths.at(end), path.start >= 0, Int(path.start) < end {
             let (start, piece) = (Int(path.start), Int(path.piece))
             if piece == unknown, let last = pieces.last, last.piece == unknown, last.bytes.lowerBound == end {
-                pieces.put((piece, start..<last.bytes.upperBound), at: pieces.count &- 1)
+                pieces.put((piece, .ordered(start, last.bytes.upperBound)), at: pieces.count &- 1)
             } else {
-                pieces.append((piece, start..<end))
+                pieces.append((piece, .ordered(start, end)))
             }
             end = start
         }
         var tokens: [TokenPiece] = []
-        tokens.reserveCapacity(pieces.count)
-        for index in Indices(below: pieces.count) {
-            guard let (piece, bytes) = pieces.at(pieces.count &- 1 &- index) else { continue }
+        for (piece, bytes) in pieces.reversed().each {
             if piece == unknown {
                 append(unknown: word, bytes, to: &tokens)
             } else {
@@ -132,13 +131,17 @@ struct UnigramModel: Sendable {
     /// The tokens of characters without a piece: those of their bytes when all are there.
     private func append(unknown word: [UInt8], _ bytes: Range<Int>, to tokens: inout [TokenPiece]) {
         // Together they may be a piece, one that counts for even less.
-        if let piece = trie.piece(word[bytes]), !controls.contains(piece) {
+        if let piece = trie.piece(word, bytes), !controls.contains(piece) {
             tokens.append(TokenPiece(piece, bytes))
             return
         }
         var ids: [Int] = []
-        for byte in word[bytes] { if let id = byteTokens.at(Int(byte)) ?? nil { ids.append(id) } }
-        guard ids.count == bytes.count else {
+        var position = bytes.lowerBound
+        while position < bytes.upperBound, let byte = word.at(position) {
+            if let id = byteTokens.at(Int(byte)) ?? nil { ids.append(id) }
+            position &+= 1
+        }
+        guard ids.count == bytes.length else {
             tokens.append(TokenPiece(unknown, bytes))
             return
         }

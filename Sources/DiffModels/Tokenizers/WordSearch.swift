@@ -63,16 +63,16 @@ struct WordSearch: Sendable {
     }
 
     /// For every position of `text` where a word begins the longest one, from left to right. They may overlap. Throws `cancelled`.
-    func matches(in text: ArraySlice<UInt32>, _ cancel: CancelFlag?) throws(DiffError) -> [Match] {
+    func matches(in text: TextStretch, _ cancel: CancelFlag?) throws(DiffError) -> [Match] {
         guard nodes.count > 1 else { return [] }
         var matches: [Match] = []
-        var (at, position) = (0, text.endIndex)
-        while position > text.startIndex {
+        var (at, position) = (0, text.end)
+        while position > text.start {
             position &-= 1
             if position & 0xffff == 0 { try cancel?.check() }
-            at = step(at, text[position])
+            at = step(at, text.at(position) ?? 0)
             if let node = nodes.at(at), node.length > 0 {
-                matches.append(Match(range: position..<(position &+ node.length), entry: node.entry))
+                matches.append(Match(range: .ordered(position, position &+ node.length), entry: node.entry))
             }
         }
         return matches.reversed()
