@@ -70,7 +70,8 @@ extension PromptImageRequest {
         for name in ["height", "width"].each {
             options.append(
                 OptionSpec(
-                    name, .integer(traits.factor...maxSide), absent: "that of the given picture, else \(traits.side)",
+                    name, .integer(min(traits.factor, maxSide)...maxSide),
+                    absent: "that of the given picture, else \(traits.side)",
                     "Pixels, a multiple of \(traits.factor)."))
         }
         return options

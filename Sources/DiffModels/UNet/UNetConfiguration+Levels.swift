@@ -69,7 +69,9 @@ extension UNetConfiguration {
     private static func blocks(_ c: JSONObject, _ key: String, _ layers: [Int]) throws(DiffError) -> [[Int]] {
         guard case .array(let levels)? = c.value(key) else {
             let all = try c.integer(key, in: 0...256, default: 1)
-            return layers.each.map { _ in [all] }
+            var same: [[Int]] = []
+            for _ in layers.each { same.append([all]) }
+            return same
         }
         guard levels.count == layers.count else {
             throw c.error(key, "\(levels.count) values for \(layers.count) levels")
@@ -110,12 +112,15 @@ extension UNetConfiguration {
     private static func transformers(
         _ c: JSONObject, _ layers: Int, _ attends: Bool?, _ blocks: [Int]?
     ) throws(DiffError) -> [Int?] {
-        guard attends == true else { return Array(repeating: nil, count: max(0, layers)) }
-        let blocks = blocks ?? []
-        guard blocks.count == 1 || blocks.count >= layers else {
-            throw c.error("transformer_layers_per_block", "\(blocks.count) numbers for a level of \(layers) layers")
+        let numbers = blocks ?? []
+        guard attends != true || numbers.count == 1 || numbers.count >= layers else {
+            throw c.error("transformer_layers_per_block", "\(numbers.count) numbers for a level of \(layers) layers")
         }
-        return Indices(below: layers).map { blocks.count == 1 ? blocks.first : blocks.at($0) }
+        var counts: [Int?] = []
+        for layer in Indices(below: layers) {
+            counts.append(attends == true ? numbers.at(numbers.count == 1 ? 0 : layer) : nil)
+        }
+        return counts
     }
 
     private static func middle(_ c: JSONObject, _ coarsest: [Int]?) throws(DiffError) -> Middle {
