@@ -49,6 +49,7 @@ final class PromptImageJob: SamplingJob {
     var noise: (state: Shape, draws: Int)? { (shape, process.draws) }
     var latents: Shape? { shape }
     var encodes: Bool { true }
+    var stepsAreAlike: Bool { !preview.givesBlocksBack }
     var parameters: [String] { made.texts }
 
     func requireFinite(_ run: Run) throws(DiffError) {

@@ -7,6 +7,14 @@ enum StatePreview: Sendable {
     /// Pictures of latents by this decoder.
     case decoded(any PictureDecoder)
 
+    /// Whether making one gives blocks back between its stages, as autoencoders do: what was reserved for steps is then gone after the first.
+    var givesBlocksBack: Bool {
+        switch self {
+        case .none: false
+        case .decoded(let decoder): decoder.takesTiles
+        }
+    }
+
     /// A picture of each sample of `state` [n, C, h, w]; nil when none is wanted, and in a dry run, which takes the memory all the same.
     func picture(_ state: Tensor, _ run: Run) throws(DiffError) -> ImageBatch? {
         guard case .decoded(let decoder) = self, let shape = try decoder.shape(of: state.shape) else { return nil }
