@@ -165,6 +165,11 @@ public final class Run {
     public func attention(_ call: AttentionCall) throws(DiffError) -> Tensor {
         let site = call.site.moved(by: base)
         guard stack.wantsAttention(site) else { return try attend(call) }
+        return try attention(call, asking: site)
+    }
+
+    @inline(never)
+    private func attention(_ call: AttentionCall, asking site: Site) throws(DiffError) -> Tensor {
         var call = call
         call.site = site
         try stack.attend(&call, self)

@@ -61,6 +61,19 @@ public final class DiT: Sendable {
     /// `x` is [batch, inChannels, inputSize, inputSize], `t` [batch] original timesteps (0...999; fractions allowed), `y`
     /// one class index per sample. Gives [batch, outChannels, inputSize, inputSize].
     public func callAsFunction(_ x: Tensor, t: Tensor, y: [Int], _ run: Run) throws(DiffError) -> Tensor {
+        try check(x, t, y)
+        var (h, conditioning) = try started(x, t, y, run)
+        for index in run.blocks(layout.blocks).each {
+            guard let block = blocks.at(index) else { continue }
+            h = try block(h, ownConditioning(index, t, y, run) ?? conditioning, run)
+        }
+        return try finished(h, conditioning, run)
+    }
+
+    // What comes before and after the blocks is not inlined: the frame that these are called from stays small, for threads of small stacks.
+
+    @inline(never)
+    private func check(_ x: Tensor, _ t: Tensor, _ y: [Int]) throws(DiffError) {
         let c = configuration
         let expected = try Shape(x.shape[0], c.inChannels, c.inputSize, c.inputSize)
         guard x.shape == expected, t.shape.rank == 1, t.shape[0] == y.count, y.count == x.shape[0] else {
@@ -69,15 +82,28 @@ public final class DiT: Sendable {
                 "DiT input x \(x.shape), t \(t.shape) and \(y.count) labels; expected x \(expected), t [n], n labels"
             )
         }
-        var h = try run.addTable(patchTokens(x, run), positions)
-        let conditioning = try embedder(t, y, run)
-        for index in run.blocks(layout.blocks).each {
-            guard let block = blocks.at(index) else { continue }
-            let own = ownEmbedders.at(index) ?? nil
-            h = try block(h, own.map { (own) throws(DiffError) in try own(t, y, run) } ?? conditioning, run)
-        }
+    }
+
+    /// The stream before the first block, and what all blocks are conditioned on.
+    @inline(never)
+    private func started(
+        _ x: Tensor, _ t: Tensor, _ y: [Int], _ run: Run
+    ) throws(DiffError) -> (h: Tensor, conditioning: Tensor) {
+        (try run.addTable(patchTokens(x, run), positions), try embedder(t, y, run))
+    }
+
+    /// What the block `index` is conditioned on, where it has an embedder of its own.
+    @inline(never)
+    private func ownConditioning(_ index: Int, _ t: Tensor, _ y: [Int], _ run: Run) throws(DiffError) -> Tensor? {
+        guard let own = ownEmbedders.at(index) ?? nil else { return nil }
+        return try own(t, y, run)
+    }
+
+    @inline(never)
+    private func finished(_ h: Tensor, _ conditioning: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        let c = configuration
         let m = try finalModulation(conditioning, run)
-        h = try run.normModulate(h, shift: RowVectors(m, 0, of: 2), scale: RowVectors(m, 1, of: 2), eps: 1e-6)
+        let h = try run.normModulate(h, shift: RowVectors(m, 0, of: 2), scale: RowVectors(m, 1, of: 2), eps: 1e-6)
         return try run.unpatchify(
             finalProjection(h, run), channels: c.outChannels, gridHeight: c.grid, gridWidth: c.grid, patch: c.patchSize)
     }

@@ -26,13 +26,7 @@ extension Sampler {
         let samples = shape[0]
         var (noise, sampler) = (noise, self)
         let drawnNoise = try noise.initial(shape, run)
-        var x: Tensor
-        if let image = beginning.image {
-            sampler.start(at: beginning.call)
-            x = try sampler.noised(image, drawnNoise, run)
-        } else {
-            x = try scaledStart(drawnNoise, run)
-        }
+        var x = try sampler.begin(beginning, drawnNoise, run)
         // Two equal halves to begin with.
         if calls.carriesBothHalves { x = try run.doubled(x) }
         let drawn = guidance != nil && noise.drawsBothHalves ? 2 &* samples : samples
@@ -68,6 +62,16 @@ extension Sampler {
             (x, call) throws(DiffError) in
             try run.evaluate(call) { (call, run) throws(DiffError) in try denoise(x, call, run) }
         }
+    }
+
+    /// Goes to where a run begins, and gives the state there.
+    @inline(never)
+    private mutating func begin(
+        _ beginning: SamplingStart, _ noise: Tensor, _ run: Run
+    ) throws(DiffError) -> Tensor {
+        guard let image = beginning.image else { return try scaledStart(noise, run) }
+        start(at: beginning.call)
+        return try noised(image, noise, run)
     }
 
     /// The state before the first evaluation of a run that begins with this `noise`.

@@ -2,15 +2,14 @@ import CKernels
 
 extension Run {
     /// The attention that `call` describes, whatever methods made of it: the one place that interprets its pattern.
+    ///
+    /// Patterns are not inlined: the frame of dense attention, which threads of small stacks must have room for, would hold their temporaries.
     func attend(_ call: AttentionCall) throws(DiffError) -> Tensor {
         let scale = call.scale ?? 1 / Float(call.queries.width / max(1, call.heads)).squareRoot()
         switch call.pattern {
         case .dense where call.scale == nil:
             return try denseAttention(call.queries, call.keys, call.values, heads: call.heads)
-        case .dense:
-            let all = [AttentionSpan(first: 0, count: call.queries.rows, keys: call.keys.rows)]
-            return try spannedAttention(
-                call.queries, call.keys, call.values, heads: call.heads, scale: scale, spans: all)
+        case .dense: return try scaledAttention(call, scale)
         case .spans(let spans):
             return try spannedAttention(
                 call.queries, call.keys, call.values, heads: call.heads, scale: scale, spans: spans)
@@ -20,10 +19,18 @@ extension Run {
         }
     }
 
+    /// Dense attention whose scale is not that of the heads' width.
+    @inline(never)
+    private func scaledAttention(_ call: AttentionCall, _ scale: Float) throws(DiffError) -> Tensor {
+        let all = [AttentionSpan(first: 0, count: call.queries.rows, keys: call.keys.rows)]
+        return try spannedAttention(call.queries, call.keys, call.values, heads: call.heads, scale: scale, spans: all)
+    }
+
     /// Attention in which each span of queries sees its own first keys: block-causal attention without the work of a mask.
     ///
     /// The spans must cover all queries once. `scale` multiplies the products. A span has the bits that ``denseAttention(_:_:_:heads:)``
     /// of it alone has.
+    @inline(never)
     public func spannedAttention(
         _ q: AttentionRows, _ k: AttentionRows, _ v: AttentionRows, heads: Int, scale: Float, spans: [AttentionSpan]
     ) throws(DiffError) -> Tensor {

@@ -44,6 +44,7 @@ struct AttentionExtras {
 
 extension Run {
     /// One attention per group of tokens over its own keys, then the shared ones: LiteFocus' row form. Source: LiteFocus.
+    @inline(never)
     func groupedAttention(
         _ call: AttentionCall, _ groups: AttentionGroups, _ scale: Float
     ) throws(DiffError) -> Tensor {
@@ -73,6 +74,7 @@ extension Run {
     }
 
     /// Attention to the keys that `mask` leaves visible.
+    @inline(never)
     func maskedAttention(_ call: AttentionCall, _ mask: KeyMask, _ scale: Float) throws(DiffError) -> Tensor {
         let q = call.queries
         try refuseTracked(call, "an attention under a key mask; learn with dense attention")
@@ -83,6 +85,7 @@ extension Run {
     }
 
     /// Attention whose products are changed by how far a key stands from its query.
+    @inline(never)
     func distanceAttention(_ call: AttentionCall, _ bias: DistanceBias, _ scale: Float) throws(DiffError) -> Tensor {
         let (q, keys, shape) = (call.queries, call.keys.rows, bias.values.shape)
         try refuseTracked(call, "an attention by distances; learn with dense attention")
