@@ -16,7 +16,7 @@ enum Pipelines {
                 let index = try JSONObject(json, source: "model_index.json")
                 return try opened(checkpoint, index, nil, options, budget)
             }
-            guard checkpoint.directory == nil else { return nil }
+            guard checkpoint.directory == nil, options.config.map(isByPart) ?? true else { return nil }
             let told = SingleFile.Options(predictionType: options.settings.prediction, config: options.config)
             guard let file = try SingleFile.recognise(checkpoint.tensors, told) else { return nil }
             if let index = file.pipeline {
@@ -68,5 +68,12 @@ enum Pipelines {
             checkpoint: checkpoint.with(part.tensors), family: AutoencoderFamily.self, architecture: config,
             config: config, pipeline: nil, singleFile: file, scheduler: nil, ledger: ledger, options: options,
             budget: budget, pool: try WorkerPool(threads: Machine.processors))
+    }
+
+    /// Whether a configuration given with a single file speaks of a pipeline's parts, each by its name; else it is that of one network.
+    private static func isByPart(_ config: JSON) -> Bool {
+        guard case .object(let members) = config, !members.isEmpty else { return false }
+        let parts = ["unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3", "scheduler"]
+        return Array(members.keys).each.allSatisfy { parts.contains($0) }
     }
 }
