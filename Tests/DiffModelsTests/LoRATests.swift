@@ -29,9 +29,12 @@ import Testing
         }
     }
 
-    /// Weights before and after `fuse_lora`, where the tool has written them.
+    /// Weights before and after `fuse_lora`: tens of megabytes, which diffusers writes and no clone holds.
     @Test(
-        .enabled(if: ProcessInfo.processInfo.environment["DIFFACCEL_LORA_MERGED"] != nil), arguments: styles
+        .enabled(
+            if: ProcessInfo.processInfo.environment["DIFFACCEL_LORA_MERGED"] != nil,
+            "DIFFACCEL_LORA_MERGED names no folder that Tools/fixtures/lora_names.py --merged FOLDER wrote"),
+        arguments: styles
     ) func mergesAsDiffusersDoes(_ style: String) throws {
         let folder = ProcessInfo.processInfo.environment["DIFFACCEL_LORA_MERGED"] ?? ""
         let names = try LoRAFixture(style)
