@@ -24,7 +24,6 @@ struct AutoencoderFamily: ModelFamily {
 
     var layouts: [SiteLayout] { [autoencoder.layout] }
     var networkIdentity: ObjectIdentifier { ObjectIdentifier(autoencoder) }
-    var sampling: (any FamilySampling)? { nil }
 
     var description: [String: JSON] {
         let c = autoencoder.configuration

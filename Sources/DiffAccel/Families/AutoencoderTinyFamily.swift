@@ -21,7 +21,6 @@ struct AutoencoderTinyFamily: ModelFamily {
 
     var layouts: [SiteLayout] { [autoencoder.layout] }
     var networkIdentity: ObjectIdentifier { ObjectIdentifier(autoencoder) }
-    var sampling: (any FamilySampling)? { nil }
 
     var description: [String: JSON] {
         let c = autoencoder.configuration

@@ -13,9 +13,7 @@ struct CLIPTextFamily: ModelFamily {
     let encoder: CLIPTextEncoder
 
     static func recognises(_ config: JSONObject) -> Bool {
-        if config.value("model_type") == .string("clip_text_model") { return true }
-        guard case .array(let classes)? = config.value("architectures") else { return false }
-        return classes.each.contains { $0 == .string("CLIPTextModel") || $0 == .string("CLIPTextModelWithProjection") }
+        config.isOf(type: "clip_text_model", classes: ["CLIPTextModel", "CLIPTextModelWithProjection"])
     }
 
     init(_ opened: Opened) throws(DiffError) {
@@ -24,7 +22,6 @@ struct CLIPTextFamily: ModelFamily {
 
     var layouts: [SiteLayout] { [encoder.layout] }
     var networkIdentity: ObjectIdentifier { ObjectIdentifier(encoder) }
-    var sampling: (any FamilySampling)? { nil }
 
     var description: [String: JSON] {
         let c = encoder.configuration

@@ -22,7 +22,6 @@ struct MMDiTFamily: ModelFamily {
 
     var layouts: [SiteLayout] { [network.layout] }
     var networkIdentity: ObjectIdentifier { ObjectIdentifier(network) }
-    var sampling: (any FamilySampling)? { nil }
 
     var description: [String: JSON] {
         let c = network.configuration

@@ -87,6 +87,8 @@ protocol ModelFamily: Sendable {
 extension ModelFamily {
     /// A model that one part makes.
     static var isPipeline: Bool { false }
+    /// It is a part of something that samples.
+    var sampling: (any FamilySampling)? { nil }
     /// Those of the checkpoint's tensors.
     var parameters: Int? { nil }
     /// Only to language models.
@@ -190,5 +192,14 @@ enum Families {
                     + "(families: \(names.joined(separator: ", ")))")
         }
         return family
+    }
+}
+
+extension JSONObject {
+    /// Whether a config of transformers says that its model is of this type, or one of these classes.
+    func isOf(type: String, classes: [String]) -> Bool {
+        if value("model_type") == .string(type) { return true }
+        guard case .array(let named)? = value("architectures") else { return false }
+        return named.each.contains { name in classes.each.contains { name == .string($0) } }
     }
 }

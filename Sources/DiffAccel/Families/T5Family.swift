@@ -11,9 +11,7 @@ struct T5Family: ModelFamily {
     let encoder: T5Encoder
 
     static func recognises(_ config: JSONObject) -> Bool {
-        if config.value("model_type") == .string("t5") { return true }
-        guard case .array(let classes)? = config.value("architectures") else { return false }
-        return classes.each.contains { $0 == .string("T5EncoderModel") }
+        config.isOf(type: "t5", classes: ["T5EncoderModel"])
     }
 
     init(_ opened: Opened) throws(DiffError) {
@@ -22,7 +20,6 @@ struct T5Family: ModelFamily {
 
     var layouts: [SiteLayout] { [encoder.layout] }
     var networkIdentity: ObjectIdentifier { ObjectIdentifier(encoder) }
-    var sampling: (any FamilySampling)? { nil }
 
     var description: [String: JSON] {
         let c = encoder.configuration

@@ -26,7 +26,6 @@ struct UNetFamily: ModelFamily {
     var layouts: [SiteLayout] { [network.layout] }
     var networkIdentity: ObjectIdentifier { ObjectIdentifier(network) }
     /// What is sampled with is a pipeline.
-    var sampling: (any FamilySampling)? { nil }
 
     var description: [String: JSON] {
         let c = network.configuration

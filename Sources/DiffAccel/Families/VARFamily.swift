@@ -115,7 +115,6 @@ struct VQVAEFamily: ModelFamily {
 
     var layouts: [SiteLayout] { [autoencoder.layout] }
     var networkIdentity: ObjectIdentifier { ObjectIdentifier(autoencoder) }
-    var sampling: (any FamilySampling)? { nil }
 
     var description: [String: JSON] {
         let c = autoencoder.configuration
