@@ -96,7 +96,9 @@ def main():
     options = p.parse_args()
     begin(options)
     pictures = load()
-    train_tokenizer(pictures, f"{options.out}/tokenizer")
+    # The weights of a state belong to the merges that they were learned with.
+    if not (Path(options.state).exists() and Path(f"{options.out}/tokenizer/merges.txt").exists()):
+        train_tokenizer(pictures, f"{options.out}/tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(f"{options.out}/tokenizer")
     examples = Examples(pictures, AutoencoderKL.from_pretrained(f"{options.out}/vae", torch_dtype=torch.float32), tokenizer)
     network = torch.nn.ModuleDict({"unet": UNet2DConditionModel(**UNET), "text_encoder": CLIPTextModel(CLIPTextConfig(**TEXT))})

@@ -21,6 +21,8 @@ struct DryRun {
     let encodingFlops: Double
     /// Bytes of results that are no latents.
     let resultBytes: Int
+    /// How methods divide the work of a call.
+    let components: [NetworkComponent]
     /// What decoding all samples takes, in the tiles that the request asks for.
     let decoding: DecodeForecast
 
@@ -46,6 +48,7 @@ struct DryRun {
         resultBytes = output.others.each.reduce(0) { Checked.sum($0, $1.byteCount) }
         (workspace, trace, cacheBytes) = (run.workspace, run.trace, cache)
         (sites, self.networks, encodingFlops) = (counts, networks, encoding)
+        components = run.components
     }
 
     /// Floating-point operations of all calls (a multiply-add counts as 2).

@@ -15,6 +15,8 @@ public struct PlanPreview: Sendable {
     public let grid: [[Trace.Outcome]]
     /// Floating-point operations of one sample with the plan and without.
     public let flops: Double, baselineFlops: Double
+    /// The parts into which a method divides the work of a call, at the size of the preview; empty where none does.
+    public let components: [NetworkComponent]
 
     /// Share of all sites that are not computed.
     public var shareSaved: Double {
@@ -35,11 +37,24 @@ public struct PlanPreview: Sendable {
                     }
                 }.joined())
         }
-        return .object([
+        var members: [String: JSON] = [
             "sites": .array(sites.map { .string($0) }), "timesteps": .array(timesteps.map { .timestep($0) }),
             "networks": .array(networks.map { .integer($0) }), "grid": .array(rows), "saved": .number(shareSaved),
             "flops": .number(flops),
             "baseline_flops": .number(baselineFlops),
+        ]
+        if !components.isEmpty { members.put(.array(components.each.map { $0.json }), for: "components") }
+        return .object(members)
+    }
+}
+
+extension NetworkComponent {
+    /// The component as JSON: `modules`, `share` of the operations, and `receives`, of which each has `from` and `bytes`.
+    var json: JSON {
+        .object([
+            "modules": .array(modules.each.map { .string($0) }), "share": .number(share),
+            "receives": .array(
+                receives.each.map { .object(["from": .integer($0.from), "bytes": .integer($0.bytes)]) }),
         ])
     }
 }
@@ -63,6 +78,6 @@ extension Model {
         return PlanPreview(
             sites: sites.map { layout.info($0).name }, timesteps: job.timesteps, networks: dryRun.networks,
             grid: grid, flops: dryRun.flops,
-            baselineFlops: try DryRun(job, Plan(), threads: 1).flops)
+            baselineFlops: try DryRun(job, Plan(), threads: 1).flops, components: dryRun.components)
     }
 }

@@ -66,6 +66,7 @@ public final class Session: @unchecked Sendable {
         try exclusively { () throws(DiffError) in
             let job = try sampling.job(request)
             cancelFlag.clear()
+            for advice in plan.advice(job.context).each { Log.write(.warning, advice) }
             let tile = try decodeTile(job)
             let dryRun = try dryRun(job, RequestShape(request))
             budget.resetPeak()

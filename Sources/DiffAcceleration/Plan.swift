@@ -55,6 +55,12 @@ public protocol PartneredPlanEntry: PlanEntry {
     var partnerPlace: PartnerPlace? { get }
 }
 
+/// An entry that has something to say about some runs that it accelerates all the same.
+public protocol AdvisedPlanEntry: PlanEntry {
+    /// What the caller should know of a run of this kind; nil: nothing.
+    func advice(_ context: SamplingContext) -> String?
+}
+
 /// An entry for which text may have to be decoded block by block.
 public protocol BlockwisePlanEntry: PlanEntry {
     /// Whether it has to: a request without blocks then has one.
@@ -71,7 +77,7 @@ public struct Plan: Sendable {
 
     /// Every method a plan can name. A new method is added here, and to ``stacking``, and nowhere else.
     static let methods: [any PlanEntry.Type] = [
-        CollaborativePlan.self, DeepCachePlan.self, DepthPlan.self, KVCachePlan.self, LayerCachePlan.self,
+        AsyncPlan.self, CollaborativePlan.self, DeepCachePlan.self, DepthPlan.self, KVCachePlan.self, LayerCachePlan.self,
     ]
 
     /// The names of all methods.

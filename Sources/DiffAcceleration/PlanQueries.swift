@@ -1,5 +1,5 @@
 // What surfaces and families ask a plan.
-import DiffTensor
+public import DiffTensor
 
 extension Plan: CustomStringConvertible {
     /// The names of its methods: `l2c + depth`; `plain model` for none.
@@ -15,6 +15,11 @@ extension Plan {
             if let entry = entry as? any PartneredPlanEntry { return entry }
         }
         return nil
+    }
+
+    /// What the methods have to say about a run of this kind.
+    public func advice(_ context: SamplingContext) -> [String] {
+        entries.each.compactMap { ($0 as? any AdvisedPlanEntry)?.advice(context) }
     }
 
     /// Whether a method decodes text block by block.

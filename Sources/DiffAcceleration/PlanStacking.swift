@@ -27,6 +27,24 @@ extension Plan {
     /// Every pair of the library's methods, and every method with itself. Methods from outside are in no pair: they stack with all.
     public static let stacking: [StackingRule] = [
         StackingRule(
+            AsyncPlan.self, AsyncPlan.self, .forbidden("one rule says into which components the network is divided")),
+        StackingRule(
+            AsyncPlan.self, CollaborativePlan.self,
+            .forbidden("one is for networks that generate scale by scale, the other for those that denoise")),
+        StackingRule(
+            AsyncPlan.self, DeepCachePlan.self,
+            .forbidden("the part that one keeps for several calls lies across the components that the other exchanges in each")),
+        StackingRule(
+            AsyncPlan.self, DepthPlan.self,
+            .forbidden(
+                "components are cut and balanced for all blocks of a network; prune it as a checkpoint, and divide that")),
+        StackingRule(
+            AsyncPlan.self, KVCachePlan.self, .forbidden("one is for networks of pictures, the other of text")),
+        StackingRule(
+            AsyncPlan.self, LayerCachePlan.self,
+            .forbidden(
+                "an evaluation computes one component only, so that a sub-layer would be kept in one and asked for in another")),
+        StackingRule(
             CollaborativePlan.self, CollaborativePlan.self, .forbidden("one refiner takes over from the drafter, once")),
         StackingRule(
             CollaborativePlan.self, DepthPlan.self,

@@ -71,6 +71,14 @@ public final class Run {
         trace = Trace(calls: 1, sites: other.trace.sites)
     }
 
+    /// A run over the same networks with other methods and statistics of its own; a dry one has memory of its own, which is none.
+    init(measuring other: Run, stack: AccelerationStack, isDry: Bool) {
+        (pool, self.stack, cancel, self.isDry) = (isDry ? nil : other.pool, stack, other.cancel, isDry)
+        (threads, workspace) = (other.threads, isDry ? Workspace(budget: nil, isVirtual: true) : other.workspace)
+        (bases, base) = (other.bases, other.base)
+        trace = Trace(calls: 1, sites: other.trace.sites)
+    }
+
     var isLive: Bool { !isDry }
     var poolHandle: OpaquePointer? { unsafe pool?.pool }
 
@@ -89,6 +97,9 @@ public final class Run {
 
     /// Bytes of tensors that methods keep between calls.
     public var bytesHeld: Int { stack.bytesHeld }
+
+    /// How methods divide the work of a call, if one does.
+    public var components: [NetworkComponent] { stack.components }
 
     /// Whether a method may answer with what it kept of an earlier call: then no part of a call can be left out.
     public var mayKeepOutputs: Bool { stack.mayKeepOutputs }

@@ -1,4 +1,5 @@
 import DiffAccel
+import DiffAcceleration
 import DiffCheckpoint
 import DiffSampling
 import DiffTensor
@@ -57,21 +58,18 @@ enum GoldenPipelines {
         let noise = NamedTensor.floats(try fixture.tensor("init_noise"))
         for name in runs.members.keys.sorted() {
             let run = try runs.object(name)
-            if case .object? = run.value("asyncdiff") {
-                report.leaves("\(name).", because: "of asynchronous runs, which are not made here")
-                continue
-            }
+            let plan = try asynchronous(run)
             var request = SampleRequest(texts, tensors: ["noise": noise])
             request["prompt"] = try fixture.config.string("prompt")
             request["negative_prompt"] = try fixture.config.string("negative_prompt")
             try schedule(&request, run)
-            let made = try Made(model.session(), request)
+            let made = try Made(model.session(plan), request)
             try compare(name, made, picture: 1e-3, fixture, &report)
             (request["prompt"], request["negative_prompt"]) = (nil as JSON?, nil as JSON?)
             for key in ["prompt_embeds", "negative_prompt_embeds"] {
                 request.tensors[key] = .floats(try fixture.tensor(key))
             }
-            try compare(name, Made(model.session(), request), picture: 1e-3, fixture, &report)
+            try compare(name, Made(model.session(plan), request), picture: 1e-3, fixture, &report)
         }
         let batch = try fixture.config.object("batch2")
         var request = SampleRequest(texts)
@@ -87,6 +85,18 @@ enum GoldenPipelines {
 
     private static func sizes(_ config: JSONObject) throws -> [String: JSON] {
         ["height": config.value("height") ?? .null, "width": config.value("width") ?? .null]
+    }
+
+    /// The plan of a run; the plain model where it names none.
+    private static func asynchronous(_ run: JSONObject) throws -> Plan {
+        guard case .object? = run.value("asyncdiff") else { return Plan() }
+        let settings = try run.object("asyncdiff")
+        return try Plan([
+            AsyncPlan(
+                components: settings.integer("model_n", in: 2...4), stride: settings.integer("stride", in: 1...2),
+                warmUp: settings.integer("warm_up", in: 1...100), timeShift: settings.bool("time_shift", default: false),
+                variant: settings.string("variant") == "paper" ? .paper : .released)
+        ])
     }
 
     private static func schedule(_ request: inout SampleRequest, _ run: JSONObject) throws {

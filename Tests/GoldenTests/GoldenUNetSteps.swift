@@ -86,9 +86,7 @@ enum GoldenUNetSteps {
         let count = try fixture.config.integer("num_inference_steps", in: 1...1000)
         let times = (0..<count).map { Double((count - 1 - $0) * (1000 / count) + 1) }
         try compare("sequential", times, sigmas: nil, guided, fixture, &report)
-        report.leaves("n", because: "of asynchronous runs, which are not made here")
-        report.leaves("debug.", because: "of asynchronous runs, which are not made here")
-        report.uses("init_noise")
+        try GoldenAsyncDiff.check(fixture, &report)
     }
 
     /// `sd-sampling`: the predictions of all schedulers.

@@ -6,7 +6,6 @@ extension UNetConfiguration {
         ConfigRules.origin, ConfigRules.dropout, ConfigRules.execution, conditioning, blocks,
         [
             .only("_class_name", [.string("UNet2DConditionModel")], "the class of another network"),
-            .harmless(["use_linear_projection"], "the tensors tell it"),
             .harmless(
                 [
                     "decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step",

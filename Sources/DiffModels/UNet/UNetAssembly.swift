@@ -4,14 +4,18 @@ import DiffTensor
 /// A U-Net while it is loaded: its sites, and what its parts share.
 struct UNetAssembly {
     let configuration: UNetConfiguration
-    var layout = SiteLayout(family: "unet2d_condition")
+    var layout: SiteLayout
     /// Columns of the time projection of all resnets, which is one layer: whose they are, and how many.
     private(set) var timeNames: [String] = [], timeWidths: [Int] = []
     private(set) var timeColumns = 0
     /// Cross-attentions so far.
     private(set) var contexts = 0
 
-    init(_ configuration: UNetConfiguration) { self.configuration = configuration }
+    init(_ configuration: UNetConfiguration) {
+        self.configuration = configuration
+        layout = SiteLayout(
+            family: "unet2d_condition", configuration.projectsLinearly ? [.projectsLinearly] : [])
+    }
 
     /// The first of `width` columns of the time projection for the resnet `name`.
     mutating func addTime(_ name: String, _ width: Int) -> Int {

@@ -58,6 +58,8 @@ public struct UNetConfiguration: Sendable, Equatable {
     public var addition: Addition?
     /// Zeros around what is halved: 1 on all sides, or (0) one below and one to the right.
     public var downsamplePadding: Int
+    /// `use_linear_projection`: which generation the network is of. How its projections are stored is the tensors' affair.
+    public var projectsLinearly: Bool
     /// Sides of the first and the last convolution.
     public var inKernel: Int, outKernel: Int
 
@@ -79,6 +81,7 @@ public struct UNetConfiguration: Sendable, Equatable {
         cosinesFirst = try c.bool("flip_sin_to_cos", default: true)
         frequencyShift = Float(try c.number("freq_shift", in: 0...1, default: 0))
         downsamplePadding = try c.integer("downsample_padding", in: 0...1, default: 1)
+        projectsLinearly = try c.bool("use_linear_projection", default: false)
         inKernel = try c.integer("conv_in_kernel", in: 1...15, default: 3)
         outKernel = try c.integer("conv_out_kernel", in: 1...15, default: 3)
         guidanceFeatures = try c.optionalInteger("time_cond_proj_dim", in: 2...65536)

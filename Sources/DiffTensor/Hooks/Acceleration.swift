@@ -40,6 +40,8 @@ public protocol Acceleration: AnyObject {
     func release()
     /// Bytes of tensors kept from one call to the next.
     var bytesHeld: Int { get }
+    /// The parts into which the method divides the work of a call, once it has.
+    var components: [NetworkComponent] { get }
 }
 
 extension Acceleration {
@@ -61,4 +63,6 @@ extension Acceleration {
     public func release() {}
     /// Nothing is kept.
     public var bytesHeld: Int { 0 }
+    /// Nothing is divided.
+    public var components: [NetworkComponent] { [] }
 }

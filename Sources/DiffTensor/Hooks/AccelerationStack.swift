@@ -18,6 +18,14 @@ public final class AccelerationStack: @unchecked Sendable {
     /// A stack of these methods; none is the baseline.
     public init(_ methods: [any Acceleration] = []) { self.methods = methods }
 
+    /// A stack at work that asks `method` at these modules, and nowhere else.
+    init(asking method: any Acceleration, at sites: SiteSet) {
+        var hooks = HookSet()
+        hooks.modules = sites
+        (methods, modules) = ([method], sites)
+        layers = [Layer(method: method, hooks: hooks)]
+    }
+
     /// Starts a run: every method checks it and says where it wants to be asked.
     public func begin(_ context: SamplingContext) throws(DiffError) {
         layers = []
@@ -54,6 +62,15 @@ public final class AccelerationStack: @unchecked Sendable {
 
     /// Bytes of tensors kept by all methods.
     public var bytesHeld: Int { layers.each.reduce(0) { $0 &+ $1.method.bytesHeld } }
+
+    /// The parts into which a method divides the work of a call; none where none does.
+    var components: [NetworkComponent] {
+        for layer in layers.each {
+            let components = layer.method.components
+            if !components.isEmpty { return components }
+        }
+        return []
+    }
 
     /// Whether a method may answer with what it kept of an earlier call.
     var mayKeepOutputs: Bool { !modules.isEmpty || layers.each.contains { $0.hooks.evaluations } }

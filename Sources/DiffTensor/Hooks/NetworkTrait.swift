@@ -12,6 +12,8 @@ public struct NetworkTrait: Sendable, Hashable, CustomStringConvertible {
     public static let generatesScales = NetworkTrait("generates scale by scale")
     /// Outputs of a site have other shapes from call to call, so that none can be used again in a later one.
     public static let variesShapes = NetworkTrait("gives outputs of another size in every step")
+    /// Its transformers begin and end in linear layers rather than convolutions: Stable Diffusion 2 and XL, not 1.
+    public static let projectsLinearly = NetworkTrait("projects linearly around its transformers")
     /// Keys and values of all positions stay in a memory, so that a pass may compute some positions only.
     public static let storesKeysAndValues = NetworkTrait("stores keys and values by position")
     /// The results at a position decide the token there.

@@ -1,0 +1,107 @@
+/// What one evaluation of a network is made of: the operations of its modules, the sizes of what they give, and which of them works on
+/// what others gave.
+///
+/// For methods that divide a network. Found by a dry evaluation, so that it holds for the sizes of the run at hand and is the same in every
+/// process that makes the same run.
+public struct SiteProfile: Sendable, Equatable {
+    /// One module.
+    public struct Module: Sendable, Equatable {
+        /// The session's number of its site.
+        public let site: Site
+        /// Floating-point operations (a multiply-add counts as 2).
+        public let flops: Double
+        /// Seconds by the clock; 0 in a dry evaluation.
+        public let seconds: Double
+        /// Shapes of its outputs by slot.
+        public let outputs: [Shape]
+        /// Those whose outputs it works on, as positions in ``SiteProfile/modules``, ascending. One more than there are, rather than one less.
+        public let sources: [Int]
+
+        /// Bytes of its outputs.
+        public var bytes: Int { outputs.each.reduce(0) { Checked.sum($0, $1.count &* 4) } }
+    }
+
+    /// In the order in which they ran.
+    public internal(set) var modules: [Module] = []
+}
+
+/// Watches modules, none within another, while a network is evaluated once.
+final class SiteMeter: Acceleration {
+    private let layouts: [SiteLayout]
+    private let bases: [Int]
+    private(set) var profile = SiteProfile()
+    /// Outputs of the modules so far. Held, so that no later tensor is made in their blocks.
+    private var outputs: [Slots] = []
+    /// Positions of the modules by the number of their site.
+    private var positions: [Int: Int] = [:]
+
+    init(_ layouts: [SiteLayout], bases: [Int]) { (self.layouts, self.bases) = (layouts, bases) }
+
+    func begin(_ context: SamplingContext) -> HookSet { HookSet() }
+
+    func module(_ site: Site, _ inputs: Slots, _ run: Run, _ compute: Compute) throws(DiffError) -> Slots {
+        let (before, began) = (run.trace.flops.first ?? 0, Machine.seconds)
+        let output = try compute()
+        var shapes: [Shape] = []
+        for slot in Indices(below: output.count) { if let tensor = output[slot] { shapes.append(tensor.shape) } }
+        let module = SiteProfile.Module(
+            site: site, flops: (run.trace.flops.first ?? 0) - before, seconds: Machine.seconds - began, outputs: shapes,
+            sources: sources(of: inputs, at: site))
+        positions.put(profile.modules.count, for: site.number)
+        profile.modules.append(module)
+        outputs.append(output)
+        return output
+    }
+
+    /// Modules whose outputs are among the inputs, and the other end of a skip connection. Where an input is of no module, something
+    /// between modules made it, out of what the one before gave for all that can be seen here.
+    private func sources(of inputs: Slots, at site: Site) -> [Int] {
+        var found = [Bool](repeating: false, count: outputs.count)
+        for slot in Indices(below: inputs.count) {
+            guard let tensor = inputs[slot] else { continue }
+            var isKnown = false
+            for (position, output) in outputs.numbered where output.holds(tensor.storage) {
+                found.put(true, at: position)
+                isKnown = true
+            }
+            if !isKnown { found.put(true, at: outputs.count &- 1) }
+        }
+        if let giver = partner(of: site), let position = positions[giver.number] { found.put(true, at: position) }
+        return found.numbered.compactMap { $0.element ? $0.offset : nil }
+    }
+
+    /// The site at the other end of the skip connection of `site`; both are numbered as the session numbers them.
+    private func partner(of site: Site) -> Site? {
+        for (network, base) in bases.numbered {
+            guard let layout = layouts.at(network), let own = layout.site(at: site.number &- base) else { continue }
+            return layout.info(own).partner?.moved(by: base)
+        }
+        return nil
+    }
+}
+
+extension Slots {
+    /// Whether one of the tensors is in this block.
+    fileprivate func holds(_ storage: Storage) -> Bool {
+        first.storage === storage || others.each.contains { $0.storage === storage }
+    }
+}
+
+extension Run {
+    /// The profile of `sites`, none within another, in `call`: found by evaluating it dry beside this run, whose methods are not asked and
+    /// whose statistics stay as they are. With `timed` it is evaluated in earnest, twice, of which the second is timed. Throws what
+    /// `evaluate` throws.
+    public func profile(
+        _ sites: [Site], of call: Call, _ layouts: [SiteLayout], timed: Bool = false, _ evaluate: Evaluate
+    ) throws(DiffError) -> SiteProfile {
+        var profile = SiteProfile()
+        let isTimed = timed && !isDry
+        for _ in Indices(below: isTimed ? 2 : 1) {
+            let meter = SiteMeter(layouts, bases: bases)
+            let stack = AccelerationStack(asking: meter, at: SiteSet(sites))
+            _ = try evaluate(call, Run(measuring: self, stack: stack, isDry: !isTimed))
+            profile = meter.profile
+        }
+        return profile
+    }
+}
