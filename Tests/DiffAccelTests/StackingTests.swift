@@ -26,6 +26,7 @@ import Testing
         _ method: String, blocks: Int = 3
     ) throws -> (acting: any PlanEntry, neutral: (any PlanEntry)?) {
         switch method {
+        case "async": (try AsyncPlan(components: 2), try AsyncPlan(components: 2, warmUp: 1000))
         case "code": (CollaborativePlan(draftScales: 2), nil)
         case "deepcache": (try DeepCachePlan(interval: 2), try DeepCachePlan(interval: 1))
         case "depth": (try DepthPlan(keep: [0, 2]), try DepthPlan(keep: Array(0..<blocks)))

@@ -29,17 +29,45 @@ public struct SiteProfile: Sendable, Equatable {
 final class SiteMeter: Acceleration {
     private let layouts: [SiteLayout]
     private let bases: [Int]
+    /// The modules that are watched; the others that are asked for are frames around them.
+    private let watched: SiteSet
     private(set) var profile = SiteProfile()
     /// Outputs of the modules so far. Held, so that no later tensor is made in their blocks.
     private var outputs: [Slots] = []
     /// Positions of the modules by the number of their site.
     private var positions: [Int: Int] = [:]
+    /// What the frames around the module at work, and around the one before, work on.
+    private var frames: [[Int]] = [], framesBefore: [[Int]] = []
 
-    init(_ layouts: [SiteLayout], bases: [Int]) { (self.layouts, self.bases) = (layouts, bases) }
+    init(_ layouts: [SiteLayout], bases: [Int], _ watched: SiteSet) {
+        (self.layouts, self.bases, self.watched) = (layouts, bases, watched)
+    }
+
+    /// The modules that are watched, and all frames around them.
+    var asked: SiteSet {
+        var asked = watched
+        for (network, base) in bases.numbered {
+            guard let layout = layouts.at(network) else { continue }
+            for number in layout.sites.indices {
+                guard let site = layout.site(at: number), watched.contains(site.moved(by: base)) else { continue }
+                var frame = layout.info(site).parent
+                while let here = frame {
+                    asked.insert(here.moved(by: base))
+                    frame = layout.info(here).parent
+                }
+            }
+        }
+        return asked
+    }
 
     func begin(_ context: SamplingContext) -> HookSet { HookSet() }
 
     func module(_ site: Site, _ inputs: Slots, _ run: Run, _ compute: Compute) throws(DiffError) -> Slots {
+        guard watched.contains(site) else {
+            frames.append(sources(of: inputs, at: site))
+            defer { if !frames.isEmpty { frames.removeLast() } }
+            return try compute()
+        }
         let (before, began) = (run.trace.flops.first ?? 0, Machine.seconds)
         let output = try compute()
         var shapes: [Shape] = []
@@ -47,6 +75,7 @@ final class SiteMeter: Acceleration {
         let module = SiteProfile.Module(
             site: site, flops: (run.trace.flops.first ?? 0) - before, seconds: Machine.seconds - began, outputs: shapes,
             sources: sources(of: inputs, at: site))
+        framesBefore = frames
         positions.put(profile.modules.count, for: site.number)
         profile.modules.append(module)
         outputs.append(output)
@@ -54,7 +83,7 @@ final class SiteMeter: Acceleration {
     }
 
     /// Modules whose outputs are among the inputs, and the other end of a skip connection. Where an input is of no module, something
-    /// between modules made it, out of what the one before gave for all that can be seen here.
+    /// between modules made it: out of what the one before gave and the frames around both work on, for all that can be seen here.
     private func sources(of inputs: Slots, at site: Site) -> [Int] {
         var found = [Bool](repeating: false, count: outputs.count)
         for slot in Indices(below: inputs.count) {
@@ -64,7 +93,9 @@ final class SiteMeter: Acceleration {
                 found.put(true, at: position)
                 isKnown = true
             }
-            if !isKnown { found.put(true, at: outputs.count &- 1) }
+            guard !isKnown else { continue }
+            found.put(true, at: outputs.count &- 1)
+            for frame in (frames + framesBefore).each { for position in frame.each { found.put(true, at: position) } }
         }
         if let giver = partner(of: site), let position = positions[giver.number] { found.put(true, at: position) }
         return found.numbered.compactMap { $0.element ? $0.offset : nil }
@@ -97,8 +128,8 @@ extension Run {
         var profile = SiteProfile()
         let isTimed = timed && !isDry
         for _ in Indices(below: isTimed ? 2 : 1) {
-            let meter = SiteMeter(layouts, bases: bases)
-            let stack = AccelerationStack(asking: meter, at: SiteSet(sites))
+            let meter = SiteMeter(layouts, bases: bases, SiteSet(sites))
+            let stack = AccelerationStack(asking: meter, at: meter.asked)
             _ = try evaluate(call, Run(measuring: self, stack: stack, isDry: !isTimed))
             profile = meter.profile
         }

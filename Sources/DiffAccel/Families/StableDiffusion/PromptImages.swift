@@ -59,16 +59,37 @@ final class PromptImages: FamilySampling {
     }
 
     func previewRequest(steps: Int?) -> SampleRequest {
-        var request = SampleRequest(["prompt": "", "guidance": 1, "decode": false])
+        var request = SampleRequest(["guidance": 1, "decode": false])
         request["steps"] = steps.map { .integer($0) }
+        // What a preview cannot be made with is refused as a request without it is.
+        func give(_ name: String, _ dims: Int...) {
+            guard let shape = try? Shape(dims) else { return }
+            request.tensors[name] = (try? Tensor(zeros(shape.count), shape)).map { .floats($0) }
+        }
+        if !conditioner.parts.isEmpty {
+            request["prompt"] = ""
+        } else {
+            give("prompt_embeds", 1, Self.previewTokens, network.textWidth)
+            if let width = network.pooledWidth { give("pooled_prompt_embeds", 1, width) }
+        }
+        if paintsIn {
+            let side = network.side &* factor
+            give("image", 1, 3, side, side)
+            give("mask", 1, 1, side, side)
+        }
         return request
     }
+
+    /// As many as the tokenizers of these models give.
+    private static let previewTokens = 77
+
+    private func zeros(_ count: Int) -> [Float] { Array(repeating: 0, count: max(0, count)) }
 
     /// Floating-point operations of one network call for one sample.
     func flopsPerCall() throws(DiffError) -> Double {
         let run = Run(dryOn: 1)
         try run.begin(SamplingContext(layouts: layouts, calls: 1, rows: 1))
-        var told = Conditioning(states: try run.workspace.take(Shape(1, 77, network.textWidth)))
+        var told = Conditioning(states: try run.workspace.take(Shape(1, Self.previewTokens, network.textWidth)))
         if let width = network.pooledWidth { told.pooled = try run.workspace.take(Shape(1, width)) }
         if network.takesSizes { told.sizes = try run.workspace.take(Shape(1, 6)) }
         if network.takesGuidance { told.guidance = try run.filled(1, with: 0) }
