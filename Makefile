@@ -21,7 +21,7 @@ VENV := .venv
 # A Python with the safetensors package, the reference for verdicts on files; without it that comparison is left out, and said so.
 HOSTILE_PYTHON ?= $(VENV)/bin/python
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' bindings/python/pyproject.toml)
-C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/KernelTable/*.[ch] Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Tests/Hostile/*.[ch] Tests/Surfaces/*.c Sources/CBoundary/*.c Sources/CCommandLine/*.c Sources/CKernels/*.c Sources/CTokenizerData/*.c)
+C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/KernelTable/*.[ch] Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Tests/Hostile/*.[ch] Tests/Surfaces/*.c Sources/CBoundary/*.c Sources/CCommandLine/*.c Sources/CKernels/*.c Sources/CRanks/*.c Sources/CRanks/include/*.h Sources/CTokenizerData/*.c Plugins/mpi/*.[ch])
 SWIFT_SOURCES = Sources Tests bindings Package.swift
 
 .DEFAULT_GOAL := all

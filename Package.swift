@@ -53,7 +53,8 @@ let package = Package(
 
         // The library, bottom up: each target may import what stands above it in this list and is named here.
         .target(name: "CKernels", exclude: ["generic"], cSettings: kernels),
-        .target(name: "DiffTensor", dependencies: ["CKernels"], swiftSettings: strict),
+        .target(name: "CRanks", cSettings: kernels),
+        .target(name: "DiffTensor", dependencies: ["CKernels", "CRanks"], swiftSettings: strict),
         .target(name: "DiffCheckpoint", dependencies: ["DiffTensor", "CJansson"], swiftSettings: strict),
         .target(name: "CTokenizerData", exclude: ["clip_merges.inc"], cSettings: kernels),
         .target(
