@@ -108,6 +108,11 @@ let package = Package(
             name: "surface-defaults", dependencies: ["DiffAccel"], path: "Tests/Surfaces", exclude: ["defaults.c"],
             swiftSettings: tests),
 
+        // What tests of ranks start by mpirun.
+        .executableTarget(
+            name: "rank-exercise", dependencies: ["DiffTensor"], path: "Tests/Ranks", exclude: ["run.sh", "README.md"],
+            swiftSettings: tests),
+
         // Tests, one target a layer, and the golden runner over all of them.
         .target(name: "TestSupport", dependencies: ["DiffAccel"], path: "Tests/TestSupport", swiftSettings: tests),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "COpenBLAS"], swiftSettings: tests),

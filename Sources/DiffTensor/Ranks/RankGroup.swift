@@ -102,7 +102,6 @@ public final class RankGroup: @unchecked Sendable {
         guard (try? claim()) != nil else { return }
         var isOrderly = false
         defer { transport.close(orderly: isOrderly) }
-        guard broken == nil else { return }
         let others = Indices(below: count).filter { $0 != rank }
         for other in others.each { try? transport.tell(RankControl.leave.bytes(run: runs), to: other) }
         var pause = Pause()
