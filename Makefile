@@ -4,6 +4,7 @@
 #   make           libdiffaccel.so and the command line
 #   make check     tests of one target: make check TARGET=DiffTensorTests [FILTER=ShapeTests]
 #   make test      Swift, C and Python tests
+#   make mpi       the plug-in for MPI, with MPI=openmpi (default) or mpich
 #   make install   to PREFIX (default /usr/local), under DESTDIR when given
 
 PREFIX ?= /usr/local
@@ -21,17 +22,30 @@ VENV := .venv
 # A Python with the safetensors package, the reference for verdicts on files; without it that comparison is left out, and said so.
 HOSTILE_PYTHON ?= $(VENV)/bin/python
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' bindings/python/pyproject.toml)
-C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/KernelTable/*.[ch] Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Tests/Hostile/*.[ch] Tests/Surfaces/*.c Sources/CBoundary/*.c Sources/CCommandLine/*.c Sources/CKernels/*.c Sources/CTokenizerData/*.c)
+C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/KernelTable/*.[ch] Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Tests/Hostile/*.[ch] Tests/Surfaces/*.c Sources/CBoundary/*.c Sources/CCommandLine/*.c Sources/CKernels/*.c Sources/CRanks/*.c Sources/CRanks/include/*.h Sources/CTokenizerData/*.c Plugins/mpi/*.[ch])
 SWIFT_SOURCES = Sources Tests bindings Package.swift
 
 .DEFAULT_GOAL := all
-.PHONY: all build install uninstall deps venv demo check test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-spills test-kernels test-arm64 test-canary test-python test-tokenizers test-package format format-check clean help
+.PHONY: all build mpi test-mpi install uninstall deps venv demo check test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-spills test-kernels test-arm64 test-canary test-python test-tokenizers test-package format format-check clean help
 
 all: build
 
 build:
 	$(SWIFT) build -c release --product diffaccel $(SWIFT_FLAGS)
 	$(SWIFT) build -c release --product diffaccel-cli $(SWIFT_FLAGS)
+
+# ---- libdiffaccel_mpi.so: ranks over MPI, loaded when a plan asks for them; beside the library for Open MPI, in a folder of its own for MPICH ----
+
+MPI ?= openmpi
+MPI_FOLDER = $(RELEASE)$(if $(filter mpich,$(MPI)),/mpich)
+MPI_PACKAGES = $(if $(filter mpich,$(MPI)),libmpich-dev mpich,libopenmpi-dev openmpi-bin)
+MPI_FLAGS := -O2 -std=c17 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -pthread -ISources/CRanks/include
+
+mpi:
+	@case "$(MPI)" in openmpi | mpich) ;; *) echo "MPI is openmpi or mpich, found $(MPI)" >&2; exit 2 ;; esac
+	@command -v mpicc.$(MPI) >/dev/null || $(MAKE) --no-print-directory deps PACKAGES="$(MPI_PACKAGES)"
+	@mkdir -p $(MPI_FOLDER)
+	mpicc.$(MPI) $(MPI_FLAGS) Plugins/mpi/*.c -o $(MPI_FOLDER)/libdiffaccel_mpi.so
 
 # ---- installation: takes what was built, so that root needs no compiler; builds only when there is nothing ----
 
@@ -41,13 +55,16 @@ install:
 	install -m 755 $(LIBRARY) "$(DESTDIR)$(PREFIX)/lib/libdiffaccel.so"
 	install -m 644 include/diffaccel.h "$(DESTDIR)$(PREFIX)/include/diffaccel.h"
 	install -m 755 $(CLI) "$(DESTDIR)$(PREFIX)/bin/diffaccel"
+	@if [ -f $(RELEASE)/libdiffaccel_mpi.so ]; then \
+		install -m 755 $(RELEASE)/libdiffaccel_mpi.so "$(DESTDIR)$(PREFIX)/lib/libdiffaccel_mpi.so"; \
+	fi
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' diffaccel.pc.in >"$(DESTDIR)$(PREFIX)/lib/pkgconfig/diffaccel.pc"
 	chmod 644 "$(DESTDIR)$(PREFIX)/lib/pkgconfig/diffaccel.pc"
 	@# The loader's cache, when it is this system that is installed to; without the right to, the paths still work.
 	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ] && command -v ldconfig >/dev/null; then ldconfig || true; fi
 
 uninstall:
-	rm -f "$(DESTDIR)$(PREFIX)/lib/libdiffaccel.so" "$(DESTDIR)$(PREFIX)/include/diffaccel.h" \
+	rm -f "$(DESTDIR)$(PREFIX)/lib/libdiffaccel.so" "$(DESTDIR)$(PREFIX)/lib/libdiffaccel_mpi.so" "$(DESTDIR)$(PREFIX)/include/diffaccel.h" \
 		"$(DESTDIR)$(PREFIX)/bin/diffaccel" "$(DESTDIR)$(PREFIX)/lib/pkgconfig/diffaccel.pc"
 
 # ---- what building and testing need ----
@@ -174,6 +191,13 @@ test-canary:
 test-python: build venv
 	$(SWIFT) build -c release --product surface-defaults $(SWIFT_FLAGS)
 	DIFFACCEL_LIBRARY="$(CURDIR)/$(LIBRARY)" $(VENV)/bin/python -m pytest bindings/python/tests
+
+# Ranks started by mpirun on this machine, of both MPIs (Tests/Ranks/README.md).
+test-mpi: build
+	$(MAKE) --no-print-directory mpi MPI=openmpi
+	$(MAKE) --no-print-directory mpi MPI=mpich
+	$(SWIFT) build -c release --product rank-exercise $(SWIFT_FLAGS)
+	Tests/Ranks/run.sh $(RELEASE) openmpi mpich
 
 # Tokens and texts of 10,000 lines beside the tokenizers package, on vocabularies trained there; and how patterns cut texts.
 test-tokenizers: build venv

@@ -53,7 +53,8 @@ let package = Package(
 
         // The library, bottom up: each target may import what stands above it in this list and is named here.
         .target(name: "CKernels", exclude: ["generic"], cSettings: kernels),
-        .target(name: "DiffTensor", dependencies: ["CKernels"], swiftSettings: strict),
+        .target(name: "CRanks", cSettings: kernels),
+        .target(name: "DiffTensor", dependencies: ["CKernels", "CRanks"], swiftSettings: strict),
         .target(name: "DiffCheckpoint", dependencies: ["DiffTensor", "CJansson"], swiftSettings: strict),
         .target(name: "CTokenizerData", exclude: ["clip_merges.inc"], cSettings: kernels),
         .target(
@@ -105,6 +106,11 @@ let package = Package(
         // What Python's tests compare the surfaces' results with.
         .executableTarget(
             name: "surface-defaults", dependencies: ["DiffAccel"], path: "Tests/Surfaces", exclude: ["defaults.c"],
+            swiftSettings: tests),
+
+        // What tests of ranks start by mpirun.
+        .executableTarget(
+            name: "rank-exercise", dependencies: ["DiffTensor"], path: "Tests/Ranks", exclude: ["run.sh", "README.md"],
             swiftSettings: tests),
 
         // Tests, one target a layer, and the golden runner over all of them.

@@ -12,6 +12,8 @@ public final class Model: Sendable {
     private let budget: MemoryBudget
     private let parameters: Int
     private let weights: WeightType
+    /// How it was opened.
+    let options: ModelOptions
     private let convolution: ConvolutionMethod
     private let settings: ConfigReport
 
@@ -35,7 +37,7 @@ public final class Model: Sendable {
         family = try locating(path) { () throws(DiffError) in try type.init(opened) }
         familyName = type.name
         parameters = family.parameters ?? opened.checkpoint.tensors.elementCount
-        (self.path, self.budget, weights) = (path, budget, options.weights)
+        (self.path, self.budget, weights, self.options) = (path, budget, options.weights, options)
         convolution = options.settings.convolution
         settings = opened.ledger.report
         settings.log(path)

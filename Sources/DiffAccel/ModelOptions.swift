@@ -22,6 +22,10 @@ public struct ModelOptions: Sendable {
     /// 0: no limit.
     public var memoryLimit = 0
 
+    /// The part of the denoising network whose matrices are loaded, on a rank that computes only that; nil: all of it. Parts beside the
+    /// network, such as text encoders, are loaded as ever.
+    public var networkPart: WeightsPart?
+
     /// Settings that only some families have.
     public var settings = ModelSettings()
 
@@ -31,7 +35,7 @@ public struct ModelOptions: Sendable {
     /// The same for a model that works beside this one: what belongs to this checkpoint alone is left out.
     public var forPartner: ModelOptions {
         var options = self
-        (options.family, options.config, options.decoder) = (nil, nil, nil)
+        (options.family, options.config, options.decoder, options.networkPart) = (nil, nil, nil, nil)
         let convolution = options.settings.convolution
         options.settings = ModelSettings()
         options.settings.convolution = convolution

@@ -24,6 +24,8 @@ public struct Weights: Sendable {
         public var convolution = ConvolutionMethod.auto
         /// Updates of finished files, added to the weights as they are loaded.
         public var updates: WeightUpdates?
+        /// The part of the network whose matrices are loaded; nil: all of it.
+        public var part: WeightsPart?
 
         /// By default weights stay in the file's element type and are not charged.
         public init(

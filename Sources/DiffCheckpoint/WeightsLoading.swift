@@ -36,7 +36,7 @@ extension Weights {
         guard let entry = entry(name, accepting: shapes) else { return try virtual(shape, .f32) }
         let type = try table.weightType(entry)
         let widening = widening || options.parameters != nil
-        if options.dryRun { return noted([name], try virtual(shape, widening ? .f32 : type)) }
+        guard isLoaded(entry) else { return noted([name], try virtual(shape, widening ? .f32 : type)) }
         if let updates = options.updates?.of(entry.name) {
             let tensor = try updated(entry, updates, as: widening ? .f32 : type, into: given)
             return noted([name], try tensor.reshaped(shape))
@@ -99,7 +99,9 @@ extension Weights {
         }
         let isNarrow = !widening && options.parameters == nil
         let type = isNarrow && types.count == 1 ? types.first ?? .f32 : .f32
-        guard entries.count == names.count, !options.dryRun else { return noted(names, try virtual(shape, type)) }
+        guard entries.count == names.count, entries.each.contains(where: isLoaded) else {
+            return noted(names, try virtual(shape, type))
+        }
         let block = if let given { given } else { try newBlock(shape.count &* type.size) }
         var start = 0
         for entry in entries.each {

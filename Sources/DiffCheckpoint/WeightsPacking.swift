@@ -40,7 +40,7 @@ extension Weights {
                 ? try matrix.quantised(budget: options.budget, pool: options.pool)
                 : try matrix.packed(budget: options.budget, pool: options.pool)
         }
-        guard WeightMatrix.packs || quantises, !options.dryRun, let bytes = roomBytes(names) else {
+        guard WeightMatrix.packs || quantises, let bytes = roomBytes(names) else {
             return try packed(load(nil))
         }
         return try staging.withRoom(bytes, budget: options.budget) { (block) throws(DiffError) in
@@ -49,11 +49,11 @@ extension Weights {
     }
 
     /// What `names` take when loaded together: as stored, or widened where they differ. Nil when one is not there, or
-    /// when it needs no room.
+    /// when it needs no room, as when nothing is read.
     private func roomBytes(_ names: [String]) -> Int? {
         var (stored, widened): (Int, Int) = (0, 0)
         var types: Set<ElementType> = []
-        var areNative = true
+        var (areNative, isRead) = (true, false)
         for name in names.each {
             guard let entry = table.info(full(name)), let wide = Checked.multiply(entry.shape.count, DType.f32.size),
                 let storedSum = Checked.add(stored, entry.byteCount), let wideSum = Checked.add(widened, wide)
@@ -61,7 +61,9 @@ extension Weights {
             (stored, widened) = (storedSum, wideSum)
             types.insert(entry.type)
             areNative = areNative && entry.type.isNative
+            isRead = isRead || isLoaded(entry)
         }
+        guard isRead else { return nil }
         let widens =
             types.count > 1 || (options.widens && !types.contains(.f32)) || !areNative
         if names.count == 1 { return widens ? nil : stored }  // a widened tensor has a block of its own

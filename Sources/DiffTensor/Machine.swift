@@ -19,4 +19,15 @@ public enum Machine {
         unsafe clock_gettime(CLOCK_MONOTONIC, &now)
         return Double(now.tv_sec) + Double(now.tv_nsec) * 1e-9
     }
+
+    /// Lets other threads run while something is waited for that may need `seconds` more: at most a millisecond, and not at all long
+    /// below some microseconds.
+    static func rest(_ seconds: Double) {
+        guard seconds > 2e-6 else {
+            _ = sched_yield()
+            return
+        }
+        var pause = timespec(tv_sec: 0, tv_nsec: Int(min(seconds, 1e-3) * 1e9))
+        _ = unsafe nanosleep(&pause, nil)
+    }
 }

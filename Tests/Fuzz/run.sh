@@ -42,14 +42,14 @@ esac
 
 # Targets that call the library's Swift modules: linked with their objects.
 link_reader() {
-    modules="CKernels DiffTensor DiffCheckpoint CTokenizerData DiffModels"
+    modules="CKernels CRanks DiffTensor DiffCheckpoint CTokenizerData DiffModels"
     # Those of the sources there are: a build folder may hold others from before.
     objects=$(for module in $modules; do
         find "$root/Sources/$module" -name '*.swift' -o -name '*.c' | while read -r source; do
             echo "$library/$module.build/$(basename "$source").o"
         done
     done)
-    maps=$(for module in CKernels CTokenizerData; do echo "-Xcc -fmodule-map-file=$library/$module.build/module.modulemap"; done)
+    maps=$(for module in CKernels CRanks CTokenizerData; do echo "-Xcc -fmodule-map-file=$library/$module.build/module.modulemap"; done)
     reader=$(echo "$1" | sed 's/layout/Layout/; s/lora/LoRA/')
     "${swift}c" -O -parse-as-library -swift-version 6 -sanitize=$sanitizers -I"$library/Modules" $maps \
         -Xcc -fmodule-map-file="$root/Sources/CJansson/module.modulemap" "$here/readers/Input.swift" "$here/readers/$reader.swift" $objects \

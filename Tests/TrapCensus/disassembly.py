@@ -9,6 +9,7 @@ from pathlib import Path
 # The library's own targets, bottom up: a copy emitted in several objects belongs to the lowest of them.
 OWN = (
     "CKernels",
+    "CRanks",
     "DiffTensor",
     "DiffCheckpoint",
     "DiffModels",

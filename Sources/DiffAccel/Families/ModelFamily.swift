@@ -24,8 +24,12 @@ struct Opened {
     /// Threads to load with.
     let pool: WorkerPool
 
-    /// The tensors, to be loaded under the options.
-    var weights: Weights { Weights(checkpoint.tensors, options: loading) }
+    /// The network's tensors, to be loaded under the options.
+    var weights: Weights {
+        var loading = loading
+        loading.part = options.networkPart
+        return Weights(checkpoint.tensors, options: loading)
+    }
     /// How tensors of this checkpoint and its parts are loaded.
     var loading: Weights.Options {
         var loading = Weights.Options(budget: budget, type: options.weights, pool: pool)

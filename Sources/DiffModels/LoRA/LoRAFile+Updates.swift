@@ -117,3 +117,14 @@ public struct LoRASet: Sendable {
         for (file, _) in files.each { try file.require(parts) }
     }
 }
+
+extension LoRAFile {
+    /// Takes the updates and their scales into `fingerprint`. Throws `io`.
+    public func addFingerprint(to fingerprint: inout Fingerprint) throws(DiffError) {
+        try table.addFingerprint(to: &fingerprint)
+        for layer in layers.each {
+            fingerprint.add(layer.module)
+            fingerprint.add(layer.scale.description)
+        }
+    }
+}

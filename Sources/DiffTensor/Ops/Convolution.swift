@@ -72,6 +72,7 @@ extension Run {
         count(flops: 2 * Double(outShape.count) * Double(x.shape[1] &* taps))
         let scratch = try scratch(unsafe ck_conv2d_scratch(Int32(clamping: threads), &arguments))
         guard isLive else { return out }
+        guard unsafe weight.raw != nil else { throw Self.notLoaded("a convolution") }
         unsafe arguments.x = UnsafePointer(input.floats)
         unsafe arguments.w = UnsafeRawPointer(weight.raw)
         unsafe arguments.bias = bias.flatMap { unsafe UnsafePointer($0.floats) }

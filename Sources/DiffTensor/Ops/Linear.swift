@@ -59,6 +59,7 @@ extension Run {
         let scratch = try scratch(
             ck_linear_scratch(Int32(clamping: threads), Int64(k), weight.dtype.rawValue, rows, layout))
         guard isLive else { return }
+        guard unsafe weight.elements.raw != nil || n == 0 || k == 0 else { throw Self.notLoaded("a linear layer") }
         var arguments = unsafe ck_linear_args()
         unsafe arguments.x = x
         unsafe arguments.ldx = Int64(k)
@@ -78,6 +79,11 @@ extension Run {
 }
 
 extension Run {
+    /// The error of a module whose weights belong to a part of the network that was left out when it was loaded.
+    static func notLoaded(_ place: String) -> DiffError {
+        DiffError(.internal, "\(place) of a part of the network that was not loaded: another rank computes it")
+    }
+
     /// dx = g W, dW = gᵀ x, db = the sum of the rows of g; each only where it is asked for.
     private func linearBackward(
         _ g: Tensor, _ x: Tensor, _ weight: WeightMatrix, _ bias: Tensor?

@@ -52,6 +52,7 @@ struct StableDiffusionParts {
         let (config, tensors) = try contents(name)
         let entered = try opened.entered(config, as: "\(name)/config.json", rules)
         var loading = opened.loading
+        if ["unet", "transformer"].contains(name) { loading.part = opened.options.networkPart }
         loading.updates = try lora.updates(of: name, config: .object(config.members), tensors: tensors)
         return Part(
             name: name, config: entered, weights: Weights(tensors, options: loading),
