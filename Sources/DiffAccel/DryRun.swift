@@ -26,10 +26,11 @@ struct DryRun {
     /// What decoding all samples takes, in the tiles that the request asks for.
     let decoding: DecodeForecast
 
-    /// Dry-runs `job` under `plan` on `threads` threads. Throws whatever the real run would for reasons known in advance.
-    init(_ job: any SamplingJob, _ plan: Plan, threads: Int) throws(DiffError) {
+    /// Dry-runs `job` under `plan` on `threads` threads, as one of `ranks` if there are any. Throws whatever the real run would for reasons known in advance.
+    init(_ job: any SamplingJob, _ plan: Plan, threads: Int, ranks: RankShare? = nil) throws(DiffError) {
         let run = Run(dryOn: threads, stack: plan.makeStack())
-        let context = job.context
+        var context = job.context
+        context.ranks = ranks
         try run.begin(context)
         let layouts = context.layouts.indices.map { context.sites(of: $0, .attention, .mlp) }
         var (cache, counts, networks, encoding) = (0, SiteCounts(), [Int](), 0.0)

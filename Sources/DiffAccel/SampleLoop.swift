@@ -10,6 +10,8 @@ struct SampleLoop {
     /// What the run will do and take.
     let dryRun: DryRun
     let weightBytes: Int
+    /// The processes that share the calls; nil: there is one.
+    var ranks: RankShare?
 
     func perform(tile: Int?, _ observe: (SampleEvent) -> SampleDecision) throws(DiffError) -> SampleResult {
         let began = Machine.seconds
@@ -61,7 +63,8 @@ struct SampleLoop {
         _ statistics: inout SampleStatistics, _ began: Double, _ observe: (SampleEvent) -> SampleDecision
     ) throws(DiffError) -> SamplingOutput {
         try makeRoom()
-        let context = job.context
+        var context = job.context
+        context.ranks = ranks
         try run.begin(context)
         let sites = context.layouts.indices.map { context.sites(of: $0, .attention, .mlp) }
         var stepBegan = began

@@ -10,6 +10,11 @@ public struct SessionOptions: Sendable {
     public var memoryLimit = 0
     /// The second model of a plan that needs one, already open; nil: the plan says where it is.
     public var partner: Model?
+    /// The processes that share the work of a plan or a request that asks for some; nil: those that the program was started with, see
+    /// ``DiffTensor/Ranks/join(plugin:cancel:)``.
+    public var ranks: RankGroup?
+    /// Seconds without a sign of life after which such a process counts as gone.
+    public var rankTimeout = Ranks.timeout
 
     /// The defaults.
     public init() {}
@@ -25,6 +30,7 @@ public final class Session: @unchecked Sendable {
     /// Threads of the pool.
     public let threads: Int
     private let sampling: any FamilySampling
+    private let options: SessionOptions
     private let cancelFlag = CancelFlag()
     private let busy = Atomic<Bool>(false)
     private let budget: MemoryBudget
@@ -47,7 +53,7 @@ public final class Session: @unchecked Sendable {
         threads = options.threads == 0 ? Machine.processors : options.threads
         budget = try MemoryBudget(limit: options.memoryLimit)
         run = Run(pool: try WorkerPool(threads: threads), budget: budget, stack: plan.makeStack(), cancel: cancelFlag)
-        (self.model, self.plan) = (model, plan)
+        (self.model, self.plan, self.options) = (model, plan, options)
     }
 
     /// Stops the current run, if any; may be called from any thread.
@@ -64,16 +70,29 @@ public final class Session: @unchecked Sendable {
         _ request: SampleRequest, observe: (SampleEvent) -> SampleDecision = { _ in .continue }
     ) throws(DiffError) -> SampleResult {
         try exclusively { () throws(DiffError) in
-            let job = try sampling.job(request)
             cancelFlag.clear()
-            for advice in plan.advice(job.context).each { Log.write(.warning, advice) }
-            let tile = try decodeTile(job)
-            let dryRun = try dryRun(job, RequestShape(request))
-            budget.resetPeak()
-            defer { tidy() }
-            return try SampleLoop(job: job, run: run, budget: budget, dryRun: dryRun, weightBytes: weightBytes)
-                .perform(tile: tile, observe)
+            guard SessionRanks.areNeeded(plan, request) else { return try sample(sampling.job(request), request, nil, observe) }
+            let ranks = try SessionRanks(model, plan, request, options, cancelFlag)
+            return try ranks.perform { (share) throws(DiffError) in
+                // Rank 0 has the result; what the others would decode nobody looks at.
+                let asked = share.rank == 0 ? request : request.withoutDecoding(sampling.form)
+                return try sample(sampling.job(asked), asked, share, observe)
+            }
         }
+    }
+
+    /// One run of `job`, which `request` means; `share` is the part of this process in it.
+    private func sample(
+        _ job: any SamplingJob, _ request: SampleRequest, _ share: RankShare?, _ observe: (SampleEvent) -> SampleDecision
+    ) throws(DiffError) -> SampleResult {
+        for advice in plan.advice(job.context).each { Log.write(.warning, advice) }
+        let tile = try decodeTile(job)
+        let dryRun = try dryRun(job, RequestShape(request), share)
+        budget.resetPeak()
+        defer { tidy() }
+        return try SampleLoop(
+            job: job, run: run, budget: budget, dryRun: dryRun, weightBytes: weightBytes, ranks: share
+        ).perform(tile: tile, observe)
     }
 
     /// Whether a sample of `request` has the same bits in whatever batch it is made: nothing is drawn on the way, and no step is chosen by
@@ -90,9 +109,11 @@ public final class Session: @unchecked Sendable {
     }
 
     /// The dry run of `job`: the last one when it had the same shape.
-    private func dryRun(_ job: any SamplingJob, _ shape: RequestShape) throws(DiffError) -> DryRun {
+    private func dryRun(
+        _ job: any SamplingJob, _ shape: RequestShape, _ share: RankShare?
+    ) throws(DiffError) -> DryRun {
         if let lastDryRun, lastDryRun.shape == shape { return lastDryRun.dryRun }
-        let made = try DryRun(job, plan, threads: threads)
+        let made = try DryRun(job, plan, threads: threads, ranks: share)
         lastDryRun = (shape, made)
         return made
     }

@@ -55,6 +55,14 @@ public protocol PartneredPlanEntry: PlanEntry {
     var partnerPlace: PartnerPlace? { get }
 }
 
+/// An entry that has several processes evaluate a network together.
+public protocol RankedPlanEntry: PlanEntry {
+    /// How many; nil: one evaluates it.
+    var rankMembers: Int? { get }
+    /// What elements of tensors are between them.
+    var wire: RankWire { get }
+}
+
 /// An entry that has something to say about some runs that it accelerates all the same.
 public protocol AdvisedPlanEntry: PlanEntry {
     /// What the caller should know of a run of this kind; nil: nothing.

@@ -22,6 +22,14 @@ extension Plan {
         entries.each.compactMap { ($0 as? any AdvisedPlanEntry)?.advice(context) }
     }
 
+    /// The entry that has several processes evaluate a network together, if there is one.
+    public var ranked: (any RankedPlanEntry)? {
+        for entry in entries.each {
+            if let entry = entry as? any RankedPlanEntry, entry.rankMembers != nil { return entry }
+        }
+        return nil
+    }
+
     /// Whether a method decodes text block by block.
     public var isBlockwise: Bool {
         entries.each.contains { ($0 as? any BlockwisePlanEntry)?.isBlockwise ?? false }

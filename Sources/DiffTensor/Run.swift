@@ -21,6 +21,9 @@ public final class Run {
     /// Where ops leave what the backward pass needs; nil: nothing is learned.
     public private(set) var tape: Tape?
 
+    /// The processes that share the calls of the run; nil: it has one.
+    public private(set) var ranks: RankShare?
+
     let pool: WorkerPool?
     let stack: AccelerationStack
     /// The session's number of each network's first site, and that of the network at work.
@@ -84,13 +87,14 @@ public final class Run {
 
     /// Starts a run of several calls: methods check it and forget earlier state, the trace is made.
     public func begin(_ context: SamplingContext) throws(DiffError) {
-        (bases, base) = (context.networkBases, 0)
+        (bases, base, ranks) = (context.networkBases, 0, context.ranks)
         trace = Trace(calls: context.calls.limit, sites: context.siteCount)
         try stack.begin(context)
     }
 
     /// Ends a run: methods are not asked any more, what they keep goes back to the workspace, the trace is closed.
     public func end() {
+        ranks = nil
         stack.end()
         trace.close()
     }

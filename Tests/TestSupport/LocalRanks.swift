@@ -109,7 +109,9 @@ private final class LocalHub: Sendable {
     let messageLimit: Int
 
     init(_ count: Int, delay: Double, messageLimit: Int) {
-        (state, self.delay, self.messageLimit) = (Mutex(State(count)), delay, messageLimit)
+        state = Mutex(State(count))
+        self.delay = delay
+        self.messageLimit = messageLimit
     }
 }
 

@@ -14,3 +14,17 @@ extension TinyUNet {
         return "\(directory.path)/\(folder)"
     }
 }
+
+extension TinyMMDiT {
+    /// Writes a pipeline folder of this network alone, which takes embeddings and gives latents, and gives its path.
+    public func writePipeline(_ directory: ScratchDirectory, as folder: String = "pipeline3") throws -> String {
+        let index = JSON.object([
+            "_class_name": .string("StableDiffusion3Pipeline"),
+            "transformer": .array([.string("diffusers"), .string("SD3Transformer2DModel")]),
+            "scheduler": .array([.string("diffusers"), .string("FlowMatchEulerDiscreteScheduler")]),
+        ])
+        try directory.write(index, as: "\(folder)/model_index.json")
+        _ = try write(directory, as: "\(folder)/transformer")
+        return "\(directory.path)/\(folder)"
+    }
+}

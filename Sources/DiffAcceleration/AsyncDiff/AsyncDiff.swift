@@ -16,12 +16,17 @@ public final class AsyncDiff: Acceleration {
     /// The modules as the session numbers them, and where they belong if that is known before the first call.
     private var sites: [Site] = []
     private var assigned: [Int]?
+    /// What is known of a lane, once its first call has come.
+    private final class Lane {
+        var state: AsyncLane?
+    }
+
     /// One for each lane, the same objects from `begin` to `release`.
-    private var lanes: [AsyncLane] = []
+    private var lanes: [Lane] = []
     /// A division by measured times, and the outputs of the network that it is for: one of a session serves all its runs.
     private var measured: (outputs: [[Shape]], components: [Int])?
     /// The parts into which the work of a call is divided.
-    public var components: [NetworkComponent] { lanes.first?.report ?? [] }
+    public var components: [NetworkComponent] { lanes.first?.state?.report ?? [] }
 
     /// The method with the settings of `plan`.
     public init(_ plan: AsyncPlan) { self.plan = plan }
@@ -32,66 +37,67 @@ public final class AsyncDiff: Acceleration {
             throw DiffError(
                 .unsupported, "asynchronous denoising needs a sampler whose calls are known before the run, such as ddim")
         }
+        // Nothing but whole evaluations.
+        guard plan.warmUp < calls, let layout = context.layouts.first else { return HookSet() }
+        let modules = try AsyncModules(layout, plan)
+        sites = modules.sites.each.map { context.site($0, of: 0) }
+        (assigned, self.context) = (modules.components, context)
+        try check(context)
+        lanes = Indices(below: context.lanes).map { _ in Lane() }
+        var hooks = HookSet()
+        (hooks.modules, hooks.evaluations, hooks.separatesLanes) = (SiteSet(sites), true, true)
+        return hooks
+    }
+
+    private func check(_ context: SamplingContext) throws(DiffError) {
         guard plan.split != .measured || context.guidance != .split else {
             throw DiffError(
                 .incompatible,
                 "modules cannot be timed while two halves of the guidance run side by side: set guidance_execution to \"batched\", or another split"
             )
         }
-        // Nothing but whole evaluations.
-        guard plan.warmUp < calls, let layout = context.layouts.first else { return HookSet() }
-        let modules = try AsyncModules(layout, plan)
-        sites = modules.sites.each.map { context.site($0, of: 0) }
-        (assigned, self.context) = (modules.components, context)
-        lanes = Indices(below: context.lanes).map { _ in AsyncLane() }
-        var hooks = HookSet()
-        (hooks.modules, hooks.evaluations, hooks.separatesLanes) = (SiteSet(sites), true, true)
-        return hooks
+        guard let ranks = context.ranks, plan.executor == .mpi else { return }
+        guard ranks.members == plan.members else {
+            throw DiffError(
+                .internal, "\(ranks.members) ranks in a group, \(plan.members) are needed")
+        }
+        guard plan.split != .measured else {
+            throw DiffError(
+                .unsupported,
+                "each rank has the weights of its own component only and cannot time the others: measure in one process, and list the modules that its preview tells"
+            )
+        }
+        guard context.guidance != .split else {
+            throw DiffError(
+                .incompatible, "messages between ranks are for one call at a time: set guidance_execution to \"batched\"")
+        }
+        guard sites.count <= AsyncMember.mostModules else {
+            throw DiffError(.unsupported, "more than \(AsyncMember.mostModules) modules are not divided over ranks")
+        }
     }
 
-    /// Computes the modules of the component that a pass is about, and answers for others.
+    /// Computes the modules of the component that an evaluation is about, and answers for others.
     public func module(
         _ site: Site, _ inputs: Slots, _ run: Run, _ compute: Compute
     ) throws(DiffError) -> Slots {
-        guard let lane = lanes.at(run.call.lane) else { return try compute() }
-        return try lane.module(site, AsyncPass(run.call.pass), isWarm: run.call.index &+ 1 == plan.warmUp, compute)
+        guard let lane = lanes.at(run.call.lane)?.state, let position = lane.division.position(of: site) else {
+            return try compute()
+        }
+        return try lane.module(position, run, compute)
     }
 
     /// Whole evaluations first, then the components.
     public func evaluate(_ call: Call, _ run: Run, _ next: Evaluate) throws(DiffError) -> Tensor {
         guard let lane = lanes.at(call.lane), let context else { return try next(call, run) }
-        if lane.division == nil { try divide(lane, call, run, context, next) }
-        guard call.index >= plan.warmUp else { return try next(call, run) }
-        let isLast = call.index &+ 1 >= context.times.count
-        if plan.stride == 1 {
-            // What other components would give after the last call serves nothing.
-            let parts = isLast ? [plan.components &- 1] : Array(Indices(below: plan.components))
-            return try lane.evaluate(
-                parts.each.map { pass(.component($0), at: call.index, call, context) }, plan.executor, run, next
-            )
-        }
-        // Nothing is computed: the second prediction of the pair.
-        guard call.index % 2 == 1 else { return try next(pass(.replay, at: call.index, call, context), run) }
-        var passes = [pass(.extra, at: call.index, call, context)]
-        let readsLast = plan.variant == .paper || lane.division?.lastIsRead ?? true
-        for part in Indices(below: isLast ? 0 : plan.components) where readsLast || part < plan.components &- 1 {
-            passes.append(pass(.component(part), at: call.index &+ 1, call, context))
-        }
-        return try lane.evaluate(passes, plan.executor, run, keepsExtra: plan.variant == .released, next)
-    }
-
-    /// The call of a pass with the time of call `index` of the run, or of the one before it.
-    private func pass(_ pass: AsyncPass, at index: Int, _ call: Call, _ context: SamplingContext) -> Call {
-        var call = call
-        call.pass = pass.number
-        call.time = context.times.at(plan.timeShift ? index &- 1 : index) ?? call.time
-        return call
+        let state = if let known = lane.state { known } else { try divide(call, run, context, next) }
+        lane.state = state
+        return try state.evaluate(call, AsyncTimes(context.times, isShifted: plan.timeShift), run, next)
     }
 
     /// Finds out what the modules give and need at the sizes of the run, and cuts where it is left to that.
     private func divide(
-        _ lane: AsyncLane, _ call: Call, _ run: Run, _ context: SamplingContext, _ next: Evaluate
-    ) throws(DiffError) {
+        _ call: Call, _ run: Run, _ context: SamplingContext, _ next: Evaluate
+    ) throws(DiffError) -> AsyncLane {
         var profile = try run.profile(sites, of: call, context.layouts, next)
         guard profile.modules.count == sites.count else {
             throw DiffError(.incompatible, "asynchronous denoising needs a network that runs all its modules in every call")
@@ -110,7 +116,11 @@ public final class AsyncDiff: Acceleration {
         let division = AsyncDivision(profile, components, count: plan.components, sites: context.siteCount)
         // The session's first network is the one that is divided: its sites have the layout's numbers.
         let layout = context.layouts.first
-        try lane.begin(division, division.report { layout?.info($0).name ?? "" }, run)
+        let report = division.report { layout?.info($0).name ?? "" }
+        if plan.executor == .mpi, let ranks = run.ranks {
+            return try AsyncMember(plan, division, report, ranks, run)
+        }
+        return try AsyncWhole(plan, division, report, run)
     }
 
     /// The assigned components in the order in which the modules run.
@@ -124,5 +134,5 @@ public final class AsyncDiff: Acceleration {
     public func release() { lanes = [] }
 
     /// Bytes of what is kept.
-    public var bytesHeld: Int { lanes.each.reduce(0) { Checked.sum($0, $1.bytesHeld) } }
+    public var bytesHeld: Int { lanes.each.reduce(0) { Checked.sum($0, $1.state?.bytesHeld ?? 0) } }
 }

@@ -1,127 +1,130 @@
 import DiffTensor
 import Synchronization
 
-/// Which modules an evaluation computes.
-enum AsyncPass: Equatable {
-    /// All: a whole evaluation.
-    case whole
-    /// Those of one component; they take the place of what is kept of it.
-    case component(Int)
-    /// Those of the last component once more, at a time of its own; nothing of it is kept.
-    case extra
-    /// None.
-    case replay
+/// What asynchronous denoising knows of one lane: what each module gave in the call before.
+///
+/// An object of its own, since lanes may be evaluated at once.
+class AsyncLane {
+    let plan: AsyncPlan
+    let division: AsyncDivision
+    /// The components as surfaces tell them.
+    let report: [NetworkComponent]
+    /// What each module gave; nil where nobody asks.
+    final var kept: [Slots?]
+    /// Zeros in the place of outputs that nobody looks at.
+    private let blank: Tensor
 
-    /// As calls carry it.
-    var number: Int {
-        switch self {
-        case .whole: 0
-        case .replay: 1
-        case .extra: 2
-        case .component(let component): 3 &+ component
-        }
+    /// Starts with nothing kept.
+    init(
+        _ plan: AsyncPlan, _ division: AsyncDivision, _ report: [NetworkComponent], _ run: Run
+    ) throws(DiffError) {
+        (self.plan, self.division, self.report) = (plan, division, report)
+        kept = Array(repeating: nil, count: division.modules.count)
+        blank = try run.filled(division.largest, with: 0)
     }
 
-    /// Whether the modules of `component`, one of `count`, are computed.
-    func computes(_ component: Int, of count: Int) -> Bool {
-        switch self {
-        case .whole: true
-        case .component(let active): active == component
-        case .extra: component == count &- 1
-        case .replay: false
-        }
+    /// The output of the module at `position` in the evaluation that `run` is in.
+    func module(_ position: Int, _ run: Run, _ compute: Compute) throws(DiffError) -> Slots { try compute() }
+
+    /// The prediction of `call`, whose time and those around it are in `times`.
+    func evaluate(
+        _ call: Call, _ times: AsyncTimes, _ run: Run, _ next: Evaluate
+    ) throws(DiffError) -> Tensor { try next(call, run) }
+
+    /// What is kept of the module at `position`; of one that nobody asks for something of the same shape.
+    final func answer(_ position: Int) throws(DiffError) -> Slots {
+        if let output = kept.at(position) ?? nil { return output }
+        let shapes = division.modules.at(position)?.outputs ?? []
+        guard let first = shapes.first else { throw DiffError(.internal, "a module without outputs") }
+        var slots = Slots(try Tensor(blank.storage, first))
+        for (slot, shape) in shapes.numbered where slot > 0 { slots.others.append(try Tensor(blank.storage, shape)) }
+        return slots
     }
 
-    init(_ number: Int) {
-        switch number {
-        case 0: self = .whole
-        case 1: self = .replay
-        case 2: self = .extra
-        default: self = .component(number &- 3)
-        }
+    /// The last module, whose output the prediction is made of.
+    final var last: Int { division.modules.count &- 1 }
+
+    /// Bytes of what is kept.
+    final var bytesHeld: Int {
+        kept.each.reduce(blank.storage.byteCount) { Checked.sum($0, $1?.heldBytes ?? 0) }
     }
 }
 
-/// What asynchronous denoising knows of one lane: what each module gave in the call before, and who evaluates the components.
-///
-/// An object of its own, since lanes may be evaluated at once. During a call only the parts are written, each by one evaluation.
-final class AsyncLane {
-    /// Outputs that one evaluation makes, by position of the module.
+/// All components in this process: one after the other, or side by side on forks of the run.
+final class AsyncWhole: AsyncLane {
+    /// Outputs that one evaluation makes. During a call only these are written, each by one evaluation.
     private final class Part {
         var outputs: [(position: Int, output: Slots)] = []
     }
 
-    private(set) var division: AsyncDivision?
-    /// The components as surfaces tell them.
-    private(set) var report: [NetworkComponent] = []
-    /// What each module gave; nil where nobody asks.
-    private var kept: [Slots?] = []
     /// By component; the last one is of the extra evaluation.
-    private var parts: [Part] = []
-    /// Zeros in the place of outputs that nobody looks at.
-    private var blank: Tensor?
+    private let parts: [Part]
     private var forks: RunForks?
 
-    /// Starts with nothing kept.
-    func begin(_ division: AsyncDivision, _ report: [NetworkComponent], _ run: Run) throws(DiffError) {
-        (self.division, self.report) = (division, report)
-        kept = Array(repeating: nil, count: division.modules.count)
+    override init(
+        _ plan: AsyncPlan, _ division: AsyncDivision, _ report: [NetworkComponent], _ run: Run
+    ) throws(DiffError) {
         parts = Indices(below: division.count &+ 1).map { _ in Part() }
-        blank = try run.filled(division.largest, with: 0)
+        try super.init(plan, division, report, run)
     }
 
-    /// The output of the module at `site` in an evaluation of the kind `pass`; `isWarm`: of the last whole one.
-    func module(
-        _ site: Site, _ pass: AsyncPass, isWarm: Bool, _ compute: Compute
-    ) throws(DiffError) -> Slots {
-        guard let division, let position = division.position(of: site) else { return try compute() }
-        let component = division.components.at(position) ?? 0
+    override func module(_ position: Int, _ run: Run, _ compute: Compute) throws(DiffError) -> Slots {
+        let (pass, component) = (AsyncPass(run.call.pass), division.components.at(position) ?? 0)
         let isKept = division.isKept.at(position) ?? true
         if pass == .whole {
             let output = try compute()
-            if isWarm, isKept { kept.put(output, at: position) }
+            if isKept, run.call.index &+ 1 == plan.warmUp { kept.put(output, at: position) }
             return output
         }
-        guard pass.computes(component, of: division.count) else {
-            if let output = kept.at(position) ?? nil { return output }
-            return try blanks(division.modules.at(position)?.outputs ?? [])
-        }
+        guard pass.computes(component, of: division.count) else { return try answer(position) }
         let output = try compute()
         let part = if case .component(let active) = pass { parts.at(active) } else { parts.last }
         if isKept { part?.outputs.append((position, output)) }
         return output
     }
 
-    /// Tensors of these shapes that nobody looks at.
-    private func blanks(_ shapes: [Shape]) throws(DiffError) -> Slots {
-        guard let blank, let first = shapes.first else { throw DiffError(.internal, "a module without outputs") }
-        var slots = Slots(try Tensor(blank.storage, first))
-        for shape in shapes.each.dropFirst() { slots.others.append(try Tensor(blank.storage, shape)) }
-        return slots
+    override func evaluate(
+        _ call: Call, _ times: AsyncTimes, _ run: Run, _ next: Evaluate
+    ) throws(DiffError) -> Tensor {
+        let index = call.index
+        guard index >= plan.warmUp else { return try next(call, run) }
+        if plan.stride == 1 {
+            var passes: [Call] = []
+            // What other components would give after the last call serves nothing.
+            for part in Indices(below: plan.components) where part == plan.components &- 1 || !times.isLast(index) {
+                passes.append(times.pass(.component(part), index, call))
+            }
+            return try evaluate(passes, run, next)
+        }
+        // Nothing is computed: the second prediction of the pair.
+        guard index % 2 == 1 else { return try next(times.pass(.replay, index, call), run) }
+        var passes = [times.pass(.extra, index, call)]
+        let readsLast = plan.variant == .paper || division.lastIsRead
+        for part in Indices(below: times.isLast(index) ? 0 : plan.components)
+        where readsLast || part < plan.components &- 1 {
+            passes.append(times.pass(.component(part), index &+ 1, call))
+        }
+        return try evaluate(passes, run, next)
     }
 
     /// Makes the evaluations `passes`, and gives what the one makes that computes the last component: the extra one, if there is one.
-    /// All read what is kept now; when all are done, what they made takes its place, with `keepsExtra` also what the last module gave in the
-    /// extra one.
-    func evaluate(
-        _ passes: [Call], _ executor: AsyncPlan.Executor, _ run: Run, keepsExtra: Bool = false, _ next: Evaluate
-    ) throws(DiffError) -> Tensor {
+    /// All read what is kept now; when all are done, what they made takes its place.
+    private func evaluate(_ passes: [Call], _ run: Run, _ next: Evaluate) throws(DiffError) -> Tensor {
         for part in parts.each { part.outputs = [] }
         var outputs: [Tensor] = []
-        switch executor {
-        case .sequential: for call in passes.each { outputs.append(try next(call, run)) }
+        switch plan.executor {
+        case .sequential, .mpi: for call in passes.each { outputs.append(try next(call, run)) }
         case .threads: outputs = try sideBySide(passes, run, next)
         }
         for (number, part) in parts.numbered {
-            for (position, output) in part.outputs.each {
-                let isPrediction = position == kept.count &- 1
-                if number < parts.count &- 1 || keepsExtra && isPrediction { kept.put(output, at: position) }
-            }
+            // Of the extra evaluation nothing is kept but, as the released code has it, the prediction.
+            let isExtra = number == parts.count &- 1
+            for (position, output) in part.outputs.each
+            where !isExtra || plan.variant == .released && position == last { kept.put(output, at: position) }
         }
         // Nothing else may keep the blocks from being used again.
         for part in parts.each { part.outputs = [] }
-        let isExtra = passes.first.map { AsyncPass($0.pass) == .extra } ?? false
-        guard let prediction = isExtra ? outputs.first : outputs.last else {
+        guard let prediction = plan.stride == 2 ? outputs.first : outputs.last else {
             throw DiffError(.internal, "no component was evaluated")
         }
         return prediction
@@ -138,10 +141,5 @@ final class AsyncLane {
             outputs.withLock { $0.put(output, at: number) }
         }
         return outputs.withLock { $0.each.compactMap { $0 } }
-    }
-
-    /// Bytes of what is kept.
-    var bytesHeld: Int {
-        kept.each.reduce(blank?.storage.byteCount ?? 0) { Checked.sum($0, $1?.heldBytes ?? 0) }
     }
 }

@@ -34,6 +34,8 @@ public struct AsyncPlan: PlanEntry, Equatable {
         case sequential
         /// At the same time, each on a part of the session's threads.
         case threads
+        /// At the same time, each in a process of its own: as many ranks as there are ``AsyncPlan/members``.
+        case mpi
     }
 
     /// Components of the network.
@@ -50,12 +52,17 @@ public struct AsyncPlan: PlanEntry, Equatable {
     public let split: Split?
     /// Who evaluates the components.
     public let executor: Executor
+    /// What elements of tensors are between processes.
+    public let wire: RankWire
+
+    /// Processes that an evaluation takes with the executor `mpi`: with stride 2 one makes the first prediction of each pair.
+    public var members: Int { components &+ stride &- 1 }
 
     /// An entry of these settings. Throws `invalidArgument` unless `components` is 2...4 (as many as `split` lists), `stride` 1...2 and
     /// `warmUp` 1 or more.
     public init(
         components: Int, stride: Int = 1, warmUp: Int = 1, timeShift: Bool = false, variant: Variant = .paper,
-        split: Split? = nil, executor: Executor = .sequential
+        split: Split? = nil, executor: Executor = .sequential, wire: RankWire = .f32
     ) throws(DiffError) {
         guard (2...4).contains(components) else {
             throw DiffError(.invalidArgument, "components must be 2...4, found \(components)")
@@ -71,7 +78,7 @@ public struct AsyncPlan: PlanEntry, Equatable {
                 .invalidArgument, "split lists the modules of \(lists.count) components, and components is \(components)")
         }
         (self.components, self.stride, self.warmUp, self.timeShift) = (components, stride, warmUp, timeShift)
-        (self.variant, self.split, self.executor) = (variant, split, executor)
+        (self.variant, self.split, self.executor, self.wire) = (variant, split, executor, wire)
     }
 
     private enum Rule: String, CaseIterable {
@@ -100,7 +107,11 @@ public struct AsyncPlan: PlanEntry, Equatable {
         ),
         OptionSpec(
             "executor", .cases(of: Executor.self), default: .string(Executor.sequential.rawValue),
-            "Whether components are evaluated one after the other or at once on parts of the session's threads; results are the same."
+            "Whether components are evaluated one after the other, at once on parts of the session's threads, or at once by the ranks of an MPI program; results are the same."
+        ),
+        OptionSpec(
+            "wire", .cases(of: RankWire.self), default: .string(RankWire.f32.rawValue),
+            "With the executor mpi: elements of tensors on their way. bf16 halves what is sent, and results are other ones."
         ),
     ]
 
@@ -124,7 +135,7 @@ public struct AsyncPlan: PlanEntry, Equatable {
         try self.init(
             components: components, stride: options.get("stride"), warmUp: options.get("warm_up"),
             timeShift: options.get("time_shift"), variant: options.getCase("variant", of: Variant.self), split: split,
-            executor: options.getCase("executor", of: Executor.self))
+            executor: options.getCase("executor", of: Executor.self), wire: options.getCase("wire", of: RankWire.self))
     }
 
     /// The entry with its `method`.
@@ -134,6 +145,7 @@ public struct AsyncPlan: PlanEntry, Equatable {
             "warm_up": .integer(warmUp), "time_shift": .bool(timeShift), "variant": .string(variant.rawValue),
             "executor": .string(executor.rawValue),
         ]
+        if wire != .f32 { members.put(.string(wire.rawValue), for: "wire") }
         switch split {
         case nil: break
         case .official: members.put(.string(Rule.official.rawValue), for: "split")
@@ -159,6 +171,11 @@ public struct AsyncPlan: PlanEntry, Equatable {
 
     /// The method at work, for one session.
     public func makeAcceleration() -> any Acceleration { AsyncDiff(self) }
+}
+
+extension AsyncPlan: RankedPlanEntry {
+    /// With the executor `mpi` a process for each component.
+    public var rankMembers: Int? { executor == .mpi ? members : nil }
 }
 
 extension AsyncPlan: AdvisedPlanEntry {

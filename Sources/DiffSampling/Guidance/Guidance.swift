@@ -38,6 +38,8 @@ public struct Guidance: Sendable, Equatable {
         case lanes
         /// In two network calls side by side, each on a half of the threads (a fork of the run).
         case split
+        /// Like ``batched``, the rows of every call being shared by the processes of the run, those of several samples too.
+        case ranks
     }
 
     /// What the scale means.
@@ -114,12 +116,15 @@ public struct Guidance: Sendable, Equatable {
         case .batched: .batched
         case .lanes: .lanes
         case .split: .split
+        case .ranks: .ranks
         }
     }
 
     /// Lanes of state: one where both predictions share a batch.
-    public var lanes: Int { execution == .batched ? 1 : 2 }
+    public var lanes: Int { isBatched ? 1 : 2 }
+
+    private var isBatched: Bool { execution == .batched || execution == .ranks }
 
     /// Rows of a network call for `samples`.
-    public func rows(_ samples: Int) -> Int { execution == .batched ? Checked.sum(samples, samples) : samples }
+    public func rows(_ samples: Int) -> Int { isBatched ? Checked.sum(samples, samples) : samples }
 }

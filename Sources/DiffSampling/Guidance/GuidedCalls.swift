@@ -8,13 +8,27 @@ public enum GuidanceRows: Sendable, Equatable {
     case unconditional
     /// n conditional rows, followed by as many unconditional ones.
     case both
+    /// These of ``both``.
+    case some(first: Int, count: Int)
 
     /// The class of each row of the call for samples of `labels`, where `null` stands for "no class".
     public func labels(_ labels: [Int], null: Int) -> [Int] {
         switch self {
-        case .conditional: labels
-        case .unconditional: labels.map { _ in null }
-        case .both: labels + labels.map { _ in null }
+        case .conditional: return labels
+        case .unconditional: return labels.map { _ in null }
+        case .both: return labels + labels.map { _ in null }
+        case .some(let first, let count):
+            return Indices(below: count).map { labels.at(first &+ $0) ?? null }
+        }
+    }
+
+    /// The rows of `samples` conditional ones, followed by as many unconditional ones, that these are.
+    public func range(_ samples: Int) -> (first: Int, count: Int) {
+        switch self {
+        case .conditional: (0, samples)
+        case .unconditional: (samples, samples)
+        case .both: (0, 2 &* samples)
+        case .some(let first, let count): (first, count)
         }
     }
 }
@@ -47,6 +61,10 @@ struct GuidedCalls {
                 "guidance_interval and ramps over steps need a sampler whose steps are known before the run, such as euler"
             )
         }
+        guard guidance?.execution != .ranks || !isAdaptive else {
+            throw DiffError(
+                .unsupported, "guidance_execution \"ranks\" needs a sampler whose steps are known before the run, such as euler")
+        }
         forks = guidance?.execution == .split ? try run.fork(2) : nil
     }
 
@@ -71,7 +89,8 @@ struct GuidedCalls {
     private func conditional(
         _ x: Tensor, _ call: Call, _ run: Run, _ denoise: @escaping GuidedDenoise
     ) throws(DiffError) -> Tensor {
-        try run.evaluate(call) { (call, run) throws(DiffError) in try denoise(x, .conditional, call, run) }
+        if let ranks = run.ranks, ranks.splits(x.shape[0]) { return try shared(x, call, ranks, run, denoise) }
+        return try run.evaluate(call) { (call, run) throws(DiffError) in try denoise(x, .conditional, call, run) }
     }
 
     /// The conditional and the unconditional prediction for `x`.
@@ -82,8 +101,12 @@ struct GuidedCalls {
             try denoise(x, call.lane == 0 ? .conditional : .unconditional, call, run)
         }
         switch execution {
-        case .batched:
+        case .batched, .ranks:
             let input = try run.doubled(x)
+            if let ranks = run.ranks, ranks.splits(input.shape[0]) {
+                let both = try shared(input, call, ranks, run, denoise)
+                return (try both.rows(0, x.shape[0]), try both.rows(x.shape[0], x.shape[0]))
+            }
             let both = try run.evaluate(call) { (call, run) throws(DiffError) in try denoise(input, .both, call, run) }
             let half = x.shape[0]
             return (try both.rows(0, half), try both.rows(half, half))
@@ -97,5 +120,17 @@ struct GuidedCalls {
             }
             return (c, u)
         }
+    }
+
+    /// The prediction for the rows `x`, which begin with conditional ones, of which each group of processes evaluates some.
+    private func shared(
+        _ x: Tensor, _ call: Call, _ ranks: RankShare, _ run: Run, _ denoise: @escaping GuidedDenoise
+    ) throws(DiffError) -> Tensor {
+        let (first, count) = ranks.part(of: x.shape[0])
+        let rows = try x.rows(first, count)
+        let mine = try run.evaluate(call) { (call, run) throws(DiffError) in
+            try denoise(rows, .some(first: first, count: count), call, run)
+        }
+        return try ranks.joined(mine, rows: x.shape[0], run)
     }
 }

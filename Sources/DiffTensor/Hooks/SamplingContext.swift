@@ -24,6 +24,8 @@ public struct SamplingContext: Sendable {
         case lanes
         /// The same lanes side by side, each on a fork of the run.
         case split
+        /// One batch, of which each group of processes evaluates some rows.
+        case ranks
     }
 
     /// The sites of each network of the session, the one that plans act on first.
@@ -40,6 +42,8 @@ public struct SamplingContext: Sendable {
     public let guidance: Guidance
     /// Whether networks remember earlier calls, so that a call can be neither repeated nor left out.
     public let isStateful: Bool
+    /// The processes that share the calls of the run; nil: it has one.
+    public var ranks: RankShare?
     /// The request's seed: what a method draws, it draws from a stream of its own made of this.
     public let seed: UInt64
     private let bases: [Int]

@@ -95,18 +95,20 @@ final class PromptImageJob: SamplingJob {
     private static func rows(
         of prepared: PreparedConditioning, _ rows: GuidanceRows, _ samples: Int
     ) throws(DiffError) -> PreparedConditioning {
-        switch rows {
-        case .both: prepared
-        case .conditional: try prepared.rows(0, samples)
-        case .unconditional: try prepared.rows(samples, samples)
-        }
+        let (first, count) = rows.range(samples)
+        return first == 0 && count == prepared.samples ? prepared : try prepared.rows(first, count)
     }
 
     /// `x` with the channels of a mask and of the masked picture after its own.
     private static func joined(
         _ x: Tensor, _ more: Tensor, _ rows: GuidanceRows, _ run: Run
     ) throws(DiffError) -> Tensor {
-        let more = rows == .both ? try run.doubled(more) : more
+        var more = more
+        switch rows {
+        case .conditional, .unconditional: break
+        case .both: more = try run.doubled(more)
+        case .some(let first, let count): more = try run.doubled(more).rows(first, count)
+        }
         let area = x.shape[2] &* x.shape[3]
         let all = try run.joinedTokens(
             x.reshaped(Shape(x.shape[0], x.shape[1], area)), more.reshaped(Shape(more.shape[0], more.shape[1], area)))

@@ -1,0 +1,107 @@
+/// How the ranks of a run share its calls: in groups of equally many members, of which each group evaluates some rows of every call, and
+/// each member a part of the network.
+///
+/// All ranks draw the same noise and make the same steps; what they share is the evaluation of the network. Used by the run's thread.
+public struct RankShare: @unchecked Sendable {
+    // Unchecked: see above.
+    private let ranks: RankRun?
+    /// This process among all of them.
+    public let rank: Int, count: Int
+    /// Ranks that evaluate a network together.
+    public let members: Int
+
+    /// The share of this process in the run `ranks`, in groups of `members`.
+    public init(_ ranks: RankRun, members: Int) {
+        (self.ranks, rank, count, self.members) = (ranks, ranks.rank, ranks.count, max(1, members))
+    }
+
+    /// What the process `rank` of `count` would do and take: for dry runs.
+    public init(foreseen rank: Int, of count: Int, members: Int) {
+        (ranks, self.rank, self.count, self.members) = (nil, rank, count, max(1, members))
+    }
+
+    /// Number of groups, and that of this process.
+    public var groups: Int { max(1, count / members) }
+    public var group: Int { rank / members }
+    /// This process within its group.
+    public var member: Int { rank % members }
+
+    /// A tensor that another rank sends.
+    public struct Incoming {
+        /// Holds what was sent once ``RankShare/wait(_:)`` returns.
+        public let tensor: Tensor
+        fileprivate let message: RankMessage?
+    }
+
+    /// Begins to send `x` to a member of the own group.
+    public func send(_ x: Tensor, toMember member: Int, tag: Int, _ run: Run) throws(DiffError) {
+        _ = try ranks?.send(x, to: group &* members &+ member, tag: tag, run)
+    }
+
+    /// Begins to receive a tensor of this shape from a member of the own group.
+    public func receive(
+        _ shape: Shape, fromMember member: Int, tag: Int, _ run: Run
+    ) throws(DiffError) -> Incoming {
+        let tensor = try run.workspace.take(shape)
+        return Incoming(
+            tensor: tensor, message: try ranks?.receive(into: tensor, from: group &* members &+ member, tag: tag, run))
+    }
+
+    /// Returns when `incoming` is there.
+    public func wait(_ incoming: Incoming) throws(DiffError) {
+        if let message = incoming.message { try ranks?.wait(message) }
+    }
+
+    /// Moves messages on and attends to the other ranks. Throws when the run cannot go on.
+    public func progress() throws(DiffError) { try ranks?.progress() }
+
+    /// `x` of one member of the own group on all of them: `x` itself there, a copy elsewhere.
+    public func spread(_ x: Tensor, fromMember source: Int, _ run: Run) throws(DiffError) -> Tensor {
+        guard members > 1 else { return x }
+        guard member == source else {
+            let incoming = try receive(x.shape, fromMember: source, tag: RankShare.spreadTag, run)
+            try wait(incoming)
+            return incoming.tensor
+        }
+        for other in Indices(below: members) where other != source {
+            try send(x, toMember: other, tag: RankShare.spreadTag, run)
+        }
+        return x
+    }
+
+    /// The first of the `rows` of a call that group `group` evaluates.
+    private func first(_ group: Int, of rows: Int) -> Int { group &* rows / groups }
+
+    /// Whether groups share the rows of a call of so many; of fewer rows than groups each evaluates all.
+    public func splits(_ rows: Int) -> Bool { groups > 1 && rows >= groups }
+
+    /// The rows of a call of so many that the own group evaluates.
+    public func part(of rows: Int) -> (first: Int, count: Int) {
+        let start = first(group, of: rows)
+        return (start, first(group &+ 1, of: rows) &- start)
+    }
+
+    /// All `rows` rows of a call, of which the own group made `mine`.
+    public func joined(_ mine: Tensor, rows: Int, _ run: Run) throws(DiffError) -> Tensor {
+        let out = try run.workspace.take(mine.shape.replacingFirst(rows))
+        for other in Indices(below: groups) where other != group {
+            _ = try ranks?.send(mine, to: other &* members &+ member, tag: RankShare.rowsTag, run)
+        }
+        for other in Indices(below: groups) {
+            let start = first(other, of: rows)
+            let part = try out.rows(start, first(other &+ 1, of: rows) &- start)
+            if other == group {
+                run.copyContents(of: mine, to: part)
+            } else if let message = try ranks?.receive(
+                into: part, from: other &* members &+ member, tag: RankShare.rowsTag, run)
+            {
+                try ranks?.wait(message)
+            }
+        }
+        return out
+    }
+
+    /// Tags from here on are the share's own.
+    public static let ownTags = 15_000
+    private static let spreadTag = ownTags, rowsTag = ownTags + 1
+}
