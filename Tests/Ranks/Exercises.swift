@@ -21,6 +21,7 @@ func perform(_ group: RankGroup) throws(DiffError) -> String {
     case "messages": return try Messages(group).perform()
     case "order": return try Messages(group).inOrder()
     case "overlap": return try Messages(group).overlap()
+    case "network": return try Network(group, Array(CommandLine.arguments.dropFirst(2))).perform()
     case "kill", "stop", "exit":
         let run = try group.begin(RankRunOptions(timeout: 3))
         return try failing(run) { () throws(DiffError) in

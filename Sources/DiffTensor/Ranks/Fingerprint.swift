@@ -34,7 +34,7 @@ public struct Fingerprint: Sendable, Equatable {
     /// Takes in a text.
     public mutating func add(_ text: String) {
         var text = text
-        unsafe text.withUTF8 { unsafe add(UnsafeRawBufferPointer($0)) }
+        text.withUTF8 { unsafe add(UnsafeRawBufferPointer($0)) }
     }
 
     /// Takes in the elements and the shape of a tensor in memory.

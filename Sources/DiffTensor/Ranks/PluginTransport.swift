@@ -33,7 +33,7 @@ final class PluginTransport: RankTransport {
     var library: String { unsafe plugin.pointee.name().flatMap { unsafe String(validatingCString: $0) } ?? "MPI" }
 
     private static func text(_ characters: [CChar]) -> String {
-        unsafe String(decoding: characters.each.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        String(decoding: characters.each.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     private static func failure(_ plugin: UnsafePointer<ranks_plugin>) -> String {

@@ -44,7 +44,7 @@ enum RankControl: Equatable {
             guard let messages = input.number(), let code = input.number(), let origin = input.number() else {
                 return nil
             }
-            let text = unsafe String(decoding: input.rest(), as: UTF8.self)
+            let text = String(decoding: input.rest(), as: UTF8.self)
             guard code != 0 else { return (run, .end(messages: messages, failure: nil)) }
             guard let code = Int32(exactly: code).flatMap({ DiffError.Code(rawValue: $0) }) else { return nil }
             return (run, .end(messages: messages, failure: RankFailure(origin: origin, error: DiffError(code, text))))
@@ -108,7 +108,7 @@ struct ByteReader {
         for _ in Indices(below: count) {
             if let byte = byte() { utf8.append(byte) }
         }
-        return unsafe String(decoding: utf8, as: UTF8.self)
+        return String(decoding: utf8, as: UTF8.self)
     }
 
     mutating func rest() -> [UInt8] {

@@ -104,7 +104,7 @@ public final class RankGroup: @unchecked Sendable {
         defer { transport.close(orderly: isOrderly) }
         let others = Indices(below: count).filter { $0 != rank }
         for other in others.each { try? transport.tell(RankControl.leave.bytes(run: runs), to: other) }
-        var pause = Pause()
+        let pause = Pause()
         while others.each.contains(where: { inbox.at($0)?.hasLeft == false }) {
             guard (try? listen()) != nil, (try? look(timeout: Ranks.timeout, allowingLeft: true)) != nil else { return }
             pause.rest()

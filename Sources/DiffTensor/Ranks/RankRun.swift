@@ -182,7 +182,7 @@ public final class RankRun {
     private var others: [Int] { Indices(below: count).filter { $0 != rank } }
 
     private func wait(until isThere: () throws(DiffError) -> Bool) throws(DiffError) {
-        var pause = Pause()
+        let pause = Pause()
         while try !isThere() {
             try attend()
             pause.rest()
@@ -225,8 +225,9 @@ public final class RankRun {
         finish()
     }
 
-    /// Ends the run on all ranks with `error`, and gives the error that all are to report.
-    func failed(_ error: DiffError) -> DiffError {
+    /// Ends the run on all ranks with `error`, and gives what this one is to report: `error` where it arose here, else that of the rank at
+    /// fault. For `catch`: `throw run.failed(error)`.
+    public func failed(_ error: DiffError) -> DiffError {
         guard !isOver else { return failure?.error ?? error }
         if failure == nil {
             let text = error.code == .cancelled ? "was cancelled" : "failed: \(error.message)"
@@ -253,7 +254,7 @@ public final class RankRun {
     private func drop() {
         guard group.lost == nil else { return }
         let began = Machine.seconds
-        var pause = Pause()
+        let pause = Pause()
         // A rank that has not begun the run will see that it is over when it does.
         while !isQuiet(waitingFor: others.each.filter({ group.hasBegun($0, number) })) {
             guard Machine.seconds - began < options.timeout, (try? group.attend(timeout: options.timeout)) != nil

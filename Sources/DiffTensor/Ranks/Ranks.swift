@@ -20,11 +20,11 @@ public enum Ranks {
         try joined.withLock { (joined) throws(DiffError) in
             if let joined { return joined }
             let transport = try PluginTransport(path: plugin)
-            let member = RankMember(
+            let member = unsafe RankMember(
                 rank: transport.rank, host: text(cr_host), process: Int(cr_process()), machine: text(cr_machine))
             let group = try RankGroup(transport, as: member, cancel: cancel)
             joined = group
-            _ = unsafe atexit { Ranks.leave() }
+            _ = atexit { Ranks.leave() }
             return group
         }
     }
@@ -34,7 +34,7 @@ public enum Ranks {
     private static func text(_ write: (UnsafeMutablePointer<CChar>?) -> Void) -> String {
         var characters = [CChar](repeating: 0, count: Int(CR_TEXT))
         unsafe characters.withUnsafeMutableBufferPointer { unsafe write($0.baseAddress) }
-        return unsafe String(
+        return String(
             decoding: characters.each.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }
