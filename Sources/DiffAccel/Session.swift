@@ -71,7 +71,9 @@ public final class Session: @unchecked Sendable {
     ) throws(DiffError) -> SampleResult {
         try exclusively { () throws(DiffError) in
             cancelFlag.clear()
-            guard SessionRanks.areNeeded(plan, request) else { return try sample(sampling.job(request), request, nil, observe) }
+            guard SessionRanks.areNeeded(plan, request) else {
+                return try sample(sampling.job(request), request, nil, observe)
+            }
             let ranks = try SessionRanks(model, plan, request, options, cancelFlag)
             return try ranks.perform { (share) throws(DiffError) in
                 // Rank 0 has the result; what the others would decode nobody looks at.
@@ -83,7 +85,8 @@ public final class Session: @unchecked Sendable {
 
     /// One run of `job`, which `request` means; `share` is the part of this process in it.
     private func sample(
-        _ job: any SamplingJob, _ request: SampleRequest, _ share: RankShare?, _ observe: (SampleEvent) -> SampleDecision
+        _ job: any SamplingJob, _ request: SampleRequest, _ share: RankShare?,
+        _ observe: (SampleEvent) -> SampleDecision
     ) throws(DiffError) -> SampleResult {
         for advice in plan.advice(job.context).each { Log.write(.warning, advice) }
         let tile = try decodeTile(job)

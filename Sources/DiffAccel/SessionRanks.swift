@@ -45,7 +45,8 @@ struct SessionRanks {
                 !sharesRows && count % max(1, members) == 0
                 ? "; with \"guidance_execution\": \"ranks\" groups of \(members) share the rows of every call" : ""
             throw DiffError(
-                .unsupported, "the run needs \(several) ranks, and \(count) were started (mpirun -n \(members))\(remedy)")
+                .unsupported,
+                "the run needs \(several) ranks, and \(count) were started (mpirun -n \(members))\(remedy)")
         }
     }
 

@@ -21,6 +21,7 @@ func perform(_ group: RankGroup) throws(DiffError) -> String {
     case "messages": return try Messages(group).perform()
     case "order": return try Messages(group).inOrder()
     case "overlap": return try Messages(group).overlap()
+    case "network": return try Network(group, Array(CommandLine.arguments.dropFirst(2))).perform()
     case "kill", "stop", "exit":
         let run = try group.begin(RankRunOptions(timeout: 3))
         return try failing(run) { () throws(DiffError) in
@@ -42,7 +43,8 @@ func perform(_ group: RankGroup) throws(DiffError) -> String {
         let run = try group.begin(RankRunOptions())
         return try failing(run) { () throws(DiffError) in
             // What is under way has to be taken in by someone, however large it is.
-            _ = try run.send(Messages.numbers(1, 2_000_000), to: (group.rank + 1) % group.count, tag: 1, Messages.local())
+            _ = try run.send(
+                Messages.numbers(1, 2_000_000), to: (group.rank + 1) % group.count, tag: 1, Messages.local())
             if isCulprit { throw DiffError(.notFinite, "the state is not finite") }
             try waitFor(Exercise.culprit, run)
         }

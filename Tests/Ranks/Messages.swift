@@ -11,7 +11,9 @@ struct Messages {
 
     static func numbers(_ seed: Int, _ count: Int) throws(DiffError) -> Tensor {
         let x = try Tensor(uninitialized: Shape(count), budget: nil)
-        if let values = x.floats { for index in 0..<count { values[index] = Float((index &* 31 &+ seed &* 977) % 65521) } }
+        if let values = x.floats {
+            for index in 0..<count { values[index] = Float((index &* 31 &+ seed &* 977) % 65521) }
+        }
         return x
     }
 
