@@ -184,7 +184,10 @@ typedef struct da_model_options {
                                      "tokenizer": Folder of the tokenizers, of a checkpoint that has none.
                                    All that have convolutions:
                                      "convolution": How 3 x 3 convolutions are computed: "auto" (default: by Winograd's transforms
-                                         where these are faster), "direct" or "winograd". */
+                                         where these are faster), "direct" or "winograd".
+                                   All that plans divide into components:
+                                     "ranks": The plan, with the executor mpi, of whose ranks this process is one: only the weights
+                                         of its own component are loaded. A word such as "async:3", or an object. */
 } da_model_options;
 
 /* Fills *options with defaults. DA_INVALID_ARGUMENT when options is null or `size` is not a size of this struct. */
@@ -274,8 +277,17 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  * ENTRY for U-Nets, whose deep features change little from call to call:
  *   {"method": "deepcache", "interval": 3, "layers": 1}     one call in "interval" (3) computes everything, the others only what leads
  *     to the last "layers" (1) layers of the way up, which get the deep features of the last full call
+ * ENTRY for denoisers in components that work at the same time, each on what the others gave in the call before (AsyncDiff):
+ *   {"method": "async", "components": 2, "stride": 1, "warm_up": 1, "time_shift": false, "variant": "paper", "split": "balanced",
+ *    "executor": "threads", "wire": "f32"}     2...4 components; stride 2: two steps share one evaluation, of which the second prediction
+ *     is the last component's own ("paper") or the first one again ("released"); warm_up: whole evaluations before; time_shift:
+ *     components are told the time of the call before; split: "official" (the published one of Stable Diffusion 1, 2, XL, 3; default
+ *     where there is one), "balanced" (by operations at the request's size), "measured" (by time) or the modules of each component
+ *     [["conv_in", "down_blocks"], ["mid_block", ...]]; executor: "sequential" (default), "threads" (each on a part of the session's
+ *     threads) or "mpi" (each a rank of components + stride - 1 processes started together: da_session_run on all of them, rank 0 has
+ *     the pictures). Results do not depend on the executor; "wire" bf16 halves what ranks send and changes results
  * Simple plans have a word, accepted wherever a plan is named: none, alternate, interval:N, random:RATIO[:SEED], deepcache:N[:LAYERS],
- * dkv:VARIANT[:REFRESH[:WINDOW]], depth:BLOCKS (such as depth:0,2,5-8), code[:DRAFT_SCALES] (the session supplies the partner). */
+ * async:COMPONENTS[:STRIDE[:WARM_UP]], dkv:VARIANT[:REFRESH[:WINDOW]], depth:BLOCKS (such as depth:0,2,5-8), code[:DRAFT_SCALES] (the session supplies the partner). */
 
 /* Reads a plan from a JSON file or, where there is no file of that name, from a word. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED,
  * DA_INVALID_ARGUMENT for a malformed word. */

@@ -34,6 +34,9 @@ public struct ModelSettings: Sendable, Equatable {
     public var prediction: String?
     /// Folder with the tokenizers of a checkpoint that has none; nil: those of the checkpoint, or the one built in.
     public var tokenizer: String?
+    /// The plan, of an executor `mpi`, of whose ranks this process is one: the model has the weights of what the rank computes only. A word or
+    /// an object; nil: all weights are loaded.
+    public var ranks: JSON?
     /// How 3 x 3 convolutions are computed.
     public var convolution = ConvolutionMethod.auto
 
@@ -63,6 +66,10 @@ public struct ModelSettings: Sendable, Equatable {
             "tokenizer", .text, absent: "the checkpoint's, else the one built in",
             "Folder of the tokenizers, of a checkpoint that has none."),
         OptionSpec(
+            "ranks", .either([.text, .object("a plan, or one of its entries")]), absent: "all weights are loaded",
+            "The plan, with the executor mpi, of whose ranks this process is one: only the weights of its own component are loaded."
+        ),
+        OptionSpec(
             "convolution", .cases(of: ConvolutionMethod.self), default: .string(ConvolutionMethod.auto.rawValue),
             "How 3 x 3 convolutions are computed: by Winograd's transforms where these are faster, always directly, or by the transforms."
         ),
@@ -91,6 +98,7 @@ public struct ModelSettings: Sendable, Equatable {
         variant = try options.optional("variant")
         prediction = try options.optional("prediction_type")
         tokenizer = try options.optional("tokenizer")
+        ranks = options.json.value("ranks")
         convolution = try options.getCase("convolution")
     }
 

@@ -48,6 +48,7 @@ public final class Session: @unchecked Sendable {
             throw DiffError(.invalidArgument, "a memory limit must not be negative, found \(options.memoryLimit)")
         }
         try plan.checkStacking()
+        let plan = try plan.divided(as: model.share)
         sampling = try family.under(plan, options)
         try plan.check(sampling.layouts)
         threads = options.threads == 0 ? Machine.processors : options.threads

@@ -82,6 +82,13 @@ public struct AsyncPlan: PlanEntry, Equatable {
         (self.variant, self.split, self.executor, self.wire) = (variant, split, executor, wire)
     }
 
+    /// The same with another split and executor.
+    func with(_ split: Split?, _ executor: Executor) throws(DiffError) -> AsyncPlan {
+        try AsyncPlan(
+            components: components, stride: stride, warmUp: warmUp, timeShift: timeShift, variant: variant, split: split,
+            executor: executor, wire: wire)
+    }
+
     private enum Rule: String, CaseIterable {
         case official, balanced, measured
     }

@@ -74,6 +74,8 @@ class Model(Handle):
     tokenizer: Stable Diffusion: folder of the tokenizers, of a checkpoint that has none.
     convolution: how 3 x 3 convolutions are computed: "auto" (the default: by Winograd's transforms where these are faster), "direct", or
         "winograd". Results differ by rounding errors.
+    ranks: the plan, with the executor "mpi", of whose ranks this process is one (a word or a dict): the model has only the weights of what
+        the rank computes. None loads all weights.
 
     Raises FileError, FormatError, UnsupportedError, OutOfMemoryError, OverBudgetError, InvalidArgumentError.
     """
@@ -100,6 +102,7 @@ class Model(Handle):
         prediction_type: str | None = None,
         tokenizer: str | os.PathLike[str] | None = None,
         convolution: str | None = None,
+        ranks: str | Mapping[str, Any] | None = None,
     ) -> None:
         options = _ffi.ModelOptions()
         _ffi.check(_ffi.lib.da_model_options_init, ctypes.byref(options), ctypes.sizeof(options))
@@ -119,7 +122,7 @@ class Model(Handle):
             if options.mask_token < 0:
                 raise InvalidArgumentError(f"mask_token must be 0 or more, not {mask_token}")
         settings = {"lora": _updates(lora), "text_encoders": text_encoders, "t5": t5, "variant": variant, "prediction_type": prediction_type,
-                    "tokenizer": None if tokenizer is None else os.fspath(tokenizer), "convolution": convolution}
+                    "tokenizer": None if tokenizer is None else os.fspath(tokenizer), "convolution": convolution, "ranks": ranks}
         given = {name: value for name, value in settings.items() if value is not None}
         options.settings = _ffi.encode_text(json_text(given, "settings"), "settings") if given else None
         super().__init__(new_handle(_ffi.lib.da_model_open, _ffi.encode_path(path), ctypes.byref(options)))
