@@ -255,6 +255,12 @@ public final class RankRun {
         return own ?? failure?.error ?? error
     }
 
+    /// `error`, which every rank finds by itself: the text needs no rank that failed.
+    func agreed(_ error: DiffError) -> DiffError {
+        (failure, own) = (RankFailure(origin: rank, error: error), error)
+        return error
+    }
+
     /// The error of this rank, as it arose.
     private var own: DiffError?
 
