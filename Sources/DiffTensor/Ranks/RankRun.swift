@@ -202,17 +202,23 @@ public final class RankRun {
     private func attend() throws(DiffError) {
         if let failure { throw failure.error }
         do throws(DiffError) {
-            try group.attend(timeout: options.timeout)
+            try group.listen()
+            // What others say of a rank at fault comes first: they may end because of it.
+            for other in others.each {
+                guard let end = group.end(of: other, run: number)?.failure else { continue }
+                failure = end
+                throw end.error
+            }
+            try look()
         } catch {
-            failure = group.lost ?? RankFailure(origin: rank, error: error)
+            if failure == nil { failure = group.lost ?? RankFailure(origin: rank, error: error) }
             throw error
         }
-        for other in others.each {
-            guard let end = group.end(of: other, run: number)?.failure else { continue }
-            failure = end
-            throw end.error
-        }
         try options.cancel.check()
+    }
+
+    private func look() throws(DiffError) {
+        try group.look(timeout: options.timeout) { group.end(of: $0, run: number) != nil }
     }
 
     // MARK: The end
@@ -249,6 +255,12 @@ public final class RankRun {
         return own ?? failure?.error ?? error
     }
 
+    /// `error`, which every rank finds by itself: the text needs no rank that failed.
+    func agreed(_ error: DiffError) -> DiffError {
+        (failure, own) = (RankFailure(origin: rank, error: error), error)
+        return error
+    }
+
     /// The error of this rank, as it arose.
     private var own: DiffError?
 
@@ -266,7 +278,7 @@ public final class RankRun {
         let pause = Pause()
         // A rank that has not begun the run will see that it is over when it does.
         while !isQuiet(waitingFor: others.each.filter({ group.hasBegun($0, number) })) {
-            guard Machine.seconds - began < options.timeout, (try? group.attend(timeout: options.timeout)) != nil
+            guard Machine.seconds - began < options.timeout, (try? group.listen()) != nil, (try? look()) != nil
             else { return }
             pause.rest()
         }
