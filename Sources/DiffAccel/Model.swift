@@ -114,6 +114,7 @@ public final class Model: Sendable {
         if let sampling = family.sampling, let flops = try? sampling.flopsPerCall() {
             members["flops"] = .number(flops)
         }
+        if let convolutions = family.convolutions?.json { members["convolutions"] = convolutions }
         members["request"] = family.sampling?.form.json
         return .object(members)
     }

@@ -21,6 +21,8 @@ public final class Run {
     /// Where ops leave what the backward pass needs; nil: nothing is learned.
     public private(set) var tape: Tape?
 
+    /// Where a dry run notes its convolutions; nil: nowhere.
+    let census: ConvolutionCensus?
     let pool: WorkerPool?
     let stack: AccelerationStack
     /// The session's number of each network's first site, and that of the network at work.
@@ -37,15 +39,19 @@ public final class Run {
         self.pool = pool
         self.stack = stack
         self.cancel = cancel
+        census = nil
         isDry = false
         threads = pool?.threads ?? 1
         workspace = Workspace(budget: budget)
         trace = Trace(calls: 1, sites: 0)
     }
 
-    /// A dry run as if on `threads` threads.
-    public init(dryOn threads: Int, stack: AccelerationStack = AccelerationStack()) {
+    /// A dry run as if on `threads` threads, which notes its convolutions in `census`.
+    public init(
+        dryOn threads: Int, stack: AccelerationStack = AccelerationStack(), census: ConvolutionCensus? = nil
+    ) {
         pool = nil
+        self.census = census
         self.stack = stack
         cancel = CancelFlag()
         isDry = true
@@ -59,7 +65,7 @@ public final class Run {
 
     private init(beside other: Run) {
         (pool, stack, cancel, isDry) = (other.pool, AccelerationStack(), other.cancel, other.isDry)
-        (threads, workspace) = (other.threads, other.workspace)
+        (threads, workspace, census) = (other.threads, other.workspace, other.census)
         trace = Trace(calls: 1, sites: 0)
     }
 
@@ -67,6 +73,8 @@ public final class Run {
     init(forking other: Run, pool: WorkerPool?, threads: Int, workspace: Workspace, cancel: CancelFlag) {
         (self.pool, self.threads, self.workspace, self.cancel) = (pool, threads, workspace, cancel)
         (stack, isDry, call) = (other.stack, other.isDry, other.call)
+        // Forks of a dry run work one after the other.
+        census = other.census
         (bases, base) = (other.bases, other.base)
         trace = Trace(calls: 1, sites: other.trace.sites)
     }

@@ -68,13 +68,7 @@ final class PromptImages: FamilySampling {
     func flopsPerCall() throws(DiffError) -> Double {
         let run = Run(dryOn: 1)
         try run.begin(SamplingContext(layouts: layouts, calls: 1, rows: 1))
-        var told = Conditioning(states: try run.workspace.take(Shape(1, 77, network.textWidth)))
-        if let width = network.pooledWidth { told.pooled = try run.workspace.take(Shape(1, width)) }
-        if network.takesSizes { told.sizes = try run.workspace.take(Shape(1, 6)) }
-        if network.takesGuidance { told.guidance = try run.filled(1, with: 0) }
-        let prepared = try network.prepare(told, run.withoutAcceleration())
-        let x = try run.workspace.take(Shape(1, network.channels, network.side, network.side))
-        _ = try network(x, t: run.filled(1, with: 0), prepared, run)
+        try network.evaluate(dry: run)
         return run.trace.flops.first ?? 0
     }
 }
