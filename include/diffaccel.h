@@ -202,6 +202,9 @@ int32_t da_model_options_init(da_model_options *options, uint32_t size);
 int32_t da_model_open(const char *path, const da_model_options *options, da_model *model);
 
 /* JSON about the model: {"family", "parameters", "bytes", "weights", "input", "config", "sites", "labels", "decoder", "flops",
+ * "convolutions" ("forms": how many are computed as "direct" sums and by Winograd's transforms "F(2,3)" and "F(4,3)"; "layers": each with
+ * "name", "form", "because" of a direct one ("kernel" or "stride", which have no transforms; "size", for which sums are faster; "setting"),
+ * "inputs", "kernel" and "output" [C,h,w] at the model's own size, on which the choice depends; absent when there are none),
  * "sampler" (the model's own), "samplers" (those that requests may name), "prediction_type", "request" (options and tensors of
  * requests: see da_session_run)}, and how its config files were read: "unknown_keys" (settings without effect, as "file: key"),
  * "defaults" (by file, the values of absent settings) and "assumptions" (what else was assumed, and how to change it). A label
@@ -483,7 +486,8 @@ int32_t da_event_describe(const da_event *event, char *buf, size_t capacity, siz
 
 /* JSON with the memory a request needs, found by a dry run: {"bytes": {"weights", "cache", "workspace", "decode", "peak"},
  * "calls": {"total" (of networks), "exact" (false: the sampler decides while running; calls, flops and sites are then upper bounds)},
- * "flops": {"total", "baseline"}, "sites": {"computed", "reused", "skipped"}}. Arguments as da_session_run. Nothing large is allocated. */
+ * "flops": {"total", "baseline"}, "sites": {"computed", "reused", "skipped"}, "convolutions": {"direct", "F(2,3)", "F(4,3)"} (how many are
+ * computed so at the request's sizes)}. Arguments as da_session_run. Nothing large is allocated. */
 int32_t da_session_estimate(da_session session, const char *json, size_t length, const da_tensor *tensors, size_t tensor_count,
                             char *buf, size_t capacity, size_t *needed);
 
@@ -541,7 +545,7 @@ int32_t da_result_close(da_result result);
  *   "own" (the model's own samples, with the earlier steps cached; data may be absent) with "guidance" (1) and "guidance_channels",
  *   "cache_limit" (bytes of kept outputs per network row, of the exported plan). For a U-ViT, whose steps are two network calls
  *   with a row each: "sampling_steps" (10), "period" 2, "l1" (0.1, on a sum of squares), "clamp" (0), "threshold" (0.9). For a U-Net
- *   (the pipeline's folder unet/): "prompts", a safetensors file with "prompt_embeds" [P,t,D], of SDXL "pooled_prompt_embeds" [P,W] and
+ *   (a pipeline's folder, or its unet/ with the scheduler's file in it), for DDIM on the scheduler's timesteps: "prompts", a safetensors file with "prompt_embeds" [P,t,D], of SDXL "pooled_prompt_embeds" [P,W] and
  *   "time_ids" [P,6], and the same after "negative_" with one row, which stands for no prompt; labels are numbers of prompts
  * prune, learned: "pattern": "1:2" or "groups": [[kept, blocks], ...]; "update": "lora", "full" or "gates"; "rank" (8), "alpha" (16),
  *   "learning_rate" (1e-4), "gate_rate" (1e-3), "temperature" ([4, 0.1]), "scaling" ([100, 100]), "clip" (1), "average_decay" (0.999)

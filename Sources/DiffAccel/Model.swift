@@ -122,6 +122,7 @@ public final class Model: Sendable {
             members["flops"] = .number(flops)
         }
         if let share { members["share"] = share.json }
+        if let convolutions = family.convolutions?.json { members["convolutions"] = convolutions }
         members["request"] = family.sampling?.form.json
         return .object(members)
     }

@@ -132,7 +132,8 @@ class Model(Handle):
 
     @property
     def description(self) -> dict[str, Any]:
-        """Facts about the model: family, parameters, bytes, weights, input, config, sites, labels, decoder, flops, ...; settings of
+        """Facts about the model: family, parameters, bytes, weights, input, config, sites, labels, decoder, flops, convolutions
+        (how many are computed in which form, and each with its form, the reason and its output at the model's own size), ...; settings of
         its files without effect (unknown_keys), values of absent ones (defaults), and what else was assumed (assumptions).
         """
         return _ffi.facts_of(_ffi.lib.da_model_describe, self._handle)
