@@ -12,6 +12,8 @@ struct GoldenCheck: Sendable {
         GoldenCheck(prefix: "asyncdiff-sd15", run: GoldenUNetSteps.asyncDiff),
         GoldenCheck(prefix: "asyncdiff-sd21", run: GoldenUNetSteps.asyncDiff),
         GoldenCheck(prefix: "asyncdiff-sdxl", run: GoldenUNetSteps.asyncDiff),
+        GoldenCheck(prefix: "audioldm-e2e", run: GoldenAudioPipelines.check),
+        GoldenCheck(prefix: "audioldm2-e2e", run: GoldenAudioPipelines.check),
         GoldenCheck(prefix: "audioldm2_text", run: GoldenAudioText.check),
         GoldenCheck(prefix: "code-collab", run: GoldenCollaboration.check),
         GoldenCheck(prefix: "code-var", run: GoldenVAR.check),

@@ -171,7 +171,7 @@ enum Families {
         DiTFamily.self, UViTFamily.self, SiTFamily.self, UNetFamily.self, MMDiTFamily.self, AutoencoderFamily.self,
         AutoencoderTinyFamily.self, VARFamily.self, VQVAEFamily.self, LLaDAFamily.self, ILLaDAFamily.self,
         DreamFamily.self,
-        StableDiffusionFamily.self, CLIPTextFamily.self, CLAPTextFamily.self, T5Family.self,
+        StableDiffusionFamily.self, AudioFamily.self, CLIPTextFamily.self, CLAPTextFamily.self, T5Family.self,
     ]
 
     static var names: [String] { all.map { $0.name } }

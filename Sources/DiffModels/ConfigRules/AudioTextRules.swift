@@ -41,3 +41,19 @@ extension AudioProjectionConfiguration {
         ConfigRules.origin,
         [.only("_class_name", [.string("AudioLDM2ProjectionModel")], "the class of another projection")])
 }
+
+extension FileRules {
+    /// `model_index.json` of AudioLDM and AudioLDM 2.
+    public static let audio = ConfigRules(
+        ConfigRules.origin,
+        [
+            .harmless(
+                [
+                    "_class_name", "_module", "_ignore_files", "unet", "vae", "vocoder", "scheduler", "text_encoder",
+                    "text_encoder_2", "tokenizer", "tokenizer_2", "projection_model", "language_model",
+                ],
+                "names the class of a part, whose own config is read"),
+            .harmless(
+                ["feature_extractor"], "reads sounds for CLAP, which judges none here"),
+        ])
+}
