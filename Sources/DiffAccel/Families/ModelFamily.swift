@@ -163,7 +163,7 @@ enum Families {
         DiTFamily.self, UViTFamily.self, SiTFamily.self, UNetFamily.self, MMDiTFamily.self, AutoencoderFamily.self,
         AutoencoderTinyFamily.self, VARFamily.self, VQVAEFamily.self, LLaDAFamily.self, ILLaDAFamily.self,
         DreamFamily.self,
-        StableDiffusionFamily.self, CLIPTextFamily.self, T5Family.self,
+        StableDiffusionFamily.self, CLIPTextFamily.self, T5Family.self, VocoderFamily.self,
     ]
 
     static var names: [String] { all.map { $0.name } }
