@@ -87,10 +87,11 @@ enum GoldenAudioUNet {
             "T\(try settings.integer("T", in: 1...1 << 20)).", try settings.string("name")
         )
         let inputs = try Inputs(prefix, fixture, &report)
+        let indices = "\(prefix)indices.\(name)"
         let method = try GoldenLiteFocus.method(
-            settings, network.layout, keys: fixture.integers("\(prefix)indices.\(name)"), calls: 1,
+            settings, network.layout, keys: fixture.has(indices) ? fixture.integers(indices) : [], calls: 1,
             scope: name.hasPrefix("all") ? .all : .official)
-        report.uses("\(prefix)indices.\(name)")
+        report.uses(indices)
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil, stack: AccelerationStack([method]))
         try run.begin(SamplingContext(layouts: [network.layout], calls: 1, rows: inputs.x.shape[0]))
         let prepared = try network.prepare(inputs.conditioning, run)
