@@ -113,13 +113,26 @@ static float *pack_whole(const plan *p, segment *s, float *to) {
     return to + value_floats(count, head_dim);
 }
 
+/* What is added to scores: of a query's own keys, and of shared ones. */
+typedef struct {
+    const float *table, *bias, *shared;
+} addends;
+
+/* `count` scores, scaled, plus what is not null. */
+static void add_biases(const plan *p, float *row, int64_t count, const float *first, const float *second) {
+    const ck_kernels *kernels = p->kernels;
+    float scale = p->args->scale;
+    if (!first && !second) kernels->scale_row(row, count, scale);
+    else kernels->axpby(scale, row, 1, first ? first : second, row, count);
+    if (first && second) kernels->axpby(1, row, 1, second, row, count);
+}
+
 /* The weights of one query, not yet divided by their sum; returns what to multiply by for that. */
-static float weights(const plan *p, float *row, const float *table, const float *bias) {
+static float weights(const plan *p, float *row, addends add) {
     const ck_attention_args *a = p->args;
-    if (!table && !bias) return p->kernels->softmax_weights(row, p->keys, a->scale);
-    p->kernels->axpby(a->scale, row, 1, table ? table : bias, row, a->keys);
-    if (table && bias) p->kernels->axpby(1, row, 1, bias, row, a->keys);
-    p->kernels->scale_row(row + a->keys, a->shared, a->scale);
+    if (!add.table && !add.bias && !add.shared) return p->kernels->softmax_weights(row, p->keys, a->scale);
+    add_biases(p, row, a->keys, add.table, add.bias);
+    add_biases(p, row + a->keys, a->shared, add.shared, NULL);
     return p->kernels->softmax_weights(row, p->keys, 1);
 }
 
@@ -131,8 +144,9 @@ static void part_task(void *context, int64_t index, int32_t thread) {
     int64_t at = head * a->head_dim;
     float *buffer = (float *)a->scratch + (size_t)thread * p->scratch_floats;
     const float *q = a->q + batch * a->q_batch + group * a->q_group + at;
-    const float *bias = a->bias ? a->bias + batch * a->bias_batch : NULL;
     const float *table = a->table ? a->table + head * a->table_head : NULL;
+    addends add = {.bias = a->bias ? a->bias + batch * a->bias_batch : NULL,
+                   .shared = a->shared_bias ? a->shared_bias + group * a->shared_bias_group : NULL};
     float *out = a->out + batch * a->out_batch + group * a->out_group + at;
     segment segments[2];
     int32_t count = 0;
@@ -161,8 +175,10 @@ static void part_task(void *context, int64_t index, int32_t thread) {
             else ck_gemm(p->kernels, scores);
         }
         float inverse[MAX_TILE];
-        for (int64_t r = 0; r < rows; r++)
-            inverse[r] = weights(p, buffer + r * p->keys, table ? table + (from + r) * a->table_row : NULL, bias);
+        for (int64_t r = 0; r < rows; r++) {
+            add.table = table ? table + (from + r) * a->table_row : NULL;
+            inverse[r] = weights(p, buffer + r * p->keys, add);
+        }
         for (int32_t s = 0; s < count; s++) {
             segments[s].values.c = tile_out, segments[s].values.m = rows;
             ck_gemm(p->kernels, &segments[s].values);

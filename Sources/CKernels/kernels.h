@@ -90,6 +90,7 @@ typedef struct ck_kernels {
      * with the weights before. */
     float (*softmax_block)(float *row, int64_t n, float scale, float *largest, float *sum);
     void (*scale_row)(float *row, int64_t n, float factor);
+    void (*leaky)(const float *x, float *out, int64_t n, float slope); /* max(x, x*slope); out may be x */
     void (*add)(const float *a, const float *b, float *out, int64_t n);
     void (*axpby)(float alpha, const float *x, float beta, const float *y, float *out, int64_t n);
     void (*multiply_add)(const float *x, const float *a, const float *gate, float *out, int64_t n);

@@ -26,14 +26,18 @@ typedef struct {
     double mean, inverse;
 } statistics;
 
+static statistics of_sums(const ck_group_norm_args *a, double sum, double squares, int64_t n) {
+    double mean = sum / (double)n, variance = squares / (double)n - mean * mean;
+    return (statistics){mean, 1.0 / __builtin_sqrt((variance > 0 || variance != variance ? variance : 0) + (double)a->eps)};
+}
+
 static statistics find_statistics(const plan *p, int64_t group) {
     const ck_group_norm_args *a = p->args;
     int64_t n = a->channels / a->groups * a->area;
     /* In double precision one pass is enough: squares of floats do not lose the variance. */
     double sum, squares;
     p->kernels->sums(a->x + group * n, n, &sum, &squares);
-    double mean = sum / (double)n, variance = squares / (double)n - mean * mean;
-    return (statistics){mean, 1.0 / __builtin_sqrt((variance > 0 || variance != variance ? variance : 0) + (double)a->eps)};
+    return of_sums(a, sum, squares, n);
 }
 
 /* Center, factor and offset of a channel. */
@@ -66,6 +70,54 @@ void ck_group_norm_factors(ck_pool *pool, const ck_group_norm_args *args, float 
     if (args->groups <= 0 || args->channels <= 0 || args->area <= 0) return;
     plan p = {.args = args, .kernels = ck_active(), .factors = factors};
     ck_run(pool, args->batch * args->groups, group_task, &p);
+}
+
+/* ---- in pieces ---- */
+
+typedef struct {
+    plan base;
+    double *sums;
+    const float *factors;
+} piece_plan;
+
+static void sums_task(void *context, int64_t index, int32_t thread) {
+    const piece_plan *p = context;
+    const ck_group_norm_args *a = p->base.args;
+    (void)thread;
+    int64_t n = a->channels / a->groups * a->area;
+    double sum, squares;
+    p->base.kernels->sums(a->x + index * n, n, &sum, &squares);
+    p->sums[2 * index] += sum, p->sums[2 * index + 1] += squares;
+}
+
+void ck_group_norm_sums(ck_pool *pool, const ck_group_norm_args *args, double *sums) {
+    if (args->groups <= 0 || args->channels <= 0 || args->area <= 0) return;
+    piece_plan p = {.base = {.args = args, .kernels = ck_active()}, .sums = sums};
+    ck_run(pool, args->batch * args->groups, sums_task, &p);
+}
+
+void ck_group_norm_sum_factors(const ck_group_norm_args *args, const double *sums, int64_t count, float *factors) {
+    if (args->groups <= 0 || args->channels <= 0 || count <= 0) return;
+    int64_t channels = args->channels / args->groups;
+    for (int64_t group = 0; group < args->batch * args->groups; group++) {
+        statistics found = of_sums(args, sums[2 * group], sums[2 * group + 1], count);
+        for (int64_t c = 0; c < channels; c++)
+            find_factors(args, found, group % args->groups * channels + c, factors + (group * channels + c) * 3);
+    }
+}
+
+static void apply_task(void *context, int64_t index, int32_t thread) {
+    const piece_plan *p = context;
+    const ck_group_norm_args *a = p->base.args;
+    const float *f = p->factors + index * 3;
+    (void)thread;
+    p->base.kernels->affine(a->x + index * a->area, a->out + index * a->area, a->area, f[0], f[1], f[2], a->act);
+}
+
+void ck_group_norm_apply(ck_pool *pool, const ck_group_norm_args *args, const float *factors) {
+    if (args->channels <= 0 || args->area <= 0) return;
+    piece_plan p = {.base = {.args = args, .kernels = ck_active()}, .factors = factors};
+    ck_run(pool, args->batch * args->channels, apply_task, &p);
 }
 
 /* ---- backward ---- */

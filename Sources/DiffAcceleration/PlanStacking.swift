@@ -74,6 +74,19 @@ extension Plan {
             .forbidden("a sub-layer that is left out would leave keys and values unwritten")),
         StackingRule(
             LayerCachePlan.self, LayerCachePlan.self, .forbidden("one rule says which sub-layers a step computes")),
+        StackingRule(
+            LiteFocusPlan.self, AsyncPlan.self,
+            .forbidden("components are cut and balanced for dense attention; one of the two at a time")),
+        StackingRule(
+            LiteFocusPlan.self, CollaborativePlan.self,
+            .forbidden("one is for networks of sounds, the other for those that generate scale by scale")),
+        StackingRule(LiteFocusPlan.self, DeepCachePlan.self, .allowed),
+        StackingRule(LiteFocusPlan.self, DepthPlan.self, .allowed),
+        StackingRule(
+            LiteFocusPlan.self, KVCachePlan.self, .forbidden("one is for networks of sounds, the other of text")),
+        StackingRule(LiteFocusPlan.self, LayerCachePlan.self, .allowed),
+        StackingRule(
+            LiteFocusPlan.self, LiteFocusPlan.self, .forbidden("one rule says which tokens a query sees")),
     ]
 
     /// Throws `incompatible` when two of the methods do not stack, saying why.

@@ -1,4 +1,5 @@
 import DiffAccel
+import DiffAcceleration
 import DiffCheckpoint
 import DiffModels
 import DiffTensor
@@ -28,16 +29,43 @@ enum GoldenAudioPipelines {
         }
     }
 
+    /// LiteFocus with the keys of a recorded run.
+    private struct RecordedKeys: PlanEntry {
+        static let method = "recorded_keys"
+        static let options: [OptionSpec] = []
+        private let made: any Acceleration
+
+        init(_ name: String, _ model: Model, _ fixture: GoldenFixture) throws {
+            let recorded = try fixture.config.object("litefocus")
+            let settings = try JSONObject(
+                .object(["level": 1, "modules": recorded.value("modules") ?? .null, "config": .object(recorded.members)]),
+                source: "config.json")
+            made = try GoldenLiteFocus.method(
+                settings, model.layout, keys: fixture.integers("\(name).indices"),
+                calls: fixture.shape("\(name).latents")[0], scope: .all)
+        }
+
+        init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError) {
+            throw DiffError(.unsupported, "recorded keys are in no plan")
+        }
+
+        var json: JSON { .object(["method": .string(Self.method)]) }
+        func check(_ layouts: [SiteLayout]) throws(DiffError) {}
+        func makeAcceleration() -> any Acceleration { made }
+    }
+
     static func check(_ fixture: GoldenFixture, _ report: inout GoldenReport) throws {
+        try GoldenAudioNetworks.check(fixture, &report)
         let model = try Model("\(fixture.path)/model")
         for entry in try fixture.config.objects("runs") {
             let name = try entry.string("name")
-            if entry.has("lf") {
-                report.leaves("\(name).", because: "of LiteFocus, which GoldenLiteFocus checks")
-                continue
-            }
             var request = try asked(entry.object("kw"))
             request["seed"] = entry.value("seed")
+            if entry.has("lf") {
+                let plan = Plan([try RecordedKeys(name, model, fixture)])
+                try compare(name, Made(model.session(plan), request), fixture, &report)
+                continue
+            }
             try compare(name, Made(model.session(), request), fixture, &report)
             try embedded(name, model, request, fixture, &report)
             try noted(name, model, request, fixture, &report)

@@ -98,6 +98,7 @@ int main(int count, char **arguments) {
             test_learning();
             test_language();
             test_planes();
+            test_signals();
             ck_pool_destroy(pool);
         }
         fprintf(stderr, "%s: done\n", isa);

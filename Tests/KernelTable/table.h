@@ -7,6 +7,7 @@
 #include <ckernels_language.h>
 #include <ckernels_learning.h>
 #include <ckernels_planes.h>
+#include <ckernels_signal.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,5 +64,6 @@ void test_rows(void);
 void test_learning(void);
 void test_language(void);
 void test_planes(void);
+void test_signals(void);
 
 #endif

@@ -69,6 +69,9 @@ static float softmax_block(float *row, int64_t n, float scale, float *largest, f
 }
 static float softmax_weights(float *row, int64_t n, float scale) { return softmax_weights_into(row, row, n, scale); }
 static void scale_row(float *row, int64_t n, float factor) { FOR_EACH(row, row, n, v * factor); }
+static void leaky(const float *x, float *out, int64_t n, float slope) {
+    FOR_EACH(x, out, n, v_max(v, v * slope));
+}
 static void softmax_row(const float *x, float *out, int64_t n) {
     scale_row(out, n, softmax_weights_into(x, out, n, 1.0f));
 }

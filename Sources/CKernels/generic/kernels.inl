@@ -42,6 +42,7 @@ const ck_kernels CK_TABLE = {
     .softmax_weights = softmax_weights,
     .softmax_block = softmax_block,
     .scale_row = scale_row,
+    .leaky = leaky,
     .add = add_arrays,
     .axpby = axpby_arrays,
     .multiply_add = multiply_add,

@@ -145,7 +145,8 @@ size_t ck_linear_scratch(int32_t threads, int64_t k, int32_t dtype, int32_t rows
  * behind a group's own ones in its softmax. bias, [batch, keys] or null, is added to the scaled products with a group's own
  * keys, and so is, before it, table[h*table_head + t*table_row + j] for query t and key j of head h, or null; each row keeps
  * one that is not minus infinity. Strides may be 0 (the same for all) or negative, so that a table of distances j-t needs no
- * copy for each query. Without shared keys a group has the bits of a call of its own. */
+ * copy for each query. shared_bias[g*shared_bias_group + j], or null, is added to those of group g with shared key j. Without
+ * shared keys a group has the bits of a call of its own. */
 typedef struct {
     const float *q, *k, *v;
     float *out;
@@ -162,6 +163,8 @@ typedef struct {
     int64_t bias_batch;
     const float *table;
     int64_t table_head, table_row;
+    const float *shared_bias;
+    int64_t shared_bias_group;
 } ck_attention_args;
 void ck_attention(ck_pool *pool, const ck_attention_args *args);
 size_t ck_attention_scratch(int32_t threads, const ck_attention_args *args); /* reads the sizes alone */
@@ -195,6 +198,11 @@ void ck_group_norm(ck_pool *pool, const ck_group_norm_args *args);
 /* What is left to do to each channel, (x - center) * factor + offset: factors [batch, channels, 3] in this order. `out` and `act` are
  * not used. */
 void ck_group_norm_factors(ck_pool *pool, const ck_group_norm_args *args, float *factors);
+/* The same for an x that comes in pieces: each adds its sum and sum of squares to those of the groups, sums [batch, groups, 2]; then
+ * `count` elements of each group are behind them. Finally what the factors say is done to a piece, and `act`. */
+void ck_group_norm_sums(ck_pool *pool, const ck_group_norm_args *args, double *sums);
+void ck_group_norm_sum_factors(const ck_group_norm_args *args, const double *sums, int64_t count, float *factors);
+void ck_group_norm_apply(ck_pool *pool, const ck_group_norm_args *args, const float *factors);
 
 /* ---- element-wise (elementwise.c) --------------------------------------------------------------------------------- */
 

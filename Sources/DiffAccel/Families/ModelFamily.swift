@@ -172,6 +172,7 @@ enum Families {
         AutoencoderTinyFamily.self, VARFamily.self, VQVAEFamily.self, LLaDAFamily.self, ILLaDAFamily.self,
         DreamFamily.self,
         StableDiffusionFamily.self, AudioFamily.self, CLIPTextFamily.self, CLAPTextFamily.self, T5Family.self,
+        VocoderFamily.self,
     ]
 
     static var names: [String] { all.map { $0.name } }

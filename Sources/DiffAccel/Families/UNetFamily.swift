@@ -2,11 +2,15 @@ import DiffCheckpoint
 import DiffModels
 import DiffTensor
 
-/// A Stable Diffusion U-Net as a model of its own, without what makes prompts of texts and pictures of latents: one prediction.
+/// A U-Net of Stable Diffusion, AudioLDM or AudioLDM2 as a model of its own, without what makes prompts of texts and pictures or sounds
+/// of latents: one prediction.
 struct UNetFamily: ModelFamily {
     static let name = "unet2d_condition"
     static let forwardNames = (
-        inputs: ["sample", "timestep", "encoder_hidden_states", "text_embeds", "time_ids", "timestep_cond"],
+        inputs: [
+            "sample", "timestep", "encoder_hidden_states", "encoder_attention_mask", "encoder_hidden_states_1",
+            "encoder_attention_mask_1", "text_embeds", "time_ids", "timestep_cond", "class_labels",
+        ],
         outputs: ["out"]
     )
 
@@ -15,7 +19,9 @@ struct UNetFamily: ModelFamily {
     private let network: UNet
 
     static func recognises(_ config: JSONObject) -> Bool {
-        if let name = config.value("_class_name") { return name == .string("UNet2DConditionModel") }
+        if let name = config.value("_class_name") {
+            return name == .string("UNet2DConditionModel") || name == .string("AudioLDM2UNet2DConditionModel")
+        }
         return config.has("cross_attention_dim") && config.has("down_block_types") && config.has("up_block_types")
     }
 
@@ -34,10 +40,12 @@ struct UNetFamily: ModelFamily {
             "input": .object(["sample": list([c.inChannels, c.sampleSide, c.sampleSide])]),
             "out_channels": .integer(c.outChannels),
             "block_out_channels": .array(c.down.each.map { .integer($0.channels) }),
-            "cross_attention_dim": .integer(c.textWidth),
+            "cross_attention_dim": c.textWidths.count == 1 ? .integer(c.textWidth) : list(c.textWidths),
             "transformer_blocks": .integer(network.layout.blockCount),
         ]
-        if let width = network.pooledWidth { members.put(.integer(width), for: "text_embeds") }
+        if let width = network.pooledWidth {
+            members.put(.integer(width), for: c.classVector == nil ? "text_embeds" : "class_labels")
+        }
         if let count = c.guidanceFeatures { members.put(.integer(count), for: "time_cond_proj_dim") }
         return members
     }
@@ -46,8 +54,16 @@ struct UNetFamily: ModelFamily {
         for name in wanted.each where name != "out" {
             throw DiffError(.invalidArgument, "no output \"\(name)\"; a U-Net has out")
         }
-        var conditioning = Conditioning(states: try inputs.tensor("encoder_hidden_states"))
-        (conditioning.pooled, conditioning.sizes) = (inputs.tensors["text_embeds"], inputs.tensors["time_ids"])
+        let isToldClass = network.configuration.classVector != nil
+        var conditioning =
+            network.textWidth == 0
+            ? try Conditioning(pooled: inputs.tensor("class_labels"))
+            : Conditioning(states: try inputs.tensor("encoder_hidden_states"))
+        conditioning.pooled = inputs.tensors[isToldClass ? "class_labels" : "text_embeds"]
+        conditioning.sizes = inputs.tensors["time_ids"]
+        conditioning.mask = inputs.tensors["encoder_attention_mask"]
+        conditioning.secondStates = inputs.tensors["encoder_hidden_states_1"]
+        conditioning.secondMask = inputs.tensors["encoder_attention_mask_1"]
         let prepared = try network.prepare(
             conditioning, guidanceFeatures: inputs.tensors["timestep_cond"], run)
         return ["out": try network(inputs.tensor("sample"), t: inputs.tensor("timestep"), prepared, run)]

@@ -4,9 +4,9 @@ import DiffTensor
 /// GN, SiLU, conv 3 x 3, twice, plus the input (through a 1 x 1 convolution when the widths differ).
 final class ResidualBlock: Sendable {
     let site: Site
-    private let norm1, norm2: GroupNorm
-    private let conv1, conv2: Convolution
-    private let shortcut: Convolution?
+    let norm1, norm2: GroupNorm
+    let conv1, conv2: Convolution
+    let shortcut: Convolution?
 
     init(
         _ w: Weights, _ names: AutoencoderNames, _ inputs: Int, _ outputs: Int, groups: Int, site: Site
@@ -131,7 +131,8 @@ final class MiddleBlock: Sendable {
 struct AutoencoderLevel: Sendable {
     let site: Site
     private let blocks: [(residual: ResidualBlock, attention: PixelAttention?)]
-    private let resampler: Convolution?
+    /// What changes the size at the end.
+    let resampler: Convolution?
 
     init(
         _ w: Weights, _ names: AutoencoderNames, _ inputs: Int, _ outputs: Int, layers: Int, groups: Int,
@@ -163,12 +164,18 @@ struct AutoencoderLevel: Sendable {
 
     func callAsFunction(_ x: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         try run.at(site, x) { () throws(DiffError) in
-            var h = x
-            for block in blocks.each {
-                h = try block.residual(h, run)
-                if let attention = block.attention { h = try attention(h, run) }
-            }
+            let h = try features(x, run)
             return if let resampler { try resampler(h, run) } else { h }
         }
+    }
+
+    /// What the blocks make of `x`, or of `enlarged` in its place: a large picture that is made as it is used.
+    func features(_ x: Tensor, enlarged: EnlargedPlanes? = nil, _ run: Run) throws(DiffError) -> Tensor {
+        var h = x
+        for (index, block) in blocks.numbered {
+            h = if index == 0, let enlarged { try block.residual(enlarged, run) } else { try block.residual(h, run) }
+            if let attention = block.attention { h = try attention(h, run) }
+        }
+        return h
     }
 }

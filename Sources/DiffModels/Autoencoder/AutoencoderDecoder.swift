@@ -47,8 +47,16 @@ final class AutoencoderDecoder: Sendable {
         var h = if let postQuant { try postQuant(z, run) } else { z }
         h = try run.at(inputSite, h) { [h] () throws(DiffError) in try input(h, run) }
         h = try middle(h, run)
+        var enlarged: EnlargedPlanes?
         for level in levels.each {
-            h = try level(h, run)
+            var next: EnlargedPlanes?
+            h = try run.at(level.site, h) { [h, enlarged] () throws(DiffError) in
+                let out = try level.features(h, enlarged: enlarged, run)
+                next = EnlargedPlanes(out, through: level.resampler)
+                guard next == nil, let resampler = level.resampler else { return out }
+                return try resampler(out, run)
+            }
+            enlarged = next
             // Levels have different sizes: what one used serves no other, and the finest needs the memory most.
             run.workspace.trim()
         }

@@ -16,8 +16,10 @@ public protocol ConditionedDenoiser: AnyObject, Sendable {
     var sideMultiple: Int { get }
     /// The largest side that it takes; nil: any.
     var maxSide: Int? { get }
-    /// Width of ``Conditioning/states``.
+    /// Width of ``Conditioning/states``; 0: it reads none.
     var textWidth: Int { get }
+    /// Width of ``Conditioning/secondStates``; nil: it reads none.
+    var secondTextWidth: Int? { get }
     /// Width of ``Conditioning/pooled``; nil: it takes none.
     var pooledWidth: Int? { get }
     /// Whether it is told ``Conditioning/sizes``.
@@ -32,4 +34,9 @@ public protocol ConditionedDenoiser: AnyObject, Sendable {
     func callAsFunction(
         _ x: Tensor, t: Tensor, _ conditioning: PreparedConditioning, _ run: Run
     ) throws(DiffError) -> Tensor
+}
+
+extension ConditionedDenoiser {
+    /// None.
+    public var secondTextWidth: Int? { nil }
 }

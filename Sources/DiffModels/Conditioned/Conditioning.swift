@@ -2,9 +2,16 @@ public import DiffTensor
 
 /// What prompts became: what a conditioned denoiser attends to, and what it is told beside the time. One row for each sample.
 public struct Conditioning: Sendable {
-    /// What attention reads: [n, tokens, width of the text].
+    /// What attention reads: [n, tokens, width of the text]. Not read by networks whose text has no width.
     public var states: Tensor
-    /// One vector for the whole prompt, [n, width]: SDXL and SD3.
+    /// Which tokens of ``states`` are seen, f32 [n, tokens]: 1 those that are, 0 those that are not; nil: all. Where none is, all count
+    /// as seen.
+    public var mask: Tensor?
+    /// A second text that some attentions read in place of the first, [n, tokens, its width]: AudioLDM2.
+    public var secondStates: Tensor?
+    /// The same as ``mask`` of ``secondStates``.
+    public var secondMask: Tensor?
+    /// One vector for the whole prompt, [n, width]: SDXL, SD3 and AudioLDM.
     public var pooled: Tensor?
     /// Original height and width, top and left of the crop, target height and width, in pixels, [n, 6]: SDXL.
     public var sizes: Tensor?
@@ -13,6 +20,13 @@ public struct Conditioning: Sendable {
 
     /// The states alone; what else a network needs is set afterwards.
     public init(states: Tensor) { self.states = states }
+
+    /// One vector for each whole prompt, [n, width], for networks that read no tokens. Throws `shape`.
+    public init(pooled: Tensor) throws(DiffError) {
+        guard pooled.shape.rank == 2 else { throw DiffError(.shape, "a vector for each prompt: \(pooled.shape)") }
+        self.init(states: try pooled.reshaped(Shape(pooled.shape[0], 1, pooled.shape[1])))
+        self.pooled = pooled
+    }
 }
 
 /// What a network makes of a ``Conditioning`` that no step changes: keys and values of its cross-attention, embeddings of what it is told.

@@ -1,11 +1,13 @@
 public import DiffCheckpoint
 
 extension UNetConfiguration {
-    /// Settings of a `UNet2DConditionModel`, beside those that are read.
+    /// Settings of a `UNet2DConditionModel` or `AudioLDM2UNet2DConditionModel`, beside those that are read.
     public static let rules = ConfigRules(
         ConfigRules.origin, ConfigRules.dropout, ConfigRules.execution, conditioning, blocks,
         [
-            .only("_class_name", [.string("UNet2DConditionModel")], "the class of another network"),
+            .only(
+                "_class_name", [.string("UNet2DConditionModel"), .string("AudioLDM2UNet2DConditionModel")],
+                "the class of another network"),
             .harmless(
                 [
                     "decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step",
@@ -18,9 +20,8 @@ extension UNetConfiguration {
     private static let conditioning: [ConfigRules.Entry] = [
         .only("encoder_hid_dim", [], "a projection of what attention reads"),
         .only("encoder_hid_dim_type", [], "a projection of what attention reads"),
-        .only("class_embed_type", [], "conditioning on a class"),
+        .only("class_embed_type", [.string("simple_projection")], "conditioning on a class of another kind"),
         .only("num_class_embeds", [], "conditioning on a class"),
-        .only("class_embeddings_concat", [.bool(false)], "conditioning on a class"),
         .only("addition_embed_type", [.string("text_time")], "conditioning of another kind"),
         .harmless(["addition_embed_type_num_heads"], "of conditioning of another kind"),
         .only("time_embedding_type", [.string("positional")], "features of the time of another kind"),

@@ -41,6 +41,20 @@ struct Convolution: Sendable {
             ConvolutionExtras(norm: norm.with(activation), vectors: vectors, residual: residual))
     }
 
+    /// The convolution of SiLU of `norm` of `x`, whose `factors` were found before.
+    func callAsFunction(_ x: Tensor, _ run: Run, norm: GroupNorm, factors: Tensor) throws(DiffError) -> Tensor {
+        var extras = ConvolutionExtras(norm: norm.with(.silu))
+        extras.factors = factors
+        return try run.convolution(x, weight, bias: bias, window: window, method: method, extras)
+    }
+
+    /// The same of `norm` of `x`, plus `residual`, whose place the result takes.
+    func callAsFunction(_ x: Tensor, _ run: Run, norm: GroupNorm, replacing residual: Tensor) throws(DiffError) -> Tensor {
+        var extras = ConvolutionExtras(norm: norm.with(.silu), residual: residual)
+        extras.replacesResidual = true
+        return try run.convolution(x, weight, bias: bias, window: window, method: method, extras)
+    }
+
     /// The convolution of SiLU of `norm` of `x`, the norm being a module of its own at `site`.
     func callAsFunction(_ x: Tensor, _ run: Run, norm: GroupNorm, at site: Site) throws(DiffError) -> Tensor {
         guard !run.isAsked(site) else {
@@ -70,7 +84,7 @@ struct GroupNorm: Sendable {
         try run.groupNorm(x, with(activation))
     }
 
-    fileprivate func with(_ activation: Activation) -> GroupNormalisation {
+    func with(_ activation: Activation) -> GroupNormalisation {
         GroupNormalisation(weight: weight, bias: bias, groups: groups, eps: eps, activation: activation)
     }
 }

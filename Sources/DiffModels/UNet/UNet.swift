@@ -1,7 +1,8 @@
 public import DiffCheckpoint
 public import DiffTensor
 
-/// The U-Net of Stable Diffusion 1, 2 and XL (`UNet2DConditionModel` of diffusers), of LCM and of in-painting, from diffusers' names.
+/// The U-Net of Stable Diffusion 1, 2 and XL (`UNet2DConditionModel` of diffusers), of LCM and of in-painting, of AudioLDM, and that of
+/// AudioLDM2 (`AudioLDM2UNet2DConditionModel`), from diffusers' names.
 ///
 /// Immutable after loading; any number of runs may use one model at once.
 public final class UNet: ConditionedDenoiser {
@@ -39,12 +40,8 @@ public final class UNet: ConditionedDenoiser {
                     halves: index < c.down.count &- 1, &assembly))
             channels = level.channels
         }
-        let center = weights.scope("mid_block")
-        switch c.middle {
-        case .transformer(let blocks):
-            middle = try UNetMiddleBlock(center, channels, heads: c.middleHeads, blocks: blocks, &assembly)
-        case .resnet: middle = try UNetMiddleBlock(center, channels, heads: 1, blocks: nil, &assembly)
-        case .none: middle = nil
+        middle = try c.middleLevel.map { (level) throws(DiffError) in
+            try UNetMiddleBlock(weights.scope("mid_block"), level, &assembly)
         }
         var up: [UNetUpBlock] = []
         for (index, level) in c.up.numbered {
@@ -76,11 +73,14 @@ public final class UNet: ConditionedDenoiser {
     public var sideMultiple: Int { 1 }
     /// Any.
     public var maxSide: Int? { nil }
-    /// `cross_attention_dim`.
+    /// `cross_attention_dim`; 0 for AudioLDM.
     public var textWidth: Int { configuration.textWidth }
-    /// What is left of `projection_class_embeddings_input_dim` beside six sizes.
+    /// That of AudioLDM2's second text.
+    public var secondTextWidth: Int? { configuration.textWidths.at(1) }
+    /// What is left of `projection_class_embeddings_input_dim` beside six sizes, or all of it.
     public var pooledWidth: Int? {
-        configuration.addition.map { $0.width &- UNetConfiguration.sizes &* $0.sizeFeatures }
+        if let classVector = configuration.classVector { return classVector.width }
+        return configuration.addition.map { $0.width &- UNetConfiguration.sizes &* $0.sizeFeatures }
     }
     /// Whether it is SDXL's.
     public var takesSizes: Bool { configuration.addition != nil }
@@ -99,15 +99,13 @@ public final class UNet: ConditionedDenoiser {
     public func prepare(
         _ conditioning: Conditioning, guidanceFeatures: Tensor?, _ run: Run
     ) throws(DiffError) -> PreparedConditioning {
-        let text = conditioning.states
-        guard text.shape.rank == 3, text.shape[2] == textWidth, text.shape.count > 0 else {
-            throw DiffError(.shape, "text states \(text.shape), expected [n, tokens, \(textWidth)]")
-        }
+        let told = try UNetTexts(conditioning, configuration)
         var tensors = try embedding.prepare(conditioning, guidance: guidanceFeatures, run)
-        for block in down.each { try block.prepare(text, run, into: &tensors) }
-        try middle?.prepare(text, run, into: &tensors)
-        for block in up.each { try block.prepare(text, run, into: &tensors) }
-        return PreparedConditioning(tensors, samples: text.shape[0])
+        for block in down.each { try block.prepare(told.texts, run, into: &tensors) }
+        try middle?.prepare(told.texts, run, into: &tensors)
+        for block in up.each { try block.prepare(told.texts, run, into: &tensors) }
+        for mask in try told.masks(run).each { tensors.append(mask) }
+        return PreparedConditioning(tensors, samples: told.samples)
     }
 
     /// The prediction [n, outChannels, h, w] for `x` [n, inChannels, h, w] of any size; `t` [n], fractions allowed.
@@ -122,16 +120,24 @@ public final class UNet: ConditionedDenoiser {
                 .shape, "U-Net input x \(x.shape), t \(t.shape); expected x [n, \(c.inChannels), h, w], t [n]")
         }
         let constants = embedding.constants
-        guard conditioning.samples == x.shape[0], conditioning.tensors.count == constants &+ contexts else {
+        let (unmasked, count) = (constants &+ contexts, conditioning.tensors.count)
+        guard conditioning.samples == x.shape[0], count == unmasked || count == unmasked &+ c.textWidths.count else {
             throw DiffError(
                 .shape, "a conditioning of \(conditioning.samples) samples for \(x.shape[0]), or of another network")
         }
-        var (given, keysAndValues): ([Tensor], [Tensor]) = ([], [])
+        var (given, keysAndValues, masks): ([Tensor], [Tensor], [KeyMask?]) = ([], [], [])
         for (index, tensor) in conditioning.tensors.numbered {
-            if index < constants { given.append(tensor) } else { keysAndValues.append(tensor) }
+            if index < constants {
+                given.append(tensor)
+            } else if index < unmasked {
+                keysAndValues.append(tensor)
+            } else {
+                masks.append(UNetTexts.mask(tensor))
+            }
         }
         let call = UNetCall(
-            times: try embedding(t, given, run), contexts: keysAndValues, blocks: run.blocks(layout.blocks))
+            times: try embedding(t, given, run), contexts: keysAndValues, masks: masks,
+            blocks: run.blocks(layout.blocks))
         var h = try input(x, run)
         var skips = [h]
         for block in down.each {

@@ -13,8 +13,10 @@ struct UNetAssembly {
 
     init(_ configuration: UNetConfiguration) {
         self.configuration = configuration
+        var traits: Set<NetworkTrait> = configuration.projectsLinearly ? [.projectsLinearly] : []
+        if configuration.coversTimeAndFrequency { traits = traits.union([.coversTimeAndFrequency]) }
         layout = SiteLayout(
-            family: "unet2d_condition", configuration.projectsLinearly ? [.projectsLinearly] : [])
+            family: configuration.isAudioLDM2 ? "audioldm2_unet2d_condition" : "unet2d_condition", traits)
     }
 
     /// The first of `width` columns of the time projection for the resnet `name`.
@@ -50,6 +52,8 @@ struct UNetCall {
     let times: Tensor
     /// Keys and values of each cross-attention, [batch, tokens, 2 · width].
     let contexts: [Tensor]
+    /// Which keys of each text are seen; empty: all of all.
+    let masks: [KeyMask?]
     /// Transformer blocks that run.
     let blocks: [Int]
 }

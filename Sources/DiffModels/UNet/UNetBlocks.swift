@@ -10,13 +10,11 @@ final class UNetDownBlock: Sendable {
     init(
         _ w: Weights, _ inputs: Int, _ level: UNetConfiguration.Level, halves: Bool, _ assembly: inout UNetAssembly
     ) throws(DiffError) {
-        site = assembly.layout.add(w.path, .stage)
+        site = assembly.layout.add(w.path, .stage, level: level.number)
         var layers: [UNetLayer] = []
-        for (index, blocks) in level.transformers.numbered {
+        for index in Indices(below: level.layers) {
             layers.append(
-                try UNetLayer(
-                    w, index, index == 0 ? inputs : level.channels, level.channels, heads: level.heads, blocks: blocks,
-                    in: site, &assembly))
+                try UNetLayer(w, index, index == 0 ? inputs : level.channels, level, in: site, &assembly))
         }
         self.layers = layers
         let window =
@@ -36,8 +34,8 @@ final class UNetDownBlock: Sendable {
         return givers
     }
 
-    func prepare(_ text: Tensor, _ run: Run, into contexts: inout [Tensor]) throws(DiffError) {
-        for layer in layers.each { try layer.prepare(text, run, into: &contexts) }
+    func prepare(_ texts: [Tensor], _ run: Run, into contexts: inout [Tensor]) throws(DiffError) {
+        for layer in layers.each { try layer.prepare(texts, run, into: &contexts) }
     }
 
     /// The state, then the skips in the order in which they were made.
@@ -70,22 +68,20 @@ final class UNetUpBlock: Sendable {
         _ w: Weights, _ inputs: Int, _ level: UNetConfiguration.Level, next: Int, doubles: Bool,
         _ assembly: inout UNetAssembly
     ) throws(DiffError) {
-        site = assembly.layout.add(w.path, .stage)
+        site = assembly.layout.add(w.path, .stage, level: level.number)
         var layers: [UNetLayer] = []
-        for (index, blocks) in level.transformers.numbered {
+        for index in Indices(below: level.layers) {
             let own = index == 0 ? inputs : level.channels
             let skip = index == level.layers &- 1 ? next : level.channels
-            layers.append(
-                try UNetLayer(
-                    w, index, own &+ skip, level.channels, heads: level.heads, blocks: blocks, in: site, &assembly))
+            layers.append(try UNetLayer(w, index, own &+ skip, level, in: site, &assembly))
         }
         self.layers = layers
         upsampler =
             doubles ? try UNetUpsampler(w.scope("upsamplers.0"), level.channels, in: site, &assembly) : nil
     }
 
-    func prepare(_ text: Tensor, _ run: Run, into contexts: inout [Tensor]) throws(DiffError) {
-        for layer in layers.each { try layer.prepare(text, run, into: &contexts) }
+    func prepare(_ texts: [Tensor], _ run: Run, into contexts: inout [Tensor]) throws(DiffError) {
+        for layer in layers.each { try layer.prepare(texts, run, into: &contexts) }
     }
 
     /// `skips` as many as there are layers, in the order in which they are taken; the result is as large as `size`, a skip of the next level.
@@ -101,21 +97,23 @@ final class UNetUpBlock: Sendable {
     }
 }
 
-/// What is between both ways: two resnets and a transformer, or one resnet.
+/// What is between both ways: two resnets and transformers between them, or one resnet.
 final class UNetMiddleBlock: Sendable {
     let site: Site
     private let first: UNetLayer
     private let second: UNetResnet?
 
-    /// `blocks` of the transformer; nil: one resnet alone.
-    init(_ w: Weights, _ channels: Int, heads: Int, blocks: Int?, _ assembly: inout UNetAssembly) throws(DiffError) {
+    /// `level` has one layer; without transformers it is one resnet alone.
+    init(_ w: Weights, _ level: UNetConfiguration.Level, _ assembly: inout UNetAssembly) throws(DiffError) {
+        let channels = level.channels
+        // On no level: methods that name levels leave it alone.
         site = assembly.layout.add(w.path, .stage)
-        first = try UNetLayer(w, 0, channels, channels, heads: heads, blocks: blocks, in: site, &assembly)
-        second = blocks == nil ? nil : try UNetResnet(w.scope("resnets.1"), channels, channels, in: site, &assembly)
+        first = try UNetLayer(w, 0, channels, level, in: site, &assembly)
+        second = level.attends ? try UNetResnet(w.scope("resnets.1"), channels, channels, in: site, &assembly) : nil
     }
 
-    func prepare(_ text: Tensor, _ run: Run, into contexts: inout [Tensor]) throws(DiffError) {
-        try first.prepare(text, run, into: &contexts)
+    func prepare(_ texts: [Tensor], _ run: Run, into contexts: inout [Tensor]) throws(DiffError) {
+        try first.prepare(texts, run, into: &contexts)
     }
 
     func callAsFunction(_ x: Tensor, _ call: UNetCall, _ run: Run) throws(DiffError) -> Tensor {

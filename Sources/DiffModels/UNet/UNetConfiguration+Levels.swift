@@ -5,18 +5,17 @@ import DiffTensor
 
 extension UNetConfiguration {
     /// Both ways and what is between them.
-    static func levels(_ c: JSONObject) throws(DiffError) -> (down: [Level], up: [Level], middle: Middle) {
-        let channels = try c.integers("block_out_channels", in: 1...16384, default: [320, 640, 1280, 1280])
-        guard (1...8).contains(channels.count) else {
-            throw c.error("block_out_channels", "1 to 8 levels are supported, found \(channels.count)")
-        }
+    static func levels(
+        _ c: JSONObject, _ reading: Reading
+    ) throws(DiffError) -> (down: [Level], up: [Level], middle: Middle) {
+        let channels = try self.channels(c)
         let count = channels.count
         let layers = try perLevel(c, "layers_per_block", 1...64, [2], count)
         // What diffusers calls the dimension of a head is the number of heads.
         let heads = try perLevel(
             c, c.has("num_attention_heads") ? "num_attention_heads" : "attention_head_dim", 1...16384, [8], count)
         if c.has("num_attention_heads") { _ = c.value("attention_head_dim") }
-        let downKinds = try kinds(c, "down_block_types", attends: "CrossAttnDownBlock2D", plain: "DownBlock2D", count)
+        let downKinds = try downKinds(c, count)
         let upKinds = try kinds(c, "up_block_types", attends: "CrossAttnUpBlock2D", plain: "UpBlock2D", count)
         let downBlocks = try blocks(c, "transformer_layers_per_block", layers)
         let upBlocks = try upwardBlocks(c, layers, downBlocks)
@@ -28,17 +27,33 @@ extension UNetConfiguration {
             down.append(
                 Level(
                     channels: channels.at(level) ?? 0, heads: heads.at(level) ?? 1,
-                    transformers: try transformers(c, own, downKinds.at(level), downBlocks.at(level))))
+                    transformers: try transformers(c, own, downKinds.at(level), downBlocks.at(level)),
+                    sources: reading.levels.at(level) ?? [], number: level))
             up.append(
                 Level(
                     channels: channels.at(back) ?? 0, heads: heads.at(back) ?? 1,
-                    transformers: try transformers(c, theirs &+ 1, upKinds.at(level), upBlocks.at(level))))
+                    transformers: try transformers(c, theirs &+ 1, upKinds.at(level), upBlocks.at(level)),
+                    sources: reading.levels.at(back) ?? [], number: back))
         }
         return (down, up, try middle(c, downBlocks.last))
     }
 
+    /// Channels of the levels, finest first.
+    static func channels(_ c: JSONObject) throws(DiffError) -> [Int] {
+        let channels = try c.integers("block_out_channels", in: 1...16384, default: [320, 640, 1280, 1280])
+        guard (1...8).contains(channels.count) else {
+            throw c.error("block_out_channels", "1 to 8 levels are supported, found \(channels.count)")
+        }
+        return channels
+    }
+
+    /// Which levels of the way down have transformers.
+    static func downKinds(_ c: JSONObject, _ count: Int) throws(DiffError) -> [Bool] {
+        try kinds(c, "down_block_types", attends: "CrossAttnDownBlock2D", plain: "DownBlock2D", count)
+    }
+
     /// A number for all levels, or a list with one for each.
-    private static func perLevel(
+    static func perLevel(
         _ c: JSONObject, _ key: String, _ range: ClosedRange<Int>, _ fallback: [Int], _ count: Int
     ) throws(DiffError) -> [Int] {
         var values = try c.oneOrMoreIntegers(key, in: range)
@@ -129,29 +144,5 @@ extension UNetConfiguration {
         let attends = "UNetMidBlock2DCrossAttn"
         let kind = try c.string("mid_block_type", oneOf: [attends, "UNetMidBlock2D"], default: attends)
         return kind == attends ? .transformer(blocks: coarsest?.first ?? 1) : .resnet
-    }
-
-    static func textWidth(_ c: JSONObject, levels: Int) throws(DiffError) -> Int {
-        let widths = try perLevel(c, "cross_attention_dim", 1...65536, [1280], levels)
-        guard let width = widths.first, widths.each.allSatisfy({ $0 == width }) else {
-            throw DiffError(
-                .unsupported,
-                "\(c.place(of: "cross_attention_dim")): levels that read texts of different widths; only one width is supported"
-            )
-        }
-        return width
-    }
-
-    static func addition(_ c: JSONObject) throws(DiffError) -> Addition? {
-        let features = try c.optionalInteger("addition_time_embed_dim", in: 1...65536)
-        let width = try c.optionalInteger("projection_class_embeddings_input_dim", in: 1...1_048_576)
-        guard try c.optionalString("addition_embed_type", oneOf: ["text_time"]) != nil else { return nil }
-        guard let features, let width, width > sizes &* features else {
-            throw c.error(
-                "addition_embed_type",
-                "text_time needs addition_time_embed_dim and a projection_class_embeddings_input_dim above \(sizes) times that"
-            )
-        }
-        return Addition(sizeFeatures: features, width: width)
     }
 }

@@ -2,13 +2,14 @@ import DiffCheckpoint
 import DiffTensor
 
 /// What a U-Net is told beside the text, made one vector per sample: the time, and for some networks the guidance scale, the pooled
-/// text and sizes. Then the projections of all resnets as one layer.
+/// text and sizes, or a class vector. Then the projections of all resnets as one layer.
 ///
-/// Source: `UNet2DConditionModel.get_time_embed`, `get_aug_embed` and the `time_emb_proj` of its resnets, diffusers.
+/// Source: `UNet2DConditionModel.get_time_embed`, `get_class_embed`, `get_aug_embed` and the `time_emb_proj` of its resnets, diffusers.
 struct UNetEmbedding: Sendable {
     private let time: TimestepEmbedding
     private let guidance: (frequencies: TimeFrequencies, projection: Linear)?
     private let addition: (embedding: TimestepEmbedding, settings: UNetConfiguration.Addition)?
+    private let classVector: (embedding: Linear, isJoined: Bool)?
     private let projections: Linear
     private let features: Int
 
@@ -39,14 +40,17 @@ struct UNetEmbedding: Sendable {
                 second: try Linear(mlp.scope("linear_2"), c.timeWidth, c.timeWidth, of: .vectors))
             return (embedding, settings)
         }
+        classVector = try c.classVector.map { (settings) throws(DiffError) in
+            (try Linear(w.scope("class_embedding"), settings.width, c.timeWidth, of: .vectors), settings.isJoined)
+        }
         let weight = try w.concatenated(
-            assembly.timeNames.map { "\($0).weight" }, rows: assembly.timeWidths, columns: c.timeWidth)
+            assembly.timeNames.map { "\($0).weight" }, rows: assembly.timeWidths, columns: c.toldWidth)
         let bias = try w.concatenatedVectors(assembly.timeNames.map { "\($0).bias" }, counts: assembly.timeWidths)
         projections = Linear(weight: try WeightMatrix(weight), bias: bias)
     }
 
     /// What no step changes, in the order in which ``callAsFunction(_:_:_:)`` takes it.
-    var constants: Int { (guidance == nil ? 0 : 1) &+ (addition == nil ? 0 : 1) }
+    var constants: Int { (guidance == nil ? 0 : 1) &+ (addition == nil && classVector == nil ? 0 : 1) }
 
     /// The features of the guidance scales less one that a network is told, [batch]: [batch, features].
     func guidanceFeatures(_ guidance: Tensor, _ run: Run) throws(DiffError) -> Tensor? {
@@ -75,7 +79,23 @@ struct UNetEmbedding: Sendable {
             }
         }
         if let addition { constants.append(try added(addition.embedding, addition.settings, conditioning, run)) }
+        if let classVector { constants.append(try embedded(classVector.embedding, conditioning, run)) }
         return constants
+    }
+
+    /// The class vector, embedded.
+    private func embedded(
+        _ embedding: Linear, _ conditioning: Conditioning, _ run: Run
+    ) throws(DiffError) -> Tensor {
+        guard let vector = conditioning.pooled else {
+            throw DiffError(
+                .invalidArgument, "this network is told a vector for the whole prompt (class_labels): give it")
+        }
+        let wanted = try Shape(conditioning.states.shape[0], embedding.weight.inputs)
+        guard vector.shape == wanted else {
+            throw DiffError(.shape, "a vector for the whole prompt (class_labels) \(vector.shape), expected \(wanted)")
+        }
+        return try embedding(vector, run)
     }
 
     /// The pooled text and the features of the sizes, embedded.
@@ -98,9 +118,14 @@ struct UNetEmbedding: Sendable {
                     + "[\(batch), \(settings.width)]")
         }
         let numbers = try embedding.features(sizes.reshaped(Shape(sizes.shape.count)), run)
-        let both = try run.joinedTokens(
-            pooled.reshaped(Shape(batch, pooled.shape[1], 1)), numbers.reshaped(Shape(batch, features, 1)))
-        return try embedding.embedded(both.reshaped(Shape(batch, settings.width)), run)
+        return try embedding.embedded(joined(pooled, numbers.reshaped(Shape(batch, features)), run), run)
+    }
+
+    /// The vectors of `a` [batch, n] with those of `b` [batch, m] behind them.
+    private func joined(_ a: Tensor, _ b: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        let (batch, n, m) = (a.shape[0], a.shape[1], b.shape[1])
+        let both = try run.joinedTokens(a.reshaped(Shape(batch, n, 1)), b.reshaped(Shape(batch, m, 1)))
+        return try both.reshaped(Shape(batch, n &+ m))
     }
 
     /// The sinusoidal features of `t` [batch].
@@ -109,13 +134,13 @@ struct UNetEmbedding: Sendable {
     /// The embedding of features [batch, features], with nothing added to either.
     func plainEmbedding(_ features: Tensor, _ run: Run) throws(DiffError) -> Tensor { try time.embedded(features, run) }
 
-    /// The embedding of `t` [batch] with what is added to it: [batch, timeWidth].
-    func embedding(_ t: Tensor, _ constants: [Tensor], _ run: Run) throws(DiffError) -> Tensor {
+    /// The embedding of `t` [batch] with what is added to it or stands behind it: [batch, toldWidth].
+    private func embedding(_ t: Tensor, _ constants: [Tensor], _ run: Run) throws(DiffError) -> Tensor {
         var features = try timeFeatures(t, run)
         if guidance != nil, let scale = constants.first { features = try run.add(features, scale) }
         let embedding = try time.embedded(features, run)
-        guard addition != nil, let added = constants.last else { return embedding }
-        return try run.add(embedding, added)
+        guard addition != nil || classVector != nil, let added = constants.last else { return embedding }
+        return classVector?.isJoined == true ? try joined(embedding, added, run) : try run.add(embedding, added)
     }
 
     /// The projections of all resnets, [batch, columns].

@@ -1,36 +1,42 @@
 import DiffCheckpoint
 import DiffTensor
 
-/// A resnet, and the transformer behind it where its level has one.
+/// A resnet, and the transformers behind it where its level has any.
 final class UNetLayer: Sendable {
     private let resnet: UNetResnet
-    private let transformer: UNetTransformer?
+    private let transformers: [UNetTransformer]
 
     /// Where a skip is taken, and what gives one.
     var taker: Site { resnet.site }
-    var giver: Site { transformer?.site ?? resnet.site }
+    var giver: Site { transformers.last?.site ?? resnet.site }
 
-    /// Layer `index` of the level at the scope of `w`; `blocks` nil: without a transformer.
+    /// Layer `index` of `level` at the scope of `w`. The transformers of its layers are one list.
     init(
-        _ w: Weights, _ index: Int, _ inputs: Int, _ outputs: Int, heads: Int, blocks: Int?, in parent: Site,
+        _ w: Weights, _ index: Int, _ inputs: Int, _ level: UNetConfiguration.Level, in parent: Site,
         _ assembly: inout UNetAssembly
     ) throws(DiffError) {
-        resnet = try UNetResnet(w.scope("resnets").scope(index: index), inputs, outputs, in: parent, &assembly)
-        if let blocks {
-            transformer = try UNetTransformer(
-                w.scope("attentions").scope(index: index), outputs, heads: heads, blocks: blocks, in: parent, &assembly)
-        } else {
-            transformer = nil
+        resnet = try UNetResnet(w.scope("resnets").scope(index: index), inputs, level.channels, in: parent, &assembly)
+        var transformers: [UNetTransformer] = []
+        if let blocks = level.transformers.at(index) ?? nil {
+            for (position, source) in level.sources.numbered {
+                let number = index &* level.sources.count &+ position  // 65 of 16 at most
+                transformers.append(
+                    try UNetTransformer(
+                        w.scope("attentions").scope(index: number), level, blocks: blocks, reading: source, in: parent,
+                        &assembly))
+            }
         }
+        self.transformers = transformers
     }
 
-    func prepare(_ text: Tensor, _ run: Run, into contexts: inout [Tensor]) throws(DiffError) {
-        try transformer?.prepare(text, run, into: &contexts)
+    func prepare(_ texts: [Tensor], _ run: Run, into contexts: inout [Tensor]) throws(DiffError) {
+        for transformer in transformers.each { try transformer.prepare(texts, run, into: &contexts) }
     }
 
     func callAsFunction(_ x: Tensor, skip: Tensor? = nil, _ call: UNetCall, _ run: Run) throws(DiffError) -> Tensor {
-        let h = try resnet(x, skip: skip, call, run)
-        return if let transformer { try transformer(h, call, run) } else { h }
+        var h = try resnet(x, skip: skip, call, run)
+        for transformer in transformers.each { h = try transformer(h, call, run) }
+        return h
     }
 }
 

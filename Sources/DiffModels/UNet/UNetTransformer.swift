@@ -12,11 +12,12 @@ final class UNetTransformer: Sendable {
     /// Position of the first block in the network's list.
     private let firstBlock: Int
 
-    /// The transformer of so many blocks over `channels` at the scope of `w`, in the stage `parent`.
+    /// The transformer of so many blocks over the channels of `level` at the scope of `w`, in the stage `parent`.
     init(
-        _ w: Weights, _ channels: Int, heads: Int, blocks count: Int, in parent: Site, _ assembly: inout UNetAssembly
+        _ w: Weights, _ level: UNetConfiguration.Level, blocks count: Int, reading source: UNetConfiguration.Source,
+        in parent: Site, _ assembly: inout UNetAssembly
     ) throws(DiffError) {
-        let c = assembly.configuration
+        let (c, channels) = (assembly.configuration, level.channels)
         site = assembly.layout.add(w.path, .stage, in: parent)
         norm = try GroupNorm(w.scope("norm"), channels, groups: c.groups, eps: UNetConfiguration.transformerEps)
         projectionIn = try Self.projection(w.scope("proj_in"), channels)
@@ -26,7 +27,8 @@ final class UNetTransformer: Sendable {
         for index in Indices(below: count) {
             blocks.append(
                 try UNetTransformerBlock(
-                    w.scope("transformer_blocks").scope(index: index), channels, heads: heads, in: site, &assembly))
+                    w.scope("transformer_blocks").scope(index: index), channels, heads: level.heads, reading: source,
+                    in: site, &assembly))
         }
         self.blocks = blocks
     }
@@ -37,11 +39,11 @@ final class UNetTransformer: Sendable {
         return try Linear(weight: weight, bias: w.vector("bias", channels))
     }
 
-    /// Keys and values of the text for each block.
-    func prepare(_ text: Tensor, _ run: Run, into contexts: inout [Tensor]) throws(DiffError) {
+    /// Keys and values of the text that it reads for each block; none when it reads tokens.
+    func prepare(_ texts: [Tensor], _ run: Run, into contexts: inout [Tensor]) throws(DiffError) {
         for block in blocks.each {
             try run.checkCancel()
-            contexts.append(try block.prepare(text, run))
+            if let context = try block.prepare(texts, run) { contexts.append(context) }
         }
     }
 

@@ -1,54 +1,33 @@
 import DiffCheckpoint
 import DiffTensor
 
-/// Self-attention, attention to the text, feed-forward, each behind a layer norm and added to the stream.
+/// Self-attention, attention to a text or again to the tokens themselves, feed-forward, each behind a layer norm and added to the stream.
 ///
 /// Source: `BasicTransformerBlock` of diffusers.
 final class UNetTransformerBlock: Sendable {
-    let site, selfSite, crossSite, feedForwardSite: Site
-    private let heads, context: Int
-    private let norm1, norm2, norm3: LayerNorm
-    private let qkv, selfOutput, queries, keysAndValues, crossOutput, first, second: Linear
+    let site: Site
+    private let first, second: UNetAttention
+    private let feedForwardSite: Site
+    private let norm: LayerNorm
+    private let widening, narrowing: Linear
 
     /// The block of `width` and `heads` at the scope of `w`, in the transformer `parent`.
     init(
-        _ w: Weights, _ width: Int, heads: Int, in parent: Site, _ assembly: inout UNetAssembly
+        _ w: Weights, _ width: Int, heads: Int, reading source: UNetConfiguration.Source, in parent: Site,
+        _ assembly: inout UNetAssembly
     ) throws(DiffError) {
-        let (eps, text) = (UNetConfiguration.layerNormEps, assembly.configuration.textWidth)
         site = assembly.layout.add(w.path, .block, in: parent, list: "transformer_blocks")
-        selfSite = assembly.layout.add(w.full("attn1"), .attention, in: site)
-        crossSite = assembly.layout.add(w.full("attn2"), .attention, in: site)
+        first = try UNetAttention(w, 1, width, heads: heads, reading: .tokens, in: site, &assembly)
+        second = try UNetAttention(w, 2, width, heads: heads, reading: source, in: site, &assembly)
         feedForwardSite = assembly.layout.add(w.full("ff"), .mlp, in: site)
-        (self.heads, context) = (heads, assembly.addContext())
-        norm1 = try LayerNorm(w.scope("norm1"), width, eps: eps)
-        norm2 = try LayerNorm(w.scope("norm2"), width, eps: eps)
-        norm3 = try LayerNorm(w.scope("norm3"), width, eps: eps)
-        let (own, other) = (w.scope("attn1"), w.scope("attn2"))
-        qkv = try Self.fused(own, ["to_q", "to_k", "to_v"], or: "to_qkv", width, width)
-        selfOutput = try Linear(own.scope("to_out.0"), width, width, of: .tokens)
-        queries = try Linear(other.scope("to_q"), width, width, of: .tokens, bias: false)
-        keysAndValues = try Self.fused(other, ["to_k", "to_v"], or: "to_kv", text, width)
-        crossOutput = try Linear(other.scope("to_out.0"), width, width, of: .tokens)
+        norm = try LayerNorm(w.scope("norm3"), width, eps: UNetConfiguration.layerNormEps)
         let hidden = 4 &* width  // extents of a config below 2^14
-        first = try Linear(w.scope("ff.net.0.proj"), width, 2 &* hidden, of: .tokens)
-        second = try Linear(w.scope("ff.net.2"), hidden, width, of: .tokens)
+        widening = try Linear(w.scope("ff.net.0.proj"), width, 2 &* hidden, of: .tokens)
+        narrowing = try Linear(w.scope("ff.net.2"), hidden, width, of: .tokens)
     }
 
-    /// Projections without bias as one layer: that of the checkpoint when it has it (diffusers' `fuse_qkv_projections`, which keeps
-    /// the parts too), else its parts.
-    private static func fused(
-        _ w: Weights, _ parts: [String], or whole: String, _ inputs: Int, _ outputs: Int
-    ) throws(DiffError) -> Linear {
-        guard w.has("\(whole).weight") else {
-            let names = parts.each.map { "\($0).weight" }
-            return Linear(weight: try w.packed(concatenating: names, [outputs, inputs]), bias: nil)
-        }
-        for part in parts.each { w.markUsed(prefix: "\(part).") }
-        return try Linear(w.scope(whole), inputs, parts.count &* outputs, of: .tokens, bias: false)
-    }
-
-    /// Keys and values of the text [batch, tokens, textWidth]: [batch, tokens, 2 · width].
-    func prepare(_ text: Tensor, _ run: Run) throws(DiffError) -> Tensor { try keysAndValues(text, run) }
+    /// Keys and values of the text that it reads, [batch, tokens, 2 · width]; nil when it reads none.
+    func prepare(_ texts: [Tensor], _ run: Run) throws(DiffError) -> Tensor? { try second.prepare(texts, run) }
 
     /// `x` is [batch, gridHeight gridWidth, width].
     func callAsFunction(
@@ -63,26 +42,10 @@ final class UNetTransformerBlock: Sendable {
     private func layers(
         _ x: Tensor, _ gridHeight: Int, _ gridWidth: Int, _ call: UNetCall, _ run: Run
     ) throws(DiffError) -> Tensor {
-        let own = try run.at(selfSite, x) { () throws(DiffError) in
-            let attention = try AttentionCall(
-                site: selfSite, qkv: qkv(norm1(x, run), run), heads: heads, gridHeight: gridHeight,
-                gridWidth: gridWidth)
-            return try selfOutput(run.attention(attention), run)
-        }
-        let y = try run.add(x, own)
-        let cross = try run.at(crossSite, y) { () throws(DiffError) in
-            guard let text = call.contexts.at(context) else {
-                throw DiffError(.internal, "no keys and values for attention \(context)")
-            }
-            let attention = try AttentionCall(
-                site: crossSite, queries: queries(norm2(y, run), run), keys: AttentionRows(text, part: 0, of: 2),
-                values: AttentionRows(text, part: 1, of: 2), heads: heads, gridHeight: gridHeight,
-                gridWidth: gridWidth)
-            return try crossOutput(run.attention(attention), run)
-        }
-        let z = try run.add(y, cross)
+        let y = try run.add(x, first(x, gridHeight, gridWidth, call, run))
+        let z = try run.add(y, second(y, gridHeight, gridWidth, call, run))
         let feedForward = try run.at(feedForwardSite, z) { () throws(DiffError) in
-            try second(run.geGLU(first(norm3(z, run), run)), run)
+            try narrowing(run.geGLU(widening(norm(z, run), run)), run)
         }
         return try run.add(z, feedForward)
     }

@@ -32,12 +32,14 @@ public struct AttentionGroups: Sendable, Equatable {
     public let count: Int
     /// Whether queries see the keys of their group.
     public let seesOwnKeys: Bool
-    /// Tokens whose keys every query sees besides. One that is in the group too counts twice, and so does one that is named twice.
+    /// Tokens whose keys every query sees besides. One that is named twice counts twice.
     public let shared: [Int]
+    /// Whether a shared token counts once where it is in the group too; else twice.
+    public let countsOnce: Bool
 
     /// `count` groups; see the properties.
-    public init(count: Int, seesOwnKeys: Bool = true, shared: [Int] = []) {
-        (self.count, self.seesOwnKeys, self.shared) = (count, seesOwnKeys, shared)
+    public init(count: Int, seesOwnKeys: Bool = true, shared: [Int] = [], countsOnce: Bool = false) {
+        (self.count, self.seesOwnKeys, self.shared, self.countsOnce) = (count, seesOwnKeys, shared, countsOnce)
     }
 }
 

@@ -21,26 +21,31 @@ public struct KeyDraw: Sendable {
     /// No draws but these keys.
     public init(given: [Place: [Int]]) { (seed, self.given) = (0, given) }
 
+    /// The draw of the attention at `site` in the run's current call.
+    public func draw(_ count: Int, of keys: Int, at site: Site, _ run: Run) throws(DiffError) -> [Int] {
+        try draw(count, of: keys, at: Place(call: run.call.index, site: site), run)
+    }
+
     /// `count` different keys of 0 ..< `keys`, in random order: the first entries of torch's randperm(keys).
     ///
     /// A dry run is told the first keys instead, which take the same memory. Throws `invalidArgument` when `count` is not in
-    /// 0 ... `keys`, or not the number of keys that were given for this call and site.
-    public func draw(_ count: Int, of keys: Int, at site: Site, _ run: Run) throws(DiffError) -> [Int] {
+    /// 0 ... `keys`, or not the number of keys that were given for this place.
+    public func draw(_ count: Int, of keys: Int, at place: Place, _ run: Run) throws(DiffError) -> [Int] {
         guard count >= 0, count <= keys else {
             throw DiffError(.invalidArgument, "cannot draw \(count) of \(keys) keys")
         }
         if let given {
-            let chosen = given[Place(call: run.call.index, site: site)]
+            let chosen = given[place]
             guard let chosen, chosen.count == count else {
                 throw DiffError(
                     .invalidArgument,
-                    "\(chosen?.count ?? 0) keys are given for call \(run.call.index) at site \(site.number), which takes "
+                    "\(chosen?.count ?? 0) keys are given for call \(place.call) at site \(place.site.number), which takes "
                         + "\(count): give them for every call and site")
             }
             return chosen
         }
         guard !run.isDry else { return Array(Indices(below: count)) }
-        var generator = stream(run.call.index, site)
+        var generator = stream(place.call, place.site)
         var permutation = [Int64](repeating: 0, count: keys)
         unsafe permutation.withUnsafeMutableBufferPointer { buffer in
             guard let start = buffer.baseAddress else { return }

@@ -16,6 +16,8 @@ public struct NetworkTrait: Sendable, Hashable, CustomStringConvertible {
     public static let projectsLinearly = NetworkTrait("projects linearly around its transformers")
     /// Keys and values of all positions stay in a memory, so that a pass may compute some positions only.
     public static let storesKeysAndValues = NetworkTrait("stores keys and values by position")
+    /// The rows of its grid are times, the columns frequencies.
+    public static let coversTimeAndFrequency = NetworkTrait("works on a grid of times and frequencies")
     /// The results at a position decide the token there.
     public static let predictsInPlace = NetworkTrait("predicts each token at its own position")
     /// The results at a position decide the token after it.

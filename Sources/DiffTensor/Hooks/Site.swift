@@ -26,6 +26,8 @@ public struct SiteInfo: Sendable, Equatable {
     public let block: Int?
     /// Which of the network's block lists that is.
     public let list: Int
+    /// How often the grid was halved before it, in networks that halve theirs; nil outside of such levels.
+    public let level: Int?
     /// The block at the other end of a skip connection: neither makes sense without the other.
     public internal(set) var partner: Site?
 }

@@ -37,9 +37,10 @@ public struct SiteLayout: Sendable, Equatable {
     /// Blocks of all lists.
     public var blockCount: Int { lists.each.reduce(0) { $0 &+ $1.count } }
 
-    /// Adds a site below `parent` and gives its number. A block site extends the block list called `list`.
+    /// Adds a site below `parent` and gives its number. A block site extends the block list called `list`; a site is on its parent's
+    /// level unless `level` says which.
     public mutating func add(
-        _ name: String, _ kind: SiteInfo.Kind, in parent: Site? = nil, list: String = "blocks"
+        _ name: String, _ kind: SiteInfo.Kind, in parent: Site? = nil, list: String = "blocks", level: Int? = nil
     ) -> Site {
         let site = Site(number: sites.count)
         var (block, number) = (parent.flatMap { info($0).block }, parent.map { info($0).list } ?? 0)
@@ -49,7 +50,8 @@ public struct SiteLayout: Sendable, Equatable {
             block = lists.at(number)?.count
             lists.update(at: number) { $0.count &+= 1 }
         }
-        sites.append(SiteInfo(name: name, kind: kind, parent: parent, block: block, list: number))
+        let level = level ?? parent.flatMap { info($0).level }
+        sites.append(SiteInfo(name: name, kind: kind, parent: parent, block: block, list: number, level: level))
         byName.put(site.number, for: name)
         return site
     }
@@ -62,7 +64,7 @@ public struct SiteLayout: Sendable, Equatable {
 
     /// What is known about `site`; nothing about one of another layout.
     public func info(_ site: Site) -> SiteInfo {
-        sites.at(site.number) ?? SiteInfo(name: "", kind: .other, parent: nil, block: nil, list: 0)
+        sites.at(site.number) ?? SiteInfo(name: "", kind: .other, parent: nil, block: nil, list: 0, level: nil)
     }
 
     /// The site of a number; nil when there are not so many.

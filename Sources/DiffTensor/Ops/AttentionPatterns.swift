@@ -8,6 +8,8 @@ struct AttentionExtras {
     var seesOwnKeys = true
     /// Keys and values that every group sees besides.
     var sharedKeys: AttentionRows?, sharedValues: AttentionRows?
+    /// Added to the scaled products of each group with the shared keys: [groups, keys].
+    var sharedBias: Tensor?
     /// Added to the scaled products: [batch, keys].
     var bias: Tensor?
     /// Added to them by the distance of key and query: [heads or 1, queries + keys - 1].
@@ -29,6 +31,9 @@ struct AttentionExtras {
                 Int64(values.batchStride), Int64(values.rowStride)
             )
             unsafe arguments.shared = Int64(keys.rows)
+            if let sharedBias, let floats = unsafe sharedBias.floats {
+                unsafe (arguments.shared_bias, arguments.shared_bias_group) = (UnsafePointer(floats), Int64(keys.rows))
+            }
         }
         if let bias, let floats = unsafe bias.floats {
             unsafe (arguments.bias, arguments.bias_batch) = (UnsafePointer(floats), Int64(bias.shape.last))
@@ -67,6 +72,7 @@ extension Run {
         if !groups.shared.isEmpty {
             extras.sharedKeys = try gathered(k, groups.shared)
             extras.sharedValues = try gathered(v, groups.shared)
+            if groups.countsOnce, groups.seesOwnKeys { extras.sharedBias = try hidingOwn(groups) }
         }
         let out = try workspace.take(Shape(q.batch, q.rows, q.width))
         try compute(q, k, v, call.heads, scale, extras, to: out)
@@ -102,6 +108,19 @@ extension Run {
         return out
     }
 
+    /// Hides of the shared tokens, for each group, those that are its own: [groups, shared].
+    private func hidingOwn(_ groups: AttentionGroups) throws(DiffError) -> Tensor {
+        let bias = try workspace.take(Shape(groups.count, groups.shared.count))
+        guard isLive, let to = unsafe bias.floats else { return bias }
+        for group in Indices(below: groups.count) {
+            for (position, token) in groups.shared.numbered {
+                let isOwn = token % max(1, groups.count) == group
+                unsafe to[group &* groups.shared.count &+ position] = isOwn ? -.infinity : 0
+            }
+        }
+        return bias
+    }
+
     private func refuseTracked(_ call: AttentionCall, _ what: StaticString) throws(DiffError) {
         for rows in [call.queries, call.keys, call.values] { try refuseTracked(rows.tensor, what) }
     }
@@ -126,8 +145,9 @@ extension Run {
 }
 
 extension KeyMask {
-    /// What is added to the scaled products: [batch, keys].
-    fileprivate func bias(batch: Int, keys: Int, _ run: Run) throws(DiffError) -> Tensor {
+    /// What is added to the scaled products of `batch` samples and `keys` keys: [batch, keys]. Throws `shape`, and `invalidArgument` where
+    /// a sample has no key left.
+    public func bias(batch: Int, keys: Int, _ run: Run) throws(DiffError) -> Tensor {
         let tensor =
             switch self {
             case .bias(let tensor), .visible(let tensor): tensor

@@ -4,10 +4,14 @@ import CKernels
 public struct ConvolutionExtras {
     /// The input is normalised first, without a pass of its own where the method allows.
     public var norm: GroupNormalisation?
+    /// What the norm does to each channel, where that is not found in the input: see ``Run/factors(_:_:)``.
+    public var factors: Tensor?
     /// One vector of the outputs' width per sample, added to each of its pixels.
     public var vectors: RowVectors?
     /// A tensor of the output's shape, added to it.
     public var residual: Tensor?
+    /// Whether the result takes the residual's place: nobody else may need that.
+    public var replacesResidual = false
 
     /// Those given.
     public init(norm: GroupNormalisation? = nil, vectors: RowVectors? = nil, residual: Tensor? = nil) {
@@ -27,6 +31,9 @@ extension Run {
         try refuseTracked(weight, "a convolution's weights")
         guard let tape, x.isTracked || extras.isTracked else {
             return try convolved(x, weight, bias: bias, window, method, extras)
+        }
+        guard extras.factors == nil, !extras.replacesResidual else {
+            throw DiffError(.unsupported, "no gradient passes through a convolution of pieces")
         }
         // The norm has a way back of its own.
         if let norm = extras.norm {
@@ -58,13 +65,14 @@ extension Run {
 
         // The direct form meets each pixel nine times: the norm is worth a pass of its own there.
         let isDirect = unsafe arguments.form == Int32(CK_CONV_DIRECT)
-        let input = if isDirect, let norm = extras.norm { try groupNorm(x, norm) } else { x }
-        let factors = if !isDirect, let norm = extras.norm { try groupNormFactors(x, norm) } else { nil as Tensor? }
+        let input = if isDirect, let norm = extras.norm { try normed(x, norm, extras.factors) } else { x }
+        let factors = if !isDirect, let norm = extras.norm { try factors(x, norm, extras.factors) } else { nil as Tensor? }
 
-        let out = try workspace.take(outShape)
         if let residual = extras.residual, residual.shape != outShape {
             throw DiffError(.shape, "convolution: a residual of \(residual.shape) for an output of \(outShape)")
         }
+        let out =
+            if extras.replacesResidual, let residual = extras.residual { residual } else { try workspace.take(outShape) }
         if let vectors = extras.vectors, vectors.width != outShape[1] || vectors.tensor.shape[0] != outShape[0] {
             throw DiffError(.shape, "convolution: vectors of \(vectors.tensor.shape) for an output of \(outShape)")
         }
@@ -85,6 +93,18 @@ extension Run {
         unsafe arguments.scratch = scratch?.base
         unsafe ck_conv2d(poolHandle, &arguments)
         return out
+    }
+
+    private func normed(_ x: Tensor, _ norm: GroupNormalisation, _ known: Tensor?) throws(DiffError) -> Tensor {
+        if let known { try groupNorm(x, norm, factors: known) } else { try groupNorm(x, norm) }
+    }
+
+    private func factors(_ x: Tensor, _ norm: GroupNormalisation, _ known: Tensor?) throws(DiffError) -> Tensor {
+        guard let known else { return try groupNormFactors(x, norm) }
+        guard known.shape == (try Shape(x.shape[0], x.shape[1], 3)) else {
+            throw DiffError(.shape, "convolution: factors \(known.shape) of a norm of \(x.shape)")
+        }
+        return known
     }
 
     /// The shape of the output. Throws `shape` when input, weights and window do not go together.

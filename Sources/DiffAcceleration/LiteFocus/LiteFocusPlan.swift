@@ -1,0 +1,147 @@
+public import DiffCheckpoint
+public import DiffTensor
+
+/// LiteFocus as data. JSON: `{"method": "litefocus", "same_frequency": true, "cross_frequency": true, "ratio": 0.1, "levels": [1],
+/// "scope": "official", "deduplicate": false, "keys": "call"}`, all of it with these defaults, and a `seed`.
+public struct LiteFocusPlan: PlanEntry, Equatable {
+    /// The name in plans.
+    public static let method = "litefocus"
+    /// Share of the tokens that every query sees in the authors' results.
+    public static let defaultRatio = 0.1
+
+    /// Which self-attentions of a level are sparse.
+    public enum Scope: String, Sendable, CaseIterable {
+        /// Those that the authors' code changes: the first block of each of the first three transformers after a resnet.
+        case official
+        /// All of them.
+        case all
+    }
+
+    /// How long a set of keys that all queries see is kept.
+    public enum Keys: String, Sendable, CaseIterable {
+        /// For one attention of one network call, as the authors do.
+        case call
+        /// For all attentions of a step, those of as many tokens.
+        case step
+        /// For all attentions of a run, those of as many tokens.
+        case run
+    }
+
+    /// Whether a query sees the tokens of its own frequency, at all times.
+    public let sameFrequency: Bool
+    /// Whether it sees a random share of all tokens besides.
+    public let crossFrequency: Bool
+    /// That share, 0...1.
+    public let ratio: Double
+    /// Levels of the network, 0 the finest, whose self-attention is sparse.
+    public let levels: [Int]
+    /// Which self-attentions of these levels are.
+    public let scope: Scope
+    /// Whether a token that a query sees by both ways counts once; the authors' code counts it twice.
+    public let deduplicates: Bool
+    /// How long a random set is kept.
+    public let keys: Keys
+    /// What sets are drawn from; nil: the seed of the request.
+    public let seed: UInt64?
+
+    /// An entry of these settings. Throws `invalidArgument` for settings under which queries see nothing, and for levels that no network
+    /// has.
+    public init(
+        sameFrequency: Bool = true, crossFrequency: Bool = true, ratio: Double = LiteFocusPlan.defaultRatio,
+        levels: [Int] = [1], scope: Scope = .official, deduplicates: Bool = false, keys: Keys = .call,
+        seed: UInt64? = nil
+    ) throws(DiffError) {
+        guard sameFrequency || crossFrequency else {
+            throw DiffError(
+                .invalidArgument,
+                "same_frequency and cross_frequency are both off: queries see nothing; leave one of them on, or the method out")
+        }
+        guard (0...1).contains(ratio) else {
+            throw DiffError(.invalidArgument, "ratio must be a number in 0...1, found \(ratio)")
+        }
+        guard sameFrequency || ratio > 0 else {
+            throw DiffError(
+                .invalidArgument,
+                "ratio is 0 and same_frequency off: queries see nothing; give a ratio above 0, or turn same_frequency on")
+        }
+        guard !levels.isEmpty, levels.each.allSatisfy({ (0..<8).contains($0) }) else {
+            throw DiffError(.invalidArgument, "levels must name one level or more in 0...7")
+        }
+        (self.sameFrequency, self.crossFrequency, self.ratio) = (sameFrequency, crossFrequency, ratio)
+        (self.levels, self.scope, self.deduplicates, self.keys, self.seed) = (levels, scope, deduplicates, keys, seed)
+    }
+
+    /// What an entry may say.
+    public static let options = [
+        OptionSpec(
+            "same_frequency", .flag, default: true, "Whether a query sees the tokens of its own frequency at all times."),
+        OptionSpec(
+            "cross_frequency", .flag, default: true, "Whether every query sees a random share of all tokens besides."),
+        OptionSpec("ratio", .number(0...1), default: .number(defaultRatio), "That share."),
+        OptionSpec(
+            "levels", .list(.integer(0...7), 1...8), default: .array([.integer(1)]),
+            "Levels of the network whose self-attention is sparse, 0 the finest."),
+        OptionSpec(
+            "scope", .cases(of: Scope.self), default: .string(Scope.official.rawValue),
+            "Which self-attentions of these levels: the first block of the first three transformers after a resnet, as the authors "
+                + "have it, or all."),
+        OptionSpec(
+            "deduplicate", .flag, default: false,
+            "Whether a token that a query sees by both ways counts once; the authors count it twice."),
+        OptionSpec(
+            "keys", .cases(of: Keys.self), default: .string(Keys.call.rawValue),
+            "What a random share is drawn for: each attention of each call, each step, or the run."),
+        OptionSpec(
+            "seed", .integer(0...Int.max), absent: "that of the request", "What random shares are drawn from."),
+    ]
+
+    /// Reads the entry. Throws `format` naming the member.
+    public init(_ json: JSONObject, files: (String) throws(DiffError) -> JSON) throws(DiffError) {
+        let options = try Self.read(json)
+        let (same, cross): (Bool, Bool) = (try options.get("same_frequency"), try options.get("cross_frequency"))
+        let (ratio, levels): (Double, [Int]) = (try options.get("ratio"), try options.get("levels"))
+        do throws(DiffError) {
+            try self.init(
+                sameFrequency: same, crossFrequency: cross, ratio: ratio, levels: levels,
+                scope: options.getCase("scope"), deduplicates: options.get("deduplicate"), keys: options.getCase("keys"),
+                seed: options.optional("seed"))
+        } catch {
+            // Said of the members of this object.
+            throw error.code == .invalidArgument ? DiffError(.format, "\(json.place): \(error.message)") : error
+        }
+    }
+
+    /// The entry with its `method`; reading it gives an equal entry.
+    public var json: JSON {
+        var members: [String: JSON] = [
+            "method": .string(Self.method), "same_frequency": .bool(sameFrequency),
+            "cross_frequency": .bool(crossFrequency), "ratio": .number(ratio),
+            "levels": .array(levels.each.map { .integer($0) }), "scope": .string(scope.rawValue),
+            "deduplicate": .bool(deduplicates), "keys": .string(keys.rawValue),
+        ]
+        if let seed { members.put(seed.json, for: "seed") }
+        return .object(members)
+    }
+
+    /// Throws `incompatible` when the network works on no grid of times and frequencies, or has no attention where the entry wants it.
+    public func check(_ layouts: [SiteLayout]) throws(DiffError) {
+        guard let layout = layouts.first else { return }
+        _ = try SparseSites(layout, self)
+    }
+
+    /// The method for one session.
+    public func makeAcceleration() -> any Acceleration { LiteFocus(self) }
+}
+
+extension LiteFocusPlan: WordedPlanEntry {
+    /// The rule that begins a word, with its form.
+    public static let words = [(rule: "litefocus", form: "litefocus[:RATIO]")]
+
+    /// The entry that `word` writes out. Throws `invalidArgument`.
+    public init(word: PlanWord) throws(DiffError) {
+        guard word.arguments.count < 2, let ratio = word.arguments.at(0).map({ Double($0) }) ?? Self.defaultRatio,
+            (0...1).contains(ratio)
+        else { throw word.malformed("litefocus[:RATIO], such as litefocus:0.1") }
+        try self.init(ratio: ratio)
+    }
+}
