@@ -159,7 +159,8 @@ typedef struct da_model_options {
     int32_t widen;              /* 1: the same as weights "f32"; 0 (default) */
     const char *family;         /* "dit", "uvit", "sit", "stable_diffusion", "audioldm", "unet2d_condition", "sd3_transformer",
                                    "autoencoder_kl", "autoencoder_tiny", "var", "vqvae", "llada", "illada", "dream", "clip_text",
-                                   "clap_text", "t5_encoder"; null: the config decides */
+                                   "clap_text", "t5_encoder", "speecht5_hifigan"; null: the config
+                                   decides */
     const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
     const char *conventions;    /* DiT: "official" or "diffusers" (time frequencies over 127, norm_eps); null: official, unless the
                                    checkpoint shows that it was trained in diffusers: its blocks have embedders of their own */
@@ -250,6 +251,7 @@ int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
  *                    [n,projection], of length 1, "text_embeds", before that, "pooled" f32 [n,width], "last_hidden_state"
  *   t5_encoder:      "tokens" i64 [n,t] or [t], "mask" i64 of the same shape, 0 for tokens that nothing sees (absent: all are seen)
  *                    ->  "last_hidden_state" f32 [n,t,width]
+ *   speecht5_hifigan:  "mel" f32 [n,frames,bins]  ->  "waveform" f32 [n,values]
  * Inputs are read during the call. For each output the caller gives name, data and bytes; rank, shape, dtype and bytes are
  * set. If data is null, only these are set (a size query; nothing is computed). `options` may be null.
  * Errors: DA_INVALID_ARGUMENT (unknown or missing name), DA_SHAPE, DA_MORE (an output buffer is too small), DA_NOT_FINITE (an

@@ -29,6 +29,7 @@ _OUTPUTS = {
     "vqvae": {"tokens": "image", "state": "image", "image": "tokens"},
     "var": {"y": "logits"},
     "clip_text": {"tokens": "last_hidden_state"}, "clap_text": {"tokens": "text_features"}, "t5_encoder": {"tokens": "last_hidden_state"},
+    "speecht5_hifigan": {"mel": "waveform"},
     "llada": {"tokens": "logits"}, "illada": {"tokens": "logits"}, "dream": {"tokens": "logits"},
 }
 
@@ -53,7 +54,8 @@ class Model(Handle):
     path: folder with config.json and *.safetensors (official, diffusers or pipeline layout), a single file of Stable Diffusion, or
         another .safetensors file together with `config`.
     family: "dit", "uvit", "sit", "stable_diffusion", "audioldm", "unet2d_condition", "sd3_transformer", "var", "autoencoder_kl",
-        "autoencoder_tiny", "vqvae", "llada", "illada", "dream", "clip_text", "clap_text" or "t5_encoder"; None lets the config decide.
+        "autoencoder_tiny", "vqvae", "llada", "illada", "dream", "clip_text", "clap_text", "t5_encoder"
+        or "speecht5_hifigan"; None lets the config decide.
     config: the configuration as a dict or JSON text, used instead of the checkpoint's config.json.
     decoder: folder of the autoencoder that turns latents into pixels; None means the checkpoint's own vae/.
     conventions: "official" or "diffusers" (how a DiT is evaluated); None means official, unless the checkpoint shows that it was
@@ -213,6 +215,7 @@ class Model(Handle):
         clap_text: tokens [n,t], perhaps mask [n,t] (integers, 0: padding) -> text_features [n,P], of length 1; also text_embeds [n,P],
             before that, pooled [n,W] and last_hidden_state [n,t,W]
         t5_encoder: tokens [n,t], perhaps mask [n,t] (integers, 0: not seen) -> last_hidden_state [n,t,W]
+        speecht5_hifigan: mel [n,frames,bins] -> waveform [n,values]
         autoencoder_kl: latents [n,C,h,w] -> image [n,3,H,W]; image [n,3,H,W] -> moments [n,2C,h,w]
         autoencoder_tiny: latents [n,C,h,w] -> image [n,3,H,W]; image [n,3,H,W] -> latents [n,C,h,w]
         sd3_transformer: hidden_states [n,C,h,w], timestep [n] (0, data, to 1000, noise), encoder_hidden_states [n,tokens,D],

@@ -106,7 +106,8 @@ def test_every_family_is_documented(models):
     heads = re.findall(r"^[A-Z][\w ]+ \(([\w, ]+)\):$", inspect.getdoc(diffaccel.Session.sample), flags=re.M)
     said = [family for head in heads for family in head.split(", ")]
     assert said == ["dit", "uvit", "sit", "stable_diffusion", "audioldm", "var", "llada", "illada", "dream"]
-    parts = {"autoencoder_kl", "autoencoder_tiny", "sd3_transformer", "unet2d_condition", "vqvae", "clip_text", "clap_text", "t5_encoder"}
+    parts = {"autoencoder_kl", "autoencoder_tiny", "sd3_transformer", "unet2d_condition", "vqvae", "clip_text", "clap_text", "t5_encoder",
+             "speecht5_hifigan"}
     assert set(said) | parts == set(diffaccel.describe()["families"])
     for part in parts | {"stable_diffusion", "audioldm"}:
         assert f'"{part}"' in diffaccel.Model.__doc__ and re.search(rf"^(\w+, )*{part}(, \w+)*: ", inspect.getdoc(diffaccel.Model.forward), flags=re.M)
