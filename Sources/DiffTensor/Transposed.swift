@@ -7,31 +7,42 @@ extension Tensor {
         let turned = try Shape(columns, rows)
         guard let from = unsafe raw else { return try Tensor(Storage(virtual: byteCount), turned, dtype) }
         let out = try Tensor(Storage(byteCount: byteCount, budget: budget), turned, dtype)
-        guard let to = unsafe out.raw else { return out }
-        switch dtype.size {
-        case 4: unsafe Self.turn(from, to, rows, columns, UInt32.self)
-        case 2: unsafe Self.turn(from, to, rows, columns, UInt16.self)
-        default: unsafe Self.turn(from, to, rows, columns, UInt8.self)
+        if let to = unsafe out.raw {
+            unsafe transposeElements(from, into: to, rows: rows, columns: columns, elementBytes: dtype.size)
         }
         return out
     }
+}
 
-    /// In squares, so that lines of the cache are used whole on both sides.
-    @unsafe private static func turn<Word>(
-        _ from: UnsafeMutableRawPointer, _ to: UnsafeMutableRawPointer, _ rows: Int, _ columns: Int, _: Word.Type
-    ) {
-        let (source, target) = unsafe (
-            from.assumingMemoryBound(to: Word.self), to.assumingMemoryBound(to: Word.self)
-        )
-        let side = 32
-        for block in Indices(below: (rows &+ side &- 1) / side) {
-            for strip in Indices(below: (columns &+ side &- 1) / side) {
-                for i in Indices(below: min(side, rows &- block &* side)) {
-                    let row = block &* side &+ i
-                    for j in Indices(below: min(side, columns &- strip &* side)) {
-                        let column = strip &* side &+ j
-                        unsafe target[column &* rows &+ row] = source[row &* columns &+ column]
-                    }
+/// Puts the rows * columns elements at `from`, row by row, into those at `to`, column by column; both have room for them, and share none.
+@unsafe public func transposeElements(
+    _ from: UnsafeMutableRawPointer, into to: UnsafeMutableRawPointer, rows: Int, columns: Int, elementBytes: Int
+) {
+    switch elementBytes {
+    case 8: unsafe transpose(from, to, rows, columns, UInt64.self)
+    case 4: unsafe transpose(from, to, rows, columns, UInt32.self)
+    case 2: unsafe transpose(from, to, rows, columns, UInt16.self)
+    case 1: unsafe transpose(from, to, rows, columns, UInt8.self)
+    // Parts of bytes are in no matrix that is turned.
+    default: break
+    }
+}
+
+/// In squares, so that lines of the cache are used whole on both sides.
+@unsafe private func transpose<Word: BitwiseCopyable>(
+    _ from: UnsafeMutableRawPointer, _ to: UnsafeMutableRawPointer, _ rows: Int, _ columns: Int, _: Word.Type
+) {
+    let (size, side) = (MemoryLayout<Word>.size, 32)
+    for block in Indices(below: (rows &+ side &- 1) / side) {
+        for strip in Indices(below: (columns &+ side &- 1) / side) {
+            for i in Indices(below: min(side, rows &- block &* side)) {
+                let row = block &* side &+ i
+                for j in Indices(below: min(side, columns &- strip &* side)) {
+                    let column = strip &* side &+ j
+                    // Files put elements at any byte.
+                    let word = unsafe from.loadUnaligned(
+                        fromByteOffset: (row &* columns &+ column) &* size, as: Word.self)
+                    unsafe to.storeBytes(of: word, toByteOffset: (column &* rows &+ row) &* size, as: Word.self)
                 }
             }
         }

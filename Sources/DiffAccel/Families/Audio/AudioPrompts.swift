@@ -9,8 +9,10 @@ final class AudioPrompts: ConditioningSource {
         var vectors: Tensor?
         /// What the language model makes, [n, tokens, width].
         var generated: Tensor?
-        /// States [n, tokens, width], and which of them are seen.
-        var states: Tensor?, mask: [[Bool]]
+        /// States [n, tokens, width].
+        var states: Tensor?
+        /// Which of them are seen.
+        var mask: [[Bool]]
     }
 
     /// What is said of one side.
