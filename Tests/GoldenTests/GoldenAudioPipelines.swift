@@ -30,7 +30,8 @@ enum GoldenAudioPipelines {
     }
 
     /// LiteFocus with the keys of a recorded run.
-    private struct RecordedKeys: PlanEntry {
+    // Unchecked: one session at a time has it.
+    private struct RecordedKeys: PlanEntry, @unchecked Sendable {
         static let method = "recorded_keys"
         static let options: [OptionSpec] = []
         private let made: any Acceleration

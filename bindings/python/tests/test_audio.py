@@ -67,11 +67,11 @@ def test_a_sound_and_its_events(models, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_batches_seeds_and_numbers(models, kind):
     model = models[kind]
-    both = sampled(model, prompt=["a dog", "rain"], waveforms_per_prompt=2, seeds=[1, 2, 3, 4])
+    both = sampled(model, prompt=["dogs", "rain"], waveforms_per_prompt=2, seeds=[1, 2, 3, 4])
     assert len(both.audio) == 4 and len({sound.tobytes() for sound in both.audio}) == 4
-    # T5 pads a batch to its longest prompt, which may change the last bit; without it nothing does.
+    # Prompts of as many letters: the language model counts the padding of shorter ones.
     alone = sampled(model, prompt="rain", seeds=[4])
-    np.testing.assert_allclose(alone.audio[0], both.audio[3], atol=1e-4 if kind == "audioldm2" else 0)
+    np.testing.assert_array_equal(alone.audio[0], both.audio[3])
     again = sampled(model, prompt="rain", seed=4)
     assert np.array_equal(again.audio, alone.audio)
     assert not np.array_equal(sampled(model, prompt="rain", seed=4, negative_prompt="dogs").audio, again.audio)
@@ -152,14 +152,14 @@ def test_embeddings_in_place_of_texts(models):
 
 
 @pytest.mark.parametrize("request_, words", [
-    (dict(), "prompt or prompt_embeds"), (dict(prompt="a", generated_prompt_embeds=np.zeros((1, 8, 12))), "both given"),
+    (dict(), "prompt or prompt_embeds"), (dict(prompt="a", prompt_embeds=np.zeros((1, 3, 20)), generated_prompt_embeds=np.zeros((1, 8, 12))), "both given"),
     (dict(prompt_embeds=np.zeros((1, 3, 20))), "either"), (dict(generated_prompt_embeds=np.zeros((1, 8, 12))), "either"),
     (dict(prompt_embeds=np.zeros((1, 3, 20)), generated_prompt_embeds=np.zeros((1, 8, 12)), clap_embeds=np.zeros((1, 10))), "either"),
-    (dict(prompt_embeds=np.zeros((1, 3, 21)), generated_prompt_embeds=np.zeros((1, 8, 12))), r"\[1, n, 20\]"),
+    (dict(prompt_embeds=np.zeros((1, 3, 21)), generated_prompt_embeds=np.zeros((1, 8, 12))), r"\[n, tokens, 20\]"),
     (dict(prompt_embeds=np.zeros((2, 3, 20)), generated_prompt_embeds=np.zeros((1, 8, 12))), r"\[1, n, 20\]"),
     (dict(prompt_embeds=np.zeros((1, 3, 20)), generated_prompt_embeds=np.zeros((1, 8, 12)), attention_mask=np.zeros((1, 4))), r"\[1, 3\]"),
     (dict(prompt_embeds=np.zeros((1, 3, 20)), generated_prompt_embeds=np.zeros((1, 8, 12)), attention_mask=np.full((1, 3), 0.5)), "0 or 1"),
-    (dict(prompt_embeds=np.zeros((1, 3, 20)), clap_embeds=np.zeros((1, 11))), r"\[1, 10\]"),
+    (dict(prompt_embeds=np.zeros((1, 3, 20)), clap_embeds=np.zeros((1, 11))), r"\[n, 10\]"),
     (dict(prompt="a", max_new_tokens=48), "positions"), (dict(prompt="a", max_new_tokens=49), "max_new_tokens"),
     (dict(prompt=["a", "b"], negative_prompt=["a", "b", "c"]), "one for all"), (dict(prompt="a", seeds=[1, 2]), "seeds"),
     (dict(prompt="a", unconditional="noise"), "unconditional"), (dict(prompt="a", labels=[1]), "labels"),
