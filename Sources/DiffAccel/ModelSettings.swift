@@ -110,7 +110,8 @@ public struct ModelSettings: Sendable, Equatable {
     /// Throws `unsupported` when one of `names`, which mean nothing to models of the family `family`, is set.
     func refuse(_ names: [String], of family: String) throws(DiffError) {
         guard let name = ofPipelines.each.first(where: { names.contains($0) }) else { return }
-        throw DiffError(.unsupported, "the setting \"\(name)\" is for other pipelines; this is a model of the family \(family)")
+        throw DiffError(
+            .unsupported, "the setting \"\(name)\" is for other pipelines; this is a model of the family \(family)")
     }
 
     /// Reads `json`, an object. Throws `invalidArgument` naming the member.

@@ -123,7 +123,9 @@ import Testing
     @Test func bothFormsOfALanguageModelAreTheSame() throws {
         var headed = TinyGPT2()
         headed.prefix = "transformer."
-        let beside = ["lm_head.weight": try Tensor([1, 2], Shape(1, 2)), "transformer.wte.weight": try Tensor([1], Shape(1, 1))]
+        let beside = [
+            "lm_head.weight": try Tensor([1, 2], Shape(1, 2)), "transformer.wte.weight": try Tensor([1], Shape(1, 1)),
+        ]
         let plain = try TinyGPT2().tensors()
         let renamed = Dictionary(uniqueKeysWithValues: plain.map { ("transformer.\($0.key)", $0.value) })
         let model = try gpt2(headed, extra: renamed.merging(beside) { $1 })

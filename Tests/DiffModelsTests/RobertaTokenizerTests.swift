@@ -55,7 +55,9 @@ import Testing
     }
 
     @Test func filesThatDoNotFitAreRefused() throws {
-        refuses(.format, "mask_token") { _ = try tokenizer(["mask_token": .string("<m>"), "tokenizer_class": "RobertaTokenizer"]) }
+        refuses(.format, "mask_token") {
+            _ = try tokenizer(["mask_token": .string("<m>"), "tokenizer_class": "RobertaTokenizer"])
+        }
         var short = Self.vocabulary
         short["ab"] = nil
         refuses(.format, "merge 1") { _ = try tokenizer(vocabulary: short) }

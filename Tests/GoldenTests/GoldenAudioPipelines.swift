@@ -39,7 +39,9 @@ enum GoldenAudioPipelines {
         init(_ name: String, _ model: Model, _ fixture: GoldenFixture) throws {
             let recorded = try fixture.config.object("litefocus")
             let settings = try JSONObject(
-                .object(["level": 1, "modules": recorded.value("modules") ?? .null, "config": .object(recorded.members)]),
+                .object([
+                    "level": 1, "modules": recorded.value("modules") ?? .null, "config": .object(recorded.members),
+                ]),
                 source: "config.json")
             made = try GoldenLiteFocus.method(
                 settings, model.layout, keys: fixture.integers("\(name).indices"),

@@ -74,7 +74,8 @@ enum GoldenAudioText {
         let one = Run(pool: nil, budget: nil)
         var alone: [Float] = []
         for row in sequence.mask.indices {
-            alone += try model.continued(sequence.vectors.rows(row, 1), mask: [sequence.mask[row]], by: count, one).array
+            alone += try model.continued(sequence.vectors.rows(row, 1), mask: [sequence.mask[row]], by: count, one)
+                .array
         }
         if alone != made.array { report.fail("\(half).generated", "a sequence depends on others") }
     }

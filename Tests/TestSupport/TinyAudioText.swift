@@ -21,7 +21,9 @@ public struct TinyCLAPText: Sendable {
         var (layers, norms): ([(String, Int, Int)], [String]) = ([], ["\(embeddings).LayerNorm"])
         for layer in 0..<self.layers {
             let name = "text_model.encoder.layer.\(layer)"
-            for part in ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"] {
+            for part in [
+                "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
+            ] {
                 layers.append(("\(name).\(part)", d, d))
             }
             layers += [("\(name).intermediate.dense", mlpWidth, d), ("\(name).output.dense", d, mlpWidth)]

@@ -1,6 +1,8 @@
-/* Makes the sound that a prompt describes with AudioLDM or AudioLDM 2, and writes it as a WAV file, each stretch as soon as it is finished.
+/* Makes the sound that a prompt describes with AudioLDM or AudioLDM 2, and writes it as a WAV file, each stretch as soon as it
+ * is finished.
  *
- *   sound MODEL PROMPT OUT.wav [--negative TEXT] [--plan PLAN] [--seconds X] [--steps N] [--seed N] [--guidance X] [--threads N]
+ *   sound MODEL PROMPT OUT.wav [--negative TEXT] [--plan PLAN] [--seconds X] [--steps N] [--seed N] [--guidance X] [--threads
+ * N]
  *
  * Build: cc sound.c -o sound $(pkg-config --cflags --libs diffaccel) -lm
  */

@@ -100,7 +100,8 @@ struct AudioRequest {
                 "seeds", .list(.integer(0...Int.max), 1...SampleRequest.maxSamples), absent: "seed, for the batch",
                 "A seed for each sound, which is then the same in whatever batch."),
             OptionSpec(
-                "decode", .flag, default: true, "Whether the final state is made a sound: its spectrogram, and its values."
+                "decode", .flag, default: true,
+                "Whether the final state is made a sound: its spectrogram, and its values."
             ),
         ]
     }
@@ -122,11 +123,14 @@ struct AudioRequest {
 
     /// What may stand in for texts: names, extents, and what they are.
     private static func texts(_ conditioner: AudioConditioner) -> [(name: String, dims: String, summary: String)] {
-        let states = "CLAP's vectors, of length 1 (AudioLDM), or the second encoder's states (AudioLDM 2), instead of texts."
+        let states =
+            "CLAP's vectors, of length 1 (AudioLDM), or the second encoder's states (AudioLDM 2), instead of texts."
         guard case .sequence(let second) = conditioner.form else {
             return [("prompt_embeds", "[n, \(conditioner.vectorWidth)]", states)]
         }
-        let width = second ?? conditioner.projection?.configuration.stateWidth ?? 0
+        // Where a part is missing that would say so, requests are refused by its name.
+        let width = (second ?? conditioner.projection?.configuration.stateWidth).map { "\($0)" } ?? "width"
+        let vectors = conditioner.projection.map { "\($0.configuration.vectorWidth)" } ?? "width"
         return [
             ("prompt_embeds", "[n, tokens, \(width)]", states),
             (
@@ -138,7 +142,7 @@ struct AudioRequest {
                 "What the language model makes, beside prompt_embeds."
             ),
             (
-                "clap_embeds", "[n, \(conditioner.vectorWidth)]",
+                "clap_embeds", "[n, \(vectors)]",
                 "CLAP's vectors: of these and of prompt_embeds the language model makes the rest."
             ),
         ]

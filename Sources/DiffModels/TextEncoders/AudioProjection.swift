@@ -22,7 +22,8 @@ public struct AudioProjectionConfiguration: Sendable, Equatable {
             return
         }
         guard let length else {
-            throw c.error("max_seq_length", "missing beside use_learned_position_embedding; expected a number of positions")
+            throw c.error(
+                "max_seq_length", "missing beside use_learned_position_embedding; expected a number of positions")
         }
         positions = length
     }
@@ -89,7 +90,8 @@ public final class AudioProjection: Sendable {
         var placed = states
         if let positions {
             guard positions.shape[0] == length else {
-                throw DiffError(.shape, "states of \(length) tokens; the projection has \(positions.shape[0]) positions")
+                throw DiffError(
+                    .shape, "states of \(length) tokens; the projection has \(positions.shape[0]) positions")
             }
             placed = try run.addTable(states, positions)
         }

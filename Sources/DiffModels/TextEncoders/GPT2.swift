@@ -73,7 +73,8 @@ public final class GPT2: Sendable {
 
     private func check(_ sequence: Tensor, _ mask: [[Bool]], _ count: Int) throws(DiffError) {
         guard sequence.shape.rank == 3, sequence.shape.last == width, sequence.shape.count > 0, count > 0 else {
-            throw DiffError(.shape, "a sequence \(sequence.shape) to continue by \(count), expected [n, length, \(width)]")
+            throw DiffError(
+                .shape, "a sequence \(sequence.shape) to continue by \(count), expected [n, length, \(width)]")
         }
         let length = sequence.shape[1]
         guard mask.count == sequence.shape[0], mask.each.allSatisfy({ $0.count == length }) else {

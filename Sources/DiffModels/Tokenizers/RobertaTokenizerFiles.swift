@@ -30,7 +30,8 @@ extension Tokenizer {
             guard case .integer(let id)? = json.members[token] else {
                 throw DiffError(
                     .format,
-                    "vocab.json: no token \"\(token.prefix(60))\", which is the \(role): take all files from one checkpoint")
+                    "vocab.json: no token \"\(token.prefix(60))\", which is the \(role): take all files from one checkpoint"
+                )
             }
             if role == "cls_token" { start = id }
             if role == "sep_token" { end = id }

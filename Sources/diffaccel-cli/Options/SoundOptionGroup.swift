@@ -16,7 +16,8 @@ struct SoundOptionGroup: ParsableArguments {
     /// Throws for a model that makes no sounds when something is said of them.
     func refuse(besides facts: ModelFacts) throws {
         guard !facts.makesSounds else { return }
-        for (name, isGiven) in [("spectrogram", spectrogram != nil), ("audio-format", audioFormat != nil)] where isGiven {
+        for (name, isGiven) in [("spectrogram", spectrogram != nil), ("audio-format", audioFormat != nil)] where isGiven
+        {
             throw UsageError("--\(name) is for models that make sounds, such as AudioLDM 2")
         }
     }
@@ -26,7 +27,9 @@ struct SoundOptionGroup: ParsableArguments {
         if let path {
             guard path != StandardOutput.name || count == 1 else {
                 throw DiffError(
-                    .invalidArgument, "standard output takes one sound, \(count) are asked for: name a file, or a folder with --individual")
+                    .invalidArgument,
+                    "standard output takes one sound, \(count) are asked for: name a file, or a folder with --individual"
+                )
             }
             try SoundFile.check(path, format)
             try ResultFile.check(path)

@@ -60,7 +60,9 @@ enum SoundFile {
         unsafe sf_command(file, Int32(SFC_SET_CLIPPING), nil, Int32(SF_TRUE))
         // The same values are the same file, whenever it is written.
         unsafe sf_command(file, Int32(SFC_SET_ADD_PEAK_CHUNK), nil, Int32(SF_FALSE))
-        let written = unsafe values.withUnsafeBufferPointer { unsafe sf_write_float(file, $0.baseAddress, sf_count_t($0.count)) }
+        let written = unsafe values.withUnsafeBufferPointer {
+            unsafe sf_write_float(file, $0.baseAddress, sf_count_t($0.count))
+        }
         let closed = unsafe sf_close(file)
         return written == sf_count_t(values.count) && closed == 0
     }

@@ -3,7 +3,9 @@ import DiffAccel
 /// A spectrogram as a picture: time to the right, frequencies upwards, louder parts lighter.
 enum Spectrogram {
     /// Colours from silent to loud: black, blue, red, yellow, white.
-    private static let colours: [[Float]] = [[0, 0, 4], [66, 10, 104], [187, 55, 84], [249, 142, 9], [252, 255, 164]]
+    private static let colours: [[Float]] = [
+        [0, 0, 4], [66, 10, 104], [187, 55, 84], [249, 142, 9], [252, 255, 164],
+    ]
     /// How far below the loudest parts are told apart, in natural logarithms.
     private static let range: Float = 9
     /// Pixels of a bin of frequencies.

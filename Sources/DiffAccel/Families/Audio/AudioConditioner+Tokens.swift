@@ -2,12 +2,19 @@ import DiffModels
 import DiffTensor
 
 extension AudioConditioner {
-    /// The most tokens of T5: what the tokenizer says, as far as the language model has positions for them.
-    func stateLength(generated: Int) -> Int {
-        guard let t5 else { return 0 }
-        let room = language.map { $0.outline.configuration.positions &- AudioProjection.others &- generated }
-        let most = min(t5.tokenizer.maxLength ?? T5Encoder.maxTokens, room ?? T5Encoder.maxTokens)
-        return min(most, projection?.configuration.positions ?? most)
+    /// The most tokens of T5: what the tokenizer says, as far as the language model has positions for them. Throws `invalidArgument` when it has
+    /// none.
+    private func stateLength(_ t5: T5, generated: Int) throws(DiffError) -> Int {
+        let most = min(t5.tokenizer.maxLength ?? T5Encoder.maxTokens, projection?.configuration.positions ?? .max)
+        guard let positions = language?.outline.configuration.positions else { return most }
+        let room = positions &- AudioProjection.others &- generated
+        guard room > t5.tokenizer.specials else {
+            throw DiffError(
+                .invalidArgument,
+                "request: max_new_tokens \(generated) leaves no room for a text among the language model's \(positions) positions: ask for fewer"
+            )
+        }
+        return min(most, room)
     }
 
     /// The tokens of `texts`, those of T5 padded to the longest, or to `length` where one is given, as for negative prompts. The log is told of
@@ -25,7 +32,8 @@ extension AudioConditioner {
             vectors.append(row.ids)
             guard let t5 else { continue }
             states.append(
-                try self.row(text, t5.tokenizer, length ?? stateLength(generated: generated), "text_encoder_2"))
+                try self.row(
+                    text, t5.tokenizer, length ?? stateLength(t5, generated: generated), "text_encoder_2"))
         }
         let longest = length ?? states.each.reduce(0) { max($0, $1.count) }
         var tokens: [Tokens] = []

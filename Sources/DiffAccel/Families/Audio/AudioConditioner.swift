@@ -105,6 +105,8 @@ final class AudioConditioner: Sendable {
 
     private func absent(_ part: String) -> DiffError {
         let instead = form == .vector ? "prompt_embeds" : "prompt_embeds and generated_prompt_embeds"
-        return DiffError(.unsupported, "the checkpoint has no \(part), which texts need: give \(instead), or open the whole checkpoint")
+        return DiffError(
+            .unsupported,
+            "the checkpoint has no \(part), which texts need: give \(instead), or open the whole checkpoint")
     }
 }

@@ -33,7 +33,8 @@ struct AudioParts {
             throw DiffError(
                 .incompatible,
                 "the network makes latents of \(network.predictedChannels) channels, the autoencoder spectrograms of "
-                    + "\(autoencoder.pictureChannels) channels out of \(autoencoder.latentChannels): take all parts from one checkpoint")
+                    + "\(autoencoder.pictureChannels) channels out of \(autoencoder.latentChannels): take all parts from one checkpoint"
+            )
         }
         guard factor > 0, c.bins % factor == 0, let two = c.samples(frames: 2), let one = c.samples(frames: 1),
             two > one
@@ -46,7 +47,8 @@ struct AudioParts {
         bands = c.bins / factor
         rates = AudioLength.Rates(sampleRate: c.samplingRate, hop: two &- one, factor: factor)
         guard rates.least <= AudioLength.most else {
-            throw DiffError(.incompatible, "the vocoder makes \(rates.least) seconds of one latent; at most \(AudioLength.most)")
+            throw DiffError(
+                .incompatible, "the vocoder makes \(rates.least) seconds of one latent; at most \(AudioLength.most)")
         }
         try Self.check(kind, network)
     }

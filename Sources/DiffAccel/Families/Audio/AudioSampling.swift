@@ -78,7 +78,8 @@ struct AudioSampling: FamilySampling {
         guard let samples = Checked.multiply(prompts, request.perPrompt), samples <= SampleRequest.maxSamples else {
             throw DiffError(
                 .invalidArgument,
-                "request: \(prompts) prompts, \(request.perPrompt) sounds of each: more than \(SampleRequest.maxSamples)")
+                "request: \(prompts) prompts, \(request.perPrompt) sounds of each: more than \(SampleRequest.maxSamples)"
+            )
         }
         guard request.seeds.count == 1 || request.seeds.count == samples else {
             throw DiffError(.invalidArgument, "request: \(request.seeds.count) seeds for \(samples) sounds")

@@ -11,7 +11,9 @@ enum AudioText {
     ) throws(DiffError) -> AudioConditioner {
         let clap = try clap(parts, &elements)
         guard kind == .audioldm2 else {
-            if let width = clap?.encoder.configuration.projection { try fits(width, network.pooledWidth, "text_encoder") }
+            if let width = clap?.encoder.configuration.projection {
+                try fits(width, network.pooledWidth, "text_encoder")
+            }
             return AudioConditioner(.vector, clap: clap, vectorWidth: network.pooledWidth ?? 0)
         }
         let phonemes = try phonemes(parts)
@@ -40,7 +42,8 @@ enum AudioText {
         guard let wanted, wanted != width else { return }
         throw DiffError(
             .incompatible,
-            "\(part) gives states of width \(width), what reads them takes \(wanted): take all parts from one checkpoint")
+            "\(part) gives states of width \(width), what reads them takes \(wanted): take all parts from one checkpoint"
+        )
     }
 
     private static func clap(

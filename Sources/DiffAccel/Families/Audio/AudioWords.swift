@@ -126,7 +126,9 @@ extension AudioConditioner {
     /// Which of `states` are seen: as the mask says, without one all.
     private func seen(_ mask: Tensor?, _ states: Tensor?, _ name: String) throws(DiffError) -> [[Bool]] {
         guard let states else {
-            guard mask == nil else { throw DiffError(.invalidArgument, "request: \(name) is about states that are not given") }
+            guard mask == nil else {
+                throw DiffError(.invalidArgument, "request: \(name) is about states that are not given")
+            }
             return []
         }
         let (rows, length) = (states.shape[0], states.shape[1])
