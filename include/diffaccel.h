@@ -189,7 +189,10 @@ typedef struct da_model_options {
                                          configs have other numbers, which change what is heard.
                                    All that have convolutions:
                                      "convolution": How 3 x 3 convolutions are computed: "auto" (default: by Winograd's transforms
-                                         where these are faster), "direct" or "winograd". */
+                                         where these are faster), "direct" or "winograd".
+                                   All that plans divide into components:
+                                     "ranks": The plan, with the executor mpi, of whose ranks this process is one: only the weights
+                                         of its own component are loaded. A word such as "async:3", or an object. */
 } da_model_options;
 
 /* Fills *options with defaults. DA_INVALID_ARGUMENT when options is null or `size` is not a size of this struct. */
@@ -204,6 +207,9 @@ int32_t da_model_options_init(da_model_options *options, uint32_t size);
 int32_t da_model_open(const char *path, const da_model_options *options, da_model *model);
 
 /* JSON about the model: {"family", "parameters", "bytes", "weights", "input", "config", "sites", "labels", "decoder", "flops",
+ * "convolutions" ("forms": how many are computed as "direct" sums and by Winograd's transforms "F(2,3)" and "F(4,3)"; "layers": each with
+ * "name", "form", "because" of a direct one ("kernel" or "stride", which have no transforms; "size", for which sums are faster; "setting"),
+ * "inputs", "kernel" and "output" [C,h,w] at the model's own size, on which the choice depends; absent when there are none),
  * "sampler" (the model's own), "samplers" (those that requests may name), "prediction_type", "request" (options and tensors of
  * requests: see da_session_run)}, and how its config files were read: "unknown_keys" (settings without effect, as "file: key"),
  * "defaults" (by file, the values of absent settings) and "assumptions" (what else was assumed, and how to change it). A label
@@ -286,8 +292,17 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  * ENTRY for U-Nets, whose deep features change little from call to call:
  *   {"method": "deepcache", "interval": 3, "layers": 1}     one call in "interval" (3) computes everything, the others only what leads
  *     to the last "layers" (1) layers of the way up, which get the deep features of the last full call
+ * ENTRY for denoisers in components that work at the same time, each on what the others gave in the call before (AsyncDiff):
+ *   {"method": "async", "components": 2, "stride": 1, "warm_up": 1, "time_shift": false, "variant": "paper", "split": "balanced",
+ *    "executor": "threads", "wire": "f32"}     2...4 components; stride 2: two steps share one evaluation, of which the second prediction
+ *     is the last component's own ("paper") or the first one again ("released"); warm_up: whole evaluations before; time_shift:
+ *     components are told the time of the call before; split: "official" (the published one of Stable Diffusion 1, 2, XL, 3; default
+ *     where there is one), "balanced" (by operations at the request's size), "measured" (by time) or the modules of each component
+ *     [["conv_in", "down_blocks"], ["mid_block", ...]]; executor: "sequential" (default), "threads" (each on a part of the session's
+ *     threads) or "mpi" (each a rank of components + stride - 1 processes started together: da_session_run on all of them, rank 0 has
+ *     the pictures). Results do not depend on the executor; "wire" bf16 halves what ranks send and changes results
  * Simple plans have a word, accepted wherever a plan is named: none, alternate, interval:N, random:RATIO[:SEED], deepcache:N[:LAYERS],
- * dkv:VARIANT[:REFRESH[:WINDOW]], depth:BLOCKS (such as depth:0,2,5-8), code[:DRAFT_SCALES] (the session supplies the partner). */
+ * async:COMPONENTS[:STRIDE[:WARM_UP]], dkv:VARIANT[:REFRESH[:WINDOW]], depth:BLOCKS (such as depth:0,2,5-8), code[:DRAFT_SCALES] (the session supplies the partner). */
 
 /* Reads a plan from a JSON file or, where there is no file of that name, from a word. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED,
  * DA_INVALID_ARGUMENT for a malformed word. */
@@ -520,7 +535,8 @@ int32_t da_event_describe(const da_event *event, char *buf, size_t capacity, siz
 
 /* JSON with the memory a request needs, found by a dry run: {"bytes": {"weights", "cache", "workspace", "decode", "peak"},
  * "calls": {"total" (of networks), "exact" (false: the sampler decides while running; calls, flops and sites are then upper bounds)},
- * "flops": {"total", "baseline"}, "sites": {"computed", "reused", "skipped"}}. Arguments as da_session_run. Nothing large is allocated. */
+ * "flops": {"total", "baseline"}, "sites": {"computed", "reused", "skipped"}, "convolutions": {"direct", "F(2,3)", "F(4,3)"} (how many are
+ * computed so at the request's sizes)}. Arguments as da_session_run. Nothing large is allocated. */
 int32_t da_session_estimate(da_session session, const char *json, size_t length, const da_tensor *tensors, size_t tensor_count,
                             char *buf, size_t capacity, size_t *needed);
 
@@ -580,7 +596,7 @@ int32_t da_result_close(da_result result);
  *   "own" (the model's own samples, with the earlier steps cached; data may be absent) with "guidance" (1) and "guidance_channels",
  *   "cache_limit" (bytes of kept outputs per network row, of the exported plan). For a U-ViT, whose steps are two network calls
  *   with a row each: "sampling_steps" (10), "period" 2, "l1" (0.1, on a sum of squares), "clamp" (0), "threshold" (0.9). For a U-Net
- *   (the pipeline's folder unet/): "prompts", a safetensors file with "prompt_embeds" [P,t,D], of SDXL "pooled_prompt_embeds" [P,W] and
+ *   (a pipeline's folder, or its unet/ with the scheduler's file in it), for DDIM on the scheduler's timesteps: "prompts", a safetensors file with "prompt_embeds" [P,t,D], of SDXL "pooled_prompt_embeds" [P,W] and
  *   "time_ids" [P,6], and the same after "negative_" with one row, which stands for no prompt; labels are numbers of prompts
  * prune, learned: "pattern": "1:2" or "groups": [[kept, blocks], ...]; "update": "lora", "full" or "gates"; "rank" (8), "alpha" (16),
  *   "learning_rate" (1e-4), "gate_rate" (1e-3), "temperature" ([4, 0.1]), "scaling" ([100, 100]), "clip" (1), "average_decay" (0.999)

@@ -1,7 +1,8 @@
 /* The plug-in's own thread: moves messages on while the program computes, sends signs of life and notes those of others.
  *
- * MPI implementations move large messages only inside their functions, and a rank that computes for minutes calls none. The thread
- * sleeps most of the time: a tenth of a millisecond between looks while messages are under way, else a tenth of a second. */
+ * MPI implementations move large messages only inside their functions, and a rank that computes for minutes calls none. The
+ * thread sleeps most of the time: a tenth of a millisecond between looks while messages are under way, else a tenth of a
+ * second. */
 #define _GNU_SOURCE
 #include "shared.h"
 

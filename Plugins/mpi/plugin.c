@@ -77,12 +77,14 @@ static int32_t open_mpi(void) {
     if (initialised) {
         MPI_Query_thread(&level);
         if (level < MPI_THREAD_SERIALIZED)
-            return fail("the program initialised it for one thread: it has to ask MPI_Init_thread for MPI_THREAD_SERIALIZED", 0);
+            return fail("the program initialised it for one thread: it has to ask MPI_Init_thread for MPI_THREAD_SERIALIZED",
+                        0);
         return 0;
     }
     if (is_other_launcher()) {
         snprintf(reason, sizeof reason,
-                 "this program was started by %s, and the plug-in was built for another MPI, which would see one process alone: start it by "
+                 "this program was started by %s, and the plug-in was built for another MPI, which would see one process "
+                 "alone: start it by "
                  "%s, or take the plug-in that \"%s\" builds",
                  other_launcher, own_launcher, other_build);
         return RANKS_FAILED;
@@ -117,7 +119,8 @@ static int32_t join(int32_t *rank, int32_t *count) {
         int started = launched("SLURM_STEP_NUM_TASKS");
         if (rank_count == 1 && started > 1) {
             snprintf(reason, sizeof reason,
-                     "%d processes were started, but each is alone: the launcher does not speak to the MPI that the plug-in was built with",
+                     "%d processes were started, but each is alone: the launcher does not speak to the MPI that the plug-in "
+                     "was built with",
                      started);
             return RANKS_FAILED;
         }

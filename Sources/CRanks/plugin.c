@@ -28,10 +28,11 @@ const ranks_plugin *cr_plugin_open(const char *path, char *text) {
     if (!path && !getauxval(AT_SECURE)) path = getenv("DIFFACCEL_MPI_PLUGIN");
     if (!path || !path[0]) path = beside(found, sizeof found) ? found : file;
     if (strchr(path, '/') && access(path, F_OK) != 0) {
-        snprintf(text, CR_TEXT,
-                 "%.200s: no such file. The plug-in for MPI is built by \"make mpi\" (\"make mpi MPI=mpich\" for MPICH) and stands "
-                 "beside libdiffaccel.so, or where mpi_plugin or DIFFACCEL_MPI_PLUGIN says",
-                 path);
+        snprintf(
+            text, CR_TEXT,
+            "%.200s: no such file. The plug-in for MPI is built by \"make mpi\" (\"make mpi MPI=mpich\" for MPICH) and stands "
+            "beside libdiffaccel.so, or where mpi_plugin or DIFFACCEL_MPI_PLUGIN says",
+            path);
         return NULL;
     }
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
@@ -45,8 +46,8 @@ const ranks_plugin *cr_plugin_open(const char *path, char *text) {
     if (!plugin) {
         snprintf(text, CR_TEXT, "%.300s: no plug-in for MPI", path);
     } else if (plugin->abi != RANKS_PLUGIN_ABI) {
-        snprintf(text, CR_TEXT, "%.300s: made for another version of the library (interface %d, expected %d): build it anew", path,
-                 (int)plugin->abi, (int)RANKS_PLUGIN_ABI);
+        snprintf(text, CR_TEXT, "%.300s: made for another version of the library (interface %d, expected %d): build it anew",
+                 path, (int)plugin->abi, (int)RANKS_PLUGIN_ABI);
         plugin = NULL;
     }
     return plugin;

@@ -11,17 +11,19 @@ struct DecodeForecast {
     init() {}
 
     /// Decoding of `job` as its request asks for it.
-    init(_ job: any SamplingJob, threads: Int) throws(DiffError) {
+    init(_ job: any SamplingJob, threads: Int, census: ConvolutionCensus? = nil) throws(DiffError) {
         guard let decoder = job.decoder, let latents = job.latents else {
             self.init()
             return
         }
-        try self.init(decoder, latents, tile: job.tiling.side, threads: threads)
+        try self.init(decoder, latents, tile: job.tiling.side, threads: threads, census: census)
     }
 
     /// Decoding of a state of shape `latents` in tiles of this side.
-    init(_ decoder: any StateDecoder, _ latents: Shape, tile: Int?, threads: Int) throws(DiffError) {
-        let run = Run(dryOn: threads)
+    init(
+        _ decoder: any StateDecoder, _ latents: Shape, tile: Int?, threads: Int, census: ConvolutionCensus? = nil
+    ) throws(DiffError) {
+        let run = Run(dryOn: threads, census: census)
         let state = try Tensor(Storage(virtual: latents.count &* 4), latents)
         var done: [Double] = []
         let decoded = try decoder.decode(state, tile: tile, run) { (_) throws(DiffError) in
@@ -46,6 +48,12 @@ struct DecodeForecast {
             let forecast = try DecodeForecast(decoder, latents, tile: tile, threads: threads)
             least = Checked.sum(states, forecast.workspace, forecast.results)
             if least <= limit { return tile }
+            // Pictures take as much room in tiles of any side: a dry run of a million tiles would say no more.
+            let pictures = Checked.sum(states, forecast.results)
+            guard pictures <= limit else {
+                throw DiffError(
+                    .overBudget, "the decoded pictures alone need \(pictures) bytes, the memory limit is \(limit)")
+            }
         }
         throw DiffError(
             .overBudget, "decoding needs \(least) bytes even in the smallest tiles, the memory limit is \(limit)")

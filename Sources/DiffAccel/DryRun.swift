@@ -26,9 +26,12 @@ struct DryRun {
     /// What decoding all samples takes, in the tiles that the request asks for.
     let decoding: DecodeForecast
 
-    /// Dry-runs `job` under `plan` on `threads` threads, as one of `ranks` if there are any. Throws whatever the real run would for reasons known in advance.
-    init(_ job: any SamplingJob, _ plan: Plan, threads: Int, ranks: RankShare? = nil) throws(DiffError) {
-        let run = Run(dryOn: threads, stack: plan.makeStack())
+    /// Dry-runs `job` under `plan` on `threads` threads, as one of `ranks` if there are any, with its convolutions noted in `census`. Throws
+    /// whatever the real run would for reasons known in advance.
+    init(
+        _ job: any SamplingJob, _ plan: Plan, threads: Int, ranks: RankShare? = nil, census: ConvolutionCensus? = nil
+    ) throws(DiffError) {
+        let run = Run(dryOn: threads, stack: plan.makeStack(), census: census)
         var context = job.context
         context.ranks = ranks
         try run.begin(context)
@@ -45,7 +48,7 @@ struct DryRun {
             counts += run.trace.counts(layouts.at(progress.network) ?? [], call: progress.call)
             networks.append(progress.network)
         }
-        decoding = try DecodeForecast(job, threads: threads)
+        decoding = try DecodeForecast(job, threads: threads, census: census)
         resultBytes = output.others.each.reduce(0) { Checked.sum($0, $1.byteCount) }
         (workspace, trace, cacheBytes) = (run.workspace, run.trace, cache)
         (sites, self.networks, encodingFlops) = (counts, networks, encoding)

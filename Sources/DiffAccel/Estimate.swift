@@ -2,7 +2,7 @@ import DiffAcceleration
 public import DiffCheckpoint
 import DiffModels
 import DiffSampling
-import DiffTensor
+public import DiffTensor
 
 /// The memory and arithmetic of a request, learned from a dry run of it.
 public struct Estimate: Sendable, Equatable {
@@ -18,11 +18,14 @@ public struct Estimate: Sendable, Equatable {
     public let flops: Double, baselineFlops: Double
     /// Attention and MLP outputs of all steps.
     public let sites: SiteCounts
+    /// How many convolutions of all networks are computed in each form at the request's sizes.
+    public let convolutions: [ConvolutionForm: Int]
 
     init(
         _ job: any SamplingJob, _ plan: Plan, threads: Int, weights: Int
     ) throws(DiffError) {
-        let dryRun = try DryRun(job, plan, threads: threads)
+        let census = ConvolutionCensus()
+        let dryRun = try DryRun(job, plan, threads: threads, census: census)
         let baseline = try DryRun(job, Plan(), threads: threads)
         let (decoding, latents) = (dryRun.decoding, (job.latents?.count ?? 0) &* 4)
         self.weights = weights
@@ -34,7 +37,7 @@ public struct Estimate: Sendable, Equatable {
             Checked.sum(dryRun.workspace.peakBytes, latents, dryRun.resultBytes),
             Checked.sum(latents, latents, decode, decoding.results, dryRun.resultBytes))
         (flops, baselineFlops) = (dryRun.flops, baseline.flops)
-        sites = dryRun.sites
+        (sites, convolutions) = (dryRun.sites, census.counts)
         (calls, isUpperBound) = (dryRun.networks.count, job.mayEndSooner)
     }
 
@@ -51,6 +54,7 @@ public struct Estimate: Sendable, Equatable {
                 "computed": .integer(sites.computed), "reused": .integer(sites.reused),
                 "skipped": .integer(sites.skipped),
             ]),
+            "convolutions": .counts(convolutions),
         ])
     }
 }

@@ -16,6 +16,8 @@ public final class Model: Sendable {
     let options: ModelOptions
     private let convolution: ConvolutionMethod
     private let settings: ConfigReport
+    /// What this process has of it as one of several ranks; nil: all.
+    let share: ModelShare?
 
     /// Opens the checkpoint at `path`: a folder with `config.json` and safetensors, or one safetensors file with a config in
     /// the options.
@@ -25,6 +27,9 @@ public final class Model: Sendable {
     public init(_ path: String, _ options: ModelOptions = ModelOptions()) throws(DiffError) {
         let began = Machine.seconds
         let budget = try MemoryBudget(limit: options.memoryLimit)
+        var options = options
+        share = try options.settings.ranks.map { (plan) throws(DiffError) in try ModelShare(path, options, plan) }
+        if let share { options.networkPart = share.part }
         let opened = try Self.opened(path, options, budget)
         let type = opened.family
         guard options.maskToken == nil || type.takesMaskToken else {
@@ -116,6 +121,8 @@ public final class Model: Sendable {
         if let sampling = family.sampling, let flops = try? sampling.flopsPerCall() {
             members["flops"] = .number(flops)
         }
+        if let share { members["share"] = share.json }
+        if let convolutions = family.convolutions?.json { members["convolutions"] = convolutions }
         members["request"] = family.sampling?.form.json
         return .object(members)
     }

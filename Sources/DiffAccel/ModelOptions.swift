@@ -1,4 +1,5 @@
 public import DiffCheckpoint
+public import DiffTensor
 
 /// How a checkpoint is opened.
 public struct ModelOptions: Sendable {
@@ -25,6 +26,9 @@ public struct ModelOptions: Sendable {
     /// The part of the denoising network whose matrices are loaded, on a rank that computes only that; nil: all of it. Parts beside the
     /// network, such as text encoders, are loaded as ever.
     public var networkPart: WeightsPart?
+
+    /// The processes among which ``ModelSettings/ranks`` counts this one; nil: those that the program was started with.
+    public var ranks: RankGroup?
 
     /// Settings that only some families have.
     public var settings = ModelSettings()

@@ -57,6 +57,9 @@ public struct ModelSettings: Sendable, Equatable {
     public var tokenizer: String?
     /// How many attention heads the network of a pipeline of sounds has.
     public var heads = Heads.config
+    /// The plan, of an executor `mpi`, of whose ranks this process is one: the model has the weights of what the rank computes only. A word or
+    /// an object; nil: all weights are loaded.
+    public var ranks: JSON?
     /// How 3 x 3 convolutions are computed.
     public var convolution = ConvolutionMethod.auto
 
@@ -88,6 +91,10 @@ public struct ModelSettings: Sendable, Equatable {
         OptionSpec(
             "heads", .text, default: "config",
             "Attention heads of AudioLDM's networks: config, as diffusers computes, or channels/32 (AudioLDM 2, and s and m of AudioLDM) or channels/64 (l), as the original was trained: published configs have other numbers, which change what is heard."
+        ),
+        OptionSpec(
+            "ranks", .either([.text, .object("a plan, or one of its entries")]), absent: "all weights are loaded",
+            "The plan, with the executor mpi, of whose ranks this process is one: only the weights of its own component are loaded."
         ),
         OptionSpec(
             "convolution", .cases(of: ConvolutionMethod.self), default: .string(ConvolutionMethod.auto.rawValue),
@@ -133,6 +140,7 @@ public struct ModelSettings: Sendable, Equatable {
             throw options.error("heads", "expected config, or channels/32 and the like, found \"\(heads.prefix(60))\"")
         }
         self.heads = known
+        ranks = options.json.value("ranks")
         convolution = try options.getCase("convolution")
     }
 

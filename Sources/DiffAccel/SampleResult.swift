@@ -139,6 +139,10 @@ public struct SampleStatistics: Sendable {
     public var allocationsAfterFirstStep = 0
     /// Side of the decoder's tiles in latents; nil: whole images.
     public var decoderTile: Int?
+    /// This process among those that made the run; the result of rank 0 is the one that was asked for.
+    public var rank = 0
+    /// What each of them took, by rank; empty where there is one.
+    public var ranks: [RankStatistics] = []
 
     /// Sums over all calls.
     public var sites: SiteCounts {
@@ -162,7 +166,7 @@ public struct SampleStatistics: Sendable {
             }
             return JSON.object(members)
         }
-        return .object([
+        var members: [String: JSON] = [
             "seconds": .number(seconds), "encode_seconds": .number(encodeSeconds),
             "decode_seconds": .number(decodeSeconds), "threads": .integer(threads),
             "isa": .string(Machine.instructionSet), "sampler": .string(sampler), "steps": .array(rows),
@@ -178,7 +182,12 @@ public struct SampleStatistics: Sendable {
                 "peak": .integer(peakBytes),
             ]),
             "decoder_tile": decoderTile.map { .integer($0) } ?? .null,
-        ])
+        ]
+        if !ranks.isEmpty {
+            members.put(.integer(rank), for: "rank")
+            members.put(.array(ranks.each.map { $0.json }), for: "ranks")
+        }
+        return .object(members)
     }
 }
 

@@ -48,6 +48,7 @@ public final class Session: @unchecked Sendable {
             throw DiffError(.invalidArgument, "a memory limit must not be negative, found \(options.memoryLimit)")
         }
         try plan.checkStacking()
+        let plan = try plan.divided(as: model.share)
         sampling = try family.under(plan, options)
         try plan.check(sampling.layouts)
         threads = options.threads == 0 ? Machine.processors : options.threads
@@ -71,7 +72,9 @@ public final class Session: @unchecked Sendable {
     ) throws(DiffError) -> SampleResult {
         try exclusively { () throws(DiffError) in
             cancelFlag.clear()
-            guard SessionRanks.areNeeded(plan, request) else { return try sample(sampling.job(request), request, nil, observe) }
+            guard SessionRanks.areNeeded(plan, request) else {
+                return try sample(sampling.job(request), request, nil, observe)
+            }
             let ranks = try SessionRanks(model, plan, request, options, cancelFlag)
             return try ranks.perform { (share) throws(DiffError) in
                 // Rank 0 has the result; what the others would decode nobody looks at.
@@ -83,7 +86,8 @@ public final class Session: @unchecked Sendable {
 
     /// One run of `job`, which `request` means; `share` is the part of this process in it.
     private func sample(
-        _ job: any SamplingJob, _ request: SampleRequest, _ share: RankShare?, _ observe: (SampleEvent) -> SampleDecision
+        _ job: any SamplingJob, _ request: SampleRequest, _ share: RankShare?,
+        _ observe: (SampleEvent) -> SampleDecision
     ) throws(DiffError) -> SampleResult {
         for advice in plan.advice(job.context).each { Log.write(.warning, advice) }
         let tile = try decodeTile(job)

@@ -45,7 +45,8 @@ struct SessionRanks {
                 !sharesRows && count % max(1, members) == 0
                 ? "; with \"guidance_execution\": \"ranks\" groups of \(members) share the rows of every call" : ""
             throw DiffError(
-                .unsupported, "the run needs \(several) ranks, and \(count) were started (mpirun -n \(members))\(remedy)")
+                .unsupported,
+                "the run needs \(several) ranks, and \(count) were started (mpirun -n \(members))\(remedy)")
         }
     }
 
@@ -53,12 +54,24 @@ struct SessionRanks {
     func perform(_ body: (RankShare) throws(DiffError) -> SampleResult) throws(DiffError) -> SampleResult {
         let result: SampleResult
         do throws(DiffError) {
-            result = try body(RankShare(ranks, members: members))
+            result = try told(body(RankShare(ranks, members: members)))
         } catch {
             throw ranks.failed(error)
         }
         try ranks.end()
         return result
+    }
+
+    /// `result` with what all processes took.
+    private func told(_ result: SampleResult) throws(DiffError) -> SampleResult {
+        var statistics = result.statistics
+        let own = RankStatistics(
+            weightBytes: statistics.weightBytes, peakBytes: statistics.peakBytes, sentBytes: ranks.bytesSent)
+        statistics.rank = ranks.rank
+        for bytes in try ranks.share(Array(own.json.serialized().utf8)).each {
+            statistics.ranks.append(try RankStatistics(bytes: bytes))
+        }
+        return SampleResult(result.tensors, statistics)
     }
 }
 

@@ -85,8 +85,8 @@ public struct Plan: Sendable {
 
     /// Every method a plan can name. A new method is added here, and to ``stacking``, and nowhere else.
     static let methods: [any PlanEntry.Type] = [
-        AsyncPlan.self, CollaborativePlan.self, DeepCachePlan.self, DepthPlan.self, KVCachePlan.self, LayerCachePlan.self,
-        LiteFocusPlan.self,
+        AsyncPlan.self, CollaborativePlan.self, DeepCachePlan.self, DepthPlan.self, KVCachePlan.self,
+        LayerCachePlan.self, LiteFocusPlan.self,
     ]
 
     /// The names of all methods.

@@ -30,6 +30,32 @@ extension Plan {
         return nil
     }
 
+    /// The plan with this executor where an entry has one. Throws `invalidArgument` when none has.
+    public func executed(by executor: AsyncPlan.Executor) throws(DiffError) -> Plan {
+        var (plan, isFound) = (self, false)
+        for (index, entry) in entries.numbered {
+            guard let entry = entry as? AsyncPlan else { continue }
+            plan.entries.put(try entry.with(entry.split, executor), at: index)
+            isFound = true
+        }
+        guard isFound else {
+            throw DiffError(
+                .invalidArgument, "the plan \(self) has no entry with an executor; \"async\" has one, such as async:2")
+        }
+        return plan
+    }
+
+    /// The plan with a network divided into these modules; nil when no entry divides one into as many components.
+    public func divided(into components: [[String]]) throws(DiffError) -> Plan? {
+        for (index, entry) in entries.numbered {
+            guard let entry = entry as? AsyncPlan, entry.components == components.count else { continue }
+            var plan = self
+            plan.entries.put(try entry.with(.modules(components), entry.executor), at: index)
+            return plan
+        }
+        return nil
+    }
+
     /// Whether a method decodes text block by block.
     public var isBlockwise: Bool {
         entries.each.contains { ($0 as? any BlockwisePlanEntry)?.isBlockwise ?? false }

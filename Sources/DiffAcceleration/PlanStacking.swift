@@ -33,17 +33,21 @@ extension Plan {
             .forbidden("one is for networks that generate scale by scale, the other for those that denoise")),
         StackingRule(
             AsyncPlan.self, DeepCachePlan.self,
-            .forbidden("the part that one keeps for several calls lies across the components that the other exchanges in each")),
+            .forbidden(
+                "the part that one keeps for several calls lies across the components that the other exchanges in each")
+        ),
         StackingRule(
             AsyncPlan.self, DepthPlan.self,
             .forbidden(
-                "components are cut and balanced for all blocks of a network; prune it as a checkpoint, and divide that")),
+                "components are cut and balanced for all blocks of a network; prune it as a checkpoint, and divide that"
+            )),
         StackingRule(
             AsyncPlan.self, KVCachePlan.self, .forbidden("one is for networks of pictures, the other of text")),
         StackingRule(
             AsyncPlan.self, LayerCachePlan.self,
             .forbidden(
-                "an evaluation computes one component only, so that a sub-layer would be kept in one and asked for in another")),
+                "an evaluation computes one component only, so that a sub-layer would be kept in one and asked for in another"
+            )),
         StackingRule(
             CollaborativePlan.self, CollaborativePlan.self, .forbidden("one refiner takes over from the drafter, once")),
         StackingRule(

@@ -7,13 +7,22 @@ import DiffTensor
 /// memory throws `internal`.
 public struct WeightsPart: Sendable, Equatable {
     private let others: Set<String>
+    private let isNothing: Bool
+
+    /// No matrix at all: what a network needs is known without them.
+    public static let nothing = WeightsPart(others: [], isNothing: true)
+
+    private init(others: Set<String>, isNothing: Bool) { (self.others, self.isNothing) = (others, isNothing) }
 
     /// The part without the modules at these paths in the checkpoint, such as `up_blocks.1` or `up_blocks.2.resnets.0`.
-    public init(without modules: [String]) { others = Set(modules) }
+    public init(without modules: [String]) {
+        self.init(others: Set(modules), isNothing: false)
+    }
 
     /// Whether the tensor `name` of `shape` is loaded.
     func loads(_ name: String, _ shape: Shape) -> Bool {
         guard shape.rank > 1 else { return true }
+        if isNothing { return false }
         var path = Substring(name)
         while let dot = path.lastIndex(of: ".") {
             path = path[..<dot]

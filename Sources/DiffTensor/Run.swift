@@ -24,6 +24,8 @@ public final class Run {
     /// The processes that share the calls of the run; nil: it has one.
     public private(set) var ranks: RankShare?
 
+    /// Where a dry run notes its convolutions; nil: nowhere.
+    let census: ConvolutionCensus?
     let pool: WorkerPool?
     let stack: AccelerationStack
     /// The session's number of each network's first site, and that of the network at work.
@@ -40,15 +42,19 @@ public final class Run {
         self.pool = pool
         self.stack = stack
         self.cancel = cancel
+        census = nil
         isDry = false
         threads = pool?.threads ?? 1
         workspace = Workspace(budget: budget)
         trace = Trace(calls: 1, sites: 0)
     }
 
-    /// A dry run as if on `threads` threads.
-    public init(dryOn threads: Int, stack: AccelerationStack = AccelerationStack()) {
+    /// A dry run as if on `threads` threads, which notes its convolutions in `census`.
+    public init(
+        dryOn threads: Int, stack: AccelerationStack = AccelerationStack(), census: ConvolutionCensus? = nil
+    ) {
         pool = nil
+        self.census = census
         self.stack = stack
         cancel = CancelFlag()
         isDry = true
@@ -62,7 +68,7 @@ public final class Run {
 
     private init(beside other: Run) {
         (pool, stack, cancel, isDry) = (other.pool, AccelerationStack(), other.cancel, other.isDry)
-        (threads, workspace) = (other.threads, other.workspace)
+        (threads, workspace, census) = (other.threads, other.workspace, other.census)
         trace = Trace(calls: 1, sites: 0)
     }
 
@@ -70,6 +76,8 @@ public final class Run {
     init(forking other: Run, pool: WorkerPool?, threads: Int, workspace: Workspace, cancel: CancelFlag) {
         (self.pool, self.threads, self.workspace, self.cancel) = (pool, threads, workspace, cancel)
         (stack, isDry, call) = (other.stack, other.isDry, other.call)
+        // Forks of a dry run work one after the other.
+        census = other.census
         (bases, base) = (other.bases, other.base)
         trace = Trace(calls: 1, sites: other.trace.sites)
     }
@@ -78,7 +86,7 @@ public final class Run {
     init(measuring other: Run, stack: AccelerationStack, isDry: Bool) {
         (pool, self.stack, cancel, self.isDry) = (isDry ? nil : other.pool, stack, other.cancel, isDry)
         (threads, workspace) = (other.threads, isDry ? Workspace(budget: nil, isVirtual: true) : other.workspace)
-        (bases, base) = (other.bases, other.base)
+        (bases, base, census) = (other.bases, other.base, nil)
         trace = Trace(calls: 1, sites: other.trace.sites)
     }
 

@@ -34,6 +34,9 @@ public struct WeightMatrix: Sendable {
     /// Whether packing gains anything: not where products are left to OpenBLAS.
     public static var packs: Bool { ck_gemm_current() == CK_GEMM_OWN }
 
+    /// Whether there are elements, and not only their number: see a part of a network that is loaded.
+    public var isLoaded: Bool { unsafe elements.raw != nil }
+
     /// The element type.
     public var dtype: DType { elements.dtype }
 

@@ -66,7 +66,8 @@ import Testing
 
     /// The settings whose results are compared.
     private static let settings: [(Int, Int, Bool, AsyncPlan.Variant)] = [
-        (1, 1, false, .paper), (1, 3, true, .paper), (2, 1, false, .paper), (2, 1, true, .released), (2, 2, false, .paper),
+        (1, 1, false, .paper), (1, 3, true, .paper), (2, 1, false, .paper), (2, 1, true, .released),
+        (2, 2, false, .paper),
         (2, 3, true, .paper), (2, 1, false, .released),
     ]
 
@@ -127,7 +128,9 @@ import Testing
 
     @Test func theDryRunForeseesMemoryAndOperations() throws {
         for subject in subjects {
-            for (stride, executor) in [(1, AsyncPlan.Executor.sequential), (2, .sequential), (1, .threads), (2, .threads)] {
+            for (stride, executor) in [
+                (1, AsyncPlan.Executor.sequential), (2, .sequential), (1, .threads), (2, .threads),
+            ] {
                 let ours = try plan(2, stride: stride, .paper, nil, executor)
                 var options = SessionOptions()
                 options.threads = 2
@@ -206,7 +209,9 @@ import Testing
         #expect(try refusal(.official).contains("balanced"))
         #expect(try refusal(.official, 1).contains("balanced"))
         let down = ["conv_in", "down_blocks"]
-        #expect(try refusal(.modules([down, ["mid_block", "up_blocks", "up_block.1", "conv_out"]])).contains("did you mean"))
+        #expect(
+            try refusal(.modules([down, ["mid_block", "up_blocks", "up_block.1", "conv_out"]])).contains("did you mean")
+        )
         #expect(try refusal(.modules([down, ["up_blocks", "conv_out"]])).contains("mid_block"))
         #expect(try refusal(.modules([down, ["mid_block", "up_blocks", "conv_in"]])).contains("in two components"))
         #expect(try refusal(.modules([down + ["mid_block", "up_blocks", "conv_out"], []])).contains("no module"))

@@ -166,7 +166,9 @@ import Testing
         }
         #expect(errors.allSatisfy { $0 != nil }, "\(errors)")
         _ = try results(subjects[0], asynchronous(2, .paper, .mpi), ranks: 3, &errors)
-        #expect(errors.allSatisfy { $0?.code == .unsupported && $0?.message.contains("3 were started") == true }, "\(errors)")
+        #expect(
+            errors.allSatisfy { $0?.code == .unsupported && $0?.message.contains("3 were started") == true },
+            "\(errors)")
         _ = try results(subjects[0], asynchronous(2, .paper, .mpi), ranks: 4, &errors)
         #expect(errors.allSatisfy { $0?.message.contains("guidance_execution") == true }, "\(errors)")
     }

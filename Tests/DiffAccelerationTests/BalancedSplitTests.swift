@@ -1,6 +1,7 @@
-@testable import DiffAcceleration
 import TestSupport
 import Testing
+
+@testable import DiffAcceleration
 
 /// Consecutive modules in components of about equal cost.
 @Suite struct BalancedSplitTests {

@@ -23,7 +23,9 @@ import Testing
         let incoming = try run.receive(into: into, from: previous, tag: tag, local)
         let outgoing = try run.send(numbers(run.rank, size), to: next, tag: tag, local)
         try run.wait([incoming, outgoing])
-        guard into.array == (try numbers(previous, size).array) else { throw DiffError(.internal, "other numbers came") }
+        guard into.array == (try numbers(previous, size).array) else {
+            throw DiffError(.internal, "other numbers came")
+        }
     }
 
     @Test(arguments: [2, 3, 4]) func tensorsTravelInARing(_ count: Int) throws {

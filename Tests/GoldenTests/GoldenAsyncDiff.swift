@@ -73,7 +73,8 @@ enum GoldenAsyncDiff {
         let lists = try fixture.config.object("components")
         for components in lists.keys {
             guard let split = lists.value(components), let count = Int(components) else { continue }
-            let named = try Plan(.object(["method": "async", "components": .integer(count), "split": split]), source: "")
+            let named = try Plan(
+                .object(["method": "async", "components": .integer(count), "split": split]), source: "")
             let chosen = try Plan(.object(["method": "async", "components": .integer(count)]), source: "")
             let same = try states(model, named, nil, fixture) == states(model, chosen, nil, fixture)
             report.verify("components.\(components)", same ? nil : "the split chosen by architecture is another")

@@ -94,7 +94,8 @@ enum GoldenPipelines {
         return try Plan([
             AsyncPlan(
                 components: settings.integer("model_n", in: 2...4), stride: settings.integer("stride", in: 1...2),
-                warmUp: settings.integer("warm_up", in: 1...100), timeShift: settings.bool("time_shift", default: false),
+                warmUp: settings.integer("warm_up", in: 1...100),
+                timeShift: settings.bool("time_shift", default: false),
                 variant: settings.string("variant") == "paper" ? .paper : .released)
         ])
     }

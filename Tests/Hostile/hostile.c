@@ -1,6 +1,5 @@
 #include "hostile.h"
 #include "../CABI/scratch.h"
-#include "meter.h"
 
 #include <stdarg.h>
 #include <unistd.h>
@@ -107,7 +106,7 @@ static int judged;
 
 int hostile_count(void) { return judged; }
 
-static void judge(const char *id, int32_t found, const void *out, long peak, size_t size, int32_t status, const char *part) {
+void hostile_judge(const char *id, int32_t found, const void *out, long peak, size_t size, int32_t status, const char *part) {
     const char *text = da_last_error();
     judged++;
     CHECK(found == status, "%s gives %s (%s), expected %s", id, da_status_name(found), text, da_status_name(status));
@@ -127,7 +126,7 @@ void hostile_open(const char *id, const char *path, const char *family, const ch
     options.config = config;
     meter_start();
     int32_t found = da_model_open(path, &options, &model);
-    judge(id, found, model, meter_peak(), size, status, part);
+    hostile_judge(id, found, model, meter_peak(), size, status, part);
     if (found == DA_OK) da_model_close(model);
     good_still_opens(id);
 }
@@ -137,7 +136,7 @@ void hostile_plan(const char *id, const char *path, const char *text, size_t len
     da_plan plan = (da_plan)(uintptr_t)1;
     meter_start();
     int32_t found = path ? da_plan_load(path, &plan) : da_plan_parse(text, length, &plan);
-    judge(id, found, plan, meter_peak(), size, status, part);
+    hostile_judge(id, found, plan, meter_peak(), size, status, part);
     if (found == DA_OK) da_plan_close(plan);
     plan = NULL;
     CHECK(da_plan_parse("{}", 2, &plan) == DA_OK, "after %s a good plan: %s", id, da_last_error());
@@ -161,7 +160,7 @@ void hostile_trainer(const char *id, const char *settings, size_t size, int32_t 
     hostile_new_trainer("{}", &found); /* the weights are written before anything is measured */
     meter_start();
     da_trainer trainer = hostile_new_trainer(settings, &found);
-    judge(id, found, trainer, meter_peak(), size, status, part);
+    hostile_judge(id, found, trainer, meter_peak(), size, status, part);
     if (found == DA_OK) {
         CHECK(da_trainer_run(trainer, 1, NULL, NULL) == DA_OK, "%s: a step: %s", id, da_last_error());
         da_trainer_close(trainer);
@@ -186,7 +185,7 @@ void hostile_restore(const char *id, da_trainer trainer, const char *path, size_
     uint8_t *before = bytes_of(trainer, &before_size);
     meter_start();
     int32_t found = da_trainer_restore(trainer, path);
-    judge(id, found, found == DA_OK ? trainer : NULL, meter_peak(), size, status, part);
+    hostile_judge(id, found, found == DA_OK ? trainer : NULL, meter_peak(), size, status, part);
     uint8_t *after = bytes_of(trainer, &after_size);
     if (found != DA_OK)
         CHECK(before_size > 0 && before_size == after_size && !memcmp(before, after, after_size), "%s changes the trainer", id);

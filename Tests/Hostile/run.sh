@@ -39,8 +39,9 @@ count() {
 
 for program in verdicts bytes io_faults; do
     sources="$here/$program.c $here/hostile.c $here/meter.c $root/Tests/Fuzz/weights.c"
-    [ "$program" != verdicts ] || sources="$sources $(echo "$here"/cases_*.c)"
-    if ${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -I"$root/include" $sources -o "$work/$program" \
+    [ "$program" != verdicts ] || sources="$sources $here/pipelines.c $(echo "$here"/cases_*.c) -ljansson -lm"
+    if ${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -I"$root/include" \
+        -DPIPELINE_DATA="\"$root/bindings/python/tests/data/stable_diffusion.json\"" $sources -o "$work/$program" \
         -L"$folder" -ldiffaccel -Wl,-rpath,"$folder"; then
         count "$work/$program"
     else

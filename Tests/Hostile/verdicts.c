@@ -14,6 +14,8 @@ int main(void) {
     cases_options();
     cases_npy();
     cases_states();
+    cases_pipelines();
+    cases_prompts();
     printf("hostile inputs: %d\n", hostile_count());
     CHECK(hostile_count() >= 1200, "only %d hostile inputs", hostile_count());
     return hostile_summary("verdicts");

@@ -12,6 +12,11 @@ enum Exercise {
 func say(_ text: String) {
     let line = Array((text + "\n").utf8)
     _ = line.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }
+    // Launchers lose lines of survivors of a rank that was killed.
+    guard let path = getenv("RANKS_LOG") else { return }
+    let log = open(path, O_WRONLY | O_APPEND | O_CREAT, 0o600)
+    _ = line.withUnsafeBytes { write(log, $0.baseAddress, $0.count) }
+    close(log)
 }
 
 /// Does the exercise; returns the word for its good end.
@@ -21,9 +26,9 @@ func perform(_ group: RankGroup) throws(DiffError) -> String {
     case "messages": return try Messages(group).perform()
     case "order": return try Messages(group).inOrder()
     case "overlap": return try Messages(group).overlap()
+    case "network": return try Network(group, Array(CommandLine.arguments.dropFirst(2))).perform()
     case "kill", "stop", "exit":
-        let run = try group.begin(RankRunOptions(timeout: 3))
-        return try failing(run) { () throws(DiffError) in
+        return try failing(group, RankRunOptions(timeout: 3)) { (run) throws(DiffError) in
             if isCulprit {
                 usleep(200_000)
                 if Exercise.name == "exit" { exit(0) }
@@ -33,22 +38,22 @@ func perform(_ group: RankGroup) throws(DiffError) -> String {
         }
     case "cancel":
         let flag = CancelFlag()
-        let run = try group.begin(RankRunOptions(cancel: flag))
-        return try failing(run) { () throws(DiffError) in
+        return try failing(group, RankRunOptions(cancel: flag)) { (run) throws(DiffError) in
             if isCulprit { flag.cancel() }
             try waitFor((group.rank + 1) % group.count, run)
         }
     case "fail":
-        let run = try group.begin(RankRunOptions())
-        return try failing(run) { () throws(DiffError) in
+        return try failing(group, RankRunOptions()) { (run) throws(DiffError) in
             // What is under way has to be taken in by someone, however large it is.
-            _ = try run.send(Messages.numbers(1, 2_000_000), to: (group.rank + 1) % group.count, tag: 1, Messages.local())
+            _ = try run.send(
+                Messages.numbers(1, 2_000_000), to: (group.rank + 1) % group.count, tag: 1, Messages.local())
             if isCulprit { throw DiffError(.notFinite, "the state is not finite") }
             try waitFor(Exercise.culprit, run)
         }
     case "decline":
-        guard isCulprit else { return try failing(group.begin(RankRunOptions())) { () throws(DiffError) in } }
+        guard isCulprit else { return try failing(group, RankRunOptions()) { (_) throws(DiffError) in } }
         group.decline(DiffError(.io, "no such model"))
+        try Messages(group).ring()
         return "ok"
     case "facts":
         try group.begin(RankRunOptions(facts: [("checkpoint", isCulprit && group.rank > 0 ? "b" : "a")])).end()
@@ -68,19 +73,27 @@ func waitFor(_ rank: Int, _ run: RankRun) throws(DiffError) {
     try run.wait(run.receive(into: Messages.room(1000), from: from, tag: 99, Messages.local()))
 }
 
-/// Does `body`, then ends the run with its error; a second run shows whether the ranks still work together.
-func failing(_ run: RankRun, _ body: () throws(DiffError) -> Void) throws(DiffError) -> String {
+/// Does `body` in a run and ends it with the error; a second run shows whether the ranks still work together.
+func failing(
+    _ group: RankGroup, _ options: RankRunOptions, _ body: (RankRun) throws(DiffError) -> Void
+) throws(DiffError) -> String {
+    var told: DiffError
     do throws(DiffError) {
-        try body()
-        try run.end()
-    } catch {
-        let told = run.failed(error)
+        let run = try group.begin(options)
         do throws(DiffError) {
-            try Messages(run.group).ring()
-            return "told: \(told.code): \(told.message); the next run: ok"
+            try body(run)
+            try run.end()
+            return "ok"
         } catch {
-            return "told: \(told.code): \(told.message); the next run: \(error.message)"
+            told = run.failed(error)
         }
+    } catch {
+        told = error
     }
-    return "ok"
+    do throws(DiffError) {
+        try Messages(group).ring()
+        return "told: \(told.code): \(told.message); the next run: ok"
+    } catch {
+        return "told: \(told.code): \(told.message); the next run: \(error.message)"
+    }
 }

@@ -7,6 +7,10 @@ set -u
 build=$(realpath "${1:-.build/release}"); shift
 exercise=$build/rank-exercise
 failures=0 passed=0
+# What ranks say, whatever launchers make of their output.
+RANKS_LOG=$(mktemp)
+export RANKS_LOG
+trap 'rm -f "$RANKS_LOG"' EXIT
 export OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_btl_base_warn_component_unused=0
 
 # mpi N ARGUMENTS...: the ranks' output. Survivors of a killed rank are to speak for themselves: the launcher leaves them alone.
@@ -21,17 +25,22 @@ mpi() {
 # expect NAME LINES PATTERN: that many lines of the output match, and the ranks ended in time.
 expect() {
     local found
-    found=$(grep -cE "$3" <<<"$output")
-    if [ "$status" != 124 ] && [ "$status" != 137 ] && [ "$found" = "$2" ]; then
+    found=$(grep -cE "$3" "$RANKS_LOG")
+    if [ $seconds -lt 55 ] && [ "$found" = "$2" ]; then
         passed=$((passed + 1))
     else
         failures=$((failures + 1))
-        echo "FAILED: $mpi, $count ranks, $1: $found lines of $2 with /$3/, status $status:" >&2
-        sed 's/^/    /' <<<"$output" >&2
+        echo "FAILED: $mpi, $count ranks, $1: $found lines of $2 with /$3/, status $status, $seconds s:" >&2
+        { cat "$RANKS_LOG"; echo "$output"; } | sed 's/^/    /' >&2
     fi
 }
 
-try() { output=$(mpi "$count" "$exercise" "$@"); status=$?; }
+try() {
+    local began=$SECONDS
+    : >"$RANKS_LOG"
+    output=$(mpi "$count" "$exercise" "$@")
+    status=$? seconds=$((SECONDS - began))
+}
 
 for mpi in "${@:-openmpi}"; do
     case $mpi in
@@ -43,6 +52,8 @@ for mpi in "${@:-openmpi}"; do
     for count in 2 3 4; do
         keep=
         for name in messages order overlap; do
+            # With more ranks than processors there is nothing to move messages on.
+            [ "$name $count" != "overlap 3" ] && [ "$name $count" != "overlap 4" ] || continue
             try $name
             expect $name "$count" "^rank [0-9] of $count ok$"
         done
@@ -54,11 +65,11 @@ for mpi in "${@:-openmpi}"; do
         expect fail "$others" "told: notFinite: rank $last \(host .*\) failed: the state is not finite; the next run: ok"
         expect fail 1 "told: notFinite: the state is not finite; the next run: ok"
         try decline 0
-        expect decline "$others" "told: io: rank 0 \(host .*\) failed: no such model"
+        expect decline "$others" "told: io: rank 0 \(host .*\) failed: no such model; the next run: ok"
         try facts "$last"
         expect facts "$count" "error: incompatible: rank $last \(host .*\) has another checkpoint than rank 0 \(host .*\): b and a"
         try leave 0
-        expect leave "$others" "error: io: rank 0 \(host .*\) has left: its program ended"
+        expect leave "$others" "error: io: rank 0( \(host .*\))? has left: its program ended"
         # Whatever the launcher does, all is over soon.
         try kill "$last"
         expect "kill, launcher's way" 0 "rank [0-9] of $count ok"
@@ -72,13 +83,15 @@ for mpi in "${@:-openmpi}"; do
     done
     keep= count=2
     # Started by the other one.
+    : >"$RANKS_LOG"
     case $mpi in
         openmpi) output=$(timeout 30 mpiexec.mpich -n 2 "$exercise" messages 2>&1) ;;
         mpich) output=$(timeout 30 mpirun.openmpi --allow-run-as-root --oversubscribe -n 2 "$exercise" messages 2>&1) ;;
     esac
     status=$?
     expect "another launcher" 2 "error: unsupported: this program was started by .*, and the plug-in was built for another MPI"
-    DIFFACCEL_MPI_PLUGIN=/nowhere/libdiffaccel_mpi.so try messages
+    export DIFFACCEL_MPI_PLUGIN=/nowhere/libdiffaccel_mpi.so
+    try messages
     expect "no plug-in" 2 "error: unsupported: /nowhere/libdiffaccel_mpi.so: no such file. The plug-in for MPI is built by"
 done
 echo "ranks: $passed expectations met, $failures not"

@@ -77,6 +77,11 @@ private final class LocalHub: Sendable {
 
         mutating func kill(_ rank: Int) {
             killed[rank] = true
+            forget(rank)
+        }
+
+        /// Nothing reads or writes the memory of `rank` any more.
+        mutating func forget(_ rank: Int) {
             messages.removeAll { $0.from == rank && $0.copy == nil || $0.to == rank }
             receives.removeAll { $0.to == rank }
         }
@@ -124,6 +129,8 @@ private final class LocalTransport: RankTransport {
         (self.hub, self.rank) = (hub, rank)
         count = hub.state.withLock { $0.killed.count }
     }
+
+    deinit { hub.state.withLock { $0.forget(rank) } }
 
     private func perform<T>(_ body: (inout LocalHub.State) -> sending T) throws(DiffError) -> T {
         try hub.state.withLock { (state) throws(DiffError) in

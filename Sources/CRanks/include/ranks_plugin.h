@@ -21,13 +21,14 @@ typedef struct ranks_plugin {
     int32_t abi;
     int32_t tag_bound;         /* largest tag, known after `join` */
     const char *(*name)(void); /* such as "Open MPI v4.1.4"; valid forever */
-    /* Joins the processes that were started together; the first call counts. 0, or RANKS_FAILED. All processes have to call it. */
+    /* Joins the processes that were started together; the first call counts. 0, or RANKS_FAILED. All processes have to call it.
+     */
     int32_t (*join)(int32_t *rank, int32_t *count);
     /* Ends it: `orderly` when all processes do. What MPI was initialised by `join` is finalised then. */
     void (*leave)(int32_t orderly);
 
-    /* Begin to send or receive `count` bytes (below 2^31), which must stay where they are until `state` gives something else than
-     * RANKS_PENDING. A request's number, or RANKS_FAILED. */
+    /* Begin to send or receive `count` bytes (below 2^31), which must stay where they are until `state` gives something else
+     * than RANKS_PENDING. A request's number, or RANKS_FAILED. */
     int32_t (*send)(const void *bytes, int64_t count, int32_t to, int32_t tag);
     int32_t (*receive)(void *bytes, int64_t count, int32_t from, int32_t tag);
     /* One of the states, or RANKS_FAILED; a request that is not pending is forgotten. `count`: the bytes that came. */
@@ -39,8 +40,8 @@ typedef struct ranks_plugin {
 
     /* Sends a control message, whose bytes are copied. 0, or RANKS_FAILED. */
     int32_t (*tell)(const void *bytes, int64_t count, int32_t to);
-    /* The size of the next control message, which is put into `bytes` if it fits into `room`, and else stays the next one; 0 when
-     * there is none, or RANKS_FAILED. */
+    /* The size of the next control message, which is put into `bytes` if it fits into `room`, and else stays the next one; 0
+     * when there is none, or RANKS_FAILED. */
     int64_t (*heard)(int32_t *from, void *bytes, int64_t room);
 
     /* Seconds since the last sign of life of a rank; 0 for this one. */

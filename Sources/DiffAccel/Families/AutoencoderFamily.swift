@@ -36,6 +36,8 @@ struct AutoencoderFamily: ModelFamily {
         ]
     }
 
+    func evaluate(dry run: Run) throws(DiffError) { try autoencoder.evaluate(dry: run) }
+
     func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {
         var outputs: [String: Tensor] = [:]
         for name in wanted {

@@ -76,6 +76,8 @@ protocol ModelFamily: Sendable {
     static var forwardNames: (inputs: [String], outputs: [String]) { get }
     /// One raw evaluation of the network, without methods.
     func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor]
+    /// One evaluation at a usual size, of a model whose requests need more than that: what descriptions learn by a dry run.
+    func evaluate(dry run: Run) throws(DiffError)
     /// A sampler for the family; nil when it cannot sample by itself.
     var sampling: (any FamilySampling)? { get }
     /// Names of the classes it samples; empty when it has none.
@@ -91,6 +93,8 @@ protocol ModelFamily: Sendable {
 extension ModelFamily {
     /// A model that one part makes.
     static var isPipeline: Bool { false }
+    /// Nothing that descriptions would tell.
+    func evaluate(dry run: Run) throws(DiffError) {}
     /// It is a part of something that samples.
     var sampling: (any FamilySampling)? { nil }
     /// Those of the checkpoint's tensors.

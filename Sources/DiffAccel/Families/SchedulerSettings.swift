@@ -70,14 +70,14 @@ struct SchedulerSettings {
         return convention
     }
 
-    /// The training process, of a model that learns. Throws `unsupported` when it does not predict epsilon.
+    /// The training process, of a model whose weights learn. Throws `unsupported` when it does not predict epsilon.
     func learnedProcess() throws(DiffError) -> DiffusionProcess {
         let process = process
         guard process.prediction == .epsilon else {
             throw DiffError(
                 .unsupported,
-                "prediction_type \(process.prediction.rawValue): learning is there for models that predict epsilon; such a model "
-                    + "can be sampled")
+                "prediction_type \(process.prediction.rawValue): weights and blocks are learned of models that predict epsilon; such a "
+                    + "model can be sampled, and have a router")
         }
         return process
     }

@@ -50,6 +50,8 @@ struct UNetFamily: ModelFamily {
         return members
     }
 
+    func evaluate(dry run: Run) throws(DiffError) { try network.evaluate(dry: run) }
+
     func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {
         for name in wanted.each where name != "out" {
             throw DiffError(.invalidArgument, "no output \"\(name)\"; a U-Net has out")

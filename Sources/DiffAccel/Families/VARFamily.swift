@@ -127,6 +127,12 @@ struct VQVAEFamily: ModelFamily {
         ]
     }
 
+    func evaluate(dry run: Run) throws(DiffError) {
+        let side = autoencoder.codes.schedule.finest
+        _ = try autoencoder.decode(
+            run.workspace.take(Shape(1, autoencoder.configuration.codeChannels, side, side)), run)
+    }
+
     func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {
         var outputs: [String: Tensor] = [:]
         var encoded: (tokens: [[Int]], states: [Tensor])?

@@ -33,6 +33,11 @@ struct StepsRequest: Sendable {
         return options
     }
 
+    /// So many steps of a sampler, without noise, spaced as the model has it.
+    init(sampler: String, steps: Int) {
+        (self.sampler, self.steps, spacing, stepsOffset, eta) = (sampler, steps, nil, 0, 0)
+    }
+
     /// What `options` say.
     init(_ options: Options) throws(DiffError) {
         steps = try options.optional("steps")

@@ -42,8 +42,7 @@ struct RouterRecipe: TrainingRecipe {
                 "trajectory \"own\": the model's samples are clamped on their way (clip_sample, clip_denoised), which learning "
                     + "does not do; use the trajectory \"data\", or set the key to false if the model works without")
         }
-        let process = try RouterProcess.ddim(
-            scheduler.learnedProcess(), steps: own.samplingSteps, period: own.period)
+        let process = try RouterProcess.ddim(scheduler.process, steps: own.samplingSteps, period: own.period)
         return try RouterRecipe(inputs, network, network.sublayerCosts, parameters, process, own)
     }
 
@@ -60,25 +59,50 @@ struct RouterRecipe: TrainingRecipe {
         return try RouterRecipe(inputs, network, network.sublayerCosts, parameters, process, own)
     }
 
-    /// That of a U-Net, on DDIM, told prompts that were encoded before.
+    /// That of a U-Net alone.
     static func unet(_ inputs: RecipeInputs) throws(DiffError) -> any TrainingRecipe {
         let (opened, parameters) = (inputs.opened, Parameters())
-        let network = try UNet(
-            UNetConfiguration(opened.architecture), inputs.weights(opened.checkpoint, parameters))
-        let scheduler = try SchedulerSettings(stableDiffusion: opened.scheduler)
         if opened.scheduler == nil {
             opened.ledger.assume(
-                "no scheduler_config.json beside the U-Net: the process is taken for that of Stable Diffusion 1; put the "
-                    + "pipeline's there if it has another")
+                "no scheduler_config.json beside the U-Net: the process is taken for that of Stable Diffusion 1; name the pipeline's "
+                    + "folder instead, or put its file there, if it has another")
         }
+        let network = try UNet(
+            UNetConfiguration(opened.architecture), inputs.weights(opened.checkpoint, parameters))
+        return try unet(inputs, network, parameters, SchedulerSettings(stableDiffusion: opened.scheduler))
+    }
+
+    /// That of a pipeline's U-Net. Throws `unsupported` for a pipeline that has another network.
+    static func pipeline(_ inputs: RecipeInputs) throws(DiffError) -> any TrainingRecipe {
+        let (opened, parameters) = (inputs.opened, Parameters())
+        let parts = try StableDiffusionParts(opened)
+        guard try !StableDiffusionKind(parts).isFlow else {
+            throw DiffError(
+                .unsupported,
+                "\(opened.checkpoint.path): the network is a transformer of Stable Diffusion 3; routers are learned of those of "
+                    + "Stable Diffusion 1, 2 and XL")
+        }
+        let part = try parts.required("unet", UNetConfiguration.rules)
+        let scheduler = try SchedulerSettings(stableDiffusion: parts.enteredScheduler(SchedulerRules.file))
+        let network = try UNet(
+            UNetConfiguration(part.config), inputs.weights(part.weights, parameters))
+        return try unet(inputs, network, parameters, scheduler)
+    }
+
+    /// That of `network`, on DDIM as requests have it, told prompts that were encoded before.
+    private static func unet(
+        _ inputs: RecipeInputs, _ network: UNet, _ parameters: Parameters, _ scheduler: SchedulerSettings
+    ) throws(DiffError) -> any TrainingRecipe {
         var defaults = RouterSettings()
         defaults.guidanceChannels = network.channels
         let options = try inputs.settings.options(TrainerSettings.router(defaults) + [TrainerSettings.prompts])
         let own = try RouterSettings(options)
         let path: String = try options.needed("prompts", because: "a U-Net is told prompts")
         let denoiser = try PromptFile(path: path, inputs.resources).told(to: network)
-        let process = try RouterProcess.ddim(
-            scheduler.learnedProcess(), steps: own.samplingSteps, period: own.period)
+        let asked = StepsRequest(sampler: "ddim", steps: own.samplingSteps)
+        let steps = try ImageSteps(scheduler, asked, steps: own.samplingSteps, learnsVariance: false)
+        guard let sampler = try steps.sampler() as? DDIMSampler else { throw DiffError(.internal, "no DDIM") }
+        let process = try RouterProcess.ddim(sampler, period: own.period)
         return try RouterRecipe(
             inputs, denoiser, denoiser.sublayerCosts, parameters, process, own, otherWeights: denoiser.heldBytes)
     }

@@ -40,6 +40,7 @@ enum TrainingRecipes {
         },
         TrainingRecipeEntry(family: UViTFamily.self, methods: [.router], open: RouterRecipe.uvit),
         TrainingRecipeEntry(family: UNetFamily.self, methods: [.router], open: RouterRecipe.unet),
+        TrainingRecipeEntry(family: StableDiffusionFamily.self, methods: [.router], open: RouterRecipe.pipeline),
         TrainingRecipeEntry(family: VARFamily.self, methods: [.specialise]) { (inputs) throws(DiffError) in
             try VARRecipe(inputs)
         },
@@ -93,10 +94,22 @@ final class RecipeInputs {
 
     /// The tensors of `checkpoint`: for learning when there are parameters, else for inference.
     func weights(_ checkpoint: Checkpoint, _ parameters: Parameters?, lora: LoRAOptions? = nil) -> Weights {
-        checkpoint.weights(
-            Weights.Options(
-                budget: resources.budget, dryRun: resources.dryThreads != nil, pool: resources.pool,
-                parameters: parameters, lora: lora))
+        checkpoint.weights(loading(parameters, lora: lora))
+    }
+
+    /// The tensors of a pipeline's part for learning, with the updates that the model's options merge into them.
+    func weights(_ part: Weights, _ parameters: Parameters) -> Weights {
+        Weights(part.table, options: loading(parameters, updates: part.options.updates))
+    }
+
+    private func loading(
+        _ parameters: Parameters?, lora: LoRAOptions? = nil, updates: WeightUpdates? = nil
+    ) -> Weights.Options {
+        var options = Weights.Options(
+            budget: resources.budget, dryRun: resources.dryThreads != nil, pool: resources.pool,
+            parameters: parameters, lora: lora, updates: updates)
+        options.convolution = model.settings.convolution
+        return options
     }
 
     /// The settings' teacher, opened with the options of the model, or with its own config. Throws `format` when there is none.

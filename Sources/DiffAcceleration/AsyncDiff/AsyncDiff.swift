@@ -35,7 +35,8 @@ public final class AsyncDiff: Acceleration {
     public func begin(_ context: SamplingContext) throws(DiffError) -> HookSet {
         guard case .exactly(let calls) = context.calls, context.times.count == calls else {
             throw DiffError(
-                .unsupported, "asynchronous denoising needs a sampler whose calls are known before the run, such as ddim")
+                .unsupported,
+                "asynchronous denoising needs a sampler whose calls are known before the run, such as ddim")
         }
         // Nothing but whole evaluations.
         guard plan.warmUp < calls, let layout = context.layouts.first else { return HookSet() }
@@ -69,7 +70,8 @@ public final class AsyncDiff: Acceleration {
         }
         guard context.guidance != .split else {
             throw DiffError(
-                .incompatible, "messages between ranks are for one call at a time: set guidance_execution to \"batched\"")
+                .incompatible,
+                "messages between ranks are for one call at a time: set guidance_execution to \"batched\"")
         }
         guard sites.count <= AsyncMember.mostModules else {
             throw DiffError(.unsupported, "more than \(AsyncMember.mostModules) modules are not divided over ranks")
@@ -100,7 +102,8 @@ public final class AsyncDiff: Acceleration {
     ) throws(DiffError) -> AsyncLane {
         var profile = try run.profile(sites, of: call, context.layouts, next)
         guard profile.modules.count == sites.count else {
-            throw DiffError(.incompatible, "asynchronous denoising needs a network that runs all its modules in every call")
+            throw DiffError(
+                .incompatible, "asynchronous denoising needs a network that runs all its modules in every call")
         }
         if plan.split == .measured {
             let outputs = profile.modules.each.map { $0.outputs }

@@ -69,7 +69,8 @@ struct AsyncDivision {
             }
             return NetworkComponent(
                 modules: names, share: total > 0 ? flops / total : 0,
-                receives: bytes.numbered.compactMap { $0.element > 0 ? .init(from: $0.offset, bytes: $0.element) : nil })
+                receives: bytes.numbered.compactMap { $0.element > 0 ? .init(from: $0.offset, bytes: $0.element) : nil }
+            )
         }
     }
 

@@ -13,6 +13,9 @@ final class AsyncMember: AsyncLane {
     private let readers: [[Int]]
     /// What is to come of the current call, by position of the module.
     private var incoming: [(position: Int, slots: [RankShare.Incoming])] = []
+    /// What was sent in the current call and in the one before. Kept until the second call after, when its readers are done with it: then
+    /// the number of blocks does not depend on how fast messages are.
+    private var sent: [RankShare.Outgoing] = [], sentBefore: [RankShare.Outgoing] = []
     /// Shape of predictions.
     private var shape: Shape?
     /// What the own component gives in the current call.
@@ -41,7 +44,9 @@ final class AsyncMember: AsyncLane {
         }
         // Of it every member makes the second prediction of a pair.
         if plan.stride == 2 {
-            isReader.update(at: isReader.count &- 1) { flags in for member in flags.indices { flags.put(true, at: member) } }
+            isReader.update(at: isReader.count &- 1) { flags in
+                for member in flags.indices { flags.put(true, at: member) }
+            }
         }
         return isReader.each.map { flags in flags.numbered.compactMap { $0.element ? $0.offset : nil } }
     }
@@ -64,10 +69,13 @@ final class AsyncMember: AsyncLane {
         let index = call.index
         guard index >= plan.warmUp else {
             try expect(isWarm: true, run)
-            let prediction = try next(call, run)
+            let own = try next(call, run)
             incoming = []
-            shape = prediction.shape
-            return try ranks.spread(prediction, fromMember: lastComponent, run)
+            shape = own.shape
+            // What other members evaluated is made of what nobody looks at.
+            let prediction = ranks.member == lastComponent ? own : try run.workspace.take(own.shape)
+            sent += try ranks.spread(prediction, fromMember: lastComponent, run)
+            return prediction
         }
         if plan.stride == 1 {
             try arrive()
@@ -101,8 +109,8 @@ final class AsyncMember: AsyncLane {
             output = try next(times.pass(pass, index, call), run)
         }
         guard let shape else { throw DiffError(.internal, "components without a whole evaluation before") }
-        let own = if ranks.member == predictor, let output { output } else { try run.workspace.take(shape) }
-        let prediction = try ranks.spread(own, fromMember: predictor, run)
+        let prediction = if let output, ranks.member == predictor { output } else { try run.workspace.take(shape) }
+        sent += try ranks.spread(prediction, fromMember: predictor, run)
         for (position, output) in made.each { kept.put(output, at: position) }
         made = []
         return prediction
@@ -135,7 +143,7 @@ final class AsyncMember: AsyncLane {
         for reader in (readers.at(position) ?? []).each where reader != ranks.member {
             for slot in Indices(below: output.count) {
                 guard let tensor = output[slot] else { continue }
-                try ranks.send(tensor, toMember: reader, tag: tag(position, slot), run)
+                sent.append(try ranks.send(tensor, toMember: reader, tag: tag(position, slot), run))
             }
         }
     }
@@ -148,7 +156,8 @@ final class AsyncMember: AsyncLane {
 
     /// Posts what the others will send in a call.
     private func expect(isWarm: Bool, _ run: Run) throws(DiffError) {
-        incoming = []
+        try ranks.wait(sentBefore)
+        (sentBefore, sent, incoming) = (sent, [], [])
         for (position, module) in division.modules.numbered {
             let owner = owner(position, isWarm: isWarm)
             guard owner != ranks.member, readers.at(position)?.each.contains(ranks.member) == true else { continue }

@@ -75,10 +75,18 @@ public struct AsyncPlan: PlanEntry, Equatable {
         }
         if case .modules(let lists) = split, lists.count != components {
             throw DiffError(
-                .invalidArgument, "split lists the modules of \(lists.count) components, and components is \(components)")
+                .invalidArgument,
+                "split lists the modules of \(lists.count) components, and components is \(components)")
         }
         (self.components, self.stride, self.warmUp, self.timeShift) = (components, stride, warmUp, timeShift)
         (self.variant, self.split, self.executor, self.wire) = (variant, split, executor, wire)
+    }
+
+    /// The same with another split and executor.
+    func with(_ split: Split?, _ executor: Executor) throws(DiffError) -> AsyncPlan {
+        try AsyncPlan(
+            components: components, stride: stride, warmUp: warmUp, timeShift: timeShift, variant: variant, split: split,
+            executor: executor, wire: wire)
     }
 
     private enum Rule: String, CaseIterable {
@@ -93,7 +101,8 @@ public struct AsyncPlan: PlanEntry, Equatable {
             "stride", .integer(1...2), default: 1, "Denoising steps that share one evaluation of the components."),
         OptionSpec(
             "warm_up", .integer(1...1_000_000), default: 1,
-            "Calls before, which evaluate the whole network; the more, the closer is the result to that of the plain model."),
+            "Calls before, which evaluate the whole network; the more, the closer is the result to that of the plain model."
+        ),
         OptionSpec(
             "time_shift", .flag, default: false, "Whether components are told the time of the call before."),
         OptionSpec(

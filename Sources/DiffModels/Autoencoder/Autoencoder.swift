@@ -36,6 +36,10 @@ public final class Autoencoder: ImageAutoencoder {
 
     /// Whether ``encode(_:_:)`` is available.
     public var hasEncoder: Bool { encoder != nil }
+    /// It always can decode.
+    public var hasDecoder: Bool { true }
+    /// Channels of a picture that is encoded.
+    public var encodedChannels: Int { configuration.inChannels }
 
     /// Latents of the diffusion model [batch, latentChannels, h, w] to pixels [batch, outChannels, h * factor, w * factor],
     /// nominally in [-1, 1] (not clamped).

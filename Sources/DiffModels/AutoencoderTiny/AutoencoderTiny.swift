@@ -51,6 +51,8 @@ public final class AutoencoderTiny: ImageAutoencoder {
     public var hasEncoder: Bool { encoder != nil }
     /// Whether the checkpoint has it.
     public var hasDecoder: Bool { decoder != nil }
+    /// Channels of a picture that is encoded.
+    public var encodedChannels: Int { configuration.inChannels }
     /// What it makes of a picture is one latent.
     public var drawsLatents: Bool { false }
 

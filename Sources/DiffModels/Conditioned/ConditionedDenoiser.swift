@@ -39,4 +39,16 @@ public protocol ConditionedDenoiser: AnyObject, Sendable {
 extension ConditionedDenoiser {
     /// None.
     public var secondTextWidth: Int? { nil }
+
+    /// One prediction for a sample of the size that it was trained on, told a prompt of CLIP's length: for facts, by a dry run.
+    public func evaluate(dry run: Run) throws(DiffError) {
+        var told = Conditioning(states: try run.workspace.take(Shape(1, 77, max(1, textWidth))))
+        if let secondTextWidth { told.secondStates = try run.workspace.take(Shape(1, 77, secondTextWidth)) }
+        if let pooledWidth { told.pooled = try run.workspace.take(Shape(1, pooledWidth)) }
+        if takesSizes { told.sizes = try run.workspace.take(Shape(1, 6)) }
+        if takesGuidance { told.guidance = try run.filled(1, with: 0) }
+        let prepared = try prepare(told, run.withoutAcceleration())
+        let x = try run.workspace.take(Shape(1, channels, side, side))
+        _ = try self(x, t: run.filled(1, with: 0), prepared, run)
+    }
 }

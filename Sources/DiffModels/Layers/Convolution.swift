@@ -7,6 +7,7 @@ struct Convolution: Sendable {
     let bias: Tensor?
     private(set) var window: ConvolutionWindow
     private let method: ConvolutionMethod
+    private let name: String
 
     /// `weight` [outputs, inputs, kernel, kernel] and, where it has one, `bias` at the scope of `weights`.
     init(
@@ -15,7 +16,7 @@ struct Convolution: Sendable {
         weight = try weights.tensor("weight", [outputs, inputs, kernel, kernel])
         self.bias = bias ? try weights.vector("bias", outputs) : nil
         self.window = window
-        method = weights.options.convolution
+        (method, name) = (weights.options.convolution, weights.path)
     }
 
     /// The same weights over other windows.
@@ -27,7 +28,7 @@ struct Convolution: Sendable {
 
     func callAsFunction(_ x: Tensor, _ run: Run, adding residual: Tensor? = nil) throws(DiffError) -> Tensor {
         try run.convolution(
-            x, weight, bias: bias, window: window, method: method, ConvolutionExtras(residual: residual))
+            x, weight, bias: bias, window: window, method: method, ConvolutionExtras(residual: residual), name: name)
     }
 
     /// The convolution of `norm` and `activation` of `x`, plus one vector per sample and a tensor of the output's shape: what a residual
@@ -38,7 +39,21 @@ struct Convolution: Sendable {
     ) throws(DiffError) -> Tensor {
         try run.convolution(
             x, weight, bias: bias, window: window, method: method,
-            ConvolutionExtras(norm: norm.with(activation), vectors: vectors, residual: residual))
+            ConvolutionExtras(norm: norm.with(activation), vectors: vectors, residual: residual), name: name)
+    }
+
+    /// The convolution of SiLU of `norm` of `x`, whose `factors` were found before.
+    func callAsFunction(_ x: Tensor, _ run: Run, norm: GroupNorm, factors: Tensor) throws(DiffError) -> Tensor {
+        var extras = ConvolutionExtras(norm: norm.with(.silu))
+        extras.factors = factors
+        return try run.convolution(x, weight, bias: bias, window: window, method: method, extras)
+    }
+
+    /// The same of `norm` of `x`, plus `residual`, whose place the result takes.
+    func callAsFunction(_ x: Tensor, _ run: Run, norm: GroupNorm, replacing residual: Tensor) throws(DiffError) -> Tensor {
+        var extras = ConvolutionExtras(norm: norm.with(.silu), residual: residual)
+        extras.replacesResidual = true
+        return try run.convolution(x, weight, bias: bias, window: window, method: method, extras)
     }
 
     /// The convolution of SiLU of `norm` of `x`, whose `factors` were found before.

@@ -65,6 +65,13 @@ public struct Linear: Sendable {
         return activation == .none ? sum : try run.activate(sum, activation)
     }
 
+    /// The layer's output where it is computed for all of a network ahead; where another rank has its weights, room of that shape that
+    /// nobody reads.
+    func ahead(_ x: Tensor, _ run: Run) throws(DiffError) -> Tensor {
+        guard weight.isLoaded else { return try run.workspace.take(x.shape.replacingLast(weight.outputs)) }
+        return try self(x, run)
+    }
+
     /// The layer that computes only outputs `start ..< start + count` of this one; shares the weights. For a layer of
     /// vectors; throws `internal` for one of tokens.
     public func outputs(_ start: Int, _ count: Int) throws(DiffError) -> Linear {

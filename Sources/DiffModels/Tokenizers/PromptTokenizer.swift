@@ -31,14 +31,14 @@ public struct PromptTokenizer: Sendable {
         try self.init(in: directory)
     }
 
-    /// The same in any folder.
-    public init?(in directory: Directory) throws(DiffError) {
-        guard let tokenizer = try Tokenizer(in: directory) else { return nil }
-        let config = "tokenizer_config.json"
-        if let json = try directory.json(config) {
-            try FileRules.promptTokenizer.refuse(JSONObject(json, source: config))
-        }
-        let neighbours = try TokenizerNeighbours(directory)
+    /// The same in any folder; its `tokenizer_config.json` is read as `entered` gives it back, which may keep a record. Throws also what
+    /// that throws.
+    public init?(
+        in directory: Directory, entered: (JSONObject) throws(DiffError) -> JSONObject = Self.checked
+    ) throws(DiffError) {
+        let config = try TokenizerNeighbours.config(in: directory).map(entered)
+        let neighbours = try TokenizerNeighbours(directory, config)
+        guard let tokenizer = try Tokenizer(in: directory, beside: neighbours) else { return nil }
         self.tokenizer = tokenizer
         maxLength = neighbours.maxLength
         // Where no file names it, the end of a text: CLIP's pads with it.
@@ -59,6 +59,12 @@ public struct PromptTokenizer: Sendable {
                     + "checkpoint")
         }
         padding = id
+    }
+
+    /// `config` itself. Throws `unsupported` when it says what is not done here.
+    public static func checked(_ config: JSONObject) throws(DiffError) -> JSONObject {
+        try FileRules.promptTokenizer.refuse(config)
+        return config
     }
 
     /// Tokens that every row has beside those of the text.

@@ -19,9 +19,15 @@ extension Tokenizer {
 
     /// The same in any folder.
     public convenience init?(in directory: Directory, controls: [Int] = []) throws(DiffError) {
+        try self.init(in: directory, beside: TokenizerNeighbours(directory), controls: controls)
+    }
+
+    /// The same with what stands beside the folder's own tokenizer files.
+    convenience init?(
+        in directory: Directory, beside neighbours: TokenizerNeighbours, controls: [Int] = []
+    ) throws(DiffError) {
         if let json = try directory.json("tokenizer.json", limits: TokenizerLimits.json) {
-            try self.init(
-                JSONObject(json, source: "tokenizer.json"), beside: TokenizerNeighbours(directory), controls: controls)
+            try self.init(JSONObject(json, source: "tokenizer.json"), beside: neighbours, controls: controls)
             return
         }
         guard let json = try directory.json("vocab.json", limits: TokenizerLimits.json),
@@ -30,11 +36,10 @@ extension Tokenizer {
             guard let bytes = try directory.bytes(Self.sentencePieceFile, limit: TokenizerLimits.bytes) else {
                 return nil
             }
-            try self.init(sentencePiece: bytes, beside: TokenizerNeighbours(directory), controls: controls)
+            try self.init(sentencePiece: bytes, beside: neighbours, controls: controls)
             return
         }
         let vocabulary = try JSONObject(json, source: "vocab.json")
-        let neighbours = try TokenizerNeighbours(directory)
         if neighbours.isCLIP(vocabulary) {
             try self.init(clip: vocabulary, merges: merges, beside: neighbours, controls: controls)
         } else if neighbours.isRoberta(vocabulary) {

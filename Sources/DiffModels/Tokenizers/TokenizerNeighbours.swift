@@ -22,8 +22,10 @@ struct TokenizerNeighbours {
 
     init() {}
 
-    init(_ directory: Directory) throws(DiffError) {
-        let config = try Self.object("tokenizer_config.json", directory)
+    init(_ directory: Directory) throws(DiffError) { try self.init(directory, Self.config(in: directory)) }
+
+    /// `config` is the folder's `tokenizer_config.json`; nil: it has none.
+    init(_ directory: Directory, _ config: JSONObject?) throws(DiffError) {
         let map = try Self.object("special_tokens_map.json", directory)
         for file in [config, map].compactMap(\.self).each {
             for special in try Self.specials(file).each { specials.append(special) }
@@ -42,6 +44,11 @@ struct TokenizerNeighbours {
         if let lines = try directory.lines("chat_template.jinja", limit: 1 << 20) {
             chatTemplate = lines.joined(separator: "\n")
         }
+    }
+
+    /// The folder's `tokenizer_config.json`; nil: it has none.
+    static func config(in directory: Directory) throws(DiffError) -> JSONObject? {
+        try object("tokenizer_config.json", directory)
     }
 
     private static func object(_ name: String, _ directory: Directory) throws(DiffError) -> JSONObject? {

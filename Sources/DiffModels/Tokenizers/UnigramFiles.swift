@@ -87,6 +87,11 @@ extension Tokenizer {
         added: [AddedTokens.Entry], beside neighbours: TokenizerNeighbours, controls: [Int], normalizer: Normalizer,
         marks: SpaceMarks, template: Template, decoder: PieceDecoder, source: String
     ) throws(DiffError) {
+        guard neighbours.prefixesSpace ?? true else {
+            throw DiffError(
+                .unsupported,
+                "tokenizer_config.json: add_prefix_space: false: pieces of a text's first word begin with a space; set it to true")
+        }
         let vocabulary = Self.vocabulary(pieces)
         let parts = Parts(vocabulary, try neighbours.completed(added, vocabulary), controls)
         let model = try locating(source) { () throws(DiffError) in

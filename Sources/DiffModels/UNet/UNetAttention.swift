@@ -56,7 +56,7 @@ final class UNetAttention: Sendable {
     func prepare(_ texts: [Tensor], _ run: Run) throws(DiffError) -> Tensor? {
         guard case .text(let number, _, _, let keysAndValues) = projections else { return nil }
         guard let text = texts.at(number) else { throw DiffError(.internal, "no text \(number)") }
-        return try keysAndValues(text, run)
+        return try keysAndValues.ahead(text, run)
     }
 
     /// `x` is [batch, gridHeight gridWidth, width].

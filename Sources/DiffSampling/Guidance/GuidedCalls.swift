@@ -63,7 +63,8 @@ struct GuidedCalls {
         }
         guard guidance?.execution != .ranks || !isAdaptive else {
             throw DiffError(
-                .unsupported, "guidance_execution \"ranks\" needs a sampler whose steps are known before the run, such as euler")
+                .unsupported,
+                "guidance_execution \"ranks\" needs a sampler whose steps are known before the run, such as euler")
         }
         forks = guidance?.execution == .split ? try run.fork(2) : nil
     }

@@ -23,14 +23,17 @@ public struct ConvolutionExtras {
 
 extension Run {
     /// Convolution of [batch, in, h, w] with `weight` [out, in, kh, kw] in any element type and `bias` [out]. Gradients pass to `x` and to
-    /// what is added, none to the weights.
+    /// what is added, none to the weights. `name` is what a census calls it; without one it is not counted.
     public func convolution(
         _ x: Tensor, _ weight: Tensor, bias: Tensor?, window: ConvolutionWindow, method: ConvolutionMethod = .auto,
-        _ extras: ConvolutionExtras = ConvolutionExtras()
+        _ extras: ConvolutionExtras = ConvolutionExtras(), name: String? = nil
     ) throws(DiffError) -> Tensor {
         try refuseTracked(weight, "a convolution's weights")
         guard let tape, x.isTracked || extras.isTracked else {
-            return try convolved(x, weight, bias: bias, window, method, extras)
+            return try convolved(x, weight, bias: bias, window, method, extras, name: name)
+        }
+        guard extras.factors == nil, !extras.replacesResidual else {
+            throw DiffError(.unsupported, "no gradient passes through a convolution of pieces")
         }
         guard extras.factors == nil, !extras.replacesResidual else {
             throw DiffError(.unsupported, "no gradient passes through a convolution of pieces")
@@ -39,16 +42,17 @@ extension Run {
         if let norm = extras.norm {
             var others = extras
             others.norm = nil
-            return try convolution(groupNorm(x, norm), weight, bias: bias, window: window, method: method, others)
+            return try convolution(
+                groupNorm(x, norm), weight, bias: bias, window: window, method: method, others, name: name)
         }
-        return try tape.record(convolved(x, weight, bias: bias, window, method, extras)) { (g, run) throws(DiffError) in
+        return try tape.record(convolved(x, weight, bias: bias, window, method, extras, name: name)) { (g, run) throws(DiffError) in
             try run.convolutionBackward(g, x, weight, window, method, extras)
         }
     }
 
     func convolved(
         _ x: Tensor, _ weight: Tensor, bias: Tensor?, _ window: ConvolutionWindow, _ method: ConvolutionMethod,
-        _ extras: ConvolutionExtras
+        _ extras: ConvolutionExtras, name: String? = nil
     ) throws(DiffError) -> Tensor {
         let outShape = try Self.shape(x, weight, bias, window)
         var arguments = unsafe ck_conv2d_args()
@@ -62,6 +66,7 @@ extension Run {
         unsafe (arguments.pad_top, arguments.pad_left) = (Int64(window.top), Int64(window.left))
         unsafe arguments.dtype = weight.dtype.rawValue
         if method != .direct { unsafe arguments.form = ck_conv2d_form(&arguments, method == .winograd ? 1 : 0) }
+        if let census, let name { unsafe census.note(name, arguments, method, outShape) }
 
         // The direct form meets each pixel nine times: the norm is worth a pass of its own there.
         let isDirect = unsafe arguments.form == Int32(CK_CONV_DIRECT)

@@ -15,7 +15,8 @@ final class PluginTransport: RankTransport {
     /// Loads the plug-in and joins the processes that were started together. Throws `unsupported` with what to do.
     init(path: String?) throws(DiffError) {
         var text = [CChar](repeating: 0, count: Int(CR_TEXT))
-        let found = unsafe path.map { unsafe $0.withCString { unsafe cr_plugin_open($0, &text) } } ?? cr_plugin_open(nil, &text)
+        let found =
+            unsafe path.map { unsafe $0.withCString { unsafe cr_plugin_open($0, &text) } } ?? cr_plugin_open(nil, &text)
         guard let plugin = unsafe found else { throw DiffError(.unsupported, Self.text(text)) }
         var (rank, count): (Int32, Int32) = (0, 0)
         guard unsafe plugin.pointee.join(&rank, &count) == 0, count > 0, rank >= 0, rank < count else {

@@ -1,28 +1,33 @@
 extension RankRun {
     /// Throws `incompatible`, the same on every rank, when a rank's facts are not those of rank 0.
     func compareFacts() throws(DiffError) {
+        if let difference = try difference() { throw agreed(difference) }
+        try progress()
+    }
+
+    private func difference() throws(DiffError) -> DiffError? {
         var own = ByteWriter()
         for fact in options.facts.each {
             own.text(fact.name)
             own.text(String(fact.value.prefix(Self.factLength)))
         }
         let all = try share(own.bytes).map(Self.facts)
-        guard let root = all.first else { return }
+        guard let root = all.first else { return nil }
         for (rank, facts) in all.numbered {
             for (position, expected) in root.numbered {
                 let found = facts.at(position)
                 guard found?.name != expected.name || found?.value != expected.value else { continue }
                 guard let found, found.name == expected.name else {
-                    throw DiffError(
+                    return DiffError(
                         .incompatible, "\(group.name(rank)) says nothing of its \(expected.name), as rank 0 does")
                 }
                 let (here, there) = Self.differing(found.value, expected.value)
-                throw DiffError(
+                return DiffError(
                     .incompatible,
                     "\(group.name(rank)) has another \(expected.name) than \(group.name(0)): \(here) and \(there)")
             }
         }
-        try progress()
+        return nil
     }
 
     /// Bytes of a fact that are compared: longer ones are to be given by a fingerprint.

@@ -106,7 +106,7 @@ public final class RankGroup: @unchecked Sendable {
         for other in others.each { try? transport.tell(RankControl.leave.bytes(run: runs), to: other) }
         let pause = Pause()
         while others.each.contains(where: { inbox.at($0)?.hasLeft == false }) {
-            guard (try? listen()) != nil, (try? look(timeout: Ranks.timeout, allowingLeft: true)) != nil else { return }
+            guard (try? listen()) != nil, (try? look(timeout: Ranks.timeout) { _ in true }) != nil else { return }
             pause.rest()
         }
         isOrderly = true
@@ -114,13 +114,8 @@ public final class RankGroup: @unchecked Sendable {
 
     // MARK: What runs ask for
 
-    /// Takes in what other ranks say, and looks now and then whether they are alive. Throws when one is gone.
-    func attend(timeout: Double) throws(DiffError) {
-        try listen()
-        try look(timeout: timeout, allowingLeft: false)
-    }
-
-    private func listen() throws(DiffError) {
+    /// Takes in what other ranks say.
+    func listen() throws(DiffError) {
         while let (from, bytes) = try transport.heard() {
             guard let (run, message) = RankControl.read(bytes) else {
                 throw DiffError(.unsupported, "\(name(from)) runs another version of the library")
@@ -137,15 +132,20 @@ public final class RankGroup: @unchecked Sendable {
         }
     }
 
-    private func look(timeout: Double, allowingLeft: Bool) throws(DiffError) {
+    /// Looks now and then whether the others are alive, and throws when one is gone; `mayLeave` says whose part is done.
+    func look(timeout: Double, _ mayLeave: (Int) -> Bool) throws(DiffError) {
         let now = Machine.seconds
         guard now - lastLook > 0.01 else { return }
         lastLook = now
-        for other in Indices(below: count) where other != rank {
-            let hasLeft = inbox.at(other)?.hasLeft ?? false
-            if hasLeft && allowingLeft { continue }
+        let needed = Indices(below: count).filter { other in
+            other != rank && !(inbox.at(other)?.hasLeft == true && mayLeave(other))
+        }
+        // One that was killed before one that left because of that.
+        for other in needed.each {
             if let end = transport.end(of: other) { throw gone(other, "\(name(other)) \(end)") }
-            if hasLeft { throw gone(other, "\(name(other)) has left: its program ended") }
+        }
+        for other in needed.each {
+            if inbox.at(other)?.hasLeft == true { throw gone(other, "\(name(other)) has left: its program ended") }
             let silence = transport.silence(of: other)
             if silence > timeout {
                 throw gone(

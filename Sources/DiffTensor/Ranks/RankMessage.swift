@@ -30,7 +30,8 @@ public final class RankMessage {
 
     /// Begins to receive the elements of `tensor`; once they are there they go on to `target` in its type.
     init(
-        receiving tensor: Tensor, from peer: Int, rawTag tag: Int, _ transport: any RankTransport, into target: Tensor? = nil,
+        receiving tensor: Tensor, from peer: Int, rawTag tag: Int, _ transport: any RankTransport,
+        into target: Tensor? = nil,
         pool: WorkerPool? = nil
     ) throws(DiffError) {
         (self.peer, isSend, self.transport, storage) = (peer, false, transport, tensor.storage)

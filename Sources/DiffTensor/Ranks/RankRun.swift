@@ -59,12 +59,16 @@ public final class RankRun {
     // MARK: Tensors
 
     /// Begins to send `x` (f32) to `rank` under `tag` (0 ..< 16000). Its contents stay what they are, as those of all tensors, and are kept.
-    public func send(_ x: Tensor, to rank: Int, tag: Int, _ run: Run) throws(DiffError) -> RankMessage {
+    /// With `exact` they travel as they are, whatever the run's wire.
+    public func send(
+        _ x: Tensor, to rank: Int, tag: Int, exact: Bool = false, _ run: Run
+    ) throws(DiffError) -> RankMessage {
         guard run.isLive else { return RankMessage(doneWith: rank, isSend: true, group.transport) }
         try check(x, rank, tag)
         var form = x
-        if options.wire != .f32 {
-            form = try Tensor(run.workspace.block(x.shape.count &* options.wire.dtype.size), x.shape, options.wire.dtype)
+        if options.wire != .f32, !exact {
+            form = try Tensor(
+                run.workspace.block(x.shape.count &* options.wire.dtype.size), x.shape, options.wire.dtype)
             try x.narrow(into: form, pool: run.pool)
         }
         return try post(form, to: rank, tag)
@@ -80,10 +84,13 @@ public final class RankRun {
     }
 
     /// Begins to receive what `rank` sends under `tag` into `x`, f32 of the same size, which holds it once ``wait(_:)`` returns.
-    public func receive(into x: Tensor, from rank: Int, tag: Int, _ run: Run) throws(DiffError) -> RankMessage {
+    /// `exact` as it was sent.
+    public func receive(
+        into x: Tensor, from rank: Int, tag: Int, exact: Bool = false, _ run: Run
+    ) throws(DiffError) -> RankMessage {
         guard run.isLive else { return RankMessage(doneWith: rank, isSend: false, group.transport) }
         try check(x, rank, tag)
-        guard options.wire != .f32 else { return try post(receiving: x, from: rank, tag) }
+        guard options.wire != .f32, !exact else { return try post(receiving: x, from: rank, tag) }
         let form = try Tensor(
             run.workspace.block(x.shape.count &* options.wire.dtype.size), x.shape, options.wire.dtype)
         return try post(receiving: form, from: rank, tag, into: x, pool: run.pool)
@@ -101,7 +108,9 @@ public final class RankRun {
     private func check(_ x: Tensor, _ rank: Int, _ tag: Int) throws(DiffError) {
         guard rank >= 0, rank < count, rank != self.rank, tag >= 0, tag < RankTag.limit || tag == RankTag.broadcast,
             x.dtype == .f32, !isOver
-        else { throw DiffError(.internal, "no message \(tag) of \(x.dtype.name) elements with rank \(rank) of \(count)") }
+        else {
+            throw DiffError(.internal, "no message \(tag) of \(x.dtype.name) elements with rank \(rank) of \(count)")
+        }
     }
 
     /// Whether `message` has arrived, without waiting.
@@ -193,17 +202,23 @@ public final class RankRun {
     private func attend() throws(DiffError) {
         if let failure { throw failure.error }
         do throws(DiffError) {
-            try group.attend(timeout: options.timeout)
+            try group.listen()
+            // What others say of a rank at fault comes first: they may end because of it.
+            for other in others.each {
+                guard let end = group.end(of: other, run: number)?.failure else { continue }
+                failure = end
+                throw end.error
+            }
+            try look()
         } catch {
-            failure = group.lost ?? RankFailure(origin: rank, error: error)
+            if failure == nil { failure = group.lost ?? RankFailure(origin: rank, error: error) }
             throw error
         }
-        for other in others.each {
-            guard let end = group.end(of: other, run: number)?.failure else { continue }
-            failure = end
-            throw end.error
-        }
         try options.cancel.check()
+    }
+
+    private func look() throws(DiffError) {
+        try group.look(timeout: options.timeout) { group.end(of: $0, run: number) != nil }
     }
 
     // MARK: The end
@@ -225,7 +240,8 @@ public final class RankRun {
         finish()
     }
 
-    /// Ends the run on all ranks with `error`, and gives the error that all are to report.
+    /// Ends the run on all ranks with `error`, and gives what this one is to report: `error` where it arose here, else that of the rank at
+    /// fault. For `catch`: `throw run.failed(error)`.
     public func failed(_ error: DiffError) -> DiffError {
         guard !isOver else { return failure?.error ?? error }
         if failure == nil {
@@ -237,6 +253,12 @@ public final class RankRun {
         drop()
         finish()
         return own ?? failure?.error ?? error
+    }
+
+    /// `error`, which every rank finds by itself: the text needs no rank that failed.
+    func agreed(_ error: DiffError) -> DiffError {
+        (failure, own) = (RankFailure(origin: rank, error: error), error)
+        return error
     }
 
     /// The error of this rank, as it arose.
@@ -256,7 +278,7 @@ public final class RankRun {
         let pause = Pause()
         // A rank that has not begun the run will see that it is over when it does.
         while !isQuiet(waitingFor: others.each.filter({ group.hasBegun($0, number) })) {
-            guard Machine.seconds - began < options.timeout, (try? group.attend(timeout: options.timeout)) != nil
+            guard Machine.seconds - began < options.timeout, (try? group.listen()) != nil, (try? look()) != nil
             else { return }
             pause.rest()
         }

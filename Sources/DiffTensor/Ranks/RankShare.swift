@@ -33,9 +33,20 @@ public struct RankShare: @unchecked Sendable {
         fileprivate let message: RankMessage?
     }
 
+    /// A tensor on its way to another rank; it stays while this does.
+    public struct Outgoing {
+        fileprivate let tensor: Tensor
+        fileprivate let message: RankMessage?
+    }
+
     /// Begins to send `x` to a member of the own group.
-    public func send(_ x: Tensor, toMember member: Int, tag: Int, _ run: Run) throws(DiffError) {
-        _ = try ranks?.send(x, to: group &* members &+ member, tag: tag, run)
+    public func send(_ x: Tensor, toMember member: Int, tag: Int, _ run: Run) throws(DiffError) -> Outgoing {
+        Outgoing(tensor: x, message: try ranks?.send(x, to: group &* members &+ member, tag: tag, run))
+    }
+
+    /// Returns when all of these have been sent.
+    public func wait(_ outgoing: [Outgoing]) throws(DiffError) {
+        for outgoing in outgoing.each { if let message = outgoing.message { try ranks?.wait(message) } }
     }
 
     /// Begins to receive a tensor of this shape from a member of the own group.
@@ -55,18 +66,22 @@ public struct RankShare: @unchecked Sendable {
     /// Moves messages on and attends to the other ranks. Throws when the run cannot go on.
     public func progress() throws(DiffError) { try ranks?.progress() }
 
-    /// `x` of one member of the own group on all of them: `x` itself there, a copy elsewhere.
-    public func spread(_ x: Tensor, fromMember source: Int, _ run: Run) throws(DiffError) -> Tensor {
-        guard members > 1 else { return x }
+    /// Puts `x` of one member of the own group, to the bit, into `x` of all others, which must be nobody else's. Gives what is then on its way.
+    public func spread(_ x: Tensor, fromMember source: Int, _ run: Run) throws(DiffError) -> [Outgoing] {
+        guard let ranks else { return [] }
         guard member == source else {
-            let incoming = try receive(x.shape, fromMember: source, tag: RankShare.spreadTag, run)
-            try wait(incoming)
-            return incoming.tensor
+            let message = try ranks.receive(
+                into: x, from: group &* members &+ source, tag: RankShare.spreadTag, exact: true, run)
+            try ranks.wait(message)
+            return []
         }
+        var outgoing: [Outgoing] = []
         for other in Indices(below: members) where other != source {
-            try send(x, toMember: other, tag: RankShare.spreadTag, run)
+            let message = try ranks.send(
+                x, to: group &* members &+ other, tag: RankShare.spreadTag, exact: true, run)
+            outgoing.append(Outgoing(tensor: x, message: message))
         }
-        return x
+        return outgoing
     }
 
     /// The first of the `rows` of a call that group `group` evaluates.
@@ -85,7 +100,7 @@ public struct RankShare: @unchecked Sendable {
     public func joined(_ mine: Tensor, rows: Int, _ run: Run) throws(DiffError) -> Tensor {
         let out = try run.workspace.take(mine.shape.replacingFirst(rows))
         for other in Indices(below: groups) where other != group {
-            _ = try ranks?.send(mine, to: other &* members &+ member, tag: RankShare.rowsTag, run)
+            _ = try ranks?.send(mine, to: other &* members &+ member, tag: RankShare.rowsTag, exact: true, run)
         }
         for other in Indices(below: groups) {
             let start = first(other, of: rows)
@@ -93,7 +108,7 @@ public struct RankShare: @unchecked Sendable {
             if other == group {
                 run.copyContents(of: mine, to: part)
             } else if let message = try ranks?.receive(
-                into: part, from: other &* members &+ member, tag: RankShare.rowsTag, run)
+                into: part, from: other &* members &+ member, tag: RankShare.rowsTag, exact: true, run)
             {
                 try ranks?.wait(message)
             }

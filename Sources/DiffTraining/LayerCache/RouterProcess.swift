@@ -27,15 +27,23 @@ public struct RouterProcess: Sendable {
     /// DiT: DDIM (eta 0) on `steps` evenly respaced timesteps, one of `period` steps being full. Throws `invalidArgument`.
     public static func ddim(_ process: DiffusionProcess, steps: Int, period: Int = 2) throws(DiffError) -> Self {
         let schedule = try DiffusionSchedule(process, .even([steps]))
+        return try ddim(DDIMSampler(schedule.transitions, prediction: process.prediction), period: period)
+    }
+
+    /// DDIM on the steps of `sampler`, whatever its network predicts, one of `period` steps being full. Throws `invalidArgument`, also for a
+    /// sampler that draws noise.
+    public static func ddim(_ sampler: DDIMSampler, period: Int = 2) throws(DiffError) -> Self {
+        let steps = sampler.transitions.count
         guard period <= steps else {
             throw DiffError(.invalidArgument, "a period of \(period) in \(steps) sampling steps")
         }
-        let sampler = try DDIMSampler(schedule)
-        let alphas = Array(schedule.alphasCumulative.reversed())
+        guard sampler.eta == 0 else {
+            throw DiffError(.invalidArgument, "routers are learned without noise on the way, found eta \(sampler.eta)")
+        }
         return try Self(
             rows: steps, callsPerStep: 1, timesteps: sampler.timesteps, trainingTimesteps: sampler.timesteps,
             sumsErrors: false, keepsHistory: false, groups: CachedGroup.singleCalls(steps: steps, period: period),
-            sampler: sampler, alphas: alphas
+            sampler: sampler, alphas: sampler.transitions.each.map { $0.alpha }
         ).checked()
     }
 

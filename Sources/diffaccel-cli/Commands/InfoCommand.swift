@@ -15,6 +15,9 @@ struct InfoCommand: ParsableCommand {
     @Flag(help: "Also list the sites that plans act on.")
     var sites = false
 
+    @Flag(help: "Also list every convolution with the form in which it is computed, at the model's own size.")
+    var convolutions = false
+
     @Flag(help: "Print JSON.")
     var json = false
 
@@ -57,11 +60,14 @@ struct InfoCommand: ParsableCommand {
             members[key] = nil
         }
         members["request"] = nil
+        let layers = ConvolutionRows(members["convolutions"])
+        members["convolutions"] = layers.isEmpty ? nil : .string(layers.summary)
         Self.list(.object(members), model.path)
         if let form = try? model.requestForm {
             StandardOutput.say("")
             RequestTable(form: form, path: model.path).print()
         }
+        if convolutions { layers.print() }
         guard sites else { return }
         StandardOutput.say("\nSITES:")
         for (index, name) in names.enumerated() {

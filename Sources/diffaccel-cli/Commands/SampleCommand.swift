@@ -33,6 +33,11 @@ struct SampleCommand: RequestCommand {
     @Option(help: ArgumentHelp(NamedPlan.help + " dkv caches keys and values.", valueName: "plan"))
     var plan: String?
 
+    @Option(
+        help:
+            "Who evaluates the components of the plan \"async\": sequential, threads, or mpi, started as mpirun -n 2 diffaccel sample ...")
+    var executor: AsyncPlan.Executor?
+
     @OptionGroup(title: "Request") var request: RequestOptionGroup
 
     @OptionGroup(title: "Pictures from prompts") var pictures: PictureOptionGroup
@@ -57,12 +62,12 @@ struct SampleCommand: RequestCommand {
 
     func run() throws {
         if !estimate { try outputs.reserve(besidesJSON: json) }
-        let model = try modelOptions.open(self.model)
+        var plan = NamedPlan.plain
+        if let name = self.plan { plan = try NamedPlan.read(name, executor) }
+        let model = try modelOptions.open(self.model, ranks: plan.plan.ranked == nil ? nil : plan.plan)
         let facts = ModelFacts(model)
         try outputs.refuse(besides: facts)
         guard !live || facts.writesText else { throw UsageError("--live is for models that write text") }
-        var plan = NamedPlan.plain
-        if let name = self.plan { plan = try NamedPlan.read(name) }
         var request = try self.request.request(facts, by: Self.self)
         try pictures.apply(to: &request, facts)
         if facts.decodes { try outputs.decide(&request, facts) }
@@ -80,6 +85,8 @@ struct SampleCommand: RequestCommand {
         try outputs.check(facts, model.path, samples: request.samples)
         let collected = try sample(session, Batches.split(request, size: self.request.batch, facts, session))
         let rows = facts.perPrompt.map { request[$0]?.asInt ?? 1 } ?? self.request.rows
+        // The result of the others is the same, and nobody's.
+        guard collected.statistics?.rank ?? 0 == 0 else { return }
         let written = try outputs.write(collected, facts, request.names(), rows: rows)
         guard let statistics = collected.statistics else { return }
         if json {
@@ -134,7 +141,7 @@ struct SampleCommand: RequestCommand {
             stage, seconds in
             seconds >= 0.01 ? ", of it \(stage) \(Format.fixed(seconds, 2))" : ""
         }.joined()
-        Facts.print([
+        var rows = [
             ("samples", "\(samples) in \(statistics.steps.count) network calls (\(statistics.sampler))"),
             ("seconds", Format.fixed(statistics.seconds, 2) + decoding + " (\(statistics.threads) threads)"),
             (
@@ -148,8 +155,16 @@ struct SampleCommand: RequestCommand {
                 "weights \(Format.bytes(statistics.weightBytes)), peak beside them "
                     + "\(Format.bytes(statistics.peakBytes)), of it caches \(Format.bytes(statistics.cacheBytes))"
             ),
-            ("written", files.isEmpty ? "standard output" : files.joined(separator: ", ")),
-        ])
+        ]
+        for (rank, took) in statistics.ranks.enumerated() {
+            rows.append(
+                (
+                    "rank \(rank)",
+                    "weights \(Format.bytes(took.weightBytes)), peak beside them \(Format.bytes(took.peakBytes)), "
+                        + "sent \(Format.bytes(took.sentBytes))"
+                ))
+        }
+        Facts.print(rows + [("written", files.isEmpty ? "standard output" : files.joined(separator: ", "))])
     }
 }
 

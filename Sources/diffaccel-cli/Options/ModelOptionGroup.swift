@@ -1,5 +1,6 @@
 public import ArgumentParser
 import DiffAccel
+public import DiffAcceleration
 public import DiffCheckpoint
 public import DiffModels
 
@@ -7,6 +8,7 @@ extension DiTConventions: ExpressibleByArgument {}
 extension WeightType: ExpressibleByArgument {}
 extension ModelSettings.TextEncoders: ExpressibleByArgument {}
 extension ConvolutionMethod: ExpressibleByArgument {}
+extension AsyncPlan.Executor: ExpressibleByArgument {}
 
 /// `FILE`, or `FILE:SCALE`.
 struct LoRAFile: ExpressibleByArgument {
@@ -88,9 +90,10 @@ struct ModelOptionGroup: ParsableArguments {
     @Option(help: "How 3 x 3 convolutions are computed: auto (the faster one), direct or winograd (default: auto).")
     var convolution: ConvolutionMethod?
 
-    /// Opens the model at `path`.
-    func open(_ path: String) throws(DiffError) -> Model {
+    /// Opens the model at `path`; of the ranks of a plan each has what it computes.
+    func open(_ path: String, ranks: Plan? = nil) throws(DiffError) -> Model {
         var options = options
+        options.settings.ranks = ranks?.json
         if let config { options.config = try JSON(contentsOf: config) }
         return try Model(path, options)
     }

@@ -14,6 +14,13 @@ struct NamedPlan {
     /// Whether a second model takes turns with the first.
     var takesPartner: Bool { plan.partner != nil }
 
+    /// Reads what `text` names, with another executor where one is given. Throws `io`, `format`, `unsupported`, `invalidArgument`.
+    static func read(_ text: String, _ executor: AsyncPlan.Executor?) throws(DiffError) -> NamedPlan {
+        let named = try read(text)
+        guard let executor else { return named }
+        return NamedPlan(name: named.name, plan: try named.plan.executed(by: executor))
+    }
+
     /// Reads what `text` names. Throws `io`, `format`, `unsupported`, `invalidArgument`.
     static func read(_ text: String) throws(DiffError) -> NamedPlan {
         if text == StandardOutput.name {

@@ -149,7 +149,7 @@ def router(
 
     settings: l1 (l1 penalty on computing a sub-layer), learning_rate, clamp, period, straight_through, threshold, batch, seed, label_dropout,
     trajectory ("data", or "own" with guidance and guidance_channels, and without need for data), cache_limit, recompute, state, save_every, resume; log and
-    log_every as in `Trainer.run`; threads, memory_limit. Of a U-Net, whose labels are numbers of prompts: prompts (a safetensors file with
+    log_every as in `Trainer.run`; threads, memory_limit. Of a U-Net (a pipeline's folder, or its unet), whose labels are numbers of prompts: prompts (a safetensors file with
     prompt_embeds [P,t,D], and negative_prompt_embeds [1,t,D] for no prompt; of SDXL pooled_prompt_embeds and time_ids too).
     """
     return _learn("router", model, data, {

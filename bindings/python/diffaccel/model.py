@@ -78,6 +78,8 @@ class Model(Handle):
         many channels, as the original was trained: published configs have other numbers, which change what is heard.
     convolution: how 3 x 3 convolutions are computed: "auto" (the default: by Winograd's transforms where these are faster), "direct", or
         "winograd". Results differ by rounding errors.
+    ranks: the plan, with the executor "mpi", of whose ranks this process is one (a word or a dict): the model has only the weights of what
+        the rank computes. None loads all weights.
 
     Raises FileError, FormatError, UnsupportedError, OutOfMemoryError, OverBudgetError, InvalidArgumentError.
     """
@@ -105,6 +107,7 @@ class Model(Handle):
         tokenizer: str | os.PathLike[str] | None = None,
         heads: str | None = None,
         convolution: str | None = None,
+        ranks: str | Mapping[str, Any] | None = None,
     ) -> None:
         options = _ffi.ModelOptions()
         _ffi.check(_ffi.lib.da_model_options_init, ctypes.byref(options), ctypes.sizeof(options))
@@ -124,7 +127,8 @@ class Model(Handle):
             if options.mask_token < 0:
                 raise InvalidArgumentError(f"mask_token must be 0 or more, not {mask_token}")
         settings = {"lora": _updates(lora), "text_encoders": text_encoders, "t5": t5, "variant": variant, "prediction_type": prediction_type,
-                    "tokenizer": None if tokenizer is None else os.fspath(tokenizer), "heads": heads, "convolution": convolution}
+                    "tokenizer": None if tokenizer is None else os.fspath(tokenizer), "heads": heads, "convolution": convolution,
+                    "ranks": ranks}
         given = {name: value for name, value in settings.items() if value is not None}
         options.settings = _ffi.encode_text(json_text(given, "settings"), "settings") if given else None
         super().__init__(new_handle(_ffi.lib.da_model_open, _ffi.encode_path(path), ctypes.byref(options)))
@@ -134,7 +138,8 @@ class Model(Handle):
 
     @property
     def description(self) -> dict[str, Any]:
-        """Facts about the model: family, parameters, bytes, weights, input, config, sites, labels, decoder, flops, ...; settings of
+        """Facts about the model: family, parameters, bytes, weights, input, config, sites, labels, decoder, flops, convolutions
+        (how many are computed in which form, and each with its form, the reason and its output at the model's own size), ...; settings of
         its files without effect (unknown_keys), values of absent ones (defaults), and what else was assumed (assumptions).
         """
         return _ffi.facts_of(_ffi.lib.da_model_describe, self._handle)

@@ -63,7 +63,7 @@ class Plan(Handle):
                                                        `layers` layers of the way up are always computed
 
     Simple ones have a word: `Plan.load("alternate")`, also "none", "interval:N", "random:RATIO[:SEED]", "depth:0,2,5-8",
-    "deepcache:N[:LAYERS]", "code[:DRAFT_SCALES]", "dkv:VARIANT[:REFRESH[:WINDOW]]"; `Model.session` takes the word itself.
+    "deepcache:N[:LAYERS]", "async:COMPONENTS[:STRIDE[:WARM_UP]]", "code[:DRAFT_SCALES]", "dkv:VARIANT[:REFRESH[:WINDOW]]"; `Model.session` takes the word itself.
 
     Raises FileError and FormatError for router files, FormatError and UnsupportedError for settings.
     """

@@ -50,10 +50,10 @@ def text_encoder(kind, act="quick_gelu", width=64):
     return kind(config).eval()
 
 
-def autoencoder(scaling, **more):
+def autoencoder(scaling, channels=4, **more):
     return diffusers.AutoencoderKL(
         block_out_channels=[32, 64], layers_per_block=1, down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2,
-        latent_channels=4, norm_num_groups=32, scaling_factor=scaling, sample_size=SIZE, **more).eval()  # fmt: skip
+        latent_channels=channels, norm_num_groups=32, scaling_factor=scaling, sample_size=SIZE, **more).eval()  # fmt: skip
 
 
 def unet(**more):
@@ -95,7 +95,21 @@ def sdxl(folder):
         unet=network, scheduler=beta_scheduler(diffusers.EulerDiscreteScheduler, timestep_spacing="leading"), add_watermarker=False)  # fmt: skip
 
 
-KINDS = {"sd1": sd1, "sd2": sd2, "sdxl": sdxl}
+def sd3(folder):
+    transformer = diffusers.SD3Transformer2DModel(
+        sample_size=32, num_layers=3, attention_head_dim=64, num_attention_heads=1, joint_attention_dim=160, caption_projection_dim=64,
+        pooled_projection_dim=128, pos_embed_max_size=24).eval()  # fmt: skip
+    first = text_encoder(transformers.CLIPTextModelWithProjection)
+    # Published files are read as if CLIP-L's pooled state were not projected; in the published folders this is so.
+    first.text_projection.weight.data = torch.eye(64)
+    return diffusers.StableDiffusion3Pipeline(
+        vae=autoencoder(1.5305, 16, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False), transformer=transformer,
+        text_encoder=first, tokenizer=tokenizer(folder / "1"),
+        text_encoder_2=text_encoder(transformers.CLIPTextModelWithProjection, "gelu"), tokenizer_2=tokenizer(folder / "2", "!"),
+        text_encoder_3=None, tokenizer_3=None, scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0))  # fmt: skip
+
+
+KINDS = {"sd1": sd1, "sd2": sd2, "sdxl": sdxl, "sd3": sd3}
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
@@ -150,7 +164,7 @@ def test_merged_loras_are_those_of_diffusers(pair, tmp_path):
     pytest.importorskip("peft")
     pipe, folder, kind = pair
     path = tmp_path / "lora.safetensors"
-    lora_file(pipe, "kohya_xl" if kind == "sdxl" else "kohya", path)
+    lora_file(pipe, {"sdxl": "kohya_xl", "sd3": "sd3"}.get(kind, "kohya"), path)
     latents = {}
     for source in ("pipeline", "model.safetensors"):
         model = diffaccel.Model(folder / source, lora=(path, 0.6))

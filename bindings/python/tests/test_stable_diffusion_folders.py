@@ -179,6 +179,33 @@ def test_flow_scheduler_of_another_class(tmp_path):
         raise refusal(folder) or AssertionError("not refused")
 
 
+def test_settings_of_a_tokenizer_are_honoured_known_or_told(tmp_path):
+    """Every key of tokenizer_config.json: one that nobody knows is told, those that mean something else here are refused by name."""
+    folder = write_pipeline(tmp_path / "model", "sdxl")
+    path = folder / "tokenizer_2" / "tokenizer_config.json"
+    published = {
+        "add_prefix_space": False, "added_tokens_decoder": {"521": {"content": "<|endoftext|>", "lstrip": False, "normalized": False, "rstrip": False,
+                                                                   "single_word": False, "special": True}},
+        "additional_special_tokens": [], "clean_up_tokenization_spaces": True, "do_lower_case": True, "errors": "replace", "backend": "tokenizers",
+        "name_or_path": "openai/clip", "special_tokens_map_file": "x", "tokenizer_class": "CLIPTokenizer", "extra_special_tokens": {},
+        "use_fast": True, "padding_side": "right", "truncation_side": "right", "unk_token": {"content": "<|endoftext|>", "lstrip": False,
+                                                                                              "normalized": True, "rstrip": False, "single_word": False}}
+    edit(path, **published)
+    with diffaccel.Model(folder) as model:
+        assert model.description["unknown_keys"] == []
+    edit(path, surprise=1, model_max_length=9)
+    with diffaccel.Model(folder) as model:
+        assert model.description["unknown_keys"] == ["tokenizer_2/tokenizer_config.json: surprise"]
+    for key, value in {"padding_side": "left", "truncation_side": "left", "split_special_tokens": True, "do_lower_case": False,
+                       "add_prefix_space": True, "model_max_length": 0, "added_tokens_decoder": {"x": {}}, "eos_token": 7,
+                       "sp_model_kwargs": {"enable_sampling": True}}.items():
+        before = path.read_text()
+        edit(path, **{key: value})
+        found = refusal(folder)
+        assert found is not None and (key in str(found) or key == "eos_token"), f"{key}: {found}"
+        path.write_text(before)
+
+
 NUMBERS = [-1, 0, 1, 3, 2**16, 2**31, 2**53, 2**63 - 1, 0.5, 1e300, "8", None, [], {}, True]
 
 

@@ -69,7 +69,8 @@ final class PromptImages: FamilySampling {
         if !conditioner.parts.isEmpty {
             request["prompt"] = ""
         } else {
-            give("prompt_embeds", 1, Self.previewTokens, network.textWidth)
+            // As many tokens as the tokenizers of these models give.
+            give("prompt_embeds", 1, 77, network.textWidth)
             if let width = network.pooledWidth { give("pooled_prompt_embeds", 1, width) }
         }
         if paintsIn {
@@ -80,22 +81,13 @@ final class PromptImages: FamilySampling {
         return request
     }
 
-    /// As many as the tokenizers of these models give.
-    private static let previewTokens = 77
-
     private func zeros(_ count: Int) -> [Float] { Array(repeating: 0, count: max(0, count)) }
 
     /// Floating-point operations of one network call for one sample.
     func flopsPerCall() throws(DiffError) -> Double {
         let run = Run(dryOn: 1)
         try run.begin(SamplingContext(layouts: layouts, calls: 1, rows: 1))
-        var told = Conditioning(states: try run.workspace.take(Shape(1, Self.previewTokens, network.textWidth)))
-        if let width = network.pooledWidth { told.pooled = try run.workspace.take(Shape(1, width)) }
-        if network.takesSizes { told.sizes = try run.workspace.take(Shape(1, 6)) }
-        if network.takesGuidance { told.guidance = try run.filled(1, with: 0) }
-        let prepared = try network.prepare(told, run.withoutAcceleration())
-        let x = try run.workspace.take(Shape(1, network.channels, network.side, network.side))
-        _ = try network(x, t: run.filled(1, with: 0), prepared, run)
+        try network.evaluate(dry: run)
         return run.trace.flops.first ?? 0
     }
 }

@@ -70,6 +70,14 @@ struct StableDiffusionFamily: ModelFamily {
         ]
     }
 
+    func evaluate(dry run: Run) throws(DiffError) {
+        let network = images.network
+        try network.evaluate(dry: run)
+        guard let decoder = images.decoder else { return }
+        let state = try run.workspace.take(Shape(1, images.channels, network.side, network.side))
+        _ = try decoder.decodeOne(state, tile: nil, run)
+    }
+
     func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {
         guard wanted.allSatisfy({ $0 == "out" }) else {
             throw DiffError(

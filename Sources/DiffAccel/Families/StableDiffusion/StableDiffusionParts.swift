@@ -84,19 +84,26 @@ struct StableDiffusionParts {
             let given = try Directory(path: path, followingLinks: opened.options.followLinks)
             // A folder of one tokenizer, or one that holds a pipeline's.
             let folder = try given.containsDirectory(name) ? given.subdirectory(name) : given
-            if let tokenizer = try PromptTokenizer(in: folder) { return tokenizer }
+            if let tokenizer = try entered(folder, name) { return tokenizer }
             throw DiffError(
                 .io, "\(path): there is no tokenizer in it: vocab.json and merges.txt, tokenizer.json or spiece.model")
         }
         if let padding = file?.paddings[encoder] { return try PromptTokenizer(builtInPadding: padding) }
         if try opened.checkpoint.hasSubdirectory(name),
             let folder = try opened.checkpoint.directory?.subdirectory(name),
-            let tokenizer = try PromptTokenizer(in: folder)
+            let tokenizer = try entered(folder, name)
         {
             return tokenizer
         }
         throw DiffError(
             .io, "there is no tokenizer for \(encoder): name a folder that has one with the setting \"tokenizer\"")
+    }
+
+    /// The tokenizer in `folder`, its configuration entered in the ledger; nil when there is none.
+    private func entered(_ folder: Directory, _ name: String) throws(DiffError) -> PromptTokenizer? {
+        try PromptTokenizer(in: folder) { (config) throws(DiffError) in
+            try opened.entered(config, as: "\(name)/tokenizer_config.json", FileRules.promptTokenizer)
+        }
     }
 
     /// The scheduler's settings; nil when there are none.
@@ -105,6 +112,14 @@ struct StableDiffusionParts {
         if let file { return try file.scheduler.map { (json) throws(DiffError) in try JSONObject(json, source: name) } }
         guard let json = try opened.checkpoint.json(name, in: "scheduler") else { return nil }
         return try JSONObject(json, source: "scheduler/\(name)")
+    }
+
+    /// The same, entered in the ledger. Throws `unsupported` when `rules` refuse it.
+    func enteredScheduler(_ rules: ConfigRules) throws(DiffError) -> JSONObject? {
+        if let file = try scheduler() { return try opened.entered(file, as: file.source, rules) }
+        opened.ledger.assume(
+            "there is no scheduler/scheduler_config.json: sampling is as the published models of this kind have it")
+        return nil
     }
 
     /// Parts that are there and are not run, and groups of tensors of a single file.

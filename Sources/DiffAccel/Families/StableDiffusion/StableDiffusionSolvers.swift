@@ -9,23 +9,12 @@ enum StableDiffusionSolvers {
     static func solver(
         _ kind: StableDiffusionKind, _ opened: Opened, _ parts: StableDiffusionParts
     ) throws(DiffError) -> any ImageSolver {
-        let file = try parts.scheduler()
-        if kind.isFlow {
-            let settings = try file.map { (file) throws(DiffError) in
-                try FlowMatchSettings(opened.entered(file, as: file.source, FlowMatchSettings.rules))
-            }
-            if settings == nil { assumeScheduler(opened) }
-            return FlowMatchSolver(settings: settings ?? .stableDiffusion3)
+        guard kind.isFlow else {
+            let file = try parts.enteredScheduler(SchedulerRules.file)
+            return SchedulerSolver(scheduler: try SchedulerSettings(stableDiffusion: file))
         }
-        let entered = try file.map { (file) throws(DiffError) in
-            try opened.entered(file, as: file.source, SchedulerRules.file)
-        }
-        if entered == nil { assumeScheduler(opened) }
-        return SchedulerSolver(scheduler: try SchedulerSettings(stableDiffusion: entered))
-    }
-
-    private static func assumeScheduler(_ opened: Opened) {
-        opened.ledger.assume(
-            "there is no scheduler/scheduler_config.json: sampling is as the published models of this kind have it")
+        let file = try parts.enteredScheduler(FlowMatchSettings.rules)
+        let settings = try file.map { (file) throws(DiffError) in try FlowMatchSettings(file) }
+        return FlowMatchSolver(settings: settings ?? .stableDiffusion3)
     }
 }
