@@ -35,9 +35,6 @@ extension Run {
         guard extras.factors == nil, !extras.replacesResidual else {
             throw DiffError(.unsupported, "no gradient passes through a convolution of pieces")
         }
-        guard extras.factors == nil, !extras.replacesResidual else {
-            throw DiffError(.unsupported, "no gradient passes through a convolution of pieces")
-        }
         // The norm has a way back of its own.
         if let norm = extras.norm {
             var others = extras
