@@ -64,6 +64,11 @@ import Testing
                 name: "stable_diffusion", model: try Model(tiny.writePipeline(directory)),
                 request: SampleRequest(
                     ["steps": 6, "sampler": "ddim", "guidance": 1], tensors: ["prompt_embeds": .floats(states)])))
+        let audio = TinyAudio()
+        stages.append(
+            Stage(
+                name: "audioldm", model: try Model(audio.write(directory)),
+                request: audio.request(try numbers.tensor([1, audio.unet.classWidth]))))
         self.stages = stages
     }
 

@@ -9,6 +9,8 @@ public struct TinyUNet: Sendable {
     public var guidanceFeatures = 0
     /// Features of a size and width of the pooled text (SDXL); 0: none.
     public var sizeFeatures = 0, pooledWidth = 10
+    /// Width of a vector that it is told beside the time; it then reads no text (AudioLDM). 0: none.
+    public var classWidth = 0
     /// Whether transformers project by 1 x 1 convolutions.
     public var projectsByConvolution = false
     public var seed: UInt64 = 1
@@ -37,6 +39,12 @@ public struct TinyUNet: Sendable {
             members["addition_time_embed_dim"] = .integer(sizeFeatures)
             members["projection_class_embeddings_input_dim"] = .integer(6 * sizeFeatures + pooledWidth)
         }
+        if classWidth > 0 {
+            members["class_embed_type"] = .string("simple_projection")
+            members["class_embeddings_concat"] = .bool(true)
+            members["projection_class_embeddings_input_dim"] = .integer(classWidth)
+            members["cross_attention_dim"] = .array(channels.map { .integer($0) })
+        }
         for (key, value) in changes { members[key] = value }
         return .object(members)
     }
@@ -52,7 +60,7 @@ public struct TinyUNet: Sendable {
         func resnet(_ name: String, _ inputs: Int, _ outputs: Int) {
             layer("\(name).norm1", [inputs])
             layer("\(name).conv1", [outputs, inputs, 3, 3])
-            layer("\(name).time_emb_proj", [outputs, time])
+            layer("\(name).time_emb_proj", [outputs, classWidth > 0 ? 2 * time : time])
             layer("\(name).norm2", [outputs])
             layer("\(name).conv2", [outputs, outputs, 3, 3])
             if inputs != outputs { layer("\(name).conv_shortcut", [outputs, inputs, 1, 1]) }
@@ -65,7 +73,7 @@ public struct TinyUNet: Sendable {
             for block in 0..<blocks {
                 let block = "\(name).transformer_blocks.\(block)"
                 for norm in ["norm1", "norm2", "norm3"] { layer("\(block).\(norm)", [width]) }
-                for (attention, context) in [("attn1", width), ("attn2", textWidth)] {
+                for (attention, context) in [("attn1", width), ("attn2", classWidth > 0 ? width : textWidth)] {
                     layer("\(block).\(attention).to_q", [width, width], bias: false)
                     layer("\(block).\(attention).to_k", [width, context], bias: false)
                     layer("\(block).\(attention).to_v", [width, context], bias: false)
@@ -78,6 +86,7 @@ public struct TinyUNet: Sendable {
         layer("conv_in", [channels[0], inChannels, 3, 3])
         layer("time_embedding.linear_1", [time, channels[0]])
         layer("time_embedding.linear_2", [time, time])
+        if classWidth > 0 { layer("class_embedding", [time, classWidth]) }
         if guidanceFeatures > 0 { layer("time_embedding.cond_proj", [channels[0], guidanceFeatures], bias: false) }
         if sizeFeatures > 0 {
             layer("add_embedding.linear_1", [time, 6 * sizeFeatures + pooledWidth])
