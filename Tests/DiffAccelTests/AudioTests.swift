@@ -47,7 +47,7 @@ import Testing
     }
 
     /// As diffusers has them: in double, latents rounded up, values cut off.
-    @Test(arguments: [(0.0025, 1, 40), (0.0026, 2, 41), (0.29, 116, 4640), (0.031, 13, 496)])
+    @Test(arguments: [(0.0025, 1, 40), (0.0026, 1, 41), (0.29, 116, 4640), (0.031, 12, 484), (0.0426, 17, 681)])
     func lengths(_ seconds: Double, _ latents: Int, _ values: Int) throws {
         var request = tiny.request(vectors, steps: 1)
         request["seconds"] = .number(seconds)
