@@ -9,7 +9,9 @@ public struct TinyUNet: Sendable {
     public var guidanceFeatures = 0
     /// Features of a size and width of the pooled text (SDXL); 0: none.
     public var sizeFeatures = 0, pooledWidth = 10
-    /// Width of a vector that it is told beside the time; it then reads no text (AudioLDM). 0: none.
+    /// Widths that the transformers after a resnet read (AudioLDM2), nil for one that reads tokens twice; empty: one reads the text.
+    public var stacks: [Int?] = []
+    /// Width of the class vector that is told in place of a text (AudioLDM); 0: none.
     public var classWidth = 0
     /// Whether transformers project by 1 x 1 convolutions.
     public var projectsByConvolution = false
@@ -39,6 +41,11 @@ public struct TinyUNet: Sendable {
             members["addition_time_embed_dim"] = .integer(sizeFeatures)
             members["projection_class_embeddings_input_dim"] = .integer(6 * sizeFeatures + pooledWidth)
         }
+        if !stacks.isEmpty {
+            members["_class_name"] = .string("AudioLDM2UNet2DConditionModel")
+            let level = JSON.array(stacks.map { $0.map { .integer($0) } ?? .null })
+            members["cross_attention_dim"] = .array(channels.map { _ in level })
+        }
         if classWidth > 0 {
             members["class_embed_type"] = .string("simple_projection")
             members["class_embeddings_concat"] = .bool(true)
@@ -65,7 +72,14 @@ public struct TinyUNet: Sendable {
             layer("\(name).conv2", [outputs, outputs, 3, 3])
             if inputs != outputs { layer("\(name).conv_shortcut", [outputs, inputs, 1, 1]) }
         }
-        func transformer(_ name: String, _ width: Int) {
+        /// Those behind resnet `index` of a level.
+        func transformers(_ level: String, _ index: Int, _ width: Int) {
+            let reads = stacks.isEmpty ? [classWidth > 0 ? nil : textWidth] : stacks
+            for (position, context) in reads.enumerated() {
+                transformer("\(level).attentions.\(index * reads.count + position)", width, context ?? width)
+            }
+        }
+        func transformer(_ name: String, _ width: Int, _ read: Int) {
             layer("\(name).norm", [width])
             for part in ["proj_in", "proj_out"] {
                 layer("\(name).\(part)", projectsByConvolution ? [width, width, 1, 1] : [width, width])
@@ -73,7 +87,7 @@ public struct TinyUNet: Sendable {
             for block in 0..<blocks {
                 let block = "\(name).transformer_blocks.\(block)"
                 for norm in ["norm1", "norm2", "norm3"] { layer("\(block).\(norm)", [width]) }
-                for (attention, context) in [("attn1", width), ("attn2", classWidth > 0 ? width : textWidth)] {
+                for (attention, context) in [("attn1", width), ("attn2", read)] {
                     layer("\(block).\(attention).to_q", [width, width], bias: false)
                     layer("\(block).\(attention).to_k", [width, context], bias: false)
                     layer("\(block).\(attention).to_v", [width, context], bias: false)
@@ -86,30 +100,30 @@ public struct TinyUNet: Sendable {
         layer("conv_in", [channels[0], inChannels, 3, 3])
         layer("time_embedding.linear_1", [time, channels[0]])
         layer("time_embedding.linear_2", [time, time])
-        if classWidth > 0 { layer("class_embedding", [time, classWidth]) }
         if guidanceFeatures > 0 { layer("time_embedding.cond_proj", [channels[0], guidanceFeatures], bias: false) }
         if sizeFeatures > 0 {
             layer("add_embedding.linear_1", [time, 6 * sizeFeatures + pooledWidth])
             layer("add_embedding.linear_2", [time, time])
         }
+        if classWidth > 0 { layer("class_embedding", [time, classWidth]) }
         let last = channels.count - 1
         for (level, width) in channels.enumerated() {
             for index in 0..<layers {
                 resnet("down_blocks.\(level).resnets.\(index)", index == 0 ? channels[max(0, level - 1)] : width, width)
-                if level < last { transformer("down_blocks.\(level).attentions.\(index)", width) }
+                if level < last { transformers("down_blocks.\(level)", index, width) }
             }
             if level < last { layer("down_blocks.\(level).downsamplers.0.conv", [width, width, 3, 3]) }
         }
         let coarsest = channels[last]
         resnet("mid_block.resnets.0", coarsest, coarsest)
-        transformer("mid_block.attentions.0", coarsest)
+        transformers("mid_block", 0, coarsest)
         resnet("mid_block.resnets.1", coarsest, coarsest)
         for (index, level) in channels.indices.reversed().enumerated() {
             let (width, below, above) = (channels[level], channels[min(last, level + 1)], channels[max(0, level - 1)])
             for layer in 0...layers {
                 let inputs = (layer == 0 ? below : width) + (layer == layers ? above : width)
                 resnet("up_blocks.\(index).resnets.\(layer)", inputs, width)
-                if level < last { transformer("up_blocks.\(index).attentions.\(layer)", width) }
+                if level < last { transformers("up_blocks.\(index)", layer, width) }
             }
             if level > 0 { layer("up_blocks.\(index).upsamplers.0.conv", [width, width, 3, 3]) }
         }
