@@ -56,20 +56,6 @@ struct Convolution: Sendable {
         return try run.convolution(x, weight, bias: bias, window: window, method: method, extras)
     }
 
-    /// The convolution of SiLU of `norm` of `x`, whose `factors` were found before.
-    func callAsFunction(_ x: Tensor, _ run: Run, norm: GroupNorm, factors: Tensor) throws(DiffError) -> Tensor {
-        var extras = ConvolutionExtras(norm: norm.with(.silu))
-        extras.factors = factors
-        return try run.convolution(x, weight, bias: bias, window: window, method: method, extras)
-    }
-
-    /// The same of `norm` of `x`, plus `residual`, whose place the result takes.
-    func callAsFunction(_ x: Tensor, _ run: Run, norm: GroupNorm, replacing residual: Tensor) throws(DiffError) -> Tensor {
-        var extras = ConvolutionExtras(norm: norm.with(.silu), residual: residual)
-        extras.replacesResidual = true
-        return try run.convolution(x, weight, bias: bias, window: window, method: method, extras)
-    }
-
     /// The convolution of SiLU of `norm` of `x`, the norm being a module of its own at `site`.
     func callAsFunction(_ x: Tensor, _ run: Run, norm: GroupNorm, at site: Site) throws(DiffError) -> Tensor {
         guard !run.isAsked(site) else {
