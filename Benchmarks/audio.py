@@ -226,7 +226,7 @@ def vocoder(given, random):
     with diffaccel.Model(folder) as model:
         for seconds in given.pieces:
             mel = random.standard_normal((1, int(seconds * 100), 64), dtype=np.float32)
-            found[seconds] = contest(lambda mel=mel: model.forward(threads=given.threads, mel=mel), module, (torch.from_numpy(mel),), given)
+            found[seconds] = contest(lambda mel=mel: model.forward("waveform", threads=given.threads, mel=mel), module, (torch.from_numpy(mel),), given)
     return found
 
 
