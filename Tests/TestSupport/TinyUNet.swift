@@ -13,6 +13,8 @@ public struct TinyUNet: Sendable {
     public var stacks: [Int?] = []
     /// Width of the class vector that is told in place of a text (AudioLDM); 0: none.
     public var classWidth = 0
+    /// The level without transformers; nil: the coarsest.
+    public var plainLevel: Int?
     /// Whether transformers project by 1 x 1 convolutions.
     public var projectsByConvolution = false
     public var seed: UInt64 = 1
@@ -24,6 +26,7 @@ public struct TinyUNet: Sendable {
 
     /// `config.json`, with `changes`; null takes a key out.
     public func config(_ changes: [String: JSON] = [:]) -> JSON {
+        let (last, plain) = (channels.count - 1, plainLevel ?? channels.count - 1)
         var members: [String: JSON] = [
             "_class_name": .string("UNet2DConditionModel"), "sample_size": .integer(side),
             "in_channels": .integer(inChannels), "out_channels": .integer(outChannels),
@@ -31,9 +34,9 @@ public struct TinyUNet: Sendable {
             "norm_num_groups": .integer(groups), "cross_attention_dim": .integer(textWidth),
             "attention_head_dim": .integer(heads), "transformer_layers_per_block": .integer(blocks),
             "down_block_types": .array(
-                channels.indices.map { .string($0 == channels.count - 1 ? "DownBlock2D" : "CrossAttnDownBlock2D") }),
+                channels.indices.map { .string($0 == plain ? "DownBlock2D" : "CrossAttnDownBlock2D") }),
             "up_block_types": .array(
-                channels.indices.map { .string($0 == 0 ? "UpBlock2D" : "CrossAttnUpBlock2D") }),
+                channels.indices.map { .string(last - $0 == plain ? "UpBlock2D" : "CrossAttnUpBlock2D") }),
         ]
         if guidanceFeatures > 0 { members["time_cond_proj_dim"] = .integer(guidanceFeatures) }
         if sizeFeatures > 0 {
@@ -110,7 +113,7 @@ public struct TinyUNet: Sendable {
         for (level, width) in channels.enumerated() {
             for index in 0..<layers {
                 resnet("down_blocks.\(level).resnets.\(index)", index == 0 ? channels[max(0, level - 1)] : width, width)
-                if level < last { transformers("down_blocks.\(level)", index, width) }
+                if level != plainLevel ?? last { transformers("down_blocks.\(level)", index, width) }
             }
             if level < last { layer("down_blocks.\(level).downsamplers.0.conv", [width, width, 3, 3]) }
         }
@@ -123,7 +126,7 @@ public struct TinyUNet: Sendable {
             for layer in 0...layers {
                 let inputs = (layer == 0 ? below : width) + (layer == layers ? above : width)
                 resnet("up_blocks.\(index).resnets.\(layer)", inputs, width)
-                if level < last { transformers("up_blocks.\(index)", layer, width) }
+                if level != plainLevel ?? last { transformers("up_blocks.\(index)", layer, width) }
             }
             if level > 0 { layer("up_blocks.\(index).upsamplers.0.conv", [width, width, 3, 3]) }
         }
