@@ -71,7 +71,7 @@ uninstall:
 
 # For the census of the other architecture's kernels.
 CROSS_HEADERS := $(if $(filter aarch64,$(shell uname -m)),libc6-dev-amd64-cross,libc6-dev-arm64-cross)
-PACKAGES := libopenblas-dev libjansson-dev libpng-dev pkg-config python3-venv clang-format abigail-tools binutils $(CROSS_HEADERS)
+PACKAGES := libopenblas-dev libjansson-dev libpng-dev libsndfile1-dev pkg-config python3-venv clang-format abigail-tools binutils $(CROSS_HEADERS)
 
 deps:
 	@missing=; \

@@ -49,6 +49,7 @@ let package = Package(
         // Not through pkg-config, which would name the folder of the shared library before Sources/DiffAccelLink/static.
         .systemLibrary(name: "CJansson", providers: [.apt(["libjansson-dev"])]),
         .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+        .systemLibrary(name: "CSndFile", pkgConfig: "sndfile", providers: [.apt(["libsndfile1-dev"])]),
         .systemLibrary(name: "CDiffAccel"),
 
         // The library, bottom up: each target may import what stands above it in this list and is named here.
@@ -98,7 +99,7 @@ let package = Package(
         .executableTarget(
             name: "diffaccel-cli",
             dependencies: [
-                "DiffAccel", "DiffCheckpoint", "DiffModels", "CPNG", "CCommandLine",
+                "DiffAccel", "DiffCheckpoint", "DiffModels", "CPNG", "CSndFile", "CCommandLine",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

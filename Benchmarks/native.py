@@ -63,7 +63,8 @@ def load():
             ("replay_barrier", c_double, [c_void_p, c_int32]),
             ("ck_pool_create", c_void_p, [c_int32]),
             ("layers_convolution", c_int32, [c_void_p, c_void_p, c_void_p, c_int32, c_void_p, c_void_p, POINTER(c_int64), c_int32]),
-            ("layers_attention", c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_int64), c_float])]:
+            ("layers_attention", c_int32, [c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_int64), c_float]),
+            ("layers_frequencies", c_int32, [*[c_void_p] * 7, POINTER(c_int64), c_float])]:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
@@ -149,6 +150,15 @@ class Layers:
         if taken < 0:
             raise MemoryError("a convolution's scratch memory")
         return self.FORMS[taken]
+
+    def frequencies(self, q, k, v, chosen, out, heads, frequencies):
+        """LiteFocus' attention of rows [1, times * frequencies, heads * head_dim] with the shared tokens `chosen`; fills `out`."""
+        head_dim = q.shape[2] // heads
+        shared_k, shared_v = k[0, chosen], v[0, chosen]
+        sizes = (c_int64 * 5)(heads, q.shape[1] // frequencies, frequencies, len(chosen), head_dim)
+        if not self.library.layers_frequencies(self.pool, *(a.ctypes.data for a in (q, k, v, shared_k, shared_v, out)), sizes,
+                                               head_dim**-0.5):
+            raise MemoryError("an attention's scratch memory")
 
     def attention(self, q, k, v, out, heads):
         """Attention of rows [batch, tokens, heads * head_dim]; fills `out`."""

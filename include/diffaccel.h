@@ -157,9 +157,10 @@ typedef struct da_tensor {
 typedef struct da_model_options {
     uint32_t struct_size;
     int32_t widen;              /* 1: the same as weights "f32"; 0 (default) */
-    const char *family;         /* "dit", "uvit", "sit", "stable_diffusion", "unet2d_condition", "sd3_transformer", "autoencoder_kl",
-                                   "autoencoder_tiny", "var", "vqvae", "llada", "illada", "dream", "clip_text", "t5_encoder"; null: the
-                                   config decides */
+    const char *family;         /* "dit", "uvit", "sit", "stable_diffusion", "audioldm", "unet2d_condition", "sd3_transformer",
+                                   "autoencoder_kl", "autoencoder_tiny", "var", "vqvae", "llada", "illada", "dream", "clip_text",
+                                   "clap_text", "t5_encoder", "speecht5_hifigan"; null: the config
+                                   decides */
     const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
     const char *conventions;    /* DiT: "official" or "diffusers" (time frequencies over 127, norm_eps); null: official, unless the
                                    checkpoint shows that it was trained in diffusers: its blocks have embedders of their own */
@@ -182,6 +183,10 @@ typedef struct da_model_options {
                                      "variant": Which variant of a pipeline's weight files is read, such as fp16.
                                      "prediction_type": What the network predicts, where a single file does not say.
                                      "tokenizer": Folder of the tokenizers, of a checkpoint that has none.
+                                   AudioLDM: "text_encoders" and "tokenizer" as above, and
+                                     "heads": Attention heads of the network: "config" (default), as diffusers computes, or
+                                         "channels/32" and the like, one for so many channels, as the original was trained: published
+                                         configs have other numbers, which change what is heard.
                                    All that have convolutions:
                                      "convolution": How 3 x 3 convolutions are computed: "auto" (default: by Winograd's transforms
                                          where these are faster), "direct" or "winograd".
@@ -244,8 +249,15 @@ int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
  *   clip_text:       "tokens" i64 [n,t] or [t]  ->  "last_hidden_state" f32 [n,t,width], "pooled" f32 [n,width or projection],
  *                    "hidden_state" f32 [n,t,width], without the final norm: that of layer "layer" i64 [1], 0 being the embeddings
  *                    (absent: the last but one)
+ *   audioldm:        "sample" f32 [n,C,t,f], "timestep" f32 [n], and of AudioLDM 2 "encoder_hidden_states" f32 [n,k,width] (vectors of
+ *                    the language model), "encoder_hidden_states_1" f32 [n,tokens,width] (states of T5) and perhaps
+ *                    "encoder_attention_mask_1" f32 [n,tokens] (1 seen, 0 padding), of AudioLDM "class_labels" f32 [n,width]
+ *                    ->  "out" f32 [n,C,t,f]
+ *   clap_text:       "tokens" i64 [n,t] or [t], "mask" i64 of the same shape, 0 for padding (absent: none)  ->  "text_features" f32
+ *                    [n,projection], of length 1, "text_embeds", before that, "pooled" f32 [n,width], "last_hidden_state"
  *   t5_encoder:      "tokens" i64 [n,t] or [t], "mask" i64 of the same shape, 0 for tokens that nothing sees (absent: all are seen)
  *                    ->  "last_hidden_state" f32 [n,t,width]
+ *   speecht5_hifigan:  "mel" f32 [n,frames,bins]  ->  "waveform" f32 [n,values]
  * Inputs are read during the call. For each output the caller gives name, data and bytes; rank, shape, dtype and bytes are
  * set. If data is null, only these are set (a size query; nothing is computed). `options` may be null.
  * Errors: DA_INVALID_ARGUMENT (unknown or missing name), DA_SHAPE, DA_MORE (an output buffer is too small), DA_NOT_FINITE (an
@@ -337,6 +349,7 @@ int32_t da_session_create(da_model model, da_plan plan, const da_session_options
 #define DA_STAGE_SCALE 2  /* a scale of a model that generates scale by scale */
 #define DA_STAGE_UNMASK 3 /* a pass of a masked diffusion language model */
 #define DA_STAGE_ENCODE 4 /* prompts and pictures were encoded: one event, before the first step */
+#define DA_STAGE_VOCODE 5 /* a stretch of a sound is finished; step and steps count the values of all sounds */
 
 typedef struct da_event_handle *da_event_source;
 
@@ -360,6 +373,8 @@ typedef int32_t (*da_event_callback)(void *user, const da_event *event);
  *   "latents"    f32 [n,C,h,w], the state after the step; not while decoding, not for language models
  *   "preview"    u8 [n,H,W,C], the image that the state decodes to so far, if the request says "previews": true; of prompts "linear"
  *                (as small as the latents) or "decoder"
+ *   "audio"      f32 [count], the next values of a sound, while the vocoder goes on (DA_STAGE_VOCODE); "audio_place" i64 [2], which sound it
+ *                is, and where in it they begin
  * Language models, for the texts that took part in the pass:
  *   "sequences"  i64 [sum of lengths], prompts and texts one after the other, masks included;  "lengths" i64 [texts]
  *   "prompts"    i64 [texts], the number of each one's prompt;  "queries" i64 [texts], positions that the network computed
@@ -446,6 +461,40 @@ int32_t da_event_describe(const da_event *event, char *buf, size_t capacity, siz
  *   "negative_prompt_embeds": The same of the negative prompt.
  *   "pooled_prompt_embeds": The pooled text beside prompt_embeds.
  *   "negative_pooled_prompt_embeds": The same of the negative prompt.
+ * Sounds (audioldm):
+ *   "prompt": What is to be heard, or several as a batch.
+ *   "negative_prompt": What to keep away from: one text for all prompts, or one for each.
+ *   "waveforms_per_prompt": Sounds of each prompt, in the order in which they are made: none is judged.
+ *   "seconds": Length of the sounds. What the network was not trained on it may do less well.
+ *   "steps": Number of sampling steps.
+ *   "sampler": The sampler, by its name or by its class in diffusers.
+ *   "spacing": How timesteps are spaced: leading, trailing, linspace (diffusers); of ddim and ddpm also even (official
+ *       respacing), strided (ddimN), or counts per section such as 10,15,25.
+ *   "steps_offset": Added to every timestep of the leading spacing; 0: what the model's scheduler says.
+ *   "eta": The noise of DDIM, 0 (none) to 1.
+ *   "guidance": Classifier-free guidance scale; 1 or less: none.
+ *   "guidance_rescale": How far the guided prediction is rescaled to the standard deviation of the conditional one (Lin et al.
+ *       2023); 0: not at all.
+ *   "guidance_interval": Part of the run in which guidance applies, as fractions of its steps; outside only the conditional
+ *       prediction is used.
+ *   "guidance_execution": How the two predictions are computed, bit for bit the same: in one batch, one after the other, or
+ *       side by side on parts of the threads.
+ *   "max_new_tokens": Vectors that the language model makes of a prompt.
+ *   "unconditional": What guidance leads away from, without a negative prompt: what the language model makes of an empty text,
+ *       or zeros, as in the original code.
+ *   "seed": Seed of the random numbers, as in torch.manual_seed on the CPU.
+ *   "seeds": A seed for each sound, which is then the same in whatever batch.
+ *   "decode": Whether the final state is made a sound: its spectrogram, and its values.
+ *   "noise": The initial noise, instead of that of the seed.
+ *   "step_noise": The noise that steps add, in the order of use.
+ *   "prompt_embeds": CLAP's vectors, of length 1 (AudioLDM), or the second encoder's states (AudioLDM 2), instead of texts.
+ *   "attention_mask": 1 for states of prompt_embeds that are seen, 0 for padding; without it all are seen.
+ *   "generated_prompt_embeds": What the language model makes, beside prompt_embeds.
+ *   "clap_embeds": CLAP's vectors: of these and of prompt_embeds the language model makes the rest.
+ *   "negative_prompt_embeds": The same of the negative prompt.
+ *   "negative_attention_mask": The same of the negative prompt.
+ *   "negative_generated_prompt_embeds": The same of the negative prompt.
+ *   "negative_clap_embeds": The same of the negative prompt.
  * Scale by scale (var):
  *   "labels": The class of each sample, by number or by name.
  *   "guidance": Classifier-free guidance t of (1 + t) c - t u, growing from 0 at the first scale to this at the last; 0: none.
@@ -512,6 +561,8 @@ int32_t da_session_close(da_session session);
 /* A tensor of the result.
  *   Images: "latents" f32 [n,C,h,w] (for pixel models the same as "pixels"), and if decoded "pixels" f32 [n,3,H,W] (nominally -1...1) and
  *     "images" u8 [n,H,W,3] (or 1 channel). Models that generate scale by scale also have "tokens" i64 [n,L], one scale after the other.
+ *   Sounds: "latents" f32 [n,C,t,f], and if decoded "audio" f32 [n, values] (-1...1, of which "sample_rate" of da_result_stats are a second)
+ *     and "mel" f32 [n, frames, bins], the spectrograms.
  *   Language models: "tokens" i64 [prompts, length], generated after the prompts; "sequences" i64 [sum of lengths], prompts and texts one
  *     after the other; "lengths" i64 [prompts]; "filled" i64 [sum of lengths], 1 where the run wrote a token; and, if the model has a
  *     tokenizer, "text" u8, the texts in UTF-8 one after the other, with "text_lengths" i64 [prompts] in bytes.
@@ -520,7 +571,7 @@ int32_t da_session_close(da_session session);
 int32_t da_result_tensor(da_result result, const char *name, da_tensor *view);
 
 /* JSON: {"seconds", "encode_seconds", "decode_seconds", "threads", "isa", "sampler", "steps": [{"timestep", "network", "seconds", "computed", "reused", "skipped", "flops"}],
- * "totals", "memory", "tensors": {name: shape}}; "steps" has an entry for each network call; for language
+ * "totals", "memory", "sample_rate" (of sounds, else null), "tensors": {name: shape}}; "steps" has an entry for each network call; for language
  * models also "query_rows" and "head_rows", the rows that the network computed and those that went through its head. Pictures from
  * prompts have "parameters", a text for each: what it was made with, in the form that programs of this field write into PNG files under
  * that name ("PROMPT\nNegative prompt: ...\nSteps: 20, Sampler: Euler, CFG scale: 7.5, Seed: 1, Size: 512x512, ..."); else it is empty. */

@@ -208,6 +208,6 @@ void ck_attention(ck_pool *pool, const ck_attention_args *args) {
 size_t ck_attention_scratch(int32_t threads, const ck_attention_args *a) {
     size_t each = score_floats(a->queries, a->keys + a->shared) + pack_floats(a->queries, a->keys, a->shared, a->head_dim);
     size_t one = (size_t)ck_max(threads, 1) * each * sizeof(float);
-    size_t blocks = a->keys > 0 && a->queries > 0 ? ck_attention_blocks_scratch(threads, a) : 0;
+    size_t blocks = a->queries > 0 ? ck_attention_blocks_scratch(threads, a) : 0;
     return one > blocks ? one : blocks;
 }

@@ -4,8 +4,8 @@ import DiffTensor
 struct DecodeForecast {
     /// Bytes of the workspace, what is decoded included, and of the results that are made of it.
     private(set) var workspace = 0, results = 0
-    /// Floating-point operations.
-    private(set) var flops = 0.0
+    /// Floating-point operations, in all and up to each time that the decoder tells how far it is.
+    private(set) var flops = 0.0, progress: [Double] = []
 
     /// Nothing to decode.
     init() {}
@@ -25,7 +25,11 @@ struct DecodeForecast {
     ) throws(DiffError) {
         let run = Run(dryOn: threads, census: census)
         let state = try Tensor(Storage(virtual: latents.count &* 4), latents)
-        let decoded = try decoder.decode(state, tile: tile, run) { (_) throws(DiffError) in }
+        var done: [Double] = []
+        let decoded = try decoder.decode(state, tile: tile, run) { (_) throws(DiffError) in
+            done.append(run.trace.flops.each.reduce(0, +))
+        }
+        progress = done
         for tensor in try decoder.results(decoded, run, budget: nil).each where tensor.storage !== state.storage {
             results = Checked.sum(results, tensor.byteCount)
         }

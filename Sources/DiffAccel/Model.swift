@@ -35,9 +35,9 @@ public final class Model: Sendable {
         guard options.maskToken == nil || type.takesMaskToken else {
             throw DiffError(.unsupported, "mask_token is for language models; this is a \(type.name) model")
         }
-        if !type.isPipeline, let name = options.settings.firstOfPipelines {
+        if !type.isPipeline, let name = options.settings.ofPipelines.first {
             throw DiffError(
-                .unsupported, "the setting \"\(name)\" is for Stable Diffusion; this is a \(type.name) model")
+                .unsupported, "the setting \"\(name)\" is for pipelines of prompts; this is a \(type.name) model")
         }
         family = try locating(path) { () throws(DiffError) in try type.init(opened) }
         familyName = type.name

@@ -22,6 +22,27 @@ public struct ModelSettings: Sendable, Equatable {
         case onDemand = "on_demand"
     }
 
+    /// How many attention heads the network of a pipeline of sounds has.
+    public enum Heads: Sendable, Equatable {
+        /// As many as its config says, which is how diffusers computes.
+        case config
+        /// One for so many channels, as the original was trained.
+        case channels(Int)
+
+        /// The words `config`, and `channels/32` and the like; nil for others.
+        public init?(_ text: String) {
+            let word = "channels/"
+            guard text != "config" else {
+                self = .config
+                return
+            }
+            guard text.hasPrefix(word), let each = Checked.decimal(Array(text.utf8.dropFirst(word.utf8.count))),
+                (1...Limits.width).contains(each)
+            else { return nil }
+            self = .channels(each)
+        }
+    }
+
     /// Low-rank updates that are merged into the weights as they are loaded, one after the other.
     public var lora: [LoRA] = []
     /// How long text encoders stay in memory.
@@ -34,6 +55,8 @@ public struct ModelSettings: Sendable, Equatable {
     public var prediction: String?
     /// Folder with the tokenizers of a checkpoint that has none; nil: those of the checkpoint, or the one built in.
     public var tokenizer: String?
+    /// How many attention heads the network of a pipeline of sounds has.
+    public var heads = Heads.config
     /// The plan, of an executor `mpi`, of whose ranks this process is one: the model has the weights of what the rank computes only. A word or
     /// an object; nil: all weights are loaded.
     public var ranks: JSON?
@@ -66,6 +89,10 @@ public struct ModelSettings: Sendable, Equatable {
             "tokenizer", .text, absent: "the checkpoint's, else the one built in",
             "Folder of the tokenizers, of a checkpoint that has none."),
         OptionSpec(
+            "heads", .text, default: "config",
+            "Attention heads of AudioLDM's networks: config, as diffusers computes, or channels/32 (AudioLDM 2, and s and m of AudioLDM) or channels/64 (l), as the original was trained: published configs have other numbers, which change what is heard."
+        ),
+        OptionSpec(
             "ranks", .either([.text, .object("a plan, or one of its entries")]), absent: "all weights are loaded",
             "The plan, with the executor mpi, of whose ranks this process is one: only the weights of its own component are loaded."
         ),
@@ -75,13 +102,23 @@ public struct ModelSettings: Sendable, Equatable {
         ),
     ]
 
-    /// The first setting that only pipelines have; nil when none is set.
-    var firstOfPipelines: String? {
-        if !lora.isEmpty { return "lora" }
-        if textEncoders != .resident { return "text_encoders" }
-        if !usesT5 { return "t5" }
-        if prediction != nil { return "prediction_type" }
-        return tokenizer == nil ? nil : "tokenizer"
+    /// Those that are set of the settings that only pipelines have.
+    var ofPipelines: [String] {
+        var names: [String] = []
+        if !lora.isEmpty { names.append("lora") }
+        if textEncoders != .resident { names.append("text_encoders") }
+        if !usesT5 { names.append("t5") }
+        if prediction != nil { names.append("prediction_type") }
+        if tokenizer != nil { names.append("tokenizer") }
+        if heads != .config { names.append("heads") }
+        return names
+    }
+
+    /// Throws `unsupported` when one of `names`, which mean nothing to models of the family `family`, is set.
+    func refuse(_ names: [String], of family: String) throws(DiffError) {
+        guard let name = ofPipelines.each.first(where: { names.contains($0) }) else { return }
+        throw DiffError(
+            .unsupported, "the setting \"\(name)\" is for other pipelines; this is a model of the family \(family)")
     }
 
     /// Reads `json`, an object. Throws `invalidArgument` naming the member.
@@ -98,6 +135,11 @@ public struct ModelSettings: Sendable, Equatable {
         variant = try options.optional("variant")
         prediction = try options.optional("prediction_type")
         tokenizer = try options.optional("tokenizer")
+        let heads: String = try options.get("heads")
+        guard let known = Heads(heads) else {
+            throw options.error("heads", "expected config, or channels/32 and the like, found \"\(heads.prefix(60))\"")
+        }
+        self.heads = known
         ranks = options.json.value("ranks")
         convolution = try options.getCase("convolution")
     }

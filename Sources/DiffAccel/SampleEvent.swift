@@ -10,6 +10,7 @@ public struct SampleEvent: Sendable {
         case scale = 2
         case unmask = 3
         case encode = 4
+        case vocode = 5
 
         /// The name in JSON.
         public var name: String {
@@ -19,13 +20,15 @@ public struct SampleEvent: Sendable {
             case .scale: "scale"
             case .unmask: "unmask"
             case .encode: "encode"
+            case .vocode: "vocode"
             }
         }
     }
 
     /// What the run is doing.
     public let stage: Stage
-    /// Network calls done in this stage (1 ... steps), and how many there are: a bound where the sampler decides on the way.
+    /// Network calls done in this stage (1 ... steps), and how many there are: a bound where the sampler decides on the way. Of decoders
+    /// samples, and of vocoders the values of all sounds.
     public let step: Int, steps: Int
     /// Share of the whole run's arithmetic that is done, 0 ... 1, decoding included; of a bound where the sampler decides on the way.
     public let fraction: Double
@@ -43,20 +46,28 @@ public struct SampleEvent: Sendable {
     public var preview: ImageBatch?
     /// What a language model's pass revealed.
     public var text: TextEvent?
+    /// The stretch of sound that a vocoder just finished.
+    public var audio: AudioStretch?
 
     /// Names of the tensors that ``tensor(_:)`` has now.
     public var tensorNames: [String] {
         (latents == nil ? [] : ["latents"]) + (preview == nil ? [] : ["preview"])
+            + (audio == nil ? [] : ["audio", "audio_place"])
             + (text == nil ? [] : ["sequences", "lengths", "prompts", "queries", "revealed"])
     }
 
     /// A tensor of the current state, valid during the call. Throws `invalidArgument`, naming those there are.
     ///
-    /// `latents` [n, C, h, w] f32; `preview` [n, H, W, C] u8. Of language models, for the texts that took part in the pass, i64:
+    /// `latents` [n, C, h, w] f32; `preview` [n, H, W, C] u8. Of sounds, while the vocoder goes on: `audio` [count] f32, the next values of
+    /// one of them, and `audio_place` [2] i64, its number and where in it they begin. Of language models, for the texts that took part in the pass, i64:
     /// `sequences`, prompts and texts with their masks one after the other, with `lengths` [texts]; `prompts` [texts], the number of each
     /// one's prompt; `queries` [texts], positions computed; and `revealed` [k, 2], the prompt and the position of each token written, in
     /// the order of revelation.
     public func tensor(_ name: String) throws(DiffError) -> ResultTensor {
+        if let audio {
+            if name == "audio" { return ResultTensor("audio", audio.samples) }
+            if name == "audio_place" { return try Self.list("audio_place", [audio.waveform, audio.first]) }
+        }
         switch (name, latents, preview, text) {
         case ("latents", let state?, _, _): return ResultTensor("latents", state)
         case ("preview", _, let picture?, _): return try ResultTensor("preview", picture)
@@ -95,6 +106,16 @@ public struct SampleEvent: Sendable {
             "tensors": .array(tensorNames.map { .string($0) }),
         ])
     }
+}
+
+/// A finished stretch of a sound.
+public struct AudioStretch: Sendable {
+    /// Number of the sound among those of the run.
+    public let waveform: Int
+    /// Where it begins in the sound.
+    public let first: Int
+    /// Its values, [count], valid during the call.
+    public let samples: Tensor
 }
 
 /// What a pass over a batch of texts revealed.

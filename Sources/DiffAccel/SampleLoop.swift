@@ -19,6 +19,7 @@ struct SampleLoop {
         statistics.threads = run.threads
         statistics.sampler = job.sampler
         statistics.parameters = job.parameters
+        statistics.sampleRate = job.sampleRate
         statistics.weightBytes = weightBytes
         statistics.steps.reserveCapacity(job.context.calls.limit)
         try job.requireFinite(run)
@@ -44,15 +45,20 @@ struct SampleLoop {
         _ began: Double, _ observe: (SampleEvent) -> SampleDecision
     ) throws(DiffError) -> [ResultTensor] {
         let decodeBegan = Machine.seconds
-        let decoded = try decoder.decode(latents, tile: tile, run) { (done) throws(DiffError) in
-            let share = Double(done) / Double(max(1, latents.shape[0]))
-            let event = SampleEvent(
-                stage: .decode, step: done, steps: latents.shape[0],
-                fraction: fraction(dryRun.encodingFlops + dryRun.flops + share * dryRun.decoding.flops),
-                seconds: Machine.seconds - began)
+        var told = 0
+        let decoded = try decoder.decode(latents, tile: tile, run) { (progress) throws(DiffError) in
+            let done = dryRun.decoding.progress.at(told) ?? dryRun.decoding.flops
+            told &+= 1
+            var event = SampleEvent(
+                stage: progress.stage, step: progress.done, steps: progress.count,
+                fraction: fraction(dryRun.encodingFlops + dryRun.flops + done), seconds: Machine.seconds - began)
+            event.audio = progress.audio
             if observe(event) == .cancel { throw .cancelled }
         }
-        let kept = decoded.storage === latents.storage ? latents : try owned(decoded)
+        var kept: [Tensor] = []
+        for tensor in decoded.each {
+            kept.append(tensor.storage === latents.storage ? latents : try owned(tensor))
+        }
         let tensors = try decoder.results(kept, run, budget: budget)
         statistics.decodeSeconds = Machine.seconds - decodeBegan
         statistics.decoderTile = tile

@@ -4,7 +4,8 @@ public import DiffTensor
 /// What a run made: tensors by name. Owns them; immutable.
 ///
 /// Images: `latents` [n, C, h, w] f32, the sampler's final state; when decoded `pixels` [n, channels, H, W] f32, nominally -1 ... 1
-/// (not clamped), and `images` [n, H, W, channels] u8. Language models: `tokens` [n, length] after the prompts; `sequences`, prompts and
+/// (not clamped), and `images` [n, H, W, channels] u8. Sounds: `latents` likewise, when decoded `audio` [n, values] f32 in -1 ... 1, of
+/// which ``SampleStatistics/sampleRate`` are a second, and `mel` [n, frames, bins] f32. Language models: `tokens` [n, length] after the prompts; `sequences`, prompts and
 /// texts one after the other, with `lengths` [n] and `filled` (1 where the run wrote a token). Families add others: see
 /// ``Model/forwardNames`` and the documentation of each.
 public final class SampleResult: Sendable {
@@ -33,6 +34,8 @@ public final class SampleResult: Sendable {
     public var pixels: Tensor? { named("pixels")?.tensor }
     /// 8-bit images; nil when not decoded.
     public var images: ImageBatch? { named("images")?.images }
+    /// Sounds [n, values], f32 in -1 ... 1; nil when not decoded.
+    public var audio: Tensor? { named("audio")?.tensor }
     /// The tokens that a language model generated, one list per prompt; empty for others.
     public var tokens: [[Int]] {
         guard let found = named("tokens"), found.shape.rank == 2 else { return [] }
@@ -128,6 +131,8 @@ public struct SampleStatistics: Sendable {
     public var sampler = ""
     /// Pictures from prompts: what each was made with, in the form that files of pictures have it (`parameters` in PNG); empty for others.
     public var parameters: [String] = []
+    /// Sounds: values of a second; nil for others.
+    public var sampleRate: Int?
     /// Bytes: the weights, the most held by methods, the workspace's peak, and the session's peak.
     public var weightBytes = 0, cacheBytes = 0, workspaceBytes = 0, peakBytes = 0
     /// Blocks of memory asked for after the first step (0 in a warm loop).
@@ -166,6 +171,7 @@ public struct SampleStatistics: Sendable {
             "decode_seconds": .number(decodeSeconds), "threads": .integer(threads),
             "isa": .string(Machine.instructionSet), "sampler": .string(sampler), "steps": .array(rows),
             "parameters": .array(parameters.map { .string($0) }),
+            "sample_rate": sampleRate.map { .integer($0) } ?? .null,
             "totals": .object([
                 "computed": .integer(sites.computed), "reused": .integer(sites.reused),
                 "skipped": .integer(sites.skipped), "flops": .number(flops),

@@ -24,9 +24,10 @@ public struct ConfigRules: Sendable {
     public init(_ lists: [Entry]...) {
         var rules: [String: Rule] = [:]
         func add(_ key: String, _ rule: Rule) {
-            // Members of an object `model` count as those beside it.
+            // Members of an object `model`, or of the text tower of a model of two, count as those beside it.
             rules.put(rule, for: key)
             rules.put(rule, for: "model.\(key)")
+            rules.put(rule, for: "text_config.\(key)")
         }
         for list in lists.each {
             for entry in list.each {

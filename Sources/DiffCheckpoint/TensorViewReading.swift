@@ -29,8 +29,11 @@ extension TensorTable {
             try readStored(place, from: 0, count: size, into: stored, at: 0, pool: pool)
             let whole = first == 0 && count == size && start == 0
             let turned = whole ? block : try Storage(byteCount: size, budget: nil)
-            unsafe Self.transpose(
-                stored.base, into: turned.base, rows: rows, columns: columns, elementBytes: place.entry.type.bits / 8)
+            if let from = unsafe stored.base, let to = unsafe turned.base {
+                // Both blocks have rows * columns elements, by the file's header.
+                unsafe transposeElements(
+                    from, into: to, rows: rows, columns: columns, elementBytes: place.entry.type.bits / 8)
+            }
             if !whole { try Self.copy(turned, from: first, count: count, into: block, at: start) }
         case .identity(let side):
             let whole = try Storage(byteCount: size, budget: nil)
@@ -51,20 +54,6 @@ extension TensorTable {
         else { throw DiffError(.internal, "\(count) bytes do not fit a block of \(block.byteCount)") }
         if let source = unsafe from.base, let target = unsafe block.base {
             unsafe (target + start).copyMemory(from: source + first, byteCount: count)
-        }
-    }
-
-    private static func transpose(
-        _ from: UnsafeMutableRawPointer?, into to: UnsafeMutableRawPointer?, rows: Int, columns: Int, elementBytes: Int
-    ) {
-        guard let from = unsafe from, let to = unsafe to else { return }
-        // Both blocks have rows * columns elements, by the file's header.
-        for row in Indices(below: rows) {
-            for column in Indices(below: columns) {
-                let source = (row &* columns &+ column) &* elementBytes
-                let target = (column &* rows &+ row) &* elementBytes
-                unsafe (to + target).copyMemory(from: from + source, byteCount: elementBytes)
-            }
         }
     }
 }

@@ -28,19 +28,29 @@ extension Weights {
         }
     }
 
+    /// The weights of a linear layer over tokens whose tensor `name` is stored the other way round, [inputs, outputs], as GPT-2's are.
+    /// Throws `unsupported` when they are to be learned.
+    public func packed(transposing name: String, inputs: Int, outputs: Int) throws(DiffError) -> WeightMatrix {
+        guard options.parameters == nil else {
+            throw DiffError(.unsupported, "\(full(name)): weights stored as [inputs, outputs] cannot be learned")
+        }
+        let stored = try load(name, accepting: [wanted([inputs, outputs], for: name)], widening: options.widens)
+        return try packed(stored.transposed(budget: options.budget))
+    }
+
+    private func packed(_ tensor: Tensor) throws(DiffError) -> WeightMatrix {
+        let matrix = try WeightMatrix(tensor)
+        return options.type == .int8
+            ? try matrix.quantised(budget: options.budget, pool: options.pool)
+            : try matrix.packed(budget: options.budget, pool: options.pool)
+    }
+
     /// Packs what `load` makes of the tensors `names` in the block that it is given. Without one it makes its own, or
     /// none when they do not fit.
     private func packing(
         _ names: [String], _ load: (Storage?) throws(DiffError) -> Tensor
     ) throws(DiffError) -> WeightMatrix {
-        let quantises = options.type == .int8
-        func packed(_ tensor: Tensor) throws(DiffError) -> WeightMatrix {
-            let matrix = try WeightMatrix(tensor)
-            return quantises
-                ? try matrix.quantised(budget: options.budget, pool: options.pool)
-                : try matrix.packed(budget: options.budget, pool: options.pool)
-        }
-        guard WeightMatrix.packs || quantises, let bytes = roomBytes(names) else {
+        guard WeightMatrix.packs || options.type == .int8, let bytes = roomBytes(names) else {
             return try packed(load(nil))
         }
         return try staging.withRoom(bytes, budget: options.budget) { (block) throws(DiffError) in

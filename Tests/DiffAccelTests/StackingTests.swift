@@ -32,6 +32,7 @@ import Testing
         case "depth": (try DepthPlan(keep: [0, 2]), try DepthPlan(keep: Array(0..<blocks)))
         case "dkv": (try KVCachePlan(.decode, refresh: 3), try KVCachePlan(.decode, refresh: 1))
         case "l2c": (LayerCachePlan(.alternate), LayerCachePlan(.none))
+        case "litefocus": (try LiteFocusPlan(), try LiteFocusPlan(sameFrequency: false, ratio: 1))
         default: throw DiffError(.internal, "say here what an entry of \"\(method)\" is")
         }
     }
@@ -64,6 +65,11 @@ import Testing
                 name: "stable_diffusion", model: try Model(tiny.writePipeline(directory)),
                 request: SampleRequest(
                     ["steps": 6, "sampler": "ddim", "guidance": 1], tensors: ["prompt_embeds": .floats(states)])))
+        let audio = TinyAudio()
+        stages.append(
+            Stage(
+                name: "audioldm", model: try Model(audio.write(directory)),
+                request: audio.request(try numbers.tensor([1, audio.unet.classWidth]))))
         self.stages = stages
     }
 

@@ -59,6 +59,8 @@ private func twoLevels(
         ["levels": .array([.integer(8)])], ["levels": .integer(1)], ["scope": .string("some")],
         ["keys": .string("never")], ["same_frequency": .bool(false), "cross_frequency": .bool(false)],
         ["same_frequency": .bool(false), "ratio": .integer(0)], ["seed": .integer(-1)], ["ratios": .number(0.1)],
+        ["early_ratio": .number(2)], ["early_steps": .number(-1)],
+        ["same_frequency": .bool(false), "early_ratio": .integer(0)],
     ])
     func whatMeansNothingIsRefusedByName(_ members: [String: JSON]) {
         do {
@@ -153,6 +155,17 @@ private func twoLevels(
         #expect(try groups(pattern(LiteFocusPlan(deduplicates: true))).countsOnce)
         // Less than one token: the own ones alone.
         #expect(try groups(pattern(LiteFocusPlan(ratio: 0.04))).shared.isEmpty)
+    }
+
+    @Test func moreMayBeSeenInTheFirstSteps() throws {
+        let plan = try LiteFocusPlan(ratio: 0.1, earlyRatio: 0.5, earlySteps: 0.5)
+        let again = try Plan(plan.json, source: "plan").entries.first as? LiteFocusPlan
+        #expect(again == plan)
+        for step in 0..<8 {
+            #expect(try groups(pattern(plan, call: step)).shared.count == (step < 4 ? 10 : 2))
+        }
+        let plain = try groups(pattern(LiteFocusPlan(ratio: 0.1, earlySteps: 0.5), call: 1))
+        #expect(try plain == groups(pattern(LiteFocusPlan(ratio: 0.1), call: 1)))
     }
 
     /// A product in double precision whose fraction is cut off, as the published code has it: 28, not 29.

@@ -152,6 +152,62 @@ import Testing
         }
     }
 
+    /// A shared token that is in the group too counts once where that is wanted; few keys and many, which are taken in blocks.
+    @Test(arguments: [1, 3, 8], [2, 60, 130]) func sharedTokensMayCountOnce(_ groups: Int, _ times: Int) throws {
+        var numbers = Numbers(UInt64(groups * 100 + times))
+        let (tokens, heads, dim) = (groups * times, 2, 8)
+        let qkv = try numbers.tensor([2, tokens, 3 * heads * dim], scale: 2)
+        let rows = parts(qkv)
+        for shared in [[0, tokens - 1], Array(0..<tokens).reversed()] {
+            let expected = reference(rows[0], rows[1], rows[2], queries: tokens, keys: tokens, heads: heads, dim: dim) {
+                n in
+                (0..<times).map { $0 * groups + n % groups } + shared.filter { $0 % groups != n % groups }
+            }
+            let call = try grouped(
+                qkv, heads: heads, AttentionGroups(count: groups, shared: shared, countsOnce: true))
+            try check(
+                "\(groups) groups of \(times), \(shared.count) shared once", expected, [2, tokens, heads * dim],
+                tolerance: 1e-5
+            ) { try $0.attention(call) }
+        }
+    }
+
+    /// Without own keys nothing is hidden.
+    @Test func whatIsSharedAloneCountsOnceAnyway() throws {
+        var numbers = Numbers(2)
+        let qkv = try numbers.tensor([1, 12, 24])
+        let run = Run(pool: nil, budget: nil)
+        let made = try [false, true].map { once in
+            try run.attention(
+                grouped(qkv, heads: 3, AttentionGroups(count: 4, seesOwnKeys: false, shared: [5, 1], countsOnce: once))
+            ).array
+        }
+        #expect(sameBits(made[0], made[1]))
+    }
+
+    /// A bias by distance between more tokens than dense attention takes at once.
+    @Test func distancesCountAmongManyTokensToo() throws {
+        let (tokens, dim) = (1600, 4)
+        var numbers = Numbers(3)
+        let qkv = try numbers.tensor([1, tokens, 3 * dim], scale: 2)
+        let rows = parts(qkv)
+        let table = try numbers.tensor([1, 2 * tokens - 1], scale: 3)
+        let values = table.doubles
+        let call = try AttentionCall(site: Site.first, qkv: qkv, heads: 1, distances: DistanceBias(table))
+        let found = try Run(pool: nil, budget: nil).attention(call).array
+        for n in [0, 799, 1599] {
+            let scores = (0..<tokens).map { m in
+                0.5 * (0..<dim).reduce(0.0) { $0 + rows[0][n * dim + $1] * rows[1][m * dim + $1] } + values[tokens - 1 + m - n]
+            }
+            let weights = scores.map { exp($0 - (scores.max() ?? 0)) }
+            let sum = weights.reduce(0, +)
+            for d in 0..<dim {
+                let expected = (0..<tokens).reduce(0.0) { $0 + weights[$1] * rows[2][$1 * dim + d] / sum }
+                #expect(abs(Double(found[n * dim + d]) - expected) < 1e-5)
+            }
+        }
+    }
+
     @Test(arguments: [1, 9, 150, 700]) func oneGroupIsDenseBitForBit(_ tokens: Int) throws {
         var numbers = Numbers(UInt64(tokens))
         let qkv = try numbers.tensor([2, tokens, 3 * 24], scale: 2)

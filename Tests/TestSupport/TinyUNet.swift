@@ -9,6 +9,12 @@ public struct TinyUNet: Sendable {
     public var guidanceFeatures = 0
     /// Features of a size and width of the pooled text (SDXL); 0: none.
     public var sizeFeatures = 0, pooledWidth = 10
+    /// Widths that the transformers after a resnet read (AudioLDM2), nil for one that reads tokens twice; empty: one reads the text.
+    public var stacks: [Int?] = []
+    /// Width of the class vector that is told in place of a text (AudioLDM); 0: none.
+    public var classWidth = 0
+    /// The level without transformers; nil: the coarsest.
+    public var plainLevel: Int?
     /// Whether transformers project by 1 x 1 convolutions.
     public var projectsByConvolution = false
     public var seed: UInt64 = 1
@@ -20,6 +26,7 @@ public struct TinyUNet: Sendable {
 
     /// `config.json`, with `changes`; null takes a key out.
     public func config(_ changes: [String: JSON] = [:]) -> JSON {
+        let (last, plain) = (channels.count - 1, plainLevel ?? channels.count - 1)
         var members: [String: JSON] = [
             "_class_name": .string("UNet2DConditionModel"), "sample_size": .integer(side),
             "in_channels": .integer(inChannels), "out_channels": .integer(outChannels),
@@ -27,15 +34,26 @@ public struct TinyUNet: Sendable {
             "norm_num_groups": .integer(groups), "cross_attention_dim": .integer(textWidth),
             "attention_head_dim": .integer(heads), "transformer_layers_per_block": .integer(blocks),
             "down_block_types": .array(
-                channels.indices.map { .string($0 == channels.count - 1 ? "DownBlock2D" : "CrossAttnDownBlock2D") }),
+                channels.indices.map { .string($0 == plain ? "DownBlock2D" : "CrossAttnDownBlock2D") }),
             "up_block_types": .array(
-                channels.indices.map { .string($0 == 0 ? "UpBlock2D" : "CrossAttnUpBlock2D") }),
+                channels.indices.map { .string(last - $0 == plain ? "UpBlock2D" : "CrossAttnUpBlock2D") }),
         ]
         if guidanceFeatures > 0 { members["time_cond_proj_dim"] = .integer(guidanceFeatures) }
         if sizeFeatures > 0 {
             members["addition_embed_type"] = .string("text_time")
             members["addition_time_embed_dim"] = .integer(sizeFeatures)
             members["projection_class_embeddings_input_dim"] = .integer(6 * sizeFeatures + pooledWidth)
+        }
+        if !stacks.isEmpty {
+            members["_class_name"] = .string("AudioLDM2UNet2DConditionModel")
+            let level = JSON.array(stacks.map { $0.map { .integer($0) } ?? .null })
+            members["cross_attention_dim"] = .array(channels.map { _ in level })
+        }
+        if classWidth > 0 {
+            members["class_embed_type"] = .string("simple_projection")
+            members["class_embeddings_concat"] = .bool(true)
+            members["projection_class_embeddings_input_dim"] = .integer(classWidth)
+            members["cross_attention_dim"] = .array(channels.map { .integer($0) })
         }
         for (key, value) in changes { members[key] = value }
         return .object(members)
@@ -52,12 +70,19 @@ public struct TinyUNet: Sendable {
         func resnet(_ name: String, _ inputs: Int, _ outputs: Int) {
             layer("\(name).norm1", [inputs])
             layer("\(name).conv1", [outputs, inputs, 3, 3])
-            layer("\(name).time_emb_proj", [outputs, time])
+            layer("\(name).time_emb_proj", [outputs, classWidth > 0 ? 2 * time : time])
             layer("\(name).norm2", [outputs])
             layer("\(name).conv2", [outputs, outputs, 3, 3])
             if inputs != outputs { layer("\(name).conv_shortcut", [outputs, inputs, 1, 1]) }
         }
-        func transformer(_ name: String, _ width: Int) {
+        /// Those behind resnet `index` of a level.
+        func transformers(_ level: String, _ index: Int, _ width: Int) {
+            let reads = stacks.isEmpty ? [classWidth > 0 ? nil : textWidth] : stacks
+            for (position, context) in reads.enumerated() {
+                transformer("\(level).attentions.\(index * reads.count + position)", width, context ?? width)
+            }
+        }
+        func transformer(_ name: String, _ width: Int, _ read: Int) {
             layer("\(name).norm", [width])
             for part in ["proj_in", "proj_out"] {
                 layer("\(name).\(part)", projectsByConvolution ? [width, width, 1, 1] : [width, width])
@@ -65,7 +90,7 @@ public struct TinyUNet: Sendable {
             for block in 0..<blocks {
                 let block = "\(name).transformer_blocks.\(block)"
                 for norm in ["norm1", "norm2", "norm3"] { layer("\(block).\(norm)", [width]) }
-                for (attention, context) in [("attn1", width), ("attn2", textWidth)] {
+                for (attention, context) in [("attn1", width), ("attn2", read)] {
                     layer("\(block).\(attention).to_q", [width, width], bias: false)
                     layer("\(block).\(attention).to_k", [width, context], bias: false)
                     layer("\(block).\(attention).to_v", [width, context], bias: false)
@@ -83,24 +108,25 @@ public struct TinyUNet: Sendable {
             layer("add_embedding.linear_1", [time, 6 * sizeFeatures + pooledWidth])
             layer("add_embedding.linear_2", [time, time])
         }
+        if classWidth > 0 { layer("class_embedding", [time, classWidth]) }
         let last = channels.count - 1
         for (level, width) in channels.enumerated() {
             for index in 0..<layers {
                 resnet("down_blocks.\(level).resnets.\(index)", index == 0 ? channels[max(0, level - 1)] : width, width)
-                if level < last { transformer("down_blocks.\(level).attentions.\(index)", width) }
+                if level != plainLevel ?? last { transformers("down_blocks.\(level)", index, width) }
             }
             if level < last { layer("down_blocks.\(level).downsamplers.0.conv", [width, width, 3, 3]) }
         }
         let coarsest = channels[last]
         resnet("mid_block.resnets.0", coarsest, coarsest)
-        transformer("mid_block.attentions.0", coarsest)
+        transformers("mid_block", 0, coarsest)
         resnet("mid_block.resnets.1", coarsest, coarsest)
         for (index, level) in channels.indices.reversed().enumerated() {
             let (width, below, above) = (channels[level], channels[min(last, level + 1)], channels[max(0, level - 1)])
             for layer in 0...layers {
                 let inputs = (layer == 0 ? below : width) + (layer == layers ? above : width)
                 resnet("up_blocks.\(index).resnets.\(layer)", inputs, width)
-                if level < last { transformer("up_blocks.\(index).attentions.\(layer)", width) }
+                if level != plainLevel ?? last { transformers("up_blocks.\(index)", layer, width) }
             }
             if level > 0 { layer("up_blocks.\(index).upsamplers.0.conv", [width, width, 3, 3]) }
         }

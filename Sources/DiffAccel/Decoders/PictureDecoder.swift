@@ -18,9 +18,9 @@ extension PictureDecoder {
     }
 
     func decode(
-        _ state: Tensor, tile: Int?, _ run: Run, progress: (Int) throws(DiffError) -> Void
-    ) throws(DiffError) -> Tensor {
-        guard let shape = try shape(of: state.shape) else { return state }
+        _ state: Tensor, tile: Int?, _ run: Run, progress: (DecodeProgress) throws(DiffError) -> Void
+    ) throws(DiffError) -> [Tensor] {
+        guard let shape = try shape(of: state.shape) else { return [state] }
         let all = try run.workspace.take(shape)
         for sample in Indices(below: state.shape[0]) {
             let decoded = try decodeOne(state.rows(sample, 1), tile: tile, run)
@@ -28,13 +28,14 @@ extension PictureDecoder {
                 decoded, "the decoder's picture \(sample &+ 1) of \(state.shape[0]) (the decoder's weights)")
             try run.store(decoded, in: all, row: sample)
             run.workspace.trim()
-            try progress(sample + 1)
+            try progress(DecodeProgress(done: sample &+ 1, count: state.shape[0]))
         }
-        return all
+        return [all]
     }
 
-    func results(_ pixels: Tensor, _ run: Run, budget: MemoryBudget?) throws(DiffError) -> [ResultTensor] {
-        [ResultTensor("pixels", pixels), try ResultTensor("images", images(pixels, run, budget: budget))]
+    func results(_ decoded: [Tensor], _ run: Run, budget: MemoryBudget?) throws(DiffError) -> [ResultTensor] {
+        guard let pixels = decoded.first else { return [] }
+        return [ResultTensor("pixels", pixels), try ResultTensor("images", images(pixels, run, budget: budget))]
     }
 
     /// `pixels` [n, C, H, W] as 8-bit images [n, H, W, C], rounded half to even.

@@ -7,11 +7,21 @@ protocol StateDecoder: Sendable {
     /// Whether memory for decoding can be bounded by tiles.
     var takesTiles: Bool { get }
     /// All samples of `state` [n, …], one after the other, so that memory does not grow with their number; `state` itself where it is that
-    /// already. `tile` is the side of tiles in latents, nil: the whole. Throws `notFinite` when a sample is not, and what `progress`, which is
-    /// told the number of samples done, throws.
+    /// already. `tile` is the side of tiles in latents, nil: the whole. Gives a tensor, or several, as ``results(_:_:budget:)`` takes them.
+    /// Throws `notFinite` when a sample is not, and what `progress` throws.
     func decode(
-        _ state: Tensor, tile: Int?, _ run: Run, progress: (Int) throws(DiffError) -> Void
-    ) throws(DiffError) -> Tensor
-    /// The tensors of the result that `decoded`, which they may keep, becomes. In a dry run they have no values.
-    func results(_ decoded: Tensor, _ run: Run, budget: MemoryBudget?) throws(DiffError) -> [ResultTensor]
+        _ state: Tensor, tile: Int?, _ run: Run, progress: (DecodeProgress) throws(DiffError) -> Void
+    ) throws(DiffError) -> [Tensor]
+    /// The tensors of the result that `decoded`, which they may keep, become. In a dry run they have no values.
+    func results(_ decoded: [Tensor], _ run: Run, budget: MemoryBudget?) throws(DiffError) -> [ResultTensor]
+}
+
+/// What a decoder tells on its way.
+struct DecodeProgress {
+    /// What is being made.
+    var stage = SampleEvent.Stage.decode
+    /// How much of it is done, and how much there is: samples, of sound its single values.
+    let done: Int, count: Int
+    /// The stretch of sound that was finished.
+    var audio: AudioStretch?
 }

@@ -57,6 +57,8 @@ protocol SamplingJob: Sendable {
     var encodes: Bool { get }
     /// What each picture is made with, as files of pictures say it; empty where nothing is said.
     var parameters: [String] { get }
+    /// Values of a second of sound; nil: it makes none.
+    var sampleRate: Int? { get }
     /// Throws `notFinite` when tensors of the caller hold NaN or infinity.
     func requireFinite(_ run: Run) throws(DiffError)
     /// All network calls, each told to `observe`. What it gives may live in the run's workspace; in a dry run it has no values.
@@ -72,6 +74,8 @@ extension SamplingJob {
     var encodes: Bool { false }
     /// Nothing is said.
     var parameters: [String] { [] }
+    /// No sound.
+    var sampleRate: Int? { nil }
     /// Whole images, or tiles when the memory limit asks for them.
     var tiling: Tiling { .automatic }
 }

@@ -147,6 +147,14 @@ public struct NamedInputs: Sendable {
         return Self.rows(values, rows, length)
     }
 
+    /// The same as flags, true for what is not 0; nil: not given.
+    func mask(_ name: String) throws(DiffError) -> [[Bool]]? {
+        guard integers[name] != nil else { return nil }
+        var rows: [[Bool]] = []
+        for row in try integerRows(name).each { rows.append(row.each.map { $0 != 0 }) }
+        return rows
+    }
+
     @inline(never)
     private static func rows(_ values: [Int], _ count: Int, _ length: Int) -> [[Int]] {
         var rows: [[Int]] = []
@@ -167,7 +175,8 @@ enum Families {
         DiTFamily.self, UViTFamily.self, SiTFamily.self, UNetFamily.self, MMDiTFamily.self, AutoencoderFamily.self,
         AutoencoderTinyFamily.self, VARFamily.self, VQVAEFamily.self, LLaDAFamily.self, ILLaDAFamily.self,
         DreamFamily.self,
-        StableDiffusionFamily.self, CLIPTextFamily.self, T5Family.self, VocoderFamily.self,
+        StableDiffusionFamily.self, AudioFamily.self, CLIPTextFamily.self, CLAPTextFamily.self, T5Family.self,
+        VocoderFamily.self,
     ]
 
     static var names: [String] { all.map { $0.name } }

@@ -75,7 +75,8 @@ struct NextScaleJob: SamplingJob {
     private func preview(_ state: Tensor, _ run: Run) throws(DiffError) -> ImageBatch? {
         let beside = run.withoutAcceleration()
         let decoder = CodeDecoder(autoencoder: autoencoder)
-        let pixels = try decoder.decode(state, tile: nil, beside) { (_) throws(DiffError) in try run.checkCancel() }
-        return run.isDry ? nil : try decoder.images(pixels, beside, budget: run.workspace.budget)
+        let decoded = try decoder.decode(state, tile: nil, beside) { (_) throws(DiffError) in try run.checkCancel() }
+        guard let pixels = decoded.first, !run.isDry else { return nil }
+        return try decoder.images(pixels, beside, budget: run.workspace.budget)
     }
 }

@@ -51,7 +51,7 @@ enum Pipelines {
         return DiffError(
             .unsupported,
             "\(index.place(of: "_class_name")): \(found) is not supported; known are "
-                + StableDiffusionKind.pipelineNames.joined(separator: ", ")
+                + (StableDiffusionKind.pipelineNames + AudioKind.pipelineNames).joined(separator: ", ")
                 + ", and pipelines of a transformer alone: open a checkpoint of one of these")
     }
 

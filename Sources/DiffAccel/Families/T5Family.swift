@@ -40,14 +40,8 @@ struct T5Family: ModelFamily {
         if let other = wanted.each.first(where: { $0 != output }) {
             throw DiffError(.invalidArgument, "no output \"\(other)\"; this model has \(output)")
         }
-        var mask: [[Bool]]?
-        if inputs.integers["mask"] != nil {
-            var rows: [[Bool]] = []
-            for row in try inputs.integerRows("mask").each { rows.append(row.each.map { $0 != 0 }) }
-            mask = rows
-        }
         var outputs: [String: Tensor] = [:]
-        outputs.put(try encoder(inputs.integerRows("tokens"), mask: mask, run), for: output)
+        outputs.put(try encoder(inputs.integerRows("tokens"), mask: inputs.mask("mask"), run), for: output)
         return outputs
     }
 }

@@ -38,6 +38,15 @@ enum CommonOptions {
         "seed", .integer(0...Int.max), default: 0, "Seed of the random numbers, as in torch.manual_seed on the CPU."
     )
 
+    /// One seed for the batch, or one for each sample. Throws `invalidArgument` when both are given.
+    static func seeds(_ options: Options) throws(DiffError) -> [UInt64] {
+        let several: [UInt64] = try options.optional("seeds") ?? []
+        guard several.isEmpty || !options.has("seed") else {
+            throw options.error("seeds", "seed and seeds are both given; one of them says all")
+        }
+        return several.isEmpty ? [try options.get("seed")] : several
+    }
+
     static let labelsTensor = TensorSpec("labels", .i64, "[n]", "A class for each sample, instead of the option.")
 
     /// One sample for each class of `classes`, by number or name; of an unconditional model 0 for each sample.

@@ -58,11 +58,7 @@ struct PromptImageRequest {
         clipSkip = try options.optional("clip_skip")
         told = try ToldSizes(options)
         textLength = options.declares("max_sequence_length") ? try options.get("max_sequence_length") : 0
-        let several: [UInt64] = try options.optional("seeds") ?? []
-        guard several.isEmpty || !options.has("seed") else {
-            throw options.error("seeds", "seed and seeds are both given; one of them says all")
-        }
-        seeds = several.isEmpty ? [try options.get("seed")] : several
+        seeds = try CommonOptions.seeds(options)
         preview = try options.getCase("previews")
         decode = try options.get("decode")
         tiling = try Tiling(options)

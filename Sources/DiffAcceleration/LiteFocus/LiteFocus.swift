@@ -11,6 +11,8 @@ public final class LiteFocus: Acceleration {
     private var draw = KeyDraw(seed: 0)
     /// Where sets are drawn that are no attention's own.
     private var common: Site?
+    /// Steps that are early.
+    private var early = 0
 
     /// The method with these settings. With `draw` the random tokens come from there.
     public init(_ plan: LiteFocusPlan, draw: KeyDraw? = nil) { (self.plan, given) = (plan, draw) }
@@ -19,6 +21,8 @@ public final class LiteFocus: Acceleration {
     public func begin(_ context: SamplingContext) throws(DiffError) -> HookSet {
         guard let layout = context.layouts.first else { return HookSet() }
         draw = given ?? KeyDraw(seed: plan.seed ?? context.seed)
+        common = nil
+        early = Self.count(plan.earlySteps, of: context.steps)
         var hooks = HookSet()
         // Nothing changes after the beginning: a draw depends on its place alone.
         hooks.separatesLanes = true
@@ -42,11 +46,12 @@ public final class LiteFocus: Acceleration {
                 "LiteFocus: \(tokens) tokens after \(call.prefix) others are no grid of \(frequencies) frequencies: leave the level out "
                     + "of `levels`")
         }
-        let count = plan.crossFrequency ? Self.count(plan.ratio, of: tokens) : 0
+        let ratio = run.call.step < early ? plan.earlyRatio ?? plan.ratio : plan.ratio
+        let count = plan.crossFrequency ? Self.count(ratio, of: tokens) : 0
         guard plan.sameFrequency || count > 0 else {
             throw DiffError(
                 .incompatible,
-                "LiteFocus: a ratio of \(plan.ratio) is less than one of \(tokens) tokens, and same_frequency is off: queries see "
+                "LiteFocus: a ratio of \(ratio) is less than one of \(tokens) tokens, and same_frequency is off: queries see "
                     + "nothing; give a ratio of \(1 / Double(max(1, tokens))) or more, or turn same_frequency on")
         }
         guard !isDense(count, tokens, frequencies) else { return }

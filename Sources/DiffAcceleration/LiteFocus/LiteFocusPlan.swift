@@ -2,12 +2,15 @@ public import DiffCheckpoint
 public import DiffTensor
 
 /// LiteFocus as data. JSON: `{"method": "litefocus", "same_frequency": true, "cross_frequency": true, "ratio": 0.1, "levels": [1],
-/// "scope": "official", "deduplicate": false, "keys": "call"}`, all of it with these defaults, and a `seed`.
+/// "scope": "official", "deduplicate": false, "keys": "call"}`, all of it with these defaults, a `seed`, and an `early_ratio` for the first
+/// `early_steps` of the steps.
 public struct LiteFocusPlan: PlanEntry, Equatable {
     /// The name in plans.
     public static let method = "litefocus"
     /// Share of the tokens that every query sees in the authors' results.
     public static let defaultRatio = 0.1
+    /// Share of the steps that an `early_ratio` is for.
+    public static let defaultEarlySteps = 0.25
 
     /// Which self-attentions of a level are sparse.
     public enum Scope: String, Sendable, CaseIterable {
@@ -33,6 +36,10 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
     public let crossFrequency: Bool
     /// That share, 0...1.
     public let ratio: Double
+    /// The share in the first steps, 0...1: those when the most is decided. Nil: no other.
+    public let earlyRatio: Double?
+    /// How many of the steps are the first ones, 0...1.
+    public let earlySteps: Double
     /// Levels of the network, 0 the finest, whose self-attention is sparse.
     public let levels: [Int]
     /// Which self-attentions of these levels are.
@@ -49,17 +56,18 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
     public init(
         sameFrequency: Bool = true, crossFrequency: Bool = true, ratio: Double = LiteFocusPlan.defaultRatio,
         levels: [Int] = [1], scope: Scope = .official, deduplicates: Bool = false, keys: Keys = .call,
-        seed: UInt64? = nil
+        seed: UInt64? = nil, earlyRatio: Double? = nil, earlySteps: Double = LiteFocusPlan.defaultEarlySteps
     ) throws(DiffError) {
         guard sameFrequency || crossFrequency else {
             throw DiffError(
                 .invalidArgument,
                 "same_frequency and cross_frequency are both off: queries see nothing; leave one of them on, or the method out")
         }
-        guard (0...1).contains(ratio) else {
-            throw DiffError(.invalidArgument, "ratio must be a number in 0...1, found \(ratio)")
+        let shares = [("ratio", ratio), ("early_ratio", earlyRatio ?? 0), ("early_steps", earlySteps)]
+        for (name, value) in shares.each where !(0...1).contains(value) {
+            throw DiffError(.invalidArgument, "\(name) must be a number in 0...1, found \(value)")
         }
-        guard sameFrequency || ratio > 0 else {
+        guard sameFrequency || (ratio > 0 && earlyRatio != 0) else {
             throw DiffError(
                 .invalidArgument,
                 "ratio is 0 and same_frequency off: queries see nothing; give a ratio above 0, or turn same_frequency on")
@@ -68,6 +76,7 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
             throw DiffError(.invalidArgument, "levels must name one level or more in 0...7")
         }
         (self.sameFrequency, self.crossFrequency, self.ratio) = (sameFrequency, crossFrequency, ratio)
+        (self.earlyRatio, self.earlySteps) = (earlyRatio, earlySteps)
         (self.levels, self.scope, self.deduplicates, self.keys, self.seed) = (levels, scope, deduplicates, keys, seed)
     }
 
@@ -78,6 +87,10 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
         OptionSpec(
             "cross_frequency", .flag, default: true, "Whether every query sees a random share of all tokens besides."),
         OptionSpec("ratio", .number(0...1), default: .number(defaultRatio), "That share."),
+        OptionSpec("early_ratio", .number(0...1), absent: "`ratio`", "The share in the first steps."),
+        OptionSpec(
+            "early_steps", .number(0...1), default: .number(defaultEarlySteps),
+            "How many of the steps are the first ones, where there is an early_ratio."),
         OptionSpec(
             "levels", .list(.integer(0...7), 1...8), default: .array([.integer(1)]),
             "Levels of the network whose self-attention is sparse, 0 the finest."),
@@ -104,7 +117,8 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
             try self.init(
                 sameFrequency: same, crossFrequency: cross, ratio: ratio, levels: levels,
                 scope: options.getCase("scope"), deduplicates: options.get("deduplicate"), keys: options.getCase("keys"),
-                seed: options.optional("seed"))
+                seed: options.optional("seed"), earlyRatio: options.optional("early_ratio"),
+                earlySteps: options.get("early_steps"))
         } catch {
             // Said of the members of this object.
             throw error.code == .invalidArgument ? DiffError(.format, "\(json.place): \(error.message)") : error
@@ -120,6 +134,10 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
             "deduplicate": .bool(deduplicates), "keys": .string(keys.rawValue),
         ]
         if let seed { members.put(seed.json, for: "seed") }
+        if let earlyRatio {
+            members.put(.number(earlyRatio), for: "early_ratio")
+            members.put(.number(earlySteps), for: "early_steps")
+        }
         return .object(members)
     }
 

@@ -69,7 +69,7 @@ final class PixelAttention: Sendable {
             let (b, c, h, w) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
             let pixels = try run.transposed(norm(x, run).reshaped(Shape(b, c, h * w)))
             let (q, k, v) = try rows(pixels, run)
-            let attended = try run.denseAttention(q, k, v, heads: 1)
+            let attended = try attended(q, k, v, run)
             let mixed = try run.transposed(output(attended, run))
             return try run.add(mixed.reshaped(x.shape), x)
         }
@@ -78,6 +78,22 @@ final class PixelAttention: Sendable {
 
 extension PixelAttention {
     private typealias Rows = (q: AttentionRows, k: AttentionRows, v: AttentionRows)
+
+    /// Among more tokens than this, queries are taken some at a time, so that a stop is seen before the end of minutes.
+    private static let most = 16_384
+
+    private func attended(
+        _ q: AttentionRows, _ k: AttentionRows, _ v: AttentionRows, _ run: Run
+    ) throws(DiffError) -> Tensor {
+        guard q.rows > Self.most else { return try run.denseAttention(q, k, v, heads: 1) }
+        var (spans, first): ([AttentionSpan], Int) = ([], 0)
+        while first < q.rows {
+            let count = min(Self.most / 2, q.rows &- first)
+            spans.append(AttentionSpan(first: first, count: count, keys: k.rows))
+            first &+= count
+        }
+        return try run.spannedAttention(q, k, v, heads: 1, scale: 1 / Float(q.width).squareRoot(), spans: spans)
+    }
 
     private func rows(_ pixels: Tensor, _ run: Run) throws(DiffError) -> Rows {
         switch projections {

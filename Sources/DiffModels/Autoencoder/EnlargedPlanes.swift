@@ -21,8 +21,11 @@ struct EnlargedPlanes {
         (self.source, self.doubling) = (source, doubling)
     }
 
-    /// For tests: whatever the size.
+    /// Whatever the size.
     init(any source: Tensor, through doubling: Convolution) { (self.source, self.doubling) = (source, doubling) }
+
+    /// Rows at once, a multiple of a tile; nil: as many as are of a good size.
+    var rowsOfPiece: Int?
 
     var batch: Int { source.shape[0] }
     var height: Int { 2 &* source.shape[2] }
@@ -31,11 +34,11 @@ struct EnlargedPlanes {
     /// First rows of pieces, and how many each has at most.
     var pieces: (starts: [Int], rows: Int) {
         let row = max(1, batch &* doubling.weight.shape[0] &* width &* 4)
-        let rows = max(Self.tile, Self.bytes / row / Self.tile &* Self.tile)
+        let rows = rowsOfPiece ?? max(Self.tile, Self.bytes / row / Self.tile &* Self.tile)
         var (starts, next): ([Int], Int) = ([], 0)
         while next < height {
             starts.append(next)
-            next &+= rows
+            next &+= max(1, rows)
         }
         return (starts, rows)
     }

@@ -67,12 +67,7 @@ public final class T5Encoder: Sendable {
         let length = try TokenRows.length(ids, most: Self.maxTokens, "tokens that are encoded at once")
         var h = try run.embedding(tokens, ids.flattened { $0 })
             .reshaped(Shape(ids.count, length, c.width))
-        let hidden = try mask.map { (mask) throws(DiffError) in
-            guard mask.count == ids.count, mask.each.allSatisfy({ $0.count == length }) else {
-                throw DiffError(.shape, "a mask of \(mask.count) rows for \(ids.count) texts of \(length) tokens")
-            }
-            return try KeyMask.hiding(mask, run)
-        }
+        let hidden = try mask.map { (mask) throws(DiffError) in try TokenRows.hidden(mask, ids.count, length, run) }
         // Only the first block has the table, and all add it.
         let distances = try DistanceBias(length, heads: c.heads, mask: hidden, run) { head, distance in
             bias.at(buckets.bucket(of: distance) &* c.heads &+ head) ?? 0

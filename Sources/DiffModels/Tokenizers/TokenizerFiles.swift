@@ -8,8 +8,8 @@ enum TokenizerLimits {
 }
 
 extension Tokenizer {
-    /// The tokenizer in a checkpoint's folder: `tokenizer.json`, else `vocab.json` with `merges.txt` (CLIP's, or Qwen2's, which Dream
-    /// uses), else `spiece.model` (T5's), and what `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` add. Nil
+    /// The tokenizer in a checkpoint's folder: `tokenizer.json`, else `vocab.json` with `merges.txt` (CLIP's, RoBERTa's, which CLAP uses, or
+    /// Qwen2's, which Dream uses), else `spiece.model` (T5's), and what `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` add. Nil
     /// when there is none. `controls`: tokens that user text must not contain by accident besides the special ones. Throws `format` and
     /// `unsupported` naming the place.
     public convenience init?(in checkpoint: Checkpoint, controls: [Int] = []) throws(DiffError) {
@@ -42,6 +42,8 @@ extension Tokenizer {
         let vocabulary = try JSONObject(json, source: "vocab.json")
         if neighbours.isCLIP(vocabulary) {
             try self.init(clip: vocabulary, merges: merges, beside: neighbours, controls: controls)
+        } else if neighbours.isRoberta(vocabulary) {
+            try self.init(roberta: vocabulary, merges: merges, beside: neighbours, controls: controls)
         } else {
             try self.init(vocabulary: vocabulary, merges: merges, beside: neighbours, controls: controls)
         }

@@ -101,6 +101,8 @@ struct TokenizerNeighbours {
         let role: String
         let content: String
         var isSingleWord = false, stripsLeft = false, stripsRight = false, isNormalised = false
+        /// Whether the file says more of it than its text.
+        var isDescribed = false
 
         func entry(id: Int) -> AddedTokens.Entry {
             AddedTokens.Entry(
@@ -127,7 +129,7 @@ struct TokenizerNeighbours {
                         isSingleWord: try token.bool("single_word", default: false),
                         stripsLeft: try token.bool("lstrip", default: false),
                         stripsRight: try token.bool("rstrip", default: false),
-                        isNormalised: try token.bool("normalized", default: false)))
+                        isNormalised: try token.bool("normalized", default: false), isDescribed: true))
             default: throw DiffError(.format, "\(json.source): a special token must be a text or an object with one")
             }
         }
@@ -136,6 +138,11 @@ struct TokenizerNeighbours {
 
     /// The text of the token that `role` names, such as `pad_token`.
     func token(_ role: String) -> String? { specials.each.first { $0.role == role }?.content }
+
+    /// The token that `role` names, where a file says how it is looked for; nil: none does.
+    func described(_ role: String, id: Int) -> AddedTokens.Entry? {
+        specials.each.first { $0.role == role && $0.isDescribed }?.entry(id: id)
+    }
 
     /// `entries` with what the neighbours add. Throws `format` when two files disagree about a token's id.
     func completed(

@@ -32,7 +32,7 @@ public final class Vocoder: Sendable {
         if c.normalises {
             statistics = (try weights.vector("mean", c.bins), try weights.vector("scale", c.bins))
         } else {
-            for name in ["mean", "scale"] where weights.has(name) { _ = try weights.vector(name, c.bins) }
+            for name in ["mean", "scale"].each where weights.has(name) { _ = try weights.vector(name, c.bins) }
             statistics = nil
         }
         try weights.finish()

@@ -45,6 +45,7 @@ extension Run {
                 throw DiffError(.internal, "attention: a span at \(span.first), expected \(next)")
             }
             next = span.first &+ span.count
+            try checkCancel()
             try compute(
                 q.rows(span.first, span.count), k.rows(0, span.keys), v.rows(0, span.keys), heads, scale, to: out,
                 at: span.first)

@@ -2,19 +2,20 @@ import ArgumentParser
 import DiffAccel
 import DiffCheckpoint
 
-/// `diffaccel sample`: images (or latents) of chosen classes, or texts.
+/// `diffaccel sample`: images (or latents) of chosen classes, sounds, or texts.
 struct SampleCommand: RequestCommand {
     static let words = ["sample"]
 
     static let configuration = CommandConfiguration(
         commandName: "sample",
-        abstract: "Samples from a model: images, latents, texts.",
+        abstract: "Samples from a model: images, latents, sounds, texts.",
         usage: "diffaccel sample <model> [--plan <plan>] [--OPTION <value> ...] [<options>]",
         discussion: """
             Examples:
               diffaccel sample Models/emoji-sd --prompt "red apple" --steps 20 --out apple.png
               diffaccel sample stable-diffusion-v1-5 --prompt "a castle" --lora lcm.safetensors --sampler lcm --steps 4 --guidance 1
               diffaccel sample Models/emoji-sd --prompt "green apple" --init-image apple.png --strength 0.6 --out green.png
+              diffaccel sample audioldm2-music --prompt "a slow melody on a flute" --seconds 20 --out flute.wav
               diffaccel sample Models/fashion-dit --labels 3,5 --count 4 --steps 50 --plan alternate --out grid.png
               diffaccel sample Models/tiny-llada --prompt "And it came to pass" --length 32 --plan dkv:decode:8 --live
               diffaccel sample LLaDA-8B-Base --prompt "The ___ of France is Paris." --blank ___ --length 0
@@ -69,7 +70,7 @@ struct SampleCommand: RequestCommand {
         guard !live || facts.writesText else { throw UsageError("--live is for models that write text") }
         var request = try self.request.request(facts, by: Self.self)
         try pictures.apply(to: &request, facts)
-        if facts.decodes { try outputs.decide(&request) }
+        if facts.decodes { try outputs.decide(&request, facts) }
         let session = try sessionOptions.session(
             model, plan.plan, partner: partnerOptions.open(modelOptions))
         if estimate {
@@ -81,19 +82,19 @@ struct SampleCommand: RequestCommand {
                 session: session, plan: plan.name, request: request, isLive: live, isJSON: json, isQuiet: quiet
             ).perform()
         }
-        try outputs.check(facts, model.path)
+        try outputs.check(facts, model.path, samples: request.samples)
         let collected = try sample(session, Batches.split(request, size: self.request.batch, facts, session))
-        let rows = facts.drawsPrompts ? request["images_per_prompt"]?.asInt ?? 1 : self.request.rows
+        let rows = facts.perPrompt.map { request[$0]?.asInt ?? 1 } ?? self.request.rows
         // The result of the others is the same, and nobody's.
         guard collected.statistics?.rank ?? 0 == 0 else { return }
-        let written = try outputs.write(collected, request.names(), rows: rows)
+        let written = try outputs.write(collected, facts, request.names(), rows: rows)
         guard let statistics = collected.statistics else { return }
         if json {
             var members: [String: JSON] = [
                 "model": .string(model.path), "plan": .string(plan.name), "statistics": statistics.json,
                 "seed": .string(String(request.seed)), "files": .array(written.map { .string($0) }),
             ]
-            if !facts.drawsPrompts { members["labels"] = .array(request.labels.map { .integer($0) }) }
+            if facts.perPrompt == nil { members["labels"] = .array(request.labels.map { .integer($0) }) }
             JSON.object(members).print()
         } else if !quiet {
             printStatistics(statistics, samples: request.samples, written)
@@ -173,6 +174,7 @@ extension SampleEvent.Stage {
         switch self {
         case .encode: "encoding"
         case .decode: "decoding"
+        case .vocode: "vocoding"
         default: "sampling"
         }
     }

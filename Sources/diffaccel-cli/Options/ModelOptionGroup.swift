@@ -24,6 +24,16 @@ struct LoRAFile: ExpressibleByArgument {
     }
 }
 
+/// `config`, or `channels/32` and the like.
+struct HeadCount: ExpressibleByArgument {
+    let heads: ModelSettings.Heads
+
+    init?(argument: String) {
+        guard let heads = ModelSettings.Heads(argument) else { return nil }
+        self.heads = heads
+    }
+}
+
 /// How a checkpoint is opened.
 struct ModelOptionGroup: ParsableArguments {
     @Option(help: "Folder of the autoencoder that turns latents into images (default: the model's vae folder).")
@@ -71,6 +81,12 @@ struct ModelOptionGroup: ParsableArguments {
     @Option(help: "Stable Diffusion: folder of the tokenizers, of a checkpoint that has none.")
     var tokenizer: String?
 
+    @Option(
+        help:
+            "AudioLDM: attention heads, config (as diffusers computes) or channels/32 and the like (as the original was trained; default: config)."
+    )
+    var heads: HeadCount?
+
     @Option(help: "How 3 x 3 convolutions are computed: auto (the faster one), direct or winograd (default: auto).")
     var convolution: ConvolutionMethod?
 
@@ -97,6 +113,7 @@ struct ModelOptionGroup: ParsableArguments {
         options.settings.usesT5 = !noT5
         (options.settings.variant, options.settings.prediction) = (variant, predictionType)
         options.settings.tokenizer = tokenizer
+        if let heads { options.settings.heads = heads.heads }
         if let convolution { options.settings.convolution = convolution }
         return options
     }

@@ -11,12 +11,12 @@ struct RequestOptionGroup: ParsableArguments {
     @Option(name: .customLong(ModelOptionWords.carrier), help: .hidden)
     var given: [GivenOption] = []
 
-    @Option(help: "Samples of each class, or pictures of each prompt (default: 1).")
+    @Option(help: "Samples of each class, or pictures or sounds of each prompt (default: 1).")
     var count: Int?
 
     @Option(
         help:
-            "Samples computed together; 0: all of them (default: 32, or all where the numbers drawn depend on it; of prompts 1 at 512 x 512)."
+            "Samples computed together; 0: all of them (default: 32, or all where the numbers drawn depend on it; of prompts 1 at 512 x 512, and 1 sound)."
     )
     var batch: Int?
 
@@ -51,8 +51,8 @@ struct RequestOptionGroup: ParsableArguments {
         }
         if form.declares("labels") {
             try repeatLabels(&request, facts)
-        } else if form.declares("images_per_prompt") {
-            try repeatPrompts(&request)
+        } else if let name = facts.perPrompt {
+            try repeatPrompts(&request, name)
         } else {
             try refuseCounts()
         }
@@ -80,13 +80,14 @@ struct RequestOptionGroup: ParsableArguments {
         request.labels = classes.flatMap { Array(repeating: $0, count: rows) }
     }
 
-    /// Each prompt as often as pictures are wanted of it.
-    private func repeatPrompts(_ request: inout SampleRequest) throws {
+    /// Each prompt as often as samples are wanted of it, which the option `name` says.
+    private func repeatPrompts(_ request: inout SampleRequest, _ name: String) throws {
         guard let count else { return }
-        guard request["images_per_prompt"] == nil else {
-            throw UsageError("--count and --images-per-prompt say the same: give one of them")
+        guard request[name] == nil else {
+            let words = name.split(separator: "_").joined(separator: "-")
+            throw UsageError("--count and --\(words) say the same: give one of them")
         }
-        request["images_per_prompt"] = .integer(count)
+        request[name] = .integer(count)
     }
 
     private func refuseCounts() throws {
@@ -133,11 +134,12 @@ extension SampleRequest {
     /// How many samples it asks for.
     var samples: Int {
         if let labels = self["labels"]?.asArray { return labels.count }
-        let perPrompt = max(1, self["images_per_prompt"]?.asInt ?? 1)
+        let said = (self["images_per_prompt"] ?? self["waveforms_per_prompt"])?.asInt
+        let perPrompt = max(1, said ?? 1)
         if let prompts = self["prompt"]?.asArray {
             return perPrompt <= Self.maxSamples ? prompts.count * perPrompt : prompts.count
         }
-        if self["images_per_prompt"] != nil { return perPrompt }
+        if said != nil { return perPrompt }
         if let tokens = self["tokens"]?.asArray, tokens.first?.asArray != nil { return tokens.count }
         return 1
     }

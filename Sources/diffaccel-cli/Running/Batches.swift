@@ -13,7 +13,7 @@ enum Batches {
     static func split(
         _ request: SampleRequest, size: Int?, _ facts: ModelFacts, _ session: Session
     ) throws(DiffError) -> [SampleRequest] {
-        if facts.drawsPrompts { return try PromptBatches.split(request, size: size, facts) }
+        if facts.perPrompt != nil { return try PromptBatches.split(request, size: size, facts) }
         let labels = request.labels
         let isFree = try session.isBatchInvariant(request)
         let size = size ?? (isFree ? usual : 0)
@@ -56,6 +56,10 @@ enum Batches {
 /// What the batches of a request made, put together again.
 struct Collected {
     private(set) var pictures: [Picture] = []
+    /// Values of sounds, and their spectrograms, frame by frame.
+    private(set) var sounds: [[Float]] = [], spectrograms: [[Float]] = []
+    /// Bins of a frame.
+    private(set) var bins = 0
     private(set) var statistics: SampleStatistics?
     private var latents: [Tensor] = []
 
@@ -63,7 +67,18 @@ struct Collected {
     mutating func append(_ result: SampleResult) throws(DiffError) {
         if let images = result.images { pictures += try Picture.all(of: images) }
         if let state = result.latents { latents.append(state) }
+        if let audio = result.audio { sounds += Self.rows(of: audio) }
+        if let mel = try? result.tensor("mel").tensor {
+            spectrograms += Self.rows(of: mel)
+            bins = mel.shape.last
+        }
         if statistics == nil { statistics = result.statistics } else { statistics?.add(result.statistics) }
+    }
+
+    private static func rows(of tensor: Tensor) -> [[Float]] {
+        let (values, count) = (tensor.array, tensor.shape[0])
+        let each = values.count / max(1, count)
+        return (0..<count).map { Array(values[$0 * each..<($0 + 1) * each]) }
     }
 
     /// The latents of all samples, [n, C, h, w].

@@ -19,14 +19,20 @@ struct ModelFacts {
     var writesText: Bool { form?.declares("length") ?? false }
     /// Whether requests are prompts of pictures.
     var drawsPrompts: Bool { form?.declares("images_per_prompt") ?? false }
+    /// Whether requests are prompts of sounds.
+    var makesSounds: Bool { form?.declares("waveforms_per_prompt") ?? false }
+    /// What says how many samples there are of each prompt; nil for models without prompts of one.
+    var perPrompt: String? { drawsPrompts ? "images_per_prompt" : makesSounds ? "waveforms_per_prompt" : nil }
     /// Pixels of a latent along a side, of a model that draws prompts.
     var pixelsOfLatent: Int? {
         guard let side = description["side"]?.asInt, let latents = input?.last, latents > 0 else { return nil }
         return side / latents
     }
 
-    /// Latents of a picture that `request` asks for.
+    /// Latents of a picture or a sound that `request` asks for.
     func latents(of request: SampleRequest) -> Int {
+        // Sounds of a few seconds already are as large as pictures of 512 x 512.
+        guard !makesSounds else { return .max }
         let (factor, side) = (max(1, pixelsOfLatent ?? 8), description["side"]?.asInt ?? 512)
         let (width, height) = (request["width"]?.asInt ?? side, request["height"]?.asInt ?? side)
         guard (1...65_536).contains(width), (1...65_536).contains(height) else { return 1 }

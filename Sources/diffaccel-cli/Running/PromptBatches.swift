@@ -1,9 +1,9 @@
 import DiffAccel
 import DiffCheckpoint
 
-/// A request for pictures of prompts, split into batches.
+/// A request for pictures or sounds of prompts, split into batches.
 ///
-/// Each picture has a seed of its own, the request's and those that follow it, so that it is the same in whatever batch it is made, and
+/// Each of them has a seed of its own, the request's and those that follow it, so that it is the same in whatever batch it is made, and
 /// can be made again alone.
 enum PromptBatches {
     /// Pictures computed together, unless told otherwise: as many as have together the latents of one of 512 x 512 pixels, beyond which a
@@ -22,25 +22,26 @@ enum PromptBatches {
         }
         let size = size ?? usual(facts.latents(of: request))
         guard size > 0, size < count, whole.seeds.count == count else { return [whole] }
-        let perPrompt = whole["images_per_prompt"]?.asInt ?? 1
+        let name = facts.perPrompt ?? "images_per_prompt"
         return stride(from: 0, to: count, by: size).map { start in
-            part(whole, start..<min(start + size, count), perPrompt)
+            part(whole, start..<min(start + size, count), name)
         }
     }
 
-    /// The request for pictures `range`, each of which has `perPrompt` neighbours of the same prompt.
-    private static func part(_ whole: SampleRequest, _ range: Range<Int>, _ perPrompt: Int) -> SampleRequest {
+    /// The request for samples `range`, of which the option `name` says how many neighbours have the same prompt.
+    private static func part(_ whole: SampleRequest, _ range: Range<Int>, _ name: String) -> SampleRequest {
         var part = whole
+        let perPrompt = max(1, whole[name]?.asInt ?? 1)
         let rows = range.map { $0 / perPrompt }
         let isOne = rows.first == rows.last
-        for name in ["prompt", "prompt_2", "prompt_3"] {
-            for (option, isNegative) in [(name, false), ("negative_\(name)", true)] {
+        for text in ["prompt", "prompt_2", "prompt_3"] {
+            for (option, isNegative) in [(text, false), ("negative_\(text)", true)] {
                 guard let texts = whole[option]?.asArray, !isNegative || texts.count > 1 else { continue }
                 let chosen = (isOne ? [rows[0]] : rows).compactMap { texts.indices.contains($0) ? texts[$0] : nil }
                 part[option] = .array(chosen)
             }
         }
-        part["images_per_prompt"] = .integer(isOne ? range.count : 1)
+        part[name] = .integer(isOne ? range.count : 1)
         if !isOne, whole["prompt"]?.asArray == nil, let prompt = whole["prompt"] {
             part["prompt"] = .array(rows.map { _ in prompt })
         }

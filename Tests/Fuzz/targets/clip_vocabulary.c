@@ -1,5 +1,5 @@
-/* CLIP's files and a text: byte 0 is the flags, then vocab.json, merges.txt, tokenizer_config.json and the text, each but the
- * last up to a NUL. What is not there is empty, the text the vocabulary. */
+/* The files of CLIP's tokenizer or RoBERTa's, and a text: byte 0 is the flags, then vocab.json, merges.txt,
+ * tokenizer_config.json and the text, each but the last up to a NUL. What is not there is empty, the text the vocabulary. */
 #include "../fuzz.h"
 #include "../tokens.h"
 

@@ -17,7 +17,7 @@ from .errors import InvalidHandleError
 
 #: Seconds between two looks at pending signals.
 _POLL = 0.05
-_STAGES = {0: "denoise", 1: "decode", 2: "scale", 3: "unmask", 4: "encode"}
+_STAGES = {0: "denoise", 1: "decode", 2: "scale", 3: "unmask", 4: "encode", 5: "vocode"}
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Event:
     was not accessed raises InvalidHandleError.
     """
 
-    stage: str  #: "denoise", "decode", "scale" (of a model that generates scale by scale), "unmask" (a pass of a language model) or "encode" (prompts and pictures before the first step)
-    step: int  #: network calls or samples done in this stage, 1...steps
+    stage: str  #: "denoise", "decode", "scale" (of a model that generates scale by scale), "unmask" (a pass of a language model), "encode" (prompts and pictures before the first step) or "vocode" (a stretch of a sound is finished)
+    step: int  #: network calls or samples done in this stage, of "vocode" values of sounds, 1...steps
     steps: int  #: how many there are; an upper bound where the sampler decides while running
     fraction: float  #: share of the whole run's arithmetic that is done, 0...1, decoding included
     seconds: float  #: since the run began
@@ -91,6 +91,17 @@ class Event:
     def preview(self) -> npt.NDArray[np.uint8] | None:
         """uint8 [n, H, W, C]: the image that the state decodes to so far; None unless the request asks for previews."""
         return self._optional("preview")
+
+    @property
+    def audio(self) -> npt.NDArray[np.float32] | None:
+        """float32 [count]: the next values of a sound, while the vocoder goes on; `audio_place` says of which, and from where on."""
+        return self._optional("audio")
+
+    @property
+    def audio_place(self) -> tuple[int, int] | None:
+        """Number of the sound that `audio` belongs to, and where in it these values begin; None without any."""
+        place = self._optional("audio_place")
+        return None if place is None else (int(place[0]), int(place[1]))
 
     def _optional(self, name: str) -> npt.NDArray[Any] | None:
         return self.tensor(name) if name in self._kept or name in self.names else None

@@ -65,6 +65,17 @@ def choose(content: Any, wanted: str | None, drop: list[str], say: Callable[[str
     return Choice(kind, {name: tensor for name, tensor in state.items() if name not in set(dropped)})
 
 
+def unwrapped(content: Any) -> State:
+    """All tensors with names in the outermost container that has any, without what training wraps networks in."""
+    for _ in range(8):
+        if not isinstance(content, dict):
+            return {}
+        if found := _tensors(content):
+            return _unwrapped(found)
+        content = next((content[key] for key in _PLAIN if _holds(content.get(key))), None)
+    return {}
+
+
 def _list(names: list[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 

@@ -8,9 +8,11 @@ mending, and whole folders of them.
     python -m diffaccel.convert DDIM20_router.pt --out router.json
     python -m diffaccel.convert var_d16.pth --out var-d16
     python -m diffaccel.convert vae_ch160v4096z32.pth --out var-d16/vae
+    python -m diffaccel.convert audioldm2-full.pth --tokenizer audioldm2 --out audioldm2
     python -m diffaccel.convert LLaDA-8B-Base --out llada           a folder with config.json and pytorch_model*.bin
 
-A DiT, SiT, U-ViT, VAR, autoencoder or language model becomes a folder with config.json and model.safetensors, an L2C router becomes a plan. What
+A DiT, SiT, U-ViT, VAR, autoencoder or language model becomes a folder with config.json and model.safetensors, an L2C router becomes a plan, AudioLDM
+or AudioLDM 2 a folder with all parts of a pipeline. What
 was assumed is said, and what was written has been opened by the library before success is reported. Nothing in a file is executed, and
 torch is needed for files of PyTorch before version 1.6 only.
 """
@@ -28,7 +30,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Callable
 
-from . import _sources, _state_dicts
+from . import _audio_checkpoints, _sources, _state_dicts
 from ._conversion import TYPES, ConversionError, FileTensor, State, write_json
 from ._conversion_configs import VAR_BUFFERS, autoencoder_config, dit_config, uvit_config, var_config, vqvae_config
 from ._safetensors import write_safetensors
@@ -76,10 +78,11 @@ def convert(
     source: str | os.PathLike[str], out: str | os.PathLike[str], heads: int | None = None,
     threshold: float | None = None, dtype: str | None = None, scaling_factor: float | None = None, *,
     null_class: bool | None = None, norm_groups: int | None = None, take: str | None = None, drop: list[str] | None = None,
-    family: str | None = None, say: Callable[[str], None] | None = None,
+    family: str | None = None, tokenizer: str | os.PathLike[str] | None = None, upsample_rates: list[int] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> str:
-    """Converts `source` to `out` and returns what it was: "router", "dit", "sit", "uvit", "var", "vqvae", "autoencoder_kl", "llada", "dream" or
-    "pipeline".
+    """Converts `source` to `out` and returns what it was: "router", "dit", "sit", "uvit", "var", "vqvae", "autoencoder_kl", "llada", "dream",
+    "audioldm" or "pipeline".
 
     source: a file, or a folder of weights with config.json, also that of a diffusers pipeline.
     out: a folder, or the plan's file for a router. What it holds under the same names is replaced once all is well.
@@ -88,6 +91,9 @@ def convert(
     dtype: element type of the weights, "f32", "f16" or "bf16"; None keeps each tensor's own.
     null_class: whether the last row of a class table stands for no class; None assumes it of a DiT, a SiT and ImageNet's U-ViTs.
     family: "dit" or "sit", whose tensors are called alike; None assumes a DiT.
+    tokenizer: AudioLDM: a folder with the tokenizers of a pipeline (`tokenizer`, and `tokenizer_2` of AudioLDM 2), which are copied: original
+        checkpoints have none.
+    upsample_rates: AudioLDM: of a vocoder that was not published.
     take: container or prefix of names to take, where there are several.
     drop: patterns (as for file names) of tensors to leave out.
     say: is told what was assumed and left out; None makes warnings of it.
@@ -101,6 +107,8 @@ def convert(
         opened = Source(source)
         if router_rows(opened.content) is not None:
             return _router(opened.content, out, threshold)
+        if (state := _state_dicts.unwrapped(opened.content)) and _audio_checkpoints.holds_audio(state):
+            return _audio(state, out, dtype, Path(tokenizer) if tokenizer else None, norm_groups, upsample_rates, heads, say)
         choice = _state_dicts.choose(opened.content, take, drop or [], say)
         if family not in (None, "dit", "sit") or (family and (choice.kind != "dit" or opened.config)):
             raise ConversionError("--family: dit or sit, of weights without a config.json that may be either")
@@ -222,6 +230,38 @@ def _pipeline(source: Path, out: Path, dtype: str | None, say: Callable[[str], N
     return "pipeline"
 
 
+def _audio(
+    state: State, out: Path, dtype: str | None, tokenizer: Path | None, groups: int | None, rates: list[int] | None, heads: int | None,
+    say: Callable[[str], None],
+) -> str:
+    """Writes the parts of an original checkpoint of AudioLDM as a pipeline."""
+    if tokenizer is None:
+        raise ConversionError("an original AudioLDM has no tokenizers: name a folder that has them with --tokenizer")
+    if out.exists():
+        raise ConversionError(f"{out}: there already; name a new folder for a pipeline")
+    made = _audio_checkpoints.parts(state, say, groups, rates, heads)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".partial", dir=out.parent) as scratch:
+        folder = Path(scratch) / "made"
+        (folder / "scheduler").mkdir(parents=True)
+        write_json(folder / "scheduler" / "scheduler_config.json", _audio_checkpoints.SCHEDULER)
+        write_json(folder / "model_index.json", _audio_checkpoints.index(made))
+        for name, (tensors, config) in made.items():
+            (folder / name).mkdir()
+            file = "diffusion_pytorch_model.safetensors" if "_class_name" in config else "model.safetensors"
+            write_safetensors(folder / name / file, _state_dicts.weights(tensors, _about(name, say)), dtype)
+            write_json(folder / name / "config.json", config)
+        for name in ("tokenizer", *(["tokenizer_2"] if "text_encoder_2" in made else [])):
+            if not (tokenizer / name).is_dir():
+                raise ConversionError(f"{tokenizer / name}: no such folder, which must hold a tokenizer")
+            shutil.copytree(tokenizer / name, folder / name)
+        from .model import Model
+
+        _library(lambda: Model(folder).close(), "what was converted")
+        os.replace(folder, out)
+    return "audioldm"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m diffaccel.convert", description=(__doc__ or "").split("\n\n")[0])
@@ -235,6 +275,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dtype", choices=sorted(TYPES), help="element type of the weights (default: as they are)")
     parser.add_argument("--scaling-factor", type=float, help="of an autoencoder's latents (default: 0.18215, and said)")
     parser.add_argument("--norm-groups", type=int, help="groups of an autoencoder's norms (default: 32, and said)")
+    parser.add_argument("--tokenizer", metavar="FOLDER", help="AudioLDM: folder with the tokenizers of a pipeline, which are copied")
+    parser.add_argument("--upsample-rates", type=int, nargs="+", metavar="N", help="AudioLDM: rates of a vocoder that was not published")
     parser.add_argument("--take", help="container (ema, model) or prefix of names to take, where there are several")
     parser.add_argument("--drop", action="append", default=[], metavar="PATTERN", help="tensors to leave out, such as '*lora*'; repeatable")
     given = parser.parse_args(arguments)
@@ -242,6 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
         kind = convert(
             given.source, given.out, given.heads, given.threshold, given.dtype, given.scaling_factor, null_class=given.null_class,
             norm_groups=given.norm_groups, take=given.take, drop=given.drop, family=given.family,
+            tokenizer=given.tokenizer, upsample_rates=given.upsample_rates,
             say=lambda text: print(f"diffaccel.convert: {text}", file=sys.stderr))
     except (ConversionError, OSError, MemoryError) as error:
         print(f"diffaccel.convert: {error or type(error).__name__}", file=sys.stderr)

@@ -28,7 +28,8 @@ _OUTPUTS = {
     "autoencoder_tiny": {"latents": "image", "image": "latents"},
     "vqvae": {"tokens": "image", "state": "image", "image": "tokens"},
     "var": {"y": "logits"},
-    "clip_text": {"tokens": "last_hidden_state"}, "t5_encoder": {"tokens": "last_hidden_state"},
+    "clip_text": {"tokens": "last_hidden_state"}, "clap_text": {"tokens": "text_features"}, "t5_encoder": {"tokens": "last_hidden_state"},
+    "speecht5_hifigan": {"mel": "waveform"},
     "llada": {"tokens": "logits"}, "illada": {"tokens": "logits"}, "dream": {"tokens": "logits"},
 }
 
@@ -52,8 +53,9 @@ class Model(Handle):
 
     path: folder with config.json and *.safetensors (official, diffusers or pipeline layout), a single file of Stable Diffusion, or
         another .safetensors file together with `config`.
-    family: "dit", "uvit", "sit", "stable_diffusion", "unet2d_condition", "sd3_transformer", "var", "autoencoder_kl", "autoencoder_tiny",
-        "vqvae", "llada", "illada", "dream", "clip_text" or "t5_encoder"; None lets the config decide.
+    family: "dit", "uvit", "sit", "stable_diffusion", "audioldm", "unet2d_condition", "sd3_transformer", "var", "autoencoder_kl",
+        "autoencoder_tiny", "vqvae", "llada", "illada", "dream", "clip_text", "clap_text", "t5_encoder"
+        or "speecht5_hifigan"; None lets the config decide.
     config: the configuration as a dict or JSON text, used instead of the checkpoint's config.json.
     decoder: folder of the autoencoder that turns latents into pixels; None means the checkpoint's own vae/.
     conventions: "official" or "diffusers" (how a DiT is evaluated); None means official, unless the checkpoint shows that it was
@@ -67,11 +69,13 @@ class Model(Handle):
     mask_token: language models: the mask token; None is the one that the config names.
     lora: Stable Diffusion: files of low-rank updates (LoRA) that are merged into the weights: a path, a pair of a path and a scale, or
         several of either.
-    text_encoders: Stable Diffusion: "resident" (the default), or "on_demand": loaded by each request and given back after it.
+    text_encoders: Stable Diffusion, AudioLDM: "resident" (the default), or "on_demand": loaded by each request and given back after it.
     t5: Stable Diffusion 3: False leaves its third text encoder out, which needs the most memory by far.
     variant: which variant of a pipeline's weight files is read, such as "fp16"; None is the plain files, or the only variant there is.
     prediction_type: Stable Diffusion: what the network predicts, "epsilon" or "v_prediction", where a single file does not say.
-    tokenizer: Stable Diffusion: folder of the tokenizers, of a checkpoint that has none.
+    tokenizer: Stable Diffusion, AudioLDM: folder of the tokenizers, of a checkpoint that has none.
+    heads: AudioLDM: attention heads of the network, "config" (the default), as diffusers computes, or "channels/32" and the like, one for so
+        many channels, as the original was trained: published configs have other numbers, which change what is heard.
     convolution: how 3 x 3 convolutions are computed: "auto" (the default: by Winograd's transforms where these are faster), "direct", or
         "winograd". Results differ by rounding errors.
     ranks: the plan, with the executor "mpi", of whose ranks this process is one (a word or a dict): the model has only the weights of what
@@ -101,6 +105,7 @@ class Model(Handle):
         variant: str | None = None,
         prediction_type: str | None = None,
         tokenizer: str | os.PathLike[str] | None = None,
+        heads: str | None = None,
         convolution: str | None = None,
         ranks: str | Mapping[str, Any] | None = None,
     ) -> None:
@@ -122,7 +127,8 @@ class Model(Handle):
             if options.mask_token < 0:
                 raise InvalidArgumentError(f"mask_token must be 0 or more, not {mask_token}")
         settings = {"lora": _updates(lora), "text_encoders": text_encoders, "t5": t5, "variant": variant, "prediction_type": prediction_type,
-                    "tokenizer": None if tokenizer is None else os.fspath(tokenizer), "convolution": convolution, "ranks": ranks}
+                    "tokenizer": None if tokenizer is None else os.fspath(tokenizer), "heads": heads, "convolution": convolution,
+                    "ranks": ranks}
         given = {name: value for name, value in settings.items() if value is not None}
         options.settings = _ffi.encode_text(json_text(given, "settings"), "settings") if given else None
         super().__init__(new_handle(_ffi.lib.da_model_open, _ffi.encode_path(path), ctypes.byref(options)))
@@ -209,7 +215,12 @@ class Model(Handle):
         vqvae: tokens [n*L] (integers) or state [n,C,h,w] -> image [n,3,H,W]; image -> tokens [n,L] (integers)
         llada, illada, dream: tokens [n] (integers) -> logits [1,n,V]
         clip_text: tokens [n,t] (integers) -> last_hidden_state [n,t,W]; also pooled [n,W or P], and hidden_state, that of layer [1]
+        audioldm: sample [n,C,t,f], timestep [n], encoder_hidden_states [n,k,W] (with encoder_hidden_states_1 [n,t,V] and perhaps
+            encoder_attention_mask_1 [n,t]), or class_labels [n,P] -> out [n,C,t,f]
+        clap_text: tokens [n,t], perhaps mask [n,t] (integers, 0: padding) -> text_features [n,P], of length 1; also text_embeds [n,P],
+            before that, pooled [n,W] and last_hidden_state [n,t,W]
         t5_encoder: tokens [n,t], perhaps mask [n,t] (integers, 0: not seen) -> last_hidden_state [n,t,W]
+        speecht5_hifigan: mel [n,frames,bins] -> waveform [n,values]
         autoencoder_kl: latents [n,C,h,w] -> image [n,3,H,W]; image [n,3,H,W] -> moments [n,2C,h,w]
         autoencoder_tiny: latents [n,C,h,w] -> image [n,3,H,W]; image [n,3,H,W] -> latents [n,C,h,w]
         sd3_transformer: hidden_states [n,C,h,w], timestep [n] (0, data, to 1000, noise), encoder_hidden_states [n,tokens,D],

@@ -60,6 +60,17 @@ class SampleOptions(TypedDict, total=False):
     negative_prompt_embeds: Any
     pooled_prompt_embeds: Any
     negative_pooled_prompt_embeds: Any
+    # prompts of sounds
+    waveforms_per_prompt: int | None
+    seconds: float | None
+    max_new_tokens: int | None
+    unconditional: str | None
+    attention_mask: Any
+    generated_prompt_embeds: Any
+    clap_embeds: Any
+    negative_attention_mask: Any
+    negative_generated_prompt_embeds: Any
+    negative_clap_embeds: Any
     # scale by scale
     top_k: int | Sequence[int] | npt.NDArray[Any] | None
     top_p: float | None

@@ -1,4 +1,4 @@
-"""The result of a run: images, texts, states and statistics."""
+"""The result of a run: images, sounds, texts, states and statistics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _arrays, _ffi, _png
+from . import _arrays, _ffi, _png, _sounds
 from ._handle import Handle
 from .errors import InvalidArgumentError, InvalidHandleError
 
@@ -62,7 +62,8 @@ class Result:
 
     @property
     def names(self) -> list[str]:
-        """Names of the tensors. Images: "latents", and "pixels" and "images" if decoded; scale by scale also "tokens";
+        """Names of the tensors. Images: "latents", and "pixels" and "images" if decoded; scale by scale also "tokens"; sounds: "latents",
+        and "audio" and "mel" if decoded;
         language models: "tokens", "sequences", "lengths", "filled", and "text" and "text_lengths" if the model has a tokenizer."""
         return sorted(self.stats["tensors"])
 
@@ -114,6 +115,17 @@ class Result:
         return self.tensor("pixels")
 
     @property
+    def audio(self) -> npt.NDArray[np.float32]:
+        """float32 [n, values] in -1...1: sounds, of which `sample_rate` values are a second. Raises InvalidArgumentError when the model makes
+        none, or nothing was decoded."""
+        return self.tensor("audio")
+
+    @property
+    def sample_rate(self) -> int:
+        """Values of a second of `audio`; 0 when the model makes no sounds."""
+        return int(self.stats.get("sample_rate") or 0)
+
+    @property
     def parameters(self) -> list[str]:
         """What each picture was made with, as files of pictures say it: the prompt, a line of the negative prompt, a line of settings.
         Empty unless the pictures come from prompts."""
@@ -132,11 +144,13 @@ class Result:
         """Writes the images to one file, several in a grid (of `columns` columns), as `diffaccel sample --out` does; a single one, or that
         of number `index`, without a margin. PNG needs no other package; other formats, by the name's suffix, need Pillow. A PNG of
         pictures from prompts carries `parameters`, of a grid the first one's, as its text of that name. A name ending in .txt gets the
-        texts, each followed by a line feed.
+        texts, each followed by a line feed; one ending in .wav the sound, or of several that of number `index`.
 
-        Raises InvalidArgumentError when there are no images or texts or for an unknown format, FileError.
+        Raises InvalidArgumentError when there are no images, sounds or texts or for an unknown format, FileError.
         """
         kind = Path(path).suffix.lower()
+        if kind == ".wav":
+            return _png.write(path, _sounds.wav(self._sound(columns, index), self.sample_rate))
         if kind == ".txt":
             if columns is not None or index is not None:
                 raise InvalidArgumentError("columns and index are for pictures")
@@ -156,6 +170,14 @@ class Result:
         texts = self.parameters
         return texts[index or 0] if texts else ""
 
+    def _sound(self, columns: int | None, index: int | None) -> npt.NDArray[np.float32]:
+        sounds = self.audio
+        number = _arrays.integer(0 if index is None and len(sounds) == 1 else -1 if index is None else index, "index")
+        if columns is not None or not 0 <= number < len(sounds):
+            raise InvalidArgumentError(f"index must be one of the {len(sounds)} sounds', without columns; found {index}")
+        chosen: npt.NDArray[np.float32] = sounds[number]
+        return chosen
+
     def _sheet(self, columns: int | None = None, index: int | None = None) -> npt.NDArray[np.uint8]:
         if columns is not None and columns < 1:
             raise InvalidArgumentError(f"columns must be at least 1, found {columns}")
@@ -174,7 +196,9 @@ class Result:
         return _png.encoded(self._sheet(), self._parameters())
 
     def _repr_html_(self) -> str | None:
-        """The texts for notebooks; None when there are none."""
+        """The texts for notebooks, or the sounds, which they play; None when there are none."""
+        if not self.closed and "audio" in self.names:
+            return "".join(_sounds.player(sound, self.sample_rate) for sound in self.audio)
         if self.closed or "text" not in self.names:
             return None
         return "".join(f'<pre style="white-space: pre-wrap">{html.escape(text)}</pre>' for text in self.texts)

@@ -71,7 +71,7 @@ class Session(Handle):
     def sample(
         self, *, progress: bool = False, callback: Callable[[Event], Any] | None = None, **options: Unpack[SampleOptions]
     ) -> Result:
-        """Runs a request and returns its result: a sample for each label, or a picture or text for each prompt. Ctrl-C stops the run.
+        """Runs a request and returns its result: a sample for each label, or a picture, sound or text for each prompt. Ctrl-C stops the run.
 
         progress: show a bar, when tqdm is installed.
         callback: called with an Event after each step, from the thread that computes; a true return value stops the
@@ -149,6 +149,41 @@ class Session(Handle):
             negative_prompt_embeds: The same of the negative prompt.
             pooled_prompt_embeds: The pooled text beside prompt_embeds.
             negative_pooled_prompt_embeds: The same of the negative prompt.
+        Sounds (audioldm):
+            prompt: What is to be heard, or several as a batch.
+            negative_prompt: What to keep away from: one text for all prompts, or one for each.
+            waveforms_per_prompt: Sounds of each prompt, in the order in which they are made: none is judged.
+            seconds: Length of the sounds. What the network was not trained on it may do less well.
+            steps: Number of sampling steps.
+            sampler: The sampler, by its name or by its class in diffusers.
+            spacing: How timesteps are spaced: leading, trailing, linspace (diffusers); of ddim and ddpm also even (official
+                respacing), strided (ddimN), or counts per section such as 10,15,25.
+            steps_offset: Added to every timestep of the leading spacing; 0: what the model's scheduler says.
+            eta: The noise of DDIM, 0 (none) to 1.
+            guidance: Classifier-free guidance scale; 1 or less: none.
+            guidance_rescale: How far the guided prediction is rescaled to the standard deviation of the conditional one (Lin
+                et al. 2023); 0: not at all.
+            guidance_interval: Part of the run in which guidance applies, as fractions of its steps; outside only the
+                conditional prediction is used.
+            guidance_execution: How the two predictions are computed, bit for bit the same: in one batch, one after the other,
+                or side by side on parts of the threads.
+            max_new_tokens: Vectors that the language model makes of a prompt.
+            unconditional: What guidance leads away from, without a negative prompt: what the language model makes of an empty
+                text, or zeros, as in the original code.
+            seed: Seed of the random numbers, as in torch.manual_seed on the CPU.
+            seeds: A seed for each sound, which is then the same in whatever batch.
+            decode: Whether the final state is made a sound: its spectrogram, and its values.
+            noise: The initial noise, instead of that of the seed.
+            step_noise: The noise that steps add, in the order of use.
+            prompt_embeds: CLAP's vectors, of length 1 (AudioLDM), or the second encoder's states (AudioLDM 2), instead of
+                texts.
+            attention_mask: 1 for states of prompt_embeds that are seen, 0 for padding; without it all are seen.
+            generated_prompt_embeds: What the language model makes, beside prompt_embeds.
+            clap_embeds: CLAP's vectors: of these and of prompt_embeds the language model makes the rest.
+            negative_prompt_embeds: The same of the negative prompt.
+            negative_attention_mask: The same of the negative prompt.
+            negative_generated_prompt_embeds: The same of the negative prompt.
+            negative_clap_embeds: The same of the negative prompt.
         Scale by scale (var):
             labels: The class of each sample, by number or by name.
             guidance: Classifier-free guidance t of (1 + t) c - t u, growing from 0 at the first scale to this at the last; 0:

@@ -150,7 +150,7 @@ def vae_tensors(c):
 
     for half, order, layers, more in (("encoder", widths, 1, "downsamplers"), ("decoder", widths[::-1], 2, "upsamplers")):
         blocks, inside = "down_blocks" if half == "encoder" else "up_blocks", order[0]
-        w.conv(f"{half}.conv_in", inside, 3 if half == "encoder" else latents)
+        w.conv(f"{half}.conv_in", inside, c["in_channels"] if half == "encoder" else latents)
         for level, width in enumerate(order):
             for i in range(layers):
                 w.resnet(f"{half}.{blocks}.{level}.resnets.{i}", width, inside)
@@ -158,7 +158,7 @@ def vae_tensors(c):
             if level < len(order) - 1:
                 w.conv(f"{half}.{blocks}.{level}.{more}.0.conv", width, width)
         middle(f"{half}.mid_block", widths[-1])
-        w.norm(f"{half}.conv_norm_out", inside), w.conv(f"{half}.conv_out", 2 * latents if half == "encoder" else 3, inside)
+        w.norm(f"{half}.conv_norm_out", inside), w.conv(f"{half}.conv_out", 2 * latents if half == "encoder" else c["out_channels"], inside)
     if c["use_quant_conv"]:
         w.conv("quant_conv", 2 * latents, 2 * latents, 1), w.conv("post_quant_conv", latents, latents, 1)
     return w

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import PACKAGE, write_dit
+from small_audio import LATENT, write_audioldm, write_audioldm2
 from small_denoisers import write_sit, write_uvit
 from small_diffusion import write_sd, write_sd3, write_sdxl
 from test_language_folders import CONFIG, weights, write_shards
@@ -19,7 +20,8 @@ import diffaccel
 from diffaccel.options import SampleOptions
 
 NAMES = [f"class {index}" for index in range(10)]
-KINDS = {"Images": ["dit", "uvit", "sit"], "Prompts": ["sd", "sdxl", "sd3"], "Scale by scale": ["var"], "Texts": ["llada", "dream"]}
+KINDS = {"Images": ["dit", "uvit", "sit"], "Prompts": ["sd", "sdxl", "sd3"], "Sounds": ["audioldm", "audioldm2"],
+         "Scale by scale": ["var"], "Texts": ["llada", "dream"]}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,8 @@ def models(tmp_path_factory, llada):  # noqa: F811
     root = tmp_path_factory.mktemp("families")
     paths = {"dit": write_dit(root / "dit", labels=NAMES), "uvit": write_uvit(root / "uvit", extra={"labels": NAMES}),
              "sit": write_sit(root / "sit", labels=NAMES), "var": write_var(root / "var"), "llada": llada, "dream": root / "dream",
-             "sd": write_sd(root / "sd"), "sdxl": write_sdxl(root / "sdxl"), "sd3": write_sd3(root / "sd3")}
+             "sd": write_sd(root / "sd"), "sdxl": write_sdxl(root / "sdxl"), "sd3": write_sd3(root / "sd3"),
+             "audioldm": write_audioldm(root / "audioldm"), "audioldm2": write_audioldm2(root / "audioldm2")}
     config = json.loads((paths["var"] / "config.json").read_text())
     (paths["var"] / "config.json").write_text(json.dumps({**config, "labels": NAMES[:5]}))
     paths["dream"].mkdir()
@@ -42,6 +45,8 @@ def asked_of(family, samples):
         return dict(tokens=[[3, 4], [5]][:samples], length=4)
     if family in KINDS["Prompts"]:
         return dict(prompt=["red apple", "a cat"][:samples], steps=4)
+    if family in KINDS["Sounds"]:
+        return dict(prompt=["rain", "a cat"][:samples], steps=4, seconds=8 * LATENT)
     return dict(labels=[1, 2][:samples]) | (dict(steps=4) if family in KINDS["Images"] else {})
 
 
@@ -100,10 +105,11 @@ def test_every_family_is_documented(models):
     assert list(documented()) == list(KINDS)
     heads = re.findall(r"^[A-Z][\w ]+ \(([\w, ]+)\):$", inspect.getdoc(diffaccel.Session.sample), flags=re.M)
     said = [family for head in heads for family in head.split(", ")]
-    assert said == ["dit", "uvit", "sit", "stable_diffusion", "var", "llada", "illada", "dream"]
-    parts = {"autoencoder_kl", "autoencoder_tiny", "sd3_transformer", "unet2d_condition", "vqvae", "clip_text", "t5_encoder"}
+    assert said == ["dit", "uvit", "sit", "stable_diffusion", "audioldm", "var", "llada", "illada", "dream"]
+    parts = {"autoencoder_kl", "autoencoder_tiny", "sd3_transformer", "unet2d_condition", "vqvae", "clip_text", "clap_text", "t5_encoder",
+             "speecht5_hifigan"}
     assert set(said) | parts == set(diffaccel.describe()["families"])
-    for part in parts | {"stable_diffusion"}:
+    for part in parts | {"stable_diffusion", "audioldm"}:
         assert f'"{part}"' in diffaccel.Model.__doc__ and re.search(rf"^(\w+, )*{part}(, \w+)*: ", inspect.getdoc(diffaccel.Model.forward), flags=re.M)
 
 
@@ -156,9 +162,9 @@ def test_one_way_for_every_family(models):
             assert session.estimate(**asked, seed=1)["flops"]["total"] > 0
         assert type(result) is diffaccel.Result and "2 samples" in repr(result)
         expected = "unmask" if family in KINDS["Texts"] else "scale" if family == "var" else "denoise"
-        if family in KINDS["Prompts"]:
+        if family in KINDS["Prompts"] + KINDS["Sounds"]:
             assert stages.pop(0) == "encode"
-        assert stages[0] == expected and set(stages) <= {expected, "decode"}
+        assert stages[0] == expected and set(stages) <= {expected, "decode"} | ({"vocode"} if family in KINDS["Sounds"] else set())
 
 
 def test_help_needs_no_model():

@@ -27,7 +27,7 @@ extension PromptImages {
         let noise = NoiseSource(
             seeds: request.seeds, start: try reader.floats("noise", shape),
             steps: try reader.floats("step_noise", Shape([sampler.draws] + shape.dims)))
-        return PromptImageJob(
+        return PromptJob(
             network: network, process: sampler, sampler: name, source: noise,
             texts: PromptConditioning(
                 conditioner, try words(request, given, guided: guidance != nil), perPrompt: request.perPrompt,

@@ -25,6 +25,7 @@ struct StableDiffusionFamily: ModelFamily {
     }
 
     init(_ opened: Opened) throws(DiffError) {
+        try opened.options.settings.refuse(["heads"], of: Self.name)
         let parts = try StableDiffusionParts(opened)
         let kind = try StableDiffusionKind(parts)
         var elements = 0

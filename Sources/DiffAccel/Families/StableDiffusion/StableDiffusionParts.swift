@@ -72,7 +72,7 @@ struct StableDiffusionParts {
     /// The part `name`. Throws `io` when there is none.
     func required(_ name: String, _ rules: ConfigRules) throws(DiffError) -> Part {
         guard let part = try part(name, rules) else {
-            throw DiffError(.io, "the pipeline has no \(name), without which it makes no pictures")
+            throw DiffError(.io, "the pipeline has no \(name), without which it makes nothing")
         }
         return part
     }

@@ -33,7 +33,7 @@ enum StableDiffusionText {
             if let part = try parts.part("text_encoder_3", T5Configuration.rules) {
                 let c = try T5Configuration(part.config)
                 t5 = TextConditioner.T5(
-                    source: try source(part, parts) { (weights) throws(DiffError) in try T5Encoder(c, weights) },
+                    source: try parts.source(part) { (weights) throws(DiffError) in try T5Encoder(c, weights) },
                     tokenizer: try parts.tokenizer("tokenizer_3", for: "text_encoder_3"))
                 elements = Checked.sum(elements, part.parameters)
             }
@@ -50,36 +50,14 @@ enum StableDiffusionText {
         let name = "text_encoder\(suffix)"
         guard let part = try parts.part(name, CLIPTextConfiguration.rules) else { return nil }
         let c = try CLIPTextConfiguration(part.config)
-        let source = try source(part, parts) { (weights) throws(DiffError) in try CLIPTextEncoder(c, weights) }
+        let source = try parts.source(part) { (weights) throws(DiffError) in try CLIPTextEncoder(c, weights) }
         let encoder = source.outline
-        let tokenizer = try parts.tokenizer("tokenizer\(suffix)", for: name)
-        let vocabulary = encoder.configuration.vocabulary
-        guard tokenizer.tokenizer.vocabulary <= vocabulary else {
-            throw DiffError(
-                .incompatible,
-                "tokenizer\(suffix) has \(tokenizer.tokenizer.vocabulary) tokens, \(name) knows \(vocabulary): take both from one checkpoint"
-            )
-        }
+        let tokenizer = try parts.tokenizer(
+            "tokenizer\(suffix)", for: name, vocabulary: encoder.configuration.vocabulary)
         elements = Checked.sum(elements, part.parameters)
         return PromptEncoderPart(
             name: name, source: source, tokenizer: tokenizer,
             length: min(tokenizer.maxLength ?? encoder.configuration.positions, encoder.configuration.positions))
-    }
-
-    /// The encoder that `make` makes of weights: now, or each time that it is wanted, as the model's settings say.
-    private static func source<Encoder: AnyObject & Sendable>(
-        _ part: StableDiffusionParts.Part, _ parts: StableDiffusionParts,
-        _ make: @escaping @Sendable (Weights) throws(DiffError) -> Encoder
-    ) throws(DiffError) -> EncoderSource<Encoder> {
-        guard parts.opened.options.settings.textEncoders == .onDemand else {
-            return EncoderSource(resident: try make(part.weights))
-        }
-        let (table, loading) = (part.weights.table, part.weights.options)
-        var dry = loading
-        dry.dryRun = true
-        return EncoderSource(outline: try make(Weights(table, options: dry))) { () throws(DiffError) in
-            try make(Weights(table, options: loading))
-        }
     }
 
     private static func check(

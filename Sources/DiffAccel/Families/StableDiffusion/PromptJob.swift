@@ -2,14 +2,14 @@ import DiffModels
 import DiffSampling
 import DiffTensor
 
-/// A run from prompts to pictures: texts to a conditioning, a picture or noise to a state, then reverse diffusion.
-final class PromptImageJob: SamplingJob {
+/// A run from prompts to pictures or sounds: texts to a conditioning, a picture or noise to a state, then reverse diffusion.
+final class PromptJob: SamplingJob {
     let network: any ConditionedDenoiser
     /// The sampler, and its name in statistics.
     let process: any Sampler, sampler: String
     let source: NoiseSource
     /// What the network is told.
-    let texts: PromptConditioning
+    let texts: any ConditioningSource
     /// nil: the plain conditional prediction.
     let guidance: Guidance?
     /// [n, C, h, w]
@@ -18,17 +18,22 @@ final class PromptImageJob: SamplingJob {
     let picture: GivenPicture?
     let decoder: (any StateDecoder)?
     let tiling: Tiling
-    private let made: PictureParameters
+    /// Values of a second of what is decoded, where that is sound.
+    let sampleRate: Int?
+    /// nil: nothing is said of what was made.
+    private let made: PictureParameters?
     private let preview: StatePreview
 
     init(
         network: any ConditionedDenoiser, process: any Sampler, sampler: String, source: NoiseSource,
-        texts: PromptConditioning, guidance: Guidance?, shape: Shape, picture: GivenPicture?,
-        decoder: (any StateDecoder)?, tiling: Tiling, preview: StatePreview, made: PictureParameters
+        texts: any ConditioningSource, guidance: Guidance?, shape: Shape, picture: GivenPicture? = nil,
+        decoder: (any StateDecoder)?, tiling: Tiling = .never, sampleRate: Int? = nil,
+        preview: StatePreview = .none, made: PictureParameters? = nil
     ) {
         (self.network, self.process, self.sampler, self.source) = (network, process, sampler, source)
         (self.texts, self.guidance, self.shape, self.picture) = (texts, guidance, shape, picture)
         (self.decoder, self.tiling, self.preview, self.made) = (decoder, tiling, preview, made)
+        self.sampleRate = sampleRate
     }
 
     private var samples: Int { shape[0] }
@@ -50,7 +55,7 @@ final class PromptImageJob: SamplingJob {
     var latents: Shape? { shape }
     var encodes: Bool { true }
     var stepsAreAlike: Bool { !preview.givesBlocksBack }
-    var parameters: [String] { made.texts }
+    var parameters: [String] { made?.texts ?? [] }
 
     func requireFinite(_ run: Run) throws(DiffError) {
         try source.requireFinite(run)
@@ -64,7 +69,8 @@ final class PromptImageJob: SamplingJob {
         var noise = source
         // Text and picture encoders are no networks of the session: no method acts on them, and they count apart.
         let encoding = run.withoutAcceleration()
-        try encoding.begin(texts.context(picture))
+        try encoding.begin(
+            SamplingContext(layouts: texts.layouts + (picture?.layouts ?? []), calls: 1, rows: 1))
         let prepared = try network.prepare(texts.conditioning(samples, guided: guidance != nil, encoding), encoding)
         let given = try picture?.prepared(shape, &noise, encoding)
         try encoding.checkCancel()
