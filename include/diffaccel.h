@@ -317,7 +317,8 @@ int32_t da_plan_stack(da_plan first, da_plan second, da_plan *plan);
 
 /* JSON about the plan. If a model is given, the plan is checked against it and "grid" says, for each of `steps` steps (0: the default of
  * requests; for a flow, with "euler") and each site, "1" for compute, "0" for reuse and "-" for not needed, with the share
- * reused and FLOPs. `model` may be null; steps is then ignored.
+ * reused and FLOPs; "components" the parts into which the plan divides the network, each with its "modules", its "share" of the
+ * operations and what it "receives" of others in a call. `model` may be null; steps is then ignored.
  * Errors: DA_INCOMPATIBLE. */
 int32_t da_plan_describe(da_plan plan, da_model model, int32_t steps, char *buf, size_t capacity, size_t *needed);
 

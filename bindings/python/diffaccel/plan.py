@@ -128,7 +128,8 @@ class Plan(Handle):
     def describe(self, model: Model | None = None, steps: int = 0) -> dict[str, Any]:
         """The plan as a dict; with a model, what the plan would do to it in `steps` steps (0: the default of `Session.sample`).
 
-        Then the dict has "sites", "timesteps", "grid", "saved", "flops" and "baseline_flops".
+        Then the dict has "sites", "timesteps", "grid", "saved", "flops" and "baseline_flops"; of a plan that divides the network
+        "components", each with "modules", "share" and what it "receives" of others in a call.
         Raises IncompatibleError when the plan does not fit the model.
         """
         handle = None if model is None else model._handle
