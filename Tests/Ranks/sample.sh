@@ -43,7 +43,7 @@ process() {
 
 # during RANK SIGNAL: a run of two ranks, one of which gets the signal in the middle of it; the output is in $work/output.
 during() {
-    launch -n 2 $(draw "$model" --prompt "red apple" --steps 900 --plan async:2) --executor mpi --latents "$work/none.safetensors" \
+    launch -n 2 $(draw "$model" --prompt apple --steps 900 --plan async:2) --executor mpi --latents "$work/none.safetensors" \
         >"$work/output" &
     local job=$! began=$SECONDS
     sleep 4
@@ -64,19 +64,19 @@ cc -std=c17 -Wall -Wextra -Werror -I"$root/include" "$here/session.c" -o "$work/
 
 for mpi in "${@:-openmpi}"; do
     plugin
-    same "emoji-sd, two components" 2 "$model" --prompt "red apple" --steps 8 --plan async:2
-    same "emoji-sd, three components" 3 "$model" --prompt "red apple" --prompt "green leaf" --steps 6 --plan async:3
-    same "emoji-sd, four components" 4 "$model" --prompt "red apple" --steps 6 --plan async:4:1:2
-    same "emoji-sd, stride 2" 3 "$model" --prompt "red apple" --steps 9 --plan async:2:2
-    same "emoji-sd, three components, stride 2" 4 "$model" --prompt "red apple" --steps 8 --plan async:3:2:3
-    same "emoji-sd, guidance in lanes" 2 "$model" --prompt "red apple" --steps 6 --plan async:2 --guidance-execution separate
+    same "emoji-sd, two components" 2 "$model" --prompt apple --steps 8 --plan async:2
+    same "emoji-sd, three components" 3 "$model" --prompt apple --prompt leaf --steps 6 --plan async:3
+    same "emoji-sd, four components" 4 "$model" --prompt apple --steps 6 --plan async:4:1:2
+    same "emoji-sd, stride 2" 3 "$model" --prompt apple --steps 9 --plan async:2:2
+    same "emoji-sd, three components, stride 2" 4 "$model" --prompt apple --steps 8 --plan async:3:2:3
+    same "emoji-sd, guidance in lanes" 2 "$model" --prompt apple --steps 6 --plan async:2 --guidance-execution lanes
     same "fashion-dit" 3 "$root/Models/fashion-dit" --labels 3,5 --steps 8 --plan async:3
-    same "fashion-uvit" 2 "$root/Models/fashion-uvit" --labels 3,5 --steps 8 --sampler ddim --plan async:2
+    same "fashion-uvit" 2 "$root/Models/fashion-uvit" --labels 3,5 --steps 8 --plan async:2
 
     # Halves of guidance on two ranks are the plain model's.
     rm -f "$work"/*.safetensors
-    $(draw "$model") --prompt "red apple" --steps 6 --latents "$work/one.safetensors"
-    launch -n 2 $(draw "$model") --prompt "red apple" --steps 6 --guidance-execution ranks --latents "$work/ranks.safetensors" >"$work/output"
+    $(draw "$model") --prompt apple --steps 6 --latents "$work/one.safetensors"
+    launch -n 2 $(draw "$model") --prompt apple --steps 6 --guidance-execution ranks --latents "$work/ranks.safetensors" >"$work/output"
     if cmp -s "$work/one.safetensors" "$work/ranks.safetensors"; then pass; else fail "guidance: $(cat "$work/output")"; fi
 
     # Rank 0 has the picture, from C and from Python.
