@@ -31,9 +31,8 @@ extension AudioConditioner {
             let row = try row(text, clap.tokenizer, most, "text_encoder")
             vectors.append(row.ids)
             guard let t5 else { continue }
-            states.append(
-                try self.row(
-                    text, t5.tokenizer, length ?? stateLength(t5, generated: generated), "text_encoder_2"))
+            let most = if let length { length } else { try stateLength(t5, generated: generated) }
+            states.append(try self.row(text, t5.tokenizer, most, "text_encoder_2"))
         }
         let longest = length ?? states.each.reduce(0) { max($0, $1.count) }
         var tokens: [Tokens] = []
