@@ -243,7 +243,8 @@ class Session(Handle):
     @_with_options
     def estimate(self, **options: Unpack[SampleOptions]) -> dict[str, Any]:
         """What `sample` with these options would need: bytes (weights, cache, workspace, decode, peak), calls (upper bounds
-        where they are not "exact": then the sampler decides while running), flops, sites.
+        where they are not "exact": then the sampler decides while running), flops, sites, convolutions (how many are computed in which form
+        at these sizes).
 
         By a dry run: nothing large is allocated, nothing is computed. Raises the same errors as `sample`.
         """
