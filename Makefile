@@ -22,7 +22,7 @@ VENV := .venv
 # A Python with the safetensors package, the reference for verdicts on files; without it that comparison is left out, and said so.
 HOSTILE_PYTHON ?= $(VENV)/bin/python
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' bindings/python/pyproject.toml)
-C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/KernelTable/*.[ch] Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Tests/Hostile/*.[ch] Tests/Surfaces/*.c Sources/CBoundary/*.c Sources/CCommandLine/*.c Sources/CKernels/*.c Sources/CRanks/*.c Sources/CRanks/include/*.h Sources/CTokenizerData/*.c Plugins/mpi/*.[ch])
+C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/KernelTable/*.[ch] Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Tests/Hostile/*.[ch] Tests/Surfaces/*.c Tests/Ranks/*.c Sources/CBoundary/*.c Sources/CCommandLine/*.c Sources/CKernels/*.c Sources/CRanks/*.c Sources/CRanks/include/*.h Sources/CTokenizerData/*.c Plugins/mpi/*.[ch])
 SWIFT_SOURCES = Sources Tests bindings Package.swift
 
 .DEFAULT_GOAL := all
@@ -193,11 +193,12 @@ test-python: build venv
 	DIFFACCEL_LIBRARY="$(CURDIR)/$(LIBRARY)" $(VENV)/bin/python -m pytest bindings/python/tests
 
 # Ranks started by mpirun on this machine, of both MPIs (Tests/Ranks/README.md).
-test-mpi: build
+test-mpi: build venv
 	$(MAKE) --no-print-directory mpi MPI=openmpi
 	$(MAKE) --no-print-directory mpi MPI=mpich
 	$(SWIFT) build -c release --product rank-exercise $(SWIFT_FLAGS)
 	Tests/Ranks/run.sh $(RELEASE) openmpi mpich
+	Tests/Ranks/sample.sh $(RELEASE) openmpi mpich
 
 # Tokens and texts of 10,000 lines beside the tokenizers package, on vocabularies trained there; and how patterns cut texts.
 test-tokenizers: build venv

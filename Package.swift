@@ -111,7 +111,8 @@ let package = Package(
 
         // What tests of ranks start by mpirun.
         .executableTarget(
-            name: "rank-exercise", dependencies: ["DiffTensor"], path: "Tests/Ranks", exclude: ["run.sh", "README.md"],
+            name: "rank-exercise", dependencies: ["DiffTensor"], path: "Tests/Ranks",
+            exclude: ["run.sh", "sample.sh", "mpi.sh", "session.c", "session.py", "README.md"],
             swiftSettings: tests),
 
         // Tests, one target a layer, and the golden runner over all of them.

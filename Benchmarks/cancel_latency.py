@@ -3,8 +3,9 @@
     python Benchmarks/cancel_latency.py FOLDER --trials 20 --json out/cancel.json
 
 FOLDER is a pipeline of full size; random weights do (times do not depend on them). A run is cancelled from another thread at an instant drawn
-from the stage's length, which a run before has shown; what is measured is the time from the call of `cancel` until `sample` returns. The
-library looks for a stop before every block, so that the longest block of a stage is what nothing may exceed but by the clock's chance.
+from the stage's length, which a run before has shown; what is measured is the time from the call of `cancel` until `sample` returns, by the
+clock and as processor time over threads, which others on the machine do not lengthen. The library looks for a stop before every block, so
+that the longest block of a stage is what nothing may exceed but by the clock's chance.
 """
 
 import random
@@ -24,7 +25,7 @@ class Run:
     def __init__(self, session, request):
         self.session, self.request = session, request
         self.ends, self.changed = {}, threading.Condition()
-        self.finished = self.error = None
+        self.finished = self.worked = self.error = None
         self.thread = threading.Thread(target=self.work)
         self.began = time.monotonic()
         self.thread.start()
@@ -32,9 +33,9 @@ class Run:
     def work(self):
         try:
             self.session.sample(callback=self.observe, **self.request)
-        except diffaccel.CancelledError as error:
+        except diffaccel.Cancelled as error:
             self.error = error
-        self.finished = time.monotonic()
+        self.finished, self.worked = time.monotonic(), time.process_time()
 
     def observe(self, event):
         with self.changed:
@@ -53,15 +54,16 @@ class Run:
 
 
 def latency(session, request, stage, delay):
-    """Seconds from cancelling `delay` seconds into `stage` until the run has returned; None when it was over before."""
+    """Seconds from cancelling `delay` seconds into `stage` until the run has returned, by the clock and of processor time; None when it was over
+    before."""
     run = Run(session, request)
     left = run.started(stage) + delay - time.monotonic()
     if left > 0:
         time.sleep(left)
-    asked = time.monotonic()
+    asked, worked = time.monotonic(), time.process_time()
     session.cancel()
     run.thread.join()
-    return None if run.error is None else run.finished - asked
+    return None if run.error is None else (run.finished - asked, run.worked - worked)
 
 
 def main():
@@ -86,11 +88,13 @@ def main():
         for trial in range(options.trials):
             # A draw in each of as many equal parts, so that no part of the stage is left out.
             found.append(latency(session, request, stage, lengths[stage] * (trial + chance.random()) / options.trials))
-        seen = [1000 * seconds for seconds in found if seconds is not None]
-        figures[stage] = {"length": lengths[stage], "latencies": seen}
-        rows.append([stage, f"{lengths[stage]:.2f} s", f"{statistics.median(seen):.0f} ms", f"{max(seen):.0f} ms", str(len(seen))])
+        clock = [1000 * pair[0] for pair in found if pair]
+        worked = [1000 * pair[1] / options.threads for pair in found if pair]
+        figures[stage] = {"length": lengths[stage], "clock": clock, "processor": worked}
+        cells = [f"{function(values):.0f}" for values in (clock, worked) for function in (statistics.median, max)]
+        rows.append([stage, f"{lengths[stage]:.2f} s", *cells, str(len(clock))])
         print(rows[-1], flush=True)
-    table = common.table(["stage", "length", "median", "longest", "runs"], rows)
+    table = common.table(["stage", "length", "median, ms", "longest", "median of processor time over threads", "longest", "runs"], rows)
     common.finish(f"Cancelling at {options.pixels} px", facts, table, figures, options.json)
 
 

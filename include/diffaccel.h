@@ -317,7 +317,8 @@ int32_t da_plan_stack(da_plan first, da_plan second, da_plan *plan);
 
 /* JSON about the plan. If a model is given, the plan is checked against it and "grid" says, for each of `steps` steps (0: the default of
  * requests; for a flow, with "euler") and each site, "1" for compute, "0" for reuse and "-" for not needed, with the share
- * reused and FLOPs. `model` may be null; steps is then ignored.
+ * reused and FLOPs; "components" the parts into which the plan divides the network, each with its "modules", its "share" of the
+ * operations and what it "receives" of others in a call. `model` may be null; steps is then ignored.
  * Errors: DA_INCOMPATIBLE. */
 int32_t da_plan_describe(da_plan plan, da_model model, int32_t steps, char *buf, size_t capacity, size_t *needed);
 
@@ -407,8 +408,8 @@ int32_t da_event_describe(const da_event *event, char *buf, size_t capacity, siz
  *       2023); 0: not at all.
  *   "guidance_interval": Part of the run in which guidance applies, as fractions of its steps; outside only the conditional
  *       prediction is used.
- *   "guidance_execution": How the two predictions are computed, bit for bit the same: in one batch, one after the other, or side
- *       by side on parts of the threads.
+ *   "guidance_execution": How predictions are computed, bit for bit the same: the two in one batch, one after the other, side by
+ *       side on parts of the threads, or by rows on the ranks of an MPI program.
  *   "seed": Seed of the random numbers, as in torch.manual_seed on the CPU.
  *   "decode": Whether the final state is decoded to images, where the model can.
  *   "tile": Side of the decoder's tiles, in latents; auto: whole images, or tiles when the memory limit requires them.
@@ -437,8 +438,8 @@ int32_t da_event_describe(const da_event *event, char *buf, size_t capacity, siz
  *       2023); 0: not at all.
  *   "guidance_interval": Part of the run in which guidance applies, as fractions of its steps; outside only the conditional
  *       prediction is used.
- *   "guidance_execution": How the two predictions are computed, bit for bit the same: in one batch, one after the other, or
- *       side by side on parts of the threads.
+ *   "guidance_execution": How predictions are computed, bit for bit the same: the two in one batch, one after the other, side by
+ *       side on parts of the threads, or by rows on the ranks of an MPI program.
  *   "image": The picture to begin with, in -1 … 1.
  *   "strength": How much of the given picture is changed: the share of the steps that is made.
  *   "mask": Where to paint: 1 (0.5 or more), and where the picture stays: 0.

@@ -21,7 +21,8 @@ import Testing
             directory = try ScratchDirectory()
             path = try tiny.writePipeline(directory)
             var members: [String: JSON] = [
-                "_class_name": "DDIMScheduler", "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+                "_class_name": "DDIMScheduler", "beta_start": 0.00085, "beta_end": 0.012,
+                "beta_schedule": "scaled_linear",
                 "clip_sample": false, "set_alpha_to_one": false, "steps_offset": 1,
             ]
             for (name, value) in scheduler { members[name] = value }

@@ -234,7 +234,7 @@ import Testing
             _ = try UNetConfiguration(
                 JSONObject(TinyUNet().config(["cross_attention_dim": value]), source: "config.json"))
             Issue.record("\(value) was taken")
-        } catch let error as DiffError { #expect(error.message.contains("cross_attention_dim"), "\(error.message)") }
+        } catch { #expect(error.message.contains("cross_attention_dim"), "\(error.message)") }
     }
 
     @Test func classVectorsOfOtherFormsAreRefusedByName() throws {

@@ -12,11 +12,14 @@ private struct VocoderReference {
 
     private typealias Signal = [[Double]]
 
+    private func tensor(_ name: String) throws -> Tensor { try #require(tensors[name]) }
+    private func numbers(_ name: String) throws -> [Double] { try tensor(name).array.map(Double.init) }
+
     private func leaky(_ x: Signal, _ slope: Double) -> Signal { x.map { $0.map { $0 < 0 ? $0 * slope : $0 } } }
 
     private func convolution(_ name: String, _ x: Signal, dilation: Int = 1) throws -> Signal {
-        let weight = try #require(tensors["\(name).weight"]), bias = try #require(tensors["\(name).bias"]).doubles
-        let (w, inputs, taps) = (weight.doubles, weight.shape[1], weight.shape[2])
+        let (weight, bias) = (try tensor("\(name).weight"), try numbers("\(name).bias"))
+        let (w, inputs, taps) = (try numbers("\(name).weight"), weight.shape[1], weight.shape[2])
         let (length, padding) = (x[0].count, (taps - 1) / 2 * dilation)
         return (0..<weight.shape[0]).map { output in
             (0..<length).map { t in
@@ -33,8 +36,8 @@ private struct VocoderReference {
     }
 
     private func transposed(_ name: String, _ x: Signal, rate: Int) throws -> Signal {
-        let weight = try #require(tensors["\(name).weight"]), bias = try #require(tensors["\(name).bias"]).doubles
-        let (w, outputs, kernel) = (weight.doubles, weight.shape[1], weight.shape[2])
+        let (weight, bias) = (try tensor("\(name).weight"), try numbers("\(name).bias"))
+        let (w, outputs, kernel) = (try numbers("\(name).weight"), weight.shape[1], weight.shape[2])
         let padding = (kernel - rate) / 2
         let length = (x[0].count - 1) * rate - 2 * padding + kernel
         var out = bias.map { [Double](repeating: $0, count: length) }
@@ -43,7 +46,8 @@ private struct VocoderReference {
                 for output in 0..<outputs {
                     for tap in 0..<kernel {
                         let at = t * rate + tap - padding
-                        if at >= 0, at < length { out[output][at] += value * w[(input * outputs + output) * kernel + tap] }
+                        let element = (input * outputs + output) * kernel + tap
+                        if at >= 0, at < length { out[output][at] += value * w[element] }
                     }
                 }
             }
@@ -55,7 +59,7 @@ private struct VocoderReference {
     func waveform(_ mel: [[Double]]) throws -> [Double] {
         var x: Signal = (0..<tiny.bins).map { bin in mel.map { $0[bin] } }
         if tiny.normalises {
-            let means = try #require(tensors["mean"]).doubles, deviations = try #require(tensors["scale"]).doubles
+            let (means, deviations) = (try numbers("mean"), try numbers("scale"))
             x = x.enumerated().map { bin, row in row.map { ($0 - means[bin]) / deviations[bin] } }
         }
         x = try convolution("conv_pre", x)
@@ -110,7 +114,7 @@ private struct VocoderReference {
         let mel = try numbers.tensor([2, frames, tiny.bins])
         let run = Run(pool: try WorkerPool(threads: 2), budget: nil)
         let found = try vocoder(mel, run)
-        let all = mel.doubles
+        let all = mel.array.map(Double.init)
         let reference = VocoderReference(tiny: tiny, tensors: try tiny.tensors())
         #expect(vocoder.configuration.samples(frames: frames) == found.shape[1])
         for sample in 0..<2 {
@@ -120,7 +124,8 @@ private struct VocoderReference {
             let expected = try reference.waveform(rows)
             let own = try found.rows(sample, 1).array
             #expect(own.count == expected.count)
-            #expect(Difference(own, expected).absolute < 5e-6, "kind \(kind), \(frames) frames")
+            let difference = Difference(own, expected)
+            #expect(difference.absolute < 5e-6, "kind \(kind), \(frames) frames")
         }
     }
 
@@ -181,7 +186,7 @@ private struct VocoderReference {
     @Test func itStopsBetweenLayers() throws {
         let vocoder = try load(TinyVocoder())
         let run = Run(pool: nil, budget: nil)
-        run.cancel.set()
+        run.cancel.cancel()
         var numbers = Numbers(5)
         let mel = try numbers.tensor([1, 5, 6])
         #expect { try vocoder(mel, run) } throws: { ($0 as? DiffError)?.code == .cancelled }

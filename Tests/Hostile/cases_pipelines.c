@@ -1,5 +1,5 @@
-/* Pipelines of Stable Diffusion that are none: parts of other checkpoints, missing ones, tokenizers and updates of other models, numbers
- * that contradict the weights. */
+/* Pipelines of Stable Diffusion that are none: parts of other checkpoints, missing ones, tokenizers and updates of other
+ * models, numbers that contradict the weights. */
 #include "hostile.h"
 #include "pipelines.h"
 
@@ -62,7 +62,8 @@ static void missing_parts(void) {
             hostile_remove(name);
             int32_t status = DA_OK;
             const char *words = "";
-            if (!strncmp(sub, "tokenizer", 9)) status = DA_IO, words = "name a folder that has one with the setting \"tokenizer\"";
+            if (!strncmp(sub, "tokenizer", 9))
+                status = DA_IO, words = "name a folder that has one with the setting \"tokenizer\"";
             if (!strcmp(sub, "unet") || !strcmp(sub, "transformer")) status = DA_IO, words = sub;
             /* One encoder of several gives states of another width than the network takes. */
             if (!strncmp(sub, "text_encoder", 12) && strcmp(kinds[k], "sd"))
@@ -84,7 +85,8 @@ static void tokenizers(void) {
     for (size_t i = 0; i < COUNT(sizes); i++) {
         const char *path = pipeline_write("pipeline", "sd");
         pipeline_tokenizer("pipeline/tokenizer", "<|endoftext|>", sizes[i]);
-        snprintf(words, sizeof words, "tokenizer has %d tokens, text_encoder knows 522: take both from one checkpoint", 522 + sizes[i]);
+        snprintf(words, sizeof words, "tokenizer has %d tokens, text_encoder knows 522: take both from one checkpoint",
+                 522 + sizes[i]);
         opened("a larger vocabulary", path, NULL, DA_INCOMPATIBLE, words);
     }
     const char *path = pipeline_write("pipeline", "sd");
@@ -141,8 +143,8 @@ static void updates(void) {
     for (size_t i = 0; i < COUNT(others); i++) opened(others[i].id, path, others[i].text, others[i].status, others[i].part);
 }
 
-/* Numbers of the configurations that contradict the weights: a refusal by a documented status, or a model, and no more memory than that
- * takes. */
+/* Numbers of the configurations that contradict the weights: a refusal by a documented status, or a model, and no more memory
+ * than that takes. */
 static void contradictions(void) {
     static const struct {
         const char *kind, *folder, *part;
@@ -168,7 +170,8 @@ static void contradictions(void) {
                 snprintf(id, sizeof id, "%s: %s: %s", places[p].part, key, *n);
                 da_model model = (da_model)(uintptr_t)1;
                 int32_t found;
-                HOSTILE_METERED(id, pipeline_size(), found, "pipeline", found, model, found = da_model_open(path, NULL, &model));
+                HOSTILE_METERED(id, pipeline_size(), found, "pipeline", found, model,
+                                found = da_model_open(path, NULL, &model));
                 CHECK(found != DA_INTERNAL, "%s: %s", id, da_last_error());
                 if (found == DA_OK) da_model_close(model);
             }

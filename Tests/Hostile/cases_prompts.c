@@ -1,5 +1,5 @@
-/* Requests to pipelines that ask for too much: prompts of a million characters, sizes from 8 to 65536. What a picture needs is said before
- * it is asked for, and is what is then asked for. */
+/* Requests to pipelines that ask for too much: prompts of a million characters, sizes from 8 to 65536. What a picture needs is
+ * said before it is asked for, and is what is then asked for. */
 #include "hostile.h"
 #include "pipelines.h"
 
@@ -61,7 +61,8 @@ static void long_prompts(da_session session, const char *kind) {
         found = da_session_run(session, json, strlen(json), NULL, 0, NULL, NULL, &result);
         long peak = meter_peak();
         if (prompts[i].words)
-            CHECK(found == DA_INVALID_ARGUMENT && !result && strstr(da_last_error(), prompts[i].words), "%s: %s", id, da_last_error());
+            CHECK(found == DA_INVALID_ARGUMENT && !result && strstr(da_last_error(), prompts[i].words), "%s: %s", id,
+                  da_last_error());
         else CHECK(found == DA_OK && result, "%s: %s", id, da_last_error());
         /* The text, what it is cut into, and a small picture. */
         CHECK(peak <= 400L << 20, "%s: %ld bytes asked for", id, peak);
@@ -86,18 +87,19 @@ static double estimated(da_session session, const char *json, int32_t *status) {
     return bytes;
 }
 
-/* Every side from 8 to 65536: refused by name, or estimated without asking for memory, growing with the picture, and then refused by the
- * limit or made in what was estimated. */
+/* Every side from 8 to 65536: refused by name, or estimated without asking for memory, growing with the picture, and then
+ * refused by the limit or made in what was estimated. */
 static void sizes(da_model model, const char *kind) {
-    static const int64_t sides[] = {-8, 0, 1, 4, 8, 12, 16, 31, 32, 33, 64, 128, 512, 4096, 16384, 16388, 65536, INT64_C(1) << 31, INT64_C(1) << 62};
+    static const int64_t sides[] = {
+        -8, 0, 1, 4, 8, 12, 16, 31, 32, 33, 64, 128, 512, 4096, 16384, 16388, 65536, INT64_C(1) << 31, INT64_C(1) << 62};
     da_session free_session = session(model, 0), limited = session(model, 1 << 26);
     int made = 0, refused = 0, beyond = 0;
     for (size_t i = 0; i < COUNT(sides); i++)
         for (size_t j = 0; j < COUNT(sides); j++) {
             if (i != j && sides[j] != 32 && sides[j] != 16384) continue;
             char json[256];
-            snprintf(json, sizeof json, "{\"prompt\":\"a cat\",\"steps\":1,\"guidance\":1,\"height\":%lld,\"width\":%lld}", (long long)sides[i],
-                     (long long)sides[j]);
+            snprintf(json, sizeof json, "{\"prompt\":\"a cat\",\"steps\":1,\"guidance\":1,\"height\":%lld,\"width\":%lld}",
+                     (long long)sides[i], (long long)sides[j]);
             int32_t status;
             meter_start();
             double bytes = estimated(free_session, json, &status);
@@ -109,25 +111,27 @@ static void sizes(da_model model, const char *kind) {
             asked = meter_peak();
             if (status != DA_OK) {
                 const char *text = da_last_error();
-                CHECK(status == DA_INVALID_ARGUMENT && found == status && !result && (strstr(text, "height") || strstr(text, "width")),
+                CHECK(status == DA_INVALID_ARGUMENT && found == status && !result &&
+                          (strstr(text, "height") || strstr(text, "width")),
                       "%s: %s: %s", kind, json, text);
                 refused++;
             } else if (found == DA_OK) {
-                CHECK(asked <= 1.1 * bytes + (1 << 20) && asked >= 0.9 * bytes - (1 << 20), "%s: %s: estimated %.0f, asked for %ld", kind, json,
-                      bytes, asked);
+                CHECK(asked <= 1.1 * bytes + (1 << 20) && asked >= 0.9 * bytes - (1 << 20),
+                      "%s: %s: estimated %.0f, asked for %ld", kind, json, bytes, asked);
                 da_result_close(result);
                 made++;
             } else {
                 const char *text = da_last_error();
-                CHECK(found == DA_OVER_BUDGET && !result && strstr(text, "limit") && bytes > 1 << 26, "%s: %s: %.0f bytes: %s", kind, json, bytes,
-                      text);
+                CHECK(found == DA_OVER_BUDGET && !result && strstr(text, "limit") && bytes > 1 << 26, "%s: %s: %.0f bytes: %s",
+                      kind, json, bytes, text);
                 /* Nothing of it was asked for but what says so. */
                 CHECK(asked <= 16 << 20, "%s: %s: refused after asking for %ld bytes", kind, json, asked);
                 beyond++;
             }
         }
     /* The positions of Stable Diffusion 3 end before the limit is reached. */
-    CHECK(made >= 5 && refused >= 10 && (beyond >= 3 || !strcmp(kind, "sd3")), "%s: %d made, %d refused, %d beyond the limit", kind, made, refused, beyond);
+    CHECK(made >= 5 && refused >= 10 && (beyond >= 3 || !strcmp(kind, "sd3")), "%s: %d made, %d refused, %d beyond the limit",
+          kind, made, refused, beyond);
     da_session_close(free_session), da_session_close(limited);
 }
 

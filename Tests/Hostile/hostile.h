@@ -58,16 +58,17 @@ void hostile_restore(const char *id, da_trainer trainer, const char *path, size_
 /* A trainer of the smallest transformer; null and the status when there is none. */
 da_trainer hostile_new_trainer(const char *settings, int32_t *status);
 
-/* Judges a call that gave `found` and `out`, during which `peak` bytes were asked for: status and text, out-parameter, memory. */
+/* Judges a call that gave `found` and `out`, during which `peak` bytes were asked for: status and text, out-parameter, memory.
+ */
 void hostile_judge(const char *id, int32_t found, const void *out, long peak, size_t size, int32_t status, const char *part);
 
 /* Makes `call`, which sets `found` and perhaps `out`, and judges it. */
-#define HOSTILE_METERED(id, size, status, part, found, out, call)                      \
-    do {                                                                               \
-        meter_start();                                                                 \
-        call;                                                                          \
-        long metered_peak = meter_peak();                                              \
-        hostile_judge(id, found, out, metered_peak, size, status, part);               \
+#define HOSTILE_METERED(id, size, status, part, found, out, call)        \
+    do {                                                                 \
+        meter_start();                                                   \
+        call;                                                            \
+        long metered_peak = meter_peak();                                \
+        hostile_judge(id, found, out, metered_peak, size, status, part); \
     } while (0)
 
 /* How many inputs have been judged. */

@@ -156,8 +156,9 @@ void pipeline_tokenizer(const char *name, const char *padding, int more) {
     pipeline_json(path, words);
     snprintf(path, sizeof path, "%s/merges.txt", name);
     hostile_write(path, lines, strlen(lines));
-    json_t *config = json_pack("{s:s,s:i,s:s,s:s,s:s,s:s}", "tokenizer_class", "CLIPTokenizer", "model_max_length", 16, "bos_token",
-                               "<|startoftext|>", "eos_token", "<|endoftext|>", "unk_token", "<|endoftext|>", "pad_token", padding);
+    json_t *config =
+        json_pack("{s:s,s:i,s:s,s:s,s:s,s:s}", "tokenizer_class", "CLIPTokenizer", "model_max_length", 16, "bos_token",
+                  "<|startoftext|>", "eos_token", "<|endoftext|>", "unk_token", "<|endoftext|>", "pad_token", padding);
     snprintf(path, sizeof path, "%s/tokenizer_config.json", name);
     pipeline_json(path, config);
     json_decref(words), json_decref(config);

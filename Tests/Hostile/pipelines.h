@@ -1,5 +1,5 @@
-/* Tiny Stable Diffusion pipelines as diffusers saves them, written into the scratch folder. What they are made of stands in the file that
- * Python's tests use too (bindings/python/tests/data/stable_diffusion.json); numbers are drawn here. */
+/* Tiny Stable Diffusion pipelines as diffusers saves them, written into the scratch folder. What they are made of stands in the
+ * file that Python's tests use too (bindings/python/tests/data/stable_diffusion.json); numbers are drawn here. */
 #ifndef PIPELINES_H
 #define PIPELINES_H
 

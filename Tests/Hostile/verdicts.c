@@ -17,6 +17,6 @@ int main(void) {
     cases_pipelines();
     cases_prompts();
     printf("hostile inputs: %d\n", hostile_count());
-    CHECK(hostile_count() >= 1200, "only %d hostile inputs", hostile_count());
+    CHECK(hostile_count() >= 3000, "only %d hostile inputs", hostile_count());
     return hostile_summary("verdicts");
 }

@@ -9,8 +9,8 @@ do throws(DiffError) {
     let joined = Machine.seconds
     let word = try perform(group)
     say("rank \(group.rank) of \(group.count) \(word)")
-    // Launchers may end the others as soon as one has ended without the others' consent.
-    if Exercise.name == "kill" { sleep(1) }
+    // Launchers may end the others as soon as one has ended without their consent, and all are to see what is the matter.
+    if Exercise.name == "kill" || Exercise.name == "stop" { sleep(1) }
     if Exercise.name == "stop", group.rank == (Exercise.culprit == 0 ? 1 : 0) {
         kill(pid_t(group.members[Exercise.culprit].process), SIGKILL)
     }

@@ -75,8 +75,8 @@ struct GuidanceRequest: Sendable {
         OptionSpec(
             "guidance_execution", .choice(Guidance.Execution.allCases.map(\.rawValue)),
             default: .string(Guidance.Execution.batched.rawValue),
-            "How the two predictions are computed, bit for bit the same: in one batch, one after the other, or side "
-                + "by side on parts of the threads."),
+            "How predictions are computed, bit for bit the same: the two in one batch, one after the other, side by side on "
+                + "parts of the threads, or by rows on the ranks of an MPI program."),
     ]
 
     /// What `options` say.

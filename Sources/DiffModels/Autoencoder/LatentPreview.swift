@@ -30,7 +30,8 @@ public struct LatentPreview: Sendable {
     /// `latents` [n, channels, h, w] as pictures [n, 3, h, w] in 0 ... 1. Throws `shape`.
     public func callAsFunction(_ latents: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         try run.clamped(
-            run.convolution(latents, weight, bias: bias, window: ConvolutionWindow(), name: "preview"), fromChannel: 0, to: 0...1)
+            run.convolution(latents, weight, bias: bias, window: ConvolutionWindow(), name: "preview"), fromChannel: 0,
+            to: 0...1)
     }
 }
 

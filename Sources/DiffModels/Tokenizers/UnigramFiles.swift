@@ -90,7 +90,8 @@ extension Tokenizer {
         guard neighbours.prefixesSpace ?? true else {
             throw DiffError(
                 .unsupported,
-                "tokenizer_config.json: add_prefix_space: false: pieces of a text's first word begin with a space; set it to true")
+                "tokenizer_config.json: add_prefix_space: false: pieces of a text's first word begin with a space; set it to true"
+            )
         }
         let vocabulary = Self.vocabulary(pieces)
         let parts = Parts(vocabulary, try neighbours.completed(added, vocabulary), controls)

@@ -42,7 +42,8 @@ extension Run {
             return try convolution(
                 groupNorm(x, norm), weight, bias: bias, window: window, method: method, others, name: name)
         }
-        return try tape.record(convolved(x, weight, bias: bias, window, method, extras, name: name)) { (g, run) throws(DiffError) in
+        return try tape.record(convolved(x, weight, bias: bias, window, method, extras, name: name)) {
+            (g, run) throws(DiffError) in
             try run.convolutionBackward(g, x, weight, window, method, extras)
         }
     }

@@ -32,12 +32,15 @@ public final class RankRun {
     /// Counts the runs of the group.
     let number: Int
     let options: RankRunOptions
-    private var failure: RankFailure?
-    private var isOver = false
+    /// Why the run cannot go on, and the error of this rank as it arose.
+    var failure: RankFailure?
+    var own: DiffError?
+    private(set) var isOver = false
     private var sequence = 0
-    private var open: [RankMessage] = []
+    /// Messages on their way.
+    private(set) var open: [RankMessage] = []
     /// Messages by rank: those sent there, and those that came from there.
-    private var sent: [Int], received: [Int]
+    var sent: [Int], received: [Int]
 
     init(_ group: RankGroup, number: Int, _ options: RankRunOptions) {
         (self.group, self.number, self.options) = (group, number, options)
@@ -188,9 +191,9 @@ public final class RankRun {
     /// Returns when all ranks have called it.
     public func barrier() throws(DiffError) { _ = try share([]) }
 
-    private var others: [Int] { Indices(below: count).filter { $0 != rank } }
+    var others: [Int] { Indices(below: count).filter { $0 != rank } }
 
-    private func wait(until isThere: () throws(DiffError) -> Bool) throws(DiffError) {
+    func wait(until isThere: () throws(DiffError) -> Bool) throws(DiffError) {
         let pause = Pause()
         while try !isThere() {
             try attend()
@@ -217,96 +220,13 @@ public final class RankRun {
         try options.cancel.check()
     }
 
-    private func look() throws(DiffError) {
-        try group.look(timeout: options.timeout) { group.end(of: $0, run: number) != nil }
+    func look() throws(DiffError) {
+        // Whoever leaves has done its part in getting to know each other.
+        try group.look(timeout: options.timeout) { number == 0 || group.end(of: $0, run: number) != nil }
     }
 
-    // MARK: The end
-
-    /// Ends the run, on all ranks: with `error`, or with nil when all is done. Returns when all have ended it, and then every message has
-    /// been received or dropped.
-    ///
-    /// Throws the error that all ranks are to report: `error` itself where it arose here, else that of the rank at fault; nothing when all
-    /// ended it with nil.
-    public func end(_ error: DiffError? = nil) throws(DiffError) {
-        if let error { throw failed(error) }
-        guard !isOver else { return }
-        tell(nil)
-        do throws(DiffError) {
-            try wait { () throws(DiffError) in isQuiet(waitingFor: others) }
-        } catch {
-            throw failed(error)
-        }
-        finish()
-    }
-
-    /// Ends the run on all ranks with `error`, and gives what this one is to report: `error` where it arose here, else that of the rank at
-    /// fault. For `catch`: `throw run.failed(error)`.
-    public func failed(_ error: DiffError) -> DiffError {
-        guard !isOver else { return failure?.error ?? error }
-        if failure == nil {
-            let text = error.code == .cancelled ? "was cancelled" : "failed: \(error.message)"
-            failure = RankFailure(origin: rank, error: DiffError(error.code, "\(group.name(rank)) \(text)"))
-            own = error
-        }
-        tell(failure)
-        drop()
-        finish()
-        return own ?? failure?.error ?? error
-    }
-
-    /// `error`, which every rank finds by itself: the text needs no rank that failed.
-    func agreed(_ error: DiffError) -> DiffError {
-        (failure, own) = (RankFailure(origin: rank, error: error), error)
-        return error
-    }
-
-    /// The error of this rank, as it arose.
-    private var own: DiffError?
-
-    private func tell(_ failure: RankFailure?) {
-        for other in others.each {
-            let message = RankControl.end(messages: sent.at(other) ?? 0, failure: failure)
-            try? group.transport.tell(message.bytes(run: number), to: other)
-        }
-    }
-
-    /// After a failure: takes in what others sent before they heard of it, for as long as the time limit allows.
-    private func drop() {
-        guard group.lost == nil else { return }
-        let began = Machine.seconds
-        let pause = Pause()
-        // A rank that has not begun the run will see that it is over when it does.
-        while !isQuiet(waitingFor: others.each.filter({ group.hasBegun($0, number) })) {
-            guard Machine.seconds - began < options.timeout, (try? group.listen()) != nil, (try? look()) != nil
-            else { return }
-            pause.rest()
-        }
-    }
-
-    /// Whether these ranks have ended the run and everything sent in it was received, here by dropping it when nobody asked for it.
-    private func isQuiet(waitingFor ranks: [Int]) -> Bool {
-        var isQuiet = true
-        for message in open.each { _ = try? isDone(message) }
-        for other in ranks.each {
-            guard let end = group.end(of: other, run: number) else {
-                isQuiet = false
-                continue
-            }
-            while (received.at(other) ?? 0) < end.messages, group.discard(from: other) {
-                received.update(at: other) { $0 &+= 1 }
-            }
-            if (received.at(other) ?? 0) < end.messages {
-                isQuiet = false
-                continue
-            }
-            // All is here that was sent: what is still expected will not come.
-            for message in open.each where message.peer == other { message.withdraw() }
-        }
-        return isQuiet && open.isEmpty
-    }
-
-    private func finish() {
+    /// The run is over on this rank.
+    func finish() {
         isOver = true
         group.close(number, open)
     }

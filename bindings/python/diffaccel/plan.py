@@ -61,6 +61,10 @@ class Plan(Handle):
                                                        "window"), "prefix", "dual"; Dream: "decode", "prefill", "pd" (with "shift")
         Plan(deepcache={"interval": 3, "layers": 1})   U-Nets: deep features kept between full calls, one in `interval`; the last
                                                        `layers` layers of the way up are always computed
+        Plan(**{"async": {"components": 2}})           (a keyword of Python) denoisers in components that work at the same time, each on what the others gave in the call before: "components" (2...4),
+                                                       "stride" (1, 2), "warm_up", "time_shift", "variant" ("paper", "released"),
+                                                       "split" ("official", "balanced", "measured" or lists of modules), "executor"
+                                                       ("sequential", "threads", "mpi"), "wire" ("f32", "bf16" between ranks)
 
     Simple ones have a word: `Plan.load("alternate")`, also "none", "interval:N", "random:RATIO[:SEED]", "depth:0,2,5-8",
     "deepcache:N[:LAYERS]", "async:COMPONENTS[:STRIDE[:WARM_UP]]", "code[:DRAFT_SCALES]", "dkv:VARIANT[:REFRESH[:WINDOW]]"; `Model.session` takes the word itself.
@@ -124,7 +128,8 @@ class Plan(Handle):
     def describe(self, model: Model | None = None, steps: int = 0) -> dict[str, Any]:
         """The plan as a dict; with a model, what the plan would do to it in `steps` steps (0: the default of `Session.sample`).
 
-        Then the dict has "sites", "timesteps", "grid", "saved", "flops" and "baseline_flops".
+        Then the dict has "sites", "timesteps", "grid", "saved", "flops" and "baseline_flops"; of a plan that divides the network
+        "components", each with "modules", "share" and what it "receives" of others in a call.
         Raises IncompatibleError when the plan does not fit the model.
         """
         handle = None if model is None else model._handle

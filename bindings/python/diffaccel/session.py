@@ -95,8 +95,8 @@ class Session(Handle):
                 al. 2023); 0: not at all.
             guidance_interval: Part of the run in which guidance applies, as fractions of its steps; outside only the
                 conditional prediction is used.
-            guidance_execution: How the two predictions are computed, bit for bit the same: in one batch, one after the other,
-                or side by side on parts of the threads.
+            guidance_execution: How predictions are computed, bit for bit the same: the two in one batch, one after the
+                other, side by side on parts of the threads, or by rows on the ranks of an MPI program.
             seed: Seed of the random numbers, as in torch.manual_seed on the CPU.
             decode: Whether the final state is decoded to images, where the model can.
             tile: Side of the decoder's tiles, in latents; auto: whole images, or tiles when the memory limit requires them.
@@ -125,8 +125,8 @@ class Session(Handle):
                 al. 2023); 0: not at all.
             guidance_interval: Part of the run in which guidance applies, as fractions of its steps; outside only the
                 conditional prediction is used.
-            guidance_execution: How the two predictions are computed, bit for bit the same: in one batch, one after the other,
-                or side by side on parts of the threads.
+            guidance_execution: How predictions are computed, bit for bit the same: the two in one batch, one after the
+                other, side by side on parts of the threads, or by rows on the ranks of an MPI program.
             image: The picture to begin with, in -1 … 1.
             strength: How much of the given picture is changed: the share of the steps that is made.
             mask: Where to paint: 1 (0.5 or more), and where the picture stays: 0.
@@ -243,7 +243,8 @@ class Session(Handle):
     @_with_options
     def estimate(self, **options: Unpack[SampleOptions]) -> dict[str, Any]:
         """What `sample` with these options would need: bytes (weights, cache, workspace, decode, peak), calls (upper bounds
-        where they are not "exact": then the sampler decides while running), flops, sites.
+        where they are not "exact": then the sampler decides while running), flops, sites, convolutions (how many are computed in which form
+        at these sizes).
 
         By a dry run: nothing large is allocated, nothing is computed. Raises the same errors as `sample`.
         """

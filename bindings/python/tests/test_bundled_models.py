@@ -15,7 +15,7 @@ import diffaccel
 
 PROGRAM = Path(os.environ.get("DIFFACCEL_CLI", ROOT / ".build" / "release" / "diffaccel-cli"))
 PAIR, LANGUAGE = ROOT / "Models" / "fashion-var", ROOT / "Models" / "tiny-llada"
-UVIT = ROOT / "Models" / "fashion-uvit"
+UVIT, EMOJI = ROOT / "Models" / "fashion-uvit", ROOT / "Models" / "emoji-sd"
 needs_program = pytest.mark.skipif(not PROGRAM.is_file(), reason="the command line is not built")
 
 
@@ -70,6 +70,23 @@ def test_uvit_draws_what_is_asked_for_under_its_routers(evaluations):
         assert sneaker[14:].sum() > 1.4 * sneaker[:14].sum()
     pixels = np.abs(cached.images.astype(float) - plain.images).mean()
     assert 0 < pixels < 8, "the same pictures, nearly"
+
+
+def test_pipeline_draws_the_same_under_its_router():
+    """The router was learned on the pipeline's own samples, for its own number of steps."""
+    model = diffaccel.Model(EMOJI)
+    plan = diffaccel.Plan.load(EMOJI / "plan-ddim20.json")
+    prompts = ["red apple", "octopus", "crown", "a pink elephant"]
+    request = dict(prompt=prompts, guidance=5.0, seeds=list(range(len(prompts))), decode=False)
+    cached = model.session(plan=plan, threads=2).sample(**request)
+    assert len(cached.stats["steps"]) == 20, "as many as it was learned for"
+    reused = [step["reused"] for step in cached.stats["steps"]]
+    assert not any(reused[0::2]) and all(reused[1::2])
+    plain = model.session(threads=2).sample(**request, steps=20)
+    error = lambda other: np.sqrt(np.mean((other.latents - plain.latents) ** 2)) / plain.latents.std()  # noqa: E731
+    entry = plan.describe()["methods"][0]
+    random = model.session(plan=diffaccel.Plan(l2c={**entry, "policy": "random", "seed": 7}), threads=2).sample(**request)
+    assert 0 < error(cached) < 0.3 and error(cached) < error(random), (error(cached), error(random))
 
 
 @needs_program

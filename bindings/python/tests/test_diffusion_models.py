@@ -51,6 +51,15 @@ def test_how_convolutions_are_computed(path, model):
         opened = diffaccel.Model(path, convolution=method)
         np.testing.assert_allclose(opened.session().sample(**ASKED).pixels, expected, atol=1e-3)
         assert opened.description["convolution"] == method
+        told = opened.description["convolutions"]
+        forms = [layer["form"] for layer in told["layers"]]
+        assert told["forms"] == {form: forms.count(form) for form in ("direct", "F(2,3)", "F(4,3)")}
+        assert all(("because" in layer) == (layer["form"] == "direct") for layer in told["layers"])
+        # The encoder of pictures, which this request does not need, is in neither.
+        counted = opened.session().estimate(prompt="a", height=opened.description["side"], width=opened.description["side"])
+        assert counted["convolutions"] == told["forms"]
+        if method == "direct":
+            assert set(forms) == {"direct"}
     with pytest.raises(Argument, match="convolution"):
         diffaccel.Model(path, convolution="fast")
 
