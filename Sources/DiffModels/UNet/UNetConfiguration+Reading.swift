@@ -56,7 +56,8 @@ extension UNetConfiguration {
             for (level, entry) in lists.numbered {
                 let stacks: [JSON] = if case .array(let list) = entry { list } else { [entry] }
                 guard (1...16).contains(stacks.count) else {
-                    throw c.error("\(key)[\(level)]", "\(stacks.count) transformers after a resnet; 1 to 16 are supported")
+                    throw c.error(
+                        "\(key)[\(level)]", "\(stacks.count) transformers after a resnet; 1 to 16 are supported")
                 }
                 var sources: [Source] = []
                 for (position, stack) in stacks.numbered {
@@ -82,7 +83,8 @@ extension UNetConfiguration {
         private static func differentWidths(_ c: JSONObject) -> DiffError {
             DiffError(
                 .unsupported,
-                "\(c.place(of: key)): levels that read texts of different widths; only one width of each text is supported")
+                "\(c.place(of: key)): levels that read texts of different widths; only one width of each text is supported"
+            )
         }
     }
 }

@@ -8,7 +8,9 @@ public final class GroupSums {
     /// Elements of each group so far.
     fileprivate var count = 0
 
-    fileprivate init(_ sums: Storage, batch: Int, groups: Int) { (self.sums, self.batch, self.groups) = (sums, batch, groups) }
+    fileprivate init(_ sums: Storage, batch: Int, groups: Int) {
+        (self.sums, self.batch, self.groups) = (sums, batch, groups)
+    }
 
     fileprivate var doubles: UnsafeMutablePointer<Double>? {
         unsafe sums.base.map { unsafe $0.assumingMemoryBound(to: Double.self) }
