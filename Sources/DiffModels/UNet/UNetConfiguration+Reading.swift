@@ -37,7 +37,8 @@ extension UNetConfiguration {
         /// Whether the levels with transformers are as wide as what these read.
         private static func areWidths(_ widths: [Int], _ c: JSONObject) throws(DiffError) -> Bool {
             let channels = try UNetConfiguration.channels(c)
-            for (level, attends) in try UNetConfiguration.downKinds(c, channels.count).numbered where attends {
+            let kinds = try UNetConfiguration.downKinds(c, channels.count)
+            for level in Indices(below: kinds.count) where kinds.at(level) == true {
                 if widths.at(level) != channels.at(level) { return false }
             }
             return true

@@ -22,7 +22,8 @@ extension Run {
     public func groupSums(batch: Int, groups: Int) throws(DiffError) -> GroupSums {
         let count = try Shape(batch, groups, 2).count
         let sums = GroupSums(try workspace.block(8 &* count), batch: batch, groups: groups)
-        if isLive, let to = unsafe sums.doubles { unsafe to.update(repeating: 0, count: count) }
+        guard isLive, let to = unsafe sums.doubles else { return sums }
+        for index in Indices(below: count) { unsafe to[index] = 0 }
         return sums
     }
 
