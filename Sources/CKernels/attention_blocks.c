@@ -19,10 +19,10 @@ enum {
 typedef struct {
     const ck_attention_args *args;
     const ck_kernels *kernels;
-    int64_t groups, together;    /* groups; of a task */
-    int64_t own, shared, block;  /* keys of a group and shared ones at once; the more of both */
-    int64_t parts, rows;         /* tasks of a group; queries of a group in a task */
-    int64_t query_floats;        /* of a tile, when they are fetched */
+    int64_t groups, together;   /* groups; of a task */
+    int64_t own, shared, block; /* keys of a group and shared ones at once; the more of both */
+    int64_t parts, rows;        /* tasks of a group; queries of a group in a task */
+    int64_t query_floats;       /* of a tile, when they are fetched */
     size_t scratch_floats;
 } plan;
 
@@ -53,7 +53,8 @@ static plan make_plan(int32_t threads, const ck_attention_args *a) {
     p.own = block_keys(a->keys, a->head_dim), p.shared = block_keys(ck_max(a->shared, 0), a->head_dim);
     p.block = ck_max(p.own, p.shared);
     int64_t problems = ck_max(a->batch * a->heads, 1), tasks = (int64_t)threads * TASKS_PER_THREAD;
-    if (a->shared > 0) p.together = threads > 1 ? ck_ceil_div(p.groups, ck_min(p.groups, ck_ceil_div(tasks, problems))) : p.groups;
+    if (a->shared > 0)
+        p.together = threads > 1 ? ck_ceil_div(p.groups, ck_min(p.groups, ck_ceil_div(tasks, problems))) : p.groups;
     int64_t wanted = ck_ceil_div(tasks, problems * ck_ceil_div(p.groups, p.together));
     p.parts = threads > 1 ? ck_max(1, ck_min(wanted, a->queries / MIN_ROWS)) : 1;
     p.rows = ck_round_up(ck_ceil_div(a->queries, p.parts), 24);
@@ -75,7 +76,8 @@ static void pack(const plan *p, const float *k, int64_t k_row, const float *v, i
         p->kernels->pack_cols(v + i * v_row, v_row, head_dim, ck_min(depth, count - i), to->values + i * padded);
 }
 
-/* What `rows` queries of a group have seen of one more block: the first one, or not. `bias`, or null, is added to the scaled scores. */
+/* What `rows` queries of a group have seen of one more block: the first one, or not. `bias`, or null, is added to the scaled
+ * scores. */
 static void attend(const plan *p, const room *r, int64_t count, const float *q, float *out, int64_t rows, int64_t stats,
                    const float *bias, int32_t is_first) {
     const ck_attention_args *a = p->args;

@@ -13,10 +13,10 @@ enum {
 typedef struct {
     const ck_signal_args *args;
     const ck_kernels *kernels;
-    int64_t each;                      /* rows of a phase at most */
-    int64_t rows, row_blocks;          /* of a task; of a phase */
+    int64_t each;             /* rows of a phase at most */
+    int64_t rows, row_blocks; /* of a task; of a phase */
     int64_t panel, panels;
-    int32_t blocks;                    /* by ck_gemm_block */
+    int32_t blocks; /* by ck_gemm_block */
     size_t scratch_floats;
 } plan;
 
@@ -109,8 +109,16 @@ static void rows_task(void *context, int64_t index, int32_t thread) {
 void ck_signal_rows(ck_pool *pool, const float *x, int64_t rows, int64_t width, int64_t first, int64_t count, int64_t phases,
                     float slope, float *out) {
     if (count <= 0 || width <= 0 || phases <= 0) return;
-    rows_plan p = {.kernels = ck_active(), .x = x, .out = out, .rows = rows, .width = width, .first = first,
-                   .count = count, .phases = phases, .each = ck_ceil_div(count, phases), .slope = slope};
+    rows_plan p = {.kernels = ck_active(),
+                   .x = x,
+                   .out = out,
+                   .rows = rows,
+                   .width = width,
+                   .first = first,
+                   .count = count,
+                   .phases = phases,
+                   .each = ck_ceil_div(count, phases),
+                   .slope = slope};
     p.part = ck_max(1, CK_CHUNK / width);
     ck_run(pool, ck_ceil_div(p.phases * p.each, p.part), rows_task, &p);
 }

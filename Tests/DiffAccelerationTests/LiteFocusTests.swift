@@ -9,7 +9,9 @@ private func twoLevels(
     transformers: Int = 4, _ traits: Set<NetworkTrait> = [.coversTimeAndFrequency]
 ) -> SiteLayout {
     var layout = SiteLayout(family: "test", traits)
-    for (name, level) in [("down_blocks.0", 0), ("down_blocks.1", 1), ("mid_block", nil), ("up_blocks.0", 1)] as [(String, Int?)] {
+    for (name, level) in [("down_blocks.0", 0), ("down_blocks.1", 1), ("mid_block", nil), ("up_blocks.0", 1)]
+        as [(String, Int?)]
+    {
         let stage = layout.add(name, .stage, level: level)
         for resnet in 0..<2 {
             _ = layout.add("\(name).resnets.\(resnet)", .resnet, in: stage)
@@ -75,7 +77,8 @@ private func twoLevels(
     @Test(arguments: ["litefocus:", "litefocus:x", "litefocus:2", "litefocus:-1", "litefocus:0.1:2", "litefocus:nan"])
     func wordsOfAnotherFormAreRefused(_ word: String) {
         #expect { try Plan(word: word) } throws: {
-            ($0 as? DiffError)?.code == .invalidArgument && ($0 as? DiffError)?.message.contains("litefocus[:RATIO]") == true
+            ($0 as? DiffError)?.code == .invalidArgument
+                && ($0 as? DiffError)?.message.contains("litefocus[:RATIO]") == true
         }
     }
 
@@ -116,7 +119,8 @@ private func twoLevels(
 
     /// What becomes of a self-attention over a grid of `height` x `width`.
     private func pattern(
-        _ plan: LiteFocusPlan, height: Int = 5, width: Int = 4, grid: Int? = nil, prefix: Int = 0, site name: String? = nil,
+        _ plan: LiteFocusPlan, height: Int = 5, width: Int = 4, grid: Int? = nil, prefix: Int = 0,
+        site name: String? = nil,
         call index: Int = 0, step: Int? = nil, seed: UInt64 = 0
     ) throws -> AttentionPattern {
         let layout = twoLevels()
@@ -130,7 +134,8 @@ private func twoLevels(
             site: site, qkv: numbers.tensor([1, height * width + prefix, 3 * 8]), heads: 2, gridHeight: height,
             gridWidth: grid ?? width, prefix: prefix)
         let run = Run(pool: nil, budget: nil)
-        return try run.advance(Call(time: 0, index: index, count: 8, step: step ?? index)) { (_, run) throws(DiffError) in
+        return try run.advance(Call(time: 0, index: index, count: 8, step: step ?? index)) {
+            (_, run) throws(DiffError) in
             try method.attend(&call, run)
             return call.pattern
         }
@@ -204,7 +209,9 @@ private func twoLevels(
 
     @Test func setsAreKeptAsLongAsTheyAreSaidToBe() throws {
         let names = [0, 1].map { "down_blocks.1.attentions.\($0).transformer_blocks.0.attn1" }
-        func drawn(_ keys: LiteFocusPlan.Keys, _ site: Int, _ call: Int, _ step: Int, _ seed: UInt64 = 0) throws -> [Int] {
+        func drawn(_ keys: LiteFocusPlan.Keys, _ site: Int, _ call: Int, _ step: Int, _ seed: UInt64 = 0) throws
+            -> [Int]
+        {
             try groups(
                 pattern(
                     LiteFocusPlan(ratio: 0.5, keys: keys), height: 10, site: names[site], call: call, step: step,

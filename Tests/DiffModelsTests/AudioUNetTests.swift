@@ -112,7 +112,8 @@ import Testing
         let layout = network.layout
         for (name, level) in [
             ("down_blocks.0.attentions.3.transformer_blocks.1.attn2", 0), ("up_blocks.1.attentions.7", 0),
-            ("down_blocks.1.resnets.0", 1), ("mid_block.attentions.3.transformer_blocks.0.attn1", nil), ("conv_in", nil),
+            ("down_blocks.1.resnets.0", 1), ("mid_block.attentions.3.transformer_blocks.0.attn1", nil),
+            ("conv_in", nil),
         ] as [(String, Int?)] {
             let site = try #require(layout.site(named: name))
             #expect(layout.info(site).level == level, "\(name)")
@@ -184,7 +185,9 @@ import Testing
         try c.divideHeads(channelsPerHead: 8)
         #expect(c.down.map(\.heads) == [1, 2])
         for width in [0, -1, 3, 16] {
-            #expect { try c.divideHeads(channelsPerHead: width) } throws: { ($0 as? DiffError)?.code == .invalidArgument }
+            #expect { try c.divideHeads(channelsPerHead: width) } throws: {
+                ($0 as? DiffError)?.code == .invalidArgument
+            }
         }
         #expect(c.down.map(\.heads) == [1, 2], "a refused change changes nothing")
     }
@@ -209,7 +212,9 @@ import Testing
         #expect(try code { $0.states = try numbers.tensor([2, 0, 12]) } == .shape)
         #expect(try code { $0.secondMask = try numbers.tensor([2, 4]) } == .shape)
         #expect(try code { $0.secondMask = try numbers.tensor([1, 5]) } == .shape)
-        #expect(try code { $0.secondMask = try Tensor([Float](repeating: .nan, count: 10), Shape(2, 5)) } == .invalidArgument)
+        #expect(
+            try code { $0.secondMask = try Tensor([Float](repeating: .nan, count: 10), Shape(2, 5)) }
+                == .invalidArgument)
         let first = try load(Kind.first.tiny)
         #expect { try first.prepare(Conditioning(states: numbers.tensor([2, 1, 10])), run) } throws: {
             ($0 as? DiffError)?.code == .invalidArgument && "\($0)".contains("class_labels")

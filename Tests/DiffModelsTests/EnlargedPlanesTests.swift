@@ -21,7 +21,9 @@ import Testing
         if inputs != outputs { convolution("b.conv_shortcut", inputs, outputs, 1) }
         var numbers = Numbers(4)
         var tensors: [String: Tensor] = [:]
-        for (name, dims) in shapes.sorted(by: { $0.key < $1.key }) { tensors[name] = try numbers.tensor(dims, scale: 0.3) }
+        for (name, dims) in shapes.sorted(by: { $0.key < $1.key }) {
+            tensors[name] = try numbers.tensor(dims, scale: 0.3)
+        }
         let directory = try ScratchDirectory()
         try directory.write(tensors, as: "w.safetensors")
         let weights = Weights(try TensorTable(FileBytes(path: "\(directory.path)/w.safetensors")))

@@ -152,7 +152,8 @@ private struct VocoderReference {
             #expect(count > 1 || wanted < samples)
         }
         // What is made of frames does not depend on those far away.
-        let cut = try Tensor(Array(mel.array.prefix((Vocoder.frames + 40) * tiny.bins)), Shape(1, Vocoder.frames + 40, tiny.bins))
+        let cut = try Tensor(
+            Array(mel.array.prefix((Vocoder.frames + 40) * tiny.bins)), Shape(1, Vocoder.frames + 40, tiny.bins))
         let alone = try vocoder(cut, Run(pool: nil, budget: nil)).array
         let sure = (Vocoder.frames - 40) * vocoder.configuration.factor
         #expect(sameBits(Array(alone.prefix(sure)), Array(whole.array.prefix(sure))))
@@ -199,7 +200,8 @@ private struct VocoderReference {
             let mel = try Tensor([Float](repeating: 0, count: dims.reduce(1, *)), Shape(dims))
             #expect { try vocoder(mel, run) } throws: { ($0 as? DiffError)?.code == .shape }
         }
-        #expect(vocoder.configuration.samples(frames: Int.max) == nil && vocoder.configuration.samples(frames: 0) == nil)
+        #expect(
+            vocoder.configuration.samples(frames: Int.max) == nil && vocoder.configuration.samples(frames: 0) == nil)
         #expect(vocoder.configuration.samples(frames: -3) == nil)
         var tensors = try TinyVocoder().tensors()
         tensors["resblocks.1.convs2.0.weight"] = nil
@@ -214,11 +216,13 @@ private struct VocoderReference {
 
     @Test(arguments: [
         ("upsample_rates", JSON.array([])), ("upsample_kernel_sizes", .array([.integer(16)])),
-        ("upsample_kernel_sizes", .array([.integer(4), .integer(4)])), ("resblock_kernel_sizes", .array([.integer(3), .integer(4)])),
+        ("upsample_kernel_sizes", .array([.integer(4), .integer(4)])),
+        ("resblock_kernel_sizes", .array([.integer(3), .integer(4)])),
         ("resblock_dilation_sizes", .array([.array([.integer(1)])])), ("upsample_initial_channel", .integer(2)),
         ("resblock_dilation_sizes", .array([.array([]), .array([.integer(1)])])),
         ("resblock_dilation_sizes", .array([.integer(1), .integer(1)])), ("leaky_relu_slope", .number(2)),
-        ("model_in_dim", .integer(0)), ("model_type", .string("univnet")), ("upsample_rates", .array([.integer(0), .integer(2)])),
+        ("model_in_dim", .integer(0)), ("model_type", .string("univnet")),
+        ("upsample_rates", .array([.integer(0), .integer(2)])),
     ])
     func settingsThatMakeNoVocoderAreRefusedByName(_ key: String, _ value: JSON) throws {
         guard case .object(var members) = TinyVocoder().config else { return }
@@ -226,6 +230,10 @@ private struct VocoderReference {
         do {
             _ = try VocoderConfiguration(JSONObject(.object(members), source: "config.json"))
             Issue.record("\(key) was taken")
-        } catch { #expect(error.message.contains("config.json") && error.message.contains("upsample") || error.message.contains(key)) }
+        } catch {
+            #expect(
+                error.message.contains("config.json") && error.message.contains("upsample")
+                    || error.message.contains(key))
+        }
     }
 }

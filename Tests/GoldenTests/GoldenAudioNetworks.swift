@@ -32,11 +32,14 @@ enum GoldenAudioNetworks {
                 report.uses("litefocus.indices")
                 let recorded = try fixture.config.object("litefocus")
                 let settings = try JSONObject(
-                    .object(["level": 1, "modules": recorded.value("modules") ?? .null, "config": .object(recorded.members)]),
+                    .object([
+                        "level": 1, "modules": recorded.value("modules") ?? .null, "config": .object(recorded.members),
+                    ]),
                     source: "config.json")
                 methods = [
                     try GoldenLiteFocus.method(
-                        settings, network.layout, keys: fixture.integers("litefocus.indices"), calls: steps, scope: .all)
+                        settings, network.layout, keys: fixture.integers("litefocus.indices"), calls: steps, scope: .all
+                    )
                 ]
             }
             report.uses("\(name).init_noise", "\(name).step_noise", "\(name).timesteps")

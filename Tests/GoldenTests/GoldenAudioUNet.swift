@@ -111,7 +111,8 @@ extension GoldenLiteFocus {
         let modules = try settings.strings("modules")
         let plan = try LiteFocusPlan(
             sameFrequency: config.bool("same_frequency"), crossFrequency: config.bool("cross_frequency"),
-            ratio: config.number("sparse_ratio", in: 0...1), levels: [settings.integer("level", in: 0...7)], scope: scope)
+            ratio: config.number("sparse_ratio", in: 0...1), levels: [settings.integer("level", in: 0...7)],
+            scope: scope)
         var given: [KeyDraw.Place: [Int]] = [:]
         let each = keys.count / max(1, calls * modules.count)
         for (number, module) in modules.enumerated() {

@@ -18,7 +18,8 @@ enum GoldenMel {
         let latents = try fixture.tensor("latents")
         try report.compare("mel", autoencoder.decode(latents, run), values)
         for (key, output) in [
-            ("post_quant_conv", probe.input("decoder.conv_in")), ("decoder.mid_block", probe.output("decoder.mid_block")),
+            ("post_quant_conv", probe.input("decoder.conv_in")),
+            ("decoder.mid_block", probe.output("decoder.mid_block")),
         ] {
             guard let output else {
                 report.fail(key, "no such site was reached")

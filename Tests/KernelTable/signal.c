@@ -42,8 +42,20 @@ static void test_one(int64_t rows, int64_t inputs, int64_t outputs, int64_t taps
     ck_signal_rows(pool, x, rows, inputs, -before, all, dilation, 0.1f, windows);
     float slope = bits() % 2 ? 1 : 0.25f;
     size_t scratch = ck_signal_scratch(ck_pool_threads(pool), outputs, k);
-    ck_signal_args args = {windows, inputs, each * inputs, dilation, packed, bits() % 2 ? bias : NULL, out, row, rows,
-                           outputs, k, (int32_t)(bits() % 2), slope, scratch ? bytes((int64_t)scratch) : NULL};
+    ck_signal_args args = {windows,
+                           inputs,
+                           each * inputs,
+                           dilation,
+                           packed,
+                           bits() % 2 ? bias : NULL,
+                           out,
+                           row,
+                           rows,
+                           outputs,
+                           k,
+                           (int32_t)(bits() % 2),
+                           slope,
+                           scratch ? bytes((int64_t)scratch) : NULL};
     ck_signal(pool, &args);
     int good = 1;
     for (int64_t t = 0; t < rows; t++)
@@ -51,8 +63,8 @@ static void test_one(int64_t rows, int64_t inputs, int64_t outputs, int64_t taps
             double sum = args.accumulate ? old[t * row + j] : 0, size = 1;
             for (int64_t tap = 0; tap < taps; tap++)
                 for (int64_t c = 0; c < inputs; c++) {
-                    double product = element(x, rows, inputs, t + tap * dilation - before, c, 0.1f) *
-                                     w[j * k + tap * inputs + c];
+                    double product =
+                        element(x, rows, inputs, t + tap * dilation - before, c, 0.1f) * w[j * k + tap * inputs + c];
                     sum += product, size += fabs(product);
                 }
             if (args.bias) sum += bias[j];
@@ -62,8 +74,8 @@ static void test_one(int64_t rows, int64_t inputs, int64_t outputs, int64_t taps
     for (int64_t t = 0; t < rows; t++)
         for (int64_t j = outputs; j < row && t * row + j < (rows - 1) * row + outputs; j++)
             good &= out[t * row + j] == old[t * row + j];
-    CHECK(good, "%lld rows of %lld to %lld, %lld taps of dilation %lld", (long long)rows, (long long)inputs,
-          (long long)outputs, (long long)taps, (long long)dilation);
+    CHECK(good, "%lld rows of %lld to %lld, %lld taps of dilation %lld", (long long)rows, (long long)inputs, (long long)outputs,
+          (long long)taps, (long long)dilation);
     /* One row alone, without threads. */
     int64_t t = (int64_t)(bits() % (uint64_t)rows);
     float *alone = floats(outputs, 2);

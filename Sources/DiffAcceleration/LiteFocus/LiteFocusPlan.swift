@@ -61,7 +61,8 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
         guard sameFrequency || crossFrequency else {
             throw DiffError(
                 .invalidArgument,
-                "same_frequency and cross_frequency are both off: queries see nothing; leave one of them on, or the method out")
+                "same_frequency and cross_frequency are both off: queries see nothing; leave one of them on, or the method out"
+            )
         }
         let shares = [("ratio", ratio), ("early_ratio", earlyRatio ?? 0), ("early_steps", earlySteps)]
         for (name, value) in shares.each where !(0...1).contains(value) {
@@ -70,7 +71,8 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
         guard sameFrequency || (ratio > 0 && earlyRatio != 0) else {
             throw DiffError(
                 .invalidArgument,
-                "ratio is 0 and same_frequency off: queries see nothing; give a ratio above 0, or turn same_frequency on")
+                "ratio is 0 and same_frequency off: queries see nothing; give a ratio above 0, or turn same_frequency on"
+            )
         }
         guard !levels.isEmpty, levels.each.allSatisfy({ (0..<8).contains($0) }) else {
             throw DiffError(.invalidArgument, "levels must name one level or more in 0...7")
@@ -83,7 +85,8 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
     /// What an entry may say.
     public static let options = [
         OptionSpec(
-            "same_frequency", .flag, default: true, "Whether a query sees the tokens of its own frequency at all times."),
+            "same_frequency", .flag, default: true, "Whether a query sees the tokens of its own frequency at all times."
+        ),
         OptionSpec(
             "cross_frequency", .flag, default: true, "Whether every query sees a random share of all tokens besides."),
         OptionSpec("ratio", .number(0...1), default: .number(defaultRatio), "That share."),
@@ -116,7 +119,8 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
         do throws(DiffError) {
             try self.init(
                 sameFrequency: same, crossFrequency: cross, ratio: ratio, levels: levels,
-                scope: options.getCase("scope"), deduplicates: options.get("deduplicate"), keys: options.getCase("keys"),
+                scope: options.getCase("scope"), deduplicates: options.get("deduplicate"),
+                keys: options.getCase("keys"),
                 seed: options.optional("seed"), earlyRatio: options.optional("early_ratio"),
                 earlySteps: options.get("early_steps"))
         } catch {

@@ -13,7 +13,8 @@ struct SparseSites {
         if let missing = layout.firstMissing(of: [.coversTimeAndFrequency]) {
             throw DiffError(
                 .incompatible,
-                "LiteFocus is for a model that \(missing): a grid that has rows of the same frequency; this one is \(layout.family)")
+                "LiteFocus is for a model that \(missing): a grid that has rows of the same frequency; this one is \(layout.family)"
+            )
         }
         var (found, all): ([Site], [Int]) = ([], [])
         var places = Places()

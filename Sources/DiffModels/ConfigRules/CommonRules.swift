@@ -7,8 +7,10 @@ extension ConfigRules {
     /// What programs that write checkpoints note about themselves.
     static let origin: [Entry] = [
         .harmless(
-            ["_name_or_path", "_diffusers_version", "transformers_version", "name", "name_or_path", "_commit_hash",
-             "_use_default_values"],
+            [
+                "_name_or_path", "_diffusers_version", "transformers_version", "name", "name_or_path", "_commit_hash",
+                "_use_default_values",
+            ],
             "says where the files come from"),
         .harmless(
             ["architectures", "auto_map", "model_type", "family", "kind"], "names code; the family was chosen by it"),

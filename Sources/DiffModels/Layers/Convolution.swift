@@ -50,7 +50,9 @@ struct Convolution: Sendable {
     }
 
     /// The same of `norm` of `x`, plus `residual`, whose place the result takes.
-    func callAsFunction(_ x: Tensor, _ run: Run, norm: GroupNorm, replacing residual: Tensor) throws(DiffError) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ run: Run, norm: GroupNorm, replacing residual: Tensor) throws(DiffError)
+        -> Tensor
+    {
         var extras = ConvolutionExtras(norm: norm.with(.silu), residual: residual)
         extras.replacesResidual = true
         return try run.convolution(x, weight, bias: bias, window: window, method: method, extras)

@@ -37,7 +37,8 @@ extension UNetConfiguration {
         /// Whether the levels with transformers are as wide as what these read.
         private static func areWidths(_ widths: [Int], _ c: JSONObject) throws(DiffError) -> Bool {
             let channels = try UNetConfiguration.channels(c)
-            for (level, attends) in try UNetConfiguration.downKinds(c, channels.count).numbered where attends {
+            let kinds = try UNetConfiguration.downKinds(c, channels.count)
+            for level in Indices(below: kinds.count) where kinds.at(level) == true {
                 if widths.at(level) != channels.at(level) { return false }
             }
             return true
@@ -56,7 +57,8 @@ extension UNetConfiguration {
             for (level, entry) in lists.numbered {
                 let stacks: [JSON] = if case .array(let list) = entry { list } else { [entry] }
                 guard (1...16).contains(stacks.count) else {
-                    throw c.error("\(key)[\(level)]", "\(stacks.count) transformers after a resnet; 1 to 16 are supported")
+                    throw c.error(
+                        "\(key)[\(level)]", "\(stacks.count) transformers after a resnet; 1 to 16 are supported")
                 }
                 var sources: [Source] = []
                 for (position, stack) in stacks.numbered {
@@ -82,7 +84,8 @@ extension UNetConfiguration {
         private static func differentWidths(_ c: JSONObject) -> DiffError {
             DiffError(
                 .unsupported,
-                "\(c.place(of: key)): levels that read texts of different widths; only one width of each text is supported")
+                "\(c.place(of: key)): levels that read texts of different widths; only one width of each text is supported"
+            )
         }
     }
 }

@@ -56,7 +56,8 @@ struct SignalConvolution: Sendable {
         let span = Span(first: x.first, end: x.end, total: x.total).shrunk(by: margin)
         let count = span.end &- span.first
         let rows = try run.signalRows(
-            x.rows, first: span.first &- margin &- x.first, count: count &+ 2 &* margin, dilation: dilation, slope: slope)
+            x.rows, first: span.first &- margin &- x.first, count: count &+ 2 &* margin, dilation: dilation,
+            slope: slope)
         let out = try run.signalConvolution(rows, weights, count: count, slope: lastSlope, addingTo: sum)
         return Stretch(rows: out, first: span.first, total: x.total)
     }

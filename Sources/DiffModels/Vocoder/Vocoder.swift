@@ -25,7 +25,8 @@ public final class Vocoder: Sendable {
         // Each part has tensors of its own; a config that claims more must not make us build them first.
         guard c.parts <= weights.table.count else {
             throw DiffError(
-                .incompatible, "\(weights.table.path): \(weights.table.count) tensors cannot be \(c.parts) convolutions")
+                .incompatible, "\(weights.table.path): \(weights.table.count) tensors cannot be \(c.parts) convolutions"
+            )
         }
         var layout = SiteLayout(family: "speecht5_hifigan")
         layers = try VocoderLayers(c, weights, &layout)
@@ -49,7 +50,8 @@ public final class Vocoder: Sendable {
             guard let span = layers.span(around), let sample = Checked.multiply(middle, factor) else { continue }
             if span.first <= sample, span.end >= sample { return margin }
         }
-        throw DiffError(.unsupported, "a vocoder that sees more than \(most) frames around one, or of more samples for each")
+        throw DiffError(
+            .unsupported, "a vocoder that sees more than \(most) frames around one, or of more samples for each")
     }
 
     /// Waveforms of the log-mel spectrograms `mel` [n, frames, bins]: [n, samples], -1...1. Throws `shape`.

@@ -84,7 +84,8 @@ public struct VocoderConfiguration: Sendable, Equatable {
         let lists = try c.array("resblock_dilation_sizes", default: [published, published, published])
         guard (1...16).contains(kernels.count), lists.count == kernels.count else {
             throw c.error(
-                "resblock_dilation_sizes", "\(lists.count) lists for \(kernels.count) resblock_kernel_sizes; 1 to 16 of both")
+                "resblock_dilation_sizes",
+                "\(lists.count) lists for \(kernels.count) resblock_kernel_sizes; 1 to 16 of both")
         }
         var residuals: [Residual] = []
         for (index, kernel) in kernels.numbered {

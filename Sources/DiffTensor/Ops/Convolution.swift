@@ -69,13 +69,16 @@ extension Run {
         // The direct form meets each pixel nine times: the norm is worth a pass of its own there.
         let isDirect = unsafe arguments.form == Int32(CK_CONV_DIRECT)
         let input = if isDirect, let norm = extras.norm { try normed(x, norm, extras.factors) } else { x }
-        let factors = if !isDirect, let norm = extras.norm { try factors(x, norm, extras.factors) } else { nil as Tensor? }
+        let factors =
+            if !isDirect, let norm = extras.norm { try factors(x, norm, extras.factors) } else { nil as Tensor? }
 
         if let residual = extras.residual, residual.shape != outShape {
             throw DiffError(.shape, "convolution: a residual of \(residual.shape) for an output of \(outShape)")
         }
         let out =
-            if extras.replacesResidual, let residual = extras.residual { residual } else { try workspace.take(outShape) }
+            if extras.replacesResidual, let residual = extras.residual { residual } else {
+                try workspace.take(outShape)
+            }
         if let vectors = extras.vectors, vectors.width != outShape[1] || vectors.tensor.shape[0] != outShape[0] {
             throw DiffError(.shape, "convolution: vectors of \(vectors.tensor.shape) for an output of \(outShape)")
         }

@@ -8,7 +8,9 @@ public final class GroupSums {
     /// Elements of each group so far.
     fileprivate var count = 0
 
-    fileprivate init(_ sums: Storage, batch: Int, groups: Int) { (self.sums, self.batch, self.groups) = (sums, batch, groups) }
+    fileprivate init(_ sums: Storage, batch: Int, groups: Int) {
+        (self.sums, self.batch, self.groups) = (sums, batch, groups)
+    }
 
     fileprivate var doubles: UnsafeMutablePointer<Double>? {
         unsafe sums.base.map { unsafe $0.assumingMemoryBound(to: Double.self) }
@@ -20,7 +22,8 @@ extension Run {
     public func groupSums(batch: Int, groups: Int) throws(DiffError) -> GroupSums {
         let count = try Shape(batch, groups, 2).count
         let sums = GroupSums(try workspace.block(8 &* count), batch: batch, groups: groups)
-        if isLive, let to = unsafe sums.doubles { unsafe to.update(repeating: 0, count: count) }
+        guard isLive, let to = unsafe sums.doubles else { return sums }
+        for index in Indices(below: count) { unsafe to[index] = 0 }
         return sums
     }
 

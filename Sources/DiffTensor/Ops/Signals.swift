@@ -19,7 +19,8 @@ public struct SignalWeights: Sendable {
         let shape = weight.shape
         guard shape.rank == 3, shape.count > 0 else { throw DiffError(.shape, "weights of a convolution \(shape)") }
         let (n, channels, taps) = (shape[0], shape[1], shape[2])
-        try self.init((n, channels, taps), bias, budget, pool, isVirtual: unsafe weight.raw == nil) { row, tap, channel in
+        try self.init((n, channels, taps), bias, budget, pool, isVirtual: unsafe weight.raw == nil) {
+            row, tap, channel in
             (row &* channels &+ channel) &* taps &+ tap
         } from: {
             weight
