@@ -1,6 +1,8 @@
 /* Memory and threads that the system refuses: every large allocation of a whole use of the library fails once, and from then
  * on. Each time: a status, nothing made, nothing leaked, and the same use succeeds afterwards with the same bits. */
+#define _GNU_SOURCE
 #include "failing.h"
+#include "tiny_sounds.h"
 
 enum { N = 2 * TINY_STATE };
 
@@ -153,15 +155,45 @@ static int write_text(da_session session) {
     return refusals == before;
 }
 
-/* Each `step`-th block of any size of a run is refused; the model and its session are made with memory. */
-static void texts(const char *models, int64_t step) {
-    char path[4096];
+/* ---- a pipeline of sounds ---- */
+
+static int32_t listen(void *user, const da_event *event) {
+    (void)user;
+    if (event->stage != DA_STAGE_VOCODE) return 0;
+    da_tensor view = {.struct_size = sizeof view}, place = view;
+    good("da_event_tensor", da_event_tensor(event, "audio", &view), DA_OK, view.data);
+    good("da_event_tensor", da_event_tensor(event, "audio_place", &place), DA_OK, place.data);
+    return 0;
+}
+
+/* As write_text. */
+static int make_sound(da_session session) {
+    static const char json[] = "{\"prompt\":\"a\",\"steps\":2,\"seconds\":0.02}";
+    static const char *const names[] = {"latents", "mel", "audio"};
+    static float first[320];
+    int before = refusals;
+    da_result result = NULL;
+    size_t needed;
+    good("da_session_estimate", check_estimate(session, json, NULL, 0, &needed), DA_MORE, NULL);
+    if (!good("da_session_run", check_told(session, json, listen, NULL, &result), DA_OK, result)) return 0;
+    for (int i = 0; i < 3; i++) {
+        da_tensor view = {.struct_size = sizeof view};
+        if (!good("da_result_tensor", da_result_tensor(result, names[i], &view), DA_OK, view.data) || i < 2) continue;
+        CHECK(view.bytes == sizeof first, "%zu bytes of sound", view.bytes);
+        if (!first[0]) memcpy(first, view.data, sizeof first);
+        CHECK(!memcmp(first, view.data, sizeof first), "the sound differs");
+    }
+    STATUS(DA_OK, da_result_close(result));
+    return refusals == before;
+}
+
+/* Each `step`-th block of any size of a `run` is refused; the model at `path` and its session are made with memory. */
+static void runs(const char *what, const char *path, int (*run)(da_session session), int64_t step) {
     da_model model = NULL;
-    snprintf(path, sizeof path, "%s/tiny-llada", models);
     fail_any(0, 0);
     STATUS(DA_OK, da_model_open(path, NULL, &model));
     da_session session = check_session(model, NULL, 1);
-    for (int i = 0; i < 20; i++) CHECK(write_text(session), "a first run fails");
+    for (int i = 0; i < 20; i++) CHECK(run(session), "a first run fails");
     small_too = 1;
     for (int lasting = 0; lasting < 2; lasting++) {
         int64_t number = 1;
@@ -172,18 +204,18 @@ static void texts(const char *models, int64_t step) {
             for (int again = 0; again < 2; again++) {
                 before = live_bytes();
                 fail_any(number, lasting);
-                write_text(session);
+                run(session);
                 given = faults_given();
                 fail_any(0, 0);
-                CHECK(write_text(session), "block %lld: no run afterwards", (long long)number);
+                CHECK(run(session), "block %lld: no run afterwards", (long long)number);
             }
             if (!given) break;
             int64_t left = live_bytes() - before;
             CHECK(left <= 0, "block %lld%s leaves %lld bytes", (long long)number, lasting ? " and after" : "", (long long)left);
         }
-        CHECK(write_text(session), "no run after the last fault");
+        CHECK(run(session), "no run after the last fault");
         CHECK(number > 500 && number < LIMIT, "%lld blocks", (long long)number);
-        printf("blocks of a text, %s: %lld of them refused, each %lldth\n", lasting ? "from then on" : "once",
+        printf("blocks of a %s, %s: %lld of them refused, each %lldth\n", what, lasting ? "from then on" : "once",
                (long long)number - 1, (long long)step);
     }
     small_too = 0;
@@ -200,6 +232,9 @@ int main(int count, char **arguments) {
     }
     fail_everything(1, step);
     long_strings();
-    texts(arguments[1], 7 * step);
+    char path[4096];
+    snprintf(path, sizeof path, "%s/tiny-llada", arguments[1]);
+    runs("text", path, write_text, 7 * step);
+    runs("sound", write_sounds(), make_sound, 7 * step);
     return check_summary("failing");
 }

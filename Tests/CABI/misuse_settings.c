@@ -17,6 +17,11 @@ static void test_settings(const char *folder) {
         {"{'text_encoders':'never'}", DA_INVALID_ARGUMENT, "text_encoders"},
         {"{'text_encoders':1}", DA_INVALID_ARGUMENT, "text_encoders"},
         {"{'convolution':'direct'}", DA_OK, NULL},
+        {"{'heads':'config'}", DA_OK, NULL},
+        {"{'heads':'channels/32'}", DA_UNSUPPORTED, "heads"},
+        {"{'heads':'channels/0'}", DA_INVALID_ARGUMENT, "heads"},
+        {"{'heads':'channels/99999999999999999999'}", DA_INVALID_ARGUMENT, "heads"},
+        {"{'heads':8}", DA_INVALID_ARGUMENT, "heads"},
         {"{'convolution':'fast'}", DA_INVALID_ARGUMENT, "convolution"},
         {"{'ranks':'alternate'}", DA_INVALID_ARGUMENT, "executor"},
         {"{'ranks':'async:9'}", DA_INVALID_ARGUMENT, "async:9"},
@@ -48,14 +53,14 @@ static void test_settings(const char *folder) {
         if (opened) da_model_close(opened);
     }
     static const char *const foreign[] = {"{'lora':'x'}", "{'text_encoders':'on_demand'}", "{'tokenizer':'x'}",
-                                          "{'prediction_type':'epsilon'}"};
+                                          "{'prediction_type':'epsilon'}", "{'heads':'channels/32'}"};
     for (size_t i = 0; i < COUNT(foreign); i++) {
         da_model_options options;
         STATUS(DA_OK, da_model_options_init(&options, sizeof options));
         options.settings = quoted("%s", foreign[i]);
         da_model opened = (void *)&opened;
         STATUS(DA_UNSUPPORTED, da_model_open(tiny_checkpoint(), &options, &opened));
-        CHECK(!opened && strstr(da_last_error(), "Stable Diffusion"), "%s: %s", foreign[i], da_last_error());
+        CHECK(!opened && strstr(da_last_error(), "pipelines of prompts"), "%s: %s", foreign[i], da_last_error());
     }
 }
 

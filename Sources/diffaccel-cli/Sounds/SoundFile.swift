@@ -15,6 +15,15 @@ enum SoundFile {
             case .float: Int32(SF_FORMAT_FLOAT)
             }
         }
+
+        /// What 1 becomes, and how far left of an integer's end it stands; nil: values are kept as they are.
+        fileprivate var whole: (largest: Double, shift: Int32)? {
+            switch self {
+            case .pcm16: (32767, 16)
+            case .pcm24: (8_388_607, 8)
+            case .float: nil
+            }
+        }
     }
 
     /// The endings that are known.
@@ -46,25 +55,38 @@ enum SoundFile {
         info.format = try kind(path, format) | format.bits
         var memory = MemoryFile()
         let written = unsafe withUnsafeMutablePointer(to: &memory) { memory in
-            unsafe encode(values, &info, memory)
+            unsafe encode(values, format, &info, memory)
         }
         guard written else { throw DiffError(.io, "\(path): the sound cannot be written in this form at \(rate) Hz") }
         try ResultFile.write(memory.bytes, to: path)
     }
 
     private static func encode(
-        _ values: [Float], _ info: inout SF_INFO, _ memory: UnsafeMutablePointer<MemoryFile>
+        _ values: [Float], _ format: Format, _ info: inout SF_INFO, _ memory: UnsafeMutablePointer<MemoryFile>
     ) -> Bool {
         var access = MemoryFile.access
         guard let file = unsafe sf_open_virtual(&access, Int32(SFM_WRITE), &info, memory) else { return false }
-        unsafe sf_command(file, Int32(SFC_SET_CLIPPING), nil, Int32(SF_TRUE))
         // The same values are the same file, whenever it is written.
         unsafe sf_command(file, Int32(SFC_SET_ADD_PEAK_CHUNK), nil, Int32(SF_FALSE))
-        let written = unsafe values.withUnsafeBufferPointer {
-            unsafe sf_write_float(file, $0.baseAddress, sf_count_t($0.count))
+        let written: sf_count_t
+        if let (largest, shift) = format.whole {
+            let levels = values.map { level($0, largest) << shift }
+            written = unsafe levels.withUnsafeBufferPointer {
+                unsafe sf_write_int(file, $0.baseAddress, sf_count_t($0.count))
+            }
+        } else {
+            written = unsafe values.withUnsafeBufferPointer {
+                unsafe sf_write_float(file, $0.baseAddress, sf_count_t($0.count))
+            }
         }
         let closed = unsafe sf_close(file)
         return written == sf_count_t(values.count) && closed == 0
+    }
+
+    /// The nearest whole number, as Python's files have it. 0 for what is no number.
+    private static func level(_ value: Float, _ largest: Double) -> Int32 {
+        let scaled = max(-1, min(1, Double(value))) * largest
+        return Int32(exactly: scaled.rounded(.toNearestOrEven)) ?? 0
     }
 }
 
