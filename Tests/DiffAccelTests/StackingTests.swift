@@ -32,7 +32,7 @@ import Testing
         case "depth": (try DepthPlan(keep: [0, 2]), try DepthPlan(keep: Array(0..<blocks)))
         case "dkv": (try KVCachePlan(.decode, refresh: 3), try KVCachePlan(.decode, refresh: 1))
         case "l2c": (LayerCachePlan(.alternate), LayerCachePlan(.none))
-        case "litefocus": (try LiteFocusPlan(), try LiteFocusPlan(sameFrequency: false, ratio: 1))
+        case "litefocus": (try LiteFocusPlan(levels: [0, 1]), try LiteFocusPlan(sameFrequency: false, ratio: 1))
         default: throw DiffError(.internal, "say here what an entry of \"\(method)\" is")
         }
     }

@@ -60,7 +60,7 @@ extension AttentionPatternTests {
         let run = Run(pool: nil, budget: nil)
         let made = try [false, true].map { once in
             try run.attention(
-                grouped(qkv, heads: 3, AttentionGroups(count: 4, seesOwnKeys: false, shared: [5, 1], countsOnce: once))
+                grouped(qkv, heads: 2, AttentionGroups(count: 4, seesOwnKeys: false, shared: [5, 1], countsOnce: once))
             ).array
         }
         #expect(sameBits(made[0], made[1]))
