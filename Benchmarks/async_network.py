@@ -20,6 +20,7 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build" / "release"
@@ -70,15 +71,19 @@ def simulated(seconds, shares, transfers, prediction, bandwidth, latency, calls=
     return (ends[-1] - ends[half]) / (calls - 1 - half)
 
 
-def run(nodes, rate, delay, command, env=None):
+def run(nodes, rate, delay, command):
     """The output of `command` on as many nodes."""
-    environment = dict(os.environ, DIFFACCEL_MPI_PLUGIN=str(BUILD / "libdiffaccel_mpi.so"), **(env or {}))
-    done = subprocess.run(
-        [str(ROOT / "Benchmarks" / "async_network.sh"), str(nodes), str(rate), str(delay), *map(str, command)],
-        env=environment, capture_output=True, text=True, timeout=900, check=False)
+    environment = dict(os.environ, DIFFACCEL_MPI_PLUGIN=str(BUILD / "libdiffaccel_mpi.so"))
+    # Through a file: mpirun's daemons may keep a pipe open for longer than the run.
+    with tempfile.TemporaryFile("w+") as file:
+        done = subprocess.run(
+            [str(ROOT / "Benchmarks" / "async_network.sh"), str(nodes), str(rate), str(delay), *map(str, command)],
+            env=environment, stdout=file, stderr=subprocess.STDOUT, timeout=900, check=False)
+        file.seek(0)
+        output = file.read()
     if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return done.stdout
+        sys.exit(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{output}")
+    return output
 
 
 def number(name, output):

@@ -58,4 +58,4 @@ done
 echo "nodes $nodes, rate $rate Mbit/s, delay $([ $has_netem = 1 ] && echo "$delay ms by netem" || echo "as the kernel's path has it (no netem)")"
 ip netns exec ${prefix}1 mpirun.openmpi --allow-run-as-root --mca plm_rsh_agent "$(realpath "$0") agent" --mca plm_rsh_no_tree_spawn 1 \
     --mca oob_tcp_if_include $subnet.0/24 --mca btl self,tcp --mca pml ob1 --mca btl_tcp_if_include $subnet.0/24 \
-    --mca mpi_yield_when_idle 1 --bind-to none -x DIFFACCEL_MPI_PLUGIN -H "$hosts" -n "$nodes" "$@"
+    --mca mpi_yield_when_idle 1 --leave-session-attached --bind-to none -x DIFFACCEL_MPI_PLUGIN -H "$hosts" -n "$nodes" "$@"

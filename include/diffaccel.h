@@ -301,8 +301,13 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  *     [["conv_in", "down_blocks"], ["mid_block", ...]]; executor: "sequential" (default), "threads" (each on a part of the session's
  *     threads) or "mpi" (each a rank of components + stride - 1 processes started together: da_session_run on all of them, rank 0 has
  *     the pictures). Results do not depend on the executor; "wire" bf16 halves what ranks send and changes results
+ * ENTRY for networks of sounds, whose self-attention over times and frequencies becomes sparse (LiteFocus):
+ *   {"method": "litefocus", "same_frequency": true, "cross_frequency": true, "ratio": 0.1, "levels": [1], "scope": "official",
+ *    "deduplicate": false, "keys": "call"}     a query sees the tokens of its own frequency and a random share ("ratio") of all;
+ *     "early_ratio" in the first "early_steps" (0...1) of the steps; scope "all": every self-attention of these levels; keys: what a
+ *     share is drawn for ("call", "step", "run"); "deduplicate": a token seen both ways counts once; "seed": that of the draws
  * Simple plans have a word, accepted wherever a plan is named: none, alternate, interval:N, random:RATIO[:SEED], deepcache:N[:LAYERS],
- * async:COMPONENTS[:STRIDE[:WARM_UP]], dkv:VARIANT[:REFRESH[:WINDOW]], depth:BLOCKS (such as depth:0,2,5-8), code[:DRAFT_SCALES] (the session supplies the partner). */
+ * async:COMPONENTS[:STRIDE[:WARM_UP]], litefocus[:RATIO], dkv:VARIANT[:REFRESH[:WINDOW]], depth:BLOCKS (such as depth:0,2,5-8), code[:DRAFT_SCALES] (the session supplies the partner). */
 
 /* Reads a plan from a JSON file or, where there is no file of that name, from a word. Errors: DA_IO, DA_FORMAT, DA_UNSUPPORTED,
  * DA_INVALID_ARGUMENT for a malformed word. */

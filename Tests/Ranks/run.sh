@@ -75,6 +75,12 @@ for mpi in "${@:-openmpi}"; do
         try stop "$last"
         expect stop "$others" "told: io: rank $last \(host .*\) does not answer since [34] s"
     done
+    # As if on machines of their own, where no process can be watched: its signs of life cease.
+    keep=$recovery count=2
+    export DIFFACCEL_RANKS_APART=1
+    if [ "$mpi" = openmpi ]; then try kill 1; else try_in sh -c '"$0" "$@"; sleep 6; exit 0' "$exercise" kill 1; fi
+    unset DIFFACCEL_RANKS_APART
+    expect "kill, far away" 1 "told: io: rank 1 \(host .*\) does not answer since [34] s"
     keep= count=2
     # Started by the other one.
     : >"$RANKS_LOG"

@@ -115,7 +115,9 @@ public enum FileRules {
                     "tokenizer_file", "vocab_file", "merges_file", "device_map", "max_length", "stride",
                     "truncation_strategy", "pad_to_multiple_of", "pad_token_type_id", "vocab_size",
                 ], "the tokenizer's own files and the text encoder say what is done"),
-            .harmless(["clean_up_tokenization_spaces", "errors"], "about text made of tokens"),
+            .harmless(
+                ["clean_up_tokenization_spaces", "errors", "trim_offsets"],
+                "about text made of tokens, and where tokens stand in a text"),
             .only("padding_side", [.string("right")], "padding before a text"),
             .only("truncation_side", [.string("right")], "the end of a text in place of its beginning"),
             .only("split_special_tokens", [.bool(false)], "control tokens are cut like other text"),

@@ -65,9 +65,13 @@ class Plan(Handle):
                                                        "stride" (1, 2), "warm_up", "time_shift", "variant" ("paper", "released"),
                                                        "split" ("official", "balanced", "measured" or lists of modules), "executor"
                                                        ("sequential", "threads", "mpi"), "wire" ("f32", "bf16" between ranks)
+        Plan(litefocus={"ratio": 0.1})                 sounds: sparse self-attention: a query sees its own frequency ("same_frequency")
+                                                       and a random share of all tokens ("cross_frequency", "ratio"; "early_ratio" in
+                                                       the first "early_steps"); "levels", "scope" ("official", "all"), "deduplicate",
+                                                       "keys" ("call", "step", "run"), "seed"
 
     Simple ones have a word: `Plan.load("alternate")`, also "none", "interval:N", "random:RATIO[:SEED]", "depth:0,2,5-8",
-    "deepcache:N[:LAYERS]", "async:COMPONENTS[:STRIDE[:WARM_UP]]", "code[:DRAFT_SCALES]", "dkv:VARIANT[:REFRESH[:WINDOW]]"; `Model.session` takes the word itself.
+    "deepcache:N[:LAYERS]", "async:COMPONENTS[:STRIDE[:WARM_UP]]", "litefocus[:RATIO]", "code[:DRAFT_SCALES]", "dkv:VARIANT[:REFRESH[:WINDOW]]"; `Model.session` takes the word itself.
 
     Raises FileError and FormatError for router files, FormatError and UnsupportedError for settings.
     """

@@ -1,5 +1,6 @@
 """Denoisers in components that work on what the others gave in the call before."""
 
+import os
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 
 import diffaccel
 
-from conftest import ROOT
+from conftest import PACKAGE, ROOT
 
 EMOJI = ROOT / "Models" / "emoji-sd"
 
@@ -93,6 +94,6 @@ except diffaccel.UnsupportedError as error:
 
 def test_without_the_plug_in_the_remedy_is_named():
     found = subprocess.run([sys.executable, "-c", SCRIPT, str(EMOJI)], capture_output=True, text=True, timeout=120,
-                           env={**__import__("os").environ, "DIFFACCEL_MPI_PLUGIN": "/nonexistent/libdiffaccel_mpi.so"})
+                           env={**os.environ, "PYTHONPATH": str(PACKAGE), "DIFFACCEL_MPI_PLUGIN": "/nonexistent/libdiffaccel_mpi.so"})
     assert found.returncode == 0, found.stderr
     assert "libdiffaccel_mpi.so" in found.stdout and "make mpi" in found.stdout
