@@ -35,7 +35,7 @@ public final class Model: Sendable {
         guard options.maskToken == nil || type.takesMaskToken else {
             throw DiffError(.unsupported, "mask_token is for language models; this is a \(type.name) model")
         }
-        if !type.isPipeline, let name = options.settings.ofPipelines.first {
+        for name in options.settings.ofPipelines.each where !type.isPipeline {
             throw DiffError(
                 .unsupported, "the setting \"\(name)\" is for pipelines of prompts; this is a \(type.name) model")
         }

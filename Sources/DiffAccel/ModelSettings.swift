@@ -36,7 +36,9 @@ public struct ModelSettings: Sendable, Equatable {
                 self = .config
                 return
             }
-            guard text.hasPrefix(word), let each = Checked.decimal(Array(text.utf8.dropFirst(word.utf8.count))),
+            var digits: [UInt8] = []
+            for (place, byte) in Array(text.utf8).numbered where place >= word.utf8.count { digits.append(byte) }
+            guard text.hasPrefix(word), let each = Checked.decimal(digits),
                 (1...Limits.width).contains(each)
             else { return nil }
             self = .channels(each)

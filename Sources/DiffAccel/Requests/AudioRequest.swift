@@ -57,6 +57,7 @@ struct AudioRequest {
     private static func texts(_ pipeline: AudioPipeline) -> [OptionSpec] {
         let text = OptionType.either([.text, .list(.text, 1...SampleRequest.maxSamples)])
         let least = pipeline.audio.rates.least
+        let lengths = unsafe ClosedRange(uncheckedBounds: (least, max(least, AudioLength.most)))
         return [
             OptionSpec("prompt", text, absent: "prompt_embeds", "What is to be heard, or several as a batch."),
             OptionSpec(
@@ -66,7 +67,7 @@ struct AudioRequest {
                 "waveforms_per_prompt", .integer(1...SampleRequest.maxSamples), default: 1,
                 "Sounds of each prompt, in the order in which they are made: none is judged."),
             OptionSpec(
-                "seconds", .number(least...max(least, AudioLength.most)), default: .number(pipeline.seconds),
+                "seconds", .number(lengths), default: .number(pipeline.seconds),
                 "Length of the sounds. What the network was not trained on it may do less well."),
         ]
     }

@@ -102,6 +102,7 @@ struct PromptTexts {
     }
 
     /// The same of negative prompts, of which one may hold for all; the empty text where none was given.
+    @inline(never)
     func negativeText(_ index: Int, _ row: Int) -> String {
         let own = Self.one(of: negative.at(index) ?? nil, row)
         return own.isEmpty ? Self.one(of: negative.first ?? nil, row) : own

@@ -67,7 +67,7 @@ public final class CLAPTextEncoder: Sendable {
     /// Notes that what is for sounds is left out on purpose, and gives the names of it that there are.
     private static func leaveOut(_ weights: Weights) -> [String] {
         var found: [String] = []
-        for name in weights.table.names {
+        for name in weights.table.names.each {
             for part in others.each where name == part || name.hasPrefix("\(part).") {
                 if !found.each.contains(part) { found.append(part) }
             }

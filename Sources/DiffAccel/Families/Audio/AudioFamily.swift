@@ -62,9 +62,8 @@ struct AudioFamily: ModelFamily {
     }
 
     func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {
-        guard wanted.each.allSatisfy({ $0 == "out" }) else {
-            throw DiffError(
-                .invalidArgument, "no output \"\(wanted.first { $0 != "out" } ?? "")\"; a pipeline's network has out")
+        if let other = wanted.each.first(where: { $0 != "out" }) {
+            throw DiffError(.invalidArgument, "no output \"\(other)\"; a pipeline's network has out")
         }
         let network = sounds.pipeline.audio.network
         var told: Conditioning
@@ -76,6 +75,8 @@ struct AudioFamily: ModelFamily {
             told.secondMask = inputs.tensors["encoder_attention_mask_1"]
         }
         let prepared = try network.prepare(told, run)
-        return ["out": try network(inputs.tensor("sample"), t: inputs.tensor("timestep"), prepared, run)]
+        var outputs: [String: Tensor] = [:]
+        outputs.put(try network(inputs.tensor("sample"), t: inputs.tensor("timestep"), prepared, run), for: "out")
+        return outputs
     }
 }

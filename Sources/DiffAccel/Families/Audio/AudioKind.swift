@@ -39,9 +39,14 @@ enum AudioKind: String, Sendable {
     var steps: Int { self == .audioldm2 ? 200 : 10 }
 
     /// The scheduler of the published models, for a checkpoint that has none.
-    static let scheduler: JSON = .object([
-        "_class_name": "DDIMScheduler", "num_train_timesteps": 1000, "beta_start": 0.0015, "beta_end": 0.0195,
-        "beta_schedule": "scaled_linear", "clip_sample": false, "set_alpha_to_one": false, "steps_offset": 1,
-        "prediction_type": "epsilon",
-    ])
+    static var scheduler: JSON {
+        let said: [(name: String, value: JSON)] = [
+            ("_class_name", "DDIMScheduler"), ("num_train_timesteps", 1000), ("beta_start", 0.0015),
+            ("beta_end", 0.0195), ("beta_schedule", "scaled_linear"), ("clip_sample", false),
+            ("set_alpha_to_one", false), ("steps_offset", 1), ("prediction_type", "epsilon"),
+        ]
+        var members: [String: JSON] = [:]
+        for (name, value) in said.each { members.put(value, for: name) }
+        return .object(members)
+    }
 }

@@ -97,7 +97,7 @@ struct AudioSampling: FamilySampling {
         // What texts would become, where they cannot be read.
         for (name, dims) in AudioRequest.embeddings(pipeline.conditioner, network).each {
             guard let shape = try? Shape(dims),
-                let zeros = try? Tensor([Float](repeating: 0, count: shape.count), shape)
+                let zeros = try? Tensor([Float](repeating: 0, count: max(0, shape.count)), shape)
             else { continue }
             request.tensors.put(.floats(zeros), for: name)
         }
