@@ -20,7 +20,7 @@ extension TensorTable {
             } else {
                 for sample in Indices(below: samples) {
                     // From the first bytes to the last ones.
-                    let first = (entry.byteCount &- length) / (samples &- 1) &* sample
+                    let first = (entry.byteCount &- length) &* sample / (samples &- 1)
                     try readStored(place, from: first, count: length, into: block, at: taken, pool: nil)
                     taken &+= length
                 }
