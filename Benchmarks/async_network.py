@@ -120,7 +120,7 @@ def real_model(options, report):
     whole, _ = sampled(alone)
     seconds = sorted(whole)[len(whole) // 2]
     planned = json.loads(subprocess.run(
-        [str(cli), "plan", "async:2", "--model", str(options.model), "--json"], capture_output=True, text=True, check=True).stdout)
+        [str(cli), "plan", "show", "async:2", "--model", str(options.model), "--json"], capture_output=True, text=True, check=True).stdout)
     components = planned["components"]
     shares = [part["share"] for part in components]
     for rate in options.rates:
