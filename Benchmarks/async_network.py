@@ -115,12 +115,12 @@ def real_model(options, report):
     """A model on two nodes of one thread each."""
     cli = BUILD / "diffaccel-cli"
     command = [cli, "sample", options.model, "--prompt", "red apple", "--steps", options.steps, "--sampler", "ddim", "--threads", 1, "--json",
-               "--seed", 1, *options.extra, "--latents", "/dev/null"]
+               "--seed", 1, *options.extra, "--latents", pathlib.Path(tempfile.gettempdir()) / "async_network.safetensors"]
     alone = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True).stdout
     whole, _ = sampled(alone)
     seconds = sorted(whole)[len(whole) // 2]
     planned = json.loads(subprocess.run(
-        [str(cli), "plan", "async:2", "--model", str(options.model), "--json"], capture_output=True, text=True, check=True).stdout)
+        [str(cli), "plan", "show", "async:2", "--model", str(options.model), "--json"], capture_output=True, text=True, check=True).stdout)
     components = planned["components"]
     shares = [part["share"] for part in components]
     for rate in options.rates:
@@ -157,7 +157,7 @@ def main():
     parser.add_argument("--nodes", type=lambda text: [int(word) for word in text.split(",")], default=[2, 3, 4])
     parser.add_argument("--rates", type=lambda text: [int(word) for word in text.split(",")], default=[1000, 10000], help="Mbit/s")
     parser.add_argument("--delay", type=float, default=0.1, help="milliseconds, where the kernel has netem (0.1)")
-    parser.add_argument("--model", type=pathlib.Path, help="a pipeline, for a run that computes")
+    parser.add_argument("--model", type=lambda text: pathlib.Path(text).resolve(), help="a pipeline, for a run that computes")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--json", type=pathlib.Path, help="write all figures there")
     parser.add_argument("extra", nargs="*", help="further options of diffaccel sample, after --")

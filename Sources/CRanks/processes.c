@@ -31,7 +31,8 @@ void cr_machine(char *text) {
     }
     struct stat space;
     unsigned long long number = stat("/proc/self/ns/pid", &space) == 0 ? (unsigned long long)space.st_ino : 0;
-    /* Where either is unknown, nobody is taken for a neighbour; nor where tests want ranks to be as if on machines of their own. */
+    /* Where either is unknown, nobody is taken for a neighbour; nor where tests want ranks to be as if on machines of their
+     * own. */
     if (!boot[0] || !number || getenv("DIFFACCEL_RANKS_APART")) snprintf(boot, sizeof boot, "?%ld", (long)getpid());
     snprintf(text, CR_TEXT, "%s/%llu", boot, number);
 }

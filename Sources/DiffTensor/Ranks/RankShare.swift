@@ -20,8 +20,9 @@ public struct RankShare: @unchecked Sendable {
         (ranks, self.rank, self.count, self.members) = (nil, rank, count, max(1, members))
     }
 
-    /// Number of groups, and that of this process.
+    /// Number of groups.
     public var groups: Int { max(1, count / members) }
+    /// The group of this process.
     public var group: Int { rank / members }
     /// This process within its group.
     public var member: Int { rank % members }
