@@ -483,8 +483,8 @@ int32_t da_event_describe(const da_event *event, char *buf, size_t capacity, siz
  *       2023); 0: not at all.
  *   "guidance_interval": Part of the run in which guidance applies, as fractions of its steps; outside only the conditional
  *       prediction is used.
- *   "guidance_execution": How the two predictions are computed, bit for bit the same: in one batch, one after the other, or
- *       side by side on parts of the threads.
+ *   "guidance_execution": How predictions are computed, bit for bit the same: the two in one batch, one after the other, side by
+ *       side on parts of the threads, or by rows on the ranks of an MPI program.
  *   "max_new_tokens": Vectors that the language model makes of a prompt.
  *   "unconditional": What guidance leads away from, without a negative prompt: what the language model makes of an empty text,
  *       or zeros, as in the original code.

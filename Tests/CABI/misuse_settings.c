@@ -24,7 +24,7 @@ static void test_settings(const char *folder) {
         {"{'heads':8}", DA_INVALID_ARGUMENT, "heads"},
         {"{'convolution':'fast'}", DA_INVALID_ARGUMENT, "convolution"},
         {"{'ranks':'alternate'}", DA_INVALID_ARGUMENT, "executor"},
-        {"{'ranks':'async:9'}", DA_INVALID_ARGUMENT, "async:9"},
+        {"{'ranks':'async:9'}", DA_INVALID_ARGUMENT, "components"},
         {"{'ranks':7}", DA_INVALID_ARGUMENT, "ranks"},
         {"{'ranks':{'method':'async','executor':'threads'}}", DA_INVALID_ARGUMENT, "mpi"},
         {"{'prediction_type':'noise'}", DA_INVALID_ARGUMENT, "prediction_type"},
