@@ -23,10 +23,10 @@ public struct WeightsPart: Sendable, Equatable {
     func loads(_ name: String, _ shape: Shape) -> Bool {
         guard shape.rank > 1 else { return true }
         if isNothing { return false }
-        var path = Substring(name)
-        while let dot = path.lastIndex(of: ".") {
-            path = path[..<dot]
-            if others.contains(String(path)) { return false }
+        var path = ""
+        for part in name.pieces(at: ".").each {
+            path += path.isEmpty ? part : ".\(part)"
+            if others.contains(path) { return false }
         }
         return true
     }

@@ -27,7 +27,7 @@ public enum Machine {
             _ = sched_yield()
             return
         }
-        var pause = timespec(tv_sec: 0, tv_nsec: Int(min(seconds, 1e-3) * 1e9))
+        var pause = timespec(tv_sec: 0, tv_nsec: Checked.integer((min(seconds, 1e-3) * 1e9).rounded()) ?? 0)
         _ = unsafe nanosleep(&pause, nil)
     }
 }

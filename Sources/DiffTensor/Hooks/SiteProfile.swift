@@ -65,7 +65,7 @@ final class SiteMeter: Acceleration {
     func module(_ site: Site, _ inputs: Slots, _ run: Run, _ compute: Compute) throws(DiffError) -> Slots {
         guard watched.contains(site) else {
             frames.append(sources(of: inputs, at: site))
-            defer { if !frames.isEmpty { frames.removeLast() } }
+            defer { _ = frames.popLast() }
             return try compute()
         }
         let (before, began) = (run.trace.flops.first ?? 0, Machine.seconds)

@@ -149,11 +149,13 @@ public final class RankGroup: @unchecked Sendable {
             let silence = transport.silence(of: other)
             if silence > timeout {
                 throw gone(
-                    other, "\(name(other)) does not answer since \(Int(silence)) s (rank_timeout is \(Int(timeout)) s)")
+                    other, "\(name(other)) does not answer since \(Self.whole(silence)) s (rank_timeout is \(Self.whole(timeout)) s)")
             }
         }
         sweep()
     }
+
+    private static func whole(_ seconds: Double) -> Int { Checked.integer(seconds.rounded(.down)) ?? 0 }
 
     private func gone(_ other: Int, _ text: String) -> DiffError {
         let failure = RankFailure(origin: other, error: DiffError(.io, text))

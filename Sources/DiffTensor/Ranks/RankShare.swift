@@ -10,22 +10,22 @@ public struct RankShare: @unchecked Sendable {
     /// Ranks that evaluate a network together.
     public let members: Int
 
+    /// Number of groups, and that of this process.
+    public let groups: Int, group: Int
+    /// This process within its group.
+    public let member: Int
+
     /// The share of this process in the run `ranks`, in groups of `members`.
-    public init(_ ranks: RankRun, members: Int) {
-        (self.ranks, rank, count, self.members) = (ranks, ranks.rank, ranks.count, max(1, members))
-    }
+    public init(_ ranks: RankRun, members: Int) { self.init(ranks, ranks.rank, ranks.count, members) }
 
     /// What the process `rank` of `count` would do and take: for dry runs.
-    public init(foreseen rank: Int, of count: Int, members: Int) {
-        (ranks, self.rank, self.count, self.members) = (nil, rank, count, max(1, members))
-    }
+    public init(foreseen rank: Int, of count: Int, members: Int) { self.init(nil, rank, count, members) }
 
-    /// Number of groups.
-    public var groups: Int { max(1, count / members) }
-    /// The group of this process.
-    public var group: Int { rank / members }
-    /// This process within its group.
-    public var member: Int { rank % members }
+    private init(_ ranks: RankRun?, _ rank: Int, _ count: Int, _ members: Int) {
+        let members = max(1, members)
+        (self.ranks, self.rank, self.count, self.members) = (ranks, rank, count, members)
+        (groups, group, member) = (max(1, count / members), rank / members, rank % members)
+    }
 
     /// A tensor that another rank sends.
     public struct Incoming {
@@ -86,7 +86,7 @@ public struct RankShare: @unchecked Sendable {
     }
 
     /// The first of the `rows` of a call that group `group` evaluates.
-    private func first(_ group: Int, of rows: Int) -> Int { group &* rows / groups }
+    private func first(_ group: Int, of rows: Int) -> Int { group &* rows / max(1, groups) }
 
     /// Whether groups share the rows of a call of so many; of fewer rows than groups each evaluates all.
     public func splits(_ rows: Int) -> Bool { groups > 1 && rows >= groups }

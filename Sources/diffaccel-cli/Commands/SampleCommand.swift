@@ -35,7 +35,8 @@ struct SampleCommand: RequestCommand {
 
     @Option(
         help:
-            "Who evaluates the components of the plan \"async\": sequential, threads, or mpi, started as mpirun -n 2 diffaccel sample ...")
+            "Who evaluates the components of the plan \"async\": sequential, threads, or mpi, started as mpirun -n 2 diffaccel sample ..."
+    )
     var executor: AsyncPlan.Executor?
 
     @OptionGroup(title: "Request") var request: RequestOptionGroup
