@@ -85,8 +85,8 @@ public struct AsyncPlan: PlanEntry, Equatable {
     /// The same with another split and executor.
     func with(_ split: Split?, _ executor: Executor) throws(DiffError) -> AsyncPlan {
         try AsyncPlan(
-            components: components, stride: stride, warmUp: warmUp, timeShift: timeShift, variant: variant, split: split,
-            executor: executor, wire: wire)
+            components: components, stride: stride, warmUp: warmUp, timeShift: timeShift, variant: variant,
+            split: split, executor: executor, wire: wire)
     }
 
     private enum Rule: String, CaseIterable {

@@ -148,8 +148,8 @@ public final class RankGroup: @unchecked Sendable {
             if inbox.at(other)?.hasLeft == true { throw gone(other, "\(name(other)) has left: its program ended") }
             let silence = transport.silence(of: other)
             if silence > timeout {
-                throw gone(
-                    other, "\(name(other)) does not answer since \(Self.whole(silence)) s (rank_timeout is \(Self.whole(timeout)) s)")
+                let (since, most) = (Self.whole(silence), Self.whole(timeout))
+                throw gone(other, "\(name(other)) does not answer since \(since) s (rank_timeout is \(most) s)")
             }
         }
         sweep()
