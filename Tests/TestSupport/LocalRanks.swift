@@ -77,13 +77,21 @@ private final class LocalHub: Sendable {
 
         mutating func kill(_ rank: Int) {
             killed[rank] = true
-            forget(rank)
-        }
-
-        /// Nothing reads or writes the memory of `rank` any more.
-        mutating func forget(_ rank: Int) {
             messages.removeAll { $0.from == rank && $0.copy == nil || $0.to == rank }
             receives.removeAll { $0.to == rank }
+        }
+
+        /// Nothing reads or writes the memory of `rank` any more; what it sent can still be received.
+        mutating func release(_ rank: Int) {
+            receives.removeAll { $0.to == rank }
+            for index in messages.indices where messages[index].from == rank && messages[index].copy == nil {
+                let message = messages[index]
+                requests[message.request] = .done(message.count)
+                messages[index] = Message(
+                    from: rank, to: message.to, tag: message.tag, request: message.request, count: message.count,
+                    visible: message.visible, source: nil,
+                    copy: Array(UnsafeRawBufferPointer(start: message.source, count: message.count)) + [0])
+            }
         }
 
         /// Brings together what fits, in order.
@@ -130,7 +138,7 @@ private final class LocalTransport: RankTransport {
         count = hub.state.withLock { $0.killed.count }
     }
 
-    deinit { hub.state.withLock { $0.forget(rank) } }
+    deinit { hub.state.withLock { $0.release(rank) } }
 
     private func perform<T>(_ body: (inout LocalHub.State) -> sending T) throws(DiffError) -> T {
         try hub.state.withLock { (state) throws(DiffError) in
