@@ -16,7 +16,7 @@ _SEQUENCE, _T5 = "cond_stage_models.0.", "cond_stage_models.1.model."
 #: Of AudioLDM 2, and of AudioLDM.
 _CLAP = ("clap.model.", "cond_stage_model.model.")
 #: Rates of the published vocoders by their kernels, and values of a second.
-_RATES = {(16, 16, 8, 4, 4): ([5, 4, 2, 2, 2], 16000), (12, 10, 8, 4, 4): ([6, 5, 4, 2, 2], 48000)}
+_RATES: dict[tuple[int, ...], tuple[list[int] | None, int]] = {(16, 16, 8, 4, 4): ([5, 4, 2, 2, 2], 16000), (12, 10, 8, 4, 4): ([6, 5, 4, 2, 2], 48000)}
 _RESNET = {"in_layers.0": "norm1", "in_layers.2": "conv1", "emb_layers.1": "time_emb_proj", "out_layers.0": "norm2", "out_layers.3": "conv2",
            "skip_connection": "conv_shortcut"}
 _ENDS = {"time_embed.0": "time_embedding.linear_1", "time_embed.2": "time_embedding.linear_2", "out.0": "conv_norm_out", "out.2": "conv_out",

@@ -61,17 +61,19 @@ class Plan(Handle):
                                                        "window"), "prefix", "dual"; Dream: "decode", "prefill", "pd" (with "shift")
         Plan(deepcache={"interval": 3, "layers": 1})   U-Nets: deep features kept between full calls, one in `interval`; the last
                                                        `layers` layers of the way up are always computed
-        Plan(**{"async": {"components": 2}})           (a keyword of Python) denoisers in components that work at the same time, each on what the others gave in the call before: "components" (2...4),
-                                                       "stride" (1, 2), "warm_up", "time_shift", "variant" ("paper", "released"),
-                                                       "split" ("official", "balanced", "measured" or lists of modules), "executor"
-                                                       ("sequential", "threads", "mpi"), "wire" ("f32", "bf16" between ranks)
+        Plan(**{"async": {"components": 2}})           (`async=` cannot be written: a keyword of Python) denoisers in components that work
+                                                       at the same time, each on what the others gave in the call before: "components"
+                                                       (2...4), "stride" (1, 2), "warm_up", "time_shift", "variant" ("paper",
+                                                       "released"), "split" ("official", "balanced", "measured" or lists of modules),
+                                                       "executor" ("sequential", "threads", "mpi"), "wire" ("f32", "bf16" between ranks)
         Plan(litefocus={"ratio": 0.1})                 sounds: sparse self-attention: a query sees its own frequency ("same_frequency")
                                                        and a random share of all tokens ("cross_frequency", "ratio"; "early_ratio" in
                                                        the first "early_steps"); "levels", "scope" ("official", "all"), "deduplicate",
                                                        "keys" ("call", "step", "run"), "seed"
 
     Simple ones have a word: `Plan.load("alternate")`, also "none", "interval:N", "random:RATIO[:SEED]", "depth:0,2,5-8",
-    "deepcache:N[:LAYERS]", "async:COMPONENTS[:STRIDE[:WARM_UP]]", "litefocus[:RATIO]", "code[:DRAFT_SCALES]", "dkv:VARIANT[:REFRESH[:WINDOW]]"; `Model.session` takes the word itself.
+    "deepcache:N[:LAYERS]", "async:COMPONENTS[:STRIDE[:WARM_UP]]", "litefocus[:RATIO]", "code[:DRAFT_SCALES]",
+    "dkv:VARIANT[:REFRESH[:WINDOW]]"; `Model.session` takes the word itself.
 
     Raises FileError and FormatError for router files, FormatError and UnsupportedError for settings.
     """

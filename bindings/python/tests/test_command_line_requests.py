@@ -95,7 +95,7 @@ def test_help_without_a_model():
     ("var", ["--top-k", "3,x"], "--top-k"), ("dit", ["--labels", "[3"], "JSON"), ("llada", ["--tokens", "[1,"], "JSON"),
     ("dit", ["--live"], "--live is for models that write text"), ("llada", ["--out", "x"], "--out is for models that make pictures"),
     ("llada", ["--latents", "x"], "--latents is for"), ("llada", ["--count", "2"], "--count"), ("llada", ["--batch", "2"], "--batch"),
-    ("dit", ["--decode", "--labels", "1"], "--decode without a picture to write"), ("dit", ["--", "x"], "Unexpected argument 'x'"),
+    ("dit", ["--decode", "--labels", "1"], "--decode without a file to write"), ("dit", ["--", "x"], "Unexpected argument 'x'"),
 ])
 def test_wrong_usage(tiny_path, var, llada, tmp_path, model, arguments, words):  # noqa: F811
     path = {"dit": tiny_path, "var": var, "llada": llada}[model]
