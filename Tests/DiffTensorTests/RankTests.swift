@@ -100,17 +100,21 @@ import Testing
         let ranks = LocalRanks(3)
         let seen = Mutex([DiffError?](repeating: nil, count: 3))
         let errors = try ranks.perform { (group) throws(DiffError) in
-            let run = try group.begin(RankRunOptions())
             do throws(DiffError) {
-                let local = Self.plainRun()
-                // Nobody receives what was sent; ranks 0 and 2 wait for what nobody sends.
-                _ = try run.send(Self.numbers(1, 5000), to: (group.rank + 1) % 3, tag: 1, local)
-                if group.rank == 1 { throw DiffError(.notFinite, "the state is not finite") }
-                try run.wait(run.receive(into: Self.room(10), from: 1, tag: 9, local))
-                try run.end()
+                // Rank 1 may have failed before another one has begun.
+                let run = try group.begin(RankRunOptions())
+                do throws(DiffError) {
+                    let local = Self.plainRun()
+                    // Nobody receives what was sent; ranks 0 and 2 wait for what nobody sends.
+                    _ = try run.send(Self.numbers(1, 5000), to: (group.rank + 1) % 3, tag: 1, local)
+                    if group.rank == 1 { throw DiffError(.notFinite, "the state is not finite") }
+                    try run.wait(run.receive(into: Self.room(10), from: 1, tag: 9, local))
+                    try run.end()
+                } catch {
+                    throw run.failed(error)
+                }
             } catch {
-                let told = run.failed(error)
-                seen.withLock { $0[group.rank] = told }
+                seen.withLock { $0[group.rank] = error }
             }
             let second = try group.begin(RankRunOptions())
             try Self.ring(second, 3000, 1)

@@ -18,16 +18,20 @@ public final class LocalRanks: Sendable {
         timeout: Double = 5, _ body: @Sendable (RankGroup) throws(DiffError) -> Void
     ) throws(DiffError) -> [DiffError?] {
         let outcomes = Mutex([DiffError?](repeating: nil, count: count))
+        // As processes go on after a run: what a group still has to send or to drop stays until all ranks are done.
+        let groups = Mutex([RankGroup]())
         try WorkerPool(threads: count).run(count) { rank in
             do throws(DiffError) {
                 let transport = LocalTransport(hub, rank)
                 let member = RankMember(rank: rank, host: "local", process: 100 + rank, machine: "test")
-                try body(try RankGroup(transport, as: member, timeout: timeout))
+                let group = try RankGroup(transport, as: member, timeout: timeout)
+                groups.withLock { $0.append(group) }
+                try body(group)
             } catch {
                 outcomes.withLock { $0[rank] = error }
             }
         }
-        return outcomes.withLock { $0 }
+        return groups.withLock { _ in outcomes.withLock { $0 } }
     }
 
     /// From now on nothing that `rank` does has an effect, and the others see that its process is gone.
@@ -81,19 +85,6 @@ private final class LocalHub: Sendable {
             receives.removeAll { $0.to == rank }
         }
 
-        /// Nothing reads or writes the memory of `rank` any more; what it sent can still be received.
-        mutating func release(_ rank: Int) {
-            receives.removeAll { $0.to == rank }
-            for index in messages.indices where messages[index].from == rank && messages[index].copy == nil {
-                let message = messages[index]
-                requests[message.request] = .done(message.count)
-                messages[index] = Message(
-                    from: rank, to: message.to, tag: message.tag, request: message.request, count: message.count,
-                    visible: message.visible, source: nil,
-                    copy: Array(UnsafeRawBufferPointer(start: message.source, count: message.count)) + [0])
-            }
-        }
-
         /// Brings together what fits, in order.
         mutating func match() {
             let now = Machine.seconds
@@ -137,8 +128,6 @@ private final class LocalTransport: RankTransport {
         (self.hub, self.rank) = (hub, rank)
         count = hub.state.withLock { $0.killed.count }
     }
-
-    deinit { hub.state.withLock { $0.release(rank) } }
 
     private func perform<T>(_ body: (inout LocalHub.State) -> sending T) throws(DiffError) -> T {
         try hub.state.withLock { (state) throws(DiffError) in

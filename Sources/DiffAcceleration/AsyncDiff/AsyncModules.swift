@@ -18,26 +18,24 @@ struct AsyncModules {
                 .incompatible,
                 "a \(layout.family) model has \(whole.count) modules to divide into \(plan.components) components")
         }
-        let names = whole.each.map { layout.info($0).name }
-        let official = OfficialSplit.modules(layout, names, plan.components)
-        switch plan.split {
-        case .balanced, .measured: (sites, components) = (whole, nil)
-        case .modules(let lists): (sites, components) = try Self.named(lists, whole, layout)
-        case .official:
-            guard let official else {
-                throw DiffError(
-                    .incompatible,
-                    "there is no published split of a network like this \(layout.family) model into \(plan.components) components: "
-                        + "use \"split\": \"balanced\", or list the modules of each")
-            }
-            (sites, components) = try Self.named(official, whole, layout)
-        case nil:
-            guard let official else {
-                (sites, components) = (whole, nil)
-                return
-            }
-            (sites, components) = try Self.named(official, whole, layout)
+        if case .modules(let lists) = plan.split {
+            (sites, components) = try Self.named(lists, whole, layout)
+            return
         }
+        let names = whole.each.map { layout.info($0).name }
+        let official =
+            plan.split == nil || plan.split == .official ? OfficialSplit.modules(layout, names, plan.components) : nil
+        guard official != nil || plan.split != .official else {
+            throw DiffError(
+                .incompatible,
+                "there is no published split of a network like this \(layout.family) model into \(plan.components) components: "
+                    + "use \"split\": \"balanced\", or list the modules of each")
+        }
+        guard let official else {
+            (sites, components) = (whole, nil)
+            return
+        }
+        (sites, components) = try Self.named(official, whole, layout)
     }
 
     /// The modules that are no frames, none within another, and that cover the network.
