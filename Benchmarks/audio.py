@@ -17,7 +17,7 @@ import torch
 
 import common
 import native
-from convolution import compiled, network
+from convolution import compiled, decoding, network
 from l2c_sampling import together, total
 
 PARTS = ["attention", "unet", "vocoder", "decoder"]
@@ -235,20 +235,12 @@ def decoder(given, random):
     from diffusers import AutoencoderKL
 
     autoencoder, folder = network(AutoencoderKL, DECODER, "audioldm2-vae")
-
-    class Decoder(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.autoencoder = autoencoder
-
-        def forward(self, latents):
-            return self.autoencoder.decode(latents / DECODER["scaling_factor"], return_dict=False)[0]
-
+    module = decoding(autoencoder, DECODER["scaling_factor"])
     found = {}
     with diffaccel.Model(folder) as model:
         for seconds in given.pieces:
             latents = random.standard_normal((1, 8, int(seconds * 25), 16), dtype=np.float32)
-            found[seconds] = contest(lambda latents=latents: model.forward(threads=given.threads, latents=latents), Decoder(),
+            found[seconds] = contest(lambda latents=latents: model.forward(threads=given.threads, latents=latents), module,
                                      (torch.from_numpy(latents),), given)
     return found
 

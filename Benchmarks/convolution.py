@@ -60,6 +60,27 @@ def eager(module, inputs):
     return run
 
 
+class Wrapped(torch.nn.Module):
+    """`call(*modules, *inputs)` as a module: what a network gives in the form in which outputs are compared."""
+
+    def __init__(self, call, *modules):
+        super().__init__()
+        self.call, self.inner = call, torch.nn.ModuleList(modules)
+
+    def forward(self, *inputs):
+        return self.call(*self.inner, *inputs)
+
+
+def predicting(network):
+    """A U-Net of diffusers: sample, times and states of the text to the prediction."""
+    return Wrapped(lambda module, sample, time, text: module(sample, time, text, return_dict=False)[0], network)
+
+
+def decoding(autoencoder, scale):
+    """The decoder of an autoencoder of diffusers, for latents that are `scale` times as large as it takes."""
+    return Wrapped(lambda module, latents: module.decode(latents / scale, return_dict=False)[0], autoencoder)
+
+
 class Attention(torch.nn.Module):
     def __init__(self, heads):
         super().__init__()
@@ -137,17 +158,8 @@ def decoder(given, loop, random):
     from diffusers import AutoencoderKL
 
     autoencoder, folder = network(AutoencoderKL, DECODER, "sd-decoder")
-
-    class Decoder(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.autoencoder = autoencoder
-
-        def forward(self, latents):
-            return self.autoencoder.decode(latents / DECODER["scaling_factor"], return_dict=False)[0]
-
     latents = random.standard_normal((1, 4, given.pixels // 8, given.pixels // 8), dtype=np.float32)
-    return by_method(folder, {"latents": latents}, Decoder(), given, loop)
+    return by_method(folder, {"latents": latents}, decoding(autoencoder, DECODER["scaling_factor"]), given, loop)
 
 
 def unet(given, loop, random):
@@ -155,20 +167,11 @@ def unet(given, loop, random):
     from diffusers import UNet2DConditionModel
 
     predictor, folder = network(UNet2DConditionModel, UNET, "sd15-unet")
-
-    class Predictor(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.predictor = predictor
-
-        def forward(self, sample, timestep, text):
-            return self.predictor(sample, timestep, text, return_dict=False)[0]
-
     side = given.pixels // 8
     inputs = {"sample": random.standard_normal((given.batch, 4, side, side), dtype=np.float32),
               "timestep": np.full(given.batch, 500, np.float32),
               "encoder_hidden_states": random.standard_normal((given.batch, 77, 768), dtype=np.float32)}
-    return by_method(folder, inputs, Predictor(), given, loop)
+    return by_method(folder, inputs, predicting(predictor), given, loop)
 
 
 def milliseconds(found, key):

@@ -42,15 +42,6 @@ def contests(folder, inputs, module, given, loop, wanted=None):
             model.forward(threads=given.threads, **inputs), module, tensors, given, loop)
 
 
-class Wrapped(torch.nn.Module):
-    def __init__(self, call, *modules):
-        super().__init__()
-        self.call, self.inner = call, torch.nn.ModuleList(modules)
-
-    def forward(self, *inputs):
-        return self.call(*self.inner, *inputs)
-
-
 def written(folder, make):
     """The folder in the cache, made by `make(path)` the first time."""
     path = common.CACHE / folder
@@ -70,12 +61,12 @@ def text(given, loop, random):
         path = written(f"clip-{width}", lambda config=config: CLIPTextModel(config))
         encoder = CLIPTextModel.from_pretrained(path, torch_dtype=torch.float32).requires_grad_(False)
         ids = random.integers(0, 49406, (2, 77), dtype=np.int64)
-        found[name] = contests(path, {"tokens": ids}, Wrapped(lambda m, x: m(x).last_hidden_state, encoder), given, loop)
+        found[name] = contests(path, {"tokens": ids}, convolution.Wrapped(lambda m, x: m(x).last_hidden_state, encoder), given, loop)
     path = written("t5-xxl-half-width", lambda: T5EncoderModel(T5Config(**T5)))
     encoder = T5EncoderModel.from_pretrained(path, torch_dtype=torch.float32).requires_grad_(False)
     ids = random.integers(0, 32000, (2, 256), dtype=np.int64)
     found["T5 encoder, 4 layers of width 2048, 256 tokens"] = contests(
-        path, {"tokens": ids}, Wrapped(lambda m, x: m(x).last_hidden_state, encoder), given, loop)
+        path, {"tokens": ids}, convolution.Wrapped(lambda m, x: m(x).last_hidden_state, encoder), given, loop)
     return found
 
 
@@ -83,11 +74,10 @@ def one_unet(name, config, side, given, loop, random):
     from diffusers import UNet2DConditionModel
 
     predictor, folder = convolution.network(UNet2DConditionModel, config, name)
-    module = Wrapped(lambda m, x, t, states: m(x, t, states, return_dict=False)[0], predictor)
     inputs = {"sample": random.standard_normal((given.batch, 4, side, side), dtype=np.float32),
               "timestep": np.full(given.batch, 500, np.float32),
               "encoder_hidden_states": random.standard_normal((given.batch, 77, config["cross_attention_dim"]), dtype=np.float32)}
-    return contests(folder, inputs, module, given, loop)
+    return contests(folder, inputs, convolution.predicting(predictor), given, loop)
 
 
 def unet(given, loop, random):

@@ -61,6 +61,10 @@ public protocol RankedPlanEntry: PlanEntry {
     var rankMembers: Int? { get }
     /// What elements of tensors are between them.
     var wire: RankWire { get }
+    /// The same with a network divided into these modules; nil: it divides one into another number of components.
+    func divided(into components: [[String]]) throws(DiffError) -> Self?
+    /// The same with this executor.
+    func executed(by executor: AsyncPlan.Executor) throws(DiffError) -> Self
 }
 
 /// An entry that has something to say about some runs that it accelerates all the same.

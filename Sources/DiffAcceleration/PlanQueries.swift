@@ -34,8 +34,8 @@ extension Plan {
     public func executed(by executor: AsyncPlan.Executor) throws(DiffError) -> Plan {
         var (plan, isFound) = (self, false)
         for (index, entry) in entries.numbered {
-            guard let entry = entry as? AsyncPlan else { continue }
-            plan.entries.put(try entry.with(entry.split, executor), at: index)
+            guard let entry = entry as? any RankedPlanEntry else { continue }
+            plan.entries.put(try entry.executed(by: executor), at: index)
             isFound = true
         }
         guard isFound else {
@@ -48,9 +48,9 @@ extension Plan {
     /// The plan with a network divided into these modules; nil when no entry divides one into as many components.
     public func divided(into components: [[String]]) throws(DiffError) -> Plan? {
         for (index, entry) in entries.numbered {
-            guard let entry = entry as? AsyncPlan, entry.components == components.count else { continue }
+            guard let divided = try (entry as? any RankedPlanEntry)?.divided(into: components) else { continue }
             var plan = self
-            plan.entries.put(try entry.with(.modules(components), entry.executor), at: index)
+            plan.entries.put(divided, at: index)
             return plan
         }
         return nil

@@ -19,11 +19,8 @@ static void refused(const char *json, const da_tensor *tensors, size_t count, in
     refused_on(drawing, json, tensors, count, stop_at_once, status, part);
 }
 
-/* Numbers that are none turn up in the run, after the estimate that `refused` makes has cleared the text. */
 static void not_finite(const char *json, const da_tensor *tensors, size_t count, const char *part) {
-    da_result made = NULL;
-    STATUS(DA_NOT_FINITE, da_session_run(drawing, json, strlen(json), tensors, count, NULL, NULL, &made));
-    CHECK(!made && strstr(da_last_error(), part), "no %s in %s", part, da_last_error());
+    not_finite_on(drawing, json, tensors, count, part);
 }
 
 static void test_options(void) {

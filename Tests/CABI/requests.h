@@ -39,4 +39,12 @@ SHARED void refused_on(da_session own, const char *json, const da_tensor *tensor
           da_status_name(found), da_last_error(), da_status_name(status), part);
 }
 
+/* The run must end with DA_NOT_FINITE and a text that has `part`: numbers that are none turn up in it, after the estimate that
+ * `refused_on` makes has cleared the text. */
+SHARED void not_finite_on(da_session own, const char *json, const da_tensor *tensors, size_t count, const char *part) {
+    da_result made = NULL;
+    STATUS(DA_NOT_FINITE, da_session_run(own, json, strlen(json), tensors, count, NULL, NULL, &made));
+    CHECK(!made && strstr(da_last_error(), part), "no %s in %s", part, da_last_error());
+}
+
 #endif

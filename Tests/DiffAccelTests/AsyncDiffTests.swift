@@ -7,46 +7,12 @@ import Testing
 
 /// Networks in components that work at the same time on what the others gave in the call before.
 @Suite struct AsyncDiffTests {
-    /// A model and a request for it.
-    private struct Subject {
-        let name: String
-        let model: Model
-        var request: SampleRequest
-
-        func run(
-            _ plan: Plan, threads: Int = 2, _ change: (inout SampleRequest) -> Void = { _ in }
-        ) throws -> SampleResult {
-            var options = SessionOptions()
-            options.threads = threads
-            var request = request
-            change(&request)
-            return try model.session(plan, options).sample(request)
-        }
-    }
-
     private let directory: ScratchDirectory
-    private let subjects: [Subject]
+    private let subjects: [AsyncSubject]
 
     init() throws {
         directory = try ScratchDirectory()
-        var numbers = Numbers(5)
-        var unet = TinyUNet()
-        unet.channels = [8, 8, 16]
-        let text = try numbers.tensor([2, 3, unet.textWidth])
-        let dit = TinyDiT()
-        let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        subjects = [
-            Subject(
-                name: "unet", model: try Model(unet.writePipeline(directory)),
-                request: SampleRequest(
-                    ["steps": 9, "sampler": "ddim", "guidance": 3], tensors: ["prompt_embeds": .floats(text)])),
-            Subject(
-                name: "dit", model: try Model(dit.write(directory)),
-                request: SampleRequest(["labels": [0, 3], "steps": 9, "sampler": "ddim", "guidance": 3])),
-            Subject(
-                name: "uvit", model: try Model(tests.appendingPathComponent("Golden/l2c_uvit_small").path),
-                request: SampleRequest(["labels": [1, 2], "steps": 4, "guidance": 3])),
-        ]
+        subjects = try AsyncSubject.all(directory)
     }
 
     private func plan(
@@ -60,7 +26,7 @@ import Testing
         ])
     }
 
-    private func modules(_ subject: Subject, _ plan: Plan) throws -> [[String]] {
+    private func modules(_ subject: AsyncSubject, _ plan: Plan) throws -> [[String]] {
         try subject.model.preview(plan, steps: 4).components.map(\.modules)
     }
 
@@ -71,7 +37,7 @@ import Testing
         (2, 3, true, .paper), (2, 1, false, .released),
     ]
 
-    @Test(arguments: 0..<3) func resultsAreThoseOfTheSimulation(_ number: Int) throws {
+    @Test(arguments: 0..<4) func resultsAreThoseOfTheSimulation(_ number: Int) throws {
         let subject = subjects[number]
         for components in 2...min(4, try modules(subject, plan(2)).joined().count) {
             for (stride, warmUp, shift, variant) in Self.settings {
@@ -98,7 +64,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 0..<3) func wholeEvaluationsAreTheBaseline(_ number: Int) throws {
+    @Test(arguments: 0..<4) func wholeEvaluationsAreTheBaseline(_ number: Int) throws {
         let subject = subjects[number]
         let plain = try subject.run(Plan())
         for warmUp in [9, 1000] {
@@ -109,7 +75,7 @@ import Testing
         #expect(try !sameBits(subject.run(plan(2)).state, plain.state))
     }
 
-    @Test(arguments: 0..<3, [AsyncPlan.Executor.sequential, .threads])
+    @Test(arguments: 0..<4, [AsyncPlan.Executor.sequential, .threads])
     func lanesOfGuidanceAreKeptApart(_ number: Int, _ executor: AsyncPlan.Executor) throws {
         let subject = subjects[number]
         for (stride, warmUp, shift, variant) in Self.settings.prefix(4) {
@@ -235,7 +201,7 @@ import Testing
             ["conv_in", "down_blocks", "mid_block.resnets.0", "\(inner).0"],
             ["\(inner).1", "mid_block.resnets.1", "up_blocks", "conv_norm_out", "conv_out"],
         ]
-        let subject = Subject(name: "deep", model: model, request: subjects[0].request)
+        let subject = AsyncSubject(name: "deep", model: model, request: subjects[0].request)
         let ours = try subject.run(plan(2, .paper, .modules(lists)))
         let preview = try model.preview(plan(2, .paper, .modules(lists)), steps: 4)
         let simulation = PlainAsync(

@@ -1,45 +1,17 @@
 import DiffAccel
 import DiffTensor
-import Foundation
 import Synchronization
 import TestSupport
 import Testing
 
 /// Networks in components on several ranks, and ranks that share the rows of calls: always the bits of one process.
 @Suite struct AsyncRankTests {
-    private struct Subject: Sendable {
-        let name: String
-        let model: Model
-        let request: SampleRequest
-    }
-
     private let directory: ScratchDirectory
-    private let subjects: [Subject]
+    private let subjects: [AsyncSubject]
 
     init() throws {
         directory = try ScratchDirectory()
-        var numbers = Numbers(5)
-        var unet = TinyUNet()
-        unet.channels = [8, 8, 16]
-        let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        subjects = [
-            Subject(
-                name: "unet", model: try Model(unet.writePipeline(directory)),
-                request: SampleRequest(
-                    ["steps": 7, "sampler": "ddim", "guidance": 3],
-                    tensors: ["prompt_embeds": .floats(try numbers.tensor([2, 3, unet.textWidth]))])),
-            Subject(
-                name: "uvit", model: try Model(tests.appendingPathComponent("Golden/l2c_uvit_small").path),
-                request: SampleRequest(["labels": [1, 2], "steps": 4, "guidance": 3])),
-            Subject(
-                name: "mmdit", model: try Model(TinyMMDiT().writePipeline(directory)),
-                request: try SampleRequest(
-                    ["steps": 7, "guidance": 3],
-                    tensors: [
-                        "prompt_embeds": .floats(numbers.tensor([2, 3, TinyMMDiT().textWidth])),
-                        "pooled_prompt_embeds": .floats(numbers.tensor([2, TinyMMDiT().pooledWidth])),
-                    ])),
-        ]
+        subjects = try AsyncSubject.all(directory)
     }
 
     private func asynchronous(
@@ -55,7 +27,7 @@ import Testing
 
     /// The results of a run on as many ranks; nil where it failed.
     private func results(
-        _ subject: Subject, _ plan: Plan, ranks: Int, _ errors: inout [DiffError?], delay: Double = 0,
+        _ subject: AsyncSubject, _ plan: Plan, ranks: Int, _ errors: inout [DiffError?], delay: Double = 0,
         _ change: @Sendable (inout SampleRequest, Int) -> Void = { _, _ in }
     ) throws -> [SampleResult?] {
         let found = Mutex([SampleResult?](repeating: nil, count: ranks))
@@ -70,13 +42,7 @@ import Testing
         return found.withLock { $0 }
     }
 
-    private func alone(_ subject: Subject, _ plan: Plan) throws -> SampleResult {
-        var options = SessionOptions()
-        options.threads = 1
-        return try subject.model.session(plan, options).sample(subject.request)
-    }
-
-    @Test(arguments: 0..<3) func componentsOnRanksHaveTheBitsOfOneProcess(_ number: Int) throws {
+    @Test(arguments: [0, 2, 3]) func componentsOnRanksHaveTheBitsOfOneProcess(_ number: Int) throws {
         let subject = subjects[number]
         let settings: [(Int, Int, Bool, AsyncPlan.Variant)] = [
             (1, 1, false, .paper), (1, 3, true, .paper), (2, 1, false, .paper), (2, 2, true, .paper),
@@ -88,7 +54,7 @@ import Testing
                 func plan(_ executor: AsyncPlan.Executor) throws -> Plan {
                     try asynchronous(components, stride: stride, warmUp: warmUp, shift: shift, variant, executor)
                 }
-                let expected = try alone(subject, plan(.sequential))
+                let expected = try subject.run(plan(.sequential), threads: 1)
                 var errors: [DiffError?] = []
                 let found = try results(
                     subject, plan(.mpi), ranks: components + stride - 1, &errors, delay: 0.0005)
@@ -103,9 +69,9 @@ import Testing
         }
     }
 
-    @Test(arguments: 0..<3, [2, 3, 4]) func rowsOnRanksHaveTheBitsOfOneProcess(_ number: Int, _ ranks: Int) throws {
+    @Test(arguments: [0, 2, 3], [2, 3, 4]) func rowsOnRanksHaveTheBitsOfOneProcess(_ number: Int, _ ranks: Int) throws {
         let subject = subjects[number]
-        let expected = try alone(subject, Plan())
+        let expected = try subject.run(Plan(), threads: 1)
         var errors: [DiffError?] = []
         let found = try results(subject, Plan(), ranks: ranks, &errors) { request, _ in
             request["guidance_execution"] = "ranks"
@@ -121,7 +87,7 @@ import Testing
 
     @Test func groupsOfComponentsShareRows() throws {
         let subject = subjects[0]
-        let expected = try alone(subject, asynchronous(2, .paper, .sequential))
+        let expected = try subject.run(asynchronous(2, .paper, .sequential), threads: 1)
         var errors: [DiffError?] = []
         let found = try results(subject, asynchronous(2, .paper, .mpi), ranks: 4, &errors) { request, _ in
             request["guidance_execution"] = "ranks"
@@ -133,7 +99,7 @@ import Testing
     @Test func methodsKeepTheirRows() throws {
         let subject = subjects[0]
         for plan in [Plan([LayerCachePlan(.alternate)]), Plan([try DeepCachePlan(interval: 3)])] {
-            let expected = try alone(subject, plan)
+            let expected = try subject.run(plan, threads: 1)
             var errors: [DiffError?] = []
             let found = try results(subject, plan, ranks: 2, &errors) { request, _ in
                 request["guidance_execution"] = "ranks"
@@ -145,7 +111,7 @@ import Testing
 
     @Test func roundedMessagesAreNearlyTheSame() throws {
         let subject = subjects[0]
-        let expected = try alone(subject, asynchronous(2, .paper, .sequential))
+        let expected = try subject.run(asynchronous(2, .paper, .sequential), threads: 1)
         var errors: [DiffError?] = []
         let found = try results(subject, asynchronous(2, .paper, .mpi, wire: .bf16), ranks: 2, &errors)
         #expect(errors.allSatisfy { $0 == nil }, "\(errors)")

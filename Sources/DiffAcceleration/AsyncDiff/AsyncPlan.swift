@@ -82,13 +82,6 @@ public struct AsyncPlan: PlanEntry, Equatable {
         (self.variant, self.split, self.executor, self.wire) = (variant, split, executor, wire)
     }
 
-    /// The same with another split and executor.
-    func with(_ split: Split?, _ executor: Executor) throws(DiffError) -> AsyncPlan {
-        try AsyncPlan(
-            components: components, stride: stride, warmUp: warmUp, timeShift: timeShift, variant: variant,
-            split: split, executor: executor, wire: wire)
-    }
-
     private enum Rule: String, CaseIterable {
         case official, balanced, measured
     }
@@ -185,6 +178,20 @@ public struct AsyncPlan: PlanEntry, Equatable {
 extension AsyncPlan: RankedPlanEntry {
     /// With the executor `mpi` a process for each component.
     public var rankMembers: Int? { executor == .mpi ? members : nil }
+
+    /// The same with these modules in its components, when there are as many.
+    public func divided(into components: [[String]]) throws(DiffError) -> AsyncPlan? {
+        components.count == self.components ? try with(.modules(components), executor) : nil
+    }
+
+    /// The same with another executor.
+    public func executed(by executor: Executor) throws(DiffError) -> AsyncPlan { try with(split, executor) }
+
+    private func with(_ split: Split?, _ executor: Executor) throws(DiffError) -> AsyncPlan {
+        try AsyncPlan(
+            components: components, stride: stride, warmUp: warmUp, timeShift: timeShift, variant: variant,
+            split: split, executor: executor, wire: wire)
+    }
 }
 
 extension AsyncPlan: AdvisedPlanEntry {

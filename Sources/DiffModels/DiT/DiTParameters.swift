@@ -101,11 +101,8 @@ struct DiffusersDiTParameters: DiTParameters {
     func block(_ index: Int) throws(DiffError) -> DiTBlockParameters {
         let name = "transformer_blocks.\(index)"
         let w = weights.scope(name)
-        let heads = ["to_q", "to_k", "to_v"]
         let attention = w.scope("attn1")
-        let qkv = try Linear(
-            weight: attention.packed(concatenating: heads.map { "\($0).weight" }, [c.width, c.width]),
-            bias: attention.concatenatedVectors(heads.map { "\($0).bias" }, c.width))
+        let qkv = try Linear(attention, fusing: ["to_q", "to_k", "to_v"], c.width)
         return DiTBlockParameters(
             modulation: try Linear(w.scope("norm1.linear"), c.width, 6 * c.width, of: .vectors),
             qkv: qkv,

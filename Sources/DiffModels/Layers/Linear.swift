@@ -50,6 +50,13 @@ public struct Linear: Sendable {
         self.init(weight, bias, nil)
     }
 
+    /// The layers of `parts`, each [width, width] with a bias, as one: queries, keys and values of an attention.
+    init(_ weights: Weights, fusing parts: [String], _ width: Int) throws(DiffError) {
+        self.init(
+            weight: try weights.packed(concatenating: parts.map { "\($0).weight" }, [width, width]),
+            bias: try weights.concatenatedVectors(parts.map { "\($0).bias" }, width))
+    }
+
     private init(_ weight: WeightMatrix, _ bias: Tensor?, _ update: Update?) {
         (self.weight, self.bias, self.update) = (weight, bias, update)
     }

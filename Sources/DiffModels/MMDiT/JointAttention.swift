@@ -33,9 +33,7 @@ final class AttentionStream: Sendable {
         } else {
             // Fused copies of a model that was saved with both say the same.
             w.markUsed(prefix: "\(names.fused).")
-            qkv = Linear(
-                weight: try w.packed(concatenating: names.split.map { "\($0).weight" }, [c.width, c.width]),
-                bias: try w.concatenatedVectors(names.split.map { "\($0).bias" }, c.width))
+            qkv = try Linear(w, fusing: names.split, c.width)
         }
         var norms: [Tensor] = []
         if c.normalisesHeads {

@@ -17,10 +17,7 @@ final class CLAPTextLayer: Sendable {
         (heads, activation) = (c.heads, c.activation)
         norm1 = try LayerNorm(attention.scope("output.LayerNorm"), c.width, eps: c.eps)
         norm2 = try LayerNorm(w.scope("output.LayerNorm"), c.width, eps: c.eps)
-        let (own, parts) = (attention.scope("self"), ["query", "key", "value"])
-        qkv = Linear(
-            weight: try own.packed(concatenating: parts.map { "\($0).weight" }, [c.width, c.width]),
-            bias: try own.concatenatedVectors(parts.map { "\($0).bias" }, c.width))
+        qkv = try Linear(attention.scope("self"), fusing: ["query", "key", "value"], c.width)
         attentionOut = try Linear(attention.scope("output.dense"), c.width, c.width, of: .tokens)
         first = try Linear(mlp.scope("dense"), c.width, c.mlpWidth, of: .tokens)
         second = try Linear(w.scope("output.dense"), c.mlpWidth, c.width, of: .tokens)

@@ -17,10 +17,7 @@ final class CLIPTextLayer: Sendable {
         (heads, activation) = (c.heads, c.activation)
         norm1 = try LayerNorm(w.scope("layer_norm1"), c.width, eps: c.eps)
         norm2 = try LayerNorm(w.scope("layer_norm2"), c.width, eps: c.eps)
-        let parts = ["q_proj", "k_proj", "v_proj"]
-        qkv = Linear(
-            weight: try attention.packed(concatenating: parts.map { "\($0).weight" }, [c.width, c.width]),
-            bias: try attention.concatenatedVectors(parts.map { "\($0).bias" }, c.width))
+        qkv = try Linear(attention, fusing: ["q_proj", "k_proj", "v_proj"], c.width)
         attentionOut = try Linear(attention.scope("out_proj"), c.width, c.width, of: .tokens)
         fc1 = try Linear(mlp.scope("fc1"), c.width, c.mlpWidth, of: .tokens)
         fc2 = try Linear(mlp.scope("fc2"), c.mlpWidth, c.width, of: .tokens)
