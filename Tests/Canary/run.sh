@@ -53,15 +53,13 @@ if ${PYTHON:-python3} Tests/SpillCensus/census.py >"$work/census" 2>&1; then pas
 compile() {
     program=$1
     shift
-    ${CC:-cc} -std=$std -O1 -g -Iinclude "$@" -o "$work/$program" -L"$library" -ldiffaccel \
+    ${CC:-cc} -std=c11 -O1 -g -Iinclude "$@" -o "$work/$program" -L"$library" -ldiffaccel \
         -Wl,-rpath,"$library" -lm -lpthread -ldl || exit 2
 }
-std=c11
 for program in misuse_options misuse_arguments cancel; do
     compile "$program" "Tests/CABI/$program.c" Tests/CABI/tiny_checkpoint.c
 done
-std="gnu17 -D_GNU_SOURCE"
-compile verdicts Tests/Hostile/verdicts.c Tests/Hostile/cases_*.c Tests/Hostile/hostile.c Tests/Hostile/meter.c Tests/Fuzz/weights.c
+Tests/Hostile/compile.sh verdicts "$library" "$work/verdicts" || exit 2
 
 # runs FAULT PROGRAM: with the fault armed the program dies of a trap; with none armed it passes.
 runs() {

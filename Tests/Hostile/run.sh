@@ -38,11 +38,7 @@ count() {
 }
 
 for program in verdicts bytes io_faults; do
-    sources="$here/$program.c $here/hostile.c $here/meter.c $root/Tests/Fuzz/weights.c"
-    [ "$program" != verdicts ] || sources="$sources $here/pipelines.c $(echo "$here"/cases_*.c) -ljansson -lm"
-    if ${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -I"$root/include" \
-        -DPIPELINE_DATA="\"$root/bindings/python/tests/data/stable_diffusion.json\"" $sources -o "$work/$program" \
-        -L"$folder" -ldiffaccel -Wl,-rpath,"$folder"; then
+    if "$here/compile.sh" "$program" "$folder" "$work/$program" -Wall -Wextra -Werror; then
         count "$work/$program"
     else
         failed=$((failed + 1))
