@@ -40,7 +40,7 @@ DECODER = {"_class_name": "AutoencoderKL", "in_channels": 3, "out_channels": 3, 
 
 
 def compiled(module, inputs, threads):
-    """The module in OpenVINO with fixed shapes, f32 arithmetic and the latency hint, as a function without arguments."""
+    """The module in OpenVINO with fixed shapes, f32 arithmetic and the latency hint, as a function of arrays; without any, of `inputs`."""
     import openvino as ov
 
     with torch.inference_mode(), warnings.catch_warnings():
@@ -50,7 +50,7 @@ def compiled(module, inputs, threads):
     network = ov.Core().compile_model(converted, "CPU", {
         "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1})
     request, arrays = network.create_infer_request(), [tensor.numpy() for tensor in inputs]
-    return lambda: request.infer(arrays, share_inputs=True)[network.output(0)]
+    return lambda *given: request.infer(list(given) or arrays, share_inputs=True)[network.output(0)]
 
 
 def eager(module, inputs):

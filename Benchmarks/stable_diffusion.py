@@ -4,11 +4,9 @@
 
 Networks have the published sizes and random weights, written once as f16, and compute in f32 on the same number of threads. Of SDXL one block of
 each kind stands for all of them, as the whole network in three libraries at once would not fit: a resnet and a transformer of each level, counted
-as often as there are. `pictures` runs a whole pipeline in this library and in diffusers (eager torch), each in a process of its own for its peak
-memory, and stable-diffusion.cpp where its Python package is installed. The autoencoder's decoder is in convolution.py.
+as often as there are. `pictures` are whole_pictures.py's contenders. The autoencoder's decoder is in convolution.py.
 """
 
-import os
 import subprocess
 import sys
 
@@ -17,6 +15,7 @@ import torch
 
 import common
 import convolution
+import whole_pictures
 
 PARTS = ["text", "unet", "pictures", "policies"]
 #: Width, layers, heads, features of the MLP, activation; whose.
@@ -26,20 +25,25 @@ T5 = {"d_model": 2048, "d_ff": 5120, "d_kv": 64, "num_heads": 32, "num_layers": 
 SD15 = convolution.UNET
 SD21 = {"_class_name": "UNet2DConditionModel", "sample_size": 96, "cross_attention_dim": 1024, "attention_head_dim": [5, 10, 20, 20],
         "use_linear_projection": True, "block_out_channels": [320, 640, 1280, 1280]}
-#: Level, channels, transformer blocks, resnets and transformers of it in SDXL; the input of a resnet on the way up is not counted apart.
-SDXL_LEVELS = [(0, 320, 0, 5, 0), (1, 640, 2, 5, 5), (2, 1280, 10, 7, 6)]
+#: Level, channels, blocks of a transformer, and how many transformers SDXL has there.
+SDXL_LEVELS = [(0, 320, 0, 0), (1, 640, 2, 5), (2, 1280, 10, 6)]
 SETTINGS = ["interval:2", "interval:3", "alternate", "deepcache:2", "deepcache:3", "async:2:2"]
 
 
-def contests(folder, inputs, module, given, loop, wanted=None):
+def contests(name, folder, inputs, module, given, loop):
     """The contest of the network in `folder` with torch's `module`; `inputs` are arrays by the library's names."""
     import diffaccel
 
     tensors = tuple(map(torch.from_numpy, inputs.values()))
     with diffaccel.Model(folder) as model:
-        return convolution.contest(
-            lambda: model.forward(threads=given.threads, outputs=wanted, **inputs) if wanted else
-            model.forward(threads=given.threads, **inputs), module, tensors, given, loop)
+        found = convolution.contest(lambda: model.forward(threads=given.threads, **inputs), module, tensors, given, loop)
+    print(*convolution.row(name, found), sep="  ", file=sys.stderr, flush=True)
+    return found
+
+
+def chosen(cases, given):
+    """Those that --only asks for."""
+    return [(name, case) for name, case in cases.items() if given.only in name]
 
 
 def written(folder, make):
@@ -55,83 +59,69 @@ def text(given, loop, random):
     from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
     found = {}
-    for name, (width, layers, heads, features, activation) in CLIP.items():
+    for name, (width, layers, heads, features, activation) in chosen(CLIP, given):
         config = CLIPTextConfig(hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=features,
                                 hidden_act=activation, eos_token_id=2)
         path = written(f"clip-{width}", lambda config=config: CLIPTextModel(config))
         encoder = CLIPTextModel.from_pretrained(path, torch_dtype=torch.float32).requires_grad_(False)
         ids = random.integers(0, 49406, (2, 77), dtype=np.int64)
-        found[name] = contests(path, {"tokens": ids}, convolution.Wrapped(lambda m, x: m(x).last_hidden_state, encoder), given, loop)
-    path = written("t5-xxl-half-width", lambda: T5EncoderModel(T5Config(**T5)))
-    encoder = T5EncoderModel.from_pretrained(path, torch_dtype=torch.float32).requires_grad_(False)
-    ids = random.integers(0, 32000, (2, 256), dtype=np.int64)
-    found["T5 encoder, 4 layers of width 2048, 256 tokens"] = contests(
-        path, {"tokens": ids}, convolution.Wrapped(lambda m, x: m(x).last_hidden_state, encoder), given, loop)
+        found[name] = contests(name, path, {"tokens": ids}, convolution.Wrapped(lambda m, x: m(x).last_hidden_state, encoder), given, loop)
+    for name, config in chosen({"T5 encoder, 4 layers of width 2048, 256 tokens": T5}, given):
+        path = written("t5-xxl-half-width", lambda config=config: T5EncoderModel(T5Config(**config)))
+        encoder = T5EncoderModel.from_pretrained(path, torch_dtype=torch.float32).requires_grad_(False)
+        ids = random.integers(0, 32000, (2, 256), dtype=np.int64)
+        found[name] = contests(
+            name, path, {"tokens": ids}, convolution.Wrapped(lambda m, x: m(x).last_hidden_state, encoder), given, loop)
     return found
 
 
-def one_unet(name, config, side, given, loop, random):
+def one_unet(name, config, folder, side, given, loop, random):
     from diffusers import UNet2DConditionModel
 
-    predictor, folder = convolution.network(UNet2DConditionModel, config, name)
+    predictor, folder = convolution.network(UNet2DConditionModel, config, folder)
     inputs = {"sample": random.standard_normal((given.batch, 4, side, side), dtype=np.float32),
               "timestep": np.full(given.batch, 500, np.float32),
               "encoder_hidden_states": random.standard_normal((given.batch, 77, config["cross_attention_dim"]), dtype=np.float32)}
-    return contests(folder, inputs, convolution.predicting(predictor), given, loop)
+    return contests(name, folder, inputs, convolution.predicting(predictor), given, loop)
+
+
+def sdxl_level(channels, blocks):
+    """A U-Net of one level, one layer each way: four or five resnets, three transformers or none."""
+    return {"_class_name": "UNet2DConditionModel", "sample_size": 128, "cross_attention_dim": 2048, "use_linear_projection": True,
+            "block_out_channels": [channels], "layers_per_block": 1, "attention_head_dim": channels // 64,
+            "transformer_layers_per_block": max(1, blocks),
+            "down_block_types": ["CrossAttnDownBlock2D" if blocks else "DownBlock2D"],
+            "up_block_types": ["CrossAttnUpBlock2D" if blocks else "UpBlock2D"],
+            "mid_block_type": "UNetMidBlock2DCrossAttn" if blocks else "UNetMidBlock2D"}
 
 
 def unet(given, loop, random):
-    found = {"SD 1.5, 512 px": one_unet("sd15-unet", SD15, 64, given, loop, random),
-             "SD 2.1, 768 px": one_unet("sd21-unet", SD21, 96, given, loop, random)}
+    networks = {"SD 1.5, 512 px": (SD15, "sd15-unet", 64), "SD 2.1, 768 px": (SD21, "sd21-unet", 96)}
     for pixels in (512, 1024):
-        for level, channels, blocks, _resnets, _transformers in SDXL_LEVELS:
-            # A U-Net of one level, one layer each way: four resnets, three transformers or none.
-            config = {"_class_name": "UNet2DConditionModel", "sample_size": 128, "cross_attention_dim": 2048, "use_linear_projection": True,
-                      "block_out_channels": [channels], "layers_per_block": 1, "attention_head_dim": channels // 64,
-                      "transformer_layers_per_block": max(1, blocks),
-                      "down_block_types": ["CrossAttnDownBlock2D" if blocks else "DownBlock2D"],
-                      "up_block_types": ["CrossAttnUpBlock2D" if blocks else "UpBlock2D"],
-                      "mid_block_type": "UNetMidBlock2DCrossAttn" if blocks else "UNetMidBlock2D"}
-            found[f"SDXL, {pixels} px, level {level}"] = one_unet(
-                f"sdxl-level-{level}", config, pixels // 8 >> level, given, loop, random)
-    return found
-
-
-OURS = """
-import resource, sys, time, diffaccel
-with diffaccel.Model(sys.argv[1], **({"text_encoders": "on_demand"} if sys.argv[5] == "on_demand" else {})) as model, model.session(threads=int(sys.argv[2])) as session:
-    began = time.perf_counter()
-    session.sample(prompt="a castle by the sea", steps=int(sys.argv[3]), height=int(sys.argv[4]), width=int(sys.argv[4]), seed=1)
-    print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-"""
-DIFFUSERS = """
-import resource, sys, time, torch
-from diffusers import StableDiffusionPipeline
-torch.set_num_threads(int(sys.argv[2]))
-pipe = StableDiffusionPipeline.from_pretrained(sys.argv[1], torch_dtype=torch.float32, safety_checker=None)
-pipe.set_progress_bar_config(disable=True)
-began = time.perf_counter()
-pipe("a castle by the sea", num_inference_steps=int(sys.argv[3]), height=int(sys.argv[4]), width=int(sys.argv[4]), generator=torch.Generator().manual_seed(1))
-print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-"""
+        for level, channels, blocks, _transformers in SDXL_LEVELS:
+            networks[sdxl_name(pixels, level)] = (sdxl_level(channels, blocks), f"sdxl-level-{level}", pixels // 8 >> level)
+    return {name: one_unet(name, *network, given, loop, random) for name, network in chosen(networks, given)}
 
 
 def pictures(given, _loop, _random):
-    """Seconds and peak bytes of whole pictures, each in a process of its own, taking turns."""
+    """Seconds, processor time and peak bytes of whole pictures, each in a process of its own, taking turns: 20 steps, and 4 of LCM."""
     if not given.pipeline:
         print("pictures: left out, --pipeline names no folder", file=sys.stderr)
         return {}
-    runs = {"DiffAccel": (OURS, "resident"), "DiffAccel, text encoders on demand": (OURS, "on_demand"), "diffusers, torch": (DIFFUSERS, "")}
-    found = {name: {"seconds": [], "peak": []} for name in runs}
+    kinds = {f"{given.steps} DDIM steps": ["--steps", str(given.steps)], "4 LCM steps, TAESD": ["--steps", "4", "--lcm"]}
+    found = {f"{name}, {kind}": {"seconds": [], "processor": [], "peak": []} for kind in kinds for name in whole_pictures.installed()}
     for _ in range(given.repeat):
-        for name, (script, how) in runs.items():
-            done = subprocess.run([sys.executable, "-c", script, given.pipeline, str(given.threads), str(given.steps), str(given.pixels), how],
-                                  capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(common.ROOT / "bindings" / "python")})
-            if done.returncode:
-                raise SystemExit(f"{name}: {done.stderr[-2000:]}")
-            seconds, peak = map(float, done.stdout.split())
-            found[name]["seconds"].append(seconds)
-            found[name]["peak"].append(peak)
+        for kind, how in kinds.items():
+            for name in whole_pictures.installed():
+                command = [sys.executable, whole_pictures.__file__, name, given.pipeline, "--threads", str(given.threads),
+                           "--pixels", str(given.pixels), *how]
+                done = subprocess.run(command, capture_output=True, text=True)
+                if done.returncode:
+                    raise SystemExit(f"{name}: {done.stderr[-2000:]}")
+                figures = list(map(float, done.stdout.split()[-3:]))
+                for key, value in zip(("seconds", "processor", "peak"), figures):
+                    found[f"{name}, {kind}"][key].append(value)
+                print(name, kind, *figures, file=sys.stderr, flush=True)
     return found
 
 
@@ -159,20 +149,26 @@ def policies(given, _loop, _random):
     return found
 
 
+def sdxl_name(pixels, level):
+    return f"SDXL, {pixels} px, level {level}"
+
+
 def sdxl(found, pixels):
-    """Seconds of SDXL's resnets and transformers by the levels measured, for each library."""
+    """Milliseconds of all of SDXL's levels from those measured, for each library; None where one was left out."""
     total = dict.fromkeys(convolution.NAMES, 0.0)
-    for level, _channels, blocks, _resnets, transformers in SDXL_LEVELS:
-        figures = found[f"SDXL, {pixels} px, level {level}"]
+    for level, _channels, _blocks, transformers in SDXL_LEVELS:
+        if not (figures := found.get(sdxl_name(pixels, level))):
+            return None
         for name in total:
-            # Three of its four resnets' work is a level's third; good enough for a ratio.
-            total[name] += convolution.milliseconds(figures, name) * (max(1, transformers) / (3 if blocks else 1))
+            # What was measured has three transformers, or none, and as many resnets as SDXL's level without any.
+            total[name] += convolution.milliseconds(figures, name) * (transformers / 3 if transformers else 1)
     return total
 
 
 def main():
     parser = common.arguments(__doc__.split("\n")[0], size=None, repeat=3)
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    parser.add_argument("--only", default="", help="of text and unet, the networks whose names have this")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--pixels", type=int, default=512)
     parser.add_argument("--small", type=int, default=256, help="side of the pictures that policies are measured on")
@@ -196,13 +192,15 @@ def main():
                 [convolution.row(name, found) for name, found in figures[part].items()]) + "\n"
             if part == "unet":
                 for pixels in (512, 1024):
-                    total = sdxl(figures[part], pixels)
+                    if not (total := sdxl(figures[part], pixels)):
+                        continue
                     body += (f"SDXL at {pixels} px by its levels: OpenVINO / DiffAccel {total['openvino'] / total['ours']:.2f}, "
                              f"torch / DiffAccel {total['torch'] / total['ours']:.2f}.\n\n")
     if "pictures" in given.parts and (found := pictures(given, loop, random)):
         figures["pictures"] = found
-        body += common.table([f"{given.steps} steps, {given.pixels} px", "seconds", "peak, GiB"], [
-            [name, f"{np.median(one['seconds']):.1f}", f"{max(one['peak']) / 2**30:.2f}"] for name, one in found.items()]) + "\n"
+        body += common.table([f"{given.pixels} px", "seconds", "processor time, s", "peak, GiB"], [
+            [name, f"{np.median(one['seconds']):.1f}", f"{np.median(one['processor']):.1f}", f"{max(one['peak']) / 2**30:.2f}"]
+            for name, one in found.items()]) + "\n"
     if "policies" in given.parts and (found := policies(given, loop, random)):
         figures["policies"] = found
         body += common.table(["plan", "speed-up", "by operations", "reached"], [

@@ -259,7 +259,8 @@ int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
  *                    ->  "last_hidden_state" f32 [n,t,width]
  *   speecht5_hifigan:  "mel" f32 [n,frames,bins]  ->  "waveform" f32 [n,values]
  * Inputs are read during the call. For each output the caller gives name, data and bytes; rank, shape, dtype and bytes are
- * set. If data is null, only these are set (a size query; nothing is computed). `options` may be null.
+ * set. If data is null, only these are set (a size query; nothing is computed). `options` may be null. Without a memory limit the
+ * working memory stays with the model, for the next call of the same sizes.
  * Errors: DA_INVALID_ARGUMENT (unknown or missing name), DA_SHAPE, DA_MORE (an output buffer is too small), DA_NOT_FINITE (an
  * output holds NaN or infinity: weights or inputs), memory errors. */
 int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_count, da_tensor *outputs,

@@ -18,6 +18,7 @@ public final class Model: Sendable {
     private let settings: ConfigReport
     /// What this process has of it as one of several ranks; nil: all.
     let share: ModelShare?
+    private let forwardMemory = ForwardMemory()
 
     /// Opens the checkpoint at `path`: a folder with `config.json` and safetensors, or one safetensors file with a config in
     /// the options.
@@ -134,12 +135,20 @@ public final class Model: Sendable {
     ///
     /// DiT: `x` [n, C, S, S], `t` [n], integers `y` [n] give `out`. Autoencoder: `latents` give `image`, `image` gives `moments`.
     /// Language models: integers `tokens` [n] give `logits` [1, n, vocabulary].
+    /// Without a memory limit the working memory stays with the model, for the next call of the same sizes.
     /// Throws `invalidArgument` for missing or unknown names, `shape`, `notFinite` for outputs that are not, and memory errors.
     public func forward(
         _ inputs: NamedInputs, wanted: [String]? = nil, threads: Int = 0, memoryLimit: Int = 0
     ) throws(DiffError) -> [String: Tensor] {
         let pool = try WorkerPool(threads: threads == 0 ? Machine.processors : threads)
-        return try forward(inputs, wanted, Run(pool: pool, budget: MemoryBudget(limit: memoryLimit)))
+        guard memoryLimit == 0 else {
+            return try forward(inputs, wanted, Run(pool: pool, budget: MemoryBudget(limit: memoryLimit)))
+        }
+        let sizes = inputs.sizes
+        let workspace = try forwardMemory.take(sizes)
+        let outputs = try forward(inputs, wanted, Run(pool: pool, workspace: workspace))
+        forwardMemory.keep(workspace, sizes)
+        return outputs
     }
 
     /// Shapes of the outputs that ``forward(_:wanted:threads:memoryLimit:)`` would give; nothing is computed.

@@ -35,8 +35,16 @@ public final class Run {
     private var plan = BlockPlan(indices: [])
 
     /// A run on `pool` (nil: the calling thread alone) with memory charged to `budget`.
-    public init(
+    public convenience init(
         pool: WorkerPool?, budget: MemoryBudget?, stack: AccelerationStack = AccelerationStack(),
+        cancel: CancelFlag = CancelFlag()
+    ) {
+        self.init(pool: pool, workspace: Workspace(budget: budget), stack: stack, cancel: cancel)
+    }
+
+    /// A run on `pool` whose tensors come from `workspace`, which no other run uses meanwhile.
+    public init(
+        pool: WorkerPool?, workspace: Workspace, stack: AccelerationStack = AccelerationStack(),
         cancel: CancelFlag = CancelFlag()
     ) {
         self.pool = pool
@@ -45,7 +53,7 @@ public final class Run {
         census = nil
         isDry = false
         threads = pool?.threads ?? 1
-        workspace = Workspace(budget: budget)
+        self.workspace = workspace
         trace = Trace(calls: 1, sites: 0)
     }
 

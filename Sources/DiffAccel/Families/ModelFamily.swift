@@ -121,6 +121,13 @@ public struct NamedInputs: Sendable {
     /// No inputs.
     public init() {}
 
+    /// The extents of each; of integers their count.
+    var sizes: [String: [Int]] {
+        var sizes: [String: [Int]] = [:]
+        for name in names.each { sizes.put(tensors[name]?.shape.dims ?? [integers[name]?.count ?? 0], for: name) }
+        return sizes
+    }
+
     func tensor(_ name: String) throws(DiffError) -> Tensor {
         guard let tensor = tensors[name] else {
             throw DiffError(.invalidArgument, "the input \"\(name)\" (f32) is missing")
