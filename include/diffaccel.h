@@ -192,7 +192,10 @@ typedef struct da_model_options {
                                          where these are faster), "direct" or "winograd".
                                    All that plans divide into components:
                                      "ranks": The plan, with the executor mpi, of whose ranks this process is one: only the weights
-                                         of its own component are loaded. A word such as "async:3", or an object. */
+                                         of its own component are loaded, and those of encoders and decoder on rank 0. A word such
+                                         as "async:3", or an object.
+                                     "ranks_decode": Beside it: whether all ranks have the decoder, to share the tiles of pictures,
+                                         or the pictures of a batch (false). */
 } da_model_options;
 
 /* Fills *options with defaults. DA_INVALID_ARGUMENT when options is null or `size` is not a size of this struct. */

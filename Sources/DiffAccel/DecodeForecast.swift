@@ -10,24 +10,29 @@ struct DecodeForecast {
     /// Nothing to decode.
     init() {}
 
-    /// Decoding of `job` as its request asks for it.
-    init(_ job: any SamplingJob, threads: Int, census: ConvolutionCensus? = nil) throws(DiffError) {
-        guard let decoder = job.decoder, let latents = job.latents else {
+    /// Decoding of `job` as its request asks for it, by one of `ranks` if there are any.
+    init(
+        _ job: any SamplingJob, threads: Int, ranks: RankShare? = nil, census: ConvolutionCensus? = nil
+    ) throws(DiffError) {
+        guard let decoder = job.decoder(on: ranks), let latents = job.latents else {
             self.init()
             return
         }
-        try self.init(decoder, latents, tile: job.tiling.side, threads: threads, census: census)
+        try self.init(decoder, latents, tile: job.tiling.side, threads: threads, ranks: ranks, census: census)
     }
 
     /// Decoding of a state of shape `latents` in tiles of this side.
     init(
-        _ decoder: any StateDecoder, _ latents: Shape, tile: Int?, threads: Int, census: ConvolutionCensus? = nil
+        _ decoder: any StateDecoder, _ latents: Shape, tile: Int?, threads: Int, ranks: RankShare? = nil,
+        census: ConvolutionCensus? = nil
     ) throws(DiffError) {
         let run = Run(dryOn: threads, census: census)
         let state = try Tensor(Storage(virtual: latents.count &* 4), latents)
         var done: [Double] = []
-        let decoded = try decoder.decode(state, tile: tile, run) { (_) throws(DiffError) in
-            done.append(run.trace.flops.each.reduce(0, +))
+        let decoded = try run.shared(by: decoder.isShared ? ranks : nil) { () throws(DiffError) in
+            try decoder.decode(state, tile: tile, run) { (_) throws(DiffError) in
+                done.append(run.trace.flops.each.reduce(0, +))
+            }
         }
         progress = done
         for tensor in try decoder.results(decoded, run, budget: nil).each where tensor.storage !== state.storage {
@@ -40,12 +45,12 @@ struct DecodeForecast {
     /// The tile side that keeps decoding of `latents` within `limit` bytes: nil when whole images fit. Throws `overBudget` when not even the
     /// smallest tiles do.
     static func tile(
-        _ decoder: any StateDecoder, _ latents: Shape, threads: Int, within limit: Int
+        _ decoder: any StateDecoder, _ latents: Shape, threads: Int, ranks: RankShare? = nil, within limit: Int
     ) throws(DiffError) -> Int? {
         let states = 8 &* latents.count
         var least = 0
         for tile in [nil, 64, 32, 16, 8] where tile ?? 0 < max(latents[2], latents[3]) {
-            let forecast = try DecodeForecast(decoder, latents, tile: tile, threads: threads)
+            let forecast = try DecodeForecast(decoder, latents, tile: tile, threads: threads, ranks: ranks)
             least = Checked.sum(states, forecast.workspace, forecast.results)
             if least <= limit { return tile }
             // Pictures take as much room in tiles of any side: a dry run of a million tiles would say no more.

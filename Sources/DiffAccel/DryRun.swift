@@ -48,7 +48,7 @@ struct DryRun {
             counts += run.trace.counts(layouts.at(progress.network) ?? [], call: progress.call)
             networks.append(progress.network)
         }
-        decoding = try DecodeForecast(job, threads: threads, census: census)
+        decoding = try DecodeForecast(job, threads: threads, ranks: ranks, census: census)
         resultBytes = output.others.each.reduce(0) { Checked.sum($0, $1.byteCount) }
         (workspace, trace, cacheBytes) = (run.workspace, run.trace, cache)
         (sites, self.networks, encodingFlops) = (counts, networks, encoding)

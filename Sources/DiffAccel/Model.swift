@@ -30,7 +30,7 @@ public final class Model: Sendable {
         let budget = try MemoryBudget(limit: options.memoryLimit)
         var options = options
         share = try options.settings.ranks.map { (plan) throws(DiffError) in try ModelShare(path, options, plan) }
-        if let share { options.networkPart = share.part }
+        if let share { (options.networkPart, options.companions) = (share.part, share.companions) }
         let opened = try Self.opened(path, options, budget)
         let type = opened.family
         guard options.maskToken == nil || type.takesMaskToken else {

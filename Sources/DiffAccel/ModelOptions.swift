@@ -27,6 +27,9 @@ public struct ModelOptions: Sendable {
     /// network, such as text encoders, are loaded as ever.
     public var networkPart: WeightsPart?
 
+    /// What is loaded of the parts beside the network.
+    var companions = Companions()
+
     /// The processes among which ``ModelSettings/ranks`` counts this one; nil: those that the program was started with.
     public var ranks: RankGroup?
 

@@ -62,6 +62,8 @@ public struct ModelSettings: Sendable, Equatable {
     /// The plan, of an executor `mpi`, of whose ranks this process is one: the model has the weights of what the rank computes only. A word or
     /// an object; nil: all weights are loaded.
     public var ranks: JSON?
+    /// Whether the other ranks have the decoder too, to share the tiles of pictures, or the pictures of a batch; else rank 0 alone decodes.
+    public var ranksDecode = false
     /// How 3 x 3 convolutions are computed.
     public var convolution = ConvolutionMethod.auto
 
@@ -96,7 +98,11 @@ public struct ModelSettings: Sendable, Equatable {
         ),
         OptionSpec(
             "ranks", .either([.text, .object("a plan, or one of its entries")]), absent: "all weights are loaded",
-            "The plan, with the executor mpi, of whose ranks this process is one: only the weights of its own component are loaded."
+            "The plan, with the executor mpi, of whose ranks this process is one: only the weights of its own component are loaded, and those of encoders and decoder on rank 0."
+        ),
+        OptionSpec(
+            "ranks_decode", .flag, default: false,
+            "Beside ranks: whether all ranks have the decoder, to share the tiles of pictures, or the pictures of a batch."
         ),
         OptionSpec(
             "convolution", .cases(of: ConvolutionMethod.self), default: .string(ConvolutionMethod.auto.rawValue),
@@ -143,6 +149,7 @@ public struct ModelSettings: Sendable, Equatable {
         }
         self.heads = known
         ranks = options.json.value("ranks")
+        ranksDecode = try options.get("ranks_decode")
         convolution = try options.getCase("convolution")
     }
 

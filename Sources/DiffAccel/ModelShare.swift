@@ -10,6 +10,8 @@ struct ModelShare: Sendable, Equatable {
     let components: [[String]]
     /// That of this process.
     let component: Int
+    /// Whether all ranks decode pictures.
+    private let sharesDecoding: Bool
 
     /// The share that the setting `ranks` of `options` asks for of the model at `path`. The network is divided as at the size of its own
     /// pictures. Throws `invalidArgument` for a plan without the executor mpi, what joining throws, and what opening the model does.
@@ -22,11 +24,12 @@ struct ModelShare: Sendable, Equatable {
         }
         let group = if let given = options.ranks { given } else { try Ranks.join() }
         var bare = options
-        (bare.settings.ranks, bare.networkPart) = (nil, .nothing)
+        (bare.settings.ranks, bare.networkPart, bare.companions) = (nil, .nothing, .outlines)
         components = try Model(path, bare).preview(plan).components.each.map { $0.modules }
         (rank, count) = (group.rank, group.count)
         // With stride 2 one more rank makes evaluations of the last component.
         component = min(group.rank % max(1, members), components.count &- 1)
+        sharesDecoding = options.settings.ranksDecode
     }
 
     private static func plan(_ json: JSON) throws(DiffError) -> Plan {
@@ -41,6 +44,11 @@ struct ModelShare: Sendable, Equatable {
             for module in modules.each { others.append(module) }
         }
         return WeightsPart(without: others)
+    }
+
+    /// What is loaded beside the network: rank 0 encodes for all, and decodes unless all do.
+    var companions: Companions {
+        Companions(encoders: rank == 0, decoder: rank == 0 || sharesDecoding, sharesDecoding: sharesDecoding)
     }
 
     /// For descriptions of the model.

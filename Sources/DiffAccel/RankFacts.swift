@@ -25,7 +25,8 @@ enum RankFacts {
             (
                 "setting of the model",
                 "weights \(options.weights.rawValue), convolution \(settings.convolution.rawValue), t5 \(settings.usesT5), "
-                    + "prediction_type \(settings.prediction ?? "as stored"), conventions \(options.conventions ?? "as stored")"
+                    + "prediction_type \(settings.prediction ?? "as stored"), conventions \(options.conventions ?? "as stored"), "
+                    + "shared decoding \(options.companions.sharesDecoding)"
             ),
         ]
     }

@@ -28,7 +28,7 @@ struct SampleLoop {
         if let state = output.latents {
             let latents = try owned(state)
             tensors.append(ResultTensor("latents", latents))
-            if let decoder = job.decoder {
+            if let decoder = job.decoder(on: ranks) {
                 tensors += try decode(latents, decoder, tile, &statistics, began, observe)
             }
         }
@@ -46,14 +46,16 @@ struct SampleLoop {
     ) throws(DiffError) -> [ResultTensor] {
         let decodeBegan = Machine.seconds
         var told = 0
-        let decoded = try decoder.decode(latents, tile: tile, run) { (progress) throws(DiffError) in
-            let done = dryRun.decoding.progress.at(told) ?? dryRun.decoding.flops
-            told &+= 1
-            var event = SampleEvent(
-                stage: progress.stage, step: progress.done, steps: progress.count,
-                fraction: fraction(dryRun.encodingFlops + dryRun.flops + done), seconds: Machine.seconds - began)
-            event.audio = progress.audio
-            if observe(event) == .cancel { throw .cancelled }
+        let decoded = try run.shared(by: decoder.isShared ? ranks : nil) { () throws(DiffError) in
+            try decoder.decode(latents, tile: tile, run) { (progress) throws(DiffError) in
+                let done = dryRun.decoding.progress.at(told) ?? dryRun.decoding.flops
+                told &+= 1
+                var event = SampleEvent(
+                    stage: progress.stage, step: progress.done, steps: progress.count,
+                    fraction: fraction(dryRun.encodingFlops + dryRun.flops + done), seconds: Machine.seconds - began)
+                event.audio = progress.audio
+                if observe(event) == .cancel { throw .cancelled }
+            }
         }
         var kept: [Tensor] = []
         for tensor in decoded.each {

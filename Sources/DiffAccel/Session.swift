@@ -77,8 +77,8 @@ public final class Session: @unchecked Sendable {
             }
             let ranks = try SessionRanks(model, plan, request, options, cancelFlag)
             return try ranks.perform { (share) throws(DiffError) in
-                // Rank 0 has the result; what the others would decode nobody looks at.
-                let asked = share.rank == 0 ? request : request.withoutDecoding(sampling.form)
+                // Rank 0 has the result; what the others would show on the way nobody looks at.
+                let asked = share.rank == 0 ? request : request.withoutPreviews
                 return try sample(sampling.job(asked), asked, share, observe)
             }
         }
@@ -90,7 +90,7 @@ public final class Session: @unchecked Sendable {
         _ observe: (SampleEvent) -> SampleDecision
     ) throws(DiffError) -> SampleResult {
         for advice in plan.advice(job.context).each { Log.write(.warning, advice) }
-        let tile = try decodeTile(job)
+        let tile = try decodeTile(job, share)
         let dryRun = try dryRun(job, RequestShape(request), share)
         budget.resetPeak()
         defer { tidy() }
@@ -143,14 +143,22 @@ public final class Session: @unchecked Sendable {
 
     /// The side of the decoder's tiles: what the request says, or the largest that the memory limit allows.
     @inline(never)
-    private func decodeTile(_ job: any SamplingJob) throws(DiffError) -> Int? {
-        guard let decoder = job.decoder, decoder.takesTiles, let latents = job.latents else { return nil }
+    private func decodeTile(_ job: any SamplingJob, _ share: RankShare?) throws(DiffError) -> Int? {
+        guard let decoder = job.decoder(on: share), decoder.takesTiles, let latents = job.latents else { return nil }
         switch job.tiling {
         case .never: return nil
         case .side(let side): return side < max(latents[2], latents[3]) ? side : nil
         case .automatic:
-            guard budget.limit > 0 else { return nil }
-            let tile = try DecodeForecast.tile(decoder, latents, threads: threads, within: budget.limit)
+            var tile: Int?
+            if budget.limit > 0 {
+                tile = try DecodeForecast.tile(
+                    decoder, latents, threads: threads, ranks: share, within: budget.limit)
+            }
+            // Ranks that share the tiles need the same ones, of which the smallest fit on all.
+            if let share, decoder.isShared {
+                let least = try share.least(tile ?? .max)
+                tile = least == .max ? nil : least
+            }
             if let tile { Log.write(.warning, "decoding in tiles of \(tile) latents to stay within the memory limit") }
             return tile
         }

@@ -76,10 +76,10 @@ struct SessionRanks {
 }
 
 extension SampleRequest {
-    /// The same without decoding, where the form `form` lets a request say so.
-    func withoutDecoding(_ form: RequestForm) -> SampleRequest {
+    /// The same without previews.
+    var withoutPreviews: SampleRequest {
         var request = self
-        if form.options.each.contains(where: { $0.name == "decode" }) { request["decode"] = false }
+        request.options.drop("previews")
         return request
     }
 }

@@ -115,6 +115,13 @@ public final class Run {
         trace.close()
     }
 
+    /// Calls `body` with `ranks` sharing its work, after the calls of a run: see ``pieces(_:of:make:use:)``.
+    public func shared<T>(by ranks: RankShare?, _ body: () throws(DiffError) -> T) throws(DiffError) -> T {
+        self.ranks = ranks
+        defer { self.ranks = nil }
+        return try body()
+    }
+
     /// Bytes of tensors that methods keep between calls.
     public var bytesHeld: Int { stack.bytesHeld }
 

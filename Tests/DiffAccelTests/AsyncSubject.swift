@@ -18,6 +18,27 @@ struct AsyncSubject: Sendable {
         return try model.session(plan, options).sample(request)
     }
 
+    /// A U-Net with an autoencoder, and a request for a picture of 48 x 64 pixels from one prompt.
+    static func pipeline(_ directory: ScratchDirectory, _ options: ModelOptions = ModelOptions()) throws -> AsyncSubject
+    {
+        var numbers = Numbers(6)
+        let unet = TinyUNet()
+        let path = try unet.writePipeline(directory)
+        try TinyAutoencoder().write(directory, as: "pipeline/vae")
+        return AsyncSubject(
+            name: "pipeline", model: try Model(path, options),
+            request: SampleRequest(
+                ["steps": 3, "sampler": "ddim", "guidance": 3, "height": 48, "width": 64],
+                tensors: ["prompt_embeds": .floats(try numbers.tensor([1, 3, unet.textWidth]))]))
+    }
+
+    /// The modules of its components when it is divided evenly at the size of its own pictures, which is how ranks that load only their own
+    /// component divide it, whatever the size of a request.
+    func balanced(_ components: Int) throws -> AsyncPlan.Split {
+        let plan = Plan([try AsyncPlan(components: components, split: .balanced)])
+        return .modules(try model.preview(plan, steps: 9).components.map(\.modules))
+    }
+
     /// One of each kind: a U-Net of three levels, a DiT, a U-ViT and Stable Diffusion 3's transformer, written into `directory`.
     static func all(_ directory: ScratchDirectory) throws -> [AsyncSubject] {
         var numbers = Numbers(5)

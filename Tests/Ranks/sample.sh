@@ -79,6 +79,24 @@ for mpi in "${@:-openmpi}"; do
     launch -n 2 $(draw "$model") --prompt apple --steps 6 --guidance-execution ranks --latents "$work/ranks.safetensors" >"$work/output"
     if cmp -s "$work/one.safetensors" "$work/ranks.safetensors"; then pass; else fail "guidance: $(cat "$work/output")"; fi
 
+    # Tiles of the decoder, and pictures of a batch, on all ranks.
+    picture() {
+        local name=$1 ranks=$2
+        shift 2
+        rm -f "$work"/*.png
+        $(draw "$model" "$@") --executor sequential --out "$work/one.png" >"$work/output" 2>&1 || { fail "$name: $(cat "$work/output")"; return; }
+        launch -n "$ranks" $(draw "$model" "$@") "${extra[@]}" --out "$work/ranks.png" >"$work/output" || { fail "$name: $(cat "$work/output")"; return; }
+        if cmp -s "$work/one.png" "$work/ranks.png"; then pass; else fail "$name: another picture"; fi
+    }
+    # Cut in one place whatever the size: an even cut would be made for the size of the model's own pictures by ranks that load only a part.
+    echo '{"methods": [{"method": "async", "split": [["conv_in", "down_blocks", "mid_block"], ["up_blocks", "conv_norm_out", "conv_out"]]}]}' \
+        >"$work/halves.json"
+    extra=(--executor mpi)
+    picture "tiles beside components" 2 --prompt apple --steps 4 --size 192x256 --tile 16 --plan "$work/halves.json"
+    picture "pictures beside components" 2 --prompt apple --count 4 --batch 4 --steps 4 --plan "$work/halves.json"
+    extra=(--executor mpi --guidance-execution ranks)
+    picture "tiles beside components and rows" 4 --prompt apple --steps 4 --size 192x256 --tile 16 --plan "$work/halves.json"
+
     # Rank 0 has the picture, from C and from Python.
     plan='{"methods": [{"method": "async", "components": 2, "executor": "mpi"}]}'
     launch -n 2 "$work/session" "$model" "$plan" | sort >"$work/c"

@@ -12,7 +12,7 @@ struct CodeDecoder: PictureDecoder {
         return try Shape(state[0], 3, state[2] &* factor, state[3] &* factor)
     }
 
-    func decodeOne(_ state: Tensor, tile: Int?, _ run: Run) throws(DiffError) -> Tensor {
+    func decodeOne(_ state: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         try autoencoder.decode(state, run)
     }
 

@@ -7,6 +7,7 @@ struct LatentDecoder: PictureDecoder {
     let autoencoder: any ImageAutoencoder
     /// The family that the autoencoder would be as a model of its own.
     let name: String
+    let isShared: Bool
 
     /// The autoencoder of a model whose latents have `channels` channels; nil when there is none. Throws `incompatible` when it is made for
     /// others.
@@ -29,14 +30,16 @@ struct LatentDecoder: PictureDecoder {
         let found: JSONObject
         if let part { found = try JSONObject(part.config, source: file) } else { found = try checkpoint.configuration }
         try self.init(
-            found, Weights(part?.tensors ?? checkpoint.tensors, options: opened.loading), opened, as: file,
-            at: checkpoint.path)
+            found, part?.tensors ?? checkpoint.tensors, opened, as: file, at: checkpoint.path)
     }
 
-    /// The autoencoder of `found`, its configuration, and `weights`.
+    /// The autoencoder of `found`, its configuration, and `tensors`.
     init(
-        _ found: JSONObject, _ weights: Weights, _ opened: Opened, as file: String, at path: String
+        _ found: JSONObject, _ tensors: TensorTable, _ opened: Opened, as file: String, at path: String
     ) throws(DiffError) {
+        let companions = opened.options.companions
+        let weights = Weights(tensors, options: companions.autoencoder(opened.loading))
+        isShared = companions.sharesDecoding
         if AutoencoderTinyFamily.recognises(found) {
             let config = try opened.entered(found, as: file, AutoencoderTinyConfiguration.rules)
             let tiny = try AutoencoderTiny(AutoencoderTinyConfiguration(config), weights)
@@ -58,8 +61,9 @@ struct LatentDecoder: PictureDecoder {
         return try Shape(state[0], autoencoder.pictureChannels, state[2] &* factor, state[3] &* factor)
     }
 
-    func decodeOne(_ state: Tensor, tile: Int?, _ run: Run) throws(DiffError) -> Tensor {
-        guard let tile else { return try autoencoder.decode(state, run) }
-        return try autoencoder.decodeTiled(state, tile: tile, run)
+    func decodeOne(_ state: Tensor, _ run: Run) throws(DiffError) -> Tensor { try autoencoder.decode(state, run) }
+
+    func decodeTiled(_ state: Tensor, tile: Int, _ run: Run) throws(DiffError) -> Tensor? {
+        try autoencoder.decodeTiled(state, tile: tile, run)
     }
 }

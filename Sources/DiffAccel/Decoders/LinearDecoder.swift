@@ -10,7 +10,7 @@ struct LinearDecoder: PictureDecoder {
 
     var name: String { "linear" }
     func shape(of state: Shape) throws(DiffError) -> Shape? { try Shape(state[0], 3, state[2], state[3]) }
-    func decodeOne(_ state: Tensor, tile: Int?, _ run: Run) throws(DiffError) -> Tensor {
+    func decodeOne(_ state: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         guard state.shape[1] == map.channels else {
             throw DiffError(
                 .unsupported, "previews \"linear\" are for \(map.channels) channels, the latents have \(state.shape[1])"

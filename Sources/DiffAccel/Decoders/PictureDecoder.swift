@@ -4,14 +4,21 @@ import DiffTensor
 protocol PictureDecoder: StateDecoder {
     /// The shape of what `state` [n, C, h, w] becomes; nil: the state is that already.
     func shape(of state: Shape) throws(DiffError) -> Shape?
-    /// One sample [1, C, h, w] decoded; `tile` is the side of tiles in latents, nil: the whole.
-    func decodeOne(_ state: Tensor, tile: Int?, _ run: Run) throws(DiffError) -> Tensor
+    /// One sample [1, C, h, w] decoded.
+    func decodeOne(_ state: Tensor, _ run: Run) throws(DiffError) -> Tensor
+    /// The same in tiles of this side in latents, which ranks share; nil on a rank that only makes some of them.
+    func decodeTiled(_ state: Tensor, tile: Int, _ run: Run) throws(DiffError) -> Tensor?
     /// What is rounded to whole numbers, and by which scale and offset: as the published code of the family rounds.
     func levels(_ pixels: Tensor, _ run: Run) throws(DiffError) -> (tensor: Tensor, scale: Float, offset: Float)
 }
 
 extension PictureDecoder {
     var takesTiles: Bool { false }
+    var isShared: Bool { true }
+
+    func decodeTiled(_ state: Tensor, tile: Int, _ run: Run) throws(DiffError) -> Tensor? {
+        run.isRoot ? try decodeOne(state, run) : nil
+    }
 
     func levels(_ pixels: Tensor, _ run: Run) throws(DiffError) -> (tensor: Tensor, scale: Float, offset: Float) {
         (pixels, 127.5, 127.5)
@@ -20,17 +27,32 @@ extension PictureDecoder {
     func decode(
         _ state: Tensor, tile: Int?, _ run: Run, progress: (DecodeProgress) throws(DiffError) -> Void
     ) throws(DiffError) -> [Tensor] {
-        guard let shape = try shape(of: state.shape) else { return [state] }
-        let all = try run.workspace.take(shape)
-        for sample in Indices(below: state.shape[0]) {
-            let decoded = try decodeOne(state.rows(sample, 1), tile: tile, run)
-            try run.requireFinite(
-                decoded, "the decoder's picture \(sample &+ 1) of \(state.shape[0]) (the decoder's weights)")
-            try run.store(decoded, in: all, row: sample)
+        guard let shape = try shape(of: state.shape) else { return run.isRoot ? [state] : [] }
+        let count = state.shape[0]
+        let all = run.isRoot ? try run.workspace.take(shape) : nil
+        func made(_ sample: Int, _ picture: Tensor?) throws(DiffError) {
+            if let all, let picture {
+                try run.requireFinite(
+                    picture, "the decoder's picture \(sample &+ 1) of \(count) (the decoder's weights)")
+                try run.store(picture, in: all, row: sample)
+            }
             run.workspace.trim()
-            try progress(DecodeProgress(done: sample &+ 1, count: state.shape[0]))
+            try progress(DecodeProgress(done: sample &+ 1, count: count))
         }
-        return [all]
+        if let tile {
+            for sample in Indices(below: count) {
+                try made(sample, decodeTiled(state.rows(sample, 1), tile: tile, run))
+            }
+        } else {
+            try run.pieces(count, of: shape.replacingFirst(1)) { (sample) throws(DiffError) in
+                let picture = try decodeOne(state.rows(sample, 1), run)
+                if !run.isRoot { try made(sample, nil) }
+                return picture
+            } use: { (sample, picture) throws(DiffError) in
+                try made(sample, picture)
+            }
+        }
+        return all.map { [$0] } ?? []
     }
 
     func results(_ decoded: [Tensor], _ run: Run, budget: MemoryBudget?) throws(DiffError) -> [ResultTensor] {

@@ -4,5 +4,5 @@ import DiffTensor
 struct PixelDecoder: PictureDecoder {
     var name: String { "pixels" }
     func shape(of state: Shape) throws(DiffError) -> Shape? { nil }
-    func decodeOne(_ state: Tensor, tile: Int?, _ run: Run) throws(DiffError) -> Tensor { state }
+    func decodeOne(_ state: Tensor, _ run: Run) throws(DiffError) -> Tensor { state }
 }

@@ -117,7 +117,35 @@ public struct RankShare: @unchecked Sendable {
         return out
     }
 
+    /// Puts `x` of rank 0, to the bit, into `x` of all others.
+    func spread(_ x: Tensor, _ run: Run) throws(DiffError) { try ranks?.broadcast(x, from: 0, run) }
+
+    /// Begins to send a piece of what rank 0 puts together, to the bit.
+    func sendPiece(_ x: Tensor, _ run: Run) throws(DiffError) -> Outgoing {
+        Outgoing(tensor: x, message: try ranks?.send(x, to: 0, tag: RankShare.pieceTag, exact: true, run))
+    }
+
+    /// Begins to receive a piece of this shape that `rank`, of all ranks, sends.
+    func receivePiece(_ shape: Shape, from rank: Int, _ run: Run) throws(DiffError) -> Incoming {
+        let tensor = try run.workspace.take(shape)
+        let message = try ranks?.receive(into: tensor, from: rank, tag: RankShare.pieceTag, exact: true, run)
+        return Incoming(tensor: tensor, message: message)
+    }
+
+    /// The least of the numbers that all ranks have; they call it in the same order.
+    public func least(_ own: Int) throws(DiffError) -> Int {
+        guard let ranks else { return own }
+        var writer = ByteWriter()
+        writer.number(own)
+        var least = own
+        for bytes in try ranks.share(writer.bytes).each {
+            var reader = ByteReader(bytes)
+            if let number = reader.number() { least = min(least, number) }
+        }
+        return least
+    }
+
     /// Tags from here on are the share's own.
     public static let ownTags = 15_000
-    private static let spreadTag = ownTags, rowsTag = ownTags + 1
+    private static let spreadTag = ownTags, rowsTag = ownTags + 1, pieceTag = ownTags + 2
 }

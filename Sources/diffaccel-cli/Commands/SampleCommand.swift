@@ -65,7 +65,8 @@ struct SampleCommand: RequestCommand {
         if !estimate { try outputs.reserve(besidesJSON: json) }
         var plan = NamedPlan.plain
         if let name = self.plan { plan = try NamedPlan.read(name, executor) }
-        let model = try modelOptions.open(self.model, ranks: plan.plan.ranked == nil ? nil : plan.plan)
+        let model = try modelOptions.open(
+            self.model, ranks: plan.plan.ranked == nil ? nil : plan.plan, allDecode: self.request.hasPartsToDecode)
         let facts = ModelFacts(model)
         try outputs.refuse(besides: facts)
         guard !live || facts.writesText else { throw UsageError("--live is for models that write text") }

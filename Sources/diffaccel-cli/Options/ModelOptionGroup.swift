@@ -90,10 +90,10 @@ struct ModelOptionGroup: ParsableArguments {
     @Option(help: "How 3 x 3 convolutions are computed: auto (the faster one), direct or winograd (default: auto).")
     var convolution: ConvolutionMethod?
 
-    /// Opens the model at `path`; of the ranks of a plan each has what it computes.
-    func open(_ path: String, ranks: Plan? = nil) throws(DiffError) -> Model {
+    /// Opens the model at `path`; of the ranks of a plan each has what it computes, and the decoder too where `allDecode`.
+    func open(_ path: String, ranks: Plan? = nil, allDecode: Bool = false) throws(DiffError) -> Model {
         var options = options
-        options.settings.ranks = ranks?.json
+        (options.settings.ranks, options.settings.ranksDecode) = (ranks?.json, allDecode)
         if let config { options.config = try JSON(contentsOf: config) }
         return try Model(path, options)
     }

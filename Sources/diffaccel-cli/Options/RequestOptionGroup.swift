@@ -20,6 +20,9 @@ struct RequestOptionGroup: ParsableArguments {
     )
     var batch: Int?
 
+    /// Whether pictures are decoded in parts that ranks can share: tiles, or the pictures of a batch.
+    var hasPartsToDecode: Bool { rows > 1 || given.contains { $0.name == "tile" && $0.value != "never" } }
+
     /// Rows of each label.
     var rows: Int { count ?? 1 }
 

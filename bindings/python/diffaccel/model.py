@@ -79,7 +79,8 @@ class Model(Handle):
     convolution: how 3 x 3 convolutions are computed: "auto" (the default: by Winograd's transforms where these are faster), "direct", or
         "winograd". Results differ by rounding errors.
     ranks: the plan, with the executor "mpi", of whose ranks this process is one (a word or a dict): the model has only the weights of what
-        the rank computes. None loads all weights.
+        the rank computes, and only rank 0 has encoders and decoder. None loads all weights.
+    ranks_decode: with ranks, whether all ranks have the decoder, to share the tiles of pictures, or the pictures of a batch.
 
     Raises FileError, FormatError, UnsupportedError, OutOfMemoryError, OverBudgetError, InvalidArgumentError.
     """
@@ -108,6 +109,7 @@ class Model(Handle):
         heads: str | None = None,
         convolution: str | None = None,
         ranks: str | Mapping[str, Any] | None = None,
+        ranks_decode: bool | None = None,
     ) -> None:
         options = _ffi.ModelOptions()
         _ffi.check(_ffi.lib.da_model_options_init, ctypes.byref(options), ctypes.sizeof(options))
@@ -128,7 +130,7 @@ class Model(Handle):
                 raise InvalidArgumentError(f"mask_token must be 0 or more, not {mask_token}")
         settings = {"lora": _updates(lora), "text_encoders": text_encoders, "t5": t5, "variant": variant, "prediction_type": prediction_type,
                     "tokenizer": None if tokenizer is None else os.fspath(tokenizer), "heads": heads, "convolution": convolution,
-                    "ranks": ranks}
+                    "ranks": ranks, "ranks_decode": ranks_decode}
         given = {name: value for name, value in settings.items() if value is not None}
         options.settings = _ffi.encode_text(json_text(given, "settings"), "settings") if given else None
         super().__init__(new_handle(_ffi.lib.da_model_open, _ffi.encode_path(path), ctypes.byref(options)))

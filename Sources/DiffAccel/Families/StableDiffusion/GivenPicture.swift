@@ -85,7 +85,8 @@ final class GivenPicture: Sendable {
             let draws = autoencoder.drawsLatents
             let drawn = draws ? try noise.draw(shape.replacingFirst(pictures), run) : nil
             let all = try run.workspace.take(shape.replacingFirst(pictures))
-            for row in Indices(below: pictures) {
+            // Of several ranks the first one encodes, for all.
+            for row in Indices(below: run.isRoot ? pictures : 0) {
                 let one = try autoencoder.latents(
                     pixels.rows(row % max(1, pixels.shape[0]), 1),
                     noise: drawn.map { (noise) throws(DiffError) in try noise.rows(row, 1) }, run)
@@ -93,6 +94,7 @@ final class GivenPicture: Sendable {
                 try run.store(one, in: all, row: row)
                 try run.checkCancel()
             }
+            try run.spread(all)
             return try run.repeatedSamples(all, shape[0])
         }
     }

@@ -71,8 +71,10 @@ final class PromptJob: SamplingJob {
         let encoding = run.withoutAcceleration()
         try encoding.begin(
             SamplingContext(layouts: texts.layouts + (picture?.layouts ?? []), calls: 1, rows: 1))
-        let prepared = try network.prepare(texts.conditioning(samples, guided: guidance != nil, encoding), encoding)
-        let given = try picture?.prepared(shape, &noise, encoding)
+        let (prepared, given) = try encoding.shared(by: run.ranks) { () throws(DiffError) in
+            let prepared = try network.prepare(told(encoding), encoding)
+            return (prepared, try picture?.prepared(shape, &noise, encoding))
+        }
         try encoding.checkCancel()
         encoding.end()
         try observe(
@@ -95,6 +97,23 @@ final class PromptJob: SamplingJob {
             return try network(input, t: run.filled(input.shape[0], with: call.time), told, run)
         }
         return SamplingOutput(latents: state)
+    }
+
+    /// What the network is told: of several ranks the first one reads the prompts, for all.
+    private func told(_ run: Run) throws(DiffError) -> Conditioning {
+        guard !run.isRoot else {
+            return try texts.conditioning(samples, guided: guidance != nil, run).mapped { (x) throws(DiffError) in
+                try run.spread(x)
+                return x
+            }
+        }
+        let dry = Run(dryOn: run.threads)
+        try dry.begin(SamplingContext(layouts: texts.layouts, calls: 1, rows: 1))
+        return try texts.conditioning(samples, guided: guidance != nil, dry).mapped { (outline) throws(DiffError) in
+            let x = try run.workspace.take(outline.shape)
+            try run.spread(x)
+            return x
+        }
     }
 
     /// The rows of a call: conditional ones are the first.

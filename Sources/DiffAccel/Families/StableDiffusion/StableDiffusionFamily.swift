@@ -75,7 +75,7 @@ struct StableDiffusionFamily: ModelFamily {
         try network.evaluate(dry: run)
         guard let decoder = images.decoder else { return }
         let state = try run.workspace.take(Shape(1, images.channels, network.side, network.side))
-        _ = try decoder.decodeOne(state, tile: nil, run)
+        _ = try decoder.decodeOne(state, run)
     }
 
     func forward(_ inputs: NamedInputs, wanted: [String], _ run: Run) throws(DiffError) -> [String: Tensor] {

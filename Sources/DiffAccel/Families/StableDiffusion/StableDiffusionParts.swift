@@ -52,7 +52,11 @@ struct StableDiffusionParts {
         let (config, tensors) = try contents(name)
         let entered = try opened.entered(config, as: "\(name)/config.json", rules)
         var loading = opened.loading
-        if ["unet", "transformer"].contains(name) { loading.part = opened.options.networkPart }
+        if ["unet", "transformer"].contains(name) {
+            loading.part = opened.options.networkPart
+        } else if ["vae", "vocoder"].contains(name) {
+            loading = opened.options.companions.ofRoot(loading)
+        }
         loading.updates = try lora.updates(of: name, config: .object(config.members), tensors: tensors)
         return Part(
             name: name, config: entered, weights: Weights(tensors, options: loading),

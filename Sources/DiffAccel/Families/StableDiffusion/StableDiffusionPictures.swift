@@ -19,8 +19,7 @@ struct StableDiffusionPictures {
         if opened.options.decoder == nil, try parts.has("vae") {
             let (config, tensors) = try parts.contents("vae")
             found = try LatentDecoder(
-                config, Weights(tensors, options: opened.loading), opened, as: "vae/config.json",
-                at: opened.checkpoint.path)
+                config, tensors, opened, as: "vae/config.json", at: opened.checkpoint.path)
             elements = Checked.sum(elements, tensors.elementCount)
         } else {
             found = try LatentDecoder.beside(opened, channels: channels)

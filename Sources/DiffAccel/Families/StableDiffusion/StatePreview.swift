@@ -20,7 +20,7 @@ enum StatePreview: Sendable {
         guard case .decoded(let decoder) = self, let shape = try decoder.shape(of: state.shape) else { return nil }
         let all = try run.workspace.take(shape)
         for row in Indices(below: shape[0]) {
-            try run.store(decoder.decodeOne(state.rows(row, 1), tile: nil, run), in: all, row: row)
+            try run.store(decoder.decodeOne(state.rows(row, 1), run), in: all, row: row)
         }
         return run.isDry ? nil : try decoder.images(all, run, budget: run.workspace.memoryBudget)
     }
