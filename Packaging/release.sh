@@ -21,8 +21,9 @@ if [ -n "${DRY_RUN:-}" ]; then
 fi
 
 last=$(git tag --list '[0-9]*.[0-9]*.[0-9]*' | sort -V | tail -1)
-[ "$(printf '%s\n%s\n' "${last:-0.0.0}" "$version" | sort -V | tail -1)" = "$version" ] && [ "$version" != "$last" ] ||
-    fail "$version is not later than the last release, $last"
+written=$(sed -n 's/^version = "\(.*\)"/\1/p' bindings/python/pyproject.toml)
+[ "$(printf '%s\n%s\n%s\n' "${last:-0.0.0}" "$written" "$version" | sort -V | tail -1)" = "$version" ] && [ "$version" != "$last" ] ||
+    fail "$version is not later than ${last:-$written}"
 notes=$(awk '/^## /{ inside = $2 == "Unreleased" } inside && !/^## /' CHANGELOG.md | grep -c '[^[:space:]]' || true)
 [ "$notes" -gt 0 ] || fail "CHANGELOG.md says nothing under Unreleased"
 Tests/CABI/abi.sh || fail "the C interface has lost something that was released"
