@@ -5,7 +5,7 @@
 #   make check     tests of one target: make check TARGET=DiffTensorTests [FILTER=ShapeTests]
 #   make test      Swift, C and Python tests
 #   make mpi       the plug-in for MPI, with MPI=openmpi (default) or mpich
-#   make install   to PREFIX (default /usr/local), under DESTDIR when given
+#   make install   to PREFIX (default /usr/local), under DESTDIR when given; for packages see Packaging/packages.mk
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -22,24 +22,26 @@ VENV := .venv
 # A Python with the safetensors package, the reference for verdicts on files; without it that comparison is left out, and said so.
 HOSTILE_PYTHON ?= $(VENV)/bin/python
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' bindings/python/pyproject.toml)
-C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/KernelTable/*.[ch] Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Tests/Hostile/*.[ch] Tests/Surfaces/*.c Tests/Ranks/*.c Sources/CBoundary/*.c Sources/CCommandLine/*.c Sources/CKernels/*.c Sources/CRanks/*.c Sources/CRanks/include/*.h Sources/CTokenizerData/*.c Plugins/mpi/*.[ch])
+C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/KernelTable/*.[ch] Tests/Fuzz/*.[ch] Tests/Fuzz/targets/*.[ch] Tests/Hostile/*.[ch] Tests/Surfaces/*.c Tests/Ranks/*.c Sources/CBoundary/*.c Sources/CCommandLine/*.c Sources/COlderLibc/*.c Sources/CKernels/*.c Sources/CRanks/*.c Sources/CRanks/include/*.h Sources/CTokenizerData/*.c Plugins/mpi/*.[ch])
 SWIFT_SOURCES = Sources Tests bindings Package.swift
 
 .DEFAULT_GOAL := all
-.PHONY: all build mpi test-mpi install uninstall deps venv demo check test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-spills test-kernels test-arm64 test-canary test-python test-tokenizers test-package format format-check clean help
+.PHONY: all build mpi test-mpi deps venv demo check test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-spills test-kernels test-arm64 test-canary test-python test-tokenizers test-package test-package-by-version format format-check clean help
 
 all: build
 
 build:
 	$(SWIFT) build -c release --product diffaccel $(SWIFT_FLAGS)
 	$(SWIFT) build -c release --product diffaccel-cli $(SWIFT_FLAGS)
+	@# The name that programs ask the loader for, when they are linked with the library where it was built.
+	@ln -sf libdiffaccel.so $(RELEASE)/libdiffaccel.so.0
 
 # ---- libdiffaccel_mpi.so: ranks over MPI, loaded when a plan asks for them; beside the library for Open MPI, in a folder of its own for MPICH ----
 
 MPI ?= openmpi
 MPI_FOLDER = $(RELEASE)$(if $(filter mpich,$(MPI)),/mpich)
 MPI_PACKAGES = $(if $(filter mpich,$(MPI)),libmpich-dev mpich,libopenmpi-dev openmpi-bin)
-MPI_FLAGS := -O2 -std=c17 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -pthread -ISources/CRanks/include
+MPI_FLAGS := -O2 -std=c17 -D_FORTIFY_SOURCE=2 -fstack-protector-strong -Wl,-z,relro,-z,now -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -pthread -ISources/CRanks/include
 
 mpi:
 	@case "$(MPI)" in openmpi | mpich) ;; *) echo "MPI is openmpi or mpich, found $(MPI)" >&2; exit 2 ;; esac
@@ -47,25 +49,7 @@ mpi:
 	@mkdir -p $(MPI_FOLDER)
 	mpicc.$(MPI) $(MPI_FLAGS) Plugins/mpi/*.c -o $(MPI_FOLDER)/libdiffaccel_mpi.so
 
-# ---- installation: takes what was built, so that root needs no compiler; builds only when there is nothing ----
-
-install:
-	@if [ ! -f $(LIBRARY) ] || [ ! -f $(CLI) ]; then $(MAKE) --no-print-directory build; fi
-	install -d "$(DESTDIR)$(PREFIX)/lib/pkgconfig" "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(PREFIX)/bin"
-	install -m 755 $(LIBRARY) "$(DESTDIR)$(PREFIX)/lib/libdiffaccel.so"
-	install -m 644 include/diffaccel.h "$(DESTDIR)$(PREFIX)/include/diffaccel.h"
-	install -m 755 $(CLI) "$(DESTDIR)$(PREFIX)/bin/diffaccel"
-	@if [ -f $(RELEASE)/libdiffaccel_mpi.so ]; then \
-		install -m 755 $(RELEASE)/libdiffaccel_mpi.so "$(DESTDIR)$(PREFIX)/lib/libdiffaccel_mpi.so"; \
-	fi
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' diffaccel.pc.in >"$(DESTDIR)$(PREFIX)/lib/pkgconfig/diffaccel.pc"
-	chmod 644 "$(DESTDIR)$(PREFIX)/lib/pkgconfig/diffaccel.pc"
-	@# The loader's cache, when it is this system that is installed to; without the right to, the paths still work.
-	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ] && command -v ldconfig >/dev/null; then ldconfig || true; fi
-
-uninstall:
-	rm -f "$(DESTDIR)$(PREFIX)/lib/libdiffaccel.so" "$(DESTDIR)$(PREFIX)/lib/libdiffaccel_mpi.so" "$(DESTDIR)$(PREFIX)/include/diffaccel.h" \
-		"$(DESTDIR)$(PREFIX)/bin/diffaccel" "$(DESTDIR)$(PREFIX)/lib/pkgconfig/diffaccel.pc"
+include Packaging/packages.mk
 
 # ---- what building and testing need ----
 
@@ -205,10 +189,13 @@ test-tokenizers: build venv
 	$(VENV)/bin/python Tests/Tokenizers/compare.py $(CLI)
 	$(VENV)/bin/python Tests/Tokenizers/patterns.py $(CLI)
 
-# Another package that uses the library as a Swift package.
+# Other packages that use the library as a Swift package: by path, and by version through git.
 test-package:
 	$(SWIFT) build -c release --package-path bindings/swift-example --scratch-path .build-package
 	.build-package/release/sample-with-plan Models/fashion-dit
+
+test-package-by-version:
+	SWIFT="$(SWIFT)" Tests/Packages/swift_package.sh
 
 # ---- form ----
 
@@ -221,5 +208,5 @@ format-check:
 	$(SWIFT) format lint --strict --parallel --recursive $(SWIFT_SOURCES)
 
 clean:
-	rm -rf .build .build-canary build $(VENV) bindings/python/build bindings/python/*.egg-info bindings/python/.pytest_cache
+	rm -rf .build .build-canary .build-dist build dist $(VENV) bindings/python/build bindings/python/*.egg-info bindings/python/.pytest_cache
 	find bindings -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -25,13 +25,42 @@ let tests: [SwiftSetting] = [.swiftLanguageMode(.v6), .enableUpcomingFeature("Ex
 let kernels: [CSetting] = [
     .unsafeFlags(["-O3", "-std=c17", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"])
 ]
+/// C around the kernels, which works on texts, paths and handles, is checked on its way too.
+let guarded: [CSetting] =
+    kernels + [
+        .unsafeFlags(["-fstack-protector-strong", "-fstack-clash-protection"]),
+        .unsafeFlags(["-D_FORTIFY_SOURCE=2"], .when(configuration: .release)),
+    ]
 /// What the C library refuses to small objects, the library's reserve gives them (Sources/CBoundary/reserve.c), and of the environment
 /// the code linked in sees the library's own variables (Sources/CBoundary/environment.c).
 let wrapped = [
     "malloc", "calloc", "realloc", "free", "malloc_usable_size", "getenv", "secure_getenv", "environ", "__environ",
     "stdin",
-].flatMap { ["-Xlinker", "--wrap=\($0)"] }
+]
+/// What of the C library is newer than glibc 2.27 is asked for in its older form (Sources/COlderLibc/older.c).
+let older = [
+    "exp", "exp2", "log", "log2", "pow", "hypotf", "pthread_create", "pthread_join", "pthread_once", "pthread_kill",
+    "pthread_attr_setstacksize", "pthread_sigmask", "pthread_key_create", "__pthread_key_create", "pthread_setspecific",
+    "pthread_setname_np", "pthread_getaffinity_np", "pthread_mutexattr_init", "pthread_mutexattr_settype",
+    "pthread_mutexattr_destroy", "sem_open", "sem_init", "sem_destroy", "sem_post", "sem_wait", "sem_timedwait",
+    "dlopen",
+    "dlsym", "dladdr", "dlerror", "stat", "lstat", "fstat", "fstatat", "__libc_single_threaded", "_dl_find_object",
+]
+/// The options of the linker for these names, and the libraries that are a part of the C library before glibc 2.34.
+func wrapping(_ names: [String]) -> [String] {
+    names.flatMap { ["-Xlinker", "--wrap=\($0)"] } + [
+        "-Xlinker", "--push-state", "-Xlinker", "--no-as-needed", "-Xlinker", "-l:libpthread.so.0", "-Xlinker",
+        "-l:libdl.so.2", "-Xlinker", "--pop-state",
+    ]
+}
+/// For the library and the command line: the Swift runtime and C++ from archives, what is not used left out, functions of the same
+/// code made one (two in a hundred; nothing here compares their addresses), tables of the loader read-only once they are filled.
+let standalone = [
+    "-static-stdlib", "-use-ld=lld", "-Xlinker", "--gc-sections", "-Xlinker", "--icf=all", "-Xlinker", "-z", "-Xlinker",
+    "relro", "-Xlinker", "-z", "-Xlinker", "now", "-Xlinker", "--build-id=sha1",
+]
 let link = Context.packageDirectory + "/Sources/DiffAccelLink"
+let commandLine = Context.packageDirectory + "/Sources/diffaccel-cli"
 
 let package = Package(
     name: "diffaccel",
@@ -48,16 +77,17 @@ let package = Package(
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         // Not through pkg-config, which would name the folder of the shared library before Sources/DiffAccelLink/static.
         .systemLibrary(name: "CJansson", providers: [.apt(["libjansson-dev"])]),
-        .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
-        .systemLibrary(name: "CSndFile", pkgConfig: "sndfile", providers: [.apt(["libsndfile1-dev"])]),
+        .systemLibrary(name: "CPNG", providers: [.apt(["libpng-dev"])]),
+        // For its types: the library itself is loaded when a sound is written.
+        .systemLibrary(name: "CSndFile", providers: [.apt(["libsndfile1-dev"])]),
         .systemLibrary(name: "CDiffAccel"),
 
         // The library, bottom up: each target may import what stands above it in this list and is named here.
         .target(name: "CKernels", exclude: ["generic"], cSettings: kernels),
-        .target(name: "CRanks", cSettings: kernels),
+        .target(name: "CRanks", cSettings: guarded),
         .target(name: "DiffTensor", dependencies: ["CKernels", "CRanks"], swiftSettings: strict),
         .target(name: "DiffCheckpoint", dependencies: ["DiffTensor", "CJansson"], swiftSettings: strict),
-        .target(name: "CTokenizerData", exclude: ["clip_merges.inc"], cSettings: kernels),
+        .target(name: "CTokenizerData", exclude: ["clip_merges.inc"], cSettings: guarded),
         .target(
             name: "DiffModels", dependencies: ["DiffTensor", "DiffCheckpoint", "CTokenizerData"], swiftSettings: strict),
         .target(name: "DiffSampling", dependencies: ["DiffTensor"], swiftSettings: strict),
@@ -74,10 +104,13 @@ let package = Package(
                 "DiffTensor", "DiffCheckpoint", "DiffModels", "DiffSampling", "DiffAcceleration", "DiffTraining",
             ],
             swiftSettings: strict),
-        .target(name: "CBoundary", cSettings: kernels),
+        .target(name: "CBoundary", cSettings: guarded),
+        .target(name: "COlderLibc", cSettings: guarded + [.unsafeFlags(["-ffunction-sections"])]),
         .target(
             name: "DiffAccelC",
-            dependencies: ["DiffAccel", "DiffCheckpoint", "DiffModels", "DiffTensor", "CBoundary", "CDiffAccel"],
+            dependencies: [
+                "DiffAccel", "DiffCheckpoint", "DiffModels", "DiffTensor", "CBoundary", "COlderLibc", "CDiffAccel",
+            ],
             swiftSettings: strict),
 
         // Link settings of libdiffaccel.so, kept apart so that test bundles are linked without them.
@@ -87,22 +120,26 @@ let package = Package(
             linkerSettings: [
                 .unsafeFlags(
                     [
-                        "-static-stdlib", "-L\(link)/static", "-Xlinker", "--version-script=\(link)/exports.map",
-                        "-Xlinker", "-Bsymbolic", "-Xlinker", "-z", "-Xlinker", "nodelete", "-use-ld=lld",
-                        "-Xlinker", "--gc-sections",
-                        // Functions of the same code become one: two in a hundred. Nothing here compares their addresses.
-                        "-Xlinker", "--icf=all",
-                    ] + wrapped, .when(platforms: [.linux]))
+                        "-L\(link)/static", "-Xlinker", "--version-script=\(link)/exports.map", "-Xlinker",
+                        "-soname=libdiffaccel.so.0", "-Xlinker", "-Bsymbolic", "-Xlinker", "-z", "-Xlinker", "nodelete",
+                    ] + standalone + wrapping(wrapped + older), .when(platforms: [.linux]))
             ]),
 
-        .target(name: "CCommandLine", cSettings: kernels),
+        .target(name: "CCommandLine", cSettings: guarded),
         .executableTarget(
             name: "diffaccel-cli",
             dependencies: [
                 "DiffAccel", "DiffCheckpoint", "DiffModels", "CPNG", "CSndFile", "CCommandLine",
+                "COlderLibc",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: strict),
+            exclude: ["static"], swiftSettings: strict,
+            linkerSettings: [
+                .unsafeFlags(
+                    ["-L\(link)/static", "-L\(commandLine)/static", "-l_FoundationCollections", "-l_FoundationCShims"]
+                        + standalone + wrapping(older + ["__libc_start_main"]),
+                    .when(platforms: [.linux]))
+            ]),
 
         // What Python's tests compare the surfaces' results with.
         .executableTarget(

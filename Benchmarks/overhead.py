@@ -52,7 +52,7 @@ def place_of(function, binary, known):
 def program(folder):
     """The profiled program, linked with a copy of the library in use that has names but no line tables, on which some
     versions of valgrind give up."""
-    library, target = pathlib.Path(folder) / "libdiffaccel.so", pathlib.Path(folder) / "steps"
+    library, target = pathlib.Path(folder) / "libdiffaccel.so.0", pathlib.Path(folder) / "steps"
     subprocess.run(["objcopy", "--strip-debug", os.environ["DIFFACCEL_LIBRARY"], str(library)], check=True)
     subprocess.run([native.compiler(), "-O2", "-g", f"-I{common.ROOT / 'include'}", str(native.NATIVE / "steps.c"), "-o",
                     str(target), str(library), f"-Wl,-rpath,{library.parent}"], check=True)

@@ -70,8 +70,11 @@ check "every symbol that a host could take the place of is in interposable.txt, 
     sh -c "! LC_ALL=C comm -23 '$work/undefined.txt' '$work/interposable.txt' | grep ."
 check "every reason in interposable.txt is explained" sh -c \
     "awk '/^@/ { known[substr(\$1, 2)] = 1 } !/^(#|@|\$)/ && !(\$1 in known) { print; bad = 1 } END { exit bad }' '$here/interposable.txt'"
-readelf -d "$library" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -vE '^(libc\.so\.6|libm\.so\.6|ld-linux[-a-z0-9_]*\.so\.[12])$' >"$work/needed.txt"
+readelf -d "$library" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -vE '^(libc\.so\.6|libm\.so\.6|libpthread\.so\.0|libdl\.so\.2|ld-linux[-a-z0-9_]*\.so\.[12])$' >"$work/needed.txt"
 check "it needs the C library and nothing else" sh -c "! grep . '$work/needed.txt'"
+objdump -T "$library" | grep -oE 'GLIBC_2\.[0-9]+' | sort -u | awk -F. '$2 > 27' >"$work/newer.txt"
+check "it needs nothing of the C library that is newer than glibc 2.27 (Sources/COlderLibc)" sh -c "! grep . '$work/newer.txt'"
+check "its own symbols have a version without the name of a folder" sh -c "! readelf -V '$library' | grep 'Name: .*/'"
 # A constructor more would run in the host before it has asked for anything.
 nm "$library" | sed -n 's/.* _GLOBAL__sub_I_//p' | grep -vxE 'MetadataLookup.cpp|GlobalObjects.cpp|Linux.cpp|eh_alloc.cc|system_error.cc' >"$work/constructors.txt"
 check "no constructor runs that is not known" sh -c "! grep . '$work/constructors.txt'"

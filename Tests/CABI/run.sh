@@ -20,6 +20,7 @@ if [ ! -f "$library" ]; then
     echo "no $library: build it first (make build)" >&2
     exit 2
 fi
+ln -sf libdiffaccel.so "$folder/libdiffaccel.so.0" # the name that programs ask the loader for
 . "$here/swift_variables.sh"
 
 work=$(mktemp -d) || exit 2

@@ -16,7 +16,7 @@ trap 'rm -rf "$work"' EXIT INT TERM
 export DIFFACCEL_ISA=avx2
 
 # Without debug information, whose newer forms this valgrind may not read; names of functions stay.
-cp "$folder/libdiffaccel.so" "$work/" && strip --strip-debug "$work/libdiffaccel.so" || exit 2
+cp "$folder/libdiffaccel.so" "$work/" && ln -s libdiffaccel.so "$work/libdiffaccel.so.0" && strip --strip-debug "$work/libdiffaccel.so" || exit 2
 
 failed=0
 # What has no own allocator, no fork and no rounding modes (valgrind has one only), with few rounds.

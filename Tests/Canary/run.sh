@@ -49,6 +49,8 @@ if ${PYTHON:-python3} Tests/SpillCensus/census.py >"$work/census" 2>&1; then pas
 
 # ---- the suites find each of them ----
 
+ln -sf libdiffaccel.so "$library/libdiffaccel.so.0" # the name that programs ask the loader for
+
 # compile PROGRAM SOURCE...
 compile() {
     program=$1

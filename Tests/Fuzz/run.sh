@@ -66,6 +66,7 @@ link_target() {
         request) sources="$sources $here/targets/api_arguments.c $here/mutator.c" ;;
         *) sources="$sources $here/mutator.c" ;;
     esac
+    ln -sf libdiffaccel.so "$library/libdiffaccel.so.0" # the name that programs ask the loader for
     # The linker keeps the first of two definitions, which is ours.
     [ "$kind" != edges ] || sources="-Wl,--allow-multiple-definition $here/comparisons_off.c $sources"
     "$clang" -std=gnu17 -O2 -g -Wall -Wextra -Werror -fsanitize=$sanitizers -I"$root/include" $sources \

@@ -64,6 +64,16 @@ int fstatat(int folder, const char *restrict path, struct stat *restrict status,
     return fails(STAT) ? -1 : (int)syscall(SYS_newfstatat, folder, path, status, flags);
 }
 
+/* What these are called in glibc before 2.33, which the library asks for. */
+int __xstat(int version, const char *path, struct stat *status);
+int __fxstat(int version, int file, struct stat *status);
+int __fxstatat(int version, int folder, const char *path, struct stat *status, int flags);
+int __xstat(int version, const char *path, struct stat *status) { return version < 0 ? -1 : stat(path, status); }
+int __fxstat(int version, int file, struct stat *status) { return version < 0 ? -1 : fstat(file, status); }
+int __fxstatat(int version, int folder, const char *path, struct stat *status, int flags) {
+    return version < 0 ? -1 : fstatat(folder, path, status, flags);
+}
+
 ssize_t pread(int file, void *target, size_t size, off_t offset) {
     if (fails(READ)) {
         if (fault.error) return -1;

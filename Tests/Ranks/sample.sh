@@ -60,6 +60,7 @@ told() {
     if grep -qE "$2" "$work/output"; then pass; else fail "$1: no /$2/ in: $(cat "$work/output")"; fi
 }
 
+ln -sf libdiffaccel.so "$build/libdiffaccel.so.0" # the name that programs ask the loader for
 cc -std=c17 -Wall -Wextra -Werror -I"$root/include" "$here/session.c" -o "$work/session" -L"$build" -ldiffaccel -Wl,-rpath,"$build" || exit 2
 
 for mpi in "${@:-openmpi}"; do

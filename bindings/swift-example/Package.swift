@@ -4,7 +4,7 @@ import PackageDescription
 let package = Package(
     name: "swift-example",
     dependencies: [
-        // In a project of your own: .package(url: "…", branch: "main").
+        // In a project of your own: .package(url: "…", from: "0.1.0").
         .package(name: "diffaccel", path: "../..")
     ],
     targets: [

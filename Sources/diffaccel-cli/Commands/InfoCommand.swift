@@ -113,7 +113,8 @@ struct InfoCommand: ParsableCommand {
         case .string(let text): text
         case .array(let elements):
             elements.map { text($0, named: "") }.joined(separator: name == "input" ? " x " : ", ")
-        case .object: ""
+        // Options, each by its name.
+        case .object: value["name"]?.asText ?? ""
         }
     }
 }

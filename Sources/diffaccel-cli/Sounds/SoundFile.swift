@@ -53,33 +53,35 @@ enum SoundFile {
         var info = SF_INFO()
         (info.samplerate, info.channels) = (Int32(clamping: rate), 1)
         info.format = try kind(path, format) | format.bits
+        let library = try SoundLibrary()
         var memory = MemoryFile()
         let written = unsafe withUnsafeMutablePointer(to: &memory) { memory in
-            unsafe encode(values, format, &info, memory)
+            unsafe encode(values, format, &info, memory, library)
         }
         guard written else { throw DiffError(.io, "\(path): the sound cannot be written in this form at \(rate) Hz") }
         try ResultFile.write(memory.bytes, to: path)
     }
 
     private static func encode(
-        _ values: [Float], _ format: Format, _ info: inout SF_INFO, _ memory: UnsafeMutablePointer<MemoryFile>
+        _ values: [Float], _ format: Format, _ info: inout SF_INFO, _ memory: UnsafeMutablePointer<MemoryFile>,
+        _ library: SoundLibrary
     ) -> Bool {
         var access = MemoryFile.access
-        guard let file = unsafe sf_open_virtual(&access, Int32(SFM_WRITE), &info, memory) else { return false }
+        guard let file = unsafe library.open(&access, Int32(SFM_WRITE), &info, memory) else { return false }
         // The same values are the same file, whenever it is written.
-        unsafe sf_command(file, Int32(SFC_SET_ADD_PEAK_CHUNK), nil, Int32(SF_FALSE))
+        _ = unsafe library.command(file, Int32(SFC_SET_ADD_PEAK_CHUNK), nil, Int32(SF_FALSE))
         let written: sf_count_t
         if let (largest, shift) = format.whole {
             let levels = values.map { level($0, largest) << shift }
             written = unsafe levels.withUnsafeBufferPointer {
-                unsafe sf_write_int(file, $0.baseAddress, sf_count_t($0.count))
+                unsafe library.writeIntegers(file, $0.baseAddress, sf_count_t($0.count))
             }
         } else {
             written = unsafe values.withUnsafeBufferPointer {
-                unsafe sf_write_float(file, $0.baseAddress, sf_count_t($0.count))
+                unsafe library.writeFloats(file, $0.baseAddress, sf_count_t($0.count))
             }
         }
-        let closed = unsafe sf_close(file)
+        let closed = unsafe library.close(file)
         return written == sf_count_t(values.count) && closed == 0
     }
 
@@ -87,66 +89,5 @@ enum SoundFile {
     private static func level(_ value: Float, _ largest: Double) -> Int32 {
         let scaled = max(-1, min(1, Double(value))) * largest
         return Int32(exactly: scaled.rounded(.toNearestOrEven)) ?? 0
-    }
-}
-
-/// A file in memory, as libsndfile writes it.
-private struct MemoryFile {
-    var bytes: [UInt8] = []
-    var position = 0
-
-    static var access: SF_VIRTUAL_IO {
-        unsafe SF_VIRTUAL_IO(
-            get_filelen: { unsafe sf_count_t(MemoryFile.at($0)?.pointee.bytes.count ?? 0) },
-            seek: { unsafe MemoryFile.seek($0, $1, $2) },
-            read: { unsafe MemoryFile.read($0, $1, $2) },
-            write: { unsafe MemoryFile.write($0, $1, $2) },
-            tell: { unsafe sf_count_t(MemoryFile.at($0)?.pointee.position ?? 0) })
-    }
-
-    private static func at(_ pointer: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<MemoryFile>? {
-        unsafe pointer?.assumingMemoryBound(to: MemoryFile.self)
-    }
-
-    private static func seek(_ offset: sf_count_t, _ whence: Int32, _ user: UnsafeMutableRawPointer?) -> sf_count_t {
-        guard let file = unsafe at(user) else { return -1 }
-        let start =
-            switch whence {
-            case SEEK_CUR: unsafe file.pointee.position
-            case SEEK_END: unsafe file.pointee.bytes.count
-            default: 0
-            }
-        unsafe file.pointee.position = max(0, start + Int(offset))
-        return unsafe sf_count_t(file.pointee.position)
-    }
-
-    private static func read(
-        _ target: UnsafeMutableRawPointer?, _ count: sf_count_t, _ user: UnsafeMutableRawPointer?
-    ) -> sf_count_t {
-        guard let file = unsafe at(user), let target = unsafe target else { return 0 }
-        let start = unsafe min(file.pointee.position, file.pointee.bytes.count)
-        let end = unsafe min(start + Int(count), file.pointee.bytes.count)
-        unsafe file.pointee.bytes[start..<end].withUnsafeBytes { source in
-            if let from = source.baseAddress { unsafe target.copyMemory(from: from, byteCount: source.count) }
-        }
-        unsafe file.pointee.position = end
-        return sf_count_t(end - start)
-    }
-
-    private static func write(
-        _ source: UnsafeRawPointer?, _ count: sf_count_t, _ user: UnsafeMutableRawPointer?
-    ) -> sf_count_t {
-        guard let file = unsafe at(user), let source = unsafe source, count > 0 else { return 0 }
-        let end = unsafe file.pointee.position + Int(count)
-        if unsafe file.pointee.bytes.count < end {
-            unsafe file.pointee.bytes += [UInt8](repeating: 0, count: end - file.pointee.bytes.count)
-        }
-        unsafe file.pointee.bytes.withUnsafeMutableBytes { target in
-            if let to = target.baseAddress {
-                unsafe (to + file.pointee.position).copyMemory(from: source, byteCount: Int(count))
-            }
-        }
-        unsafe file.pointee.position = end
-        return count
     }
 }

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 LIBRARY = "libdiffaccel.so"
+INSTALLED = LIBRARY + ".0"  # with the number of the interface: what is there without the files for developers
 _MACHINES = {3: "x86 (32 bits)", 40: "ARM (32 bits)", 62: "x86-64", 183: "AArch64", 243: "RISC-V"}
 
 
@@ -22,7 +23,7 @@ def load() -> ctypes.CDLL:
     for path in (package / LIBRARY, package.parents[2] / ".build" / "release" / LIBRARY):
         if path.is_file():
             return _opened(str(path), str(path))
-    return _opened(LIBRARY, LIBRARY)
+    return _opened(INSTALLED, INSTALLED)
 
 
 def _opened(path: str, what: str) -> ctypes.CDLL:
@@ -41,7 +42,7 @@ def _reason(path: str, said: str) -> str:
     lacking = re.match(r"([^\s/:]+\.so[.\d]*): cannot open shared object file: No such file", said)
     if lacking and lacking[1] != os.path.basename(path):
         return f"it needs {lacking[1]}, which is not installed here: install it (make deps does), or build the library on this system"
-    if path == LIBRARY or not os.path.exists(path):
+    if path == INSTALLED or not os.path.exists(path):
         return f"there is no such file: {repair}"
     if os.path.isdir(path):
         return "is a folder; name the file in it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import ctypes
 import os
-from typing import TYPE_CHECKING, Any, Mapping, Sequence, overload
+from typing import TYPE_CHECKING, Any, Mapping, Sequence, Union, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ _OUTPUTS = {
 
 
 #: A file of low-rank updates, all of it or a share: a path, or a pair of a path and a scale.
-LoRA = str | os.PathLike[str] | tuple[str | os.PathLike[str], float]
+LoRA = Union[str, os.PathLike[str], tuple[Union[str, os.PathLike[str]], float]]
 
 
 def _updates(lora: LoRA | Sequence[LoRA] | None) -> list[dict[str, Any]] | None:

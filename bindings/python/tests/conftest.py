@@ -15,6 +15,12 @@ ROOT = PACKAGE.parents[1]
 sys.path.insert(0, str(PACKAGE))
 
 import diffaccel  # noqa: E402
+from diffaccel import _ffi  # noqa: E402
+
+# The name that programs linked with the library ask the loader for.
+SONAME = Path(_ffi.lib._name).with_name("libdiffaccel.so.0")
+if SONAME.parent != Path(".") and not SONAME.exists():
+    SONAME.symlink_to("libdiffaccel.so")
 
 # Of the Swift runtime, which the library takes no notice of.
 SWIFT_VARIABLES = dict(SWIFT_BACKTRACE="enable=yes,warnings=enabled,output-to=stderr", SWIFT_DEBUG_HELP="YES",
