@@ -43,7 +43,7 @@ MAJOR, MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10)
 KICK, SNARE, CLOSED, OPEN, RIDE, TOMS, CRASH = 36, 38, 42, 46, 51, (41, 45, 48), 49
 
 
-def describe(index, seed):
+def facts(index, seed):
     """What clip `index` is: instruments in turn, the rest by chance."""
     chance = random.Random(f"{seed} {index}")
     instrument = list(INSTRUMENTS)[index % len(INSTRUMENTS)]
@@ -127,7 +127,7 @@ def play(task):
     gap = SAMPLES / RATE + 1
     events = []
     for number in range(count):
-        about = describe(first + number, seed)
+        about = facts(first + number, seed)
         channel, start = (9, number * gap) if about["instrument"] == "drums" else (0, number * gap)
         if channel == 0:
             events.append((start, 0, mido.Message("program_change", program=INSTRUMENTS[about["instrument"]][1])))
@@ -163,7 +163,7 @@ def load(cache=CACHE, seed=1, workers=2):
         tasks = [(first, min(CHUNK, count - first), seed) for first in range(0, count, CHUNK)]
         with multiprocessing.Pool(workers) as pool:
             audio = np.concatenate(pool.map(play, tasks, chunksize=1))
-        torch.save({"audio": torch.from_numpy(audio), "about": [describe(index, seed) for index in range(count)]}, cache)
+        torch.save({"audio": torch.from_numpy(audio), "about": [facts(index, seed) for index in range(count)]}, cache)
     return torch.load(cache)
 
 

@@ -135,8 +135,8 @@ def write(folder, network, weights):
     for part, file in (("unet", "diffusion_pytorch_model"), ("projection_model", "diffusion_pytorch_model"), ("text_encoder", "model"),
                        ("text_encoder_2", "model"), ("language_model", "model")):
         tied = ("lm_head.weight", "encoder.embed_tokens.weight")
-        half = {name.removeprefix(part + "."): value.detach().half().contiguous() for name, value in weights.items()
-                if name.startswith(part + ".") and value.is_floating_point() and not name.endswith(tied)}
+        half = {name.removeprefix(part + "."): (value.half() if value.is_floating_point() else value).detach().contiguous()
+                for name, value in weights.items() if name.startswith(part + ".") and not name.endswith(tied)}
         write_atomically(folder / part / f"{file}.safetensors", lambda path: save_file(half, path, metadata={"format": "pt"}))
         module = getattr(network, part)
         if file == "model":
