@@ -92,6 +92,9 @@ demo: deps build
 	@echo "a prompt in, a picture out: plain, and with deep features kept"
 	./$(CLI) demo --model Models/emoji-sd
 	./$(CLI) sample Models/emoji-sd --prompt "red apple" --steps 20 --scale 4 --out out/red-apple.png
+	@echo; echo "a prompt in, sound out: a melody, and its mel spectrogram, with LiteFocus"
+	./$(CLI) sample Models/tiny-audio --prompt "a slow melody on a flute" --seconds 20 --steps 20 --guidance 3 --plan litefocus --out out/flute.wav \
+		--spectrogram out/flute.png
 	@echo; echo "pictures of classes: plain, with rules of reuse and learned routers, and with half the blocks"
 	./$(CLI) demo
 	@echo; echo "next-scale generation: the drafter alone, then CoDe with a smaller refiner"

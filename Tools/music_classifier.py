@@ -1,0 +1,136 @@
+"""A small classifier of the instrument's family and of the tempo of music, whose features the Fréchet distance compares.
+
+It hears 10.24 seconds of 16 kHz and is trained on the clips that tiny-audio is trained on, with noise, other loudness and bins left out, in some
+minutes on a CPU; it is cached, never committed.  What is printed is the share of right families and tempi of the clips that are held out.
+
+    judge = load_or_train()
+    families, tempi, features = describe(judge, sounds)  # sounds: float [n, 163840] in -1...1; or windows(one long sound)
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from checkpoints import write_atomically
+from music_data import FAMILIES, SAMPLES, TEMPI, TRAINED, load, to_float
+from music_mel import log_mel
+
+CACHE = ".cache/music/classifier.pt"
+QUIET = -7.0  # what is softer than this, the logarithm of a magnitude, is not heard
+
+
+class Classifier(nn.Module):
+    """Five convolutions of stride 2 over time and frequency, an average over time; `features` is the 64-vector before the logits."""
+
+    def __init__(self):
+        super().__init__()
+        widths = [1, 16, 32, 48, 64, 64]
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 5 if a == 1 else 3, stride=2, padding=2 if a == 1 else 1) for a, b in zip(widths, widths[1:]))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
+        self.dense = nn.Linear(64 * 2 * 2, 64)
+        self.family, self.tempo = nn.Linear(64, len(FAMILIES)), nn.Linear(64, len(TEMPI))
+
+    def features(self, mel):
+        """Of log mel spectrograms [n, frames, 64]."""
+        x = (mel.clamp(min=QUIET).unsqueeze(1) + 4) / 3
+        for convolution, norm in zip(self.convolutions, self.norms):
+            x = F.relu(norm(convolution(x)))
+        x = torch.cat([x.mean(2), x.std(2)], 1).flatten(1)
+        return F.relu(self.dense(F.dropout(x, 0.3, self.training)))
+
+    def forward(self, mel):
+        x = F.dropout(self.features(mel), 0.2, self.training)
+        return self.family(x), self.tempo(x)
+
+
+@torch.inference_mode()
+def describe(model, sounds, batch=25):
+    """(families, tempi, features) of sounds [n, SAMPLES], float in -1...1: places in FAMILIES [n] and in TEMPI [n], and [n, 64]."""
+    features = torch.cat([model.features(log_mel(chunk)) for chunk in loud(sounds).split(batch)])
+    return model.family(features).argmax(1), model.tempo(features).argmax(1), features
+
+
+def loud(sounds):
+    """All as loud at their loudest as the clips are."""
+    return sounds / sounds.abs().amax(1, keepdim=True).clamp(min=1e-3) * 0.5
+
+
+def windows(sound):
+    """The whole windows of 10.24 seconds, one after another, of a sound [samples]: [n, SAMPLES]."""
+    count = len(sound) // SAMPLES
+    return sound[: count * SAMPLES].view(count, SAMPLES)
+
+
+def targets(clips):
+    return torch.tensor([[FAMILIES.index(about["family"]), TEMPI.index(about["tempo"])] for about in clips["about"]])
+
+
+def varied(mel, generator):
+    """With noise, louder or softer, and with some bins and moments silenced."""
+    count = len(mel)
+    mel = mel + 0.4 * torch.rand(count, 1, 1, generator=generator) * torch.randn(mel.shape, generator=generator)
+    mel = mel + 0.6 * (torch.rand(count, 1, 1, generator=generator) - 0.5)
+    for row in mel:
+        low, begin = int(torch.randint(60, (), generator=generator)), int(torch.randint(mel.shape[1] - 32, (), generator=generator))
+        row[:, low : low + 4] = QUIET
+        row[begin : begin + 32] = QUIET
+    return mel
+
+
+def train(mel, labels, seed, steps=700, batch=32, rate=3e-3):
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = Classifier()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = rate * min(1, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        pick = torch.randint(len(mel), (batch,), generator=generator)
+        family, tempo = model(varied(mel[pick].float(), generator))
+        loss = F.cross_entropy(family, labels[pick, 0], label_smoothing=0.05) + F.cross_entropy(tempo, labels[pick, 1], label_smoothing=0.05)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if step % 50 == 0:
+            print(f"classifier: step {step}  loss {float(loss.detach()):.3f}", flush=True)
+    return model.eval()
+
+
+def load_or_train(clips=None, cache=CACHE, seed=1):
+    """The cached classifier; trained and cached first when there is none."""
+    if Path(cache).exists():
+        model = Classifier()
+        model.load_state_dict(torch.load(cache))
+        return model.eval()
+    clips = clips or load()
+    mel = torch.cat([log_mel(loud(to_float(chunk))).half() for chunk in clips["audio"][:TRAINED].split(50)])
+    model = train(mel, targets(clips)[:TRAINED], seed)
+    write_atomically(cache, lambda path: torch.save(model.state_dict(), path))
+    return model
+
+
+def accuracy(model, clips):
+    """Shares of the clips held out whose family, and whose tempo, is recognised."""
+    family, tempo, _ = describe(model, to_float(clips["audio"][TRAINED:]))
+    labels = targets(clips)[TRAINED:]
+    return float((family == labels[:, 0]).float().mean()), float((tempo == labels[:, 1]).float().mean())
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--cache", default=CACHE)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--threads", type=int, default=2)
+    options = p.parse_args()
+    torch.set_num_threads(options.threads)
+    clips = load()
+    family, tempo = accuracy(load_or_train(clips, options.cache, options.seed), clips)
+    print(f"clips held out: {100 * family:.1f} % in the right one of {len(FAMILIES)} families, {100 * tempo:.1f} % of the right tempo")
+
+
+if __name__ == "__main__":
+    main()
