@@ -13,7 +13,9 @@ import Testing
 
     private func inputs(_ rows: Int) throws -> NamedInputs {
         var inputs = NamedInputs()
-        inputs.tensors = ["x": try tiny.noise(rows), "t": try Tensor([Float](repeating: 300, count: rows), Shape(rows))]
+        inputs.tensors = [
+            "x": try tiny.noise(rows), "t": try Tensor([Float](repeating: 300, count: rows), Shape(rows)),
+        ]
         inputs.integers = ["y": [Int](repeating: 2, count: rows)]
         return inputs
     }
