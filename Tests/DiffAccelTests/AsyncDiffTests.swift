@@ -39,7 +39,8 @@ import Testing
 
     @Test(arguments: 0..<4) func resultsAreThoseOfTheSimulation(_ number: Int) throws {
         let subject = subjects[number]
-        for components in 2...min(4, try modules(subject, plan(2)).joined().count) {
+        // As many as there are modules, at most.
+        for components in 2...[4, 2, 3, 4][number] {
             for (stride, warmUp, shift, variant) in Self.settings {
                 let note = Comment("\(subject.name), \(components), stride \(stride), \(warmUp), \(shift), \(variant)")
                 // Those of the preview's size: a balanced cut is made for each size.

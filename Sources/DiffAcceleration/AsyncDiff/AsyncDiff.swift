@@ -16,6 +16,8 @@ public final class AsyncDiff: Acceleration {
     /// The modules as the session numbers them, and where they belong if that is known before the first call.
     private var sites: [Site] = []
     private var assigned: [Int]?
+    /// Parts of modules between which they may be cut, by the number of the module; of none where cuts are given.
+    private var parts: [[Site]] = []
     /// What is known of a lane, once its first call has come.
     private final class Lane {
         var state: AsyncLane?
@@ -42,11 +44,15 @@ public final class AsyncDiff: Acceleration {
         guard plan.warmUp < calls, let layout = context.layouts.first else { return HookSet() }
         let modules = try AsyncModules(layout, plan)
         sites = modules.sites.each.map { context.site($0, of: 0) }
+        // The session's first network is the one that is divided: its sites have the layout's numbers.
+        parts = modules.parts
         (assigned, self.context) = (modules.components, context)
         try check(context)
         lanes = Indices(below: context.lanes).map { _ in Lane() }
         var hooks = HookSet()
-        (hooks.modules, hooks.evaluations, hooks.separatesLanes) = (SiteSet(sites), true, true)
+        var asked = SiteSet(sites)
+        for list in parts.each { for site in list.each { asked.insert(site) } }
+        (hooks.modules, hooks.evaluations, hooks.separatesLanes) = (asked, true, true)
         return hooks
     }
 
@@ -113,11 +119,12 @@ public final class AsyncDiff: Acceleration {
                 measured = (outputs, AsyncDivision.balanced(costs, plan.components))
             }
         }
-        let components =
-            assigned.map { owners(of: profile, $0) } ?? measured?.components
-            ?? AsyncDivision.balanced(profile.modules.each.map { $0.flops }, plan.components)
+        var components = assigned.map { owners(of: profile, $0, at: sites) } ?? measured?.components ?? []
+        if components.isEmpty {
+            components = AsyncDivision.balanced(profile.modules.each.map { $0.flops }, plan.components)
+            if let finer = try finer(profile, components, call, run, context, next) { (profile, components) = finer }
+        }
         let division = AsyncDivision(profile, components, count: plan.components, sites: context.siteCount)
-        // The session's first network is the one that is divided: its sites have the layout's numbers.
         let layout = context.layouts.first
         let report = division.report { layout?.info($0).name ?? "" }
         if plan.executor == .mpi, let ranks = run.ranks {
@@ -126,8 +133,27 @@ public final class AsyncDiff: Acceleration {
         return try AsyncWhole(plan, division, report, run)
     }
 
-    /// The assigned components in the order in which the modules run.
-    private func owners(of profile: SiteProfile, _ assigned: [Int]) -> [Int] {
+    /// More even components, of modules of which some are cut; nil: there are none that are worth it.
+    private func finer(
+        _ whole: SiteProfile, _ components: [Int], _ call: Call, _ run: Run, _ context: SamplingContext,
+        _ next: Evaluate
+    ) throws(DiffError) -> (SiteProfile, [Int])? {
+        var finest: [Site] = []
+        for site in sites.each {
+            let own = parts.at(site.number) ?? []
+            if own.isEmpty { finest.append(site) } else { for part in own.each { finest.append(part) } }
+        }
+        guard finest.count > sites.count,
+            let cut = FineCut(whole, try run.profile(finest, of: call, context.layouts, next), inner: parts),
+            let (chosen, owners) = cut.balanced(plan.components, beside: components)
+        else { return nil }
+        let profile = try run.profile(chosen, of: call, context.layouts, next)
+        guard profile.modules.count == chosen.count else { return nil }
+        return (profile, self.owners(of: profile, owners, at: chosen))
+    }
+
+    /// The components `assigned` to `sites`, in the order in which the modules run.
+    private func owners(of profile: SiteProfile, _ assigned: [Int], at sites: [Site]) -> [Int] {
         var owners = context?.perSite(0) ?? []
         for (position, site) in sites.numbered { owners.put(assigned.at(position) ?? 0, at: site.number) }
         return profile.modules.each.map { owners.at($0.site.number) ?? 0 }

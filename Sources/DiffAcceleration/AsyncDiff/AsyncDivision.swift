@@ -8,6 +8,8 @@ struct AsyncDivision {
     let components: [Int]
     /// Whether another component, or what follows the last module, works on what it gives.
     let isKept: [Bool]
+    /// The modules that the prediction is made of.
+    let finals: [Int]
     /// Number of components.
     let count: Int
     /// Position in ``modules`` by the number of the site; -1: none.
@@ -15,7 +17,7 @@ struct AsyncDivision {
 
     /// `profile` divided by `components`, one for each of its modules, into `count`. `sites` is how many the session has.
     init(_ profile: SiteProfile, _ components: [Int], count: Int, sites: Int) {
-        (modules, self.components, self.count) = (profile.modules, components, count)
+        (modules, self.components, self.count, finals) = (profile.modules, components, count, profile.finals)
         var positions = [Int](repeating: -1, count: max(0, sites))
         var isKept = [Bool](repeating: false, count: profile.modules.count)
         for (position, module) in profile.modules.numbered {
@@ -26,6 +28,7 @@ struct AsyncDivision {
         }
         // What follows is evaluated with every component.
         isKept.put(true, at: isKept.count &- 1)
+        for position in finals.each { isKept.put(true, at: position) }
         (self.positions, self.isKept) = (positions, isKept)
     }
 
@@ -42,8 +45,11 @@ struct AsyncDivision {
         return largest
     }
 
-    /// Whether other components work on what the last one gives, beside the prediction.
+    /// Whether other components, or later predictions, work on what the last one gives, beside the prediction.
     var lastIsRead: Bool {
+        for position in finals.each where position != modules.count &- 1 && components.at(position) == count &- 1 {
+            return true
+        }
         for (position, module) in modules.numbered {
             for source in module.sources.each
             where components.at(source) == count &- 1 && components.at(position) != count &- 1 { return true }

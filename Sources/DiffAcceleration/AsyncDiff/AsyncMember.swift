@@ -42,10 +42,12 @@ final class AsyncMember: AsyncLane {
                 }
             }
         }
-        // Of it every member makes the second prediction of a pair.
-        if plan.stride == 2 {
-            isReader.update(at: isReader.count &- 1) { flags in
-                for member in flags.indices { flags.put(true, at: member) }
+        for position in division.finals.each {
+            isReader.update(at: position) { flags in
+                // Of them every member makes the second prediction of a pair, and the last component's the first.
+                for member in flags.indices where plan.stride == 2 || member == division.count &- 1 {
+                    flags.put(true, at: member)
+                }
             }
         }
         return isReader.each.map { flags in flags.numbered.compactMap { $0.element ? $0.offset : nil } }

@@ -9,6 +9,8 @@ struct AsyncModules {
     let sites: [Site]
     /// The component of each; nil: a cut is found when the operations of each are known.
     let components: [Int]?
+    /// The parts of modules between which a balanced cut may fall too, by the number of the module: attentions and feed-forwards.
+    private(set) var parts: [[Site]] = []
 
     /// The modules of `layout` as `plan` divides them. Throws `incompatible`.
     init(_ layout: SiteLayout, _ plan: AsyncPlan) throws(DiffError) {
@@ -33,6 +35,7 @@ struct AsyncModules {
         }
         guard let official else {
             (sites, components) = (whole, nil)
+            if plan.split != .measured { parts = Self.parts(whole, layout) }
             return
         }
         (sites, components) = try Self.named(official, whole, layout)
@@ -53,6 +56,22 @@ struct AsyncModules {
             whole.append(site)
         }
         return whole
+    }
+
+    /// The sites within each module that have none within them.
+    private static func parts(_ whole: [Site], _ layout: SiteLayout) -> [[Site]] {
+        var hasParts = [Bool](repeating: false, count: max(0, layout.sites.count))
+        for info in layout.sites.each { if let parent = info.parent { hasParts.put(true, at: parent.number) } }
+        var isModule = [Bool](repeating: false, count: hasParts.count)
+        for site in whole.each { isModule.put(true, at: site.number) }
+        var parts = [[Site]](repeating: [], count: hasParts.count)
+        for (number, info) in layout.sites.numbered where hasParts.at(number) == false {
+            var above = info.parent
+            while let frame = above, isModule.at(frame.number) == false { above = layout.info(frame).parent }
+            guard let module = above, let site = layout.site(at: number) else { continue }
+            parts.update(at: module.number) { $0.append(site) }
+        }
+        return parts
     }
 
     /// The modules that `lists` name, and where they belong.

@@ -23,6 +23,8 @@ public struct SiteProfile: Sendable, Equatable {
 
     /// In the order in which they ran.
     public internal(set) var modules: [Module] = []
+    /// Those whose outputs the prediction is made of, as positions in ``modules``: the last one, or all that a last block's sum is of.
+    public internal(set) var finals: [Int] = []
 }
 
 /// Watches modules, none within another, while a network is evaluated once.
@@ -34,10 +36,22 @@ final class SiteMeter: Acceleration {
     private(set) var profile = SiteProfile()
     /// Outputs of the modules so far. Held, so that no later tensor is made in their blocks.
     private var outputs: [Slots] = []
-    /// Positions of the modules by the number of their site.
-    private var positions: [Int: Int] = [:]
-    /// What the frames around the module at work, and around the one before, work on.
-    private var frames: [[Int]] = [], framesBefore: [[Int]] = []
+    /// The same of frames that gave what none of their modules did, such as a block's sum of its input and its parts, and the modules in it.
+    private var sums: [(output: Slots, sources: [Int])] = []
+    /// Those that made the output of a site, by its number; and that of the module or frame that ended last.
+    private var givers: [Int: [Int]] = [:]
+    private(set) var last: [Int] = []
+
+    /// A module around others that are watched.
+    private struct Frame {
+        /// What it works on, and the first module in it.
+        let sources: [Int], first: Int
+        /// Whether each module in it works on the sum of what went in and what those before it gave.
+        let isBlock: Bool
+    }
+
+    /// The frames around the module at work, and around the one before.
+    private var frames: [Frame] = [], framesBefore: [Frame] = []
 
     init(_ layouts: [SiteLayout], bases: [Int], _ watched: SiteSet) {
         (self.layouts, self.bases, self.watched) = (layouts, bases, watched)
@@ -63,11 +77,7 @@ final class SiteMeter: Acceleration {
     func begin(_ context: SamplingContext) -> HookSet { HookSet() }
 
     func module(_ site: Site, _ inputs: Slots, _ run: Run, _ compute: Compute) throws(DiffError) -> Slots {
-        guard watched.contains(site) else {
-            frames.append(sources(of: inputs, at: site))
-            defer { _ = frames.popLast() }
-            return try compute()
-        }
+        guard watched.contains(site) else { return try frame(site, inputs, compute) }
         let (before, began) = (run.trace.flops.first ?? 0, Machine.seconds)
         let output = try compute()
         var shapes: [Shape] = []
@@ -76,14 +86,36 @@ final class SiteMeter: Acceleration {
             site: site, flops: (run.trace.flops.first ?? 0) - before, seconds: Machine.seconds - began, outputs: shapes,
             sources: sources(of: inputs, at: site))
         framesBefore = frames
-        positions.put(profile.modules.count, for: site.number)
+        last = [profile.modules.count]
+        givers.put(last, for: site.number)
         profile.modules.append(module)
         outputs.append(output)
         return output
     }
 
+    private func frame(_ site: Site, _ inputs: Slots, _ compute: Compute) throws(DiffError) -> Slots {
+        let frame = Frame(
+            sources: sources(of: inputs, at: site), first: outputs.count, isBlock: info(site)?.kind == .block)
+        frames.append(frame)
+        defer { _ = frames.popLast() }
+        let output = try compute()
+        var isNew = false
+        for slot in Indices(below: output.count) {
+            guard let tensor = output[slot] else { continue }
+            if !outputs.each.contains(where: { $0.holds(tensor.storage) }) { isNew = true }
+        }
+        guard isNew else { return output }
+        var found = frame.sources
+        for position in Indices(below: outputs.count) where position >= frame.first { found.append(position) }
+        sums.append((output, found))
+        (last, framesBefore) = (found, frames)
+        givers.put(found, for: site.number)
+        return output
+    }
+
     /// Modules whose outputs are among the inputs, and the other end of a skip connection. Where an input is of no module, something
-    /// between modules made it: out of what the one before gave and the frames around both work on, for all that can be seen here.
+    /// between modules made it: out of what the one before gave and the frames around both work on, for all that can be seen here; in a block
+    /// out of what all before gave.
     private func sources(of inputs: Slots, at site: Site) -> [Int] {
         var found = [Bool](repeating: false, count: outputs.count)
         for slot in Indices(below: inputs.count) {
@@ -93,19 +125,30 @@ final class SiteMeter: Acceleration {
                 found.put(true, at: position)
                 isKnown = true
             }
+            for (output, sources) in sums.each where !isKnown && output.holds(tensor.storage) {
+                for position in sources.each { found.put(true, at: position) }
+                isKnown = true
+            }
             guard !isKnown else { continue }
-            found.put(true, at: outputs.count &- 1)
-            for frame in (frames + framesBefore).each { for position in frame.each { found.put(true, at: position) } }
+            for position in last.each { found.put(true, at: position) }
+            for frame in (frames + framesBefore).each {
+                for position in frame.sources.each { found.put(true, at: position) }
+            }
+            guard let block = frames.last, block.isBlock else { continue }
+            for position in outputs.indices where position >= block.first { found.put(true, at: position) }
         }
-        if let giver = partner(of: site), let position = positions[giver.number] { found.put(true, at: position) }
+        if let giver = info(site)?.partner {
+            for position in (givers[giver.number] ?? []).each { found.put(true, at: position) }
+        }
         return found.numbered.compactMap { $0.element ? $0.offset : nil }
     }
 
-    /// The site at the other end of the skip connection of `site`; both are numbered as the session numbers them.
-    private func partner(of site: Site) -> Site? {
+    /// What is known about `site`; it and its partner are numbered as the session numbers them.
+    private func info(_ site: Site) -> (kind: SiteInfo.Kind, partner: Site?)? {
         for (network, base) in bases.numbered {
             guard let layout = layouts.at(network), let own = layout.site(at: site.number &- base) else { continue }
-            return layout.info(own).partner?.moved(by: base)
+            let info = layout.info(own)
+            return (info.kind, info.partner?.moved(by: base))
         }
         return nil
     }
@@ -132,6 +175,7 @@ extension Run {
             let stack = AccelerationStack(asking: meter, at: meter.asked)
             _ = try evaluate(call, Run(measuring: self, stack: stack, isDry: !isTimed))
             profile = meter.profile
+            profile.finals = meter.last
         }
         return profile
     }
