@@ -307,7 +307,8 @@ int32_t da_model_forward(da_model model, const da_tensor *inputs, size_t input_c
  *     the pictures). Results do not depend on the executor; "wire" bf16 halves what ranks send and changes results
  * ENTRY for networks of sounds, whose self-attention over times and frequencies becomes sparse (LiteFocus):
  *   {"method": "litefocus", "same_frequency": true, "cross_frequency": true, "ratio": 0.1, "levels": [1], "scope": "official",
- *    "deduplicate": false, "keys": "call"}     a query sees the tokens of its own frequency and a random share ("ratio") of all;
+ *    "deduplicate": false, "keys": "call", "window": 0}     a query sees the tokens of its own frequency, a random share ("ratio")
+ *     of all and all frequencies up to "window" time steps of the level's grid away (0: none; 0.08 s each on level 1 of AudioLDM 2);
  *     "early_ratio" in the first "early_steps" (0...1) of the steps; scope "all": every self-attention of these levels; keys: what a
  *     share is drawn for ("call", "step", "run"); "deduplicate": a token seen both ways counts once; "seed": that of the draws
  * Simple plans have a word, accepted wherever a plan is named: none, alternate, interval:N, random:RATIO[:SEED], deepcache:N[:LAYERS],

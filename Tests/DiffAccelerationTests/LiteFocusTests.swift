@@ -42,12 +42,15 @@ private func twoLevels(
         let plain = try read([:])
         #expect(try plain == LiteFocusPlan() && plain.ratio == 0.1 && plain.levels == [1] && plain.scope == .official)
         #expect(plain.sameFrequency && plain.crossFrequency && !plain.deduplicates && plain.keys == .call)
-        #expect(plain.seed == nil)
+        #expect(plain.seed == nil && plain.window == 0)
         let other = try read([
             "same_frequency": .bool(false), "ratio": .number(0.5), "levels": .array([.integer(0), .integer(2)]),
             "scope": .string("all"), "deduplicate": .bool(true), "keys": .string("run"), "seed": .integer(7),
+            "window": .integer(12),
         ])
-        #expect(other.seed == 7 && other.keys == .run && other.scope == .all && other.levels == [0, 2])
+        #expect(
+            other.seed == 7 && other.window == 12 && other.keys == .run && other.scope == .all
+                && other.levels == [0, 2])
         for plan in [plain, other] {
             let again = try Plan(plan.json, source: "plan").entries.first as? LiteFocusPlan
             #expect(again == plan)
@@ -62,7 +65,8 @@ private func twoLevels(
         ["keys": .string("never")], ["same_frequency": .bool(false), "cross_frequency": .bool(false)],
         ["same_frequency": .bool(false), "ratio": .integer(0)], ["seed": .integer(-1)], ["ratios": .number(0.1)],
         ["early_ratio": .number(2)], ["early_steps": .number(-1)],
-        ["same_frequency": .bool(false), "early_ratio": .integer(0)],
+        ["same_frequency": .bool(false), "early_ratio": .integer(0)], ["window": .integer(-1)],
+        ["window": .number(0.5)], ["window": .string("2 s")],
     ])
     func whatMeansNothingIsRefusedByName(_ members: [String: JSON]) {
         do {
@@ -194,6 +198,27 @@ private func twoLevels(
                 continue
             }
         }
+    }
+
+    /// A window needs no other way of seeing; one over all times sees all there is.
+    @Test func aWindowComesBesidesOrAlone() throws {
+        #expect(try groups(pattern(LiteFocusPlan(window: 2))).window == 2)
+        #expect(try groups(pattern(LiteFocusPlan())).window == 0)
+        let alone = try groups(pattern(LiteFocusPlan(sameFrequency: false, crossFrequency: false, window: 1)))
+        #expect(alone.window == 1 && alone.shared.isEmpty && !alone.seesOwnKeys)
+        #expect(try groups(pattern(LiteFocusPlan(sameFrequency: false, ratio: 0.01, window: 1))).shared.isEmpty)
+        for plan in [
+            try LiteFocusPlan(crossFrequency: false, window: 4), try LiteFocusPlan(deduplicates: true, window: .max),
+            try LiteFocusPlan(sameFrequency: false, crossFrequency: false, window: 5),
+        ] {
+            guard case .dense = try pattern(plan) else {
+                Issue.record("\(plan.json) changes who sees whom")
+                continue
+            }
+        }
+        // Random tokens count twice beside a window over all times.
+        #expect(try groups(pattern(LiteFocusPlan(window: 4))).window == 4)
+        #expect(try groups(pattern(LiteFocusPlan(sameFrequency: false, ratio: 1, window: 1))).shared.count == 20)
     }
 
     @Test func gridsThatAreNoneAreRefused() throws {

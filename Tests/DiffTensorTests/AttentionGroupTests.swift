@@ -53,6 +53,51 @@ extension AttentionPatternTests {
         }
     }
 
+    /// Every size of grid and window, small ones: the window alone, beside the own frequency, beside shared tokens, each counted once or not.
+    @Test(arguments: [1, 2, 3, 8], [1, 2, 7])
+    func aWindowShowsAllGroupsNearInTime(_ groups: Int, _ times: Int) throws {
+        var numbers = Numbers(UInt64(groups * 100 + times))
+        let (tokens, heads, dim) = (groups * times, 2, 5)
+        let qkv = try numbers.tensor([2, tokens, 3 * heads * dim], scale: 2)
+        let rows = parts(qkv)
+        let lists = [[], [0, tokens / 2, tokens - 1, 0]]
+        for ((own, once), (shared, window)) in withEvery(
+            withEvery([true, false], [true, false]), withEvery(lists, [1, 2, 6, Int.max]))
+        {
+            let expected = reference(rows[0], rows[1], rows[2], queries: tokens, keys: tokens, heads: heads, dim: dim) {
+                n in
+                let ownTokens = own ? (0..<times).map { $0 * groups + n % groups } : []
+                let near = (0..<tokens).filter { abs($0 / groups - n / groups) <= window && !ownTokens.contains($0) }
+                guard once else { return ownTokens + near + shared }
+                let hidden = shared.filter { !ownTokens.contains($0) }
+                return ownTokens + near.filter { !hidden.contains($0) } + hidden
+            }
+            let made = AttentionGroups(
+                count: groups, seesOwnKeys: own, shared: shared, countsOnce: once, window: window)
+            try check(
+                "\(made) of \(times)", expected, [2, tokens, heads * dim], tolerance: 1e-5
+            ) { try $0.attention(grouped(qkv, heads: heads, made)) }
+        }
+    }
+
+    /// What is counted as work is the pairs that are seen.
+    @Test(arguments: [1, 3, 8], [1, 2, 9]) func windowsCostTheirPairs(_ groups: Int, _ times: Int) throws {
+        let tokens = groups * times
+        let qkv = try Tensor([Float](repeating: 0, count: tokens * 3 * 4), Shape(1, tokens, 12))
+        for (own, window) in withEvery([true, false], [1, 2, 100]) {
+            let run = Run(pool: nil, budget: nil)
+            _ = try run.attention(
+                grouped(qkv, heads: 2, AttentionGroups(count: groups, seesOwnKeys: own, window: window)))
+            let seen = (0..<tokens).reduce(0) { sum, n in
+                sum
+                    + (0..<tokens).filter { m in
+                        own && m % groups == n % groups || abs(m / groups - n / groups) <= window
+                    }.count
+            }
+            #expect(run.trace.flops.reduce(0, +) == Double(4 * 4 * seen))
+        }
+    }
+
     /// Without own keys nothing is hidden.
     @Test func whatIsSharedAloneCountsOnceAnyway() throws {
         var numbers = Numbers(2)

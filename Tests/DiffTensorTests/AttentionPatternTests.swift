@@ -189,6 +189,7 @@ import Testing
             (.shape, AttentionGroups(count: 4)), (.shape, AttentionGroups(count: 0)),
             (.shape, AttentionGroups(count: -2)),
             (.invalidArgument, AttentionGroups(count: 2, seesOwnKeys: false)),
+            (.invalidArgument, AttentionGroups(count: 2, window: -1)),
             (.invalidArgument, AttentionGroups(count: 2, shared: [6])),
             (.invalidArgument, AttentionGroups(count: 2, shared: [0, -1])),
         ] as [(DiffError.Code, AttentionGroups)] {

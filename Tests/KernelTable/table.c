@@ -93,6 +93,7 @@ int main(int count, char **arguments) {
             test_types();
             test_products();
             test_attention();
+            test_windows();
             test_convolution();
             test_rows();
             test_learning();

@@ -58,6 +58,7 @@ double act_slope(int32_t kind, double x);
 
 void test_products(void);
 void test_attention(void);
+void test_windows(void);
 void test_convolution(void);
 void test_types(void);
 void test_rows(void);

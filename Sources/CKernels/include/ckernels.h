@@ -146,7 +146,11 @@ size_t ck_linear_scratch(int32_t threads, int64_t k, int32_t dtype, int32_t rows
  * keys, and so is, before it, table[h*table_head + t*table_row + j] for query t and key j of head h, or null; each row keeps
  * one that is not minus infinity. Strides may be 0 (the same for all) or negative, so that a table of distances j-t needs no
  * copy for each query. shared_bias[g*shared_bias_group + j], or null, is added to those of group g with shared key j. Without
- * shared keys a group has the bits of a call of its own. */
+ * shared keys a group has the bits of a call of its own.
+ *
+ * With `window` above 0 rows are the tokens of a grid, time by time, neighbours k_group and v_group elements apart, and query t sees
+ * besides those of times t-window ... t+window in all groups; not those of its own group, when `keys` is not 0. window_bias, [tokens]
+ * of 0 and minus infinity or null, is added to the products with them. Not with bias or table. */
 typedef struct {
     const float *q, *k, *v;
     float *out;
@@ -165,6 +169,8 @@ typedef struct {
     int64_t table_head, table_row;
     const float *shared_bias;
     int64_t shared_bias_group;
+    int64_t window;
+    const float *window_bias;
 } ck_attention_args;
 void ck_attention(ck_pool *pool, const ck_attention_args *args);
 size_t ck_attention_scratch(int32_t threads, const ck_attention_args *args); /* reads the sizes alone */

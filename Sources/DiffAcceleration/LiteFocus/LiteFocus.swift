@@ -1,7 +1,8 @@
 public import DiffTensor
 
 /// Self-attention over a grid of times and frequencies in which a query sees its own frequency at all times, and a few random tokens that
-/// all queries share, in one softmax: an attention per frequency instead of one over all.
+/// all queries share, in one softmax: an attention per frequency instead of one over all. With a window it sees all frequencies near it
+/// in time besides.
 ///
 /// Frequencies are the columns of the grid, of whatever size it is when the network runs.
 /// Source: LiteFocus (Tan, Li, Feng, Ma and Wang 2024, arXiv 2407.10468), whose published code this equals for the same random tokens.
@@ -48,7 +49,7 @@ public final class LiteFocus: Acceleration {
         }
         let ratio = run.call.step < early ? plan.earlyRatio ?? plan.ratio : plan.ratio
         let count = plan.crossFrequency ? Self.count(ratio, of: tokens) : 0
-        guard plan.sameFrequency || count > 0 else {
+        guard plan.sameFrequency || count > 0 || plan.window > 0 else {
             throw DiffError(
                 .incompatible,
                 "LiteFocus: a ratio of \(ratio) is less than one of \(tokens) tokens, and same_frequency is off: queries see "
@@ -58,14 +59,19 @@ public final class LiteFocus: Acceleration {
         let shared = count == 0 ? [] : try draw.draw(count, of: tokens, at: place(call.site, run), run)
         call.pattern = .groups(
             AttentionGroups(
-                count: frequencies, seesOwnKeys: plan.sameFrequency, shared: shared, countsOnce: plan.deduplicates))
+                count: frequencies, seesOwnKeys: plan.sameFrequency, shared: shared, countsOnce: plan.deduplicates,
+                window: plan.window))
     }
 
     /// Whether every query sees every token once: then the attention stays as it is.
     private func isDense(_ count: Int, _ tokens: Int, _ frequencies: Int) -> Bool {
-        let seesAll = count == tokens
-        guard plan.sameFrequency else { return seesAll }
-        return plan.deduplicates ? seesAll || frequencies == 1 : frequencies == 1 && count == 0
+        let drawsAll = count == tokens
+        // What is seen by frequency or by time is seen once.
+        let seesAll =
+            plan.sameFrequency && frequencies == 1
+            || plan.window > 0 && plan.window >= tokens / max(1, frequencies) &- 1
+        if plan.deduplicates { return drawsAll || seesAll }
+        return seesAll && count == 0 || drawsAll && !plan.sameFrequency && plan.window == 0
     }
 
     /// `ratio` of `tokens` as the published code has it: a product in double precision, its fraction cut off.

@@ -2,7 +2,7 @@ public import DiffCheckpoint
 public import DiffTensor
 
 /// LiteFocus as data. JSON: `{"method": "litefocus", "same_frequency": true, "cross_frequency": true, "ratio": 0.1, "levels": [1],
-/// "scope": "official", "deduplicate": false, "keys": "call"}`, all of it with these defaults, a `seed`, and an `early_ratio` for the first
+/// "scope": "official", "deduplicate": false, "keys": "call", "window": 0}`, all of it with these defaults, a `seed`, and an `early_ratio` for the first
 /// `early_steps` of the steps.
 public struct LiteFocusPlan: PlanEntry, Equatable {
     /// The name in plans.
@@ -44,10 +44,13 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
     public let levels: [Int]
     /// Which self-attentions of these levels are.
     public let scope: Scope
-    /// Whether a token that a query sees by both ways counts once; the authors' code counts it twice.
+    /// Whether a random token that a query sees by its frequency or the window too counts once; the authors' code counts it twice.
     public let deduplicates: Bool
     /// How long a random set is kept.
     public let keys: Keys
+    /// Time steps to either side of a query whose tokens, of all frequencies, it sees besides; 0, the authors' code: none. They are those of
+    /// the level's own grid: 0.08 s on level 1 of AudioLDM 2, twice that on each further one.
+    public let window: Int
     /// What sets are drawn from; nil: the seed of the request.
     public let seed: UInt64?
 
@@ -56,23 +59,28 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
     public init(
         sameFrequency: Bool = true, crossFrequency: Bool = true, ratio: Double = LiteFocusPlan.defaultRatio,
         levels: [Int] = [1], scope: Scope = .official, deduplicates: Bool = false, keys: Keys = .call,
-        seed: UInt64? = nil, earlyRatio: Double? = nil, earlySteps: Double = LiteFocusPlan.defaultEarlySteps
+        seed: UInt64? = nil, earlyRatio: Double? = nil, earlySteps: Double = LiteFocusPlan.defaultEarlySteps,
+        window: Int = 0
     ) throws(DiffError) {
-        guard sameFrequency || crossFrequency else {
+        guard window >= 0 else {
+            throw DiffError(.invalidArgument, "window must be 0 (none) or more time steps, found \(window)")
+        }
+        guard sameFrequency || crossFrequency || window > 0 else {
             throw DiffError(
                 .invalidArgument,
-                "same_frequency and cross_frequency are both off: queries see nothing; leave one of them on, or the method out"
-            )
+                "same_frequency and cross_frequency are both off and window is 0: queries see nothing; leave one of them on, "
+                    + "give a window, or leave the method out")
         }
         let shares = [("ratio", ratio), ("early_ratio", earlyRatio ?? 0), ("early_steps", earlySteps)]
         for (name, value) in shares.each where !(0...1).contains(value) {
             throw DiffError(.invalidArgument, "\(name) must be a number in 0...1, found \(value)")
         }
-        guard sameFrequency || (ratio > 0 && earlyRatio != 0) else {
+        guard sameFrequency || window > 0 || (ratio > 0 && earlyRatio != 0) else {
+            let name = ratio > 0 ? "early_ratio" : "ratio"
             throw DiffError(
                 .invalidArgument,
-                "ratio is 0 and same_frequency off: queries see nothing; give a ratio above 0, or turn same_frequency on"
-            )
+                "\(name) is 0 and same_frequency off: queries see nothing; give a share above 0 or a window, or turn "
+                    + "same_frequency on")
         }
         guard !levels.isEmpty, levels.each.allSatisfy({ (0..<8).contains($0) }) else {
             throw DiffError(.invalidArgument, "levels must name one level or more in 0...7")
@@ -80,6 +88,7 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
         (self.sameFrequency, self.crossFrequency, self.ratio) = (sameFrequency, crossFrequency, ratio)
         (self.earlyRatio, self.earlySteps) = (earlyRatio, earlySteps)
         (self.levels, self.scope, self.deduplicates, self.keys, self.seed) = (levels, scope, deduplicates, keys, seed)
+        self.window = window
     }
 
     /// What an entry may say.
@@ -103,10 +112,15 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
                 + "have it, or all."),
         OptionSpec(
             "deduplicate", .flag, default: false,
-            "Whether a token that a query sees by both ways counts once; the authors count it twice."),
+            "Whether a random token that a query sees by its frequency or the window too counts once; the authors count it "
+                + "twice."),
         OptionSpec(
             "keys", .cases(of: Keys.self), default: .string(Keys.call.rawValue),
             "What a random share is drawn for: each attention of each call, each step, or the run."),
+        OptionSpec(
+            "window", .integer(0...Int.max), default: .integer(0),
+            "Time steps of the level's grid to either side of a query whose tokens of all frequencies it sees besides; 0 is none. "
+                + "On level 1 of AudioLDM 2 a step is 0.08 s."),
         OptionSpec(
             "seed", .integer(0...Int.max), absent: "that of the request", "What random shares are drawn from."),
     ]
@@ -122,7 +136,7 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
                 scope: options.getCase("scope"), deduplicates: options.get("deduplicate"),
                 keys: options.getCase("keys"),
                 seed: options.optional("seed"), earlyRatio: options.optional("early_ratio"),
-                earlySteps: options.get("early_steps"))
+                earlySteps: options.get("early_steps"), window: options.get("window"))
         } catch {
             // Said of the members of this object.
             throw error.code == .invalidArgument ? DiffError(.format, "\(json.place): \(error.message)") : error
@@ -135,7 +149,7 @@ public struct LiteFocusPlan: PlanEntry, Equatable {
             "method": .string(Self.method), "same_frequency": .bool(sameFrequency),
             "cross_frequency": .bool(crossFrequency), "ratio": .number(ratio),
             "levels": .array(levels.each.map { .integer($0) }), "scope": .string(scope.rawValue),
-            "deduplicate": .bool(deduplicates), "keys": .string(keys.rawValue),
+            "deduplicate": .bool(deduplicates), "keys": .string(keys.rawValue), "window": .integer(window),
         ]
         if let seed { members.put(seed.json, for: "seed") }
         if let earlyRatio {

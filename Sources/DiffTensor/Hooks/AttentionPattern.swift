@@ -26,7 +26,8 @@ public struct AttentionSpan: Sendable, Equatable {
 /// Tokens in groups that are one attention each: token n belongs to group n mod ``count``.
 ///
 /// On a grid of T x F tokens with F groups a group is one column of the grid, such as one frequency of a spectrogram at all times. Its
-/// queries see the keys of the group in order, then the shared ones, in one softmax. For self-attention whose tokens fill the grid.
+/// queries see the keys of the group in order, then the shared ones, then those of all groups near them in time, in one softmax. For
+/// self-attention whose tokens fill the grid.
 public struct AttentionGroups: Sendable, Equatable {
     /// Number of groups; the number of tokens is a multiple of it.
     public let count: Int
@@ -34,12 +35,27 @@ public struct AttentionGroups: Sendable, Equatable {
     public let seesOwnKeys: Bool
     /// Tokens whose keys every query sees besides. One that is named twice counts twice.
     public let shared: [Int]
-    /// Whether a shared token counts once where it is in the group too; else twice.
+    /// Whether a shared token counts once where it is in the group or the window too; else twice.
     public let countsOnce: Bool
+    /// Rows of the grid to either side of a query whose tokens it sees in all groups; 0: none, not its own row either. Those of its own
+    /// group count once with ``seesOwnKeys``.
+    public let window: Int
 
     /// `count` groups; see the properties.
-    public init(count: Int, seesOwnKeys: Bool = true, shared: [Int] = [], countsOnce: Bool = false) {
+    public init(
+        count: Int, seesOwnKeys: Bool = true, shared: [Int] = [], countsOnce: Bool = false, window: Int = 0
+    ) {
         (self.count, self.seesOwnKeys, self.shared, self.countsOnce) = (count, seesOwnKeys, shared, countsOnce)
+        self.window = window
+    }
+
+    /// How many tokens the windows of all queries hold together, of a grid of `times` rows, that are not seen as a query's own.
+    func pairsNear(times: Int) -> Double {
+        guard window > 0, count > 0, times > 0 else { return 0 }
+        let (times, side) = (Double(times), Double(min(window, times &- 1)))
+        // All windows, without what the first and the last ones have outside.
+        let rows = times * (2 * side + 1) - side * (side + 1)
+        return rows * Double(count) * Double(seesOwnKeys ? count &- 1 : count)
     }
 }
 

@@ -84,7 +84,8 @@ extension Run {
         }
         let (groups, shared) = (max(1, extras.groups), extras.sharedKeys?.rows ?? 0)
         let keys = extras.seesOwnKeys ? k.rows / groups : 0
-        count(flops: 4 * Double(q.batch) * Double(q.rows) * Double(keys &+ shared) * Double(q.width))
+        let pairs = Double(q.rows) * Double(keys &+ shared) + extras.pairsNear
+        count(flops: 4 * Double(q.batch) * pairs * Double(q.width))
         var arguments = unsafe attentionArguments(q, k, v, heads)
         unsafe extras.fill(&arguments, keys: keys)
         let scratch = try scratch(unsafe ck_attention_scratch(Int32(clamping: threads), &arguments))

@@ -10,6 +10,10 @@ struct AttentionExtras {
     var sharedKeys: AttentionRows?, sharedValues: AttentionRows?
     /// Added to the scaled products of each group with the shared keys: [groups, keys].
     var sharedBias: Tensor?
+    /// Rows to either side of a query whose keys of all groups it sees besides; what is added to the products with them: [keys of all].
+    var window = 0, windowBias: Tensor?
+    /// Query-key pairs in these windows, of a sample.
+    var pairsNear = 0.0
     /// Added to the scaled products: [batch, keys].
     var bias: Tensor?
     /// Added to them by the distance of key and query: [heads or 1, queries + keys - 1].
@@ -35,6 +39,10 @@ struct AttentionExtras {
                 unsafe (arguments.shared_bias, arguments.shared_bias_group) = (UnsafePointer(floats), Int64(keys.rows))
             }
         }
+        unsafe arguments.window = Int64(window)
+        if let windowBias, let floats = unsafe windowBias.floats {
+            unsafe arguments.window_bias = UnsafePointer(floats)
+        }
         if let bias, let floats = unsafe bias.floats {
             unsafe (arguments.bias, arguments.bias_batch) = (UnsafePointer(floats), Int64(bias.shape.last))
         }
@@ -48,7 +56,8 @@ struct AttentionExtras {
 }
 
 extension Run {
-    /// One attention per group of tokens over its own keys, then the shared ones: LiteFocus' row form. Source: LiteFocus.
+    /// One attention per group of tokens over its own keys, then the shared ones and those near in time: LiteFocus' row form. Source:
+    /// LiteFocus, without a window.
     @inline(never)
     func groupedAttention(
         _ call: AttentionCall, _ groups: AttentionGroups, _ scale: Float
@@ -64,15 +73,22 @@ extension Run {
         guard groups.count > 0, q.rows % groups.count == 0 else {
             throw DiffError(.shape, "attention: \(q.rows) tokens do not divide into \(groups.count) groups")
         }
-        guard groups.seesOwnKeys || !groups.shared.isEmpty else {
+        guard groups.window >= 0, groups.seesOwnKeys || !groups.shared.isEmpty || groups.window > 0 else {
             throw DiffError(
-                .invalidArgument, "attention in groups without own and without shared keys: queries see nothing")
+                .invalidArgument,
+                "attention in groups without own and without shared keys, with a window of \(groups.window): queries see nothing"
+            )
         }
         var extras = AttentionExtras(groups: groups.count, seesOwnKeys: groups.seesOwnKeys)
         if !groups.shared.isEmpty {
             extras.sharedKeys = try gathered(k, groups.shared)
             extras.sharedValues = try gathered(v, groups.shared)
             if groups.countsOnce, groups.seesOwnKeys { extras.sharedBias = try hidingOwn(groups) }
+        }
+        extras.pairsNear = groups.pairsNear(times: q.rows / groups.count)
+        if extras.pairsNear > 0 {
+            extras.window = min(groups.window, q.rows)
+            if groups.countsOnce, !groups.shared.isEmpty { extras.windowBias = try hiding(groups.shared, of: q.rows) }
         }
         let out = try workspace.take(Shape(q.batch, q.rows, q.width))
         try compute(q, k, v, call.heads, scale, extras, to: out)
@@ -118,6 +134,15 @@ extension Run {
                 unsafe to[group &* groups.shared.count &+ position] = isOwn ? -.infinity : 0
             }
         }
+        return bias
+    }
+
+    /// Hides tokens `shared` of `count`: [count].
+    private func hiding(_ shared: [Int], of count: Int) throws(DiffError) -> Tensor {
+        let bias = try workspace.take(Shape(count))
+        guard isLive, let to = unsafe bias.floats else { return bias }
+        for token in Indices(below: count) { unsafe to[token] = 0 }
+        for token in shared.each where token >= 0 && token < count { unsafe to[token] = -.infinity }
         return bias
     }
 

@@ -68,8 +68,9 @@ class Plan(Handle):
                                                        "executor" ("sequential", "threads", "mpi"), "wire" ("f32", "bf16" between ranks)
         Plan(litefocus={"ratio": 0.1})                 sounds: sparse self-attention: a query sees its own frequency ("same_frequency")
                                                        and a random share of all tokens ("cross_frequency", "ratio"; "early_ratio" in
-                                                       the first "early_steps"); "levels", "scope" ("official", "all"), "deduplicate",
-                                                       "keys" ("call", "step", "run"), "seed"
+                                                       the first "early_steps") and all frequencies up to "window" time steps away (0: none);
+                                                       "levels", "scope" ("official", "all"), "deduplicate", "keys" ("call",
+                                                       "step", "run"), "seed"
 
     Simple ones have a word: `Plan.load("alternate")`, also "none", "interval:N", "random:RATIO[:SEED]", "depth:0,2,5-8",
     "deepcache:N[:LAYERS]", "async:COMPONENTS[:STRIDE[:WARM_UP]]", "litefocus[:RATIO]", "code[:DRAFT_SCALES]",
