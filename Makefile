@@ -26,7 +26,7 @@ C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/Kernel
 SWIFT_SOURCES = Sources Tests bindings Package.swift
 
 .DEFAULT_GOAL := all
-.PHONY: all build mpi test-mpi deps venv demo check test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-spills test-kernels test-arm64 test-canary test-python test-tokenizers test-package test-package-by-version format format-check clean help
+.PHONY: all build mpi test-mpi test-ranks deps venv demo check test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-spills test-kernels test-arm64 test-canary test-python test-tokenizers test-package test-package-by-version format format-check clean help
 
 all: build
 
@@ -119,6 +119,7 @@ test: deps
 	$(MAKE) --no-print-directory test-python
 	$(MAKE) --no-print-directory test-tokenizers
 	$(MAKE) --no-print-directory test-package
+	$(MAKE) --no-print-directory test-ranks
 
 # The quick loop: what one target's tests say, or a suite's of it. Installs nothing.
 check:
@@ -186,6 +187,11 @@ test-mpi: build venv
 	$(SWIFT) build -c release --product rank-exercise $(SWIFT_FLAGS)
 	Tests/Ranks/run.sh $(RELEASE) openmpi mpich
 	Tests/Ranks/sample.sh $(RELEASE) openmpi mpich
+
+# A minute of it, with Open MPI alone and only where that is installed.
+test-ranks: build venv
+	@if ! command -v mpicc.openmpi >/dev/null; then echo "no Open MPI here: ranks are left out (make test-mpi installs it)"; exit 0; fi; \
+	$(MAKE) --no-print-directory mpi && SHORT=1 Tests/Ranks/sample.sh $(RELEASE) openmpi
 
 # Tokens and texts of 10,000 lines beside the tokenizers package, on vocabularies trained there; and how patterns cut texts.
 test-tokenizers: build venv

@@ -2,7 +2,8 @@
 # Sampling on ranks of this machine beside the sequential executor, bit for bit: sample.sh FOLDER_OF_THE_BUILD [MPI...]
 #
 # Models of the repository, through the command line, C and Python; then what ends a run: a rank that is killed or interrupted, another
-# checkpoint, another version. DIFFACCEL_PYTHON is a Python with numpy; without one that part is left out, and said so.
+# checkpoint, another version. DIFFACCEL_PYTHON is a Python with numpy; without one that part is left out, and said so. With SHORT set
+# only some of it is run, in about a minute.
 set -u
 here=$(realpath "$(dirname "$0")") root=$(realpath "$(dirname "$0")/../..") build=$(realpath "${1:-.build/release}")
 shift
@@ -14,6 +15,8 @@ python=${DIFFACCEL_PYTHON:-$root/.venv/bin/python}
 
 # One thread a rank: there are more ranks than processors.
 draw() { echo "$cli" sample "$1" --threads 1 --quiet --seed 5 "${@:2}"; }
+
+long() { [ -n "${SHORT:-}" ] || "$@"; }
 
 # same NAME RANKS ARGUMENTS...: ranks give the latents that one process gives.
 same() {
@@ -66,12 +69,12 @@ cc -std=c17 -Wall -Wextra -Werror -I"$root/include" "$here/session.c" -o "$work/
 for mpi in "${@:-openmpi}"; do
     plugin
     same "emoji-sd, two components" 2 "$model" --prompt apple --steps 8 --plan async:2
-    same "emoji-sd, three components" 3 "$model" --prompt apple --prompt leaf --steps 6 --plan async:3
-    same "emoji-sd, four components" 4 "$model" --prompt apple --steps 6 --plan async:4:1:2
+    long same "emoji-sd, three components" 3 "$model" --prompt apple --prompt leaf --steps 6 --plan async:3
+    long same "emoji-sd, four components" 4 "$model" --prompt apple --steps 6 --plan async:4:1:2
     same "emoji-sd, stride 2" 3 "$model" --prompt apple --steps 9 --plan async:2:2
-    same "emoji-sd, three components, stride 2" 4 "$model" --prompt apple --steps 8 --plan async:3:2:3
-    same "emoji-sd, guidance in lanes" 2 "$model" --prompt apple --steps 6 --plan async:2 --guidance-execution lanes
-    same "fashion-dit" 3 "$root/Models/fashion-dit" --labels 3,5 --steps 8 --plan async:3
+    long same "emoji-sd, three components, stride 2" 4 "$model" --prompt apple --steps 8 --plan async:3:2:3
+    long same "emoji-sd, guidance in lanes" 2 "$model" --prompt apple --steps 6 --plan async:2 --guidance-execution lanes
+    long same "fashion-dit" 3 "$root/Models/fashion-dit" --labels 3,5 --steps 8 --plan async:3
     same "fashion-uvit" 2 "$root/Models/fashion-uvit" --labels 3,5 --steps 8 --plan async:2
 
     # Halves of guidance on two ranks are the plain model's.
@@ -94,9 +97,9 @@ for mpi in "${@:-openmpi}"; do
         >"$work/halves.json"
     extra=(--executor mpi)
     picture "tiles beside components" 2 --prompt apple --steps 4 --size 192x256 --tile 16 --plan "$work/halves.json"
-    picture "pictures beside components" 2 --prompt apple --count 4 --batch 4 --steps 4 --plan "$work/halves.json"
+    long picture "pictures beside components" 2 --prompt apple --count 4 --batch 4 --steps 4 --plan "$work/halves.json"
     extra=(--executor mpi --guidance-execution ranks)
-    picture "tiles beside components and rows" 4 --prompt apple --steps 4 --size 192x256 --tile 16 --plan "$work/halves.json"
+    long picture "tiles beside components and rows" 4 --prompt apple --steps 4 --size 192x256 --tile 16 --plan "$work/halves.json"
 
     # Rank 0 has the picture, from C and from Python.
     plan='{"methods": [{"method": "async", "components": 2, "executor": "mpi"}]}'
@@ -112,6 +115,7 @@ for mpi in "${@:-openmpi}"; do
     # The launcher may end the others before they can speak; what counts is that all is over.
     during 1 KILL
     if [ $seconds -lt 20 ]; then pass; else fail "a killed rank: over after $seconds s"; fi
+    [ -z "${SHORT:-}" ] || continue
     during 1 INT
     told "an interrupted rank" "cancelled"
     if [ $seconds -lt 20 ]; then pass; else fail "an interrupted rank: over after $seconds s"; fi
