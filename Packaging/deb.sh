@@ -133,6 +133,6 @@ TEXT
 rm -f "$work/libdiffaccel0-dbgsym/DEBIAN/md5sums"
 
 for package in libdiffaccel0 libdiffaccel-dev diffaccel diffaccel-models libdiffaccel0-dbgsym; do
-    case $package in *-models) kind=all ;; *) kind=$architecture ;; esac
-    dpkg-deb --root-owner-group -Zxz -z3 --build "$work/$package" "$output/${package}_${VERSION}_$kind.deb"
+    case $package in *-models) kind=all level=0 ;; *) kind=$architecture level=3 ;; esac
+    dpkg-deb --root-owner-group -Zxz -z$level --build "$work/$package" "$output/${package}_${VERSION}_$kind.deb"
 done

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-KINDS = {"emoji-sd": "Stable Diffusion", "fashion-dit": "DiT", "fashion-uvit": "U-ViT", "fashion-var": "VAR", "tiny-llada": "LLaDA"}
+KINDS = {"emoji-sd": "Stable Diffusion", "tiny-audio": "AudioLDM", "fashion-dit": "DiT", "fashion-uvit": "U-ViT", "fashion-var": "VAR", "tiny-llada": "LLaDA"}
 
 
 def escaped(text):
