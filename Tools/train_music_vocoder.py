@@ -1,7 +1,7 @@
 """Train the vocoder of tiny-audio (transformers' SpeechT5HifiGan, 64 mel bins to 16 kHz) on the sounds of music_data.py.
 
     python Tools/train_music_vocoder.py --seed 1 --minutes 45
-    python Tools/train_music_vocoder.py --seed 1 --minutes 95 --decoded 0.5
+    python Tools/train_music_vocoder.py --seed 1 --minutes 95 --decoded 0.25
 
 Loss: spectra of four resolutions, linear and logarithmic, and the mel spectrogram.  `--decoded` gives that share of a batch the spectrograms that
 the autoencoder makes of the true ones, which are what it is to play later.  Resumable; limited by --steps or --minutes.
@@ -36,8 +36,9 @@ def sound_loss(y, x):
     spectra, mel = 0, F.l1_loss(log_mel(y), log_mel(x))
     for window in RESOLUTIONS:
         a, b = magnitudes(y, window, window // 4), magnitudes(x, window, window // 4)
-        spectra = spectra + (a - b).norm() / b.norm() + F.l1_loss((a + 1e-3).log(), (b + 1e-3).log())
-    return spectra / len(RESOLUTIONS) + 0.5 * mel, {"spectra": spectra.detach() / len(RESOLUTIONS), "mel": mel.detach()}
+        spectra = spectra + (a - b).norm() / b.norm() + F.l1_loss((a + 1e-2).log(), (b + 1e-2).log())
+    spectra = spectra / len(RESOLUTIONS)
+    return 0.5 * spectra + 2 * mel, {"spectra": spectra.detach(), "mel": mel.detach()}
 
 
 def build():
