@@ -9,6 +9,7 @@ as often as there are. `pictures` are whole_pictures.py's contenders. The autoen
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import torch
@@ -126,7 +127,7 @@ def pictures(given, _loop, _random):
 
 
 def policies(given, _loop, _random):
-    """Seconds of the network's calls under each plan beside the plain model's, and the ratio of their operations."""
+    """Processor time of the network's calls under each plan beside the plain model's, and the ratio of their operations."""
     import diffaccel
 
     if not given.pipeline:
@@ -136,16 +137,19 @@ def policies(given, _loop, _random):
     with diffaccel.Model(given.pipeline) as model:
         for plan in SETTINGS:
             def calls(plan):
+                after = []
                 with model.session(plan, threads=given.threads) as session:
-                    stats = session.sample(prompt="a castle", steps=given.steps, sampler="ddim", height=given.small, width=given.small,
-                                           decode=False).stats
+                    stats = session.sample(
+                        prompt="a castle", steps=given.steps, sampler="ddim", height=given.small, width=given.small, decode=False,
+                        callback=lambda event: after.append(time.process_time()) if event.stage == "denoise" else None).stats
                 # The first call is a whole one, and meets a cold memory.
-                return sum(step["seconds"] for step in stats["steps"][1:]), sum(step["flops"] for step in stats["steps"][1:])
+                return after[-1] - after[0], sum(step["flops"] for step in stats["steps"][1:])
 
             pairs = [(calls(None), calls(plan)) for _ in range(given.repeat)]
             speed = float(np.median([plain[0] / ours[0] for plain, ours in pairs]))
             ideal = pairs[0][0][1] / pairs[0][1][1]
             found[plan] = {"speed": speed, "ideal": ideal, "reached": speed / ideal}
+            print(plan, f"{speed:.3f} of {ideal:.3f}", file=sys.stderr, flush=True)
     return found
 
 
