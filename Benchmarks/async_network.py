@@ -111,24 +111,28 @@ def sampled(output):
     return [row["seconds"] for row in statistics["steps"]], statistics
 
 
+def middle(values):
+    """The median."""
+    return sorted(values)[len(values) // 2]
+
+
 def real_model(options, report):
     """A model on two nodes of one thread each."""
     cli = BUILD / "diffaccel-cli"
     command = [cli, "sample", options.model, "--prompt", "red apple", "--steps", options.steps, "--sampler", "ddim", "--threads", 1, "--json",
                "--seed", 1, *options.extra, "--latents", pathlib.Path(tempfile.gettempdir()) / "async_network.safetensors"]
     alone = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True).stdout
-    whole, _ = sampled(alone)
-    seconds = sorted(whole)[len(whole) // 2]
-    planned = json.loads(subprocess.run(
-        [str(cli), "plan", "show", "async:2", "--model", str(options.model), "--json"], capture_output=True, text=True, check=True).stdout)
-    components = planned["components"]
-    shares = [part["share"] for part in components]
+    whole, statistics = sampled(alone)
+    seconds, operations = middle(whole), statistics["steps"][-1]["flops"]
     for rate in options.rates:
         probe = run(2, rate, options.delay, [BUILD / "rank-exercise", "network", 1, "0.01:0.01", "0>1:1024@1", 1024])
         bandwidth, latency = number("bandwidth", probe), number("latency", probe)
         output = run(2, rate, options.delay, [*command, "--plan", "async:2", "--executor", "mpi"])
         calls, statistics = sampled(output)
-        measured = sorted(calls[2:])[len(calls[2:]) // 2]
+        measured = middle(calls[2:])
+        # Rank 0 has the first component; the last call leaves it out.
+        share = middle([step["flops"] for step in statistics["steps"][2:-1]]) / operations
+        shares = [share, 1 - share]
         sent = [rank["sent"] / len(calls) for rank in statistics["ranks"]]
         transfers = [(0, 1, sent[0], .5), (1, 0, sent[1], .5)]
         foretold = [model(seconds, shares, transfers, 0, bandwidth, latency) for model in (step, simulated)]
@@ -154,7 +158,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tflops", type=float, default=1, help="of a node that only waits (1)")
     parser.add_argument("--calls", type=int, default=8, help="of components that only wait (8)")
-    parser.add_argument("--nodes", type=lambda text: [int(word) for word in text.split(",")], default=[2, 3, 4])
+    parser.add_argument("--nodes", type=lambda text: [int(word) for word in text.split(",") if word], default=[2, 3, 4],
+                        help="of which components only wait (2,3,4); an empty list: none")
     parser.add_argument("--rates", type=lambda text: [int(word) for word in text.split(",")], default=[1000, 10000], help="Mbit/s")
     parser.add_argument("--delay", type=float, default=0.1, help="milliseconds, where the kernel has netem (0.1)")
     parser.add_argument("--model", type=lambda text: pathlib.Path(text).resolve(), help="a pipeline, for a run that computes")
@@ -175,11 +180,13 @@ def main():
         figures.append({"name": name, "rate": rate, "bandwidth": bandwidth, "latency": latency, "seconds": seconds, "foretold": foretold,
                         "measured": measured})
 
-    waiting_components(options, report)
+    if options.nodes:
+        waiting_components(options, report)
     if options.model:
         real_model(options, report)
     print()
-    eight_nodes(options, figures)
+    if options.nodes:
+        eight_nodes(options, figures)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
 

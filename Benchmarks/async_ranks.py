@@ -4,6 +4,11 @@
 
 Every process is bound to a processor of its own. Seconds are those of the network calls on rank 0; the first call evaluates the whole network and,
 of asynchronous runs, is left in, as their warm-up. What a run could reach at best: the calls over the whole calls and the others' dearest component.
+"Two at once" is two processes that have nothing to do with each other, each of which makes the whole run: how much slower they are than one alone is what
+ranks on one machine lose to its memory and clock, whoever divides the work; on two machines they lose nothing of it.
+
+A long measurement can be made in parts: `--runs` chooses some of "alone", "two at once", "async" and "guidance", `--json` keeps what it holds
+already and adds to it, and `--before COMMAND` is what each run is started with, such as a program that waits for a quiet machine.
 Needs `make mpi` and mpirun of Open MPI; stride 2 takes a third rank and is not run here.
 """
 
@@ -11,6 +16,7 @@ import argparse
 import json
 import os
 import pathlib
+import shlex
 import subprocess
 import tempfile
 
@@ -19,23 +25,63 @@ import numpy as np
 import common
 
 CLI = common.ROOT / ".build" / "release" / "diffaccel-cli"
-RUNS = {"async:2, balanced": ["--plan", "async:2", "--executor", "mpi"], "guidance split": ["--guidance-execution", "ranks"]}
+PLAN = {"methods": [{"method": "async", "components": 2, "split": "balanced"}]}
+RUNS = ["alone", "two at once", "async", "guidance"]
 
 
-def sample(given, size, ranks, extra):
-    """Seconds of the calls, by one process or `ranks`."""
+def seconds(text):
+    """Seconds of the calls of a run that printed `text`, and what its ranks took."""
+    statistics = json.loads(text[text.index("{"):])["statistics"]
+    return [step["seconds"] for step in statistics["steps"]], statistics.get("ranks", [])
+
+
+def sample(given, size, run, folder):
+    """Seconds of each call of one run, and its ranks."""
+    out, plan = os.path.join(folder, "latents.safetensors"), os.path.join(folder, "plan.json")
+    pathlib.Path(plan).write_text(json.dumps(PLAN))
     command = [str(CLI), "sample", given.pipeline, "--prompt", "a castle by the sea", "--steps", str(given.steps), "--sampler", "ddim",
-               "--size", f"{size}x{size}", "--threads", "1", "--json", "--out", os.path.join(tempfile.gettempdir(), "async_ranks.png"), *extra]
-    if ranks > 1:
-        command = ["mpirun", "-n", str(ranks), "--bind-to", "core", "--allow-run-as-root", *command]
-    else:
+               "--size", f"{size}x{size}", "--threads", "1", "--json", "--latents", out]
+    ranks = ["mpirun", "-n", "2", "--bind-to", "core", "--allow-run-as-root", *command]
+    if run == "alone":
         command = ["taskset", "-c", "0", *command]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1",
-                                                                        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
+    elif run == "two at once":
+        second = shlex.join(["taskset", "-c", "1", *command[:-1], f"{out}.2"])
+        command = ["bash", "-c", f"{second} >/dev/null & {shlex.join(['taskset', '-c', '0', *command])}; wait"]
+    else:
+        command = [*ranks, *(["--plan", plan, "--executor", "mpi"] if run == "async" else ["--guidance-execution", "ranks"])]
+    done = subprocess.run([*shlex.split(given.before), *command], capture_output=True, text=True,
+                          env={**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{done.stderr[-2000:]}")
-    statistics = json.loads(done.stdout[done.stdout.index("{"):])["statistics"]
-    return sum(step["seconds"] for step in statistics["steps"]), statistics
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}")
+    return seconds(done.stdout)
+
+
+def shares(given):
+    """The components' shares of the operations, at the model's own size."""
+    import diffaccel
+
+    with diffaccel.Model(given.pipeline, text_encoders="on_demand") as model:
+        return [part["share"] for part in diffaccel.Plan.parse(PLAN).describe(model)["components"]]
+
+
+def rows(found, best):
+    """The table: medians of whole runs, and speed-ups against one process alone."""
+    out = []
+    for size in sorted({figure["size"] for figure in found}):
+        whole = {run: [sum(f["calls"]) for f in found if f["size"] == size and f["run"] == run] for run in RUNS}
+        if not whole["alone"]:
+            continue
+        alone = float(np.median(whole["alone"]))
+        crowded = float(np.median(whole["two at once"])) if whole["two at once"] else None
+        for run in ("async", "guidance"):
+            if not whole[run]:
+                continue
+            both = float(np.median(whole[run]))
+            ranks = [f["ranks"] for f in found if f["size"] == size and f["run"] == run][-1]
+            out.append([f"{size} px", {"async": "async, 2 components, balanced", "guidance": "guidance split"}[run], f"{alone:.2f}", f"{both:.2f}",
+                        f"**{alone / both:.2f}**", f"{crowded:.2f}" if crowded else "", f"{crowded / both:.2f}" if crowded else "", f"{best[run]:.2f}",
+                        ", ".join(f"{r['weights'] / 2**20:.0f}" for r in ranks), ", ".join(f"{r['sent'] / 2**20:.0f}" for r in ranks)])
+    return out
 
 
 def main():
@@ -44,26 +90,30 @@ def main():
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS)
+    parser.add_argument("--before", default="", help="what each run is started with")
     parser.add_argument("--json", type=pathlib.Path)
     given = parser.parse_args()
-    facts, rows, found = common.machine(np), [], {}
-    import diffaccel
-
-    with diffaccel.Model(given.pipeline, text_encoders="on_demand") as model:
-        shares = [part["share"] for part in diffaccel.Plan.load("async:2").describe(model)["components"]]
-    best = {"async:2, balanced": given.steps / (1 + (given.steps - 1) * max(shares)), "guidance split": 2.0}
-    for size in given.sizes:
-        for name, extra in RUNS.items():
-            pairs = [(sample(given, size, 1, [])[0], sample(given, size, 2, extra)) for _ in range(given.repeat)]
-            speed = float(np.median([alone / both[0] for alone, both in pairs]))
-            ranks = pairs[-1][1][1]["ranks"]
-            found[f"{size}, {name}"] = {"alone": [a for a, _ in pairs], "both": [b[0] for _, b in pairs], "speed": speed, "ranks": ranks}
-            rows.append([f"{size} px", name, f"{np.median([a for a, _ in pairs]):.2f}", f"{np.median([b[0] for _, b in pairs]):.2f}",
-                         f"**{speed:.2f}**", f"{best[name]:.2f}", ", ".join(f"{r['weights'] / 2**20:.0f}" for r in ranks),
-                         ", ".join(f"{r['sent'] / 2**20:.0f}" for r in ranks)])
-            print(rows[-1], flush=True)
-    text = f"{given.steps} DDIM steps with guidance, one thread a process; medians of {given.repeat} runs in turn.\n\n" + common.table(
-        ["", "two ranks", "one process, s", "two ranks, s", "speed-up", "at best", "weights by rank, MiB", "sent by rank, MiB"], rows)
+    facts, found = common.machine(np), []
+    if given.json and given.json.exists():
+        found = json.loads(given.json.read_text())["figures"]
+    if any(figure["steps"] != given.steps for figure in found):
+        raise SystemExit(f"{given.json} has runs of other numbers of steps")
+    with tempfile.TemporaryDirectory() as folder:
+        for size in given.sizes:
+            for _ in range(given.repeat):
+                for run in given.runs:
+                    calls, ranks = sample(given, size, run, folder)
+                    found.append({"size": size, "run": run, "steps": given.steps, "calls": calls, "ranks": ranks})
+                    print(size, run, f"{sum(calls):.2f} s", flush=True)
+                    if given.json:
+                        given.json.parent.mkdir(parents=True, exist_ok=True)
+                        given.json.write_text(json.dumps({"figures": found}))
+    best = {"async": given.steps / (1 + (given.steps - 1) * max(shares(given))), "guidance": 2.0}
+    counts = sorted({sum(f["size"] == size and f["run"] == run for f in found) for size in given.sizes for run in RUNS})
+    text = f"{given.steps} DDIM steps with guidance, one thread a process; medians of {'...'.join(map(str, counts))} runs.\n\n" + common.table(
+        ["", "two ranks", "alone, s", "two ranks, s", "speed-up", "two at once, s", "speed-up against these", "at best", "weights by rank, MiB",
+         "sent by rank, MiB"], rows(found, best))
     common.finish("Two ranks beside one", facts, text, found, given.json)
 
 

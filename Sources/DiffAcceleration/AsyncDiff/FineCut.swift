@@ -79,26 +79,31 @@ struct FineCut {
 
     /// What the dearest component of whole modules costs.
     private func dearest(_ components: [Int], _ count: Int) -> Double {
-        var costs = [Double](repeating: 0, count: count)
-        for (position, module) in whole.modules.numbered {
-            costs.update(at: components.at(position) ?? 0) { $0 += module.flops }
+        var dearest = 0.0
+        for component in Indices(below: count) {
+            var cost = 0.0
+            for (position, module) in whole.modules.numbered where components.at(position) == component {
+                cost += module.flops
+            }
+            dearest = max(dearest, cost)
         }
-        return costs.max() ?? 0
+        return dearest
     }
 
     /// The same of parts: of a module that is cut, all components compute what is between its parts.
     private func dearest(_ fine: [Int], _ isCut: [Bool], _ count: Int) -> Double {
-        var costs = [Double](repeating: 0, count: count)
-        for (position, part) in parts.modules.numbered {
-            costs.update(at: fine.at(position) ?? 0) { $0 += part.flops }
-            let owner = owners.at(position) ?? 0
-            guard position == 0 || owners.at(position &- 1) != owner else { continue }
-            let shared = between.at(owner) ?? 0
-            for component in Indices(below: count)
-            where isCut.at(owner) == true || component == fine.at(position) {
-                costs.update(at: component) { $0 += shared }
+        var dearest = 0.0
+        for component in Indices(below: count) {
+            var (cost, last) = (0.0, -1)
+            for (position, part) in parts.modules.numbered {
+                let (owner, isOwn) = (owners.at(position) ?? 0, fine.at(position) == component)
+                if isOwn { cost += part.flops }
+                // Once for each module around parts.
+                if owner != last, isOwn || isCut.at(owner) == true { cost += between.at(owner) ?? 0 }
+                last = owner
             }
+            dearest = max(dearest, cost)
         }
-        return costs.max() ?? 0
+        return dearest
     }
 }
