@@ -129,7 +129,7 @@ def pipeline(kind, config):
 
 
 def torch_unet(predictor, latents, states, given, is_eager):
-    """Seconds of processor time and of the clock of one call."""
+    """The runs of one call."""
     from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
     processor = AttnProcessor if is_eager else AttnProcessor2_0
@@ -163,26 +163,32 @@ def unet(kind, given, random):
             for session in sessions:
                 together([session], request, stop_after=1)
             rounds = [dict(zip(plans, together(sessions, request, 0))) for _ in range(given.repeat)]
-            times = {name: [total(turn[name].steps, "seconds") / given.calls for turn in rounds] for name in plans}
+            times = {kind: {name: [total(turn[name].steps, key) / given.calls for turn in rounds] for name in plans}
+                     for kind, key in (("processor", "processor"), ("clock", "seconds"))}
             work = {name: total(rounds[0][name].steps, "flops") / given.calls for name in plans}
-            figures[seconds] = found = {"clock": times, "flops": work}
             if predictor is not None:
                 tensors = {name: torch.from_numpy(array) for name, array in states.items()}
                 latents = torch.from_numpy(random.standard_normal((1, 8, int(seconds * 25), 16), dtype=np.float32))
                 for name, is_eager in (("flash", False), ("eager", True)):
                     if is_eager and int(seconds * 25) // 2 * FREQUENCIES > given.logits:
                         continue
-                    times[name] = torch_unet(predictor, latents, tensors, given, is_eager).seconds
+                    found = torch_unet(predictor, latents, tensors, given, is_eager)
+                    times["processor"][name], times["clock"][name] = found.processor, found.seconds
+            figures[seconds] = times | {"flops": work}
+
+            def both(ratio, form="{:.2f}"):
+                return " / ".join(form.format(ratio(taken)) for taken in times.values())
+
             for name in plans:
-                cells = [f"{seconds:g} s", name, f"{work[name] / 1e9:.0f}", f"{statistics.median(times[name]):.3f}"]
-                speedup, ideal = common.paired_ratio(times["dense"], times[name]), work["dense"] / work[name]
-                cells += [f"{speedup:.2f}", f"{ideal:.2f}", f"{speedup / ideal:.0%}"]
-                cells += [f"{statistics.median(times[peer]) / statistics.median(times[name]):.2f}" if peer in times else ""
-                          for peer in ("flash", "eager")]
-                rows.append(cells)
-            found["clock"] = times
+                ideal = work["dense"] / work[name]
+                rows.append([
+                    f"{seconds:g} s", name, f"{work[name] / 1e9:.0f}", both(lambda taken: statistics.median(taken[name]), "{:.3f}"),
+                    both(lambda taken: common.paired_ratio(taken["dense"], taken[name])), f"{ideal:.2f}",
+                    both(lambda taken: common.paired_ratio(taken["dense"], taken[name]) / ideal, "{:.0%}"),
+                    *(both(lambda taken: statistics.median(taken[peer]) / statistics.median(taken[name])) if peer in times["clock"] else ""
+                      for peer in ("flash", "eager"))])
     text = common.table(["", "", "GFLOP", "seconds", "of dense", "ideal", "of that", "torch flash / ours", "torch eager / ours"], rows)
-    return f"One call of the U-Net of AudioLDM2 {kind}, batch 1, by the clock.\n\n{text}\n", figures
+    return f"One call of the U-Net of AudioLDM2 {kind}, batch 1, by processor time / by the clock.\n\n{text}\n", figures
 
 
 # ---- vocoder and decoder ----

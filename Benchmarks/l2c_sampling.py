@@ -58,7 +58,7 @@ class Sampler(threading.Thread):
         import diffaccel
 
         self.turns.take(self.player)
-        self.start_of_step = time.perf_counter()
+        self.begin_step()
         try:
             result = self.session.sample(**self.request, decode=False, callback=self.step_done)
             self.memory = result.stats["memory"]
@@ -69,14 +69,17 @@ class Sampler(threading.Thread):
         finally:
             self.turns.give(self.player, leave=True)
 
+    def begin_step(self):
+        self.clock, self.processor = time.perf_counter(), time.process_time()
+
     def step_done(self, event):
-        self.steps.append({"seconds": time.perf_counter() - self.start_of_step, "flops": event.flops,
-                           "computed": event.sites_computed, "reused": event.sites_reused})
+        self.steps.append({"seconds": time.perf_counter() - self.clock, "processor": time.process_time() - self.processor,
+                           "flops": event.flops, "computed": event.sites_computed, "reused": event.sites_reused})
         if event.step == event.steps or event.step == self.stop_after:
             return event.step != event.steps
         self.turns.give(self.player)
         self.turns.take(self.player)
-        self.start_of_step = time.perf_counter()
+        self.begin_step()
         return False
 
 

@@ -3,9 +3,9 @@ recognised, Fréchet distance, drift.
 
     python Benchmarks/litefocus_quality.py --windows 96 --json out/litefocus_quality.json --out .cache/litefocus
 
-The captions are those of Tools/music_captions.py, instruments in turn, each with a seed of its own that all contenders share. A sound is judged
-in windows of 10.24 seconds, as long as the model was trained on, by the classifier of Tools/music_classifier.py; the sounds of every length
-together make as many windows. "Recognised" is the share of windows in which the family of instruments asked for is heard. The Fréchet distance
+The captions are those of Tools/music_captions.py, instruments in turn, each with a seed of its own that all contenders share. A sound's
+spectrogram is judged in windows of 10.24 seconds, as long as the model was trained on, by the classifier of Tools/music_classifier.py; the
+sounds of every length together make as many windows. "Recognised" is the share of windows in which the family of instruments asked for is heard. The Fréchet distance
 is that of the windows' features to those of held-out renderings; as many other renderings are the floor. "Drift" is how far the features of a
 sound's last window are from those of its first, 1 being the distance of two renderings of one family. "Error" is that of the final latents,
 as a part of their norm. Verdicts are kept in --out, so that an interrupted run goes on.
@@ -28,10 +28,9 @@ def contenders(levels):
     """Name: settings of the plan's entry, or None for the dense model."""
     return {
         "dense": None, "as published": {}, "every level": {"levels": levels}, "every attention": {"scope": "all"},
-        "both": {"levels": levels, "scope": "all"}, "keys once": {"deduplicate": True}, "keys by step": {"keys": "step"},
-        "keys by run": {"keys": "run"}, "window of 2": {"window": 2}, "window of 12": {"window": 12},
-        "window of 12, no random keys": {"window": 12, "cross_frequency": False}, "more keys early": {"early_ratio": 0.4},
-        "own frequency alone": {"cross_frequency": False}, "random keys alone": {"same_frequency": False},
+        "keys once": {"deduplicate": True}, "keys by step": {"keys": "step"}, "keys by run": {"keys": "run"},
+        "window of 12": {"window": 12}, "more keys early": {"early_ratio": 0.4}, "own frequency alone": {"cross_frequency": False},
+        "random keys alone": {"same_frequency": False},
     }
 
 
@@ -48,7 +47,7 @@ class Judge:
         from music_classifier import CACHE, describe, load_or_train, targets
         from music_data import TRAINED, load, to_float
 
-        self.listen, self.distance = describe, frechet_distance
+        self.distance = frechet_distance
         self.classifier, clips = load_or_train(cache=cache or CACHE), load()
         rendered = describe(self.classifier, to_float(clips["audio"][TRAINED:]))[2]
         families = targets(clips)[TRAINED:, 0]
@@ -60,11 +59,12 @@ class Judge:
     def floor(self, windows):
         return self.distance(self.others[:windows], self.reference)
 
-    def verdict(self, sounds, families):
-        """Of windows [sounds, windows, values] and the number of each sound's family."""
-        count, windows = sounds.shape[:2]
-        heard, _, features = self.listen(self.classifier, sounds.flatten(0, 1))
-        hits = (heard.view(count, windows) == families[:, None]).double()
+    @torch.inference_mode()
+    def verdict(self, mel, families):
+        """Of spectrograms [sounds, windows, frames, bins] and the number of each sound's family."""
+        count, windows = mel.shape[:2]
+        features = torch.cat([self.classifier.features(some) for some in mel.flatten(0, 1).split(25)])
+        hits = (self.classifier.family(features).argmax(1).view(count, windows) == families[:, None]).double()
         features = features.view(count, windows, -1)
         drift = float((features[:, -1] - features[:, 0]).norm(dim=1).mean()) / self.unit if windows > 1 else None
         return {"recognised": float(hits.mean()), "last recognised": float(hits[:, -1].mean()), "drift": drift,
@@ -76,9 +76,10 @@ class Contest:
         import diffaccel
         from music_captions import caption
         from music_data import FAMILIES, RATE, SAMPLES, facts
+        from music_mel import HOP
 
         torch.set_num_threads(given.threads)
-        self.given, self.diffaccel, self.window, self.rate = given, diffaccel, SAMPLES, RATE
+        self.given, self.diffaccel, self.frames, self.seconds = given, diffaccel, SAMPLES // HOP, SAMPLES / RATE
         self.model = diffaccel.Model(given.model)
         self.judge = Judge(given.classifier)
         asked, chance = [facts(index, ASKED) for index in range(given.windows)], random.Random(ASKED)
@@ -87,20 +88,21 @@ class Contest:
         given.out.mkdir(parents=True, exist_ok=True)
 
     def draw(self, settings, windows, count):
-        """Sounds [count, windows, values], latents [count, ...], seconds of processor time and operations of all."""
-        sounds, latents, flops, began = [], [], 0.0, time.process_time()
+        """Spectrograms [count, windows, frames, bins], latents [count, ...], seconds of processor time and operations of all."""
+        mel, latents, flops, began = [], [], 0.0, time.process_time()
         batch = max(1, self.given.batch // windows)
         plan = None if settings is None else self.diffaccel.Plan(litefocus=settings)
         with self.model.session(plan, threads=self.given.threads) as session:
             for first in range(0, count, batch):
                 numbers = range(first, min(count, first + batch))
-                result = session.sample(prompt=[self.captions[n] for n in numbers], seconds=windows * self.window / self.rate,
+                result = session.sample(prompt=[self.captions[n] for n in numbers], seconds=windows * self.seconds, sampler=self.given.sampler,
                                         steps=self.given.steps, guidance=self.given.guidance,
                                         seeds=[self.given.seed + n for n in numbers])
-                sounds.append(torch.from_numpy(np.array(result.audio)).unflatten(1, (windows, self.window)))
+                frames = np.array(result.tensor("mel"))[:, : windows * self.frames]
+                mel.append(torch.from_numpy(frames).unflatten(1, (windows, self.frames)))
                 latents.append(np.array(result.latents))
                 flops += result.stats["totals"]["flops"]
-        return torch.cat(sounds), np.concatenate(latents), time.process_time() - began, flops
+        return torch.cat(mel), np.concatenate(latents), time.process_time() - began, flops
 
     def of_length(self, windows, names):
         """The verdict of each contender for sounds of so many windows."""
@@ -113,12 +115,12 @@ class Contest:
                 continue
             if name != "dense" and dense is None:
                 dense = self.latents_of_dense(windows, count)
-            sounds, latents, processor, flops = self.draw(settings, windows, count)
+            mel, latents, processor, flops = self.draw(settings, windows, count)
             if name == "dense":
                 dense = latents
                 np.save(self.given.out / f"{windows}-dense.npy", latents)
             error = float(np.linalg.norm(latents - dense) / np.linalg.norm(dense))
-            found[name] = {"error": error, "processor": processor, "flops": flops, **self.judge.verdict(sounds, self.families[:count])}
+            found[name] = {"error": error, "processor": processor, "flops": flops, **self.judge.verdict(mel, self.families[:count])}
             path.write_text(json.dumps(found[name]) + "\n")
             print(f"{windows} windows, {name}: {found[name]}", flush=True)
         return found
@@ -132,7 +134,8 @@ class Contest:
         sessions = {"dense": self.model.session(None, threads=self.given.threads),
                     "as published": self.model.session("litefocus", threads=self.given.threads)}
         runs = {name: lambda session=session: session.sample(prompt=self.captions[0], seconds=60, steps=self.given.steps,
-                                                             guidance=self.given.guidance, seed=self.given.seed)
+                                                             sampler=self.given.sampler, guidance=self.given.guidance,
+                                                             seed=self.given.seed)
                 for name, session in sessions.items()}
         return {name: taken.median for name, taken in common.alternate(runs, self.given.repeat).items()}
 
@@ -150,7 +153,8 @@ def main():
     parser.add_argument("--model", type=pathlib.Path, default=common.ROOT / "Models" / "tiny-audio")
     parser.add_argument("--lengths", nargs="+", type=int, default=[1, 2, 4, 8], help="of sounds, in windows")
     parser.add_argument("--windows", type=int, default=96, help="of all sounds of a length together")
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--sampler", default="dpmpp_2m")
+    parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--batch", type=int, default=4, help="windows that are sampled together")
     parser.add_argument("--seed", type=int, default=0)
@@ -166,7 +170,7 @@ def main():
     texts, figures = [], {"floor": contest.judge.floor(given.windows)}
     for windows in given.lengths:
         figures[windows] = found = contest.of_length(windows, names)
-        seconds = windows * contest.window / contest.rate
+        seconds = windows * contest.seconds
         texts.append(f"{given.windows // windows} sounds of {seconds:g} s:\n\n" + common.table(
             ["", "operations", "error", "recognised", "in the last window", "Fréchet distance", "drift"], rows(found)))
     texts.append(f"Fréchet distance of as many rendered clips: {figures['floor']:.2f}.")
@@ -174,7 +178,7 @@ def main():
         figures["minute"] = contest.minute()
         texts.append("A minute of sound end to end: " + ", ".join(
             f"{name} {taken:.2f} s, {taken / 60:.3f} of real time" for name, taken in figures["minute"].items()) + ".")
-    text = f"{given.steps} steps, guidance {given.guidance:g}, {given.threads} threads.\n\n" + "\n\n".join(texts)
+    text = f"{given.steps} steps of {given.sampler}, guidance {given.guidance:g}, {given.threads} threads.\n\n" + "\n\n".join(texts)
     common.finish("LiteFocus by the length of sounds", facts, text, figures, given.json)
 
 
