@@ -4,9 +4,9 @@ Captions that say everything of clips that are held out are sampled, 10.24 secon
 music_classifier.py recognises what was asked; the Fréchet distance compares its features of the samples with those of all clips held out.  The same
 for as many clips of the training, and for the clips held out after autoencoder and vocoder, show what is possible.
 
-    python Tools/evaluate_audio.py --sampler library --steps 20 --guidance 3
-    python Tools/evaluate_audio.py --sampler library --steps 20 --guidance 3 --plan litefocus
-    python Tools/evaluate_audio.py --sheet
+    python Tools/evaluate_audio.py --solver dpmpp_2m --steps 8 --guidance 3 --ends --sheet
+    python Tools/evaluate_audio.py --solver dpmpp_2m --steps 8 --guidance 3 --plan litefocus
+    python Tools/evaluate_audio.py --sampler diffusers --samples 20
 
 Samples are made by diffusers or by this library.
 """

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from checkpoints import write_atomically, write_json
 from music_data import TRAINED, load, to_float
-from music_mel import BINS, HOP, log_mel
+from music_mel import HOP, log_mel
 from muon import with_adam
 from train_emoji_vae import picture_loss, public
 from training import Training, arguments, begin
