@@ -83,25 +83,23 @@ def stable_diffusion_cpp(given):
     """stable-diffusion.cpp, from a single file in the original layout, with direct convolutions, which are its faster ones on processors."""
     from stable_diffusion_cpp import StableDiffusion
 
-    engine = StableDiffusion(model_path=str(original(given.folder)), n_threads=given.threads, wtype="f16", verbose=False, diffusion_conv_direct=True,
+    engine = StableDiffusion(model_path=str(original(given)), n_threads=given.threads, wtype="f16", verbose=False, diffusion_conv_direct=True,
                              vae_conv_direct=True)
     return lambda: engine.generate_image(prompt=PROMPT, sample_steps=given.steps, height=given.pixels, width=given.pixels, seed=1,
                                          sample_method="lcm" if given.lcm else "ddim_trailing", cfg_scale=1.0 if given.lcm else 7.5)
 
 
-def original(folder):
-    """The folder's pipeline as a single file of f16, written the first time."""
+def original(given):
+    """The pipeline as a single file of f16, written the first time."""
     path = common.CACHE / "original.safetensors"
     if not path.exists():
-        import torch
-        from diffusers import StableDiffusionPipeline
         from safetensors.torch import save_file
 
         sys.path.insert(0, str(common.ROOT / "Tools" / "fixtures"))
         from original_files import original as tensors
 
-        whole = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float16, safety_checker=None)
-        save_file(tensors({name: part for name, part in whole.components.items() if hasattr(part, "state_dict")}), path)
+        parts = pipeline(given).components
+        save_file(tensors({name: part.half() for name, part in parts.items() if hasattr(part, "state_dict")}), path)
     return path
 
 
