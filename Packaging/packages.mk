@@ -9,7 +9,7 @@
 #   make test-packages    installs each of them into a clean system and runs the quick starts there
 #   make release VERSION=1.2.3 [DRY_RUN=1]
 #
-# What is packed is built in .build-dist, without the names of this machine's folders in it, so that two builds of one commit are the same.
+# What is packed is built in .build-dist, without the names of this machine's folders in it.
 
 LIBDIR ?= $(PREFIX)/lib
 DEBUG_INFO ?=
