@@ -1,14 +1,15 @@
 """What LiteFocus and its variants do to sounds of tiny-audio by their length: distance from the dense model's of the same noise, instruments
 recognised, Fréchet distance, drift.
 
-    python Benchmarks/litefocus_quality.py --windows 96 --json out/litefocus_quality.json --out .cache/litefocus
+    python Benchmarks/litefocus_quality.py --sounds 6 --json out/litefocus_quality.json --out .cache/litefocus
 
-The captions are those of Tools/music_captions.py, instruments in turn, each with a seed of its own that all contenders share. A sound's
-spectrogram is judged in windows of 10.24 seconds, as long as the model was trained on, by the classifier of Tools/music_classifier.py; the
-sounds of every length together make as many windows. "Recognised" is the share of windows in which the family of instruments asked for is heard. The Fréchet distance
-is that of the windows' features to those of held-out renderings; as many other renderings are the floor. "Drift" is how far the features of a
-sound's last window are from those of its first, 1 being the distance of two renderings of one family. "Error" is that of the final latents,
-as a part of their norm. Verdicts are kept in --out, so that an interrupted run goes on.
+The captions are those of Tools/music_captions.py, every other instrument in turn, each with a seed of its own that all contenders share,
+the same for all lengths. A sound's spectrogram is judged in windows of 10.24 seconds, as long as the model was trained on, by the
+classifier of Tools/music_classifier.py. "Recognised" is the share of windows in which the family of instruments asked for is heard. The
+Fréchet distance is that of the windows' features to those of held-out renderings: it falls with their number, so that only contenders of a
+length compare. "Drift" is how far the features of a sound's last window are from those of its first, 1 being the distance of two renderings
+of one family. "Error" is that of the final latents, as a part of their norm. Verdicts are kept in --out, so that an interrupted run goes
+on.
 """
 
 import json
@@ -51,13 +52,9 @@ class Judge:
         self.classifier, clips = load_or_train(cache=cache or CACHE), load()
         rendered = describe(self.classifier, to_float(clips["audio"][TRAINED:]))[2]
         families = targets(clips)[TRAINED:, 0]
-        # Half is what sounds are compared with, the other half tells how near as many real ones come.
-        self.reference, self.others = rendered[0::2], rendered[1::2]
+        self.reference = rendered
         groups = [rendered[families == family] for family in families.unique()]
         self.unit = float(torch.cat([torch.pdist(group) for group in groups]).mean())
-
-    def floor(self, windows):
-        return self.distance(self.others[:windows], self.reference)
 
     @torch.inference_mode()
     def verdict(self, mel, families):
@@ -82,7 +79,7 @@ class Contest:
         self.given, self.diffaccel, self.frames, self.seconds = given, diffaccel, SAMPLES // HOP, SAMPLES / RATE
         self.model = diffaccel.Model(given.model)
         self.judge = Judge(given.classifier)
-        asked, chance = [facts(index, ASKED) for index in range(given.windows)], random.Random(ASKED)
+        asked, chance = [facts(2 * index, ASKED) for index in range(given.sounds)], random.Random(ASKED)
         self.captions = [caption(about, chance, full=True) for about in asked]
         self.families = torch.tensor([FAMILIES.index(about["family"]) for about in asked])
         given.out.mkdir(parents=True, exist_ok=True)
@@ -106,8 +103,7 @@ class Contest:
 
     def of_length(self, windows, names):
         """The verdict of each contender for sounds of so many windows."""
-        count = self.given.windows // windows
-        dense, found = None, {}
+        count, dense, found = self.given.sounds, None, {}
         for name, settings in names.items():
             path = self.given.out / f"{windows}-{name.replace(' ', '_')}.json"
             if path.exists():
@@ -120,7 +116,7 @@ class Contest:
                 dense = latents
                 np.save(self.given.out / f"{windows}-dense.npy", latents)
             error = float(np.linalg.norm(latents - dense) / np.linalg.norm(dense))
-            found[name] = {"error": error, "processor": processor, "flops": flops, **self.judge.verdict(mel, self.families[:count])}
+            found[name] = {"error": error, "processor": processor, "flops": flops, **self.judge.verdict(mel, self.families)}
             path.write_text(json.dumps(found[name]) + "\n")
             print(f"{windows} windows, {name}: {found[name]}", flush=True)
         return found
@@ -152,7 +148,7 @@ def main():
     parser = common.arguments(__doc__.split("\n")[0], size=None, repeat=3)
     parser.add_argument("--model", type=pathlib.Path, default=common.ROOT / "Models" / "tiny-audio")
     parser.add_argument("--lengths", nargs="+", type=int, default=[1, 2, 4, 8], help="of sounds, in windows")
-    parser.add_argument("--windows", type=int, default=96, help="of all sounds of a length together")
+    parser.add_argument("--sounds", type=int, default=6, help="of each length")
     parser.add_argument("--sampler", default="dpmpp_2m")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--guidance", type=float, default=3.0)
@@ -167,13 +163,12 @@ def main():
     contest = Contest(given)
     names = contenders(attended_levels(given.model))
     names = {name: one for name, one in names.items() if not given.only or name in ["dense", *given.only]}
-    texts, figures = [], {"floor": contest.judge.floor(given.windows)}
+    texts, figures = [], {}
     for windows in given.lengths:
         figures[windows] = found = contest.of_length(windows, names)
         seconds = windows * contest.seconds
-        texts.append(f"{given.windows // windows} sounds of {seconds:g} s:\n\n" + common.table(
+        texts.append(f"{given.sounds} sounds of {seconds:g} s:\n\n" + common.table(
             ["", "operations", "error", "recognised", "in the last window", "Fréchet distance", "drift"], rows(found)))
-    texts.append(f"Fréchet distance of as many rendered clips: {figures['floor']:.2f}.")
     if given.minute:
         figures["minute"] = contest.minute()
         texts.append("A minute of sound end to end: " + ", ".join(
