@@ -121,6 +121,22 @@ def test_minutes_are_estimated_without_being_computed(models):
         assert 8 < ten["flops"]["total"] / one["flops"]["total"] < 200
 
 
+def test_a_window_in_time(models):
+    """None is LiteFocus as published; one over all times, without random keys, sees what dense attention sees."""
+    def latents(**settings):
+        plan = diffaccel.Plan(litefocus={"scope": "all", **settings}) if settings else None
+        with models["audioldm2"].session(plan) as session:
+            request = {"prompt": "a dog", "steps": 2, "seed": 1, "seconds": 8 * LATENT, "decode": False}
+            result = session.sample(**request)
+            assert session.estimate(**request)["flops"]["total"] == result.stats["totals"]["flops"]
+            return result.latents.tobytes()
+
+    assert latents(ratio=0.1, window=0) == latents(ratio=0.1) != latents(ratio=0.1, window=1)
+    assert latents(cross_frequency=False, window=10**9) == latents()
+    with pytest.raises(diffaccel.FormatError, match="window"):
+        diffaccel.Plan(litefocus={"window": -1})
+
+
 def test_embeddings_in_place_of_texts(models):
     g, shape = np.random.default_rng(0), (2, 4, 8, BINS // FACTOR)
     vectors = g.standard_normal((2, 10)).astype(np.float32)
