@@ -78,8 +78,6 @@ let package = Package(
         // Not through pkg-config, which would name the folder of the shared library before Sources/DiffAccelLink/static.
         .systemLibrary(name: "CJansson", providers: [.apt(["libjansson-dev"])]),
         .systemLibrary(name: "CPNG", providers: [.apt(["libpng-dev"])]),
-        // For its types: the library itself is loaded when a sound is written.
-        .systemLibrary(name: "CSndFile", providers: [.apt(["libsndfile1-dev"])]),
         .systemLibrary(name: "CDiffAccel"),
 
         // The library, bottom up: each target may import what stands above it in this list and is named here.
@@ -125,11 +123,12 @@ let package = Package(
                     ] + standalone + wrapping(wrapped + older), .when(platforms: [.linux]))
             ]),
 
+        // With the header of libsndfile alone: the library itself is loaded when a sound is written.
         .target(name: "CCommandLine", cSettings: guarded),
         .executableTarget(
             name: "diffaccel-cli",
             dependencies: [
-                "DiffAccel", "DiffCheckpoint", "DiffModels", "CPNG", "CSndFile", "CCommandLine",
+                "DiffAccel", "DiffCheckpoint", "DiffModels", "CPNG", "CCommandLine",
                 "COlderLibc",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],

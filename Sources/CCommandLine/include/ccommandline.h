@@ -2,6 +2,8 @@
 #ifndef CCOMMANDLINE_H
 #define CCOMMANDLINE_H
 
+#include "csounds.h"
+
 /* How many there are, the program's name included; 0 when the system does not tell. */
 int cc_argument_count(void);
 /* Number `index` of them; null outside. */

@@ -1,4 +1,4 @@
-import CSndFile
+import CCommandLine
 
 /// A file in memory, as libsndfile writes it.
 struct MemoryFile {

@@ -1,4 +1,4 @@
-import CSndFile
+import CCommandLine
 import DiffAccel
 import DiffCheckpoint
 
@@ -53,36 +53,32 @@ enum SoundFile {
         var info = SF_INFO()
         (info.samplerate, info.channels) = (Int32(clamping: rate), 1)
         info.format = try kind(path, format) | format.bits
-        let library = try SoundLibrary()
         var memory = MemoryFile()
-        let written = unsafe withUnsafeMutablePointer(to: &memory) { memory in
-            unsafe encode(values, format, &info, memory, library)
+        var written: Int32 = 0
+        let missing: String? = unsafe withUnsafeMutablePointer(to: &memory) { memory in
+            func encode(_ values: cc_sound_values) -> String? {
+                unsafe cc_write_sound(info, values, MemoryFile.access, memory, &written).map {
+                    unsafe String(cString: $0)
+                }
+            }
+            guard let (largest, shift) = format.whole else {
+                return unsafe values.withUnsafeBufferPointer {
+                    unsafe encode(cc_sound_values(whole: nil, real: $0.baseAddress, count: sf_count_t($0.count)))
+                }
+            }
+            return unsafe values.map { level($0, largest) << shift }.withUnsafeBufferPointer {
+                unsafe encode(cc_sound_values(whole: $0.baseAddress, real: nil, count: sf_count_t($0.count)))
+            }
         }
-        guard written else { throw DiffError(.io, "\(path): the sound cannot be written in this form at \(rate) Hz") }
+        if let missing {
+            throw DiffError(
+                .io,
+                "\(missing): sounds are written through libsndfile; install it (Debian: apt-get install libsndfile1)")
+        }
+        guard written == 1 else {
+            throw DiffError(.io, "\(path): the sound cannot be written in this form at \(rate) Hz")
+        }
         try ResultFile.write(memory.bytes, to: path)
-    }
-
-    private static func encode(
-        _ values: [Float], _ format: Format, _ info: inout SF_INFO, _ memory: UnsafeMutablePointer<MemoryFile>,
-        _ library: SoundLibrary
-    ) -> Bool {
-        var access = MemoryFile.access
-        guard let file = unsafe library.open(&access, Int32(SFM_WRITE), &info, memory) else { return false }
-        // The same values are the same file, whenever it is written.
-        _ = unsafe library.command(file, Int32(SFC_SET_ADD_PEAK_CHUNK), nil, Int32(SF_FALSE))
-        let written: sf_count_t
-        if let (largest, shift) = format.whole {
-            let levels = values.map { level($0, largest) << shift }
-            written = unsafe levels.withUnsafeBufferPointer {
-                unsafe library.writeIntegers(file, $0.baseAddress, sf_count_t($0.count))
-            }
-        } else {
-            written = unsafe values.withUnsafeBufferPointer {
-                unsafe library.writeFloats(file, $0.baseAddress, sf_count_t($0.count))
-            }
-        }
-        let closed = unsafe library.close(file)
-        return written == sf_count_t(values.count) && closed == 0
     }
 
     /// The nearest whole number, as Python's files have it. 0 for what is no number.
