@@ -14,8 +14,6 @@ cc=${CC:-cc}
 cxx=${CXX:-c++}
 sanitizer=${SANITIZER:-}
 long=${DIFFACCEL_LONG:-}
-passed=0
-failed=0
 if [ ! -f "$library" ]; then
     echo "no $library: build it first (make build)" >&2
     exit 2
@@ -26,18 +24,7 @@ ln -sf libdiffaccel.so "$folder/libdiffaccel.so.0" # the name that programs ask 
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT INT TERM
 
-# check DESCRIPTION COMMAND...: counts one check by the command's exit code; its output is shown when it fails.
-check() {
-    what=$1
-    shift
-    if "$@" >"$work/output" 2>&1; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED: $what"
-        sed 's/^/    /' "$work/output" | head -20
-    fi
-}
+. "$here/../checks.sh"
 
 # What does not depend on how the library was built, and what only a release has.
 for part in interface loading; do

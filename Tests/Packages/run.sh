@@ -12,23 +12,10 @@ suite=${SUITE:-bullseye}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/bindings/python/pyproject.toml")
 machine=$(uname -m)
 python=$root/build/wheel-venv/bin/python # of make wheel
-passed=0
-failed=0
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 
-# check DESCRIPTION COMMAND...
-check() {
-    local what=$1
-    shift
-    if "$@" >"$work/output" 2>&1; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED: $what"
-        sed 's/^/    /' "$work/output" | tail -20
-    fi
-}
+. "$here/../checks.sh"
 
 # ---- a clean system ----
 

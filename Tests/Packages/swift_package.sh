@@ -9,21 +9,9 @@ root=$(CDPATH= cd -- "$here/../.." && pwd)
 swift=${SWIFT:-swift}
 folder=${PACKAGE_FOLDER:-$root/.build-package/by-version}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/bindings/python/pyproject.toml")
-passed=0
-failed=0
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT INT TERM
-check() {
-    what=$1
-    shift
-    if "$@" >"$work/output" 2>&1; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED: $what"
-        tail -20 "$work/output" | sed 's/^/    /'
-    fi
-}
+. "$here/../checks.sh"
 
 # The repository as a server has it after `make release`: what is committed, with a tag.
 git clone --quiet --bare --depth 1 "file://$root" "$work/diffaccel.git" || exit 2
