@@ -4,16 +4,12 @@ It is trained on four fifths of the pictures, varied by shifts, sizes, mirroring
 committed.  What is printed is the share of right groups of the last fifth.
 """
 
-import argparse
-import math
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from checkpoints import write_atomically
 from emoji_data import load, to_float
+from judging import arguments, cached, fit
 
 CACHE = ".cache/emoji/classifier.pt"
 
@@ -64,35 +60,22 @@ def targets(pictures):
     return kinds, torch.tensor([kinds.index(group) for group in pictures["groups"]])
 
 
-def train(images, labels, classes, seed, steps=600, batch=64, rate=3e-3):
+def train(images, labels, classes, seed, steps=600, batch=64):
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model = Classifier(classes)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05)
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
-        pick = torch.randint(len(images), (batch,), generator=generator)
-        loss = F.cross_entropy(model(varied(to_float(images[pick]), generator)), labels[pick], label_smoothing=0.05)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        if step % 100 == 0:
-            print(f"classifier: step {step}  loss {float(loss.detach()):.3f}", flush=True)
-    return model.eval()
+
+    def loss_of(pick):
+        return F.cross_entropy(model(varied(to_float(images[pick]), generator)), labels[pick], label_smoothing=0.05)
+
+    return fit(model, loss_of, len(images), steps, batch, generator)
 
 
 def load_or_train(pictures, cache=CACHE, seed=1):
     """The cached classifier; trained and cached first when there is none."""
     kinds, labels = targets(pictures)
-    if Path(cache).exists():
-        model = Classifier(len(kinds))
-        model.load_state_dict(torch.load(cache))
-        return model.eval()
     kept = ~held_out(labels)
-    model = train(pictures["images"][kept], labels[kept], len(kinds), seed)
-    write_atomically(cache, lambda path: torch.save(model.state_dict(), path))
-    return model
+    return cached(cache, lambda: Classifier(len(kinds)), lambda: train(pictures["images"][kept], labels[kept], len(kinds), seed))
 
 
 def held_out(labels):
@@ -107,12 +90,7 @@ def accuracy(model, pictures):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--cache", default=CACHE)
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--threads", type=int, default=2)
-    options = p.parse_args()
-    torch.set_num_threads(options.threads)
+    options = arguments(__doc__, CACHE)
     pictures = load()
     model = load_or_train(pictures, options.cache, options.seed)
     print(f"pictures left out: {100 * accuracy(model, pictures):.1f} % in the right one of {len(set(pictures['groups']))} groups")

@@ -8,14 +8,13 @@ on a CPU and is cached, never committed.
 import argparse
 import math
 import time
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from checkpoints import write_atomically
 from fashion_data import DEFAULT_DATA, load_split, to_unit_range
+from judging import cached
 
 DEFAULT_CACHE = ".cache/fashion-classifier.pt"
 
@@ -92,13 +91,7 @@ def test_accuracy(model, data):
 
 def load_or_train(data=DEFAULT_DATA, cache=DEFAULT_CACHE, seed=1, epochs=8):
     """The cached classifier; trained and cached first when there is none."""
-    if Path(cache).exists():
-        model = Classifier()
-        model.load_state_dict(torch.load(cache))
-        return model.eval()
-    model = train(data, seed, epochs)
-    write_atomically(cache, lambda p: torch.save(model.state_dict(), p))
-    return model
+    return cached(cache, Classifier, lambda: train(data, seed, epochs))
 
 
 def main():

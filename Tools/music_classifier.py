@@ -8,15 +8,13 @@ What is printed is the share of right families and tempi of the clips that are h
     families, tempi, features = describe(judge, sounds)  # sounds: float [n, 163840] in -1...1; or windows(one long sound)
 """
 
-import argparse
 import math
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from checkpoints import write_atomically
+from judging import arguments, cached, fit
 from music_data import FAMILIES, SAMPLES, TEMPI, TRAINED, load, to_float
 from music_mel import HOP, WINDOW, log_mel
 
@@ -90,38 +88,27 @@ def varied(mel, generator):
     return mel
 
 
-def train(mel, labels, seed, steps=700, batch=32, rate=3e-3):
+def train(clips, seed, steps=700, batch=32):
+    """Half of the examples are clips as they are, half the same without their phases."""
+    generator = torch.Generator().manual_seed(seed)
+    mel = []
+    for chunk in to_float(clips["audio"][:TRAINED]).split(50):
+        mel.append(torch.stack([log_mel(loud(x)).half() for x in (chunk, without_phases(chunk, generator))], 1).flatten(0, 1))
+    mel, labels = torch.cat(mel), targets(clips)[:TRAINED].repeat_interleave(2, 0)
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model = Classifier()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05)
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
-        pick = torch.randint(len(mel), (batch,), generator=generator)
+
+    def loss_of(pick):
         family, tempo = model(varied(mel[pick].float(), generator))
-        loss = F.cross_entropy(family, labels[pick, 0], label_smoothing=0.05) + F.cross_entropy(tempo, labels[pick, 1], label_smoothing=0.05)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        if step % 50 == 0:
-            print(f"classifier: step {step}  loss {float(loss.detach()):.3f}", flush=True)
-    return model.eval()
+        return F.cross_entropy(family, labels[pick, 0], label_smoothing=0.05) + F.cross_entropy(tempo, labels[pick, 1], label_smoothing=0.05)
+
+    return fit(model, loss_of, len(mel), steps, batch, generator, every=50)
 
 
 def load_or_train(clips=None, cache=CACHE, seed=1):
     """The cached classifier; trained and cached first when there is none."""
-    if Path(cache).exists():
-        model = Classifier()
-        model.load_state_dict(torch.load(cache))
-        return model.eval()
-    clips, generator = clips or load(), torch.Generator().manual_seed(seed)
-    mel = []
-    for chunk in to_float(clips["audio"][:TRAINED]).split(50):
-        mel.append(torch.stack([log_mel(loud(x)).half() for x in (chunk, without_phases(chunk, generator))], 1).flatten(0, 1))
-    model = train(torch.cat(mel), targets(clips)[:TRAINED].repeat_interleave(2, 0), seed)
-    write_atomically(cache, lambda path: torch.save(model.state_dict(), path))
-    return model
+    return cached(cache, Classifier, lambda: train(clips or load(), seed))
 
 
 def accuracy(model, clips, change=lambda sounds: sounds):
@@ -132,12 +119,7 @@ def accuracy(model, clips, change=lambda sounds: sounds):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--cache", default=CACHE)
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--threads", type=int, default=2)
-    options = p.parse_args()
-    torch.set_num_threads(options.threads)
+    options = arguments(__doc__, CACHE)
     clips = load()
     model, generator = load_or_train(clips, options.cache, options.seed), torch.Generator().manual_seed(0)
     for name, change in (("as they are", lambda x: x), ("without phases", lambda x: without_phases(x, generator))):

@@ -10,18 +10,19 @@ Resumable; limited by --steps or --minutes; each checkpoint rewrites the model f
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from autoencoders import public
 from checkpoints import write_atomically, write_json
 from emoji_captions import LENGTH, VOCABULARY, article, caption, encode, train_tokenizer
 from emoji_data import load, repainted, trained
 from muon import with_adam
-from train_emoji_vae import encode as encode_pictures, public
+from train_emoji_vae import encode as encode_pictures
 from training import Training, arguments, begin
+from velocity import VelocityLoss
 
 WIDTH = 128
 UNET = {
@@ -107,25 +108,13 @@ def main():
     inner = torch.nn.ModuleList([unet.down_blocks, unet.mid_block, unet.up_blocks, *layers])
     training = Training(options, network, with_adam(network, inner, options.lr, 0.01, kernels=True), clip=1.0, warmup=100, ema=options.ema)
     print(f"{sum(p.numel() for p in network.parameters()):,} parameters, {len(examples.painted)} repainted, from step {training.step}", flush=True)
-    cumulative = DDIMScheduler(**SCHEDULE).alphas_cumprod
-    alphas, sigmas = cumulative.sqrt(), (1 - cumulative).sqrt()
-    average = 0.0
+    velocity_loss = VelocityLoss(SCHEDULE)
 
     def loss_of_step(generator):
-        nonlocal average
         clean, tokens = examples.batch(options.batch, round(options.painted * options.batch), options.dropout, generator)
-        # One time from each of `batch` equal slices of the process: still uniform, less variance.
-        slices = torch.randperm(options.batch, generator=generator) + torch.rand(options.batch, generator=generator)
-        time = (slices * len(alphas) / options.batch).long().clamp(max=len(alphas) - 1)
-        noise = torch.randn(clean.shape, generator=generator)
-        alpha, sigma = alphas[time].view(-1, 1, 1, 1), sigmas[time].view(-1, 1, 1, 1)
         # The fused attention's backward pass takes longer than all the rest at these few positions.
         with torch.autocast("cpu", torch.bfloat16, enabled=not options.full_precision), sdpa_kernel(SDPBackend.MATH):
-            velocity = unet(alpha * clean + sigma * noise, time, text_encoder(tokens).last_hidden_state).sample
-        loss = F.mse_loss(velocity.float(), alpha * noise - sigma * clean)
-        plain = float(loss.detach())
-        average = plain if average == 0 else 0.99 * average + 0.01 * plain
-        return loss, {"loss": loss.detach(), "average": average}
+            return velocity_loss(clean, generator, lambda noisy, time: unet(noisy, time, text_encoder(tokens).last_hidden_state).sample)
 
     training.run(loss_of_step, lambda weights: write(options.out, network, weights), every=100)
 

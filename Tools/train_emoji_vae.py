@@ -9,7 +9,6 @@ do not exist decode too.  Resumable; limited by --steps or --minutes.  `--decode
 and `scaling_factor`, as they are: the U-Net may be trained beside it.
 """
 
-import json
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
+from autoencoders import public, reconstruction
 from checkpoints import write_atomically, write_json
 from emoji_data import load, to_float
 from muon import with_adam
@@ -40,16 +40,6 @@ def varied(images, share, generator):
     return torch.cat([some, x[count:]])
 
 
-def picture_loss(y, x):
-    """Absolute error, and that of the differences between neighbours at three scales."""
-    loss = F.l1_loss(y, x)
-    for _ in range(3):
-        error = y - x
-        loss = loss + 0.5 * (error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean())
-        y, x = F.avg_pool2d(y, 2), F.avg_pool2d(x, 2)
-    return loss
-
-
 @torch.no_grad()
 def encode(model, images, batch=64):
     """Means of the latents, not scaled."""
@@ -64,12 +54,6 @@ def write(folder, state, images):
     half = {name: value.detach().half().contiguous() for name, value in state.items()}
     write_atomically(Path(folder) / "diffusion_pytorch_model.safetensors", lambda path: save_file(half, path, metadata={"format": "pt"}))
     write_json(Path(folder) / "config.json", config)
-
-
-def public(config):
-    """What a model's config.json holds."""
-    kept = {name: value for name, value in config.items() if not name.startswith("_")}
-    return {"_class_name": "AutoencoderKL" if "latent_channels" in kept else "UNet2DConditionModel", **json.loads(json.dumps(kept))}
 
 
 def main():
@@ -98,12 +82,7 @@ def main():
 
     def loss_of_step(generator):
         x = varied(images[torch.randint(len(images), (options.batch,), generator=generator)], options.varied, generator)
-        with torch.autocast("cpu", torch.bfloat16, enabled=not options.full_precision):
-            latents = model.encode(x).latent_dist
-            y = model.decode(latents.sample(generator)).sample
-        picture = picture_loss(y.float(), x)
-        kl = latents.kl().mean() / latents.mean[0].numel()
-        return picture + options.kl * kl, {"picture": picture.detach(), "error": F.l1_loss(y.detach(), x), "kl": kl.detach()}
+        return reconstruction(model, x, generator, options.kl, not options.full_precision)
 
     training.run(loss_of_step, lambda weights: write(options.out, weights, images))
 

@@ -12,19 +12,20 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from diffusers import AudioLDM2ProjectionModel, AudioLDM2UNet2DConditionModel, AutoencoderKL, DDIMScheduler
+from diffusers import AudioLDM2ProjectionModel, AudioLDM2UNet2DConditionModel, AutoencoderKL
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import ClapConfig, ClapModel, GPT2Config, GPT2LMHeadModel, RobertaTokenizerFast, T5Config, T5EncoderModel, T5TokenizerFast
 
+from autoencoders import public
 from checkpoints import write_atomically, write_json
 from music_captions import LENGTH, caption, train_tokenizers
 from music_data import TRAINED, load
 from muon import with_adam
-from train_emoji_vae import public
 from train_music_vae import encode
 from training import Training, arguments, begin
+from velocity import VelocityLoss
 
 WIDTH, TOKENS = 64, 8
 UNET = {
@@ -165,28 +166,16 @@ def main():
     network = Network(texts)
     training = Training(options, network, with_adam(network, network.inner(), options.lr, 0.01, kernels=True), clip=1.0, warmup=100, ema=options.ema)
     print(f"{sum(p.numel() for p in network.parameters()):,} parameters, from step {training.step}", flush=True)
-    cumulative = DDIMScheduler(**SCHEDULE).alphas_cumprod
-    alphas, sigmas = cumulative.sqrt(), (1 - cumulative).sqrt()
-    average = 0.0
+    velocity_loss = VelocityLoss(SCHEDULE)
 
     def loss_of_step(generator):
-        nonlocal average
         frames = next(length for until, length in PIECES if training.progress < until)
         size = options.batch * PIECES[0][1] // frames
         clean, tokens = examples.batch(size, frames, options.dropout, generator)
-        # One time from each of `size` equal slices of the process: still uniform, less variance.
-        slices = torch.randperm(size, generator=generator) + torch.rand(size, generator=generator)
-        time = (slices * len(alphas) / size).long().clamp(max=len(alphas) - 1)
-        noise = torch.randn(clean.shape, generator=generator)
-        alpha, sigma = alphas[time].view(-1, 1, 1, 1), sigmas[time].view(-1, 1, 1, 1)
         # The fused attention's backward pass takes longer than all the logits of few positions.
         attention = SDPBackend.MATH if frames == PIECES[0][1] else SDPBackend.FLASH_ATTENTION
         with torch.autocast("cpu", torch.bfloat16, enabled=not options.full_precision), sdpa_kernel([attention, SDPBackend.MATH], set_priority=True):
-            velocity = network(alpha * clean + sigma * noise, time, tokens)
-        loss = F.mse_loss(velocity.float(), alpha * noise - sigma * clean)
-        plain = float(loss.detach())
-        average = plain if average == 0 else 0.99 * average + 0.01 * plain
-        return loss, {"loss": loss.detach(), "average": average}
+            return velocity_loss(clean, generator, lambda noisy, time: network(noisy, time, tokens))
 
     training.run(loss_of_step, lambda weights: write(options.out, network, weights), every=100)
 

@@ -9,15 +9,14 @@ Kullback-Leibler term.  Resumable; limited by --steps or --minutes.
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
+from autoencoders import public, reconstruction
 from checkpoints import write_atomically, write_json
 from music_data import TRAINED, load, to_float
 from music_mel import HOP, log_mel
 from muon import with_adam
-from train_emoji_vae import picture_loss, public
 from training import Training, arguments, begin
 
 FRAMES = 256
@@ -69,12 +68,7 @@ def main():
 
     def loss_of_step(generator):
         x = log_mel(pieces(audio[:TRAINED], options.batch, FRAMES, generator)).unsqueeze(1)
-        with torch.autocast("cpu", torch.bfloat16, enabled=not options.full_precision):
-            latents = model.encode(x).latent_dist
-            y = model.decode(latents.sample(generator)).sample
-        picture = picture_loss(y.float(), x)
-        kl = latents.kl().mean() / latents.mean[0].numel()
-        return picture + options.kl * kl, {"picture": picture.detach(), "error": F.l1_loss(y.detach(), x), "kl": kl.detach()}
+        return reconstruction(model, x, generator, options.kl, not options.full_precision)
 
     training.run(loss_of_step, lambda weights: write(options.out, weights, audio))
 
