@@ -1,6 +1,8 @@
 """Two ranks of one thread each beside one process of one thread: AsyncDiff in two components, and the guidance split, on a whole pipeline.
 
-    python Benchmarks/async_ranks.py --pipeline FOLDER --sizes 256 512 --steps 20 --json out/async_ranks.json
+    python Benchmarks/async_ranks.py --pipeline FOLDER --sizes 256 512 --steps 20 --split measured --json out/async_ranks.json
+
+`--split measured` times the modules in one process first, at each size, and tells the ranks which are whose.
 
 Every process is bound to a processor of its own. Seconds are those of the network calls on rank 0; the first call evaluates the whole network and,
 of asynchronous runs, is left in, as their warm-up. What a run could reach at best: the calls over the whole calls and the others' dearest component.
@@ -25,7 +27,6 @@ import numpy as np
 import common
 
 CLI = common.ROOT / ".build" / "release" / "diffaccel-cli"
-PLAN = {"methods": [{"method": "async", "components": 2, "split": "balanced"}]}
 RUNS = ["alone", "two at once", "async", "guidance"]
 
 
@@ -35,10 +36,23 @@ def seconds(text):
     return [step["seconds"] for step in statistics["steps"]], statistics.get("ranks", [])
 
 
-def sample(given, size, run, folder):
+def plan_of(split):
+    return {"methods": [{"method": "async", "components": 2, "split": split}]}
+
+
+def components(given, size):
+    """The components at `size`: their modules and shares of the operations."""
+    import diffaccel
+
+    with diffaccel.Model(given.pipeline, text_encoders="on_demand") as model, \
+            model.session(diffaccel.Plan.parse(plan_of(given.split)), threads=1) as session:
+        return session.sample(prompt="a castle by the sea", steps=3, sampler="ddim", height=size, width=size, decode=False).stats["components"]
+
+
+def sample(given, size, run, split, folder):
     """Seconds of each call of one run, and its ranks."""
     out, plan = os.path.join(folder, "latents.safetensors"), os.path.join(folder, "plan.json")
-    pathlib.Path(plan).write_text(json.dumps(PLAN))
+    pathlib.Path(plan).write_text(json.dumps(plan_of(split)))
     command = [str(CLI), "sample", given.pipeline, "--prompt", "a castle by the sea", "--steps", str(given.steps), "--sampler", "ddim",
                "--size", f"{size}x{size}", "--threads", "1", "--json", "--latents", out]
     ranks = ["mpirun", "-n", "2", "--bind-to", "core", "--allow-run-as-root", *command]
@@ -56,14 +70,6 @@ def sample(given, size, run, folder):
     return seconds(done.stdout)
 
 
-def shares(given):
-    """The components' shares of the operations, at the model's own size."""
-    import diffaccel
-
-    with diffaccel.Model(given.pipeline, text_encoders="on_demand") as model:
-        return [part["share"] for part in diffaccel.Plan.parse(PLAN).describe(model)["components"]]
-
-
 def rows(found, best):
     """The table: medians of whole runs, and speed-ups against one process alone."""
     out = []
@@ -78,8 +84,8 @@ def rows(found, best):
                 continue
             both = float(np.median(whole[run]))
             ranks = [f["ranks"] for f in found if f["size"] == size and f["run"] == run][-1]
-            out.append([f"{size} px", {"async": "async, 2 components, balanced", "guidance": "guidance split"}[run], f"{alone:.2f}", f"{both:.2f}",
-                        f"**{alone / both:.2f}**", f"{crowded:.2f}" if crowded else "", f"{crowded / both:.2f}" if crowded else "", f"{best[run]:.2f}",
+            out.append([f"{size} px", {"async": "async, 2 components", "guidance": "guidance split"}[run], f"{alone:.2f}", f"{both:.2f}",
+                        f"**{alone / both:.2f}**", f"{crowded:.2f}" if crowded else "", f"{crowded / both:.2f}" if crowded else "", f"{best[size, run]:.2f}",
                         ", ".join(f"{r['weights'] / 2**20:.0f}" for r in ranks), ", ".join(f"{r['sent'] / 2**20:.0f}" for r in ranks)])
     return out
 
@@ -90,6 +96,7 @@ def main():
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--split", choices=["official", "balanced", "measured"], default="balanced")
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS)
     parser.add_argument("--before", default="", help="what each run is started with")
     parser.add_argument("--json", type=pathlib.Path)
@@ -99,19 +106,25 @@ def main():
         found = json.loads(given.json.read_text())["figures"]
     if any(figure["steps"] != given.steps for figure in found):
         raise SystemExit(f"{given.json} has runs of other numbers of steps")
+    best = {}
     with tempfile.TemporaryDirectory() as folder:
         for size in given.sizes:
+            parts = components(given, size)
+            split = [part["modules"] for part in parts] if given.split == "measured" else given.split
+            shares = [part["share"] for part in parts]
+            print(size, "shares of operations", *(f"{share:.3f}" for share in shares), flush=True)
+            best |= {(size, "async"): given.steps / (1 + (given.steps - 1) * max(shares)), (size, "guidance"): 2.0}
             for _ in range(given.repeat):
                 for run in given.runs:
-                    calls, ranks = sample(given, size, run, folder)
+                    calls, ranks = sample(given, size, run, split, folder)
                     found.append({"size": size, "run": run, "steps": given.steps, "calls": calls, "ranks": ranks})
                     print(size, run, f"{sum(calls):.2f} s", flush=True)
                     if given.json:
                         given.json.parent.mkdir(parents=True, exist_ok=True)
                         given.json.write_text(json.dumps({"figures": found}))
-    best = {"async": given.steps / (1 + (given.steps - 1) * max(shares(given))), "guidance": 2.0}
     counts = sorted({sum(f["size"] == size and f["run"] == run for f in found) for size in given.sizes for run in RUNS})
-    text = f"{given.steps} DDIM steps with guidance, one thread a process; medians of {'...'.join(map(str, counts))} runs.\n\n" + common.table(
+    text = f"{given.steps} DDIM steps with guidance, one thread a process; components: {given.split}; " \
+        f"medians of {'...'.join(map(str, counts))} runs.\n\n" + common.table(
         ["", "two ranks", "alone, s", "two ranks, s", "speed-up", "two at once, s", "speed-up against these", "at best", "weights by rank, MiB",
          "sent by rank, MiB"], rows(found, best))
     common.finish("Two ranks beside one", facts, text, found, given.json)

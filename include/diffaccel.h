@@ -585,7 +585,9 @@ int32_t da_result_tensor(da_result result, const char *name, da_tensor *view);
  * "totals", "memory", "sample_rate" (of sounds, else null), "tensors": {name: shape}}; "steps" has an entry for each network call; for language
  * models also "query_rows" and "head_rows", the rows that the network computed and those that went through its head. Pictures from
  * prompts have "parameters", a text for each: what it was made with, in the form that programs of this field write into PNG files under
- * that name ("PROMPT\nNegative prompt: ...\nSteps: 20, Sampler: Euler, CFG scale: 7.5, Seed: 1, Size: 512x512, ..."); else it is empty. */
+ * that name ("PROMPT\nNegative prompt: ...\nSteps: 20, Sampler: Euler, CFG scale: 7.5, Seed: 1, Size: 512x512, ..."); else it is empty.
+ * Of a plan that divides the network "components", as da_plan_describe tells them: those that the run had, at its size, cut by measured
+ * times where the plan says so. */
 int32_t da_result_stats(da_result result, char *buf, size_t capacity, size_t *needed);
 
 int32_t da_result_close(da_result result);

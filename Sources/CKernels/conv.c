@@ -12,6 +12,7 @@ enum {
     MAX_CUTS = 8,      /* of a group's columns */
     WEIGHT_COST = 200, /* preparing a weight, and */
     COLUMN_COST = 4,   /* fetching an element of a panel, in multiply-adds of a lane */
+    CACHE_LINE = 64,
 };
 
 int64_t ck_conv_runs(const ck_conv_plan *p, int64_t first, int64_t count, ck_conv_run *runs) {
@@ -25,16 +26,27 @@ int64_t ck_conv_runs(const ck_conv_plan *p, int64_t first, int64_t count, ck_con
     return n;
 }
 
-void ck_take_weights(const ck_conv_plan *p, int64_t at, int64_t rows, int64_t count, float *to, float *room) {
+void ck_take_weights(const ck_conv_plan *p, int64_t at, int64_t rows, int64_t count, int64_t next, float *to, float *room) {
     const ck_conv2d_args *a = &p->a;
     int64_t k = a->in_channels * a->kh * a->kw, lda = k;
     const float *from = (const float *)a->w + at;
+    /* Short pieces of lines far apart: no processor foresees those that come next. */
+    for (int64_t i = 0; next >= 0 && i < rows; i++) {
+        const char *line = ck_at(a->w, a->dtype, next + i * k), *end = ck_at(a->w, a->dtype, next + i * k + count);
+        for (; line < end; line += CACHE_LINE) __builtin_prefetch(line);
+    }
     if (a->dtype != CK_F32) {
         for (int64_t i = 0; i < rows; i++)
             p->kernels->to_f32(a->dtype, ck_at(a->w, a->dtype, at + i * k), room + i * count, count);
         from = room, lda = count;
     }
     p->kernels->pack_block(from, lda, rows, count, to);
+}
+
+int64_t ck_weights_after(const ck_conv_plan *p, int64_t row, int64_t count, int64_t r, int64_t k0, int64_t deep) {
+    int64_t following = r + p->kernels->gemm_rows;
+    if (following < count) return (row + following) * p->k + k0;
+    return k0 + deep < p->k ? row * p->k + k0 + deep : -1;
 }
 
 static void input_task(void *context, int64_t index, int32_t thread) {

@@ -45,7 +45,10 @@ void ck_winograd_input(const ck_conv_plan *p, int64_t from, int64_t to, int64_t 
  * ck_conv_room floats. */
 void ck_gather_weights(const ck_conv_plan *p, int64_t row, int64_t count, int64_t k0, int64_t deep, float *to, float *room);
 void ck_winograd_weights(const ck_conv_plan *p, int64_t row, int64_t count, int64_t k0, int64_t deep, float *to, float *room);
-/* `count` weights of each of `rows` output channels from element `at` on, in f32, side by side. */
-void ck_take_weights(const ck_conv_plan *p, int64_t at, int64_t rows, int64_t count, float *to, float *room);
+/* `count` weights of each of `rows` output channels from element `at` on, in f32, side by side; those from `next` on, if it is not
+ * negative, are fetched meanwhile. */
+void ck_take_weights(const ck_conv_plan *p, int64_t at, int64_t rows, int64_t count, int64_t next, float *to, float *room);
+/* The row times `p->k` and column of the matrix of weights where a task goes on after the group of rows `r`; negative: it is done. */
+int64_t ck_weights_after(const ck_conv_plan *p, int64_t row, int64_t count, int64_t r, int64_t k0, int64_t deep);
 
 #endif

@@ -48,6 +48,8 @@ void ck_gather_input(const ck_conv_plan *p, int64_t from, int64_t to, int64_t fi
 
 void ck_gather_weights(const ck_conv_plan *p, int64_t row, int64_t count, int64_t k0, int64_t deep, float *to, float *room) {
     int64_t tile = p->kernels->gemm_rows;
-    for (int64_t r = 0; r < count; r += tile, to += tile * deep)
-        ck_take_weights(p, (row + r) * p->k + k0, ck_min(tile, count - r), deep, to, room);
+    for (int64_t r = 0; r < count; r += tile, to += tile * deep) {
+        int64_t at = (row + r) * p->k + k0, next = ck_weights_after(p, row, count, r, k0, deep);
+        ck_take_weights(p, at, ck_min(tile, count - r), deep, next, to, room);
+    }
 }

@@ -52,8 +52,9 @@ void ck_winograd_weights(const ck_conv_plan *p, int64_t row, int64_t count, int6
     float *lines = room + tile * CHANNELS * CK_TAPS;
     for (int64_t r = 0; r < count; r += tile, to += tile * deep) {
         for (int64_t c = 0; c < deep; c += CHANNELS) {
-            int64_t channels = ck_min(CHANNELS, deep - c), at = ((row + r) * p->k + k0 + c) * CK_TAPS;
-            ck_take_weights(p, at, ck_min(tile, count - r), channels * CK_TAPS, lines, room);
+            int64_t channels = ck_min(CHANNELS, deep - c), at = (row + r) * p->k + k0 + c;
+            int64_t next = c + CHANNELS < deep ? at + CHANNELS : ck_weights_after(p, row, count, r, k0, deep);
+            ck_take_weights(p, at * CK_TAPS, ck_min(tile, count - r), channels * CK_TAPS, next * CK_TAPS, lines, room);
             p->kernels->winograd_weights((int32_t)p->side, lines, channels, to + c * tile, p->weight_floats);
         }
     }

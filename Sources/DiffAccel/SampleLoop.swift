@@ -114,6 +114,7 @@ struct SampleLoop {
             stepBegan = Machine.seconds
         }
         statistics.allocationsAfterFirstStep = run.workspace.allocations &- warmAllocations
+        statistics.components = run.components
         // Caches and the step's workspace make room for the decoder.
         run.end()
         let kept = output

@@ -143,6 +143,8 @@ public struct SampleStatistics: Sendable {
     public var rank = 0
     /// What each of them took, by rank; empty where there is one.
     public var ranks: [RankStatistics] = []
+    /// The parts into which a method divided the work of the calls; empty where none did.
+    public var components: [NetworkComponent] = []
 
     /// Sums over all calls.
     public var sites: SiteCounts {
@@ -187,6 +189,7 @@ public struct SampleStatistics: Sendable {
             members.put(.integer(rank), for: "rank")
             members.put(.array(ranks.each.map { $0.json }), for: "ranks")
         }
+        if !components.isEmpty { members.put(.array(components.each.map { $0.json }), for: "components") }
         return .object(members)
     }
 }

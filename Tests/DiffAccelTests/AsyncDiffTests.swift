@@ -135,6 +135,10 @@ import Testing
         let session = try subject.model.session(plan(3, .paper, .measured), options)
         let first = try session.sample(subject.request)
         #expect(try sameBits(session.sample(subject.request).state, first.state))
+        // Told in a form that ranks take.
+        let found = first.statistics.components.map(\.modules)
+        #expect(found.count == 3 && first.statistics.json["components"]?.array?.count == 3)
+        #expect(try sameBits(subject.run(plan(3, .paper, .modules(found))).state, first.state))
         let error = failure { _ = try subject.run(plan(2, .paper, .measured)) { $0["guidance_execution"] = "split" } }
         #expect(error?.code == .incompatible && error?.message.contains("guidance_execution") == true)
     }

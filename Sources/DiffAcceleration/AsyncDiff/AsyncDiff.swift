@@ -71,7 +71,7 @@ public final class AsyncDiff: Acceleration {
         guard plan.split != .measured else {
             throw DiffError(
                 .unsupported,
-                "each rank has the weights of its own component only and cannot time the others: measure in one process, and list the modules that its preview tells"
+                "each rank has the weights of its own component only and cannot time the others: measure in one process, and list the modules that the components in its result's statistics have"
             )
         }
         guard context.guidance != .split else {
