@@ -50,12 +50,13 @@ typedef struct {
     int32_t up, act;                /* CK_ACT_NONE or CK_ACT_SILU */
 } ck_tile_lines;
 
-/* What becomes of the sums of a tile of a signal (signal.inl): `count` rows of n floats, its points `stride` apart. */
+/* What becomes of the sums of a tile of a signal (signal.inl), points `stride` apart: `count` rows of n floats, `step` apart. */
 typedef struct {
     const float *sums;
     int64_t stride, n;
     const float *bias; /* or null */
-    float *rows[4];
+    float *out;
+    int64_t step;
     int32_t count, accumulate;
     float slope;
 } ck_signal_sums;

@@ -47,25 +47,31 @@ typedef struct {
     int64_t n, inputs, taps, k;
 } pack_plan;
 
+/* Lines [k, k + count) of one group for one column: the sums of its taps, each in double precision. */
+static void transform(const pack_plan *p, const double *factor, const float *row, int64_t k, int64_t count, float *lines) {
+    double sums[CK_MAX_DEPTH] = {0};
+    int64_t first = k / p->inputs * TILE, taps = ck_min(TILE, p->taps - first);
+    const float *from = row + first * p->inputs + k % p->inputs;
+    for (int64_t i = 0; i < taps; i++, from += p->inputs)
+        for (int64_t c = 0; factor[i] != 0 && c < count; c++) sums[c] += factor[i] * (double)from[c];
+    for (int64_t c = 0; c < count; c++) lines[c * CK_STRIP] = (float)sums[c];
+}
+
 /* A strip of columns of one point, as ck_pack_matrix has them. */
 static void pack_task(void *context, int64_t index, int32_t thread) {
     const pack_plan *p = context;
     (void)thread;
     int64_t padded = ck_round_up(p->n, CK_STRIP), strips = padded / CK_STRIP, depth = ck_gemm_depth(p->k);
     int64_t first = index % strips * CK_STRIP;
-    const double *factor = factors[index / strips];
     float *to = p->packed + index / strips * padded * p->k;
     for (int64_t k0 = 0; k0 < p->k; k0 += depth) {
-        int64_t deep = ck_min(depth, p->k - k0);
-        float *lines = to + k0 * padded + first * deep;
+        int64_t end = ck_min(k0 + depth, p->k);
+        float *lines = to + k0 * padded + first * (end - k0);
         for (int64_t c = 0; c < CK_STRIP; c++) {
             const float *row = p->w + ck_min(first + c, p->n - 1) * p->taps * p->inputs;
-            for (int64_t k = 0; k < deep; k++) {
-                int64_t tap = (k0 + k) / p->inputs * TILE, channel = (k0 + k) % p->inputs;
-                double sum = 0;
-                for (int64_t i = 0; i < TILE && tap + i < p->taps; i++)
-                    sum += factor[i] * (double)row[(tap + i) * p->inputs + channel];
-                lines[k * CK_STRIP + c] = (float)sum;
+            for (int64_t k = k0, count; k < end; k += count) {
+                count = ck_min(end - k, p->inputs - k % p->inputs);
+                transform(p, factors[index / strips], row, k, count, lines + (k - k0) * CK_STRIP + c);
             }
         }
     }
@@ -128,18 +134,18 @@ static void put(const plan *p, int64_t phase, int64_t first, int64_t count, int6
                 const float *sums) {
     const ck_signal_tiles_args *a = p->args;
     ck_signal_sums tile = {
+        .sums = sums,
         .stride = p->sum_floats,
         .n = columns,
         .bias = a->bias ? a->bias + column : NULL,
+        .step = a->dilation * a->out_row,
         .accumulate = a->accumulate,
         .slope = a->slope,
     };
-    for (int64_t t = 0; t < count; t++) {
-        tile.sums = sums + t * p->panel, tile.count = 0;
-        for (int64_t i = 0; i < TILE; i++) {
-            int64_t row = phase + ((first + t) * TILE + i) * a->dilation;
-            if (row < a->rows) tile.rows[tile.count++] = a->out + row * a->out_row + column;
-        }
+    for (int64_t t = 0; t < count; t++, tile.sums += p->panel) {
+        int64_t row = phase + (first + t) * TILE * a->dilation;
+        tile.out = a->out + row * a->out_row + column;
+        tile.count = (int32_t)ck_min(TILE, ck_ceil_div(a->rows - row, a->dilation));
         p->kernels->signal_put(&tile);
     }
 }

@@ -88,7 +88,8 @@ static void test_one(int64_t rows, int64_t inputs, int64_t outputs, int64_t taps
     release("signal");
 }
 
-/* Output j of row t of a convolution, and the magnitude of its weights: elements are below 1, and the errors of a tile's rows are alike. */
+/* Output j of row t of a convolution, and the magnitude of its weights: elements are below 1, and the errors of a tile's rows
+ * are alike. */
 static double row_sum(const ck_signal_tiles_args *a, const float *w, int64_t t, int64_t j, double *size) {
     double sum = 0;
     for (int64_t tap = 0; tap < a->taps; tap++)
