@@ -151,7 +151,7 @@ def unet(kind, given, random):
     folder, make = pipeline(kind, UNET if kind == "base" else LARGE)
     plans = {"dense": None, "litefocus": "litefocus"}
     if kind == "large":
-        plans["litefocus, all"] = diffaccel.Plan({"method": "litefocus", "scope": "all"})
+        plans["litefocus, all"] = diffaccel.Plan(litefocus={"scope": "all"})
     rows, figures = [], {}
     predictor = make() if given.torch else None
     with diffaccel.Model(folder) as model:

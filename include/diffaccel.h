@@ -188,8 +188,8 @@ typedef struct da_model_options {
                                          "channels/32" and the like, one for so many channels, as the original was trained: published
                                          configs have other numbers, which change what is heard.
                                    All that have convolutions:
-                                     "convolution": How 3 x 3 convolutions are computed: "auto" (default: by Winograd's transforms
-                                         where these are faster), "direct" or "winograd".
+                                     "convolution": How 3 x 3 convolutions, and those of vocoders, are computed: "auto" (default: by
+                                         Winograd's transforms where these are faster), "direct" or "winograd".
                                    All that plans divide into components:
                                      "ranks": The plan, with the executor mpi, of whose ranks this process is one: only the weights
                                          of its own component are loaded, and those of encoders and decoder on rank 0. A word such

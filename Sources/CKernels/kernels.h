@@ -50,6 +50,17 @@ typedef struct {
     int32_t up, act;                /* CK_ACT_NONE or CK_ACT_SILU */
 } ck_tile_lines;
 
+/* What becomes of the sums of a tile of a signal (signal.inl), points `stride` apart: `count` rows of n floats, `step` apart. */
+typedef struct {
+    const float *sums;
+    int64_t stride, n;
+    const float *bias; /* or null */
+    float *out;
+    int64_t step;
+    int32_t count, accumulate;
+    float slope;
+} ck_signal_sums;
+
 struct ck_gemm_args;
 
 typedef struct ck_kernels {
@@ -109,6 +120,10 @@ typedef struct ck_kernels {
     void (*winograd_result)(int32_t side, const float *sums, int64_t stride, int64_t ahead, float *lines);
     void (*every_other)(const float *from, float *out, int64_t n); /* out[i] = from[2 i] */
     void (*put_line)(const float *from, float bias, const float *add, float *out, int64_t n); /* out = (from + bias) + add */
+
+    /* Signals by tiles (signal.inl). */
+    void (*signal_take)(const float *const *rows, int64_t n, float slope, float *to, int64_t stride);
+    void (*signal_put)(const ck_signal_sums *sums);
 
     void (*activation_backward)(int32_t act, const float *x, const float *g, float *out, int64_t n);
     /* da = g*gate, dgate += g*a; da or dgate may be null. */

@@ -64,7 +64,7 @@ public struct ModelSettings: Sendable, Equatable {
     public var ranks: JSON?
     /// Whether the other ranks have the decoder too, to share the tiles of pictures, or the pictures of a batch; else rank 0 alone decodes.
     public var ranksDecode = false
-    /// How 3 x 3 convolutions are computed.
+    /// How 3 x 3 convolutions, and those of vocoders, are computed.
     public var convolution = ConvolutionMethod.auto
 
     /// The defaults.
@@ -106,7 +106,7 @@ public struct ModelSettings: Sendable, Equatable {
         ),
         OptionSpec(
             "convolution", .cases(of: ConvolutionMethod.self), default: .string(ConvolutionMethod.auto.rawValue),
-            "How 3 x 3 convolutions are computed: by Winograd's transforms where these are faster, always directly, or by the transforms."
+            "How 3 x 3 convolutions, and those of vocoders, are computed: by Winograd's transforms where these are faster, always directly, or by the transforms."
         ),
     ]
 

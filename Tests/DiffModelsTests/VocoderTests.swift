@@ -83,14 +83,20 @@ private struct VocoderReference {
 }
 
 @Suite struct VocoderTests {
-    private func load(_ tiny: TinyVocoder, _ tensors: [String: Tensor]? = nil) throws -> Vocoder {
+    private func load(
+        _ tiny: TinyVocoder, _ tensors: [String: Tensor]? = nil, convolution: ConvolutionMethod = .auto
+    ) throws -> Vocoder {
         let directory = try ScratchDirectory()
         try directory.write(tensors ?? tiny.tensors(), as: "weights.safetensors")
         let table = try TensorTable(FileBytes(path: "\(directory.path)/weights.safetensors"))
-        return try Vocoder(VocoderConfiguration(JSONObject(tiny.config, source: "config.json")), Weights(table))
+        var options = Weights.Options()
+        options.convolution = convolution
+        return try Vocoder(
+            VocoderConfiguration(JSONObject(tiny.config, source: "config.json")), Weights(table, options: options))
     }
 
-    /// Rates and kernels that differ by even and odd numbers, equal ones, and one stage; a block of one pair.
+    /// Rates and kernels that differ by even and odd numbers, equal ones, and one stage; a block of one pair; channels for Winograd's
+    /// transforms.
     private static let kinds: [TinyVocoder] = [
         TinyVocoder(),
         {
@@ -102,6 +108,12 @@ private struct VocoderReference {
             var tiny = TinyVocoder()
             (tiny.rates, tiny.kernels, tiny.channels) = ([3, 2, 1], [3, 5, 4], 40)
             (tiny.residualKernels, tiny.dilations) = ([1, 11], [[4], [1, 5]])
+            return tiny
+        }(),
+        {
+            var tiny = TinyVocoder()
+            (tiny.rates, tiny.kernels, tiny.channels) = ([5], [16], 64)
+            (tiny.residualKernels, tiny.dilations) = ([7], [[1, 3]])
             return tiny
         }(),
     ]
@@ -159,8 +171,20 @@ private struct VocoderReference {
         #expect(sameBits(Array(alone.prefix(sure)), Array(whole.array.prefix(sure))))
     }
 
-    @Test func aDryRunForeseesARealOne() throws {
-        let tiny = TinyVocoder()
+    /// The last kind has channels enough for tiles of four rows, and the setting turns these off.
+    @Test func directSumsAreThereToo() throws {
+        let tiny = try #require(Self.kinds.last)
+        var numbers = Numbers(5)
+        let mel = try numbers.tensor([1, 60, tiny.bins])
+        let waveforms = try [ConvolutionMethod.auto, .winograd, .direct].map {
+            try load(tiny, convolution: $0)(mel, Run(pool: nil, budget: nil)).array
+        }
+        #expect(sameBits(waveforms[0], waveforms[1]) && !sameBits(waveforms[0], waveforms[2]))
+        #expect(Difference(waveforms[0], waveforms[2].map(Double.init)).absolute < 5e-6)
+    }
+
+    @Test(arguments: kinds.indices) func aDryRunForeseesARealOne(_ kind: Int) throws {
+        let tiny = Self.kinds[kind]
         let vocoder = try load(tiny)
         for frames in [7, Vocoder.frames, 3 * Vocoder.frames] {
             var numbers = Numbers(5)

@@ -1,5 +1,5 @@
 /* Products: linear layers of every type, form and layout, attention, convolution. */
-#include "table.h"
+#include "grouped.h"
 
 static const int64_t row_counts[] = {1, 2, 3, 5, 6, 7, 8, 9, 11, 12, 13, 24, 31, 61, 150};
 static const int64_t depths[] = {1, 3, 8, 17, 64, 300};
@@ -120,50 +120,15 @@ void test_products(void) {
         }
 }
 
-/* Row t of group g of sample b is row t*groups + g: the groups take turns. */
 static void one_attention(int64_t queries, int64_t keys, int64_t width, int64_t groups, int64_t shared, int biased) {
     int64_t batch = 2, heads = 2, row = heads * width, turns = groups ? groups : 1, all = keys + shared;
-    float *q = random_floats(batch * turns * queries * row, 1, 2), *k = random_floats(batch * turns * keys * row, 2, 2),
-          *v = random_floats(batch * turns * keys * row, 3, 2), *more_k = random_floats(batch * shared * row, 1, 2),
-          *more_v = random_floats(batch * shared * row, 0, 2), *bias = random_floats(batch * keys, 1, 3);
+    ck_attention_args args = random_groups(&(grouped_sizes){batch, heads, queries, keys, width, groups, shared});
+    const float *q = args.q, *k = args.k, *v = args.v, *more_k = args.shared_k, *more_v = args.shared_v;
+    float *bias = random_floats(batch * keys, 1, 3), *out = args.out;
     for (int64_t s = 0; s < keys; s++)
         if (s % 3) bias[s] = -INFINITY; /* the first sample; the second sees but one key */
     for (int64_t s = 1; s < keys; s++) bias[keys + s] = -INFINITY;
-    float *out = floats(batch * turns * queries * row, 1);
-    ck_attention_args args = {
-        .q = q,
-        .k = k,
-        .v = v,
-        .out = out,
-        .q_batch = turns * queries * row,
-        .q_row = turns * row,
-        .k_batch = turns * keys * row,
-        .k_row = turns * row,
-        .v_batch = turns * keys * row,
-        .v_row = turns * row,
-        .out_batch = turns * queries * row,
-        .out_row = turns * row,
-        .batch = batch,
-        .heads = heads,
-        .queries = queries,
-        .keys = keys,
-        .head_dim = width,
-        .scale = 1 / sqrtf((float)width),
-        .groups = groups,
-        .q_group = row,
-        .k_group = row,
-        .v_group = row,
-        .out_group = row,
-        .shared_k = more_k,
-        .shared_v = more_v,
-        .shared_k_batch = shared * row,
-        .shared_k_row = row,
-        .shared_v_batch = shared * row,
-        .shared_v_row = row,
-        .shared = shared,
-        .bias = biased ? bias : NULL,
-        .bias_batch = keys,
-    };
+    args.bias = biased ? bias : NULL, args.bias_batch = keys;
     args.scratch = bytes((int64_t)ck_attention_scratch(ck_pool_threads(pool), &args));
     ck_attention(pool, &args);
     int good = 1;

@@ -1,5 +1,5 @@
 /* Attention in groups over a grid of times whose queries see all groups near them in time. */
-#include "table.h"
+#include "grouped.h"
 
 enum { BATCH = 2, HEADS = 2 };
 
@@ -18,45 +18,11 @@ static int sees(const grid *x, const float *hidden, int64_t t, int64_t g, int64_
 
 static void one_grid(const grid *x) {
     int64_t tokens = x->times * x->groups, all = tokens + x->shared, row = HEADS * x->width;
-    float *q = random_floats(BATCH * tokens * row, 1, 2), *k = random_floats(BATCH * tokens * row, 2, 2),
-          *v = random_floats(BATCH * tokens * row, 3, 2), *more_k = random_floats(BATCH * x->shared * row, 1, 2),
-          *more_v = random_floats(BATCH * x->shared * row, 0, 2), *hidden = floats(tokens, 1),
-          *out = floats(BATCH * tokens * row, 1);
+    ck_attention_args args = random_groups(&(grouped_sizes){BATCH, HEADS, x->times, x->times, x->width, x->groups, x->shared});
+    float *hidden = floats(tokens, 1), *out = args.out;
     for (int64_t i = 0; i < tokens; i++) hidden[i] = bits() % 4 ? 0 : -INFINITY;
-    ck_attention_args args = {
-        .q = q,
-        .k = k,
-        .v = v,
-        .out = out,
-        .q_batch = tokens * row,
-        .q_row = x->groups * row,
-        .k_batch = tokens * row,
-        .k_row = x->groups * row,
-        .v_batch = tokens * row,
-        .v_row = x->groups * row,
-        .out_batch = tokens * row,
-        .out_row = x->groups * row,
-        .batch = BATCH,
-        .heads = HEADS,
-        .queries = x->times,
-        .keys = x->own ? x->times : 0,
-        .head_dim = x->width,
-        .scale = 1 / sqrtf((float)x->width),
-        .groups = x->groups,
-        .q_group = row,
-        .k_group = row,
-        .v_group = row,
-        .out_group = row,
-        .shared_k = more_k,
-        .shared_v = more_v,
-        .shared_k_batch = x->shared * row,
-        .shared_k_row = row,
-        .shared_v_batch = x->shared * row,
-        .shared_v_row = row,
-        .shared = x->shared,
-        .window = x->window,
-        .window_bias = x->hides ? hidden : NULL,
-    };
+    if (!x->own) args.keys = 0;
+    args.window = x->window, args.window_bias = x->hides ? hidden : NULL;
     args.scratch = bytes((int64_t)ck_attention_scratch(ck_pool_threads(pool), &args));
     ck_attention(pool, &args);
     int good = 1;
@@ -64,10 +30,11 @@ static void one_grid(const grid *x) {
     for (int64_t at = 0; at < BATCH * HEADS * tokens; at++) {
         int64_t token = at % tokens, h = at / tokens % HEADS, b = at / tokens / HEADS;
         int64_t t = token / x->groups, g = token % x->groups;
-        const float *query = q + (b * tokens + token) * row + h * x->width;
+        const float *query = args.q + (b * tokens + token) * row + h * x->width;
         double largest = -INFINITY, sum = 0;
         for (int64_t s = 0; s < all; s++) {
-            const float *key = (s < tokens ? k + (b * tokens + s) * row : more_k + (b * x->shared + s - tokens) * row);
+            const float *key =
+                s < tokens ? args.k + (b * tokens + s) * row : args.shared_k + (b * x->shared + s - tokens) * row;
             p[s] = -INFINITY;
             if (!sees(x, hidden, t, g, s)) continue;
             p[s] = 0;
@@ -79,7 +46,8 @@ static void one_grid(const grid *x) {
             double want = 0;
             for (int64_t s = 0; s < all; s++) {
                 if (p[s] == 0) continue;
-                const float *value = s < tokens ? v + (b * tokens + s) * row : more_v + (b * x->shared + s - tokens) * row;
+                const float *value =
+                    s < tokens ? args.v + (b * tokens + s) * row : args.shared_v + (b * x->shared + s - tokens) * row;
                 want += p[s] / sum * value[h * x->width + d];
             }
             good &= close_to(out[(b * tokens + token) * row + h * x->width + d], want, 2e-5);

@@ -17,6 +17,7 @@
 #include "backward.inl"
 #include "optimiser.inl"
 #include "winograd.inl"
+#include "signal.inl"
 
 const ck_kernels CK_TABLE = {
     .isa = CK_TABLE_ISA,
@@ -57,6 +58,8 @@ const ck_kernels CK_TABLE = {
     .winograd_result = winograd_result,
     .every_other = every_other,
     .put_line = put_line,
+    .signal_take = signal_take,
+    .signal_put = signal_put,
     .activation_backward = activation_backward,
     .gated_row_backward = gated_row_backward,
     .layer_norm_row_backward = layer_norm_row_backward,

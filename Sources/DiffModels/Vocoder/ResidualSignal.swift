@@ -33,7 +33,7 @@ struct ResidualSignal: Sendable {
         var h = x
         for (index, pair) in pairs.numbered {
             let between = try pair.first(h, slope: slope, lastSlope: slope, run)
-            let span = Span(first: between.first, end: between.end, total: x.total).shrunk(by: pair.second.margin)
+            let span = pair.second.span(between)
             let same = try h.trimmed(span.first, span.end)
             // What the block was given serves its neighbours too; what it made itself may be added to.
             let sum = index == 0 ? try run.copy(same.rows) : same.rows

@@ -44,7 +44,7 @@ final class VocoderLayers: Sendable {
         (self.stages, slope) = (stages, c.slope)
     }
 
-    /// The samples that can be computed of the frames of `span`; nil beyond what a tensor may have.
+    /// The samples that can be computed of the frames of `span`, wherever these begin; nil beyond what a tensor may have.
     func span(_ span: Span) -> Span? {
         var span: Span? = span.shrunk(by: input.margin)
         for stage in stages.each {
@@ -70,7 +70,7 @@ final class VocoderLayers: Sendable {
 
     /// The mean of what the residual blocks of `stage` make of `x`, where all have rows.
     private func mean(_ stage: Stage, _ x: Stretch, _ run: Run) throws(DiffError) -> Stretch {
-        let span = Span(first: x.first, end: x.end, total: x.total).shrunk(by: stage.margin)
+        let span = x.span.shrunk(by: stage.margin)
         var sum: Tensor?
         for block in stage.residuals.each {
             let made = try at(block.site, x, run) { () throws(DiffError) in try block(x, run) }

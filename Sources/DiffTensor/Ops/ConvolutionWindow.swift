@@ -22,12 +22,13 @@ public struct ConvolutionWindow: Sendable, Equatable {
     }
 }
 
-/// How 3 x 3 convolutions of stride 1 are computed; all others are direct.
+/// How 3 x 3 convolutions of stride 1, and those along time, are computed; all others are direct.
 public enum ConvolutionMethod: String, Sendable, CaseIterable {
     /// Whatever takes least time for the sizes of a sample.
     case auto
     /// As sums over the pixels of a window.
     case direct
-    /// By Winograd's transforms: fewer multiplications, and up to twice the rounding error.
+    /// By Winograd's transforms: fewer multiplications, and up to twice the rounding error (three times along time, where few channels or
+    /// taps stay direct all the same).
     case winograd
 }

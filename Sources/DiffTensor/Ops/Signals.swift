@@ -2,156 +2,101 @@ import CKernels
 
 // Signals: rows in time of so many channels. A convolution along time is a product of its weights with rows that overlap.
 
-/// The weights of a convolution along time, in the order in which products read them. Immutable.
-public struct SignalWeights: Sendable {
-    /// Channels of the input, and of the output: of a transposed convolution, as many times the channels as it has strides.
-    public let inputs: Int, outputs: Int
-    /// Rows of the input that a row of the output is made of.
-    public let taps: Int
-    private let elements: Tensor
-    /// [outputs]
-    public let bias: Tensor?
-
-    /// A convolution with `weight` f32 [outputs, inputs, taps] and `bias` [outputs]. Throws `shape`, `outOfMemory`, `overBudget`.
-    public init(
-        _ weight: Tensor, bias: Tensor?, budget: MemoryBudget? = nil, pool: WorkerPool? = nil
-    ) throws(DiffError) {
-        let shape = weight.shape
-        guard shape.rank == 3, shape.count > 0 else { throw DiffError(.shape, "weights of a convolution \(shape)") }
-        let (n, channels, taps) = (shape[0], shape[1], shape[2])
-        try self.init((n, channels, taps), bias, budget, pool, isVirtual: unsafe weight.raw == nil) {
-            row, tap, channel in
-            (row &* channels &+ channel) &* taps &+ tap
-        } from: {
-            weight
-        }
-    }
-
-    /// A transposed convolution of `stride` with `weight` f32 [inputs, channels, kernel] and `bias` [channels]: stretches of `stride`
-    /// rows of the result as one row each. Throws `shape`, `outOfMemory`, `overBudget`.
-    public init(
-        transposed weight: Tensor, stride: Int, bias: Tensor?, budget: MemoryBudget? = nil, pool: WorkerPool? = nil
-    ) throws(DiffError) {
-        let shape = weight.shape
-        guard shape.rank == 3, shape.count > 0, stride > 0, let outputs = Checked.multiply(shape[1], stride) else {
-            throw DiffError(.shape, "weights of a transposed convolution \(shape) of stride \(stride)")
-        }
-        let (channels, kernel) = (shape[1], shape[2])
-        let taps = (kernel &+ stride &- 1) / max(1, stride)
-        // Row q of the result is the sum over taps of row q - taps + 1 + tap of the input.
-        try self.init(
-            (outputs, shape[0], taps), bias.map { (bias) throws(DiffError) in try Self.repeated(bias, stride) }, budget,
-            pool, isVirtual: unsafe weight.raw == nil
-        ) { row, tap, channel in
-            let (phase, output) = (row / max(1, channels), row % max(1, channels))
-            let position = phase &+ (taps &- 1 &- tap) &* stride
-            return position < kernel ? (channel &* channels &+ output) &* kernel &+ position : nil
-        } from: {
-            weight
-        }
-    }
-
-    /// Packs what `element` says where to find in the tensor: one row for each output, of taps of channels; nil: a zero.
-    private init(
-        _ sizes: (outputs: Int, inputs: Int, taps: Int), _ bias: Tensor?, _ budget: MemoryBudget?, _ pool: WorkerPool?,
-        isVirtual: Bool, _ element: (_ row: Int, _ tap: Int, _ channel: Int) -> Int?, from source: () -> Tensor
-    ) throws(DiffError) {
-        (outputs, inputs, taps) = sizes
-        self.bias = bias
-        let depth = taps &* inputs  // below 2^48 by Shape's bound
-        let packed = try Shape(Int(ck_packed_count(Int64(outputs), Int64(depth))))
-        guard !isVirtual else {
-            elements = try Tensor(Storage(virtual: packed.count &* 4), packed)
-            return
-        }
-        elements = try Tensor(uninitialized: packed, budget: budget)
-        let rows = try Tensor(uninitialized: Shape(outputs, depth), budget: budget)
-        guard let from = unsafe source().floats, let to = unsafe rows.floats, let room = unsafe elements.raw else {
-            return
-        }
-        for row in Indices(below: outputs) {
-            for tap in Indices(below: taps) {
-                for channel in Indices(below: inputs) {
-                    let at = (row &* taps &+ tap) &* inputs &+ channel
-                    if let place = element(row, tap, channel) {
-                        unsafe to[at] = from[place]
-                    } else {
-                        unsafe to[at] = 0
-                    }
-                }
-            }
-        }
-        unsafe ck_pack_matrix(pool?.pool, Int32(CK_F32), to, Int64(outputs), Int64(depth), room)
-    }
-
-    private static func repeated(_ vector: Tensor, _ times: Int) throws(DiffError) -> Tensor {
-        guard unsafe vector.raw != nil else {
-            return try Tensor(Storage(virtual: times &* vector.byteCount), Shape(times &* vector.shape.count))
-        }
-        var values: [Float] = []
-        for _ in Indices(below: times) {
-            for value in vector.array.each { values.append(value) }
-        }
-        return try Tensor(values, Shape(values.count))
-    }
-
-    fileprivate var floats: UnsafePointer<Float>? { unsafe elements.floats.map { unsafe UnsafePointer($0) } }
+/// Which rows of a signal a convolution gives, and what it does to elements below 0.
+private struct SignalPlace {
+    let first: Int, count: Int, dilation: Int
+    let slope: Float, lastSlope: Float
 }
 
 extension Run {
-    /// Rows `first ..< first + count` of `x` [rows, width], zeros where it has none, for a convolution whose taps are `dilation` rows
-    /// apart: [dilation, rows of a phase, width]. Elements below 0 are multiplied by `slope`, 0...1. Throws `shape`.
-    public func signalRows(
-        _ x: Tensor, first: Int, count: Int, dilation: Int = 1, slope: Float = 1
-    ) throws(DiffError) -> Tensor {
-        try refuseTracked(x, "rows of a signal")
-        guard x.shape.rank == 2, count > 0, dilation > 0, count < Shape.maxCount, dilation < Shape.maxCount,
-            first.magnitude < UInt(Shape.maxCount)
-        else { throw DiffError(.shape, "rows \(first)...+\(count) of a signal \(x.shape)") }
-        let out = try workspace.take(Shape(dilation, (count &+ dilation &- 1) / dilation, x.shape[1]))
-        self.count(flops: Double(out.shape.count))
-        guard isLive else { return out }
-        unsafe ck_signal_rows(
-            poolHandle, x.floats, Int64(x.shape[0]), Int64(x.shape[1]), Int64(first), Int64(count), Int64(dilation),
-            slope, out.floats)
-        return out
-    }
-
-    /// The convolution of `rows`, as ``signalRows(_:first:count:dilation:slope:)`` gives them, with `weights`: `count` rows, [count,
-    /// outputs]. Results below 0 are multiplied by `slope`. With `sum` [count, outputs] they are added to what is there, and `sum` is
-    /// the result. Throws `shape`.
+    /// A convolution along time of `x` [rows, inputs], whose taps are `dilation` rows apart and which has zeros outside: `count` rows [count,
+    /// outputs], the first of which sees `x` from row `first` on. Elements of `x` below 0 are multiplied by `slope` before, those of the result
+    /// by `lastSlope`, 0...1. With `sum` [count, outputs] they are added to what is there, and `sum` is the result.
+    ///
+    /// Of ``SignalWeights/isTiled`` weights the first row begins a tile. Throws `shape`.
     public func signalConvolution(
-        _ rows: Tensor, _ weights: SignalWeights, count: Int, slope: Float = 1, addingTo sum: Tensor? = nil
+        _ x: Tensor, _ weights: SignalWeights, first: Int, count: Int, dilation: Int = 1, slope: Float = 1,
+        lastSlope: Float = 1, addingTo sum: Tensor? = nil
     ) throws(DiffError) -> Tensor {
-        try refuseTracked(rows, "a convolution of a signal")
-        let (phases, each) = (rows.shape[0], rows.shape[1])
-        let needed = (count &- 1) / max(1, phases) &+ weights.taps
-        let wanted = try Shape(count, weights.outputs)
-        guard rows.shape.rank == 3, rows.shape[2] == weights.inputs, count > 0, needed <= each,
-            sum == nil || sum?.shape == wanted, (weights.bias?.shape.count ?? weights.outputs) == weights.outputs
+        try refuseTracked(x, "a convolution of a signal")
+        guard x.shape.rank == 2, x.shape[1] == weights.inputs, count > 0, count < Shape.maxCount, dilation > 0,
+            dilation < Shape.maxCount, first.magnitude < UInt(Shape.maxCount),
+            let reach = Checked.multiply(weights.taps &- 1, dilation), let rows = Checked.add(count, reach),
+            rows < Shape.maxCount, (weights.bias?.shape.count ?? weights.outputs) == weights.outputs
         else {
             throw DiffError(
                 .shape,
-                "\(count) rows of \(rows.shape) with \(weights.taps) taps of [\(weights.outputs), \(weights.inputs)]")
+                "\(count) rows from \(first) on of \(x.shape) with \(weights.taps) taps of [\(weights.outputs), \(weights.inputs)]"
+            )
         }
-        let out = if let sum { sum } else { try workspace.take(wanted) }
+        let wanted = try Shape(count, weights.outputs)
+        guard sum == nil || sum?.shape == wanted else {
+            throw DiffError(.shape, "\(wanted) cannot be added to \(sum?.shape ?? wanted)")
+        }
         let depth = weights.taps &* weights.inputs
-        self.count(flops: 2 * Double(count) * Double(depth) * Double(weights.outputs))
-        let scratch = try scratch(ck_signal_scratch(Int32(clamping: threads), Int64(weights.outputs), Int64(depth)))
-        guard isLive else { return out }
-        var arguments = unsafe ck_signal_args()
-        unsafe arguments.x = UnsafePointer(rows.floats)
-        unsafe (arguments.x_row, arguments.x_phase) = (Int64(weights.inputs), Int64(each &* weights.inputs))
-        unsafe arguments.phases = Int64(phases)
+        self.count(flops: 2 * Double(count) * Double(depth) * Double(weights.outputs) + Double(x.shape.count))
+        let place = SignalPlace(first: first, count: count, dilation: dilation, slope: slope, lastSlope: lastSlope)
+        let out = if let sum { sum } else { try workspace.take(wanted) }
+        if weights.isTiled {
+            try tiles(x, weights, place, out, adds: sum != nil)
+        } else {
+            try products(signalRows(x, place, rows: rows), weights, place, out, adds: sum != nil)
+        }
+        return out
+    }
+
+    /// By Winograd's transforms, to `out`.
+    private func tiles(
+        _ x: Tensor, _ weights: SignalWeights, _ place: SignalPlace, _ out: Tensor, adds: Bool
+    ) throws(DiffError) {
+        var arguments = unsafe ck_signal_tiles_args()
+        unsafe (arguments.x_rows, arguments.inputs) = (Int64(x.shape[0]), Int64(weights.inputs))
+        unsafe (arguments.first, arguments.rows) = (Int64(place.first), Int64(place.count))
+        unsafe (arguments.taps, arguments.dilation) = (Int64(weights.taps), Int64(place.dilation))
+        unsafe (arguments.x_slope, arguments.slope) = (place.slope, place.lastSlope)
+        unsafe (arguments.n, arguments.out_row) = (Int64(weights.outputs), Int64(weights.outputs))
+        unsafe arguments.accumulate = adds ? 1 : 0
+        let scratch = try scratch(unsafe ck_signal_tiles_scratch(Int32(clamping: threads), &arguments))
+        guard isLive else { return }
+        unsafe arguments.x = UnsafePointer(x.floats)
         unsafe arguments.w = weights.floats
         unsafe arguments.bias = weights.bias.flatMap { unsafe UnsafePointer($0.floats) }
-        unsafe (arguments.out, arguments.out_row) = unsafe (out.floats, Int64(weights.outputs))
-        unsafe (arguments.rows, arguments.n, arguments.k) = (Int64(count), Int64(weights.outputs), Int64(depth))
-        unsafe arguments.accumulate = sum == nil ? 0 : 1
-        unsafe arguments.slope = slope
+        unsafe arguments.out = out.floats
+        unsafe arguments.scratch = scratch?.base
+        unsafe ck_signal_tiles(poolHandle, &arguments)
+    }
+
+    /// `rows` rows of `x` phase by phase: [dilation, rows of a phase, width].
+    private func signalRows(_ x: Tensor, _ place: SignalPlace, rows: Int) throws(DiffError) -> Tensor {
+        let dilation = place.dilation
+        let out = try workspace.take(Shape(dilation, (rows &+ dilation &- 1) / max(1, dilation), x.shape[1]))
+        guard isLive else { return out }
+        unsafe ck_signal_rows(
+            poolHandle, x.floats, Int64(x.shape[0]), Int64(x.shape[1]), Int64(place.first), Int64(rows),
+            Int64(dilation), place.slope, out.floats)
+        return out
+    }
+
+    /// As products of `rows`, as ``signalRows`` gives them, to `out`.
+    private func products(
+        _ rows: Tensor, _ weights: SignalWeights, _ place: SignalPlace, _ out: Tensor, adds: Bool
+    ) throws(DiffError) {
+        let (n, depth) = (Int64(weights.outputs), Int64(weights.taps &* weights.inputs))
+        let scratch = try scratch(ck_signal_scratch(Int32(clamping: threads), n, depth))
+        guard isLive else { return }
+        var arguments = unsafe ck_signal_args()
+        unsafe arguments.x = UnsafePointer(rows.floats)
+        unsafe arguments.x_row = Int64(weights.inputs)
+        unsafe arguments.x_phase = Int64(rows.shape[1] &* weights.inputs)
+        unsafe arguments.phases = Int64(place.dilation)
+        unsafe arguments.w = weights.floats
+        unsafe arguments.bias = weights.bias.flatMap { unsafe UnsafePointer($0.floats) }
+        unsafe (arguments.out, arguments.out_row) = unsafe (out.floats, n)
+        unsafe (arguments.rows, arguments.n, arguments.k) = (Int64(place.count), n, depth)
+        unsafe arguments.accumulate = adds ? 1 : 0
+        unsafe arguments.slope = place.lastSlope
         unsafe arguments.scratch = scratch?.base
         unsafe ck_signal(poolHandle, &arguments)
-        return out
     }
 
     /// Writes `x` [n, count] into the columns from `column` on of rows from `row` on of `out` [rows, width]. Throws `shape`.

@@ -87,7 +87,10 @@ struct ModelOptionGroup: ParsableArguments {
     )
     var heads: HeadCount?
 
-    @Option(help: "How 3 x 3 convolutions are computed: auto (the faster one), direct or winograd (default: auto).")
+    @Option(
+        help:
+            "How 3 x 3 convolutions, and those of vocoders, are computed: auto (the faster one), direct or winograd (default: auto)."
+    )
     var convolution: ConvolutionMethod?
 
     /// Opens the model at `path`; of the ranks of a plan each has what it computes, and the decoder too where `allDecode`.

@@ -76,8 +76,8 @@ class Model(Handle):
     tokenizer: Stable Diffusion, AudioLDM: folder of the tokenizers, of a checkpoint that has none.
     heads: AudioLDM: attention heads of the network, "config" (the default), as diffusers computes, or "channels/32" and the like, one for so
         many channels, as the original was trained: published configs have other numbers, which change what is heard.
-    convolution: how 3 x 3 convolutions are computed: "auto" (the default: by Winograd's transforms where these are faster), "direct", or
-        "winograd". Results differ by rounding errors.
+    convolution: how 3 x 3 convolutions, and those of vocoders, are computed: "auto" (the default: by Winograd's transforms where these are
+        faster), "direct", or "winograd". Results differ by rounding errors.
     ranks: the plan, with the executor "mpi", of whose ranks this process is one (a word or a dict): the model has only the weights of what
         the rank computes, and only rank 0 has encoders and decoder. None loads all weights.
     ranks_decode: with ranks, whether all ranks have the decoder, to share the tiles of pictures, or the pictures of a batch.
