@@ -64,4 +64,4 @@ def title_of(text):
 
 def escaped(text):
     """Plain text with nothing in it that Markdown would take for a mark."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~^])", r"\\\1", text)
+    return re.sub(r"([\\`*_{}\[\]#])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
