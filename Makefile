@@ -33,7 +33,7 @@ SWIFT_SOURCES = Sources Tests bindings Package.swift
 all: build
 
 build:
-	$(call needs,$(SWIFT),https://www.swift.org/install, version 6.3 or later)
+	$(call needs,$(SWIFT),Swift 6.3 or later of https://www.swift.org/install)
 	$(SWIFT) build -c release --product diffaccel $(SWIFT_FLAGS)
 	$(SWIFT) build -c release --product diffaccel-cli $(SWIFT_FLAGS)
 	@# The name that programs ask the loader for, when they are linked with the library where it was built.
@@ -132,7 +132,7 @@ check:
 
 # Not in parallel: the kernels' tests switch instruction sets and fail allocations, which is for the whole process.
 test-swift:
-	$(call needs,$(SWIFT),https://www.swift.org/install, version 6.3 or later)
+	$(call needs,$(SWIFT),Swift 6.3 or later of https://www.swift.org/install)
 	$(SWIFT) test --no-parallel $(SWIFT_FLAGS)
 
 # DIFFACCEL_LONG=1 runs the soak for minutes instead of seconds.
@@ -157,7 +157,7 @@ test-hostile: build venv
 
 # Fourteen targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
 test-fuzz: build
-	$(call needs,$(SWIFT),https://www.swift.org/install, version 6.3 or later)
+	$(call needs,$(SWIFT),Swift 6.3 or later of https://www.swift.org/install)
 	SWIFT="$(SWIFT)" FUZZ_LIBRARY="$(CURDIR)/$(RELEASE)" Tests/Fuzz/run.sh all 5000 1
 
 # What is left in the library that could end the host's process, and words in the sources that would (Tests/TrapCensus/README.md).
@@ -173,7 +173,7 @@ test-spills:
 
 # The kernels against plain C on every instruction set of this machine, and compiled for 64-bit ARM under user-mode emulation.
 test-kernels:
-	$(call needs,$(SWIFT),https://www.swift.org/install, version 6.3 or later)
+	$(call needs,$(SWIFT),Swift 6.3 or later of https://www.swift.org/install)
 	SWIFT="$(SWIFT)" Tests/KernelTable/run.sh
 
 test-arm64:
@@ -212,7 +212,7 @@ test-examples: build venv
 
 # Other packages that use the library as a Swift package: by path, and by version through git.
 test-package:
-	$(call needs,$(SWIFT),https://www.swift.org/install, version 6.3 or later)
+	$(call needs,$(SWIFT),Swift 6.3 or later of https://www.swift.org/install)
 	$(SWIFT) build -c release --package-path bindings/swift-example --scratch-path .build-package
 	.build-package/release/sample-with-plan Models/fashion-dit
 

@@ -6,7 +6,7 @@ Usage: run.py BUILD_FOLDER
 - Python: all blocks are compiled and go through mypy where it is installed; those that need nothing but the bundled models are run, page by page.
 - Swift: all blocks are compiled, in functions that have a model and a session.
 - Commands: those on bundled models are run with fewer steps; of the others every option has to exist.
-- `make` targets and variables of the environment that are named have to exist, and every variable has to be in the list of the article Deploying.
+- `make` targets that are named have to exist, links to lead somewhere, and every variable of the environment to be in the list of the article Deploying.
 
 Ends with "N passed, N failed".
 """
@@ -196,6 +196,16 @@ class Examples:
             self.check(f"{name} is in the list of Deploying.md", "" if f"`{name}`" in listed else "it is not")
 
 
+    def links(self):
+        """Relative links and DocC's, in every page that is in the repository."""
+        tracked = subprocess.run(["git", "-C", ROOT, "ls-files", "*.md"], capture_output=True, text=True, check=True).stdout.split()
+        for page in map(ROOT.joinpath, tracked):
+            text = re.sub(r"^```.*?^```|`[^`\n]+`", "", page.read_text(), flags=re.M | re.S)
+            dead = [link for link in re.findall(r"\]\(([^()\s#]+)", text) if not re.match(r"[a-z]+:", link) and not (page.parent / link).exists()]
+            dead += [name for name in re.findall(r"<doc:([A-Za-z]+)>", text) if not (CATALOGUE / f"{name}.md").is_file()]
+            self.check(f"links of {page.relative_to(ROOT)}", "dead: " + ", ".join(dead) if dead else "")
+
+
 def fewer(text):
     for pattern, replacement in FEWER:
         text = re.sub(pattern, replacement, text)
@@ -212,7 +222,7 @@ def fewer_words(words):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         examples = Examples(Path(sys.argv[1]).resolve(), Path(folder))
-        for part in ("names", "c", "python", "swift", "shell"):
+        for part in ("links", "names", "c", "python", "swift", "shell"):
             begun = time.monotonic()
             getattr(examples, part)()
             print(f"{part}: {time.monotonic() - begun:.0f} s")
