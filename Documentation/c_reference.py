@@ -12,7 +12,7 @@ host, [five programs](c-programs.md) show it at work.
 """
 _PART = re.compile(r"/\*.*?\*/", re.S)
 _SECTION = re.compile(r"/\* -{4} (.+?) -+ \*/")
-_NAMES = re.compile(r'"[^"\n]{1,80}"|\bDA_[A-Z0-9_]+\b\*?|\bda_[a-z0-9_]+\b(?:\(\))?|\{[^{}\n]*\}|\bDIFFACCEL_[A-Z_]+\b')
+_NAMES = re.compile(r'`[^`\n]+`|"[^"\n]{1,80}"|\bDA_[A-Z0-9_]+\b\*?|\bda_[a-z0-9_]+\b(?:\(\))?|\{[^{}\n]*\}|\bDIFFACCEL_[A-Z_]+\b')
 
 
 class Header:
@@ -34,7 +34,7 @@ class Header:
         pieces, place = [], 0
         for match in _NAMES.finditer(line):
             pieces.append(dialects.escaped(line[place:match.start()]))
-            name = match[0]
+            name = match[0].strip("`")
             plain = name.rstrip("()")
             pieces.append(f"[`{name}`](#{plain})" if plain in self.anchors else f"`{name}`")
             place = match.end()
@@ -68,7 +68,7 @@ def described(header, comment):
     blocks, kind = [], None
     for line in lines_of(comment):
         now = "indented" if line.startswith("  ") else "text" if line else None
-        if now and now == kind:
+        if now and now == kind and not line.startswith("Errors:"):
             blocks[-1][1].append(line)
         elif now:
             blocks.append((now, [line]))
