@@ -11,6 +11,7 @@ host, [five programs](c-programs.md) show it at work.
 
 """
 _PART = re.compile(r"/\*.*?\*/", re.S)
+_GUARD = re.compile(r'#(ifn?def|endif|include|define DIFFACCEL_H)\b|extern "C" \{$|\}$')
 _SECTION = re.compile(r"/\* -{4} (.+?) -+ \*/")
 _NAMES = re.compile(r'`[^`\n]+`|"[^"\n]{1,80}"|\bDA_[A-Z0-9_]+\b\*?|\bda_[a-z0-9_]+\b(?:\(\))?|\{[^{}\n]*\}|\bDIFFACCEL_[A-Z_]+\b')
 
@@ -19,14 +20,15 @@ class Header:
     """The header, cut into comments that begin a line and what follows each of them."""
 
     def __init__(self, text, functions):
-        self.anchors = set(functions) | set(re.findall(r"^} (da_[a-z_]+);", text, re.M)) | set(re.findall(r"^typedef .*\(\*(da_[a-z_]+)\)", text, re.M))
+        types = re.findall(r"^(?:\} |typedef .*\(\*)(da_[a-z_]+)\)?[;(]", text, re.M)
+        self.anchors = {*functions, *types}
         self.functions = set(functions)
         self.parts = []
         starts = [match.start() for match in re.finditer(r"^/\*", text, re.M)]
         for start, end in zip(starts, [*starts[1:], len(text)]):
             comment = _PART.match(text, start)
             code = text[comment.end():end].strip("\n")
-            code = "\n".join(line for line in code.split("\n") if not re.match(r'#(ifn?def|endif|include|define DIFFACCEL_H)\b|extern "C" \{$|\}$', line))
+            code = "\n".join(line for line in code.split("\n") if not _GUARD.match(line))
             self.parts.append((comment[0], re.sub(r"\n{3,}", "\n\n", code).strip("\n")))
 
     def prose(self, line):
@@ -49,7 +51,7 @@ def lines_of(comment):
 
 
 def listed(lines):
-    """Indented lines as items where they are a list (- …, 1. …, "name": …), with their continuations; None where they are a table of their own."""
+    """Indented lines as items where they are a list (- …, 1. …, "name": …), with their continuations; None where they are in columns."""
     margin = min(len(line) - len(line.lstrip()) for line in lines)
     items = []
     for line in lines:

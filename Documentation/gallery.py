@@ -4,7 +4,8 @@ import subprocess
 
 #: What is made: a file, what it is, and the arguments of `diffaccel sample`.
 MADE = {
-    "flute.wav": ("tiny-audio", ["--prompt", "a slow melody on a flute", "--seconds", "10", "--steps", "20", "--guidance", "3", "--plan", "litefocus"]),
+    "flute.wav": ("tiny-audio", ["--prompt", "a slow melody on a flute", "--seconds", "10", "--steps", "20", "--guidance", "3",
+                                 "--plan", "litefocus"]),
     "drums.wav": ("tiny-audio", ["--prompt", "fast drum loop", "--seconds", "5", "--sampler", "dpmpp_2m", "--steps", "8", "--guidance", "3"]),
     "apples.png": ("emoji-sd", ["--prompt", "red apple", "--prompt", "green apple", "--prompt", "blue dog face", "--steps", "20", "--seed", "1"]),
 }
@@ -28,7 +29,8 @@ def command(name, model, arguments):
 
 def page(program, models, folder, site):
     folder.mkdir(parents=True, exist_ok=True)
-    parts = ["# Gallery\n\nWhat the models in `Models` draw and play. All of them are small, trained from nothing on a CPU, and described in their cards.\n"]
+    parts = ["# Gallery\n\nWhat the models in `Models` draw and play. All of them are small, trained from nothing on a CPU, and described in their "
+             "cards.\n"]
     parts.append("\n## From the program that this site was made with\n")
     for name, (model, arguments) in MADE.items():
         subprocess.run([program, "sample", models / model, *arguments, "--out", folder / name, "--quiet"], check=True, stdout=subprocess.DEVNULL)

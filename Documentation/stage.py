@@ -118,7 +118,7 @@ def main():
         site.add(source, page)
     site.write("reference/c.md", c_reference.page((ROOT / "include/diffaccel.h").read_text(), (ROOT / "Tests/CABI/exports.txt").read_text().split()))
     site.write("reference/command-line.md", command_reference.page(program, ROOT / "Models"))
-    site.write("reference/python.md", (ROOT / "Documentation/python.md").read_text())
+    site.write("reference/python.md", (ROOT / "Documentation/python.md.in").read_text())
     site.write("gallery.md", gallery.page(program, ROOT / "Models", output / "made", site))
     shutil.copy(ROOT / "Documentation/style.css", output / "style.css")
     site.add_sources()

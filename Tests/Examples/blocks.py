@@ -11,7 +11,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(CATALOGUE.glob("*
          *sorted(ROOT.glob("Models/*/README.md")), ROOT / "Packaging/README.md"]
 
 #: Checkpoints and files that pages speak of and the repository does not have: blocks that name one are compiled, not run.
-ELSEWHERE = re.compile(r"stable-diffusion-v1|sd15|audioldm2-|LLaDA-8B|var-d\d\d|taesd|train\.safetensors|codes\.safetensors|import diffusers|learn\.|\bmpirun\b|\"model")
+ELSEWHERE = re.compile(
+    r"stable-diffusion-v1|sd15|audioldm2-|LLaDA-8B|var-d\d\d|taesd|train\.safetensors|codes\.safetensors|import diffusers|learn\.|\bmpirun\b|\"model")
 
 
 @dataclass

@@ -6,7 +6,8 @@ Usage: run.py BUILD_FOLDER
 - Python: all blocks are compiled and go through mypy where it is installed; those that need nothing but the bundled models are run, page by page.
 - Swift: all blocks are compiled, in functions that have a model and a session.
 - Commands: those on bundled models are run with fewer steps; of the others every option has to exist.
-- `make` targets that are named have to exist, links to lead somewhere, and every variable of the environment to be in the list of the article Deploying.
+- `make` targets that are named have to exist, links to lead somewhere, every variable of the environment to be in the list of the
+  article Deploying.
 
 Ends with "N passed, N failed".
 """
@@ -36,8 +37,8 @@ from typing import Any
 def page(latents: Any, labels: Any, tokens: Any, model: diffaccel.Model, session: diffaccel.Session) -> None:
 """
 #: What bundled model stands in for one that is elsewhere, to ask for its options.
-STAND_INS = {"stable-diffusion-v1-5": "emoji-sd", "sd15.safetensors": "emoji-sd", "audioldm2-music": "tiny-audio", "LLaDA-8B-Instruct": "tiny-llada",
-             "LLaDA-8B-Base": "tiny-llada", "drafter": "fashion-var"}
+STAND_INS = {"stable-diffusion-v1-5": "emoji-sd", "sd15.safetensors": "emoji-sd", "audioldm2-music": "tiny-audio",
+             "LLaDA-8B-Instruct": "tiny-llada", "LLaDA-8B-Base": "tiny-llada", "drafter": "fashion-var"}
 #: So that a minute is enough.
 FEWER = [(r"--seconds \d+", "--seconds 1"), (r'"steps": 200', '"steps": 2')]
 
@@ -63,33 +64,40 @@ class Examples:
             self.passed += 1
 
     def run(self, what, command, **options):
-        said = subprocess.run(command, cwd=options.pop("cwd", self.folder), env=self.environment, capture_output=True, text=True, errors="replace", **options)
+        folder = options.pop("cwd", self.folder)
+        said = subprocess.run(command, cwd=folder, env=self.environment, capture_output=True, text=True, errors="replace", **options)
         self.check(what, (said.stderr + said.stdout)[-2000:] + f"\nexit code {said.returncode}" if said.returncode else "")
 
     # ---- C ----
 
-    def compile_c(self, what, source, *flags):
+    def compile_c(self, source, flags):
+        """Compiles a file; `flags` say what becomes of it."""
         cc = os.environ.get("CC", "cc")
-        self.run(what, [cc, "-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}/include", *flags, str(source)])
+        self.run(f"{source.stem} is compiled", [cc, "-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}/include", str(source), *flags])
+
+    def build_c(self, source, program):
+        library = ["-L", str(self.build), "-ldiffaccel", "-lm", f"-Wl,-rpath,{self.build}"]
+        self.compile_c(source, ["-o", str(program), *library])
 
     def c(self):
-        link = ["-L", str(self.build), "-ldiffaccel", "-lm", f"-Wl,-rpath,{self.build}"]
         programs = self.folder / "bindings/c"
         programs.mkdir(parents=True)
         for source in sorted((ROOT / "bindings/c").glob("*.c")):
-            self.run(f"{source.name} is compiled", ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}/include", str(source), "-o", str(programs / source.stem), *link])
+            self.build_c(source, programs / source.stem)
         for block in blocks([ROOT / "bindings/c/README.md"]):
             if "./sample" in block.text:
                 self.run("the commands of bindings/c/README.md", ["sh", "-ec", fewer(block.text)], cwd=programs, timeout=300)
-        for number, block in enumerate(block for block in blocks() if block.language == "c"):
-            source = self.folder / f"block{number}.c"
+        for block in blocks():
+            if block.language != "c":
+                continue
+            source = self.folder / f"{block.page.stem}-{block.line}.c"
             if "int main" in block.text:
                 source.write_text(block.text)
-                self.run(f"{block.name} is compiled", ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}/include", str(source), "-o", str(source.with_suffix("")), *link])
+                self.build_c(source, source.with_suffix(""))
                 self.run(f"{block.name} runs", [str(source.with_suffix(""))], timeout=120)
             else:
                 source.write_text(C_PRELUDE + block.text + "    }\n}\n")
-                self.compile_c(f"{block.name} is compiled", source, "-fsyntax-only", "-Wno-shadow")
+                self.compile_c(source, ["-fsyntax-only", "-Wno-shadow"])
 
     # ---- Python ----
 
@@ -116,8 +124,9 @@ class Examples:
         except ImportError:
             print("no mypy here: Python that is not run is not looked at any closer (make venv installs it)")
             return
-        self.run("names and options in Python", [sys.executable, "-m", "mypy", "--ignore-missing-imports", "--allow-redefinition", "--disable-error-code=name-defined",
-                                                 "--disable-error-code=used-before-def", *map(str, sorted(self.folder.glob("typed*.py")))], timeout=300)
+        flags = ["--ignore-missing-imports", "--allow-redefinition", "--disable-error-code=name-defined", "--disable-error-code=used-before-def"]
+        typed = map(str, sorted(self.folder.glob("typed*.py")))
+        self.run("names and options in Python", [sys.executable, "-m", "mypy", *flags, *typed], timeout=300)
 
     # ---- Swift ----
 
@@ -125,8 +134,8 @@ class Examples:
         parts, own = [], [block for block in blocks() if block.language == "swift" and not block.is_quote]
         for number, block in enumerate(own):
             body = re.sub(r"^import \w+.*$", "", block.text, flags=re.M)
-            parts.append(f"// {block.name}\n@MainActor func block{number}(model: Model, session: Session) throws {{\n#sourceLocation(file: \"{block.name.split(':')[0]}\", line: {block.line})\n"
-                         f"{body}#sourceLocation()\n}}\n")
+            place = f"#sourceLocation(file: \"{block.name.split(':')[0]}\", line: {block.line})\n"
+            parts.append(f"@MainActor func block{number}(model: Model, session: Session) throws {{\n{place}{body}#sourceLocation()\n}}\n")
         source = self.folder / "Blocks.swift"
         source.write_text("import DiffAccel\n\n" + "\n".join(parts))
         maps = [word for path in sorted(self.build.glob("*.build/module.modulemap")) for word in ("-Xcc", f"-fmodule-map-file={path}")]
@@ -135,8 +144,11 @@ class Examples:
             self.check("Swift is compiled", "there is no swift: https://www.swift.org/install, version 6.3 or later")
             return
         compiler = str(Path(os.path.realpath(swift)).parent / "swiftc")
-        self.run(f"{len(own)} blocks of Swift are compiled", [compiler, "-typecheck", "-swift-version", "6", "-parse-as-library", "-suppress-warnings", "-I", str(self.build / "Modules"), *maps,
-                                                              "-I", str(ROOT / "Sources/CJansson"), str(source), str(ROOT / "Tests/DiffAccelTests/ToyMethod.swift")], timeout=300)
+        flags = ["-typecheck", "-swift-version", "6", "-parse-as-library", "-suppress-warnings", "-I", str(self.build / "Modules"), *maps,
+                 "-I", str(ROOT / "Sources/CJansson")]
+        # What the article on methods speaks of.
+        method = ROOT / "Tests/DiffAccelTests/ToyMethod.swift"
+        self.run(f"{len(own)} blocks of Swift are compiled", [compiler, *flags, str(source), str(method)], timeout=300)
 
     # ---- commands ----
 
@@ -148,7 +160,8 @@ class Examples:
     def command(self, block, words):
         options = [word.split("=")[0] for word in words if word.startswith("--")]
         inputs = [word for word in words[1:] if "/" in word and not word.startswith("-") and not re.search(r"\s", word)]
-        given = [words[place + 1] for place, word in enumerate(words[:-1]) if word in ("--init-image", "--from", "--partner", "--teacher", "--data", "--lora", "--decoder")]
+        files = ("--init-image", "--from", "--partner", "--teacher", "--data", "--lora", "--decoder")
+        given = [after for word, after in zip(words, words[1:]) if word in files]
         readable = all((self.folder / path).exists() for path in [*inputs, *given]) and "…" not in words and "..." not in words
         if readable and any(word.startswith("Models/") for word in words) and not re.match(r"MODEL|sweep", words[1]):
             self.run(f"{block.name}: {' '.join(words)}", words, timeout=300, stdin=subprocess.DEVNULL)
@@ -156,7 +169,8 @@ class Examples:
         stem = words[:3] if words[1] in ("plan", "learn") else words[:2]
         model = next((STAND_INS[word] for word in words if word in STAND_INS), None)
         if words[1] == "sample":
-            text = "".join(self.help_of([*stem, f"Models/{model}"]) for model in ([model] if model else ["emoji-sd", "fashion-dit", "tiny-audio", "tiny-llada", "fashion-var"]))
+            some = [model] if model else ["emoji-sd", "fashion-dit", "tiny-audio", "tiny-llada", "fashion-var"]
+            text = "".join(self.help_of([*stem, f"Models/{name}"]) for name in some)
         else:
             text = self.help_of(stem)
         unknown = [option for option in options if not re.search(rf"{option}\b", text) and option not in ("--help", "--executor")]
@@ -164,7 +178,8 @@ class Examples:
 
     def shell(self):
         # What earlier commands of a page leave for later ones.
-        subprocess.run(["diffaccel", "sample", "Models/emoji-sd", "--prompt", "red apple", "--steps", "2", "--out", "apple.png", "--quiet"], cwd=self.folder, env=self.environment, check=True)
+        first = ["diffaccel", "sample", "Models/emoji-sd", "--prompt", "red apple", "--steps", "2", "--out", "apple.png", "--quiet"]
+        subprocess.run(first, cwd=self.folder, env=self.environment, check=True)
         seen = set()
         for block in blocks():
             if block.language not in ("sh", ""):
@@ -185,7 +200,8 @@ class Examples:
                 if words[0] == "make" and len(words) > 1 and re.fullmatch(r"[a-z-]+", words[1]):
                     self.check(f"{block.name}: make {words[1]}", "" if re.search(rf"^{words[1]}:", made, re.M) else "there is no such target")
         listed = (CATALOGUE / "Deploying.md").read_text()
-        files = subprocess.run(["git", "-C", ROOT, "ls-files", "Sources", "Plugins", "bindings", "Tests", "Tools", "Benchmarks", "Packaging", "Makefile"], capture_output=True, text=True, check=True)
+        places = ["Sources", "Plugins", "bindings", "Tests", "Tools", "Benchmarks", "Packaging", "Makefile"]
+        files = subprocess.run(["git", "-C", ROOT, "ls-files", *places], capture_output=True, text=True, check=True)
         found = set()
         for path in files.stdout.split("\n"):
             if path.endswith((".c", ".h", ".swift", ".py", ".sh", ".mk", "Makefile")):
