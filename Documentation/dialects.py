@@ -35,6 +35,16 @@ def spaced(text):
     return "\n".join(lines)
 
 
+def deepened(text):
+    """What belongs to items of numbered lists indented by four, which MkDocs' Markdown asks for; three elsewhere."""
+    lines, inside = [], False
+    for line in text.split("\n"):
+        if line.strip():
+            inside = bool(re.match(r"\d+\. ", line)) or inside and line.startswith("   ")
+        lines.append(" " + line if inside and line.startswith("   ") else line)
+    return "\n".join(lines)
+
+
 def linked(text, target):
     """`text` with every link [..](path) that is no address going to `target(path)`, inline code left alone."""
     def change(match):

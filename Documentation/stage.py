@@ -94,7 +94,7 @@ class Site:
                 part = dialects.linked(part, lambda link: self.target(source, page, link))
             return dialects.spaced(self.named(page, part))
 
-        text = dialects.outside_of_code(text, change)
+        text = dialects.outside_of_code(dialects.deepened(text), change)
         if docc and page.startswith("reference/"):
             text = text.replace("\n## Overview\n", "\n[All symbols of the Swift modules](../swift/documentation/diffaccel/)\n\n## Overview\n", 1)
         self.write(page, text)
