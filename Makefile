@@ -3,7 +3,9 @@
 #   make deps      system packages the build needs (apt)
 #   make           libdiffaccel.so and the command line
 #   make check     tests of one target: make check TARGET=DiffTensorTests [FILTER=ShapeTests]
-#   make test      Swift, C and Python tests
+#   make test      all tests, part by part; -k goes on after one that failed
+#   make docs      the site, in docs/ (Documentation/docs.mk)
+#   make hooks     git looks at the form of what is committed
 #   make mpi       the plug-in for MPI, with MPI=openmpi (default) or mpich
 #   make install   to PREFIX (default /usr/local), under DESTDIR when given; for packages see Packaging/packages.mk
 
@@ -26,11 +28,12 @@ C_SOURCES = $(wildcard bindings/c/*.c Tests/CABI/*.c Tests/CABI/*.h Tests/Kernel
 SWIFT_SOURCES = Sources Tests bindings Package.swift
 
 .DEFAULT_GOAL := all
-.PHONY: all build mpi test-mpi test-ranks deps venv demo check test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-spills test-kernels test-arm64 test-canary test-python test-tokenizers test-package test-package-by-version format format-check clean help
+.PHONY: all build mpi test-mpi test-ranks deps venv demo check test test-swift test-c test-asan test-tsan test-valgrind test-fuzz test-traps test-spills test-kernels test-arm64 test-canary test-python test-tokenizers test-examples test-package test-package-by-version format format-check hooks clean help
 
 all: build
 
 build:
+	$(call needs,$(SWIFT),Swift 6.3 or later of https://www.swift.org/install)
 	$(SWIFT) build -c release --product diffaccel $(SWIFT_FLAGS)
 	$(SWIFT) build -c release --product diffaccel-cli $(SWIFT_FLAGS)
 	@# The name that programs ask the loader for, when they are linked with the library where it was built.
@@ -50,6 +53,7 @@ mpi:
 	mpicc.$(MPI) $(MPI_FLAGS) Plugins/mpi/*.c -o $(MPI_FOLDER)/libdiffaccel_mpi.so
 
 include Packaging/packages.mk
+include Documentation/docs.mk
 
 # ---- what building and testing need ----
 
@@ -79,8 +83,10 @@ deps:
 venv: $(VENV)/stamp
 
 $(VENV)/stamp: bindings/python/pyproject.toml Makefile
+	$(call needs,$(PYTHON))
 	$(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "numpy>=1.21" pytest tqdm
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "numpy>=1.21" pytest tqdm \
+		|| { echo "make $@ needs numpy, pytest and tqdm from PyPI, or from what PIP_INDEX_URL or PIP_FIND_LINKS names" >&2; exit 1; }
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "tokenizers>=0.20" || true
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "safetensors==0.8.0" || true
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check matplotlib || true
@@ -106,20 +112,16 @@ demo: deps build
 
 # ---- tests ----
 
-# One after another also under make -j: two suites at once would fight for the processor, and each ends with its figures.
+# What a part of the tests cannot do without, and what installs it: $(call needs,TOOLS[,remedy]).
+needs = @for tool in $(1); do command -v "$$tool" >/dev/null || { echo "make $@ needs $$tool: $(or $(2),make deps)" >&2; exit 1; }; done
+
+TEST_PARTS := format-check test-swift test-traps test-spills test-kernels test-c test-hostile test-fuzz test-python test-tokenizers test-examples \
+	test-package test-ranks
+
+# One after another also under make -j: two suites at once would fight for the processor, and each ends with its figures. A part that
+# fails is named with the command that runs it alone.
 test: deps
-	$(MAKE) --no-print-directory format-check
-	$(MAKE) --no-print-directory test-swift
-	$(MAKE) --no-print-directory test-traps
-	$(MAKE) --no-print-directory test-spills
-	$(MAKE) --no-print-directory test-kernels
-	$(MAKE) --no-print-directory test-c
-	$(MAKE) --no-print-directory test-hostile
-	$(MAKE) --no-print-directory test-fuzz
-	$(MAKE) --no-print-directory test-python
-	$(MAKE) --no-print-directory test-tokenizers
-	$(MAKE) --no-print-directory test-package
-	$(MAKE) --no-print-directory test-ranks
+	+@MAKE="$(MAKE)" Tests/parts.sh $(TEST_PARTS)
 
 # The quick loop: what one target's tests say, or a suite's of it. Installs nothing.
 check:
@@ -130,10 +132,12 @@ check:
 
 # Not in parallel: the kernels' tests switch instruction sets and fail allocations, which is for the whole process.
 test-swift:
+	$(call needs,$(SWIFT),Swift 6.3 or later of https://www.swift.org/install)
 	$(SWIFT) test --no-parallel $(SWIFT_FLAGS)
 
 # DIFFACCEL_LONG=1 runs the soak for minutes instead of seconds.
 test-c: build
+	$(call needs,cc c++ nm ldd strip abidw)
 	Tests/CABI/run.sh $(RELEASE)
 
 # The Swift suite and the C programs under a sanitizer, in build folders of their own: some twenty minutes each.
@@ -153,19 +157,23 @@ test-hostile: build venv
 
 # Fourteen targets for some seconds; Tests/Fuzz/run.sh goes on for as long as one likes, also with an instrumented library.
 test-fuzz: build
+	$(call needs,$(SWIFT),Swift 6.3 or later of https://www.swift.org/install)
 	SWIFT="$(SWIFT)" FUZZ_LIBRARY="$(CURDIR)/$(RELEASE)" Tests/Fuzz/run.sh all 5000 1
 
 # What is left in the library that could end the host's process, and words in the sources that would (Tests/TrapCensus/README.md).
 test-traps: build
+	$(call needs,$(PYTHON))
 	$(PYTHON) Tests/TrapCensus/lint.py
 	$(PYTHON) Tests/TrapCensus/census.py $(RELEASE)
 
 # Accesses to the stack in the kernels' innermost loops, for every instruction set (Tests/SpillCensus/README.md).
 test-spills:
+	$(call needs,$(PYTHON) $(SWIFT))
 	$(PYTHON) Tests/SpillCensus/census.py
 
 # The kernels against plain C on every instruction set of this machine, and compiled for 64-bit ARM under user-mode emulation.
 test-kernels:
+	$(call needs,$(SWIFT),Swift 6.3 or later of https://www.swift.org/install)
 	SWIFT="$(SWIFT)" Tests/KernelTable/run.sh
 
 test-arm64:
@@ -198,8 +206,13 @@ test-tokenizers: build venv
 	$(VENV)/bin/python Tests/Tokenizers/compare.py $(CLI)
 	$(VENV)/bin/python Tests/Tokenizers/patterns.py $(CLI)
 
+# Every program in bindings, README.md and the articles: C compiled and run, Python run, Swift compiled, commands tried.
+test-examples: build venv
+	$(VENV)/bin/python Tests/Examples/run.py $(RELEASE)
+
 # Other packages that use the library as a Swift package: by path, and by version through git.
 test-package:
+	$(call needs,$(SWIFT),Swift 6.3 or later of https://www.swift.org/install)
 	$(SWIFT) build -c release --package-path bindings/swift-example --scratch-path .build-package
 	.build-package/release/sample-with-plan Models/fashion-dit
 
@@ -209,13 +222,20 @@ test-package-by-version:
 # ---- form ----
 
 format:
+	$(call needs,$(CLANG_FORMAT) $(SWIFT))
 	$(CLANG_FORMAT) -i $(C_SOURCES)
 	$(SWIFT) format format --in-place --parallel --recursive $(SWIFT_SOURCES)
 
 format-check:
+	$(call needs,$(CLANG_FORMAT) $(SWIFT))
 	$(CLANG_FORMAT) --dry-run -Werror $(C_SOURCES)
 	$(SWIFT) format lint --strict --parallel --recursive $(SWIFT_SOURCES)
 
+# Form, length and stray paths of what is committed are looked at before each commit (Tools/hooks/pre-commit).
+hooks:
+	git config core.hooksPath Tools/hooks
+	@echo "git runs Tools/hooks/pre-commit from now on; git config --unset core.hooksPath ends that"
+
 clean:
-	rm -rf .build .build-canary .build-dist build dist $(VENV) bindings/python/build bindings/python/*.egg-info bindings/python/.pytest_cache
+	rm -rf .build .build-canary .build-dist build dist docs $(VENV) bindings/python/build bindings/python/*.egg-info bindings/python/.pytest_cache
 	find bindings -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -152,7 +152,10 @@ let package = Package(
             swiftSettings: tests),
 
         // Tests, one target a layer, and the golden runner over all of them.
-        .target(name: "TestSupport", dependencies: ["DiffAccel"], path: "Tests/TestSupport", swiftSettings: tests),
+        // References by definition are in it, which would take minutes without the optimiser.
+        .target(
+            name: "TestSupport", dependencies: ["DiffAccel"], path: "Tests/TestSupport",
+            swiftSettings: tests + [.unsafeFlags(["-O"])]),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "COpenBLAS"], swiftSettings: tests),
         .testTarget(name: "DiffTensorTests", dependencies: ["DiffTensor", "TestSupport"], swiftSettings: tests),
         .testTarget(name: "DiffCheckpointTests", dependencies: ["DiffCheckpoint"], swiftSettings: tests),

@@ -82,9 +82,8 @@ def listed(command):
     return lines
 
 
-def model_options(program, models):
-    """What `sample MODEL --help` says of the models' own options, by kind of model."""
-    lines = []
+def options_of_models(program, models):
+    """What `sample MODEL --help` says of the models' own options, by kind of model: (kind, [(option, text)])."""
     for folder, kind in KINDS.items():
         if not (models / folder).is_dir():
             continue
@@ -93,9 +92,16 @@ def model_options(program, models):
         found = re.findall(r"^  (--[a-z0-9-]+) +(.*(?:\n {4,}.*)*)", part, re.M)
         if not found:
             raise SystemExit(f"{program} sample {folder} --help lists no options of the model")
+        yield kind, [(name, " ".join(text.split())) for name, text in found]
+
+
+def model_options(program, models):
+    """The same as sections of a page."""
+    lines = []
+    for kind, options in options_of_models(program, models):
         lines.append(f'.SH "OPTIONS OF MODELS: {escaped(kind)}"')
-        for name, text in found:
-            lines += [".TP", "\\fB" + escaped(name) + "\\fR", escaped(" ".join(text.split()))]
+        for name, text in options:
+            lines += [".TP", "\\fB" + escaped(name) + "\\fR", escaped(text)]
     return lines
 
 

@@ -60,8 +60,9 @@
  *     when the call has returned.
  *   - Threads: 0 stands for the processors that the calling thread may use at that moment: the minimum of those online, those
  *     allowed by its affinity, and the CPU quotas of its control groups, a fraction counting as one; at most 256.
- *   - Two environment variables are read: DIFFACCEL_ISA (base, avx2, avx512 or neon: a lower instruction set than the best available)
- *     and DIFFACCEL_GEMM (openblas: matrix products by libopenblas.so.0, for comparison).
+ *   - Environment variables that are read: DIFFACCEL_ISA (base, avx2, avx512 or neon: a lower instruction set than the best available),
+ *     DIFFACCEL_GEMM (openblas: matrix products by libopenblas.so.0, for comparison), and, when a plan asks for ranks,
+ *     DIFFACCEL_MPI_PLUGIN (the plug-in's path, not in a process with raised privileges) and, for tests, DIFFACCEL_RANKS_APART.
  */
 #ifndef DIFFACCEL_H
 #define DIFFACCEL_H

@@ -25,8 +25,9 @@ public final class Checkpoint: Sendable {
     ///
     /// A directory holds `config.json` and one of `model.safetensors`, `diffusion_pytorch_model.safetensors`, either
     /// with `.index.json` appended (shards), `weights.safetensors`, or exactly one other `*.safetensors` file. Where there is none of
-    /// these, one variant of them will do (`model.fp16.safetensors`: ``WeightFiles``). A file may have a `config.json` beside it only
+    /// these, one variant of them will do (`model.fp16.safetensors`). A file may have a `config.json` beside it only
     /// if the caller passes it as `config`.
+    /// - Parameter path: a directory, or a `.safetensors` file.
     /// - Parameter variant: the variant to take, such as `fp16` or `non_ema`; in a pipeline's parts that have none of that name the
     ///   plain files are taken. Throws `io` when no part has it.
     /// - Parameter config: used instead of the directory's `config.json`, which is then not read.
@@ -98,7 +99,7 @@ public final class Checkpoint: Sendable {
     }
 
     /// Opens the part `name` of a pipeline folder, such as `transformer` or `vae`. Throws as
-    /// ``open(path:config:followingLinks:)``.
+    /// ``open(path:config:followingLinks:variant:)``.
     public func subdirectory(_ name: String, config: JSON? = nil) throws(DiffError) -> Checkpoint {
         guard let directory else {
             throw DiffError(.io, "\(path): a file, so there is no directory \"\(name)\" in it")

@@ -59,10 +59,12 @@ extension TensorTable {
         return Array(found.keys)
     }
 
-    /// A table of tensors of this one under other names: `sources` says for each name where it comes from. Nothing is read.
+    /// A table of tensors of this one under other names. Nothing is read; errors about the view's tensors name them as this table does.
     ///
-    /// Errors about the view's tensors name them as this table does; `naming` gives that name for those that are not there.
-    /// - Parameter identities: names under which a square matrix of this side stands that has ones on its diagonal.
+    /// - Parameters:
+    ///   - sources: for each name where it comes from.
+    ///   - identities: names under which a square matrix of this side stands that has ones on its diagonal.
+    ///   - naming: how this table would call a tensor that is not there.
     /// - Returns: a view, which shares this table's files. Names whose source is not there are left out.
     ///
     /// Throws `format` when a tensor has no such parts.

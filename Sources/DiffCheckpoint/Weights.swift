@@ -3,7 +3,7 @@ public import DiffTensor
 /// Weights of a model under construction, looked up by name within a scope.
 ///
 /// A missing or wrongly shaped tensor does not stop the construction: it is noted, and a tensor without memory is
-/// handed out, so that ``finish()`` can report all that does not fit in one error. The shape is checked before
+/// handed out, so that `finish()` can report all that does not fit in one error. The shape is checked before
 /// anything is allocated. Failures to read, unsupported element types and lack of memory are thrown at once.
 public struct Weights: Sendable {
     /// What decides how tensors are loaded.

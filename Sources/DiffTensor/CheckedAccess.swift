@@ -37,7 +37,7 @@ extension Array {
     }
 }
 
-/// What ``Swift/Array/each`` goes through.
+/// What `Array.each` goes through.
 public struct EachElement<Element>: Sequence, IteratorProtocol {
     @usableFromInline let elements: [Element]
     @usableFromInline var position = 0
@@ -54,7 +54,7 @@ public struct EachElement<Element>: Sequence, IteratorProtocol {
     }
 }
 
-/// What ``Swift/Array/numbered`` goes through.
+/// What `Array.numbered` goes through.
 public struct NumberedElement<Element>: Sequence, IteratorProtocol {
     @usableFromInline let elements: [Element]
     @usableFromInline var position = 0

@@ -115,7 +115,7 @@ public final class Run {
         trace.close()
     }
 
-    /// Calls `body` with `ranks` sharing its work, after the calls of a run: see ``pieces(_:of:make:use:)``.
+    /// Calls `body` with `ranks` sharing its work, after the calls of a run: see `pieces(_:of:make:use:)`.
     public func shared<T>(by ranks: RankShare?, _ body: () throws(DiffError) -> T) throws(DiffError) -> T {
         self.ranks = ranks
         defer { self.ranks = nil }

@@ -2,8 +2,8 @@ import DiffAcceleration
 import DiffCheckpoint
 import DiffTensor
 
-/// A method as somebody outside of the library writes one: the MLP of one block rests in every second call. CONTRIBUTING.md
-/// walks through this file.
+/// A method as somebody outside of the library writes one: the MLP of one block rests in every second call. the article
+/// WriteAMethod walks through this file.
 struct RestPlan: PlanEntry, Equatable {
     static let method = "rest"
 

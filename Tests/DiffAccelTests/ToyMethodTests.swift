@@ -2,7 +2,7 @@ import DiffAccel
 import TestSupport
 import Testing
 
-/// What a method has to show, on the toy of CONTRIBUTING.md.
+/// What a method has to show, on the toy of the article WriteAMethod.
 @Suite struct ToyMethodTests {
     @Test func neutralSettingsAreTheBaseline() throws {
         let tiny = try Tiny()

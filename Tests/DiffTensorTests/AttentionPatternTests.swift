@@ -15,18 +15,10 @@ import Testing
         var out = [Double](repeating: 0, count: q.count)
         for (b, h, n) in withEvery(Array(0..<q.count / queries / width), Array(0..<heads), Array(0..<queries)) {
             let (row, list) = ((b * queries + n) * width + h * dim, seen(n))
-            let scores = list.map { m in
-                scale * (0..<dim).reduce(0.0) { $0 + q[row + $1] * k[(b * keys + m) * width + h * dim + $1] }
-                    + bias(b, m)
-            }
-            let largest = scores.max() ?? 0
-            let weights = scores.map { exp($0 - largest) }
-            let sum = weights.reduce(0, +)
-            for d in 0..<dim {
-                out[row + d] = zip(list, weights).reduce(0.0) {
-                    $0 + $1.1 * v[(b * keys + $1.0) * width + h * dim + d] / sum
-                }
-            }
+            let mean = attended(
+                q, at: row, to: k, v, at: list.map { (b * keys + $0) * width + h * dim }, dim: dim, scale: scale,
+                bias: list.map { bias(b, $0) })
+            for d in 0..<dim { out[row + d] = mean[d] }
         }
         return out
     }
@@ -79,21 +71,10 @@ import Testing
         for (b, h, n) in withEvery(Array(0..<2), Array(0..<heads), Array(0..<tokens)) {
             let row = (b * tokens + n) * width + h * dim
             let keys = (0..<tokens).filter { seen(b, $0) }
-            let scores = keys.map { m in
-                0.5
-                    * (0..<dim).reduce(0.0) {
-                        $0 + rows[0][row + $1] * rows[1][(b * tokens + m) * width + h * dim + $1]
-                    }
-                    + bias(n, m)
-            }
-            let largest = scores.max() ?? 0
-            let weights = scores.map { exp($0 - largest) }
-            let sum = weights.reduce(0, +)
-            for d in 0..<dim {
-                out[row + d] = zip(keys, weights).reduce(0.0) {
-                    $0 + $1.1 * rows[2][(b * tokens + $1.0) * width + h * dim + d] / sum
-                }
-            }
+            let mean = attended(
+                rows[0], at: row, to: rows[1], rows[2], at: keys.map { (b * tokens + $0) * width + h * dim }, dim: dim,
+                scale: 0.5, bias: keys.map { bias(n, $0) })
+            for d in 0..<dim { out[row + d] = mean[d] }
         }
         return out
     }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs each package into a clean Debian system, without network and without Swift, and runs the quick starts of README.md there.
+# Installs each package into a clean Debian system, without network and without Swift, and runs the quick starts of the article FirstSteps there.
 # Usage: run.sh FOLDER_OF_PACKAGES [wheel|source_distribution|tarball|deb ...]   (SUITE, by default bullseye with glibc 2.31, may be set)
 # As root, with mmdebstrap; the system is made once and kept in build/roots. Ends with "N passed, N failed"; the exit code is 0 only when
 # nothing failed.
@@ -29,7 +29,7 @@ if [ ! -f "$base" ]; then
     mv "$base.part.tar" "$base"
 fi
 
-# clean: a system as new in $system, with the models, the snippets of README.md and the tests' own programs in /try.
+# clean: a system as new in $system, with the models, the programs of FirstSteps.md and the tests' own programs in /try.
 clean() {
     system=$work/system
     rm -rf "$system"
@@ -43,8 +43,8 @@ clean() {
     cp "$system/try/program.c" "$system/try/cmake/"
 }
 
-# snippet LANGUAGE: the first block of that language in README.md.
-snippet() { awk -v start="\`\`\`$1" '$0 == start { inside = !done; next } /^```/ { if (inside) done = 1; inside = 0 } inside' "$root/README.md"; }
+# snippet LANGUAGE: the first block of that language in the article FirstSteps.
+snippet() { awk -v start="\`\`\`$1" '$0 == start { inside = !done; next } /^```/ { if (inside) done = 1; inside = 0 } inside' "$root/Sources/DiffAccel/Documentation.docc/FirstSteps.md"; }
 
 # within COMMAND: in the clean system, in the folder of the models, without network.
 within() {
@@ -53,7 +53,7 @@ within() {
         bash -c "cd /try && $1"' "$system" "$1"
 }
 
-# The command line as README.md has it, on the models that are there; and that it is what it says it is.
+# The command line as the articles have it, on the models that are there; and that it is what it says it is.
 command_line() {
     check "$1: the version" within "diffaccel --version | grep -qx 'diffaccel $version'"
     check "$1: a picture of a prompt" within "diffaccel sample Models/emoji-sd --prompt 'red apple' --steps 4 --out apple.png && head -c 4 apple.png | grep -q PNG"
@@ -64,7 +64,7 @@ command_line() {
 
 # A program in C, compiled with what pkg-config and CMake say. Usage: from_c NAME ENVIRONMENT
 from_c() {
-    check "$1: the C program of README.md" within "export $2; cc program.c -o program \$(pkg-config --cflags --libs diffaccel) && ./program | grep -qx '28 x 28 pixels'"
+    check "$1: the C program of FirstSteps.md" within "export $2; cc program.c -o program \$(pkg-config --cflags --libs diffaccel) && ./program | grep -qx '28 x 28 pixels'"
     check "$1: the same through CMake" within "export $2; cd cmake && cmake -DCMAKE_BUILD_TYPE=Release . && make && cd .. && cmake/program | grep -qx '28 x 28 pixels'"
     check "$1: CMake is refused another version" within "export $2; cd cmake && sed -i 's/diffaccel 0.1/diffaccel 99.0/' CMakeLists.txt && rm -f CMakeCache.txt && ! cmake ."
 }
@@ -81,7 +81,7 @@ wheel() {
         { check "NumPy for Python $own" false; return; }
     cp "$root/build/roots/python-$own"/numpy-*.whl "$system/try/"
     check "the wheel is installed" within "python3 -m pip install --no-index --find-links . diffaccel"
-    check "the Python program of README.md" within "python3 program.py && head -c 4 grid.png | grep -q PNG"
+    check "the Python program of FirstSteps.md" within "python3 program.py && head -c 4 grid.png | grep -q PNG"
     command_line "wheel"
     check "python -m diffaccel" within "python3 -m diffaccel --version | grep -qx 'diffaccel $version'"
     check "python -m diffaccel: exit codes are the program's" within "python3 -m diffaccel sample Models/no-such; test \$? = 1"

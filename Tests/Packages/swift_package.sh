@@ -1,5 +1,5 @@
 #!/bin/sh
-# A Swift package that depends on this one by version, through a git server's URL: builds the Swift lines of README.md and runs them.
+# A Swift package that depends on this one by version, through a git server's URL: builds the Swift lines of FirstSteps.md and runs them.
 # Usage: swift_package.sh   (SWIFT and PACKAGE_FOLDER, where it is built, may be set). Takes what is committed.
 # Ends with "N passed, N failed"; the exit code is 0 only when nothing failed.
 set -u
@@ -29,14 +29,14 @@ let package = Package(
     dependencies: [.package(url: "file://$work/diffaccel.git", from: "$version")],
     targets: [.executableTarget(name: "quick-start", dependencies: [.product(name: "DiffAccel", package: "diffaccel")])])
 SWIFT
-awk '/^```swift$/ { inside = !done; next } /^```/ { if (inside) done = 1; inside = 0 } inside' "$root/README.md" >"$folder/Sources/quick-start/main.swift"
+awk '/^```swift$/ { inside = !done; next } /^```/ { if (inside) done = 1; inside = 0 } inside' "$root/Sources/DiffAccel/Documentation.docc/FirstSteps.md" >"$folder/Sources/quick-start/main.swift"
 cat >>"$folder/Sources/quick-start/main.swift" <<'SWIFT'
 for images in [result.images, apple.images] { print(images.map { [$0.count, $0.height, $0.width, $0.channels] } ?? []) }
 SWIFT
 rm -f "$folder/Package.resolved"
 check "a package by version is built" "$swift" build -c release --package-path "$folder"
 check "the version is the one asked for" sh -c "grep -A12 '\"diffaccel\"' '$folder/Package.resolved' | grep -q '\"version\" : \"$version\"'"
-check "the Swift lines of README.md run" sh -c "cd '$root' && '$folder/.build/release/quick-start' | grep -F '[2, 28, 28, 1]'"
+check "the Swift lines of FirstSteps.md run" sh -c "cd '$root' && '$folder/.build/release/quick-start' | grep -F '[2, 28, 28, 1]'"
 
 echo "$passed passed, $failed failed"
 test "$failed" -eq 0

@@ -85,7 +85,7 @@ extension Model {
     public var maskToken: Int? { language?.network.configuration.maskToken }
 
     /// The tokens of `text`, every `blank` in it standing for one mask token: a prompt to be filled in. Control tokens in the text are
-    /// treated as ``Tokenizer/encode(_:addsSpecial:allowsControl:cancel:)`` does. Throws `invalidArgument` for an empty blank,
+    /// treated as `Tokenizer.encode` does. Throws `invalidArgument` for an empty blank,
     /// `unsupported` without a
     /// tokenizer or a mask token.
     public func infillingPrompt(

@@ -8,7 +8,7 @@ import Synchronization
 /// Learns an acceleration, or weights, of a checkpoint: a Learning-to-Cache router, which blocks to keep, the weights of a network, or a
 /// network's role in collaborative decoding.
 ///
-/// The settings say what (see <doc:Learning>). A trainer is used by one thread at a time; a second one gets `busy`, and only ``cancel()``
+/// The settings say what (see <doc:LearnFromData>). A trainer is used by one thread at a time; a second one gets `busy`, and only ``cancel()``
 /// may be called at any time. Whatever ends a run, the trainer is left after the last whole step and can continue.
 public final class Trainer: @unchecked Sendable {
     // Unchecked: the mutable parts are only touched between `busy` being taken and released.

@@ -50,7 +50,7 @@ public struct KVCachePlan: BlockwisePlanEntry, Equatable {
         (self.variant, self.refresh, self.window, self.shift) = (variant, refresh, window, shift)
     }
 
-    /// What an entry may say; which variant has which of them says ``members(_:)``.
+    /// What an entry may say; which variant has which of them says `members(_:)`.
     public static let options = [
         OptionSpec("variant", .cases(of: Variant.self), "Which positions a pass computes."),
         OptionSpec(

@@ -8,6 +8,7 @@ extension LoRAFile {
     ///   - part: `unet` or `transformer`, `text_encoder`, `text_encoder_2` or `text_encoder_3`.
     ///   - config: its configuration as diffusers has it, for names of the original layout.
     ///   - tensors: its tensors under diffusers' and transformers' names.
+    ///   - scale: what the updates are multiplied by; finite, of at most 1e6.
     ///
     /// Throws `incompatible` listing layers that fit nothing in the network, `shape` for sizes that do not fit, `invalidArgument` for a
     /// part or a scale that is none.

@@ -4,7 +4,7 @@ public import DiffTensor
 ///
 /// A pass computes keys and values of the *query positions* only; every other position takes part with those of the last pass that computed
 /// it, which the network's key-value memory holds. Keys are stored after their rotation by position, so nothing is reordered. Asked where
-/// the method's ``HookSet/extensions`` say so, of the methods in order.
+/// the method's ``DiffTensor/HookSet/extensions`` say so, of the methods in order.
 public protocol PositionSelection: Acceleration {
     /// Whether the order in which a block's positions are revealed must be decided when the block begins:
     /// ``UnmaskingRound/revealing`` is then known. Asked once, after `begin`.

@@ -1,6 +1,6 @@
 /// How ranks work on a run.
 public struct RankRunOptions: Sendable {
-    /// Facts on which all ranks must agree, by name, such as the version of the library or the checkpoint's fingerprint: see ``RankFacts``.
+    /// Facts on which all ranks must agree, by name, such as the version of the library or the checkpoint's fingerprint: see `RankFacts`.
     public var facts: [(name: String, value: String)]
     /// What elements of tensors are while they travel. Broadcasts are always exact.
     public var wire: RankWire
@@ -86,7 +86,7 @@ public final class RankRun {
         return message
     }
 
-    /// Begins to receive what `rank` sends under `tag` into `x`, f32 of the same size, which holds it once ``wait(_:)`` returns.
+    /// Begins to receive what `rank` sends under `tag` into `x`, f32 of the same size, which holds it once `wait(_:)` returns.
     /// `exact` as it was sent.
     public func receive(
         into x: Tensor, from rank: Int, tag: Int, exact: Bool = false, _ run: Run

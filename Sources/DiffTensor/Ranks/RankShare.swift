@@ -29,7 +29,7 @@ public struct RankShare: @unchecked Sendable {
 
     /// A tensor that another rank sends.
     public struct Incoming {
-        /// Holds what was sent once ``RankShare/wait(_:)`` returns.
+        /// Holds what was sent once `RankShare.wait(_:)` returns.
         public let tensor: Tensor
         fileprivate let message: RankMessage?
     }

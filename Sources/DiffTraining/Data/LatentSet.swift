@@ -16,7 +16,7 @@ public final class LatentSet: Sendable {
     private let labels: [Int]
     private let factor: Float
 
-    /// States and labels of files (see ``ArrayFile``); states are multiplied by `factor`, such as the 0.18215 of Stable Diffusion's
+    /// States and labels of files (see `ArrayFile`); states are multiplied by `factor`, such as the 0.18215 of Stable Diffusion's
     /// latents. Throws `shape` when they are not [N, (2,) C, h, w] and [N], `unsupported` for elements that cannot be states or labels,
     /// `invalidArgument` for a label outside 0 ..< `classes`.
     public init(states: ArrayFile, labels: ArrayFile, factor: Double = 1, classes: Int) throws(DiffError) {

@@ -226,4 +226,4 @@ def test_all_decoding_options_are_python_s(llada):  # noqa: F811
 def test_exit_codes_are_documented():
     shown = call("--help").stdout
     assert "Exit codes" in shown and all(code in shown for code in ("64", "130", "standard error"))
-    assert "exit codes" in (ROOT / "README.md").read_text().lower()
+    assert "exit codes" in (ROOT / "Sources/DiffAccel/Documentation.docc/CommandLine.md").read_text().lower()
