@@ -9,8 +9,10 @@ DOCS_PYTHON = $(DOCS_VENV)/bin/python
 .PHONY: docs docs-look
 
 $(DOCS_VENV)/stamp: Documentation/requirements.txt
+	$(call needs,$(PYTHON))
 	$(PYTHON) -m venv --clear $(DOCS_VENV)
-	$(DOCS_PYTHON) -m pip install --quiet --disable-pip-version-check -r Documentation/requirements.txt
+	$(DOCS_PYTHON) -m pip install --quiet --disable-pip-version-check -r Documentation/requirements.txt \
+		|| { echo "make docs needs what Documentation/requirements.txt names, from PyPI or from where PIP_INDEX_URL says" >&2; exit 1; }
 	touch $@
 
 docs: build $(DOCS_VENV)/stamp
