@@ -38,7 +38,7 @@ def ours(given, **options):
 
     model = diffaccel.Model(given.folder, decoder=taesd() if given.lcm else None, **options)
     session = model.session(threads=given.threads)
-    sampler = {"sampler": "lcm", "guidance_scale": 1.0} if given.lcm else {"sampler": "ddim"}
+    sampler = {"sampler": "lcm", "guidance": 1.0} if given.lcm else {"sampler": "ddim"}
     return lambda: session.sample(prompt=PROMPT, steps=given.steps, height=given.pixels, width=given.pixels, seed=1, **sampler)
 
 
