@@ -15,7 +15,9 @@ from diffaccel import learn, plots
 
 torch = pytest.importorskip("torch")
 sys.path.insert(0, str(ROOT / "Tools"))
-var_model = pytest.importorskip("var_model")
+# Tools of the repository: one that is not there is an error.
+import var_model  # noqa: E402
+import vqvae_model  # noqa: E402
 
 BATCH, DRAFTED = 6, 2
 COUNTS = [side * side for side in SIDES]
@@ -33,7 +35,7 @@ def network(path, width=32, depth=2):
 
 
 def codebook(path):
-    quantizer = var_model.Quantizer(dict(vocab_size=CODES, z_channels=CHANNELS), SIDES)
+    quantizer = vqvae_model.Quantizer(dict(vocab_size=CODES, z_channels=CHANNELS), SIDES)
     state = read_safetensors(path / "vae" / "model.safetensors")
     quantizer.load_state_dict({name[9:]: value for name, value in state.items() if name.startswith("quantize.")})
     return quantizer.double()

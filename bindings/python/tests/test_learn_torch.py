@@ -18,8 +18,9 @@ from diffaccel import learn, plots
 
 torch = pytest.importorskip("torch")
 sys.path.insert(0, str(ROOT / "Tools"))
-dit_model = pytest.importorskip("dit_model")
-dit_diffusion = pytest.importorskip("dit_diffusion")
+# Tools of the repository: one that is not there is an error.
+import dit_diffusion  # noqa: E402
+import dit_model  # noqa: E402
 
 BATCH, SEED, MASK = 8, 3, (1 << 64) - 1
 PROCESS = dit_diffusion.linear_schedule(dict(train_steps=1000, beta_start=1e-4, beta_end=0.02))

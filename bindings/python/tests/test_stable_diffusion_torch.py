@@ -12,7 +12,7 @@ from tiny_pipelines import DATA, mask, picture
 for package in ("torch", "diffusers", "transformers", "safetensors"):
     pytest.importorskip(package)
 sys.path.insert(0, str(ROOT / "Tools" / "fixtures"))
-fixtures = pytest.importorskip("stable_diffusion")
+import stable_diffusion as fixtures  # noqa: E402 - of the repository: an error where it is not there
 
 SD, IMAGE, PAINT = "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"
 LIVE = [
