@@ -6,14 +6,15 @@ Ranks run in network namespaces (async_network.sh; root, Open MPI, `make mpi`). 
   can be shown by a machine with fewer processors (`rank-exercise network`);
 - a model (--model FOLDER), two ranks of one thread each, against one process of one thread.
 
-Two models. By the formula a call takes max(c C + b / W + 2 a, B / W) + P / W + a: C is a whole call on one node, c the largest component's
-share, b the bytes that leave a component last, B those over the busiest node's link, P the prediction's, W the bandwidth and a the latency,
-both as plain messages between two of the nodes see them. It takes for granted that what leaves last is waited for, which is not so where the
-component after the largest one has time to spare; the simulation follows every message of every call instead.
+Two models. By the formula a call takes as long as the slowest of: a component; the bytes over the busiest node's link; any ring of components
+of which each waits for what the one before it made a call earlier: the mean, over the ring, of the time until a message is ready, its bytes by
+the bandwidth and the latency, both as plain messages between two of the nodes see them. The simulation follows every message of every call.
 """
 
 import argparse
+import itertools
 import json
+import math
 import os
 import pathlib
 import platform
@@ -44,10 +45,17 @@ MACS, PREDICTION = 402.13e9, 128 * 1024
 def step(seconds, shares, transfers, prediction, bandwidth, latency):
     """Seconds of a call after the warm-up. `transfers` are (from, to, bytes, when)."""
     nodes = range(len(shares))
-    link = max(max(sum(t[2] for t in transfers if t[side] == node) for side in (0, 1)) for node in nodes)
-    last = max((t[2] for t in transfers if t[3] == 1), default=0)
     spread = prediction * (len(shares) - 1)
-    return max(max(shares) * seconds + last / bandwidth + 2 * latency, link / bandwidth) + spread / bandwidth + latency
+    # The prediction leaves the last component, once to every other.
+    messages = [*transfers, *((nodes[-1], node, spread, 1) for node in nodes[:-1])]
+    link = max(max(sum(t[2] for t in transfers if t[side] == node) for side in (0, 1)) for node in nodes) + spread
+    delays = {}
+    for a, b, size, when in messages:
+        ready = when * shares[a] * seconds + size / bandwidth + latency
+        delays[a, b] = max(delays.get((a, b), 0), ready)
+    rings = (ring for length in nodes[1:] for ring in itertools.permutations(nodes, length + 1))
+    waited = (sum(delays.get(pair, -math.inf) for pair in zip(ring, ring[1:] + ring[:1])) / len(ring) for ring in rings)
+    return max(max(shares) * seconds, link / bandwidth, *waited)
 
 
 def simulated(seconds, shares, transfers, prediction, bandwidth, latency, calls=30):

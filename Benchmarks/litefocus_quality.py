@@ -136,12 +136,12 @@ class Contest:
         return {name: taken.median for name, taken in common.alternate(runs, self.given.repeat).items()}
 
 
-def rows(found):
+def rows(found, sounds):
     dense = found["dense"]
     for name, one in found.items():
         drift = "" if one["drift"] is None else f"{one['drift']:.2f}"
-        yield [name, f"{one['flops'] / dense['flops']:.2f}", f"{one['error']:.3f}" if name != "dense" else "", f"{one['recognised']:.1%}",
-               f"{one['last recognised']:.1%}", f"{one['frechet']:.2f}", drift]
+        yield [name, f"{one['flops'] / dense['flops']:.2f}", f"{one['processor'] / sounds:.2f}", "" if name == "dense" else f"{one['error']:.3f}",
+               f"{one['recognised']:.1%}", f"{one['last recognised']:.1%}", f"{one['frechet']:.2f}", drift]
 
 
 def main():
@@ -168,7 +168,8 @@ def main():
         figures[windows] = found = contest.of_length(windows, names)
         seconds = windows * contest.seconds
         texts.append(f"{given.sounds} sounds of {seconds:g} s:\n\n" + common.table(
-            ["", "operations", "error", "recognised", "in the last window", "Fréchet distance", "drift"], rows(found)))
+            ["", "operations", "processor time of a sound, s", "error", "recognised", "in the last window", "Fréchet distance", "drift"],
+            rows(found, given.sounds)))
     if given.minute:
         figures["minute"] = contest.minute()
         texts.append("A minute of sound end to end: " + ", ".join(

@@ -31,13 +31,13 @@ SDXL_LEVELS = [(0, 320, 0, 0), (1, 640, 2, 5), (2, 1280, 10, 6)]
 SETTINGS = ["interval:2", "interval:3", "alternate", "deepcache:2", "deepcache:3", "async:2:2"]
 
 
-def contests(name, folder, inputs, module, given, loop):
-    """The contest of the network in `folder` with torch's `module`; `inputs` are arrays by the library's names."""
+def contests(name, folder, inputs, module, given, loop, example=None):
+    """The contest of the network in `folder` with torch's `module`; `inputs` are arrays by the library's names; `example` is for the converter."""
     import diffaccel
 
     tensors = tuple(map(torch.from_numpy, inputs.values()))
     with diffaccel.Model(folder) as model:
-        found = convolution.contest(lambda: model.forward(threads=given.threads, **inputs), module, tensors, given, loop)
+        found = convolution.contest(lambda: model.forward(threads=given.threads, **inputs), module, tensors, given, loop, example)
     print(*convolution.row(name, found), sep="  ", file=sys.stderr, flush=True)
     return found
 
@@ -83,7 +83,8 @@ def one_unet(name, config, folder, side, given, loop, random):
     inputs = {"sample": random.standard_normal((given.batch, 4, side, side), dtype=np.float32),
               "timestep": np.full(given.batch, 500, np.float32),
               "encoder_hidden_states": random.standard_normal((given.batch, 77, config["cross_attention_dim"]), dtype=np.float32)}
-    return contests(name, folder, inputs, convolution.predicting(predictor), given, loop)
+    small, *others = map(torch.from_numpy, inputs.values())
+    return contests(name, folder, inputs, convolution.predicting(predictor), given, loop, (small[:, :, :16, :16].contiguous(), *others))
 
 
 def sdxl_level(channels, blocks):
