@@ -37,7 +37,7 @@ enum GoldenTinyFusionPrune {
         let full = try DiT(DiTConfiguration(config), weights)
         var members = config.members
         members["depth"] = .integer(gates.decision.count)
-        let child = try child(fixture, file)
+        let child = try child(fixture, file, keeping: gates.decision)
         let pruned = try DiT(DiTConfiguration(JSONObject(.object(members), source: "child")), child.weights())
         let pair = Pair(full: full, pruned: pruned, kept: gates.decision, pool: try WorkerPool(threads: 2))
         try forwards(fixture, pair, &report)
@@ -46,13 +46,19 @@ enum GoldenTinyFusionPrune {
         try losses(fixture, pair, &report)
     }
 
-    /// The child's blocks are in a file of their own, everything else in the full one.
-    private static func child(_ fixture: GoldenFixture, _ full: TensorTable) throws -> Checkpoint {
-        let blocks = try TensorTable(FileBytes(path: "\(fixture.path)/pruned.safetensors"))
+    /// The child's blocks are in a file of their own, everything else in the full one. A copy of the fixture may leave that file out: then
+    /// they are the full one's that the decision keeps.
+    private static func child(_ fixture: GoldenFixture, _ full: TensorTable, keeping kept: [Int]) throws -> Checkpoint {
+        let own = try? TensorTable(FileBytes(path: "\(fixture.path)/pruned.safetensors"))
         var tensors: [String: Tensor] = [:]
-        for name in blocks.names { tensors[name] = try blocks.load(name, budget: nil) }
-        for name in full.names where !name.hasPrefix("blocks.") && !name.hasPrefix("gumbel_gates.") {
-            tensors[name] = try full.load(name, budget: nil)
+        for name in own?.names ?? [] { tensors[name] = try own?.load(name, budget: nil) }
+        for name in full.names where !name.hasPrefix("gumbel_gates.") {
+            let parts = name.split(separator: ".")
+            if parts[0] != "blocks" {
+                tensors[name] = try full.load(name, budget: nil)
+            } else if own == nil, let place = kept.firstIndex(where: { String($0) == parts[1] }) {
+                tensors["blocks.\(place)." + parts.dropFirst(2).joined(separator: ".")] = try full.load(name, budget: nil)
+            }
         }
         let folder = try ScratchDirectory()
         try folder.write(tensors, as: "model.safetensors")
