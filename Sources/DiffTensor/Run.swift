@@ -229,6 +229,18 @@ public final class Run {
         return try body()
     }
 
+    /// Runs `body` for each of `count` turns that ask for the same memory and do the same work. A dry run makes the first one and counts its
+    /// operations as often as there are turns.
+    public func alike(_ count: Int, _ body: (Int) throws(DiffError) -> Void) throws(DiffError) {
+        guard isDry, count > 1 else {
+            for turn in Indices(below: count) { try body(turn) }
+            return
+        }
+        let before = trace.currentFlops
+        try body(0)
+        trace.count(flops: (trace.currentFlops - before) * Double(count &- 1))
+    }
+
     /// Throws `cancelled` when a stop was asked for: for long work outside sites.
     public func checkCancel() throws(DiffError) {
         if cancel.isSet { throw .cancelled }

@@ -10,10 +10,12 @@ struct LatentDecoder: PictureDecoder {
     let isShared: Bool
 
     /// The autoencoder of a model whose latents have `channels` channels; nil when there is none. Throws `incompatible` when it is made for
-    /// others.
-    static func beside(_ opened: Opened, channels: Int) throws(DiffError) -> LatentDecoder? {
+    /// others. `scale` is the scaling factor of one whose config says none.
+    static func beside(
+        _ opened: Opened, channels: Int, scale: Double = 0.18215
+    ) throws(DiffError) -> LatentDecoder? {
         guard let checkpoint = try opened.autoencoder() else { return nil }
-        let decoder = try LatentDecoder(checkpoint, opened)
+        let decoder = try LatentDecoder(checkpoint, opened, scale: scale)
         guard decoder.autoencoder.latentChannels == channels else {
             throw DiffError(
                 .incompatible,
@@ -24,18 +26,21 @@ struct LatentDecoder: PictureDecoder {
 
     /// The autoencoder in `checkpoint`, which its config's class tells, loaded as `opened` says; its config is entered in the ledger as
     /// `file`. Throws what loading throws, and `incompatible` for one that cannot decode.
-    init(_ checkpoint: Checkpoint, _ opened: Opened, as file: String = "vae/config.json") throws(DiffError) {
+    init(
+        _ checkpoint: Checkpoint, _ opened: Opened, as file: String = "vae/config.json", scale: Double = 0.18215
+    ) throws(DiffError) {
         // A single file in the original layout has no configuration.
         let part = checkpoint.config == nil ? try SingleFile.recognise(checkpoint.tensors)?.part("vae") : nil
         let found: JSONObject
         if let part { found = try JSONObject(part.config, source: file) } else { found = try checkpoint.configuration }
         try self.init(
-            found, part?.tensors ?? checkpoint.tensors, opened, as: file, at: checkpoint.path)
+            found, part?.tensors ?? checkpoint.tensors, opened, as: file, at: checkpoint.path, scale: scale)
     }
 
     /// The autoencoder of `found`, its configuration, and `tensors`.
     init(
-        _ found: JSONObject, _ tensors: TensorTable, _ opened: Opened, as file: String, at path: String
+        _ found: JSONObject, _ tensors: TensorTable, _ opened: Opened, as file: String, at path: String,
+        scale: Double = 0.18215
     ) throws(DiffError) {
         let companions = opened.options.companions
         let weights = Weights(tensors, options: companions.autoencoder(opened.loading))
@@ -49,8 +54,9 @@ struct LatentDecoder: PictureDecoder {
             (autoencoder, name) = (tiny, AutoencoderTinyFamily.name)
         } else {
             let config = try opened.entered(found, as: file, AutoencoderConfiguration.rules)
-            autoencoder = try Autoencoder(AutoencoderConfiguration(config), weights)
-            name = AutoencoderFamily.name
+            let whole = try Autoencoder(AutoencoderConfiguration(config, scale: scale), weights)
+            guard whole.hasDecoder else { throw DiffError(.incompatible, "\(path): an encoder alone cannot decode") }
+            (autoencoder, name) = (whole, AutoencoderFamily.name)
         }
     }
 

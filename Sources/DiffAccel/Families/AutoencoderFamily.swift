@@ -13,7 +13,9 @@ struct AutoencoderFamily: ModelFamily {
 
     static func recognises(_ config: JSONObject) -> Bool {
         guard let name = config.value("_class_name") else {
+            // In the original code's words a multi-scale VQ-VAE has the same levels, but no width of embedded latents.
             return config.has("latent_channels") && config.has("block_out_channels")
+                || config.has("ch_mult") && config.has("embed_dim")
         }
         return name == .string("AutoencoderKL")
     }
@@ -32,7 +34,7 @@ struct AutoencoderFamily: ModelFamily {
                 "latents": .array([.integer(c.latentChannels)]), "image": .array([.integer(c.inChannels)]),
             ]),
             "scaling_factor": .number(Double(c.scalingFactor)),
-            "encoder": .bool(autoencoder.hasEncoder),
+            "encoder": .bool(autoencoder.hasEncoder), "decoder": .bool(autoencoder.hasDecoder),
         ]
     }
 

@@ -17,6 +17,9 @@ public struct TensorSpec: Sendable, Equatable {
         (self.name, self.element, self.shape, self.summary) = (name, element, shape, summary)
     }
 
+    /// How many axes it has.
+    var axes: Int { shape.pieces(at: ",").count }
+
     /// `name`, `dtype`, `shape`, `description`.
     public var json: JSON {
         .object([
@@ -73,8 +76,8 @@ struct RequestReader {
                     "\(RequestForm.source): \"\(name.prefix(60))\" is given as an option and as a tensor")
             }
             if let spec = form.tensors.each.first(where: { $0.name == name && $0.element == tensor.element }) {
-                // Integers are lists; one of more axes would be read as another request than was meant.
-                if case .integers(_, let shape) = tensor, shape.rank != 1 {
+                // One of other axes would be read as another request than was meant.
+                if case .integers(_, let shape) = tensor, shape.rank != spec.axes {
                     throw DiffError(
                         .shape, "\(RequestForm.source): the tensor \"\(name)\" is i64 \(spec.shape), found \(shape)")
                 }

@@ -3,13 +3,13 @@ public import DiffTensor
 
 /// The KL autoencoder of Stable Diffusion (`AutoencoderKL`), loaded from diffusers or latent-diffusion names.
 ///
-/// Immutable after loading. A checkpoint without encoder tensors loads as a decoder.
+/// Immutable after loading. A checkpoint without the encoder's tensors loads as a decoder, one without the decoder's as an encoder.
 public final class Autoencoder: ImageAutoencoder {
     /// Sizes and scaling.
     public let configuration: AutoencoderConfiguration
     /// Sites of decoder and encoder, by module path.
     public let layout: SiteLayout
-    private let decoder: AutoencoderDecoder
+    private let decoder: AutoencoderDecoder?
     private let encoder: AutoencoderEncoder?
 
     /// Loads the autoencoder. Throws `format` listing every tensor that is missing, unused or of the wrong shape.
@@ -22,8 +22,14 @@ public final class Autoencoder: ImageAutoencoder {
         }
         let names = AutoencoderNames(weights)
         var layout = SiteLayout(family: "autoencoder_kl")
-        decoder = try AutoencoderDecoder(weights, names, configuration, &layout)
-        if weights.has("encoder.conv_in.weight") {
+        let hasEncoder = weights.has("encoder.conv_in.weight")
+        if hasEncoder, !weights.has("decoder.conv_in.weight"), !weights.has("decoder.conv_out.weight") {
+            decoder = nil
+            weights.markUsed(prefix: "post_quant_conv.")
+        } else {
+            decoder = try AutoencoderDecoder(weights, names, configuration, &layout)
+        }
+        if hasEncoder {
             encoder = try AutoencoderEncoder(weights, names, configuration, &layout)
         } else {
             encoder = nil
@@ -36,15 +42,16 @@ public final class Autoencoder: ImageAutoencoder {
 
     /// Whether ``encode(_:_:)`` is available.
     public var hasEncoder: Bool { encoder != nil }
-    /// It always can decode.
-    public var hasDecoder: Bool { true }
+    /// Whether ``decode(_:_:)`` is available.
+    public var hasDecoder: Bool { decoder != nil }
     /// Channels of a picture that is encoded.
     public var encodedChannels: Int { configuration.inChannels }
 
     /// Latents of the diffusion model [batch, latentChannels, h, w] to pixels [batch, outChannels, h * factor, w * factor],
-    /// nominally in [-1, 1] (not clamped).
+    /// nominally in [-1, 1] (not clamped). Throws `unsupported` when the checkpoint holds no decoder.
     public func decode(_ latents: Tensor, _ run: Run) throws(DiffError) -> Tensor {
         let c = configuration
+        guard let decoder else { throw DiffError(.unsupported, "this autoencoder was saved without its decoder") }
         guard latents.shape.rank == 4, latents.shape[1] == c.latentChannels, latents.shape.count > 0 else {
             throw DiffError(.shape, "latents \(latents.shape), expected [batch, \(c.latentChannels), h, w]")
         }

@@ -46,19 +46,37 @@ public struct AutoencoderConfiguration: Sendable, Equatable {
         (momentsPerLatent, quantKernel) = (1, 3)
     }
 
-    /// Reads a diffusers config; every key has the Stable Diffusion f8 value as its default.
-    public init(_ c: JSONObject) throws(DiffError) {
+    /// Reads a config: diffusers' keys, of which every one has the Stable Diffusion f8 value as its default, or those of the original code
+    /// (`ch`, `ch_mult`, `z_channels`). `scale` is the scaling factor where it says none.
+    public init(_ c: JSONObject, scale: Double = 0.18215) throws(DiffError) {
+        try Self.rules.refuse(c)
         inChannels = try c.integer("in_channels", in: 1...64, default: 3)
-        outChannels = try c.integer("out_channels", in: 1...64, default: 3)
-        latentChannels = try c.integer("latent_channels", in: 1...1024, default: 4)
-        levelChannels = try c.integers("block_out_channels", in: 1...16384, default: [128, 256, 512, 512])
-        layersPerBlock = try c.integer("layers_per_block", in: 1...64, default: 2)
-        groups = try c.integer("norm_num_groups", in: 1...1024, default: 32)
-        scalingFactor = Float(try c.number("scaling_factor", in: 1e-6...1e6, default: 0.18215))
+        scalingFactor = Float(try c.number("scaling_factor", in: 1e-6...1e6, default: scale))
         shiftFactor = Float(try c.number("shift_factor", in: -1e6...1e6, default: 0))
         usesQuantConvolution = try c.bool("use_quant_conv", default: true)
         usesPostQuantConvolution = try c.bool("use_post_quant_conv", default: true)
         attends = try c.bool("mid_block_add_attention", default: true)
+        if c.has("ch_mult") {
+            let base = try c.integer("ch", in: 1...16384, default: 128)
+            outChannels = try c.integer("out_ch", in: 1...64, default: 3)
+            latentChannels = try c.integer("z_channels", in: 1...1024, default: 4)
+            levelChannels = try c.integers("ch_mult", in: 1...64).each.map { base &* $0 }
+            firstChannels = base
+            layersPerBlock = try c.integer("num_res_blocks", in: 1...64, default: 2)
+            groups = try c.integer("groups", in: 1...1024, default: 32)
+            if let own = try c.optionalNumber("scale", in: 1e-6...1e6) { scalingFactor = Float(own) }
+            let embedded = try c.integer("embed_dim", in: 1...1024, default: latentChannels)
+            guard embedded == latentChannels else {
+                throw c.error(
+                    "embed_dim", "\(embedded), while z_channels is \(latentChannels): only latents as wide as both are supported")
+            }
+        } else {
+            outChannels = try c.integer("out_channels", in: 1...64, default: 3)
+            latentChannels = try c.integer("latent_channels", in: 1...1024, default: 4)
+            levelChannels = try c.integers("block_out_channels", in: 1...16384, default: [128, 256, 512, 512])
+            layersPerBlock = try c.integer("layers_per_block", in: 1...64, default: 2)
+            groups = try c.integer("norm_num_groups", in: 1...1024, default: 32)
+        }
         statistics = try ChannelStatistics(c, channels: latentChannels)
         guard statistics == nil || shiftFactor == 0 else {
             throw c.error("shift_factor", "latents with a shift_factor and with latents_mean; only one can hold")
@@ -66,9 +84,8 @@ public struct AutoencoderConfiguration: Sendable, Equatable {
         guard (1...8).contains(levelChannels.count) else {
             throw DiffError(.format, "\(c.place): block_out_channels must name 1 to 8 levels")
         }
-        for channels in levelChannels where channels % groups != 0 {
+        for channels in levelChannels + [firstChannels ?? groups] where channels % groups != 0 {
             throw DiffError(.format, "\(c.place): \(channels) channels are not divisible into \(groups) groups")
         }
-        try Self.rules.refuse(c)
     }
 }

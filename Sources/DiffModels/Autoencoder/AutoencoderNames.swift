@@ -9,7 +9,8 @@ enum AutoencoderNames: Sendable {
     case ldm
 
     init(_ weights: Weights) {
-        self = weights.has("decoder.mid.block_1.conv1.weight") ? .ldm : .diffusers
+        let name = "mid.block_1.conv1.weight"
+        self = weights.has("decoder.\(name)") || weights.has("encoder.\(name)") ? .ldm : .diffusers
     }
 
     func middleBlock(_ index: Int) -> String {

@@ -66,6 +66,9 @@ public struct Trace: Sendable {
         if let current { flops.update(at: current) { $0 += more } }
     }
 
+    /// Operations of the call being recorded so far.
+    var currentFlops: Double { current.flatMap { flops.at($0) } ?? 0 }
+
     /// What was done at `site` in `call`.
     public func outcome(_ site: Site, call: Int) -> Outcome {
         guard call >= 0, call < calls, site.number < sites else { return .skipped }

@@ -48,6 +48,25 @@ extension Run {
         }
     }
 
+    /// The way back from ``patchify(_:patch:)``: tokens [batch, gh gw, channels p p], features (channel, dy, dx), to
+    /// [batch, channels, gh p, gw p].
+    public func unpatchifiedChannels(
+        _ x: Tensor, channels c: Int, gridHeight gh: Int, gridWidth gw: Int, patch p: Int
+    ) throws(DiffError) -> Tensor {
+        try refuseTracked(x, "pictures of channel-first tokens")
+        guard x.shape.rank == 3, gh >= 0, gw >= 0, p >= 0, c >= 0,
+            x.shape[1] == gh &* gw, x.shape[2] == p &* p &* c
+        else {
+            throw DiffError(.shape, "\(x.shape) tokens are not a \(gh) x \(gw) grid of \(c) x \(p) x \(p) patches")
+        }
+        let out = try workspace.take(Shape(x.shape[0], c, gh &* p, gw &* p))
+        if isLive {
+            unsafe ck_patchify_backward(
+                poolHandle, x.floats, out.floats, Int64(x.shape[0]), Int64(c), Int64(gh), Int64(gw), Int64(p))
+        }
+        return out
+    }
+
     /// Exchanges the last two axes of a [batch, rows, cols] tensor.
     public func transposed(_ x: Tensor) throws(DiffError) -> Tensor {
         guard x.shape.rank == 3 else { throw DiffError(.shape, "cannot transpose \(x.shape)") }
@@ -125,6 +144,25 @@ extension Run {
 }
 
 extension Run {
+    /// `table` [rows, width] in f32 with its rows `indices` replaced by those of `x` [indices.count, width]. Throws `shape`, and
+    /// `invalidArgument` for an index outside the table.
+    public func replacedRows(_ table: Tensor, _ indices: [Int], with x: Tensor) throws(DiffError) -> Tensor {
+        try refuseTracked(x, "a change of rows")
+        let width = table.shape.last
+        guard table.shape.rank == 2, x.shape.rank == 2, x.shape[1] == width, x.shape[0] == indices.count else {
+            throw DiffError(.shape, "\(indices.count) rows of \(table.shape) cannot become \(x.shape)")
+        }
+        let out = try copy(table)
+        for (position, index) in indices.numbered {
+            guard index >= 0, index < table.shape[0] else {
+                throw DiffError(.invalidArgument, "row \(index) is outside 0..<\(table.shape[0])")
+            }
+            guard isLive, let from = unsafe x.floats, let to = unsafe out.floats else { continue }
+            unsafe (to + index &* width).update(from: from + position &* width, count: max(0, width))
+        }
+        return out
+    }
+
     /// Writes the single sample `x` into row `row` of `out` [batch, ...].
     public func store(_ x: Tensor, in out: Tensor, row: Int) throws(DiffError) {
         let target = try out.rows(row, 1)

@@ -1,19 +1,21 @@
 import CKernels
 
 extension Run {
-    /// LayerNorm over the last axis without parameters, then per sample `h (1 + scale) + shift` (adaLN).
+    /// LayerNorm over the last axis, without parameters or with `weight` and `bias` of its length, then per sample
+    /// `h (1 + scale) + shift` (adaLN).
     ///
     /// `x` is [samples, ..., width]; `shift` and `scale` hold one vector of `width` per sample.
     public func normModulate(
-        _ x: Tensor, shift: RowVectors, scale: RowVectors, eps: Float
+        _ x: Tensor, weight: Tensor? = nil, bias: Tensor? = nil, shift: RowVectors, scale: RowVectors, eps: Float
     ) throws(DiffError) -> Tensor {
-        let samples = x.shape[0]
-        guard shift.width == x.shape.last, scale.width == x.shape.last, shift.stride == scale.stride,
-            shift.tensor.shape[0] == samples, scale.tensor.shape[0] == samples
+        let (samples, width) = (x.shape[0], x.shape.last)
+        guard shift.width == width, scale.width == width, shift.stride == scale.stride,
+            shift.tensor.shape[0] == samples, scale.tensor.shape[0] == samples,
+            (weight?.shape.count ?? width) == width, (bias?.shape.count ?? width) == width
         else {
             throw DiffError(.shape, "modulated norm: input \(x.shape), shift and scale of \(shift.tensor.shape)")
         }
-        return try layerNorm(x, weight: nil, bias: nil, shift: shift, scale: scale, eps: eps)
+        return try layerNorm(x, weight: weight, bias: bias, shift: shift, scale: scale, eps: eps)
     }
 
     /// LayerNorm over the last axis with optional `weight` and `bias` of that length.

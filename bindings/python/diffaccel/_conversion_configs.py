@@ -8,8 +8,8 @@ from typing import Any, Callable
 
 from ._conversion import ConversionError, State
 
-#: Attention heads by width, for the published sizes of DiT, SiT and U-ViT; a state dict does not tell them.
-_HEADS = {384: 6, 512: 8, 768: 12, 1024: 16, 1152: 16}
+#: Attention heads by width, for the published sizes of DiT, SiT, U-ViT and MAR; a state dict does not tell them.
+_HEADS = {384: 6, 512: 8, 768: 12, 1024: 16, 1152: 16, 1280: 16}
 #: Rows of a U-ViT's label table that has one for no class: ImageNet's.
 _UVIT_ROWS = 1001
 
@@ -129,12 +129,14 @@ def autoencoder_config(
 
     scaling_factor, groups: what shapes do not tell; None assumes those of Stable Diffusion (0.18215, 32) and says so.
     """
-    if scaling_factor is None:
-        scaling_factor = 0.18215
-        say("assumed: latents are scaled by 0.18215 (--scaling-factor)")
     original = "decoder.up.0.block.0.conv1.weight" in state
     level, block = ("up", "block") if original else ("up_blocks", "resnets")
     levels = _count(state, rf"decoder\.{level}\.(\d+)\.")
+    if scaling_factor is None:
+        # MAR's autoencoder: 16 channels at a sixteenth of the size.
+        is_mar = original and levels == 5 and state["decoder.conv_in.weight"].shape[1] == 16
+        scaling_factor = 0.2325 if is_mar else 0.18215
+        say(f"assumed: latents are scaled by {scaling_factor} (--scaling-factor)")
     channels = [state[f"decoder.{level}.{index}.{block}.0.conv1.weight"].shape[0] for index in range(levels)]
     if groups is None:
         groups = 32
@@ -212,3 +214,27 @@ def vqvae_config(state: State) -> dict[str, Any]:
         "quant_resi": 0.5,
     }
     return {"family": "vqvae", "model": model}
+
+
+def mar_config(state: State, heads: int | None = None, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+    """Configuration of an official MAR state dict, from its shapes. heads: those of encoder and decoder; None: as published ones of their widths."""
+    tokens, rows = state["diffusion_pos_embed_learned"].shape[1], state["encoder_pos_embed_learned"].shape[1]
+    side = _side(tokens)
+    width, numbers = state["z_proj.weight"].shape
+    # Tokens of one latent are the published ones; a larger patch has the square of its side in each channel.
+    patch = 2 if numbers == 64 else 1
+    say(f"assumed: tokens of {patch} x {patch} latents with {numbers // (patch * patch)} channels, each of 16 x 16 pixels")
+    model: dict[str, Any] = {
+        "img_size": side * patch * 16, "vae_stride": 16, "patch_size": patch, "vae_embed_dim": numbers // (patch * patch),
+        "class_num": state["class_emb.weight"].shape[0], "buffer_size": rows - tokens,
+        "diffloss_d": _count(state, r"diffloss\.net\.res_blocks\.(\d+)\."),
+        "diffloss_w": state["diffloss.net.input_proj.weight"].shape[0],
+        "mlp_ratio": _ratio(state["encoder_blocks.0.mlp.fc1.weight"].shape[0], width),
+    }
+    for name in ("encoder", "decoder"):
+        own = state[f"{name}_norm.weight"].shape[0]
+        model |= {
+            f"{name}_depth": _count(state, rf"{name}_blocks\.(\d+)\."), f"{name}_embed_dim": own,
+            f"{name}_num_heads": _heads(own, heads, say),
+        }
+    return {"family": "mar", "model": model}

@@ -21,6 +21,7 @@ _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped
 #: A name in each kind of network that can be converted, in the order in which kinds are looked for.
 MARKERS = {
     "dit": "x_embedder.proj.weight", "dit in diffusers' layout": "pos_embed.proj.weight", "uvit": "decoder_pred.weight", "var": "pos_1LC",
+    "mar": "diffusion_pos_embed_learned",
     "vqvae": "quantize.embedding.weight", "autoencoder_kl": "decoder.conv_in.weight", "llada": "transformer.wte.weight",
     "llama": "embed_tokens.weight",
 }
@@ -186,7 +187,7 @@ def _network(state: State, wanted: str | None, say: Callable[[str], None]) -> tu
     if wanted:
         raise ConversionError(f"--take {wanted}: neither a container of that name with a network in it nor a prefix of names")
     raise ConversionError(
-        f"neither a DiT, a SiT, a U-ViT, a VAR, a VQ-VAE, a KL autoencoder, a LLaDA or Dream nor an L2C router; it holds {_list(sorted(state))}")
+        f"neither a DiT, a SiT, a U-ViT, a VAR, a MAR, a VQ-VAE, a KL autoencoder, a LLaDA or Dream nor an L2C router; it holds {_list(sorted(state))}")
 
 
 def weights(state: State, say: Callable[[str], None]) -> State:

@@ -8,12 +8,13 @@ mending, and whole folders of them.
     python -m diffaccel.convert DDIM20_router.pt --out router.json
     python -m diffaccel.convert var_d16.pth --out var-d16
     python -m diffaccel.convert vae_ch160v4096z32.pth --out var-d16/vae
+    python -m diffaccel.convert checkpoint-last.pth --out mar-b
+    python -m diffaccel.convert kl16.ckpt --out mar-b/vae
     python -m diffaccel.convert audioldm2-full.pth --tokenizer audioldm2 --out audioldm2
     python -m diffaccel.convert LLaDA-8B-Base --out llada           a folder with config.json and pytorch_model*.bin
 
-A DiT, SiT, U-ViT, VAR, autoencoder or language model becomes a folder with config.json and model.safetensors, an L2C router becomes a plan, AudioLDM
-or AudioLDM 2 a folder with all parts of a pipeline. What
-was assumed is said, and what was written has been opened by the library before success is reported. Nothing in a file is executed, and
+A DiT, SiT, U-ViT, VAR, MAR, autoencoder or language model becomes a folder with config.json and model.safetensors, an L2C router becomes a plan, AudioLDM
+or AudioLDM 2 a folder with all parts of a pipeline. What was assumed is said, and what was written has been opened by the library before success is reported. Nothing in a file is executed, and
 torch is needed for files of PyTorch before version 1.6 only.
 """
 
@@ -32,7 +33,7 @@ from typing import Any, Callable
 
 from . import _audio_checkpoints, _sources, _state_dicts
 from ._conversion import TYPES, ConversionError, FileTensor, State, write_json
-from ._conversion_configs import VAR_BUFFERS, autoencoder_config, dit_config, uvit_config, var_config, vqvae_config
+from ._conversion_configs import VAR_BUFFERS, autoencoder_config, dit_config, mar_config, uvit_config, var_config, vqvae_config
 from ._safetensors import write_safetensors
 from ._sources import Source
 
@@ -81,8 +82,8 @@ def convert(
     family: str | None = None, tokenizer: str | os.PathLike[str] | None = None, upsample_rates: list[int] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> str:
-    """Converts `source` to `out` and returns what it was: "router", "dit", "sit", "uvit", "var", "vqvae", "autoencoder_kl", "llada", "dream",
-    "audioldm" or "pipeline".
+    """Converts `source` to `out` and returns what it was: "router", "dit", "sit", "uvit", "var", "mar", "vqvae", "autoencoder_kl", "llada",
+    "dream", "audioldm" or "pipeline".
 
     source: a file, or a folder of weights with config.json, also that of a diffusers pipeline.
     out: a folder, or the plan's file for a router. What it holds under the same names is replaced once all is well.
@@ -142,6 +143,8 @@ def _config(
         return uvit_config(choice.state, heads, null_class, say)
     if choice.kind == "var":
         return var_config(choice.state, say)
+    if choice.kind == "mar":
+        return mar_config(choice.state, heads, say)
     if choice.kind == "vqvae":
         return vqvae_config(choice.state)
     if choice.kind == "autoencoder_kl":

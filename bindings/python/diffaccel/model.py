@@ -28,6 +28,7 @@ _OUTPUTS = {
     "autoencoder_tiny": {"latents": "image", "image": "latents"},
     "vqvae": {"tokens": "image", "state": "image", "image": "tokens"},
     "var": {"y": "logits"},
+    "mar": {"latents": "z", "x": "out"},
     "clip_text": {"tokens": "last_hidden_state"}, "clap_text": {"tokens": "text_features"}, "t5_encoder": {"tokens": "last_hidden_state"},
     "speecht5_hifigan": {"mel": "waveform"},
     "llada": {"tokens": "logits"}, "illada": {"tokens": "logits"}, "dream": {"tokens": "logits"},
@@ -214,6 +215,8 @@ class Model(Handle):
         dit: x [n,C,S,S], t [n] (original timesteps), y [n] (integers) -> [n,C or 2C,S,S]
         uvit, sit: the same -> [n,C,S,S]; t also between timesteps, of sit from 0 (noise) to 1 (data); an unconditional uvit has no y
         var: x [n,t-1,C] (codes of the image so far, for the scales after the first), y [n] -> logits [n,t,V]
+        mar: latents [n,C,S,S], mask [n,L] (integers, 1 where a token is unknown), y [n] -> z [n,L,W]; also encoded, of the known tokens; and
+            x [m,D], t [m], z [m,W] -> out [m,2D] of the head
         vqvae: tokens [n*L] (integers) or state [n,C,h,w] -> image [n,3,H,W]; image -> tokens [n,L] (integers)
         llada, illada, dream: tokens [n] (integers) -> logits [1,n,V]
         clip_text: tokens [n,t] (integers) -> last_hidden_state [n,t,W]; also pooled [n,W or P], and hidden_state, that of layer [1]
