@@ -29,9 +29,7 @@ struct TokenSettings: Sendable {
         let place = config.has("num_sampling_steps") ? config : sampling
         let steps = place.value("num_sampling_steps")?.asInteger.map(String.init)
         headSteps = if let steps { steps } else { try place.optionalString("num_sampling_steps") ?? "100" }
-        do { _ = try Self.spacing(headSteps).timesteps(of: 1000) } catch {
-            throw place.error("num_sampling_steps", error.message)
-        }
+        do { _ = try Self.spacing(headSteps) } catch { throw place.error("num_sampling_steps", error.message) }
     }
 
     /// The timesteps that `text` means. Throws `invalidArgument`.
@@ -48,7 +46,11 @@ struct TokenSettings: Sendable {
                 .invalidArgument,
                 "head_steps must be a number of steps, ddimN or counts per section like 10,15,25; found \"\(text.prefix(60))\"")
         }
-        return isStrided ? .strided(first) : .even(counts)
+        let spacing: TimestepSpacing = isStrided ? .strided(first) : .even(counts)
+        do { _ = try spacing.timesteps(of: TokenDiffusionSampling.process.trainSteps) } catch {
+            throw DiffError(error.code, "head_steps \"\(text.prefix(60))\": \(error.message)")
+        }
+        return spacing
     }
 }
 
