@@ -1,6 +1,6 @@
 """Who takes part in a forward of DiT. Each builder gives a function of no arguments that runs one forward.
 
-All of them compute in f32 with the same number of threads on the same weights and inputs.
+All of them compute in f32, or all in bf16, with the same number of threads on the same weights and inputs.
 """
 
 import warnings
@@ -30,7 +30,8 @@ def ours(model, inputs, threads):
 
 def torch_eager(network, inputs, threads):
     torch.set_num_threads(threads)
-    tensors = inputs.tensors
+    kind = next(network.parameters()).dtype
+    tensors = tuple(value.to(kind) if value.is_floating_point() else value for value in inputs.tensors)
 
     def run():
         with torch.inference_mode():
@@ -39,15 +40,19 @@ def torch_eager(network, inputs, threads):
     return run
 
 
-def openvino(network, inputs, threads):
-    """OpenVINO's CPU plugin, asked for f32 arithmetic and one stream for the shortest single forward."""
+def precision_hint(precision):
+    """OpenVINO's setting: f32 must be asked for, bf16 is what it does by itself where the processor has it."""
+    return {"INFERENCE_PRECISION_HINT": "f32"} if precision == "f32" else {}
+
+
+def openvino(network, inputs, threads, precision="f32"):
+    """OpenVINO's CPU plugin, asked for one stream for the shortest single forward, and for f32 arithmetic or nothing of the kind."""
     import openvino as ov
 
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's, about the tracer that the converter uses
         converted = ov.convert_model(network, example_input=inputs.tensors)
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads,
-                "NUM_STREAMS": 1}
+    settings = {**precision_hint(precision), "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     # Fixed shapes are the better case for it: nothing is left to be found out while it runs.
     arrays = (inputs.x, inputs.t, inputs.y)
     converted.reshape({port: list(array.shape) for port, array in zip(converted.inputs, arrays)})
@@ -57,7 +62,7 @@ def openvino(network, inputs, threads):
     def run():
         return request.infer(list(arrays), share_inputs=True)[compiled.output(0)].copy()
 
-    run.settings = {name: str(compiled.get_property(name)) for name in settings}
+    run.settings = {name: str(compiled.get_property(name)) for name in ("INFERENCE_PRECISION_HINT", *settings)}
     return run
 
 

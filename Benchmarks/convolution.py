@@ -7,6 +7,7 @@ networks through its public interface, from checkpoints of the real sizes that a
 them. With all three in one process the U-Net takes 11 GB.
 """
 
+import copy
 import tempfile
 import warnings
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 import common
+import contenders
 import native
 
 #: Of the U-Net of SD 1.5 at 64 x 64 latents: inputs, outputs, side of the image, kernel, stride; how many there are.
@@ -40,9 +42,9 @@ DECODER = {"_class_name": "AutoencoderKL", "in_channels": 3, "out_channels": 3, 
            "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4, "scaling_factor": 0.18215}
 
 
-def compiled(module, inputs, threads, example=None):
-    """The module in OpenVINO with fixed shapes, f32 arithmetic and the latency hint, as a function of arrays; without any, of `inputs`.
-    The converter runs torch's module on `example` several times: smaller tensors than `inputs` save minutes."""
+def compiled(module, inputs, threads, precision="f32", example=None):
+    """The module in OpenVINO with fixed shapes and the latency hint, as a function of arrays; without any, of `inputs`. The converter runs
+    torch's module on `example` several times: smaller tensors than `inputs` save minutes."""
     import openvino as ov
 
     with torch.inference_mode(), warnings.catch_warnings():
@@ -55,7 +57,7 @@ def compiled(module, inputs, threads, example=None):
         ov.save_model(converted, f"{folder}/network.xml", compress_to_fp16=False)
         del converted
         network = ov.Core().compile_model(f"{folder}/network.xml", "CPU", {
-            "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1})
+            **contenders.precision_hint(precision), "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1})
     request, arrays = network.create_infer_request(), [tensor.numpy() for tensor in inputs]
     return lambda *given: request.infer(list(given) or arrays, share_inputs=True)[network.output(0)]
 
@@ -63,8 +65,14 @@ def compiled(module, inputs, threads, example=None):
 def eager(module, inputs):
     def run():
         with torch.inference_mode():
-            return module(*inputs).numpy()
+            return module(*inputs).float().numpy()
     return run
+
+
+def eager_in(precision, module, inputs):
+    if precision == "f32":
+        return eager(module, inputs)
+    return eager(copy.deepcopy(module).bfloat16(), tuple(x.bfloat16() if x.is_floating_point() else x for x in inputs))
 
 
 class Wrapped(torch.nn.Module):
@@ -100,9 +108,11 @@ class Attention(torch.nn.Module):
 
 def contest(ours, module, inputs, given, loop, example=None):
     """Seconds of all three by the clock and of processor time, taking turns, with the loop of multiply-adds between; the largest relative
-    difference from torch."""
-    runs = {"ours": ours, "torch": eager(module, inputs), "openvino": compiled(module, inputs, given.threads, example)}
-    wanted = runs["torch"]()
+    difference from torch in f32."""
+    wanted = eager(module, inputs)()
+    precision = getattr(given, "precision", "f32")
+    runs = {"ours": ours, "torch": eager_in(precision, module, inputs),
+            "openvino": compiled(module, inputs, given.threads, precision, example)}
     difference = float(np.abs(ours() - wanted).max() / np.abs(wanted).max())
     found = common.alternate(runs, given.repeat, beside=lambda: loop.fma()[1], settle=0.02)
     rates = [rate for pair in found["ours"].around for rate in pair]

@@ -7,6 +7,9 @@ next: "of the loop's rate" compares a run with the two loops around it. The same
 the code does while it runs, also when the machine is busy; waiting in loops counts as running.
 
     python Benchmarks/dit_forward.py --size XL --repeat 7 --threads 2 --json out/dit_forward.json
+
+With `--precision bf16` this library and torch compute in bf16 and OpenVINO as it does by default, beside this library in f32; the loop is of
+bf16 too. Differences are from torch in f32.
 """
 
 import statistics
@@ -19,7 +22,7 @@ import contenders
 import native
 import random_dit
 
-OURS, TORCH, OPENVINO = "DiffAccel", "torch eager", "OpenVINO"
+OURS, TORCH, OPENVINO, PLAIN = "DiffAccel", "torch eager", "OpenVINO", "DiffAccel, f32"
 REPLAY, OPENBLAS = "linear layers alone, our kernels", "linear layers alone, OpenBLAS"
 
 
@@ -28,26 +31,28 @@ def build(args, inputs, names):
     import diffaccel
 
     network = random_dit.torch_network(args.size, latent=args.latent, patch=args.patch, seed=args.seed)
-    model = diffaccel.Model(random_dit.checkpoint(args.size, "diffusers", "f32", args.latent, args.patch, args.seed))
+    checkpoint = random_dit.checkpoint(args.size, "diffusers", "f32", args.latent, args.patch, args.seed)
+    model = diffaccel.Model(checkpoint, precision=args.precision)
+    wanted = contenders.torch_eager(network, inputs, args.threads)()
     replay = native.Replay(random_dit.linear_layers(network, args.batch), args.threads)
     flops = model.description["flops"] * args.batch
     runs = {
         OURS: lambda: contenders.ours(model, inputs, args.threads),
-        TORCH: lambda: contenders.torch_eager(network, inputs, args.threads),
-        OPENVINO: lambda: contenders.openvino(network, inputs, args.threads),
+        PLAIN: lambda: contenders.ours(diffaccel.Model(checkpoint), inputs, args.threads),
+        OPENVINO: lambda: contenders.openvino(network, inputs, args.threads, args.precision),
+        # Last of those that need the network in f32.
+        TORCH: lambda: contenders.torch_eager(network.to(random_dit.DTYPES[args.precision]), inputs, args.threads),
         REPLAY: lambda: replay.run,
         OPENBLAS: lambda: replay.run_openblas,
     }
     works = {name: replay.flops if name in (REPLAY, OPENBLAS) else flops for name in runs}
-    return {name: runs[name]() for name in names}, works, (network, model, replay)
+    made = {name: runs[name]() for name in runs if name in names}
+    return {name: made[name] for name in names}, works, wanted, (network, model, replay)
 
 
-def differences(runs):
-    """Of the outputs, from torch's."""
-    if TORCH not in runs:
-        return {}
-    wanted = runs[TORCH]()
-    return {name: contenders.largest_difference(runs[name](), wanted) for name in (OURS, OPENVINO) if name in runs}
+def differences(runs, wanted):
+    """Of the outputs, from torch's in f32."""
+    return {name: contenders.largest_difference(runs[name](), wanted) for name in (OURS, PLAIN, OPENVINO, TORCH) if name in runs}
 
 
 def figures_of(runs, flops):
@@ -68,10 +73,10 @@ def report(figures, apart, ratios, args, gflop, loop):
                      f"{100 * found['share_of_core']:.0f} %", f"{apart[name]:.1e}" if name in apart else ""])
     peaks = [value for found in figures.values() for value in found["fma_gflops"]]
     rows.append([f"multiply-add loop ({loop})", "", "", "", f"{statistics.median(peaks):.1f}", "", "", ""])
-    text = (f"Batch {args.batch}, latent {args.latent} × {args.latent}, {args.threads} threads, f32, {gflop:.1f} GFLOP, "
+    text = (f"Batch {args.batch}, latent {args.latent} × {args.latent}, {args.threads} threads, {args.precision}, {gflop:.1f} GFLOP, "
             f"{args.repeat} alternating runs each. The loop ran at {common.spread(peaks)} GFLOP/s.\n\n")
     text += common.table(["", "median", "runs (s)", "processor time", "GFLOP/s", "of the loop's rate",
-                             "by processor time", "difference from torch"], rows)
+                             "by processor time", "difference from torch in f32"], rows)
     lines = [f"- {name} = **{value:.2f}** (median of the rounds)" for name, value in ratios.items()]
     return text + "\n\n" + "\n".join(lines)
 
@@ -81,24 +86,25 @@ def main():
     parser.add_argument("--latent", type=int, default=32)
     parser.add_argument("--patch", type=int, default=2)
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--only", nargs="+", choices=["ours", "torch", "openvino", "replay", "openblas"],
-                        default=["ours", "torch", "openvino", "replay", "openblas"])
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+    known = {"ours": OURS, "torch": TORCH, "openvino": OPENVINO, "plain": PLAIN, "replay": REPLAY, "openblas": OPENBLAS}
+    parser.add_argument("--only", nargs="+", choices=list(known), help="default: those that there are in this precision")
     args = parser.parse_args()
-    known = {"ours": OURS, "torch": TORCH, "openvino": OPENVINO, "replay": REPLAY, "openblas": OPENBLAS}
-    names = [known[name] for name in args.only]
+    usual = ["ours", "torch", "openvino", *(["replay", "openblas"] if args.precision == "f32" else ["plain"])]
+    names = [known[name] for name in args.only or usual]
 
     import openvino
 
     facts = common.machine(torch, np, openvino)
     config = random_dit.configuration(args.size, args.latent, args.patch)
-    runs, works, _alive = build(args, contenders.Inputs(config, args.batch, args.seed), names)
-    apart = differences(runs)
-    roofline = native.Roofline(args.threads)
+    runs, works, wanted, _alive = build(args, contenders.Inputs(config, args.batch, args.seed), names)
+    apart = differences(runs, wanted)
+    roofline = native.Roofline(args.threads, precision=args.precision)
     found = common.alternate(runs, args.repeat, beside=roofline.fma)
     figures = {name: figures_of(found[name], works[name]) for name in names}
     ratios = {f"{name} / {OURS}": common.paired_ratio(found[name].seconds, found[OURS].seconds)
               for name in names if name != OURS and OURS in names}
-    title = f"One forward of DiT-{args.size}/{args.patch}, {args.threads} threads"
+    title = f"One forward of DiT-{args.size}/{args.patch}, {args.threads} threads, {args.precision}"
     text = report(figures, apart, ratios, args, works[OURS] / 1e9, roofline.name)
     common.finish(title, facts, text, {"runs": figures, "differences": apart, "ratios": ratios,
                                        "settings": getattr(runs.get(OPENVINO), "settings", {})}, args.json)

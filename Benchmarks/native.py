@@ -51,8 +51,8 @@ class Layer(Structure):
 def load():
     library = ctypes.CDLL(str(build()))
     for name, result, arguments in [
-            ("roofline_name", c_char_p, []),
-            ("roofline_fma", c_double, [c_int32, c_double, POINTER(c_double)]),
+            ("roofline_name", c_char_p, [c_int32]),
+            ("roofline_fma", c_double, [c_int32, c_double, c_int32, POINTER(c_double)]),
             ("roofline_read", c_double, [c_int32, c_void_p, c_int64, c_double]),
             ("replay_create", c_void_p, [POINTER(Layer), c_int32, c_int32]),
             ("replay_destroy", None, [c_void_p]),
@@ -73,14 +73,14 @@ def load():
 class Roofline:
     """Operations and bytes per second on this many threads, now."""
 
-    def __init__(self, threads, seconds=0.25):
-        self.library, self.threads, self.seconds = load(), threads, seconds
-        self.name = self.library.roofline_name().decode()
+    def __init__(self, threads, seconds=0.25, precision="f32"):
+        self.library, self.threads, self.seconds, self.pairs = load(), threads, seconds, int(precision == "bf16")
+        self.name = self.library.roofline_name(self.pairs).decode()
 
     def fma(self):
         """A loop of multiply-adds on registers: (FLOP/s of all threads by the clock, FLOP/s of one by processor time)."""
         core = c_double()
-        rate = self.library.roofline_fma(self.threads, self.seconds, ctypes.byref(core))
+        rate = self.library.roofline_fma(self.threads, self.seconds, self.pairs, ctypes.byref(core))
         if rate <= 0:
             raise RuntimeError("the threads of the roofline loop could not be started")
         return rate, core.value

@@ -2,7 +2,8 @@
 
     python Benchmarks/stable_diffusion.py --parts text unet pictures policies --json out/stable_diffusion.json
 
-Networks have the published sizes and random weights, written once as f16, and compute in f32 on the same number of threads. Of SDXL one block of
+Networks have the published sizes and random weights, written once as f16, and compute in f32 on the same number of threads; with
+`--precision bf16` text encoders and the U-Net are computed in bf16 by this library and torch, and by OpenVINO as it does by default. Of SDXL one block of
 each kind stands for all of them, as the whole network in three libraries at once would not fit: a resnet and a transformer of each level, counted
 as often as there are. `pictures` are whole_pictures.py's contenders. The autoencoder's decoder is in convolution.py.
 """
@@ -36,7 +37,7 @@ def contests(name, folder, inputs, module, given, loop, example=None):
     import diffaccel
 
     tensors = tuple(map(torch.from_numpy, inputs.values()))
-    with diffaccel.Model(folder) as model:
+    with diffaccel.Model(folder, precision=given.precision) as model:
         found = convolution.contest(lambda: model.forward(threads=given.threads, **inputs), module, tensors, given, loop, example)
     print(*convolution.row(name, found), sep="  ", file=sys.stderr, flush=True)
     return found
@@ -179,6 +180,7 @@ def main():
     parser.add_argument("--small", type=int, default=256, help="side of the pictures that policies are measured on")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="of text and unet")
     parser.add_argument("--pipeline", help="folder of a whole Stable Diffusion 1 or 2")
     given = parser.parse_args()
     import openvino
@@ -187,8 +189,8 @@ def main():
 
     facts = common.machine(np, torch, openvino)
     torch.set_num_threads(given.threads)
-    loop, random = native.Roofline(given.threads, 0.05), np.random.default_rng(given.seed)
-    figures, body = {}, f"Threads: {given.threads}. Medians of {given.repeat} runs in turn.\n\n"
+    loop, random = native.Roofline(given.threads, 0.05, given.precision), np.random.default_rng(given.seed)
+    figures, body = {}, f"Threads: {given.threads}, {given.precision}. Medians of {given.repeat} runs in turn.\n\n"
     for part, measure in (("text", text), ("unet", unet)):
         if part in given.parts:
             figures[part] = measure(given, loop, random)

@@ -191,6 +191,11 @@ typedef struct da_model_options {
                                    All that have convolutions:
                                      "convolution": How 3 x 3 convolutions, and those of vocoders, are computed: "auto" (default: by
                                          Winograd's transforms where these are faster), "direct" or "winograd".
+                                   All models:
+                                     "precision": What linear layers over tokens, direct convolutions and attention multiply in: "f32"
+                                         (default), "bf16" (factors rounded to bf16, sums in f32; where the processor has AVX512_BF16,
+                                         else refused with DA_UNSUPPORTED) or "auto" (bf16 where the processor has it, else f32). "int8"
+                                         is refused: "weights" "int8" keeps weights so, and computes in f32. Not for learning.
                                    All that plans divide into components:
                                      "ranks": The plan, with the executor mpi, of whose ranks this process is one: only the weights
                                          of its own component are loaded, and those of encoders and decoder on rank 0. A word such
@@ -210,7 +215,7 @@ int32_t da_model_options_init(da_model_options *options, uint32_t size);
  * missing, unused or of the wrong shape. */
 int32_t da_model_open(const char *path, const da_model_options *options, da_model *model);
 
-/* JSON about the model: {"family", "parameters", "bytes", "weights", "input", "config", "sites", "labels", "decoder", "flops",
+/* JSON about the model: {"family", "parameters", "bytes", "weights", "precision" ("f32" or "bf16", what "auto" became), "input", "config", "sites", "labels", "decoder", "flops",
  * "convolutions" ("forms": how many are computed as "direct" sums and by Winograd's transforms "F(2,3)" and "F(4,3)"; "layers": each with
  * "name", "form", "because" of a direct one ("kernel" or "stride", which have no transforms; "size", for which sums are faster; "setting"),
  * "inputs", "kernel" and "output" [C,h,w] at the model's own size, on which the choice depends; absent when there are none),
@@ -582,7 +587,8 @@ int32_t da_session_close(da_session session);
  * such tensor. */
 int32_t da_result_tensor(da_result result, const char *name, da_tensor *view);
 
-/* JSON: {"seconds", "encode_seconds", "decode_seconds", "threads", "isa", "sampler", "steps": [{"timestep", "network", "seconds", "computed", "reused", "skipped", "flops"}],
+/* JSON: {"seconds", "encode_seconds", "decode_seconds", "threads", "isa", "precision", "sampler",
+ * "steps": [{"timestep", "network", "seconds", "computed", "reused", "skipped", "flops"}],
  * "totals", "memory", "sample_rate" (of sounds, else null), "tensors": {name: shape}}; "steps" has an entry for each network call; for language
  * models also "query_rows" and "head_rows", the rows that the network computed and those that went through its head. Pictures from
  * prompts have "parameters", a text for each: what it was made with, in the form that programs of this field write into PNG files under

@@ -48,6 +48,12 @@ __attribute__((target("avx2,fma"))) static float fma_avx2(void) {
 __attribute__((target("avx512f,avx512vl"))) static float fma_avx512(void) {
     FMA_LOOP(24, __m512, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_storeu_ps, 16, "x");
 }
+__attribute__((target("avx512f,avx512vl,avx512bf16"))) static inline __m512 fma_pairs(__m512 sum, __m512 a, __m512 b) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+}
+__attribute__((target("avx512f,avx512vl,avx512bf16"))) static float fma_bf16(void) {
+    FMA_LOOP(24, __m512, _mm512_set1_ps, fma_pairs, _mm512_storeu_ps, 16, "x");
+}
 #elif defined(__aarch64__)
 static float32x4_t fma_lane(float32x4_t sum, float32x4_t a, float32x4_t b) { return vfmaq_f32(b, sum, a); }
 static float fma_neon(void) { FMA_LOOP(24, float32x4_t, vdupq_n_f32, fma_lane, vst1q_f32, 4, "w"); }
@@ -63,9 +69,12 @@ typedef struct {
     const char *name;
 } loop;
 
-static loop best_loop(void) {
+/* With `pairs` of products of bf16, where there are any. */
+static loop best_loop(int32_t pairs) {
+    (void)pairs;
 #if defined(__x86_64__)
     __builtin_cpu_init();
+    if (pairs && __builtin_cpu_supports("avx512bf16")) return (loop){fma_bf16, 24.0 * 32 * 2 * ROUNDS, "avx512bf16"};
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
         return (loop){fma_avx512, 24.0 * 16 * 2 * ROUNDS, "avx512"};
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return (loop){fma_avx2, 12.0 * 8 * 2 * ROUNDS, "avx2"};
@@ -77,6 +86,7 @@ static loop best_loop(void) {
 
 typedef struct {
     double seconds;     /* asked for */
+    int32_t pairs;
     double rate;        /* found: operations or bytes a second of this thread, */
     double undisturbed; /* and operations a second of its processor time */
     const float *data;
@@ -86,7 +96,7 @@ typedef struct {
 
 static void *fma_thread(void *argument) {
     job *j = argument;
-    loop l = best_loop();
+    loop l = best_loop(j->pairs);
     double start = now(), end = start, processor = clock_of(CLOCK_THREAD_CPUTIME_ID);
     int64_t loops = 0;
     for (; end - start < j->seconds; end = now(), loops++) j->sink = l.run();
@@ -132,14 +142,14 @@ static double together(int32_t threads, job *jobs, void *(*work)(void *)) {
 
 static int32_t allowed(int32_t threads) { return threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads; }
 
-const char *roofline_name(void) { return best_loop().name; }
+const char *roofline_name(int32_t pairs) { return best_loop(pairs).name; }
 
-/* Multiply-adds a second (each counts as 2) of `threads` threads together, over about `seconds`; -1 on failure. `core`: what
+/* Multiply-adds a second (each counts as 2) of `threads` threads together, in f32 or of pairs of bf16, over about `seconds`; -1 on failure. `core`: what
  * one core does in a second of processor time, which other programs on the machine hardly change. */
-double roofline_fma(int32_t threads, double seconds, double *core) {
+double roofline_fma(int32_t threads, double seconds, int32_t pairs, double *core) {
     static job jobs[MAX_THREADS];
     threads = allowed(threads);
-    for (int32_t i = 0; i < threads; i++) jobs[i] = (job){.seconds = seconds};
+    for (int32_t i = 0; i < threads; i++) jobs[i] = (job){.seconds = seconds, .pairs = pairs};
     double rate = together(threads, jobs, fma_thread);
     *core = 0;
     for (int32_t i = 0; i < threads; i++) *core += jobs[i].undisturbed / threads;

@@ -14,11 +14,11 @@ enum {
 
 typedef struct {
     const ck_attention_args *args;
-    const ck_kernels *kernels;
-    int64_t groups, keys; /* keys of both segments */
-    int64_t tile, tiles;  /* rows of a tile; how many of them in a group */
-    int64_t parts;        /* tasks that share the tiles of a group */
-    int32_t whole;        /* keys and values are packed before the first tile, not panel by panel in each */
+    const ck_kernels *kernels, *products; /* of which table the two products are */
+    int64_t groups, keys;                 /* keys of both segments */
+    int64_t tile, tiles;                  /* rows of a tile; how many of them in a group */
+    int64_t parts;                        /* tasks that share the tiles of a group */
+    int32_t whole;                        /* keys and values are packed before the first tile, not panel by panel in each */
     size_t scratch_floats, score_floats;
 } plan;
 
@@ -35,13 +35,15 @@ static int64_t tile_rows(int64_t queries, int64_t keys) {
     return ck_min(rows, ck_round_up(ck_ceil_div(queries, tiles), 24));
 }
 
+/* Whether products in pairs are for these: all keys and values of a head are packed for them. */
+static int32_t pairs_fit(int64_t keys, int64_t head_dim) { return keys * head_dim <= 2 * WHOLE_FLOATS; }
+
 static int32_t packs_whole(int64_t queries, int64_t keys, int64_t head_dim) {
     return tile_rows(queries, keys) < queries && keys * head_dim <= WHOLE_FLOATS && ck_gemm_current() == CK_GEMM_OWN;
 }
-static size_t key_floats(int64_t keys, int64_t head_dim) { return (size_t)(ck_round_up(keys, CK_STRIP) * head_dim); }
-static size_t value_floats(int64_t keys, int64_t head_dim) { return (size_t)(ck_round_up(head_dim, CK_STRIP) * keys); }
-
-static size_t whole_floats(int64_t keys, int64_t head_dim) { return key_floats(keys, head_dim) + value_floats(keys, head_dim); }
+static size_t whole_floats(const ck_kernels *products, int64_t keys, int64_t head_dim) {
+    return (size_t)(ck_factor_floats(products, keys, head_dim) + ck_factor_floats(products, head_dim, keys));
+}
 
 static size_t panel_floats(int64_t keys, int64_t head_dim) {
     size_t scores = ck_gemm_pack_floats(ck_min(keys, MAX_PANEL), head_dim);
@@ -49,11 +51,29 @@ static size_t panel_floats(int64_t keys, int64_t head_dim) {
     return scores > values ? scores : values;
 }
 
+/* For products in pairs: everything packed, and room for the rows of a tile. */
+static size_t paired_floats(int64_t queries, int64_t keys, int64_t shared, int64_t head_dim) {
+    if (!pairs_fit(keys + shared, head_dim)) return 0;
+    const ck_kernels *products = ck_active_pairs();
+    int64_t rows = tile_rows(queries, keys + shared);
+    return whole_floats(products, keys, head_dim) + whole_floats(products, shared, head_dim) +
+           (size_t)ck_gemm_rows_floats(products, rows, ck_max(head_dim, ck_max(keys, shared)));
+}
+
 static size_t pack_floats(int64_t queries, int64_t keys, int64_t shared, int64_t head_dim) {
+    const ck_kernels *products = ck_active();
     if (packs_whole(queries, keys + shared, head_dim))
-        return whole_floats(keys, head_dim) + whole_floats(shared, head_dim) + ck_gemm_block_floats(ck_active(), head_dim);
+        return whole_floats(products, keys, head_dim) + whole_floats(products, shared, head_dim) +
+               ck_gemm_block_floats(products, head_dim);
     size_t own = panel_floats(keys, head_dim), more = shared > 0 ? panel_floats(shared, head_dim) : 0;
     return own > more ? own : more;
+}
+
+/* The same in either precision, so that memory is known before that is. */
+static size_t room_floats(const ck_attention_args *a) {
+    size_t plain = pack_floats(a->queries, a->keys, a->shared, a->head_dim);
+    size_t paired = paired_floats(a->queries, a->keys, a->shared, a->head_dim);
+    return plain > paired ? plain : paired;
 }
 
 /* 16 floats are one cache line: threads do not share any. */
@@ -99,18 +119,14 @@ static segment make_segment(const plan *p, const float *k, int64_t k_row, const 
 
 /* Packs the second factors of both products, in the order of ck_pack_matrix; returns what is free behind them. */
 static float *pack_whole(const plan *p, segment *s, float *to) {
-    const float *keys = s->scores.b, *rows = s->values.b;
     int64_t count = s->scores.n, head_dim = s->scores.k;
-    int64_t depth = ck_gemm_depth(head_dim), padded = ck_round_up(count, CK_STRIP);
-    for (int64_t k = 0; k < head_dim; k += depth)
-        p->kernels->pack_rows(CK_F32, keys + k, s->scores.ldb, count, ck_min(depth, head_dim - k), to + k * padded);
+    ck_pack_factor_rows(p->products, s->scores.b, s->scores.ldb, count, head_dim, to);
     s->scores.b = to, s->scores.ldb = count, s->scores.form = CK_B_PACKED;
-    to += key_floats(count, head_dim);
-    depth = ck_gemm_depth(count), padded = ck_round_up(head_dim, CK_STRIP);
-    for (int64_t k = 0; k < count; k += depth)
-        p->kernels->pack_cols(rows + k * s->values.ldb, s->values.ldb, head_dim, ck_min(depth, count - k), to + k * padded);
+    to += ck_factor_floats(p->products, count, head_dim);
+    ck_pack_factor_columns(p->products, s->values.b, s->values.ldb, head_dim, count, to);
     s->values.b = to, s->values.ldb = head_dim, s->values.form = CK_B_PACKED;
-    return to + value_floats(count, head_dim);
+    s->scores.dtype = s->values.dtype = p->products->unit > 1 ? CK_PAIRS : CK_F32;
+    return to + ck_factor_floats(p->products, head_dim, count);
 }
 
 /* What is added to scores: of a query's own keys, and of shared ones. */
@@ -160,7 +176,8 @@ static void part_task(void *context, int64_t index, int32_t thread) {
     if (p->whole) {
         float *behind = buffer + p->score_floats;
         for (int32_t s = 0; s < count; s++) behind = pack_whole(p, &segments[s], behind);
-        for (int32_t s = 0; s < count; s++) segments[s].scores.pack = behind; /* for a block of queries */
+        for (int32_t s = 0; s < count; s++)
+            segments[s].scores.pack = segments[s].values.pack = behind; /* for a block of rows */
     }
     for (int64_t tile = p->tiles * part / p->parts; tile < p->tiles * (part + 1) / p->parts; tile++) {
         int64_t from = tile * p->tile, rows = ck_min(p->tile, a->queries - from);
@@ -170,8 +187,9 @@ static void part_task(void *context, int64_t index, int32_t thread) {
             scores->a = q + from * a->q_row, scores->m = rows;
             /* Queries are packed too where a block holds a tile of them, and registers are narrow: wide ones pass a row of keys
              * in so few tiles that it would not be repaid. Nor would it for scores, which meet head_dim columns only. */
-            if (p->whole && p->kernels->gemm_columns < WIDE_COLUMNS && rows <= p->kernels->block_rows)
-                ck_gemm_block(p->kernels, scores);
+            if (p->products != p->kernels ||
+                (p->whole && p->kernels->gemm_columns < WIDE_COLUMNS && rows <= p->kernels->block_rows))
+                ck_gemm_block(p->products, scores);
             else ck_gemm(p->kernels, scores);
         }
         float inverse[MAX_TILE];
@@ -181,7 +199,8 @@ static void part_task(void *context, int64_t index, int32_t thread) {
         }
         for (int32_t s = 0; s < count; s++) {
             segments[s].values.c = tile_out, segments[s].values.m = rows;
-            ck_gemm(p->kernels, &segments[s].values);
+            if (p->products != p->kernels) ck_gemm_block(p->products, &segments[s].values);
+            else ck_gemm(p->kernels, &segments[s].values);
         }
         for (int64_t r = 0; r < rows; r++) p->kernels->scale_row(tile_out + r * a->out_row, a->head_dim, inverse[r]);
     }
@@ -196,17 +215,18 @@ void ck_attention(ck_pool *pool, const ck_attention_args *args) {
     plan p = {.args = args, .kernels = ck_active(), .groups = ck_max(args->groups, 1), .keys = args->keys + args->shared};
     p.tile = tile_rows(args->queries, p.keys);
     p.tiles = ck_ceil_div(args->queries, p.tile);
-    p.whole = packs_whole(args->queries, p.keys, args->head_dim);
+    p.products = args->precision == CK_PAIRS && pairs_fit(p.keys, args->head_dim) ? ck_active_pairs() : p.kernels;
+    p.whole = p.products != p.kernels || packs_whole(args->queries, p.keys, args->head_dim);
     int64_t problems = args->batch * args->heads * p.groups;
     int64_t wanted = ck_ceil_div((int64_t)ck_pool_threads(pool) * TASKS_PER_THREAD, ck_max(problems, 1));
     p.parts = p.whole ? ck_min(p.tiles, wanted) : p.tiles;
     p.score_floats = score_floats(args->queries, p.keys);
-    p.scratch_floats = p.score_floats + pack_floats(args->queries, args->keys, args->shared, args->head_dim);
+    p.scratch_floats = p.score_floats + room_floats(args);
     ck_run(pool, problems * p.parts, part_task, &p);
 }
 
 size_t ck_attention_scratch(int32_t threads, const ck_attention_args *a) {
-    size_t each = score_floats(a->queries, a->keys + a->shared) + pack_floats(a->queries, a->keys, a->shared, a->head_dim);
+    size_t each = score_floats(a->queries, a->keys + a->shared) + room_floats(a);
     size_t one = (size_t)ck_max(threads, 1) * each * sizeof(float);
     size_t blocks = a->queries > 0 ? ck_attention_blocks_scratch(threads, a) : 0;
     return one > blocks ? one : blocks;

@@ -24,20 +24,21 @@ enum {
 
 typedef struct {
     const ck_attention_args *args;
-    const ck_kernels *kernels;
-    int64_t groups, together;  /* groups; of a task */
-    int64_t own, shared, near; /* keys of a group, shared ones and those in windows at once */
-    int64_t block;             /* the most of them */
-    int32_t keeps;             /* shared keys and values are kept beside a group's own ones */
-    int64_t window, times;     /* to either side of a query; whose windows are taken together */
-    int64_t parts, rows;       /* tasks of a group; queries of a group in a task, whole tiles: bits do not depend on tasks */
-    int64_t query_floats;      /* of a tile, when they are fetched */
+    const ck_kernels *kernels, *products; /* of which table the two products are */
+    int64_t groups, together;             /* groups; of a task */
+    int64_t own, shared, near;            /* keys of a group, shared ones and those in windows at once */
+    int64_t block;                        /* the most of them */
+    int32_t keeps;                        /* shared keys and values are kept beside a group's own ones */
+    int64_t window, times;                /* to either side of a query; whose windows are taken together */
+    int64_t parts, rows;  /* tasks of a group; queries of a group in a task, whole tiles: bits do not depend on tasks */
+    int64_t query_floats; /* of a tile, when they are fetched */
+    int64_t row_floats;   /* of a tile's rows packed in pairs */
     size_t scratch_floats;
 } plan;
 
 /* What a thread has in its scratch. */
 typedef struct {
-    float *keys, *values, *kept_keys, *kept_values, *scores, *queries, *largest, *sums;
+    float *keys, *values, *kept_keys, *kept_values, *scores, *queries, *rows, *largest, *sums;
 } room;
 
 /* What queries see of the keys of a block: all, or those near them in time. */
@@ -81,6 +82,7 @@ static int64_t tile_rows(int64_t block) { return SCORE_FLOATS / ck_max(block, MI
 
 static plan make_plan(int32_t threads, const ck_attention_args *a) {
     plan p = {.args = a, .kernels = ck_active(), .groups = ck_max(a->groups, 1), .together = 1};
+    p.products = a->precision == CK_PAIRS ? ck_active_pairs() : p.kernels;
     p.own = block_keys(a->keys, a->head_dim), p.shared = block_keys(ck_max(a->shared, 0), a->head_dim);
     p.window = ck_min(ck_max(a->window, 0), a->queries);
     p.times = ck_min(MAX_WINDOW_ROWS, ck_round_up(ck_max(p.window, 1), WINDOW_ROWS));
@@ -97,20 +99,20 @@ static plan make_plan(int32_t threads, const ck_attention_args *a) {
     p.keeps = a->keys > 0 && a->shared > 0 && a->shared <= p.shared && (p.own + p.shared) * width <= KEPT_FLOATS;
     int64_t tile = tile_rows(0), packed = (p.block + (p.keeps ? p.shared : 0)) * width;
     p.query_floats = a->head_dim <= NARROW_HEAD ? tile * a->head_dim : 0;
+    /* Room in either precision, so that memory is known before that is. */
+    p.row_floats = ck_max(ck_gemm_rows_floats(ck_active_pairs(), tile, ck_max(a->head_dim, MIN_BLOCK)),
+                          ck_gemm_rows_floats(ck_active_pairs(), tile_rows(p.block), p.block));
     p.scratch_floats = (size_t)(packed + ck_max(tile * MIN_BLOCK, tile_rows(p.block) * p.block) + p.query_floats +
-                                2 * ck_round_up(p.together * p.rows, 16));
+                                p.row_floats + 2 * ck_round_up(p.together * p.rows, 16));
     return p;
 }
 
 /* A block's keys and values, packed in the order of ck_pack_matrix. */
 static void pack(const plan *p, const float *k, int64_t k_row, const float *v, int64_t v_row, int64_t count, float *keys,
                  float *values) {
-    int64_t head_dim = p->args->head_dim, depth = ck_gemm_depth(head_dim), padded = ck_round_up(count, CK_STRIP);
-    for (int64_t i = 0; i < head_dim; i += depth)
-        p->kernels->pack_rows(CK_F32, k + i, k_row, count, ck_min(depth, head_dim - i), keys + i * padded);
-    depth = ck_gemm_depth(count), padded = ck_round_up(head_dim, CK_STRIP);
-    for (int64_t i = 0; i < count; i += depth)
-        p->kernels->pack_cols(v + i * v_row, v_row, head_dim, ck_min(depth, count - i), values + i * padded);
+    int64_t head_dim = p->args->head_dim;
+    ck_pack_factor_rows(p->products, k, k_row, count, head_dim, keys);
+    ck_pack_factor_columns(p->products, v, v_row, head_dim, count, values);
 }
 
 /* The weights of the keys that lie in the window of the query at `time`; 0 of the others. Returns what the row's output shrinks
@@ -134,6 +136,15 @@ static float weights_near(const plan *p, float *row, int64_t count, float scale,
     return p->kernels->softmax_block(row + from, to - from, scale, largest, sum);
 }
 
+static void multiply(const plan *p, const room *r, ck_gemm_args *product) {
+    if (p->products == p->kernels) {
+        ck_gemm(p->kernels, product);
+        return;
+    }
+    product->dtype = CK_PAIRS, product->pack = r->rows;
+    ck_gemm_block(p->products, product);
+}
+
 /* What `rows` queries, their results in `out`, have seen of one more block; `stats` is where theirs stand. */
 static void attend(const plan *p, const room *r, const block *b, const float *q, int64_t q_row, float *out, int64_t first,
                    int64_t rows, int64_t stats) {
@@ -152,7 +163,7 @@ static void attend(const plan *p, const room *r, const block *b, const float *q,
                             .n = b->count,
                             .k = a->head_dim,
                             .panel = width};
-    ck_gemm(p->kernels, &product);
+    multiply(p, r, &product);
     for (int64_t i = 0; i < rows; i++) {
         float *row = r->scores + i * width, *largest = &r->largest[stats + i], *sum = &r->sums[stats + i];
         if (b->see.bias && !b->see.by_time) p->kernels->axpby(1, row, 1 / a->scale, b->see.bias, row, b->count);
@@ -173,7 +184,7 @@ static void attend(const plan *p, const room *r, const block *b, const float *q,
                              .k = b->count,
                              .panel = ck_round_up(a->head_dim, CK_STRIP),
                              .accumulate = !b->is_first};
-    ck_gemm(p->kernels, &product);
+    multiply(p, r, &product);
 }
 
 /* Queries tile by tile meet one block after the other; after the last one of all, `finishes`, results are divided by their
@@ -187,7 +198,7 @@ static void attend_all(const plan *p, const room *r, const block *blocks, int32_
         int64_t tile = ck_min(step, x->rows - from), q_row = a->q_row;
         const float *q = x->q + from * a->q_row;
         float *out = x->out + from * a->out_row;
-        if (p->query_floats > 0 && a->q_row > a->head_dim) {
+        if (p->query_floats > 0 && a->q_row > a->head_dim && p->products == p->kernels) {
             for (int64_t i = 0; i < tile; i++)
                 memcpy(r->queries + i * a->head_dim, q + i * a->q_row, (size_t)a->head_dim * sizeof *q);
             q = r->queries, q_row = a->head_dim;
@@ -235,7 +246,8 @@ static void part_task(void *context, int64_t index, int32_t thread) {
     r.values = r.keys + p->block * a->head_dim, r.kept_keys = r.values + p->block * values;
     r.kept_values = r.kept_keys + kept * a->head_dim, r.scores = r.kept_values + kept * values;
     r.queries = r.scores + ck_max(tile_rows(0) * MIN_BLOCK, tile_rows(p->block) * p->block);
-    r.largest = r.queries + p->query_floats, r.sums = r.largest + ck_round_up(p->together * p->rows, 16);
+    r.rows = r.queries + p->query_floats;
+    r.largest = r.rows + p->row_floats, r.sums = r.largest + ck_round_up(p->together * p->rows, 16);
     for (int64_t i = 0; i < groups * rows; i++) r.largest[i] = -__builtin_inff(), r.sums[i] = 0;
     const float *q = a->q + batch * a->q_batch + from * a->q_group + first * a->q_row + at;
     float *out = a->out + batch * a->out_batch + from * a->out_group + first * a->out_row + at;

@@ -40,11 +40,11 @@ void ck_take_weights(const ck_conv_plan *p, int64_t at, int64_t rows, int64_t co
             p->kernels->to_f32(a->dtype, ck_at(a->w, a->dtype, at + i * k), room + i * count, count);
         from = room, lda = count;
     }
-    p->kernels->pack_block(from, lda, rows, count, to);
+    p->products->pack_block(from, lda, rows, count, to);
 }
 
 int64_t ck_weights_after(const ck_conv_plan *p, int64_t row, int64_t count, int64_t r, int64_t k0, int64_t deep) {
-    int64_t following = r + p->kernels->gemm_rows;
+    int64_t following = r + p->products->gemm_rows;
     if (following < count) return (row + following) * p->k + k0;
     return k0 + deep < p->k ? row * p->k + k0 + deep : -1;
 }
@@ -100,11 +100,11 @@ static void block_task(void *context, int64_t index, int32_t thread) {
     float *weights = p->own + (size_t)thread * p->own_floats, *sums = weights + p->points * p->weight_floats;
     float *room = sums + p->points * p->sum_floats;
     for (int64_t block = 0; block < p->blocks; block++) {
-        int64_t k0 = block * p->depth, deep = ck_min(p->depth, p->k - k0);
+        int64_t k0 = block * p->depth, deep = ck_min(p->depth, p->k - k0), units = ck_ceil_div(deep, p->unit);
         if (p->points > 1) ck_winograd_weights(p, row, rows, k0, deep, weights, room);
         else ck_gather_weights(p, row, rows, k0, deep, weights, room);
         for (int64_t point = 0; point < p->points; point++) {
-            const float *packed = p->panels + (block * p->points + point) * p->panel_floats + column * deep;
+            const float *packed = p->panels + (block * p->points + point) * p->panel_floats + column * units;
             int32_t last = point + 1 == p->points && block + 1 == p->blocks;
             ck_panel_args panel = {
                 .a = weights + point * p->weight_floats,
@@ -113,13 +113,13 @@ static void block_task(void *context, int64_t index, int32_t thread) {
                 .ldc = p->task_columns + PADDING,
                 .m = rows,
                 .n = columns,
-                .k = deep,
+                .k = units,
                 .accumulate = block > 0,
                 .act = CK_ACT_NONE,
                 .next = packed + p->panel_floats,
-                .next_bytes = last ? 0 : p->kernels->gemm_columns * deep * (int64_t)sizeof(float),
+                .next_bytes = last ? 0 : p->products->gemm_columns * units * (int64_t)sizeof(float),
             };
-            p->kernels->gemm_block(&panel);
+            p->products->gemm_block(&panel);
         }
     }
     put_sums(p, sums, row, rows, column, columns);
@@ -128,7 +128,7 @@ static void block_task(void *context, int64_t index, int32_t thread) {
 /* Cuts a group into tasks, so that threads finish together and neither the weights are prepared too often nor the panels
  * fetched for too few of them. No element's bits depend on it. */
 static void cut(ck_conv_plan *p, int32_t threads) {
-    int64_t tile = p->kernels->gemm_rows, best = INT64_MAX;
+    int64_t tile = p->products->gemm_rows, best = INT64_MAX;
     int64_t most = ck_max(ck_round_up(MIN_BLOCK, tile), ck_min(MAX_BLOCK, ck_round_up(p->a.out_channels, tile)));
     for (int64_t rows = ck_round_up(MIN_BLOCK, tile); rows <= most; rows += tile) {
         for (int64_t cuts = 1; cuts <= MAX_CUTS; cuts *= 2) {
@@ -144,6 +144,8 @@ static void cut(ck_conv_plan *p, int32_t threads) {
 
 static ck_conv_plan make_plan(int32_t threads, const ck_conv2d_args *args) {
     ck_conv_plan p = {.a = *args, .kernels = ck_active(), .side = 1, .step = 1, .points = 1};
+    p.products = args->precision == CK_PAIRS && args->form == CK_CONV_DIRECT ? ck_active_pairs() : p.kernels;
+    p.unit = p.products->unit;
     ck_conv2d_args *a = &p.a;
     p.k = a->in_channels;
     if (a->form == CK_CONV_DIRECT) {
@@ -155,16 +157,17 @@ static ck_conv_plan make_plan(int32_t threads, const ck_conv2d_args *args) {
         p.side = a->form, p.step = p.side - 2, p.points = p.side * p.side;
     }
     p.across = ck_ceil_div(a->out_w, p.step), p.area = p.across * ck_ceil_div(a->out_h, p.step), p.columns = a->batch * p.area;
-    p.depth = ck_gemm_depth(p.k), p.blocks = ck_ceil_div(p.k, ck_max(p.depth, 1));
+    p.depth = ck_gemm_depth(ck_ceil_div(p.k, p.unit)) * p.unit, p.blocks = ck_ceil_div(p.k, ck_max(p.depth, 1));
     int64_t most = ck_max(2, GROUP_FLOATS / (p.points * ck_max(p.k, 1)) / (2 * CK_STRIP)) * (2 * CK_STRIP);
     int64_t groups = ck_ceil_div(p.columns, ck_min(most, MAX_GROUP));
     p.group = ck_round_up(ck_ceil_div(p.columns, ck_max(groups, 1)), CK_STRIP);
     cut(&p, ck_max(threads, 1));
-    p.panel_floats = p.depth * p.group + PADDING;
-    p.weight_floats = ck_round_up(p.task_rows, p.kernels->gemm_rows) * p.depth + PADDING;
+    int64_t units = p.depth / p.unit, tile = p.products->gemm_rows;
+    p.panel_floats = units * p.group + PADDING;
+    p.weight_floats = ck_round_up(p.task_rows, tile) * units + PADDING;
     p.sum_floats = p.task_rows * (p.task_columns + PADDING) + PADDING;
     /* Behind them room for the weights on their way: as they are widened, and side by side. */
-    p.own_floats = (size_t)(p.points * (p.weight_floats + p.sum_floats) + 2 * (p.kernels->gemm_rows * CK_MAX_DEPTH + PADDING));
+    p.own_floats = (size_t)(p.points * (p.weight_floats + p.sum_floats) + 2 * (tile * CK_MAX_DEPTH * p.unit + PADDING));
     return p;
 }
 
@@ -187,7 +190,9 @@ size_t ck_conv2d_scratch(int32_t threads, const ck_conv2d_args *args) {
 }
 
 /* Costs of one sample in multiply-adds of a lane, as measured where two registers of 16 lanes begin each cycle: what is taken
- * from the input or put to the output costs as much as some products. */
+ * from the input or put to the output costs as much as some products. Direct sums of pairs take half of the time, and still
+ * nearly twice that of F(4,3), or as much as F(2,3) at 8 x 8 pixels: the choice is the same for both, and so are the bits where
+ * it is a transform. */
 static int64_t form_cost(const ck_conv2d_args *a, int32_t form) {
     int64_t in = a->in_channels, out = a->out_channels, rows = ck_round_up(out, 4);
     if (form == CK_CONV_DIRECT) return ck_round_up(a->out_h * a->out_w, CK_STRIP) * in * CK_TAPS * (rows + 8);

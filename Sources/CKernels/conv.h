@@ -17,10 +17,11 @@ enum {
 
 typedef struct {
     ck_conv2d_args a;
-    const ck_kernels *kernels;
+    const ck_kernels *kernels, *products; /* of which table the products are */
     int64_t side, step, points;         /* pixels of a tile's input and output along a side, 1 when direct; its points */
     int64_t across, area, columns;      /* columns of a line of tiles, of an image, of all images */
     int64_t k, depth, blocks;           /* rows of the matrices; those of a block of them, as products have them; such blocks */
+    int64_t unit;                       /* rows that stand side by side in the panels */
     int64_t group;                      /* columns at once */
     int64_t task_rows, task_columns;    /* output channels and columns of a task */
     int64_t panel_floats;               /* of the input's matrices: one point, one block of rows */

@@ -21,6 +21,16 @@ static void gather_run(const ck_conv_plan *p, const float *plane, int64_t iy, in
     for (i += inside; i < count; i++) to[i] = 0;
 }
 
+/* `rows` lines of CK_TAKEN_COLUMNS from row k0 on, to the panels in pairs. They are all of one block, whose depth is a multiple
+ * of 16. */
+static void put_pairs(const ck_conv_plan *p, const float *lines, int64_t k0, int64_t rows, int64_t first, int64_t last) {
+    int64_t block = k0 / p->depth, row = k0 - block * p->depth;
+    int64_t units = ck_ceil_div(ck_min(p->depth, p->k - block * p->depth), p->unit);
+    float *at = p->panels + block * p->panel_floats + first * units + row / p->unit * CK_STRIP;
+    for (int64_t q = 0; q < last - first; q += CK_STRIP)
+        p->products->pack_cols(lines + q, CK_TAKEN_COLUMNS, CK_STRIP, rows, at + q * units);
+}
+
 void ck_gather_input(const ck_conv_plan *p, int64_t from, int64_t to, int64_t first, int64_t last) {
     const ck_conv2d_args *a = &p->a;
     /* Some rows at once: what was written a moment ago, and is read at other places, would have to wait. */
@@ -38,6 +48,10 @@ void ck_gather_input(const ck_conv_plan *p, int64_t from, int64_t to, int64_t fi
                            r->count);
             }
         }
+        if (p->unit > 1) {
+            put_pairs(p, lines[0], k0, rows, first, last);
+            continue;
+        }
         for (int64_t i = 0; i < rows; i++) {
             int64_t k = k0 + i, block = k / p->depth, deep = ck_min(p->depth, p->k - block * p->depth);
             float *at = p->panels + block * p->panel_floats + first * deep + (k - block * p->depth) * CK_STRIP;
@@ -47,8 +61,8 @@ void ck_gather_input(const ck_conv_plan *p, int64_t from, int64_t to, int64_t fi
 }
 
 void ck_gather_weights(const ck_conv_plan *p, int64_t row, int64_t count, int64_t k0, int64_t deep, float *to, float *room) {
-    int64_t tile = p->kernels->gemm_rows;
-    for (int64_t r = 0; r < count; r += tile, to += tile * deep) {
+    int64_t tile = p->products->gemm_rows, units = ck_ceil_div(deep, p->unit);
+    for (int64_t r = 0; r < count; r += tile, to += tile * units) {
         int64_t at = (row + r) * p->k + k0, next = ck_weights_after(p, row, count, r, k0, deep);
         ck_take_weights(p, at, ck_min(tile, count - r), deep, next, to, room);
     }

@@ -63,6 +63,22 @@ const ck_kernels *ck_active(void) {
     return table;
 }
 
+int32_t ck_pairs_supported(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return ck_active()->isa == CK_ISA_AVX512 && __builtin_cpu_supports("avx512bf16");
+#else
+    return 0;
+#endif
+}
+
+const ck_kernels *ck_active_pairs(void) {
+#if defined(__x86_64__)
+    if (ck_pairs_supported()) return &ck_pairs_avx512;
+#endif
+    return &ck_pairs_base;
+}
+
 int32_t ck_isa_current(void) { return ck_active()->isa; }
 
 int32_t ck_isa_select(int32_t isa) {

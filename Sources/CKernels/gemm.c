@@ -52,28 +52,34 @@ void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *g) {
 }
 
 size_t ck_gemm_block_floats(const ck_kernels *kernels, int64_t k) {
-    return (size_t)(ck_min(k, CK_MAX_DEPTH) * (kernels->block_rows + MAX_TILE_COLUMNS));
+    return (size_t)(ck_min(ck_ceil_div(k, kernels->unit), CK_MAX_DEPTH) * (kernels->block_rows + MAX_TILE_COLUMNS));
+}
+
+int64_t ck_gemm_rows_floats(const ck_kernels *kernels, int64_t m, int64_t k) {
+    return ck_round_up(m, kernels->gemm_rows) * ck_min(ck_ceil_div(k, kernels->unit), CK_MAX_DEPTH);
 }
 
 void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *g) {
-    int64_t depth = ck_gemm_depth(g->k), padded = ck_round_up(g->ldb, CK_STRIP);
+    const int64_t unit = kernels->unit, units = ck_ceil_div(g->k, unit), depth = ck_gemm_depth(units);
+    const int32_t widens = g->dtype != CK_F32 && g->dtype != CK_PAIRS;
+    int64_t padded = ck_round_up(g->ldb, CK_STRIP);
     /* A tile's columns of widened weights at a time: more would not stay in the first-level cache. */
-    int64_t step = g->dtype == CK_F32 ? g->n : kernels->gemm_columns;
-    float *widened = g->pack + ck_min(g->k, CK_MAX_DEPTH) * kernels->block_rows;
-    for (int64_t p = 0; p < g->k; p += depth) {
-        int64_t deep = ck_min(depth, g->k - p);
-        int32_t last = p + deep >= g->k;
+    int64_t step = widens ? kernels->gemm_columns : g->n;
+    float *widened = g->pack + ck_min(units, CK_MAX_DEPTH) * kernels->block_rows;
+    for (int64_t p = 0; p < units; p += depth) {
+        int64_t deep = ck_min(depth, units - p);
+        int32_t last = p + deep >= units;
         if (g->a_columns) kernels->pack_block_columns(g->a + p * g->lda, g->lda, g->m, deep, g->pack);
-        else kernels->pack_block(g->a + p, g->lda, g->m, deep, g->pack);
+        else kernels->pack_block(g->a + p * unit, g->lda, g->m, ck_min(deep * unit, g->k - p * unit), g->pack);
         for (int64_t j = 0; j < g->n; j += step) {
             int64_t columns = ck_min(step, g->n - j);
             const void *at = ck_at(g->b, g->dtype, p * padded + (g->first + j) * deep), *next = NULL;
             if (j + step < g->n) next = ck_at(at, g->dtype, columns * deep);
-            else if (!last) next = ck_at(g->b, g->dtype, (p + deep) * padded + g->first * ck_min(depth, g->k - p - deep));
-            if (g->dtype != CK_F32) kernels->strips_to_f32(g->dtype, at, widened, ck_ceil_div(columns, CK_STRIP) * deep);
+            else if (!last) next = ck_at(g->b, g->dtype, (p + deep) * padded + g->first * ck_min(depth, units - p - deep));
+            if (widens) kernels->strips_to_f32(g->dtype, at, widened, ck_ceil_div(columns, CK_STRIP) * deep);
             ck_panel_args block = {
                 .a = g->pack,
-                .packed = g->dtype == CK_F32 ? at : widened,
+                .packed = widens ? widened : at,
                 .c = g->c + j,
                 .ldc = g->ldc,
                 .m = g->m,

@@ -17,7 +17,7 @@ static inline int64_t ck_strip_place(int32_t dtype, int64_t column) {
     return dtype == CK_BF16 ? column % (CK_STRIP / 2) * 2 + column / (CK_STRIP / 2) : column;
 }
 
-/* c[m,n] = act(((accumulate ? c : 0) + a[m,k] * packed) * scale + bias) */
+/* c[m,n] = act(((accumulate ? c : 0) + a[m,k] * packed) * scale + bias); k counts units where both are packed */
 typedef struct {
     const float *a;
     int64_t lda;
@@ -65,6 +65,7 @@ struct ck_gemm_args;
 
 typedef struct ck_kernels {
     int32_t isa;
+    int32_t unit;         /* elements of k in 32 bits of a packed factor: 1, or 2 in a table of pairs of bf16 (units.inl) */
     int32_t gemm_rows;    /* rows of one register tile */
     int32_t gemm_columns; /* its columns, or those of a strip where these are more */
     int32_t block_rows;   /* most rows of ck_gemm_block: a multiple of 24, and so of 6, 8 and 12 */
@@ -73,7 +74,7 @@ typedef struct ck_kernels {
     void (*from_f32)(int32_t dtype, const float *src, void *dst, int64_t n);
     void (*strips_to_f32)(int32_t dtype, const void *src, float *dst, int64_t lines); /* lines of packed strips */
 
-    /* Packed strips: strip s holds columns [s*CK_STRIP, (s+1)*CK_STRIP) of a k x n matrix, k rows of CK_STRIP floats. */
+    /* Packed strips: strip s holds columns [s*CK_STRIP, (s+1)*CK_STRIP) of a k x n matrix, a line of CK_STRIP units for each unit of k. */
     void (*pack_rows)(int32_t dtype, const void *b, int64_t ldb, int64_t n, int64_t k, float *packed); /* b is [n,k] */
     void (*pack_cols)(const float *b, int64_t ldb, int64_t n, int64_t k, float *packed);               /* b is [k,n] */
     /* Of k lines of one strip: the bits of each column's largest magnitude, no less than what is there; whole numbers,
@@ -150,14 +151,18 @@ typedef struct ck_kernels {
 } ck_kernels;
 
 extern const ck_kernels ck_kernels_base;
+/* Tables of products alone, of pairs of bf16: pack_rows, pack_cols, pack_block, gemm_block, few_rows and few_pack. */
+extern const ck_kernels ck_pairs_base;
 #if defined(__x86_64__)
-extern const ck_kernels ck_kernels_avx2, ck_kernels_avx512;
+extern const ck_kernels ck_kernels_avx2, ck_kernels_avx512, ck_pairs_avx512;
 #elif defined(__aarch64__)
 extern const ck_kernels ck_kernels_neon;
 #endif
 
 /* The chosen table (dispatch.c). */
 const ck_kernels *ck_active(void);
+/* That of the products of CK_PAIRS. */
+const ck_kernels *ck_active_pairs(void);
 
 /* ---- serial matrix product (gemm.c) ---- */
 
@@ -174,7 +179,7 @@ size_t ck_gemm_pack_floats(int64_t n, int64_t k);
 enum {
     CK_B_ROWS,   /* [n,k] in `dtype`, rows ldb apart: packed panel by panel while it is used */
     CK_B_COLS,   /* [k,n] in f32, rows ldb apart: likewise */
-    CK_B_PACKED, /* by ck_pack_matrix in `dtype`; `b` is its beginning, `ldb` its n, `first` the first column wanted */
+    CK_B_PACKED, /* by ck_pack_matrix in `dtype`, or ck_pack_pairs; `b` is its beginning, `ldb` its n, `first` the first column wanted */
 };
 
 /* c[m,n] = act(a[m,k] b scale + bias). Columns are taken in panels of at most `panel`, a multiple of CK_STRIP; `pack` holds
@@ -196,9 +201,16 @@ typedef struct ck_gemm_args {
 } ck_gemm_args;
 void ck_gemm(const ck_kernels *kernels, const ck_gemm_args *args);
 /* The same bits for CK_B_PACKED and up to `block_rows` rows, which are packed too: for many columns. `panel` is not used;
- * `pack` holds ck_gemm_block_floats(kernels, k). */
+ * `pack` holds ck_gemm_block_floats(kernels, k). The only way with a table of pairs, whose dtype is CK_PAIRS. */
 void ck_gemm_block(const ck_kernels *kernels, const ck_gemm_args *args);
 size_t ck_gemm_block_floats(const ck_kernels *kernels, int64_t k);
+/* Packs a whole second factor in the order of ck_pack_matrix, or of ck_pack_pairs with a table of pairs: `rows` [n,k], or `columns` [k,n]. */
+void ck_pack_factor_rows(const ck_kernels *kernels, const float *rows, int64_t ldb, int64_t n, int64_t k, float *to);
+void ck_pack_factor_columns(const ck_kernels *kernels, const float *columns, int64_t ldb, int64_t n, int64_t k, float *to);
+/* Floats that hold it. */
+int64_t ck_factor_floats(const ck_kernels *kernels, int64_t n, int64_t k);
+/* Floats for ck_gemm_block of up to `m` rows. */
+int64_t ck_gemm_rows_floats(const ck_kernels *kernels, int64_t m, int64_t k);
 /* The same through OpenBLAS (gemm_blas.c); 0 when the sizes are not for it. */
 int32_t ck_gemm_blas(const ck_kernels *kernels, const ck_gemm_args *args);
 
@@ -214,7 +226,9 @@ static inline int64_t ck_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t ck_max(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t ck_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static inline int64_t ck_round_up(int64_t a, int64_t b) { return ck_ceil_div(a, b) * b; }
-static inline int64_t ck_type_size(int32_t dtype) { return dtype == CK_F32 ? 4 : dtype == CK_I8 ? 1 : 2; }
+static inline int64_t ck_type_size(int32_t dtype) {
+    return dtype == CK_F32 || dtype == CK_PAIRS ? 4 : dtype == CK_I8 ? 1 : 2;
+}
 static inline const void *ck_at(const void *base, int32_t dtype, int64_t element) {
     return (const char *)base + element * ck_type_size(dtype);
 }

@@ -18,6 +18,7 @@
 #define CK_BLOCK_ROWS    264
 #define CK_FUSED         1
 #define CK_HALF_HARDWARE 1
+#define CK_PAIRED        0
 #include "generic/kernels.inl"
 #pragma clang attribute pop
 #else

@@ -9,4 +9,5 @@
 #define CK_BLOCK_ROWS    144
 #define CK_FUSED         0
 #define CK_HALF_HARDWARE 0
+#define CK_PAIRED        0
 #include "generic/kernels.inl"

@@ -10,6 +10,7 @@
 #define CK_BLOCK_ROWS    144
 #define CK_FUSED         1
 #define CK_HALF_HARDWARE 1
+#define CK_PAIRED        0
 #include "generic/kernels.inl"
 #else
 typedef int ck_no_kernels_here; /* a translation unit may not be empty */

@@ -83,9 +83,23 @@ void ck_gather_rows(const float *x, const int64_t *index, float *out, int64_t n,
     for (int64_t i = 0; i < n; i++) memcpy(out + i * width, x + index[i] * width, (size_t)width * sizeof *out);
 }
 
+/* A row of what ck_pack_pairs wrote. */
+static void paired_row(const ck_kernels *kernels, const uint16_t *packed, int64_t n, int64_t k, int64_t row, float *out) {
+    int64_t units = ck_ceil_div(k, 2), depth = ck_gemm_depth(units), padded = ck_round_up(n, CK_STRIP);
+    for (int64_t i = 0; i < k; i++) {
+        int64_t block = i / 2 / depth * depth, deep = ck_min(depth, units - block);
+        int64_t unit = block * padded + row / CK_STRIP * CK_STRIP * deep + (i / 2 - block) * CK_STRIP + row % CK_STRIP;
+        kernels->to_f32(CK_BF16, packed + 2 * unit + i % 2, out + i, 1);
+    }
+}
+
 void ck_packed_rows(int32_t dtype, const void *packed, const float *scales, int64_t n, int64_t k, const int64_t *index,
                     float *out, int64_t count) {
     const ck_kernels *kernels = ck_active();
+    if (dtype == CK_PAIRS) {
+        for (int64_t i = 0; i < count; i++) paired_row(kernels, packed, n, k, index[i], out + i * k);
+        return;
+    }
     int64_t depth = ck_gemm_depth(k), padded = ck_round_up(n, CK_STRIP);
     for (int64_t i = 0; i < count; i++) {
         int64_t strip = index[i] / CK_STRIP * CK_STRIP, column = ck_strip_place(dtype, index[i] % CK_STRIP);

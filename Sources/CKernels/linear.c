@@ -20,6 +20,7 @@ enum {
 typedef struct {
     const ck_linear_args *args;
     const ck_kernels *kernels;
+    int64_t units; /* of k: each one element, or two */
     int64_t panel, rows, panels, row_blocks;
     int32_t blocks;   /* by ck_gemm_block */
     int64_t few_rows; /* by few_rows: all rows in whole tiles */
@@ -38,8 +39,9 @@ static void few_pack_task(void *context, int64_t index, int32_t thread) {
     const plan *p = context;
     const ck_linear_args *a = p->args;
     (void)thread;
-    int64_t depth = ck_gemm_depth(a->k), from = index * depth;
-    p->kernels->few_pack(a->x + from, a->ldx, a->m, ck_min(depth, a->k - from), (float *)a->scratch + from * p->few_rows);
+    int64_t unit = p->kernels->unit, depth = ck_gemm_depth(p->units) * unit, from = index * depth;
+    float *to = (float *)a->scratch + from / unit * p->few_rows;
+    p->kernels->few_pack(a->x + from, a->ldx, a->m, ck_min(depth, a->k - from), to);
 }
 
 static void few_task(void *context, int64_t index, int32_t thread) {
@@ -98,12 +100,13 @@ static void panel_task(void *context, int64_t index, int32_t thread) {
 /* Blocks of rows by wide panels: one block, or as many as threads or a multiple; 0 when there are too few columns for that. */
 static int32_t cut_into_blocks(plan *p, int32_t threads) {
     const ck_linear_args *a = p->args;
-    if (a->layout != CK_PACKED || a->k <= 0 || a->m < MIN_ROWS_PACKING || a->n < MIN_BLOCK_PANEL) return 0;
+    if (a->layout != CK_PACKED || a->k <= 0) return 0;
+    if (a->dtype != CK_PAIRS && (a->m < MIN_ROWS_PACKING || a->n < MIN_BLOCK_PANEL)) return 0;
     int64_t row_blocks = ck_ceil_div(a->m, p->kernels->block_rows);
     if (row_blocks > 1 && a->m >= (int64_t)threads * MIN_ROWS_PACKING) row_blocks = ck_round_up(row_blocks, threads);
     int64_t panels = ck_max(1, ck_min((int64_t)threads * BLOCKS_PER_THREAD / row_blocks, a->n / MIN_BLOCK_PANEL));
     if (row_blocks == 1 && panels > threads) panels = panels / threads * threads;
-    if (row_blocks * panels < threads) return 0;
+    if (row_blocks * panels < threads && a->dtype != CK_PAIRS) return 0;
     p->rows = ck_round_up(ck_ceil_div(a->m, row_blocks), p->kernels->gemm_rows);
     p->row_blocks = ck_ceil_div(a->m, p->rows);
     p->panel = ck_round_up(ck_ceil_div(a->n, panels), MIN_PANEL);
@@ -113,7 +116,9 @@ static int32_t cut_into_blocks(plan *p, int32_t threads) {
 
 /* Whether few_rows is the fastest: weights come from memory, or widening them would not be repaid. */
 static int32_t takes_few(const ck_linear_args *a) {
-    if (a->layout != CK_PACKED || a->k <= 0 || a->m > STREAMED_ROWS || ck_gemm_current() != CK_GEMM_OWN) return 0;
+    if (a->layout != CK_PACKED || a->k <= 0 || a->m > STREAMED_ROWS) return 0;
+    if (a->dtype == CK_PAIRS) return 1;
+    if (ck_gemm_current() != CK_GEMM_OWN) return 0;
     if (a->dtype != CK_F32 && a->m <= WIDENED_ROWS) return 1;
     return a->m > READING_ROWS && a->n * a->k >= STREAMED;
 }
@@ -122,7 +127,7 @@ static int32_t takes_few(const ck_linear_args *a) {
 static void cut_for_few(plan *p, int32_t threads) {
     const ck_linear_args *a = p->args;
     p->few_rows = ck_round_up(a->m, p->kernels->gemm_rows);
-    int64_t least = ck_round_up(ck_ceil_div(STREAM_WORK, a->k * a->m), MIN_PANEL);
+    int64_t least = ck_round_up(ck_ceil_div(STREAM_WORK, p->units * a->m), MIN_PANEL);
     int64_t even = ck_round_up(ck_ceil_div(a->n, (int64_t)threads * BLOCKS_PER_THREAD), MIN_PANEL);
     p->panel = threads > 1 && a->m * a->n * a->k > SMALL_WORK ? ck_max(least, even) : a->n;
     p->panels = ck_ceil_div(a->n, p->panel);
@@ -141,7 +146,10 @@ static void cut(plan *p, int32_t threads) {
     p->row_blocks = ck_ceil_div(a->m, p->rows);
 }
 
+static const ck_kernels *kernels_for(int32_t dtype) { return dtype == CK_PAIRS ? ck_active_pairs() : ck_active(); }
+
 static size_t scratch_floats(int64_t k, int32_t dtype, int32_t layout) {
+    if (dtype == CK_PAIRS) return ck_gemm_block_floats(ck_active_pairs(), k);
     size_t panel = layout == CK_PACKED && dtype == CK_F32 ? 0 : ck_gemm_pack_floats(MAX_PANEL, k);
     size_t block = layout == CK_PACKED ? ck_gemm_block_floats(ck_active(), k) : 0;
     return panel > block ? panel : block;
@@ -149,7 +157,8 @@ static size_t scratch_floats(int64_t k, int32_t dtype, int32_t layout) {
 
 void ck_linear(ck_pool *pool, const ck_linear_args *args) {
     if (args->m <= 0 || args->n <= 0) return;
-    plan p = {.args = args, .kernels = ck_active()};
+    plan p = {.args = args, .kernels = kernels_for(args->dtype)};
+    p.units = ck_ceil_div(args->k, p.kernels->unit);
     if (args->rows == CK_ROWS_ARE_VECTORS) {
         int64_t columns = ck_max(4, ck_round_up(STREAM_WORK / ck_max(args->k, 1), 4));
         p.panel = args->m * args->n * args->k > SMALL_WORK ? columns : args->n;
@@ -159,7 +168,7 @@ void ck_linear(ck_pool *pool, const ck_linear_args *args) {
     p.scratch_floats = scratch_floats(args->k, args->dtype, args->layout);
     if (takes_few(args)) {
         cut_for_few(&p, ck_pool_threads(pool));
-        ck_run(args->m * args->k > CK_CHUNK ? pool : NULL, ck_ceil_div(args->k, ck_gemm_depth(args->k)), few_pack_task, &p);
+        ck_run(args->m * args->k > CK_CHUNK ? pool : NULL, ck_ceil_div(p.units, ck_gemm_depth(p.units)), few_pack_task, &p);
         ck_run(pool, p.panels, few_task, &p);
         return;
     }
@@ -171,6 +180,8 @@ void ck_linear(ck_pool *pool, const ck_linear_args *args) {
 size_t ck_linear_scratch(int32_t threads, int64_t k, int32_t dtype, int32_t rows, int32_t layout) {
     if (rows == CK_ROWS_ARE_VECTORS) return 0;
     size_t floats = (size_t)ck_max(threads, 1) * scratch_floats(k, dtype, layout);
-    size_t few = layout == CK_PACKED ? (size_t)(ck_max(k, 0) * ck_round_up(STREAMED_ROWS, ck_active()->gemm_rows)) : 0;
+    const ck_kernels *kernels = kernels_for(dtype);
+    int64_t units = ck_ceil_div(ck_max(k, 0), kernels->unit);
+    size_t few = layout == CK_PACKED ? (size_t)(units * ck_round_up(STREAMED_ROWS, kernels->gemm_rows)) : 0;
     return (floats > few ? floats : few) * sizeof(float);
 }

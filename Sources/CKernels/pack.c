@@ -28,6 +28,19 @@ static void pack_halves(int32_t dtype, const uint16_t *w, int64_t ldw, int64_t n
         for (int64_t c = 0; c < CK_STRIP; c++) to[c] = rows[c][p];
 }
 
+static void pairs_task(void *context, int64_t index, int32_t thread) {
+    const plan *p = context;
+    (void)thread;
+    int64_t units = ck_ceil_div(p->k, 2), depth = ck_gemm_depth(units), padded = ck_round_up(p->n, CK_STRIP);
+    int64_t first = index * CK_STRIP, columns = ck_min(CK_STRIP, p->n - first);
+    for (int64_t u = 0; u < units; u += depth) {
+        int64_t deep = ck_min(depth, units - u);
+        const void *from = ck_at(p->w, p->dtype, first * p->k + 2 * u);
+        float *to = (float *)p->packed + u * padded + first * deep;
+        p->kernels->pack_rows(p->dtype, from, p->k, columns, ck_min(2 * deep, p->k - 2 * u), to);
+    }
+}
+
 static void strip_task(void *context, int64_t index, int32_t thread) {
     const plan *p = context;
     (void)thread;
@@ -44,4 +57,25 @@ static void strip_task(void *context, int64_t index, int32_t thread) {
 void ck_pack_matrix(ck_pool *pool, int32_t dtype, const void *w, int64_t n, int64_t k, void *packed) {
     plan p = {.w = w, .packed = packed, .kernels = ck_active(), .n = n, .k = k, .dtype = dtype};
     ck_run(pool, ck_ceil_div(n, CK_STRIP), strip_task, &p);
+}
+
+void ck_pack_pairs(ck_pool *pool, int32_t dtype, const void *w, int64_t n, int64_t k, void *packed) {
+    plan p = {.w = w, .packed = packed, .kernels = ck_active_pairs(), .n = n, .k = k, .dtype = dtype};
+    ck_run(pool, ck_ceil_div(n, CK_STRIP), pairs_task, &p);
+}
+
+void ck_pack_factor_rows(const ck_kernels *kernels, const float *rows, int64_t ldb, int64_t n, int64_t k, float *to) {
+    int64_t unit = kernels->unit, depth = ck_gemm_depth(ck_ceil_div(k, unit)) * unit, padded = ck_round_up(n, CK_STRIP);
+    for (int64_t i = 0; i < k; i += depth)
+        kernels->pack_rows(CK_F32, rows + i, ldb, n, ck_min(depth, k - i), to + i / unit * padded);
+}
+
+void ck_pack_factor_columns(const ck_kernels *kernels, const float *columns, int64_t ldb, int64_t n, int64_t k, float *to) {
+    int64_t unit = kernels->unit, depth = ck_gemm_depth(ck_ceil_div(k, unit)) * unit, padded = ck_round_up(n, CK_STRIP);
+    for (int64_t i = 0; i < k; i += depth)
+        kernels->pack_cols(columns + i * ldb, ldb, n, ck_min(depth, k - i), to + i / unit * padded);
+}
+
+int64_t ck_factor_floats(const ck_kernels *kernels, int64_t n, int64_t k) {
+    return ck_packed_count(n, ck_ceil_div(k, kernels->unit));
 }

@@ -55,6 +55,7 @@ public final class Model: Sendable {
         _ path: String, _ options: ModelOptions, _ budget: MemoryBudget
     ) throws(DiffError) -> Opened {
         try Families.check(conventions: options.conventions)
+        try options.checkPrecision()
         var options = options
         var checkpoint = try Checkpoint.open(
             path: path, config: options.config, followingLinks: options.followLinks, variant: options.settings.variant)
@@ -101,6 +102,9 @@ public final class Model: Sendable {
         }
     }
 
+    /// What its products of matrices are computed in: as asked for, or as `auto` chose.
+    public var precision: Precision { options.precision }
+
     /// Bytes of the weights in memory.
     public var bytes: Int { budget.used }
 
@@ -116,6 +120,7 @@ public final class Model: Sendable {
         members["bytes"] = .integer(bytes)
         members["weights"] = .string(weights.rawValue)
         members["convolution"] = .string(convolution.rawValue)
+        members["precision"] = .string(precision.rawValue)
         members["blocks"] = .integer(layout.blockCount)
         members["sites"] = .array(layout.sites(.attention, .mlp).map { .string(layout.info($0).name) })
         for name in Array(settings.members.keys).each { members.put(settings.members[name] ?? .null, for: name) }
@@ -142,11 +147,12 @@ public final class Model: Sendable {
     ) throws(DiffError) -> [String: Tensor] {
         let pool = try WorkerPool(threads: threads == 0 ? Machine.processors : threads)
         guard memoryLimit == 0 else {
-            return try forward(inputs, wanted, Run(pool: pool, budget: MemoryBudget(limit: memoryLimit)))
+            let budget = try MemoryBudget(limit: memoryLimit)
+            return try forward(inputs, wanted, Run(pool: pool, budget: budget, precision: precision))
         }
         let sizes = inputs.sizes
         let workspace = try forwardMemory.take(sizes)
-        let outputs = try forward(inputs, wanted, Run(pool: pool, workspace: workspace))
+        let outputs = try forward(inputs, wanted, Run(pool: pool, workspace: workspace, precision: precision))
         forwardMemory.keep(workspace, sizes)
         return outputs
     }

@@ -43,9 +43,9 @@ public struct ModelOptions: Sendable {
     public var forPartner: ModelOptions {
         var options = self
         (options.family, options.config, options.decoder, options.networkPart) = (nil, nil, nil, nil)
-        let convolution = options.settings.convolution
+        let (convolution, precision) = (options.settings.convolution, options.settings.precision)
         options.settings = ModelSettings()
-        options.settings.convolution = convolution
+        (options.settings.convolution, options.settings.precision) = (convolution, precision)
         return options
     }
 }

@@ -67,6 +67,9 @@ public struct ModelSettings: Sendable, Equatable {
     /// How 3 x 3 convolutions, and those of vocoders, are computed.
     public var convolution = ConvolutionMethod.auto
 
+    /// What products of matrices are computed in.
+    public var precision = PrecisionChoice.f32
+
     /// The defaults.
     public init() {}
 
@@ -108,6 +111,7 @@ public struct ModelSettings: Sendable, Equatable {
             "convolution", .cases(of: ConvolutionMethod.self), default: .string(ConvolutionMethod.auto.rawValue),
             "How 3 x 3 convolutions, and those of vocoders, are computed: by Winograd's transforms where these are faster, always directly, or by the transforms."
         ),
+        PrecisionChoice.option,
     ]
 
     /// Those that are set of the settings that only pipelines have.
@@ -151,6 +155,7 @@ public struct ModelSettings: Sendable, Equatable {
         ranks = options.json.value("ranks")
         ranksDecode = try options.get("ranks_decode")
         convolution = try options.getCase("convolution")
+        precision = try options.getCase("precision")
     }
 
     private static func update(_ json: JSON, _ options: Options, _ index: Int) throws(DiffError) -> LoRA {

@@ -24,7 +24,8 @@ enum RankFacts {
             ("version of the library", Library.version), ("checkpoint", files.text), ("LoRA", updates.text),
             (
                 "setting of the model",
-                "weights \(options.weights.rawValue), convolution \(settings.convolution.rawValue), t5 \(settings.usesT5), "
+                "weights \(options.weights.rawValue), convolution \(settings.convolution.rawValue), "
+                    + "precision \(options.precision.rawValue), t5 \(settings.usesT5), "
                     + "prediction_type \(settings.prediction ?? "as stored"), conventions \(options.conventions ?? "as stored"), "
                     + "shared decoding \(options.companions.sharesDecoding)"
             ),

@@ -16,7 +16,7 @@ struct SampleLoop {
     func perform(tile: Int?, _ observe: (SampleEvent) -> SampleDecision) throws(DiffError) -> SampleResult {
         let began = Machine.seconds
         var statistics = SampleStatistics()
-        statistics.threads = run.threads
+        (statistics.threads, statistics.precision) = (run.threads, run.precision)
         statistics.sampler = job.sampler
         statistics.parameters = job.parameters
         statistics.sampleRate = job.sampleRate

@@ -127,6 +127,8 @@ public struct SampleStatistics: Sendable {
     public var seconds = 0.0, encodeSeconds = 0.0, decodeSeconds = 0.0
     /// Threads of the session.
     public var threads = 1
+    /// What products of matrices were computed in.
+    public var precision = Precision.f32
     /// A name of ``Library/samplers``, or what else the family calls its way of sampling.
     public var sampler = ""
     /// Pictures from prompts: what each was made with, in the form that files of pictures have it (`parameters` in PNG); empty for others.
@@ -171,7 +173,8 @@ public struct SampleStatistics: Sendable {
         var members: [String: JSON] = [
             "seconds": .number(seconds), "encode_seconds": .number(encodeSeconds),
             "decode_seconds": .number(decodeSeconds), "threads": .integer(threads),
-            "isa": .string(Machine.instructionSet), "sampler": .string(sampler), "steps": .array(rows),
+            "isa": .string(Machine.instructionSet), "precision": .string(precision.rawValue),
+            "sampler": .string(sampler), "steps": .array(rows),
             "parameters": .array(parameters.map { .string($0) }),
             "sample_rate": sampleRate.map { .integer($0) } ?? .null,
             "totals": .object([

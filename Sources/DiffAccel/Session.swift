@@ -53,7 +53,9 @@ public final class Session: @unchecked Sendable {
         try plan.check(sampling.layouts)
         threads = options.threads == 0 ? Machine.processors : options.threads
         budget = try MemoryBudget(limit: options.memoryLimit)
-        run = Run(pool: try WorkerPool(threads: threads), budget: budget, stack: plan.makeStack(), cancel: cancelFlag)
+        run = Run(
+            pool: try WorkerPool(threads: threads), budget: budget, stack: plan.makeStack(), cancel: cancelFlag,
+            precision: model.precision)
         (self.model, self.plan, self.options) = (model, plan, options)
     }
 

@@ -22,6 +22,8 @@ public struct Weights: Sendable {
         public var lora: LoRAOptions?
         /// How convolutions with these weights are computed.
         public var convolution = ConvolutionMethod.auto
+        /// What linear layers over tokens and convolutions with these weights multiply in.
+        public var precision = Precision.f32
         /// Updates of finished files, added to the weights as they are loaded.
         public var updates: WeightUpdates?
         /// The part of the network whose matrices are loaded; nil: all of it.

@@ -6,7 +6,7 @@ extension Weights {
     /// whose elements are in the same order), of which all but the first are inputs.
     ///
     /// They pass through one block that all layers share, so that a model takes its packed weights and room for its
-    /// largest layer, no more. With ``WeightType/int8`` they are quantised on the way.
+    /// largest layer, no more. With ``WeightType/int8`` they are quantised on the way, for ``DiffTensor/Precision/bf16`` put in pairs.
     public func packed(
         _ name: String, _ dims: [Int], orShape other: [Int]? = nil
     ) throws(DiffError) -> WeightMatrix {
@@ -38,8 +38,23 @@ extension Weights {
         return try packed(stored.transposed(budget: options.budget))
     }
 
+    /// The weights of a linear layer over vectors, row-major: `tensor`, which is theirs. For ``DiffTensor/Precision/bf16`` those in f32 are
+    /// rounded to bf16: such a layer waits for its weights, which are read once in a call, and multiplies in f32 all the same.
+    public func unpacked(_ tensor: Tensor) throws(DiffError) -> WeightMatrix {
+        guard options.precision == .bf16, options.parameters == nil, tensor.dtype == .f32 else {
+            return try WeightMatrix(tensor)
+        }
+        let bytes = tensor.shape.count &* DType.bf16.size  // below 2^51 by Shape's bound
+        let isVirtual = unsafe tensor.raw == nil
+        let block = try isVirtual ? Storage(virtual: bytes) : Storage(byteCount: bytes, budget: options.budget)
+        let narrow = try Tensor(block, tensor.shape, .bf16)
+        try tensor.narrow(into: narrow, pool: options.pool)
+        return try WeightMatrix(narrow)
+    }
+
     private func packed(_ tensor: Tensor) throws(DiffError) -> WeightMatrix {
         let matrix = try WeightMatrix(tensor)
+        if options.precision == .bf16 { return try matrix.paired(budget: options.budget, pool: options.pool) }
         return options.type == .int8
             ? try matrix.quantised(budget: options.budget, pool: options.pool)
             : try matrix.packed(budget: options.budget, pool: options.pool)
@@ -50,7 +65,8 @@ extension Weights {
     private func packing(
         _ names: [String], _ load: (Storage?) throws(DiffError) -> Tensor
     ) throws(DiffError) -> WeightMatrix {
-        guard WeightMatrix.packs || options.type == .int8, let bytes = roomBytes(names) else {
+        guard WeightMatrix.packs || options.type == .int8 || options.precision == .bf16, let bytes = roomBytes(names)
+        else {
             return try packed(load(nil))
         }
         return try staging.withRoom(bytes, budget: options.budget) { (block) throws(DiffError) in

@@ -21,6 +21,9 @@ public final class Run {
     /// Where ops leave what the backward pass needs; nil: nothing is learned.
     public private(set) var tape: Tape?
 
+    /// What attention multiplies in; linear layers and convolutions are as their weights were loaded.
+    public let precision: Precision
+
     /// The processes that share the calls of the run; nil: it has one.
     public private(set) var ranks: RankShare?
 
@@ -37,17 +40,18 @@ public final class Run {
     /// A run on `pool` (nil: the calling thread alone) with memory charged to `budget`.
     public convenience init(
         pool: WorkerPool?, budget: MemoryBudget?, stack: AccelerationStack = AccelerationStack(),
-        cancel: CancelFlag = CancelFlag()
+        cancel: CancelFlag = CancelFlag(), precision: Precision = .f32
     ) {
-        self.init(pool: pool, workspace: Workspace(budget: budget), stack: stack, cancel: cancel)
+        self.init(
+            pool: pool, workspace: Workspace(budget: budget), stack: stack, cancel: cancel, precision: precision)
     }
 
     /// A run on `pool` whose tensors come from `workspace`, which no other run uses meanwhile.
     public init(
         pool: WorkerPool?, workspace: Workspace, stack: AccelerationStack = AccelerationStack(),
-        cancel: CancelFlag = CancelFlag()
+        cancel: CancelFlag = CancelFlag(), precision: Precision = .f32
     ) {
-        self.pool = pool
+        (self.pool, self.precision) = (pool, precision)
         self.stack = stack
         self.cancel = cancel
         census = nil
@@ -61,7 +65,7 @@ public final class Run {
     public init(
         dryOn threads: Int, stack: AccelerationStack = AccelerationStack(), census: ConvolutionCensus? = nil
     ) {
-        pool = nil
+        (pool, precision) = (nil, .f32)  // memory is the same in all
         self.census = census
         self.stack = stack
         cancel = CancelFlag()
@@ -76,7 +80,7 @@ public final class Run {
 
     private init(beside other: Run) {
         (pool, stack, cancel, isDry) = (other.pool, AccelerationStack(), other.cancel, other.isDry)
-        (threads, workspace, census) = (other.threads, other.workspace, other.census)
+        (threads, workspace, census, precision) = (other.threads, other.workspace, other.census, other.precision)
         trace = Trace(calls: 1, sites: 0)
     }
 
@@ -85,7 +89,7 @@ public final class Run {
         (self.pool, self.threads, self.workspace, self.cancel) = (pool, threads, workspace, cancel)
         (stack, isDry, call) = (other.stack, other.isDry, other.call)
         // Forks of a dry run work one after the other.
-        census = other.census
+        (census, precision) = (other.census, other.precision)
         (bases, base) = (other.bases, other.base)
         trace = Trace(calls: 1, sites: other.trace.sites)
     }
@@ -94,7 +98,7 @@ public final class Run {
     init(measuring other: Run, stack: AccelerationStack, isDry: Bool) {
         (pool, self.stack, cancel, self.isDry) = (isDry ? nil : other.pool, stack, other.cancel, isDry)
         (threads, workspace) = (other.threads, isDry ? Workspace(budget: nil, isVirtual: true) : other.workspace)
-        (bases, base, census) = (other.bases, other.base, nil)
+        (bases, base, census, precision) = (other.bases, other.base, nil, other.precision)
         trace = Trace(calls: 1, sites: other.trace.sites)
     }
 

@@ -4,7 +4,7 @@ import CKernels
 ///
 /// Row-major weights serve everything. Packed ones serve products with matrices only, and save packing them again in
 /// every call; the results are the same, bit for bit. Quantised ones are packed whole numbers of one byte, each of which counts as
-/// itself times the scale of its output. Immutable.
+/// itself times the scale of its output; paired ones are packed as bf16, and make activations meet them as bf16. Immutable.
 public struct WeightMatrix: Sendable {
     /// Length of the results.
     public let outputs: Int
@@ -72,9 +72,22 @@ public struct WeightMatrix: Sendable {
         return made
     }
 
+    /// These weights packed in pairs of bf16, rounded to nearest: products with them are in ``Precision/bf16``. Gives itself when there are no
+    /// elements. Throws `internal` when packed already, `outOfMemory`, `overBudget`.
+    public func paired(budget: MemoryBudget?, pool: WorkerPool? = nil) throws(DiffError) -> WeightMatrix {
+        guard !isPacked else { throw DiffError(.internal, "packed weights cannot be paired") }
+        guard elements.shape.count > 0 else { return self }
+        let made = WeightMatrix(outputs, inputs, packed: try packedElements(.pairs, budget))
+        if let from = unsafe elements.raw, let to = unsafe made.elements.raw {
+            unsafe ck_pack_pairs(pool?.pool, dtype.rawValue, from, Int64(outputs), Int64(inputs), to)
+        }
+        return made
+    }
+
     /// Room for these weights packed as `type`, with that for scales; without memory when the elements have none.
     private func packedElements(_ type: DType, _ budget: MemoryBudget?) throws(DiffError) -> Tensor {
-        let shape = try Shape(Int(ck_packed_count(Int64(outputs), Int64(inputs))))
+        let units = type == .pairs ? inputs / 2 &+ inputs % 2 : inputs
+        let shape = try Shape(Int(ck_packed_count(Int64(outputs), Int64(units))))
         let isVirtual = unsafe elements.raw == nil
         // Below 2^52 by Shape's bound.
         let bytes = shape.count &* type.size &+ (type == .int8 ? outputs &* DType.f32.size : 0)

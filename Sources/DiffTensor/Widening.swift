@@ -13,10 +13,10 @@ extension Tensor {
     }
 
     /// This f32 tensor in a narrower type, rounded to nearest with ties to even, charged to `budget`: for writing files. Itself for
-    /// f32. Throws `internal` for a tensor that is narrow already and for `int8`, and memory errors.
+    /// f32. Throws `internal` for a tensor that is narrow already and for types of packed elements, and memory errors.
     public func narrowed(to type: DType, budget: MemoryBudget?) throws(DiffError) -> Tensor {
         guard type != .f32 else { return self }
-        guard dtype == .f32, type != .int8 else {
+        guard dtype == .f32, type.isPlain else {
             throw DiffError(.internal, "no \(type.name) elements of \(dtype.name) ones")
         }
         let block = try Storage(byteCount: shape.count &* type.size, budget: budget)
@@ -30,7 +30,7 @@ extension Tensor {
 
     /// Puts these elements in f32 into `target`, f32 of equal count that shares no memory with them. Throws `internal` otherwise.
     public func widen(into target: Tensor, pool: WorkerPool?) throws(DiffError) {
-        guard target.dtype == .f32, target.shape.count == shape.count, dtype != .int8 else {
+        guard target.dtype == .f32, target.shape.count == shape.count, dtype.isPlain else {
             throw DiffError(.internal, "\(shape) of \(dtype.name) into \(target.shape) of \(target.dtype.name)")
         }
         guard let from = unsafe raw, let to = unsafe target.floats else { return }
@@ -40,7 +40,7 @@ extension Tensor {
     /// Puts these f32 elements into `target`, of equal count in a type of 16 bits or f32, rounded to nearest with ties to even. Throws
     /// `internal` otherwise.
     public func narrow(into target: Tensor, pool: WorkerPool?) throws(DiffError) {
-        guard dtype == .f32, target.dtype != .int8, target.shape.count == shape.count else {
+        guard dtype == .f32, target.dtype.isPlain, target.shape.count == shape.count else {
             throw DiffError(.internal, "\(shape) of \(dtype.name) into \(target.shape) of \(target.dtype.name)")
         }
         guard let from = unsafe floats, let to = unsafe target.raw else { return }

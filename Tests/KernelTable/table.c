@@ -92,6 +92,7 @@ int main(int count, char **arguments) {
             seed(7);
             test_types();
             test_products();
+            test_pairs();
             test_attention();
             test_windows();
             test_convolution();

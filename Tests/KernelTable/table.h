@@ -57,6 +57,7 @@ double act_slope(int32_t kind, double x);
 /* ---- the cases, for the instruction set and the pool at work ---- */
 
 void test_products(void);
+void test_pairs(void);
 void test_attention(void);
 void test_windows(void);
 void test_convolution(void);

@@ -33,12 +33,13 @@ SETS = (
     ("base", "kernels_base.c", "x86_64-linux-gnu"),
     ("avx2", "kernels_avx2.c", "x86_64-linux-gnu"),
     ("avx512", "kernels_avx512.c", "x86_64-linux-gnu"),
+    ("bf16", "pairs_avx512.c", "x86_64-linux-gnu"),
     ("neon", "kernels_neon.c", "aarch64-linux-gnu"),
 )
 # As SwiftPM compiles a release: Package.swift and its own flags.
 FLAGS = "-O2 -O3 -std=c17 -fvisibility=hidden -fPIC -fno-omit-frame-pointer -fblocks -w".split()
 
-FUSED = re.compile(r"^(vf(n?m(add|sub))|vfm(addsub|subadd)|vpdp|vpmadd|pmadd|fml[as]|fn?m(add|sub)|[su]?mla|mls|[su]dot|[su]mlal|bfdot|bfmmla)")
+FUSED = re.compile(r"^(vf(n?m(add|sub))|vfm(addsub|subadd)|vpdp|vdpbf16|vpmadd|pmadd|fml[as]|fn?m(add|sub)|[su]?mla|mls|[su]dot|[su]mlal|bfdot|bfmmla)")
 # Where there is no such instruction: products and sums of whole registers.
 PRODUCT = re.compile(r"^mulp[sd]$")
 SUM = re.compile(r"^(add|sub)p[sd]$")

@@ -3,7 +3,7 @@
  * is a fifth of the traffic of the order in gemm.inl, which keeps the rows and lets the weights pass. */
 
 #if LANES == 16
-/* 16 columns of four rows: the rows side by side for each, those of column q, q + 4, q + 8 and q + 12 in line q. Blocks of 4 x 4 are
+/* 16 units of four rows: the rows side by side for each, those of unit q, q + 4, q + 8 and q + 12 in line q. Blocks of 4 x 4 are
  * transposed where they lie, which is half of the instructions that four columns at a time would take. */
 INLINE void transpose_fours(const float *const *rows, int64_t p, vf line[4]) {
 #define PAIRS(A, B, X, Y)                                                                                                         \
@@ -12,7 +12,7 @@ INLINE void transpose_fours(const float *const *rows, int64_t p, vf line[4]) {
 #define JOINED(A, B, X)                                                                                                           \
     __builtin_shufflevector(A, B, X, (X) + 1, (X) + 16, (X) + 17, (X) + 4, (X) + 5, (X) + 20, (X) + 21, (X) + 8, (X) + 9,         \
                             (X) + 24, (X) + 25, (X) + 12, (X) + 13, (X) + 28, (X) + 29)
-    vf a = v_load(rows[0] + p), b = v_load(rows[1] + p), c = v_load(rows[2] + p), d = v_load(rows[3] + p);
+    vf a = v_load_units(rows[0] + p), b = v_load_units(rows[1] + p), c = v_load_units(rows[2] + p), d = v_load_units(rows[3] + p);
     vf ab_low = PAIRS(a, b, 0, 1), ab_high = PAIRS(a, b, 2, 3), cd_low = PAIRS(c, d, 0, 1), cd_high = PAIRS(c, d, 2, 3);
     line[0] = JOINED(ab_low, cd_low, 0), line[1] = JOINED(ab_low, cd_low, 2);
     line[2] = JOINED(ab_high, cd_high, 0), line[3] = JOINED(ab_high, cd_high, 2);
@@ -21,7 +21,7 @@ INLINE void transpose_fours(const float *const *rows, int64_t p, vf line[4]) {
 }
 #endif
 
-/* Rows of A in groups of CK_TILE_ROWS, each group one line of CK_TILE_ROWS values per k. Missing rows repeat the last
+/* Rows of A in groups of CK_TILE_ROWS, each group one line of CK_TILE_ROWS units per step of k. Missing rows repeat the last
  * one: their results are never stored. */
 static void pack_block(const float *a, int64_t lda, int64_t m, int64_t k, float *to) {
     enum { FOURS = CK_TILE_ROWS / 4 };
@@ -30,9 +30,10 @@ static void pack_block(const float *a, int64_t lda, int64_t m, int64_t k, float 
         for (int r = 0; r < CK_TILE_ROWS; r++) rows[r] = a + ck_min(i + r, m - 1) * lda;
         int64_t p = 0;
 #if LANES == 16
-        for (; p + 16 <= k; p += 16, to += 16 * CK_TILE_ROWS) {
+        for (; p + 16 * UNIT <= k; p += 16 * UNIT, to += 16 * CK_TILE_ROWS) {
 #pragma unroll
-            for (int r = 0; r < CK_TILE_ROWS; r++) __builtin_prefetch(rows[r] + CK_TILE_ROWS * lda + p);
+            for (int r = 0; r < CK_TILE_ROWS * UNIT; r++)
+                __builtin_prefetch(rows[r / UNIT] + CK_TILE_ROWS * lda + p + r % UNIT * 16);
 #pragma unroll
             for (int g = 0; g < FOURS; g++) {
                 vf line[4];
@@ -46,10 +47,10 @@ static void pack_block(const float *a, int64_t lda, int64_t m, int64_t k, float 
             }
         }
 #endif
-        for (; p + 4 <= k; p += 4, to += 4 * CK_TILE_ROWS) {
+        for (; p + 4 * UNIT <= k; p += 4 * UNIT, to += 4 * CK_TILE_ROWS) {
             f4 v[CK_TILE_ROWS];
 #pragma unroll
-            for (int r = 0; r < CK_TILE_ROWS; r++) memcpy(&v[r], rows[r] + p, sizeof v[r]);
+            for (int r = 0; r < CK_TILE_ROWS; r++) v[r] = load4_units(CK_F32, rows[r], p);
 #pragma unroll
             for (int g = 0; g < FOURS; g++) {
                 f4 *u = v + 4 * g;
@@ -72,11 +73,12 @@ static void pack_block(const float *a, int64_t lda, int64_t m, int64_t k, float 
                 memcpy(to + q * CK_TILE_ROWS + 4 * FOURS, (const float *)pairs + 2 * q, 2 * sizeof(float));
 #endif
         }
-        for (; p < k; p++, to += CK_TILE_ROWS)
-            for (int r = 0; r < CK_TILE_ROWS; r++) to[r] = rows[r][p];
+        for (; p < k; p += UNIT, to += CK_TILE_ROWS)
+            for (int r = 0; r < CK_TILE_ROWS; r++) to[r] = load_unit(CK_F32, rows[r], p, k);
     }
 }
 
+#if !CK_PAIRED
 /* The same of a matrix that lies by columns: the rows of a group already stand side by side. */
 static void pack_block_columns(const float *a, int64_t lda, int64_t m, int64_t k, float *to) {
     for (int64_t i = 0; i < m; i += CK_TILE_ROWS) {
@@ -88,6 +90,8 @@ static void pack_block_columns(const float *a, int64_t lda, int64_t m, int64_t k
         }
     }
 }
+
+#endif
 
 /* Fetches the lines that a tile will write before they are asked for. */
 INLINE void fetch_result(const tile_result *t, int64_t rows) {

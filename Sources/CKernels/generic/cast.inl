@@ -33,7 +33,7 @@ INLINE uint16_t float_to_brain(float x) {
 
 /* The same for one register; `dtype` is a constant wherever these are inlined. */
 INLINE vf v_load_as(int32_t dtype, const void *p, int64_t i) {
-    if (dtype == CK_F32) return v_load((const float *)p + i);
+    if (dtype == CK_F32 || dtype == CK_PAIRS) return v_load((const float *)p + i);
     if (dtype == CK_I8) {
         vb b;
         memcpy(&b, (const int8_t *)p + i, sizeof b);

@@ -41,7 +41,7 @@ INLINE void few_step(int32_t dtype, const int rows, const int registers, const i
     for (int r = 0; r < rows; r++) {
         vf x = v_splat(from->a[p * CK_TILE_ROWS + r]);
 #pragma unroll
-        for (int q = 0; q < registers; q++) sums[r * registers + q] += x * u[q];
+        for (int q = 0; q < registers; q++) ADD_PRODUCT(sums[r * registers + q], x, u[q]);
     }
 }
 
@@ -74,18 +74,27 @@ INLINE void few_tile(int32_t dtype, const int rows, const int registers, const i
         else                                                                           \
             few_tile(CK_##TYPE, ROWS, ROWS <= WIDE_ROWS ? WIDE : FEW_REGISTERS, 0, t); \
     }
+#if CK_PAIRED
+#define FEW_TILES(ROWS) FEW_TILE(PAIRS, ROWS)
+#else
 #define FEW_TILES(ROWS) FEW_TILE(F32, ROWS) FEW_TILE(F16, ROWS) FEW_TILE(BF16, ROWS) FEW_TILE(I8, ROWS)
+#endif
 #define F32_ENTRY(ROWS)  few_F32_##ROWS,
 #define F16_ENTRY(ROWS)  few_F16_##ROWS,
 #define BF16_ENTRY(ROWS) few_BF16_##ROWS,
 #define I8_ENTRY(ROWS)   few_I8_##ROWS,
+#define PAIRS_ENTRY(ROWS) few_PAIRS_##ROWS,
 EACH_ROW_COUNT(FEW_TILES)
 typedef void (*few_function)(const few_args *);
-static const few_function few_tiles[4][CK_TILE_ROWS + 1] = {
+static const few_function few_tiles[][CK_TILE_ROWS + 1] = {
+#if CK_PAIRED
+    [CK_PAIRS] = {0, EACH_ROW_COUNT(PAIRS_ENTRY)},
+#else
     [CK_F32] = {0, EACH_ROW_COUNT(F32_ENTRY)},
     [CK_F16] = {0, EACH_ROW_COUNT(F16_ENTRY)},
     [CK_BF16] = {0, EACH_ROW_COUNT(BF16_ENTRY)},
     [CK_I8] = {0, EACH_ROW_COUNT(I8_ENTRY)},
+#endif
 };
 #undef FEW_TILE
 #undef FEW_TILES
@@ -93,12 +102,13 @@ static const few_function few_tiles[4][CK_TILE_ROWS + 1] = {
 #undef F16_ENTRY
 #undef BF16_ENTRY
 #undef I8_ENTRY
+#undef PAIRS_ENTRY
 
 /* Rows are shared out evenly among as few tiles as hold them: a tile of few rows leaves multipliers idle. So no tile but the only one
  * has WIDE_ROWS rows or fewer. */
 static void few_pack(const float *a, int64_t lda, int64_t m, int64_t k, float *to) {
     int64_t tiles = ck_ceil_div(m, CK_TILE_ROWS);
-    for (int64_t i = 0, rows; tiles > 0; i += rows, tiles--, to += CK_TILE_ROWS * k) {
+    for (int64_t i = 0, rows; tiles > 0; i += rows, tiles--, to += CK_TILE_ROWS * UNITS(k)) {
         rows = ck_ceil_div(m - i, tiles);
         pack_block(a + i * lda, lda, rows, k, to);
     }
@@ -106,11 +116,12 @@ static void few_pack(const float *a, int64_t lda, int64_t m, int64_t k, float *t
 
 static void few_rows(const ck_gemm_args *g) {
     const int32_t dtype = g->dtype;
-    int64_t depth = ck_gemm_depth(g->k), padded = ck_round_up(g->ldb, CK_STRIP), tiles = ck_ceil_div(g->m, CK_TILE_ROWS);
+    const int64_t k = UNITS(g->k), depth = ck_gemm_depth(k);
+    int64_t padded = ck_round_up(g->ldb, CK_STRIP), tiles = ck_ceil_div(g->m, CK_TILE_ROWS);
     int64_t registers = g->m <= WIDE_ROWS ? WIDE : FEW_REGISTERS, columns = registers * LANES;
-    for (int64_t p = 0; p < g->k; p += depth) {
-        int64_t deep = ck_min(depth, g->k - p);
-        int32_t last = p + deep >= g->k;
+    for (int64_t p = 0; p < k; p += depth) {
+        int64_t deep = ck_min(depth, k - p);
+        int32_t last = p + deep >= k;
         few_args t = {
             .packed = ck_at(g->b, dtype, p * padded),
             .deep = deep,

@@ -3,7 +3,7 @@
  * k, in full tiles and at the edges alike: this is what makes a row's bits independent of the rows beside it.
  *
  * Packed strips are CK_STRIP columns wide on every instruction set, so that weights packed once fit all of them: narrow
- * registers take a strip in several tiles, wide ones take two strips in one. */
+ * registers take a strip in several tiles, wide ones take two strips in one. A step of k is a unit of 32 bits (units.inl). */
 #define TILE_COLUMNS (2 * LANES)
 enum {
     MOST_SUMS = 4 * CK_TILE_ROWS, /* registers of any tile */
@@ -102,8 +102,8 @@ INLINE void tile(const int rows, const int registers, const int packed, const ti
 #pragma unroll
         for (int r = 0; r < rows; r++) {
             vf x = v_splat(packed ? a[p * CK_TILE_ROWS + r] : fours[r / 4][r % 4 == 3 ? lda3 : r % 4 * lda]);
-            sums[r * registers] += x * u;
-            if (registers > 1) sums[r * registers + 1] += x * v;
+            ADD_PRODUCT(sums[r * registers], x, u);
+            if (registers > 1) ADD_PRODUCT(sums[r * registers + 1], x, v);
         }
 #pragma unroll
         for (int i = 0; !packed && i < (rows + 3) / 4; i++) fours[i]++;
@@ -123,10 +123,15 @@ INLINE void tile(const int rows, const int registers, const int packed, const ti
 /* Functions of their own: inlined into one, the compiler joins what tiles of different sizes have in common, and spills for it. */
 #define TILE(NAME, ROWS, REGISTERS, PACKED) \
     static __attribute__((noinline)) void NAME##_##ROWS(const tile_args *t) { tile(ROWS, REGISTERS, PACKED, t); }
-#define TILES(ROWS)             \
-    TILE(tile, ROWS, 2, 0)        \
-    TILE(tile_packed, ROWS, 2, 1) \
-    TILE(tile_narrow, ROWS, 1, 0) \
+#if CK_PAIRED
+#define IN_PLACE(...) /* rows of pairs are packed ones */
+#else
+#define IN_PLACE(...) __VA_ARGS__
+#endif
+#define TILES(ROWS)                        \
+    IN_PLACE(TILE(tile, ROWS, 2, 0))        \
+    TILE(tile_packed, ROWS, 2, 1)           \
+    IN_PLACE(TILE(tile_narrow, ROWS, 1, 0)) \
     TILE(tile_narrow_packed, ROWS, 1, 1)
 #define WIDE_ENTRY(ROWS)          tile_##ROWS,
 #define WIDE_PACKED_ENTRY(ROWS)   tile_packed_##ROWS,
@@ -135,8 +140,8 @@ INLINE void tile(const int rows, const int registers, const int packed, const ti
 EACH_ROW_COUNT(TILES)
 typedef void (*tile_function)(const tile_args *);
 static const tile_function tiles[2][2][CK_TILE_ROWS + 1] = {
-    {{0, EACH_ROW_COUNT(WIDE_ENTRY)}, {0, EACH_ROW_COUNT(NARROW_ENTRY)}},
-    {{0, EACH_ROW_COUNT(WIDE_PACKED_ENTRY)}, {0, EACH_ROW_COUNT(NARROW_PACKED_ENTRY)}},
+    IN_PLACE([0] = {{0, EACH_ROW_COUNT(WIDE_ENTRY)}, {0, EACH_ROW_COUNT(NARROW_ENTRY)}}, )
+    [1] = {{0, EACH_ROW_COUNT(WIDE_PACKED_ENTRY)}, {0, EACH_ROW_COUNT(NARROW_PACKED_ENTRY)}},
 };
 #undef TILE
 #undef TILES
@@ -169,6 +174,7 @@ INLINE tile_result result_at(const ck_panel_args *g, int64_t i, int64_t j) {
     };
 }
 
+#if !CK_PAIRED
 /* The rows of a tile get their bias in registers and their activation here, while they are in the first-level cache: an
  * activation takes longer than a load, and in registers it would be compiled once per number of rows. */
 static void gemm_panel(const ck_panel_args *g) {
@@ -190,3 +196,4 @@ static void gemm_panel(const ck_panel_args *g) {
         for (int64_t r = i; r < i + rows; r++) activation(g->act, g->c + r * g->ldc, g->c + r * g->ldc, g->n);
     }
 }
+#endif

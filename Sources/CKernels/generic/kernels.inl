@@ -1,6 +1,6 @@
 /* One body for every instruction set. The including file sets CK_LANES (floats per register), CK_TILE_ROWS (rows of a
  * matrix-product tile), CK_BLOCK_ROWS (rows that are packed at once), CK_FUSED (whether it has fused multiply-adds), CK_HALF_HARDWARE
- * (half-precision conversion instructions) and CK_TABLE. All functions are static, so each copy keeps the target attribute of its
+ * (half-precision conversion instructions) and CK_TABLE; CK_PAIRED is for pairs.inl. All functions are static, so each copy keeps the target attribute of its
  * file; only the table is visible. */
 #include "simd.inl"
 #include "cast.inl"
@@ -8,6 +8,7 @@
 #include "elementwise.inl"
 #include "norm.inl"
 #include "dot.inl"
+#include "units.inl"
 #include "gemm.inl"
 #include "block.inl"
 #include "pack.inl"
@@ -21,6 +22,7 @@
 
 const ck_kernels CK_TABLE = {
     .isa = CK_TABLE_ISA,
+    .unit = UNIT,
     .gemm_rows = CK_TILE_ROWS,
     .block_rows = CK_BLOCK_ROWS,
     .gemm_columns = TILE_COLUMNS > CK_STRIP ? TILE_COLUMNS : CK_STRIP,

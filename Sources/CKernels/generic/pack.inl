@@ -1,21 +1,4 @@
-/* Packing: columns of a k x n matrix in strips of CK_STRIP, each strip k rows of CK_STRIP floats. */
-
-INLINE f4 load4_as(int32_t dtype, const void *p, int64_t i) {
-    if (dtype == CK_F32) {
-        f4 v;
-        memcpy(&v, (const float *)p + i, sizeof v);
-        return v;
-    }
-    h4 h;
-    memcpy(&h, (const uint16_t *)p + i, sizeof h);
-    if (dtype == CK_BF16) return (f4)(__builtin_convertvector(h, u4) << 16);
-#if CK_HALF_HARDWARE
-    typedef _Float16 half4 __attribute__((ext_vector_type(4)));
-    return __builtin_convertvector((half4)h, f4);
-#else
-    return (f4){half_to_float(h.x), half_to_float(h.y), half_to_float(h.z), half_to_float(h.w)};
-#endif
-}
+/* Packing: columns of a k x n matrix in strips of CK_STRIP, each strip a line of CK_STRIP units for each step of k. */
 
 /* Four columns of LANES rows: lane group g of a register holds row 4g + i, so a transposition of 4 x 4 blocks inside
  * the groups puts LANES rows side by side without crossing between groups, which would cost more. */
@@ -38,7 +21,7 @@ INLINE f4 load4_as(int32_t dtype, const void *p, int64_t i) {
 INLINE void pack_four(int32_t dtype, const void *const *rows, int64_t p, float *to) {
     f4 v[LANES];
 #pragma unroll
-    for (int r = 0; r < LANES; r++) v[r] = load4_as(dtype, rows[r], p);
+    for (int r = 0; r < LANES; r++) v[r] = load4_units(dtype, rows[r], p * UNIT);
     vf a = JOIN(v, 0), b = JOIN(v, 1), c = JOIN(v, 2), d = JOIN(v, 3);
     vf ab_low = SHUFFLE(a, b, 0, 1, 0, 1), ab_high = SHUFFLE(a, b, 2, 3, 2, 3);
     vf cd_low = SHUFFLE(c, d, 0, 1, 0, 1), cd_high = SHUFFLE(c, d, 2, 3, 2, 3);
@@ -53,20 +36,21 @@ INLINE void pack_four(int32_t dtype, const void *const *rows, int64_t p, float *
 enum { LINE_FLOATS = 16 /* of a cache line */ };
 
 INLINE void pack_rows_as(int32_t dtype, const void *b, int64_t ldb, int64_t n, int64_t k, float *packed) {
-    for (int64_t j = 0; j < n; j += CK_STRIP, packed += k * CK_STRIP) {
+    const int64_t units = UNITS(k);
+    for (int64_t j = 0; j < n; j += CK_STRIP, packed += units * CK_STRIP) {
         for (int64_t half = 0; half < CK_STRIP; half += LANES) {
             /* Missing columns repeat the last one: their results are never stored. */
             const void *rows[LANES];
             for (int r = 0; r < LANES; r++) rows[r] = ck_at(b, dtype, ck_min(j + half + r, n - 1) * ldb);
             const void *next = ck_at(rows[0], dtype, LANES * ldb); /* too far apart for the processor to foresee */
             int64_t p = 0;
-            for (; p + 4 <= k; p += 4) {
-                if (p % LINE_FLOATS == 0)
-                    for (int r = 0; r < LANES; r++) __builtin_prefetch(ck_at(next, dtype, r * ldb + p));
+            for (; (p + 4) * UNIT <= k; p += 4) {
+                if (p * UNIT % LINE_FLOATS == 0)
+                    for (int r = 0; r < LANES; r++) __builtin_prefetch(ck_at(next, dtype, r * ldb + p * UNIT));
                 pack_four(dtype, rows, p, packed + p * CK_STRIP + half);
             }
-            for (; p < k; p++)
-                for (int r = 0; r < LANES; r++) packed[p * CK_STRIP + half + r] = load_as(dtype, rows[r], p);
+            for (; p < units; p++)
+                for (int r = 0; r < LANES; r++) packed[p * CK_STRIP + half + r] = load_unit(dtype, rows[r], p * UNIT, k);
         }
     }
 }
@@ -79,16 +63,20 @@ static void pack_rows(int32_t dtype, const void *b, int64_t ldb, int64_t n, int6
 
 static void pack_cols(const float *b, int64_t ldb, int64_t n, int64_t k, float *packed) {
     enum { AHEAD = 8 }; /* rows */
-    int64_t whole = n / CK_STRIP * CK_STRIP;
-    for (int64_t p = 0; p < k; p++) {
-        const float *from = b + p * ldb;
+    const int64_t whole = n / CK_STRIP * CK_STRIP, units = UNITS(k);
+    for (int64_t p = 0; p < units; p++) {
+        const float *from = b + p * UNIT * ldb, *second = p * UNIT + 1 < k ? from + ldb : NULL;
         float *to = packed + p * CK_STRIP;
         int64_t j = 0;
-        for (; j < whole; j += CK_STRIP, to += k * CK_STRIP) {
+        for (; j < whole; j += CK_STRIP, to += units * CK_STRIP) {
             __builtin_prefetch(from + AHEAD * ldb + j);
-            for (int64_t i = 0; i < CK_STRIP; i += LANES) v_store(to + i, v_load(from + j + i));
+            if (UNIT > 1) __builtin_prefetch(from + (AHEAD + 1) * ldb + j);
+            for (int64_t i = 0; i < CK_STRIP; i += LANES)
+                v_store(to + i, v_units(v_load(from + j + i), second ? v_load(second + j + i) : v_splat(0)));
         }
-        if (j < n)
-            for (int64_t i = 0; i < CK_STRIP; i++) to[i] = j + i < n ? from[j + i] : 0.0f;
+        for (int64_t i = 0; j < n && i < CK_STRIP; i += LANES) {
+            int64_t left = ck_max(0, ck_min(n - j - i, LANES));
+            v_store(to + i, v_units(v_load_part(from + j + i, left), second ? v_load_part(second + j + i, left) : v_splat(0)));
+        }
     }
 }

@@ -74,6 +74,9 @@ int32_t ck_isa_supported(int32_t isa); /* 1 when compiled in and this CPU has it
 int32_t ck_isa_current(void);          /* best supported, unless DIFFACCEL_ISA=base|avx2|avx512|neon said otherwise */
 int32_t ck_isa_select(int32_t isa);    /* for tests: 1 when done, 0 when unsupported; not while kernels run */
 const char *ck_isa_name(int32_t isa);
+/* 1 when the current instruction set multiplies pairs of bf16 itself (x86-64: AVX512_BF16 beside AVX-512). Without it CK_PAIRS have the same
+ * bits by way of f32, in several times the time of f32: the definition, for tests. */
+int32_t ck_pairs_supported(void);
 
 /* Who multiplies matrices: our packed kernels, or OpenBLAS, which is loaded for it (DIFFACCEL_GEMM=openblas, or select). */
 enum { CK_GEMM_OWN = 0, CK_GEMM_OPENBLAS = 1 };
@@ -82,8 +85,9 @@ int32_t ck_gemm_select(int32_t backend); /* 1 when done, 0 when unavailable; not
 
 /* ---- element types --------------------------------------------------------------------------------------------- */
 
-/* CK_I8 is for packed weights only: whole numbers, each standing for itself times the scale of its column. */
-enum { CK_F32 = 0, CK_F16 = 1, CK_BF16 = 2, CK_I8 = 3 };
+/* CK_I8 is for packed weights only: whole numbers, each standing for itself times the scale of its column. So is CK_PAIRS: two inputs side
+ * by side as bf16, with which activations are rounded to bf16 too (ck_pack_pairs). */
+enum { CK_F32 = 0, CK_F16 = 1, CK_BF16 = 2, CK_I8 = 3, CK_PAIRS = 4 };
 void ck_to_f32(ck_pool *pool, int32_t dtype, const void *src, float *dst, int64_t n);
 void ck_from_f32(ck_pool *pool, int32_t dtype, const float *src, void *dst, int64_t n); /* rounds to nearest even */
 
@@ -114,9 +118,14 @@ void ck_pack_matrix(ck_pool *pool, int32_t dtype, const void *w, int64_t n, int6
  * of NaN. */
 void ck_quantise_matrix(ck_pool *pool, int32_t dtype, const void *w, int64_t n, int64_t k, int8_t *packed, float *scales);
 
+/* The same as CK_PAIRS: ck_packed_count(n, (k + 1)/2) pairs of 4 bytes. Elements are rounded to nearest, ties to even; subnormal ones are
+ * zeros. */
+void ck_pack_pairs(ck_pool *pool, int32_t dtype, const void *w, int64_t n, int64_t k, void *packed);
+
 /* y[m,n] = act(x[m,k] w[n,k]^T + bias[n]), with w in `dtype` and bias f32 or null; with CK_I8 act(scales[n] x w^T + bias).
  * Vectors stream the weights once and take them row-major; for matrices, weights that are not packed f32 are packed or widened
- * panel by panel into `scratch` (ck_linear_scratch bytes; may be null when that is 0). Packing changes no bits. Within each of
+ * panel by panel into `scratch` (ck_linear_scratch bytes; may be null when that is 0). Packing changes no bits. With CK_PAIRS x is rounded
+ * to bf16 on its way, products are exact and sums are in f32. Within each of
  * the two ways a row's bits depend on neither the other rows nor the number of threads. y must not alias x. */
 typedef struct {
     const float *x;
@@ -171,6 +180,7 @@ typedef struct {
     int64_t shared_bias_group;
     int64_t window;
     const float *window_bias;
+    int32_t precision; /* CK_F32, or CK_PAIRS: both factors of both products as bf16, where keys and values fit a cache or go in blocks */
 } ck_attention_args;
 void ck_attention(ck_pool *pool, const ck_attention_args *args);
 size_t ck_attention_scratch(int32_t threads, const ck_attention_args *args); /* reads the sizes alone */
@@ -268,10 +278,11 @@ typedef struct {
     const float *norm;    /* by ck_group_norm_factors for x, or null: what is convolved is the norm of x, then act. Not direct. */
     const float *vectors; /* [batch] rows of out_channels, vector_stride apart, that are added to each pixel; or null */
     int64_t vector_stride;
+    int32_t precision; /* CK_F32, or CK_PAIRS: the factors of the direct form's products as bf16; transforms stay f32 */
 } ck_conv2d_args;
 void ck_conv2d(ck_pool *pool, const ck_conv2d_args *args);
 size_t ck_conv2d_scratch(int32_t threads, const ck_conv2d_args *args);
-/* Which form takes the least time for one sample of these sizes, by a model of costs; with transforms_only the direct one is for
+/* Which form takes the least time for one sample of these sizes, in either precision, by a model of costs; with transforms_only the direct one is for
  * windows alone that have no other. */
 int32_t ck_conv2d_form(const ck_conv2d_args *args, int32_t transforms_only);
 

@@ -20,7 +20,7 @@ void ck_rms_norm_heads(ck_pool *pool, float *x, int64_t stride, const float *wei
 void ck_gated(ck_pool *pool, int32_t act, const float *x, float *out, int64_t rows, int64_t width);
 /* Row `index[i]` of x to row i of out. */
 void ck_gather_rows(const float *x, const int64_t *index, float *out, int64_t n, int64_t width);
-/* The same from a matrix [n,k] packed by ck_pack_matrix in `dtype`, as f32: embeddings that are also a head. */
+/* The same from a matrix [n,k] packed by ck_pack_matrix in `dtype`, or by ck_pack_pairs, as f32: embeddings that are also a head. */
 void ck_packed_rows(int32_t dtype, const void *packed, const float *scales, int64_t n, int64_t k, const int64_t *index, float *out,
                     int64_t count);
 

@@ -33,7 +33,7 @@ struct Opened {
     /// How tensors of this checkpoint and its parts are loaded.
     var loading: Weights.Options {
         var loading = Weights.Options(budget: budget, type: options.weights, pool: pool)
-        loading.convolution = options.settings.convolution
+        (loading.convolution, loading.precision) = (options.settings.convolution, options.precision)
         return loading
     }
 

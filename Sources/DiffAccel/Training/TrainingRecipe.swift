@@ -84,9 +84,7 @@ final class RecipeInputs {
     init(
         _ path: String, _ model: ModelOptions, _ settings: TrainerSettings, _ resources: LearningResources
     ) throws(DiffError) {
-        guard model.weights != .int8 else {
-            throw DiffError(.unsupported, "\(path): int8 weights are for inference; learning keeps weights in f32")
-        }
+        let model = try model.forLearning(path)
         budget = if let given = resources.budget { given } else { try MemoryBudget() }
         opened = try Model.opened(path, model, budget)
         (self.model, self.settings, self.resources) = (model, settings, resources)

@@ -7,6 +7,7 @@ struct Convolution: Sendable {
     let bias: Tensor?
     private(set) var window: ConvolutionWindow
     private let method: ConvolutionMethod
+    private let precision: Precision
     private let name: String
 
     /// `weight` [outputs, inputs, kernel, kernel] and, where it has one, `bias` at the scope of `weights`.
@@ -16,7 +17,7 @@ struct Convolution: Sendable {
         weight = try weights.tensor("weight", [outputs, inputs, kernel, kernel])
         self.bias = bias ? try weights.vector("bias", outputs) : nil
         self.window = window
-        (method, name) = (weights.options.convolution, weights.path)
+        (method, precision, name) = (weights.options.convolution, weights.options.precision, weights.path)
     }
 
     /// The same weights over other windows.
@@ -28,7 +29,8 @@ struct Convolution: Sendable {
 
     func callAsFunction(_ x: Tensor, _ run: Run, adding residual: Tensor? = nil) throws(DiffError) -> Tensor {
         try run.convolution(
-            x, weight, bias: bias, window: window, method: method, ConvolutionExtras(residual: residual), name: name)
+            x, weight, bias: bias, window: window, method: method, precision: precision,
+            ConvolutionExtras(residual: residual), name: name)
     }
 
     /// The convolution of `norm` and `activation` of `x`, plus one vector per sample and a tensor of the output's shape: what a residual
@@ -38,7 +40,7 @@ struct Convolution: Sendable {
         addingPerChannel vectors: RowVectors? = nil, adding residual: Tensor? = nil
     ) throws(DiffError) -> Tensor {
         try run.convolution(
-            x, weight, bias: bias, window: window, method: method,
+            x, weight, bias: bias, window: window, method: method, precision: precision,
             ConvolutionExtras(norm: norm.with(activation), vectors: vectors, residual: residual), name: name)
     }
 
@@ -46,7 +48,8 @@ struct Convolution: Sendable {
     func callAsFunction(_ x: Tensor, _ run: Run, norm: GroupNorm, factors: Tensor) throws(DiffError) -> Tensor {
         var extras = ConvolutionExtras(norm: norm.with(.silu))
         extras.factors = factors
-        return try run.convolution(x, weight, bias: bias, window: window, method: method, extras)
+        return try run.convolution(
+            x, weight, bias: bias, window: window, method: method, precision: precision, extras)
     }
 
     /// The same of `norm` of `x`, plus `residual`, whose place the result takes.
@@ -55,7 +58,8 @@ struct Convolution: Sendable {
     {
         var extras = ConvolutionExtras(norm: norm.with(.silu), residual: residual)
         extras.replacesResidual = true
-        return try run.convolution(x, weight, bias: bias, window: window, method: method, extras)
+        return try run.convolution(
+            x, weight, bias: bias, window: window, method: method, precision: precision, extras)
     }
 
     /// The convolution of SiLU of `norm` of `x`, the norm being a module of its own at `site`.

@@ -37,7 +37,7 @@ public struct Linear: Sendable {
     ) throws(DiffError) {
         switch rows {
         case .tokens: weight = try weights.packed("weight", [outputs, inputs])
-        case .vectors: weight = try WeightMatrix(weights.tensor("weight", [outputs, inputs]))
+        case .vectors: weight = try weights.unpacked(weights.tensor("weight", [outputs, inputs]))
         }
         self.bias = bias ? try weights.vector("bias", outputs) : nil
         update = try weights.lowRank(inputs: inputs, outputs: outputs).map { (factors) throws(DiffError) in

@@ -46,7 +46,7 @@ struct UNetEmbedding: Sendable {
         let weight = try w.concatenated(
             assembly.timeNames.map { "\($0).weight" }, rows: assembly.timeWidths, columns: c.toldWidth)
         let bias = try w.concatenatedVectors(assembly.timeNames.map { "\($0).bias" }, counts: assembly.timeWidths)
-        projections = Linear(weight: try WeightMatrix(weight), bias: bias)
+        projections = Linear(weight: try w.unpacked(weight), bias: bias)
     }
 
     /// What no step changes, in the order in which ``callAsFunction(_:_:_:)`` takes it.

@@ -92,7 +92,7 @@ extension Run {
         guard isLive else { return }
         unsafe arguments.out = out.floats.map { unsafe $0 + row &* q.width }
         unsafe arguments.out_batch = Int64(out.shape[1] &* q.width)
-        unsafe arguments.scale = scale
+        unsafe (arguments.scale, arguments.precision) = (scale, precision.factors)
         unsafe arguments.scratch = scratch?.base
         unsafe ck_attention(poolHandle, &arguments)
     }

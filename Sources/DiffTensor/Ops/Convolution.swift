@@ -23,14 +23,15 @@ public struct ConvolutionExtras {
 
 extension Run {
     /// Convolution of [batch, in, h, w] with `weight` [out, in, kh, kw] in any element type and `bias` [out]. Gradients pass to `x` and to
-    /// what is added, none to the weights. `name` is what a census calls it; without one it is not counted.
+    /// what is added, none to the weights. A direct one multiplies in `precision`, transforms in f32. `name` is what a census calls it; without
+    /// one it is not counted.
     public func convolution(
         _ x: Tensor, _ weight: Tensor, bias: Tensor?, window: ConvolutionWindow, method: ConvolutionMethod = .auto,
-        _ extras: ConvolutionExtras = ConvolutionExtras(), name: String? = nil
+        precision: Precision = .f32, _ extras: ConvolutionExtras = ConvolutionExtras(), name: String? = nil
     ) throws(DiffError) -> Tensor {
         try refuseTracked(weight, "a convolution's weights")
         guard let tape, x.isTracked || extras.isTracked else {
-            return try convolved(x, weight, bias: bias, window, method, extras, name: name)
+            return try convolved(x, weight, bias: bias, window, method, precision, extras, name: name)
         }
         guard extras.factors == nil, !extras.replacesResidual else {
             throw DiffError(.unsupported, "no gradient passes through a convolution of pieces")
@@ -40,9 +41,10 @@ extension Run {
             var others = extras
             others.norm = nil
             return try convolution(
-                groupNorm(x, norm), weight, bias: bias, window: window, method: method, others, name: name)
+                groupNorm(x, norm), weight, bias: bias, window: window, method: method, precision: precision, others,
+                name: name)
         }
-        return try tape.record(convolved(x, weight, bias: bias, window, method, extras, name: name)) {
+        return try tape.record(convolved(x, weight, bias: bias, window, method, precision, extras, name: name)) {
             (g, run) throws(DiffError) in
             try run.convolutionBackward(g, x, weight, window, method, extras)
         }
@@ -50,7 +52,7 @@ extension Run {
 
     func convolved(
         _ x: Tensor, _ weight: Tensor, bias: Tensor?, _ window: ConvolutionWindow, _ method: ConvolutionMethod,
-        _ extras: ConvolutionExtras, name: String? = nil
+        _ precision: Precision, _ extras: ConvolutionExtras, name: String? = nil
     ) throws(DiffError) -> Tensor {
         let outShape = try Self.shape(x, weight, bias, window)
         var arguments = unsafe ck_conv2d_args()
@@ -63,6 +65,7 @@ extension Run {
         unsafe (arguments.stride, arguments.upsample) = (Int64(window.stride), Int64(window.upsample))
         unsafe (arguments.pad_top, arguments.pad_left) = (Int64(window.top), Int64(window.left))
         unsafe arguments.dtype = weight.dtype.rawValue
+        unsafe arguments.precision = precision.factors
         if method != .direct { unsafe arguments.form = ck_conv2d_form(&arguments, method == .winograd ? 1 : 0) }
         if let census, let name { unsafe census.note(name, arguments, method, outShape) }
 

@@ -32,7 +32,7 @@ extension Run {
         guard back.bottom >= 0, back.right >= 0 else {
             throw DiffError(.unsupported, "no gradient passes through a convolution that leaves pixels out")
         }
-        let enlarged = try convolved(spread, turned(weight), bias: nil, back, method, ConvolutionExtras())
+        let enlarged = try convolved(spread, turned(weight), bias: nil, back, method, .f32, ConvolutionExtras())
         guard up > 1 else { return try tape.give(enlarged, to: x, self) }
         let dx = try workspace.take(x.shape)
         count(flops: Double(enlarged.shape.count))

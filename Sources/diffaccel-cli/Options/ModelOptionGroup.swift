@@ -8,6 +8,7 @@ extension DiTConventions: ExpressibleByArgument {}
 extension WeightType: ExpressibleByArgument {}
 extension ModelSettings.TextEncoders: ExpressibleByArgument {}
 extension ConvolutionMethod: ExpressibleByArgument {}
+extension PrecisionChoice: ExpressibleByArgument {}
 extension AsyncPlan.Executor: ExpressibleByArgument {}
 
 /// `FILE`, or `FILE:SCALE`.
@@ -93,6 +94,12 @@ struct ModelOptionGroup: ParsableArguments {
     )
     var convolution: ConvolutionMethod?
 
+    @Option(
+        help:
+            "What linear layers, direct convolutions and attention multiply in: f32, bf16 (with f32 sums, where the processor has the instructions) or auto, bf16 where it has them (default: f32)."
+    )
+    var precision: PrecisionChoice?
+
     /// Opens the model at `path`; of the ranks of a plan each has what it computes, and the decoder too where `allDecode`.
     func open(_ path: String, ranks: Plan? = nil, allDecode: Bool = false) throws(DiffError) -> Model {
         var options = options
@@ -118,6 +125,7 @@ struct ModelOptionGroup: ParsableArguments {
         options.settings.tokenizer = tokenizer
         if let heads { options.settings.heads = heads.heads }
         if let convolution { options.settings.convolution = convolution }
+        if let precision { options.settings.precision = precision }
         return options
     }
 }

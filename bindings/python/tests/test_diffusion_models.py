@@ -1,5 +1,10 @@
 """How pipelines of Stable Diffusion may be opened, and networks of other kinds than the plain one."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from conftest import write_autoencoder, write_safetensors
@@ -62,6 +67,40 @@ def test_how_convolutions_are_computed(path, model):
             assert set(forms) == {"direct"}
     with pytest.raises(Argument, match="convolution"):
         diffaccel.Model(path, convolution="fast")
+
+
+def test_precision(path, model):
+    expected = model.session().sample(**ASKED).latents
+    plain = diffaccel.Model(path, precision="f32")
+    assert plain.description["precision"] == model.description["precision"] == "f32"
+    np.testing.assert_array_equal(plain.session().sample(**ASKED).latents, expected)
+    chosen = diffaccel.Model(path, precision="auto")
+    result = chosen.session().sample(**ASKED)
+    assert result.stats["precision"] == chosen.description["precision"]
+    if chosen.description["precision"] == "bf16":
+        assert not np.array_equal(result.latents, expected)
+        # Random networks repeat an error in every step.
+        assert np.abs(result.latents - expected).max() < 0.1 * np.abs(expected).max()
+    with pytest.raises(diffaccel.UnsupportedError, match="bf16"):
+        diffaccel.Model(path, precision="int8")
+    with pytest.raises(Argument, match="precision"):
+        diffaccel.Model(path, precision="double")
+
+
+def test_precision_without_the_instructions(path):
+    """With kernels that have no bf16, "bf16" is refused with what to do, and "auto" is f32."""
+    program = f"""
+import diffaccel
+assert diffaccel.Model({str(path)!r}, precision="auto").description["precision"] == "f32"
+try:
+    diffaccel.Model({str(path)!r}, precision="bf16")
+except diffaccel.UnsupportedError as error:
+    assert "AVX512_BF16" in str(error) and "auto" in str(error), error
+else:
+    raise SystemExit("not refused")
+"""
+    paths = os.pathsep.join(filter(None, [str(pathlib.Path(diffaccel.__file__).parent.parent), os.environ.get("PYTHONPATH")]))
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "DIFFACCEL_ISA": "base", "PYTHONPATH": paths})
 
 
 def test_variants(tmp_path, model):
