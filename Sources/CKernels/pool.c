@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { SPINS = 2000, STACK_BYTES = 2 << 20 };
@@ -36,6 +37,8 @@ struct ck_pool {
     void *context;
     int32_t threads, started;
     pid_t pid; /* of the process that started the workers, 0 before */
+    ck_observer observe;
+    void *observer;
     worker workers[CK_MAX_THREADS];
 };
 
@@ -146,7 +149,14 @@ ck_pool *ck_pool_create(int32_t threads) {
     ck_pool *pool = aligned_alloc(64, sizeof *pool);
     if (!pool) return NULL;
     pool->threads = threads < 1 ? 1 : threads > CK_MAX_THREADS ? CK_MAX_THREADS : threads;
+    pool->observe = NULL;
     reset(pool);
+    return pool;
+}
+
+ck_pool *ck_pool_create_dry(int32_t threads, ck_observer observe, void *context) {
+    ck_pool *pool = ck_pool_create(threads);
+    if (pool) pool->observe = observe, pool->observer = context;
     return pool;
 }
 
@@ -154,6 +164,21 @@ int32_t ck_pool_threads(const ck_pool *pool) { return pool ? pool->threads : 1; 
 
 static void run_serially(int64_t tasks, ck_task task, void *context) {
     for (int64_t i = 0; i < tasks; i++) task(context, i, 0);
+}
+
+static double seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void run_dry(ck_pool *pool, int64_t tasks, ck_task task, void *context) {
+    int32_t inside = atomic_exchange(&pool->busy, 1);
+    double began = seconds_now();
+    run_serially(tasks, task, context);
+    if (inside) return;
+    atomic_store(&pool->busy, 0);
+    pool->observe(pool->observer, tasks, seconds_now() - began);
 }
 
 static void wait_until_empty(ck_pool *pool) {
@@ -169,6 +194,10 @@ static void wait_until_empty(ck_pool *pool) {
 }
 
 void ck_pool_run(ck_pool *pool, int64_t tasks, ck_task task, void *context) {
+    if (pool && pool->observe) {
+        run_dry(pool, tasks, task, context);
+        return;
+    }
     if (!pool || pool->threads == 1 || tasks <= 1) {
         run_serially(tasks, task, context);
         return;

@@ -40,7 +40,14 @@ public final class Session: @unchecked Sendable {
 
     /// A session of `model` under `plan`. Throws `incompatible` when they do not fit, `unsupported` when the family cannot
     /// sample, `invalidArgument`, `outOfMemory`.
-    public init(_ model: Model, _ plan: Plan = Plan(), _ options: SessionOptions = SessionOptions()) throws(DiffError) {
+    public convenience init(
+        _ model: Model, _ plan: Plan = Plan(), _ options: SessionOptions = SessionOptions()
+    ) throws(DiffError) {
+        try self.init(model, plan, options, pool: nil)
+    }
+
+    /// The same, with a pool of the caller's instead of one of ``SessionOptions/threads``.
+    init(_ model: Model, _ plan: Plan, _ options: SessionOptions, pool: WorkerPool?) throws(DiffError) {
         guard let family = model.family.sampling else {
             throw DiffError(.unsupported, "\(model.familyName) models cannot sample by themselves; use forward")
         }
@@ -51,11 +58,14 @@ public final class Session: @unchecked Sendable {
         let plan = try plan.divided(as: model.share)
         sampling = try family.under(plan, options)
         try plan.check(sampling.layouts)
-        threads = options.threads == 0 ? Machine.processors : options.threads
+        let pool =
+            if let pool { pool } else {
+                try WorkerPool(threads: options.threads == 0 ? Machine.processors : options.threads)
+            }
+        threads = pool.threads
         budget = try MemoryBudget(limit: options.memoryLimit)
         run = Run(
-            pool: try WorkerPool(threads: threads), budget: budget, stack: plan.makeStack(), cancel: cancelFlag,
-            precision: model.precision)
+            pool: pool, budget: budget, stack: plan.makeStack(), cancel: cancelFlag, precision: model.precision)
         (self.model, self.plan, self.options) = (model, plan, options)
     }
 

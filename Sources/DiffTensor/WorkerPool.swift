@@ -7,6 +7,8 @@ import CKernels
 public final class WorkerPool: @unchecked Sendable {
     // Unchecked: the C pool synchronises itself.
     let pool: OpaquePointer
+    /// What a dry pool tells.
+    private let observer: Observer?
     /// Threads that take part in a parallel op, the caller included.
     public var threads: Int { Int(unsafe ck_pool_threads(pool)) }
 
@@ -19,6 +21,22 @@ public final class WorkerPool: @unchecked Sendable {
             throw DiffError(.outOfMemory, "no memory for a pool of \(threads) threads")
         }
         unsafe self.pool = pool
+        observer = nil
+    }
+
+    /// For measurements: a pool that claims so many threads and has none. Work is cut as for them and done by the caller; `observe` is told of
+    /// each parallel op, how many tasks it was and how long all of them took, on the caller's thread. Throws `outOfMemory`.
+    package init(dry threads: Int, observe: @escaping (_ tasks: Int, _ seconds: Double) -> Void) throws(DiffError) {
+        let observer = Observer(observe)
+        let pool = unsafe ck_pool_create_dry(
+            Int32(clamping: threads),
+            { (context, tasks, seconds) in
+                guard let context = unsafe context else { return }
+                unsafe Unmanaged<Observer>.fromOpaque(context).takeUnretainedValue().observe(Int(tasks), seconds)
+            }, Unmanaged.passUnretained(observer).toOpaque())
+        guard let pool = unsafe pool else { throw DiffError(.outOfMemory, "no memory for a dry pool") }
+        unsafe self.pool = pool
+        self.observer = observer
     }
 
     deinit { unsafe ck_pool_destroy(pool) }
@@ -36,6 +54,11 @@ public final class WorkerPool: @unchecked Sendable {
                     }, Unmanaged.passUnretained(task).toOpaque())
             }
         }
+    }
+
+    private final class Observer {
+        let observe: (Int, Double) -> Void
+        init(_ observe: @escaping (Int, Double) -> Void) { self.observe = observe }
     }
 
     private final class Task: Sendable {

@@ -52,6 +52,10 @@ void ck_pool_destroy(ck_pool *pool);
 int32_t ck_pool_threads(const ck_pool *pool); /* 1 for null */
 typedef void (*ck_task)(void *context, int64_t index, int32_t thread);
 void ck_pool_run(ck_pool *pool, int64_t tasks, ck_task task, void *context);
+/* Test hook: a pool that claims so many threads and has none. Work is cut as for them; the caller does all tasks, and `observe` is told
+ * of each run, but those inside of others, afterwards. */
+typedef void (*ck_observer)(void *context, int64_t tasks, double seconds);
+ck_pool *ck_pool_create_dry(int32_t threads, ck_observer observe, void *context);
 
 /* Processors that the calling thread may use now, 1...CK_MAX_THREADS: the least of those online, its affinity and the quota of its
  * control groups (processors.c). */
