@@ -159,8 +159,8 @@ typedef struct da_model_options {
     uint32_t struct_size;
     int32_t widen;              /* 1: the same as weights "f32"; 0 (default) */
     const char *family;         /* "dit", "uvit", "sit", "stable_diffusion", "audioldm", "unet2d_condition", "sd3_transformer",
-                                   "autoencoder_kl", "autoencoder_tiny", "var", "vqvae", "llada", "illada", "dream", "clip_text",
-                                   "clap_text", "t5_encoder", "speecht5_hifigan"; null: the config
+                                   "autoencoder_kl", "autoencoder_tiny", "var", "mar", "vqvae", "llada", "illada", "dream",
+                                   "clip_text", "clap_text", "t5_encoder", "speecht5_hifigan"; null: the config
                                    decides */
     const char *config;         /* JSON text used instead of the checkpoint's config.json; null: the file */
     const char *conventions;    /* DiT: "official" or "diffusers" (time frequencies over 127, norm_eps); null: official, unless the
@@ -244,6 +244,9 @@ int32_t da_forward_options_init(da_forward_options *options, uint32_t size);
  *   sit:             "x" f32 [n,C,S,S], "t" f32 [n] (0, noise, ... 1, data), "y" i64 [n]   ->  "out" f32 [n,C,S,S], the velocity
  *   var:             "x" f32 [n,t-1,C] (codes of the image so far, for all scales after the first), "y" i64 [n]
  *                    ->  "logits" f32 [n,t,V], t being the number of tokens up to some scale
+ *   mar:             "latents" f32 [n,C,S,S], "mask" i64 [n,tokens] (1 where a token is unknown, as many in each sample), "y" i64 [n]
+ *                    ->  "z" f32 [n,tokens,width], what the head is told; "encoded" f32 [n,rows,width], of the class and the known tokens
+ *                    "x" f32 [m,numbers of a token], "t" f32 [m] (0...999), "z" f32 [m,width]  ->  "out" f32 [m,2 * numbers] of the head
  *   vqvae:           "image" f32 [n,3,H,W], "tokens" i64 [n*L], or "state" f32 [n,C,h,w]
  *                    ->  "image", "state", "tokens" f32 [n,L] (integers), "features" (before the codes)
  *   autoencoder_kl:  "latents" f32 [n,C,h,w]  ->  "image" f32 [n,3,H,W];   "image" f32 [n,3,H,W]  ->  "moments" f32 [n,2C,h,w]
@@ -525,6 +528,22 @@ int32_t da_event_describe(const da_event *event, char *buf, size_t capacity, siz
  *   "uniforms": A number in 0 ..< 1 for each token, scale by scale, instead of those of the seed.
  *   "image": An image in -1...1, part of which is kept while the rest is drawn to fit it; needs the VQ-VAE's encoder.
  *   "mask": Non-zero where the image is kept; of any size, resized by nearest neighbour; goes with image.
+ * Token by token (mar):
+ *   "labels": The class of each sample, by number or by name.
+ *   "steps": Iterations, each of which predicts some tokens; as many as there are tokens predict one each.
+ *   "guidance": Classifier-free guidance scale; 1: none.
+ *   "guidance_schedule": Whether guidance grows with the share of tokens that are generated, or is the same in all
+ *       iterations.
+ *   "temperature": What the noise of the head's steps is multiplied by.
+ *   "head_steps": Diffusion steps of each token: a number, ddimN, or counts per section such as 10,15,25.
+ *   "order": Whose random numbers draw the order of the tokens from the seed: torch.randperm, or numpy.random.shuffle as the
+ *       published code has it.
+ *   "seed": Seed of the random numbers, as in torch.manual_seed on the CPU.
+ *   "decode": Whether the final state is decoded to images, where the model can.
+ *   "tile": Side of the decoder's tiles, in latents; auto: whole images, or tiles when the memory limit requires them.
+ *   "previews": Whether events have a preview, the image that the tokens so far decode to; each costs a decoding.
+ *   "noise": The start noise of all tokens, instead of that of the seed.
+ *   "step_noise": The noise that the head's steps add, in the order of use; the last is drawn and not used.
  * Texts (llada, illada, dream):
  *   "prompt": The text to continue, or several as a batch.
  *   "tokens": The tokens of the prompt, or of several, instead of prompt.

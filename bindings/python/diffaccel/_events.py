@@ -37,7 +37,7 @@ class Event:
     was not accessed raises InvalidHandleError.
     """
 
-    stage: str  #: "denoise", "decode", "scale" (of a model that generates scale by scale), "unmask" (a pass of a language model), "encode" (prompts and pictures before the first step) or "vocode" (a stretch of a sound is finished)
+    stage: str  #: "denoise", "decode", "scale" (of a model that generates scale by scale), "unmask" (a pass of a language model, an iteration of one that makes tokens of pictures), "encode" (prompts and pictures before the first step) or "vocode" (a stretch of a sound is finished)
     step: int  #: network calls or samples done in this stage, of "vocode" values of sounds, 1...steps
     steps: int  #: how many there are; an upper bound where the sampler decides while running
     fraction: float  #: share of the whole run's arithmetic that is done, 0...1, decoding included

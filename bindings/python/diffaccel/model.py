@@ -54,7 +54,7 @@ class Model(Handle):
 
     path: folder with config.json and *.safetensors (official, diffusers or pipeline layout), a single file of Stable Diffusion, or
         another .safetensors file together with `config`.
-    family: "dit", "uvit", "sit", "stable_diffusion", "audioldm", "unet2d_condition", "sd3_transformer", "var", "autoencoder_kl",
+    family: "dit", "uvit", "sit", "stable_diffusion", "audioldm", "unet2d_condition", "sd3_transformer", "var", "mar", "autoencoder_kl",
         "autoencoder_tiny", "vqvae", "llada", "illada", "dream", "clip_text", "clap_text", "t5_encoder"
         or "speecht5_hifigan"; None lets the config decide.
     config: the configuration as a dict or JSON text, used instead of the checkpoint's config.json.

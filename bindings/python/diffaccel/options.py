@@ -77,6 +77,10 @@ class SampleOptions(TypedDict, total=False):
     temperature: float | Sequence[float] | npt.NDArray[Any] | None
     more_smooth: bool | None
     uniforms: Any
+    # token by token
+    guidance_schedule: str | None
+    head_steps: int | str | None
+    order: str | npt.NDArray[Any] | Sequence[Sequence[int]] | None
     # texts
     tokens: Tokens | Sequence[Tokens] | None
     lengths: Sequence[int] | npt.NDArray[Any] | None
@@ -86,7 +90,6 @@ class SampleOptions(TypedDict, total=False):
     length: int | None
     infill: bool | None
     block_length: int | None
-    order: str | None
     threshold: float | None
     end_last: bool | None
     no_end: bool | None

@@ -198,6 +198,22 @@ class Session(Handle):
             uniforms: A number in 0 ..< 1 for each token, scale by scale, instead of those of the seed.
             image: An image in -1...1, part of which is kept while the rest is drawn to fit it; needs the VQ-VAE's encoder.
             mask: Non-zero where the image is kept; of any size, resized by nearest neighbour; goes with image.
+        Token by token (mar):
+            labels: The class of each sample, by number or by name.
+            steps: Iterations, each of which predicts some tokens; as many as there are tokens predict one each.
+            guidance: Classifier-free guidance scale; 1: none.
+            guidance_schedule: Whether guidance grows with the share of tokens that are generated, or is the same in all
+                iterations.
+            temperature: What the noise of the head's steps is multiplied by.
+            head_steps: Diffusion steps of each token: a number, ddimN, or counts per section such as 10,15,25.
+            order: Whose random numbers draw the order of the tokens from the seed: torch.randperm, or numpy.random.shuffle
+                as the published code has it.
+            seed: Seed of the random numbers, as in torch.manual_seed on the CPU.
+            decode: Whether the final state is decoded to images, where the model can.
+            tile: Side of the decoder's tiles, in latents; auto: whole images, or tiles when the memory limit requires them.
+            previews: Whether events have a preview, the image that the tokens so far decode to; each costs a decoding.
+            noise: The start noise of all tokens, instead of that of the seed.
+            step_noise: The noise that the head's steps add, in the order of use; the last is drawn and not used.
         Texts (llada, illada, dream):
             prompt: The text to continue, or several as a batch.
             tokens: The tokens of the prompt, or of several, instead of prompt.

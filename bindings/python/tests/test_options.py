@@ -12,6 +12,7 @@ from conftest import PACKAGE, write_dit
 from small_audio import LATENT, write_audioldm, write_audioldm2
 from small_denoisers import write_sit, write_uvit
 from small_diffusion import write_sd, write_sd3, write_sdxl
+from small_mar import write_mar
 from test_language_folders import CONFIG, weights, write_shards
 from test_next_scale import write_var
 from test_text import folder as llada  # noqa: F401 - a fixture
@@ -21,7 +22,7 @@ from diffaccel.options import SampleOptions
 
 NAMES = [f"class {index}" for index in range(10)]
 KINDS = {"Images": ["dit", "uvit", "sit"], "Prompts": ["sd", "sdxl", "sd3"], "Sounds": ["audioldm", "audioldm2"],
-         "Scale by scale": ["var"], "Texts": ["llada", "dream"]}
+         "Scale by scale": ["var"], "Token by token": ["mar"], "Texts": ["llada", "dream"]}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,7 @@ def models(tmp_path_factory, llada):  # noqa: F811
     paths = {"dit": write_dit(root / "dit", labels=NAMES), "uvit": write_uvit(root / "uvit", extra={"labels": NAMES}),
              "sit": write_sit(root / "sit", labels=NAMES), "var": write_var(root / "var"), "llada": llada, "dream": root / "dream",
              "sd": write_sd(root / "sd"), "sdxl": write_sdxl(root / "sdxl"), "sd3": write_sd3(root / "sd3"),
+             "mar": write_mar(root / "mar", extra={"labels": NAMES[:5]}),
              "audioldm": write_audioldm(root / "audioldm"), "audioldm2": write_audioldm2(root / "audioldm2")}
     config = json.loads((paths["var"] / "config.json").read_text())
     (paths["var"] / "config.json").write_text(json.dumps({**config, "labels": NAMES[:5]}))
@@ -105,7 +107,7 @@ def test_every_family_is_documented(models):
     assert list(documented()) == list(KINDS)
     heads = re.findall(r"^[A-Z][\w ]+ \(([\w, ]+)\):$", inspect.getdoc(diffaccel.Session.sample), flags=re.M)
     said = [family for head in heads for family in head.split(", ")]
-    assert said == ["dit", "uvit", "sit", "stable_diffusion", "audioldm", "var", "llada", "illada", "dream"]
+    assert said == ["dit", "uvit", "sit", "stable_diffusion", "audioldm", "var", "mar", "llada", "illada", "dream"]
     parts = {"autoencoder_kl", "autoencoder_tiny", "sd3_transformer", "unet2d_condition", "vqvae", "clip_text", "clap_text", "t5_encoder",
              "speecht5_hifigan"}
     assert set(said) | parts == set(diffaccel.describe()["families"])
@@ -161,7 +163,7 @@ def test_one_way_for_every_family(models):
             result = session.sample(**asked, seed=1, callback=lambda event: stages.append(event.stage))
             assert session.estimate(**asked, seed=1)["flops"]["total"] > 0
         assert type(result) is diffaccel.Result and "2 samples" in repr(result)
-        expected = "unmask" if family in KINDS["Texts"] else "scale" if family == "var" else "denoise"
+        expected = "unmask" if family in (*KINDS["Texts"], "mar") else "scale" if family == "var" else "denoise"
         if family in KINDS["Prompts"] + KINDS["Sounds"]:
             assert stages.pop(0) == "encode"
         assert stages[0] == expected and set(stages) <= {expected, "decode"} | ({"vocode"} if family in KINDS["Sounds"] else set())
