@@ -121,13 +121,13 @@ import Testing
         #expect(cached?.code == .incompatible && cached?.message.contains("another size") == true)
     }
 
-    private static let wrong: [(String, JSON)] = [
+    static let refused: [(String, JSON)] = [
         ("steps", 0), ("steps", 1001), ("guidance", -1), ("guidance_schedule", "cosine"), ("temperature", -0.5),
         ("head_steps", "ddim300"), ("head_steps", "many"), ("head_steps", 0), ("head_steps", "10,0"),
         ("order", "random"), ("labels", [6]), ("sampler", "ddim"), ("eta", 0),
     ]
 
-    @Test(arguments: wrong)
+    @Test(arguments: refused)
     func requestsAreRefusedByName(_ name: String, _ value: JSON) throws {
         let subject = try Subject()
         var asked = request()
@@ -190,7 +190,7 @@ import Testing
         let error = failure { _ = try Model(path, options) }
         #expect(error?.code == .incompatible && error?.message.contains("5") == true)
         let bare = try Subject(decoder: false)
-        #expect(bare.model.description["decoder"]?.asText == "none")
+        #expect(try JSONObject(bare.model.description, source: "description").string("decoder") == "none")
         var asked = request()
         asked["previews"] = true
         #expect(failure { _ = try bare.session().sample(asked) }?.message.contains("vae") == true)
