@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SPINS = 2000, STACK_BYTES = 2 << 20 };
+enum { SPINS = 2000, STACK_BYTES = 2 << 20, LINE = 64 };
 
 /* `state`: this bit while a run can be joined, and below it the number of workers inside. */
 #define OPEN 0x80000000u
@@ -26,13 +26,14 @@ typedef struct {
 } worker;
 
 struct ck_pool {
-    _Alignas(64) _Atomic int64_t next; /* the task to take; alone on its line */
-    _Alignas(64) _Atomic uint32_t state;
-    _Atomic uint32_t generation; /* counts runs; workers park on it */
-    _Atomic int32_t parked;      /* workers about to sleep or asleep */
-    _Atomic int32_t busy;        /* a run is under way */
+    /* On lines of their own: what all threads change while they work, what those that leave change, what those that wait read. */
+    _Alignas(LINE) _Atomic int64_t next; /* the task to take */
+    _Alignas(LINE) _Atomic uint32_t state;
+    _Alignas(LINE) _Atomic uint32_t generation; /* counts runs; workers park on it */
     _Atomic int32_t stopping;
-    _Alignas(64) int64_t tasks; /* the run: written before it opens, read after joining */
+    _Alignas(LINE) _Atomic int32_t parked; /* workers about to sleep or asleep */
+    _Atomic int32_t busy;                  /* a run is under way */
+    _Alignas(LINE) int64_t tasks;          /* the run: written before it opens, read after joining */
     ck_task task;
     void *context;
     int32_t threads, started;
@@ -146,7 +147,7 @@ static void reset(ck_pool *pool) {
 }
 
 ck_pool *ck_pool_create(int32_t threads) {
-    ck_pool *pool = aligned_alloc(64, sizeof *pool);
+    ck_pool *pool = aligned_alloc(LINE, sizeof *pool);
     if (!pool) return NULL;
     pool->threads = threads < 1 ? 1 : threads > CK_MAX_THREADS ? CK_MAX_THREADS : threads;
     pool->observe = NULL;

@@ -29,7 +29,7 @@ private func rounding(_ context: UnsafeMutableRawPointer?, _ index: Int64, _ thr
 
 extension Kernels {
     @Suite struct Pool {
-        @Test(arguments: [1, 2, 3, 4, 5] as [Int32]) func everyIndexOnce(threads: Int32) {
+        @Test(arguments: [1, 2, 3, 4, 5, 64] as [Int32]) func everyIndexOnce(threads: Int32) {
             withPool(threads) { pool in
                 #expect(ck_pool_threads(pool) == threads)
                 for round in 0..<60 {
@@ -42,6 +42,40 @@ extension Kernels {
                     if round % 20 == 0 { usleep(3000) }  // long enough for the workers to park
                 }
             }
+        }
+
+        /// Threads look for work for some microseconds and then sleep: a pool that waits takes no processor time, however many threads it has.
+        @Test func aPoolThatWaitsSleeps() {
+            withPool(64) { pool in
+                let counts = Guarded<Int32>([Int32](repeating: 0, count: 256))
+                var context = Context(counts: counts.p, pool: pool, threads: 64)
+                ck_pool_run(pool, 256, countOnce, &context)
+                usleep(100_000)
+                let before = clock()
+                usleep(500_000)
+                let taken = Double(clock() - before) / Double(CLOCKS_PER_SEC)
+                #expect(taken < 0.1, "\(taken) s of processor time in half a second of waiting")
+                #expect(counts.values.allSatisfy { $0 == 1 })
+            }
+        }
+
+        @Test func aDryPoolCallsAllTasksAndTellsOfThem() throws {
+            let told = Guarded<Int64>([0, 0, 0])
+            let pool = ck_pool_create_dry(
+                40,
+                { (context, tasks, _) in
+                    let told = context!.assumingMemoryBound(to: Int64.self)
+                    told[0] += 1
+                    told[Int(told[0])] = tasks
+                }, told.p)
+            defer { ck_pool_destroy(pool) }
+            #expect(ck_pool_threads(pool) == 40)
+            let counts = Guarded<Int32>([Int32](repeating: 0, count: 40 * 9))
+            var context = Context(counts: counts.p, pool: pool, inner: 9, threads: 40)
+            ck_pool_run(pool, 40, nest, &context)
+            #expect(counts.values.allSatisfy { $0 == 1 })
+            ck_pool_run(pool, 1, countOnce, &context)
+            #expect(told.values == [2, 40, 1] && told.intact)
         }
 
         @Test func nestedRunsAreSerial() {
