@@ -28,7 +28,9 @@ import Testing
         (tiny.encoderDepth, tiny.decoderDepth, tiny.buffer, tiny.headDepth) = (1, 3, 4, 1)
         let c = try network(tiny, .object(["encoder_num_heads": 2, "decoder_num_heads": 4])).configuration
         #expect(c.encoder.depth == 1 && c.encoder.width == 24 && c.encoder.heads == 2 && c.encoder.mlpWidth == 96)
-        #expect(c.decoder.heads == 4 && c.decoder.depth == 3 && c.tokens == 9 && c.buffer == 4 && c.channels == 4 && c.classes == 5)
+        #expect(
+            c.decoder.heads == 4 && c.decoder.depth == 3 && c.tokens == 9 && c.buffer == 4 && c.channels == 4
+                && c.classes == 5)
         #expect(c.headDepth == 1 && c.headWidth == 20 && c.assumption == nil)
         tiny.patch = 2
         #expect(try network(tiny, .object(["patch_size": 2])).configuration.side == 6)

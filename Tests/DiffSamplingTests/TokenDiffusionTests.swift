@@ -14,7 +14,9 @@ import Testing
             ])
         // torch.randn(4), drawn afterwards by the same generator.
         let noise = try Run(pool: nil, budget: nil).randomNormal(Shape(4), &torch).array
-        for (found, wanted) in zip(noise, [0.09379128366708755, -0.13337387144565582, 0.4588713049888611, -0.1495349109172821]) {
+        for (found, wanted) in zip(
+            noise, [0.09379128366708755, -0.13337387144565582, 0.4588713049888611, -0.1495349109172821])
+        {
             #expect(abs(Double(found) - wanted) < 1e-6)
         }
         var other = TorchRandom(seed: 7)

@@ -153,7 +153,8 @@ extension GoldenMAR {
                 try latents(steps).reshaped(Shape([count, labels.count, c.channels, c.side, c.side])))
             let found = try GoldenDiT.state(model.session().sample(request)).array
             let difference = Difference(found, try fixture.doubles("\(key).out"))
-            report.confirm("\(key).out", difference.absolute <= tokens.allowed(difference) ? nil : "library: \(difference)")
+            report.confirm(
+                "\(key).out", difference.absolute <= tokens.allowed(difference) ? nil : "library: \(difference)")
         }
     }
 }

@@ -180,7 +180,8 @@ public struct NamedInputs: Sendable {
 enum Families {
     static let all: [any ModelFamily.Type] = [
         DiTFamily.self, UViTFamily.self, SiTFamily.self, UNetFamily.self, MMDiTFamily.self, AutoencoderFamily.self,
-        AutoencoderTinyFamily.self, VARFamily.self, VQVAEFamily.self, MARFamily.self, LLaDAFamily.self, ILLaDAFamily.self,
+        AutoencoderTinyFamily.self, VARFamily.self, VQVAEFamily.self, MARFamily.self, LLaDAFamily.self,
+        ILLaDAFamily.self,
         DreamFamily.self,
         StableDiffusionFamily.self, AudioFamily.self, CLIPTextFamily.self, CLAPTextFamily.self, T5Family.self,
         VocoderFamily.self,

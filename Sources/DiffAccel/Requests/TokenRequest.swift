@@ -44,7 +44,8 @@ struct TokenSettings: Sendable {
         else {
             throw DiffError(
                 .invalidArgument,
-                "head_steps must be a number of steps, ddimN or counts per section like 10,15,25; found \"\(text.prefix(60))\"")
+                "head_steps must be a number of steps, ddimN or counts per section like 10,15,25; found \"\(text.prefix(60))\""
+            )
         }
         let spacing: TimestepSpacing = isStrided ? .strided(first) : .even(counts)
         do { _ = try spacing.timesteps(of: TokenDiffusionSampling.process.trainSteps) } catch {
@@ -107,8 +108,10 @@ struct TokenRequest: Sendable {
                 CommonOptions.labelsTensor,
                 TensorSpec(
                     "order", .i64, "[n, \(c.tokens)]",
-                    "A permutation of the tokens for each sample, of which the last are generated first, instead of that of the seed."),
-                TensorSpec("noise", .f32, "[n, \(state)", "The start noise of all tokens, instead of that of the seed."),
+                    "A permutation of the tokens for each sample, of which the last are generated first, instead of that of the seed."
+                ),
+                TensorSpec(
+                    "noise", .f32, "[n, \(state)", "The start noise of all tokens, instead of that of the seed."),
                 TensorSpec(
                     "step_noise", .f32, "[head_steps, n, \(state)",
                     "The noise that the head's steps add, in the order of use; the last is drawn and not used."),

@@ -68,7 +68,8 @@ public struct AutoencoderConfiguration: Sendable, Equatable {
             let embedded = try c.integer("embed_dim", in: 1...1024, default: latentChannels)
             guard embedded == latentChannels else {
                 throw c.error(
-                    "embed_dim", "\(embedded), while z_channels is \(latentChannels): only latents as wide as both are supported")
+                    "embed_dim",
+                    "\(embedded), while z_channels is \(latentChannels): only latents as wide as both are supported")
             }
         } else {
             outChannels = try c.integer("out_channels", in: 1...64, default: 3)

@@ -39,7 +39,8 @@ final class MARBlock: Sendable {
     private func layers(_ x: Tensor, _ wanted: Int?, _ run: Run) throws(DiffError) -> Tensor {
         let kept = if let wanted { try run.tokens(x, 0, wanted) } else { x }
         let attention = try run.at(attentionSite, x) { () throws(DiffError) in
-            let call = try AttentionCall(site: attentionSite, qkv: qkv(norm1(x, run), run), heads: heads, asking: wanted)
+            let call = try AttentionCall(
+                site: attentionSite, qkv: qkv(norm1(x, run), run), heads: heads, asking: wanted)
             return try projection(run.attention(call), run)
         }
         let y = try run.add(kept, attention)

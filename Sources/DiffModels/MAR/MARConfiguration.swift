@@ -127,7 +127,8 @@ public struct MARConfiguration: Sendable, Equatable {
             }
         }
         guard tokens > 0, tokens <= DiTConfiguration.maxTokens, grid &* grid == tokens else {
-            throw DiffError(.format, "\(place): \(tokens) tokens are no square of at most \(DiTConfiguration.maxTokens)")
+            throw DiffError(
+                .format, "\(place): \(tokens) tokens are no square of at most \(DiTConfiguration.maxTokens)")
         }
         guard timeFeatures % 2 == 0, timeFeatures >= 2 else {
             throw DiffError(.format, "\(place): \(timeFeatures) time features are odd")

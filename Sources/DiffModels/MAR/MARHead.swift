@@ -82,7 +82,8 @@ public final class MARHead: Sendable {
     ) throws(DiffError) -> Tensor {
         let m = x.shape[0]
         guard x.shape == (try Shape(m, tokenWidth)), n == m || n == 2 &* m else {
-            throw DiffError(.shape, "the head's tokens are \(x.shape) with \(n) conditions, expected [n, \(tokenWidth)]")
+            throw DiffError(
+                .shape, "the head's tokens are \(x.shape) with \(n) conditions, expected [n, \(tokenWidth)]")
         }
         var h = try input(x.reshaped(Shape(m, 1, tokenWidth)), run)
         if n != m { h = try run.doubled(h) }

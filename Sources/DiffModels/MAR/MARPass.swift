@@ -23,12 +23,14 @@ public struct MARPass: Sendable {
                     last = position
                 }
                 guard list.count == lists.first?.count else {
-                    throw DiffError(.invalidArgument, "samples with \(list.count) positions and with \(lists.first?.count ?? 0)")
+                    throw DiffError(
+                        .invalidArgument, "samples with \(list.count) positions and with \(lists.first?.count ?? 0)")
                 }
             }
         }
         guard !known.isEmpty, wanted == nil || wanted?.count == known.count else {
-            throw DiffError(.invalidArgument, "positions of \(known.count) samples, wanted ones of \(wanted?.count ?? 0)")
+            throw DiffError(
+                .invalidArgument, "positions of \(known.count) samples, wanted ones of \(wanted?.count ?? 0)")
         }
         (self.known, self.wanted) = (known, wanted)
         self.mostWanted = max(mostWanted ?? 0, wanted?.first?.count ?? tokens)

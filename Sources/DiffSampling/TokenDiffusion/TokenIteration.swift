@@ -17,7 +17,9 @@ public struct TokenIteration: Sendable, Equatable {
     public let scale: Double
 
     /// An iteration after which `after` of `before` unknown tokens are left.
-    public init(before: Int, after: Int, scale: Double) { (self.before, self.after, self.scale) = (before, after, scale) }
+    public init(before: Int, after: Int, scale: Double) {
+        (self.before, self.after, self.scale) = (before, after, scale)
+    }
 
     /// Tokens that it predicts.
     public var count: Int { before &- after }
