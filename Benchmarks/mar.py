@@ -29,7 +29,7 @@ def main():
     folder = random_mar.checkpoint(given.size, given.seed, given.dtype)
     model = diffaccel.Model(folder)
     session = model.session(threads=given.threads)
-    network = None if given.without_torch else random_mar.TorchMAR(folder, given.size)
+    network = None if given.without_torch else random_mar.torch_network(folder, given.size)
     labels = [index * 7 % 1000 for index in range(given.samples)]
     rows, figures = [], {}
     for count in given.iterations:

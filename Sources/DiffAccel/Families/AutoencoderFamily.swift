@@ -13,9 +13,10 @@ struct AutoencoderFamily: ModelFamily {
 
     static func recognises(_ config: JSONObject) -> Bool {
         guard let name = config.value("_class_name") else {
-            // In the original code's words a multi-scale VQ-VAE has the same levels, but no width of embedded latents.
+            // In the original code's words a multi-scale VQ-VAE has the same levels, but neither these settings nor a scale.
+            let own = ["embed_dim", "scale", "scaling_factor", "attn_resolutions", "encoder_attn_resolutions"]
             return config.has("latent_channels") && config.has("block_out_channels")
-                || config.has("ch_mult") && config.has("embed_dim")
+                || config.has("ch_mult") && own.each.contains { config.has($0) }
         }
         return name == .string("AutoencoderKL")
     }

@@ -42,10 +42,14 @@ public struct GenerationOrder: Sendable, Equatable {
 
     /// The positions from number `first` of each order on, `count` of them, ascending.
     func positions(_ first: Int, _ count: Int) -> [[Int]] {
-        positions.map { order in
+        positions.each.map { order in
+            var isTaken = [Bool](repeating: false, count: order.count)
+            for index in Indices(below: count) {
+                if let position = order.at(first &+ index) { isTaken.put(true, at: position) }
+            }
             var taken: [Int] = []
-            for index in Indices(below: count) { if let position = order.at(first &+ index) { taken.append(position) } }
-            return taken.sorted()
+            for (position, flag) in isTaken.numbered where flag { taken.append(position) }
+            return taken
         }
     }
 }
