@@ -26,6 +26,13 @@ OURS, TORCH, OPENVINO, PLAIN = "DiffAccel", "torch eager", "OpenVINO", "DiffAcce
 REPLAY, OPENBLAS = "linear layers alone, our kernels", "linear layers alone, OpenBLAS"
 
 
+def narrowed(network, precision):
+    """The torch network in this precision, its features of times in f32 as ever."""
+    kind = random_dit.DTYPES[precision]
+    network.t_embedder.mlp.register_forward_pre_hook(lambda _module, given: (given[0].to(kind),))
+    return network.to(kind)
+
+
 def build(args, inputs, names):
     """The contenders in `names`, the FLOPs of each, and what must stay alive while they run."""
     import diffaccel
@@ -41,7 +48,7 @@ def build(args, inputs, names):
         PLAIN: lambda: contenders.ours(diffaccel.Model(checkpoint), inputs, args.threads),
         OPENVINO: lambda: contenders.openvino(network, inputs, args.threads, args.precision),
         # Last of those that need the network in f32.
-        TORCH: lambda: contenders.torch_eager(network.to(random_dit.DTYPES[args.precision]), inputs, args.threads),
+        TORCH: lambda: contenders.torch_eager(narrowed(network, args.precision), inputs, args.threads),
         REPLAY: lambda: replay.run,
         OPENBLAS: lambda: replay.run_openblas,
     }

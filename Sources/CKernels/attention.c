@@ -208,6 +208,10 @@ static void part_task(void *context, int64_t index, int32_t thread) {
 
 void ck_attention(ck_pool *pool, const ck_attention_args *args) {
     if (args->queries <= 0 || args->head_dim <= 0) return;
+    if (ck_attention_in_pairs(args)) {
+        ck_attention_pairs(pool, args);
+        return;
+    }
     if (ck_attention_in_blocks(args)) {
         ck_attention_blocks(pool, args);
         return;
@@ -229,5 +233,7 @@ size_t ck_attention_scratch(int32_t threads, const ck_attention_args *a) {
     size_t each = score_floats(a->queries, a->keys + a->shared) + room_floats(a);
     size_t one = (size_t)ck_max(threads, 1) * each * sizeof(float);
     size_t blocks = a->queries > 0 ? ck_attention_blocks_scratch(threads, a) : 0;
-    return one > blocks ? one : blocks;
+    size_t pairs = a->queries > 0 ? ck_attention_pairs_scratch(threads, a) : 0;
+    if (one < blocks) one = blocks;
+    return one > pairs ? one : pairs;
 }

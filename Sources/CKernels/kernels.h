@@ -101,6 +101,11 @@ typedef struct ck_kernels {
      * largest where that passes it by more than a few, and *sum is that of all weights; returns what to multiply by what was summed
      * with the weights before. */
     float (*softmax_block)(float *row, int64_t n, float scale, float *largest, float *sum);
+    /* The same for CK_STRIP rows side by side, element i of all of them in line i, lines `stride` apart, with the largest and the sum of
+     * each; the weights as a strip of units, element by element. `factors`: what it returns, for each. */
+    void (*softmax_columns)(const float *lines, int64_t stride, int64_t n, float scale, float *largest, float *sums, float *factors,
+                            float *to);
+    void (*scale_columns)(float *lines, int64_t stride, int64_t n, const float *factors); /* CK_STRIP of them, each by its factor */
     void (*scale_row)(float *row, int64_t n, float factor);
     void (*leaky)(const float *x, float *out, int64_t n, float slope); /* max(x, x*slope); out may be x */
     void (*add)(const float *a, const float *b, float *out, int64_t n);
@@ -151,7 +156,8 @@ typedef struct ck_kernels {
 } ck_kernels;
 
 extern const ck_kernels ck_kernels_base;
-/* Tables of products alone, of pairs of bf16: pack_rows, pack_cols, pack_block, gemm_block, few_rows and few_pack. */
+/* Tables of products alone, of pairs of bf16: pack_rows, pack_cols, pack_block, pack_block_columns,
+ * gemm_block, few_rows, few_pack, softmax_columns and scale_columns. */
 extern const ck_kernels ck_pairs_base;
 #if defined(__x86_64__)
 extern const ck_kernels ck_kernels_avx2, ck_kernels_avx512, ck_pairs_avx512;
@@ -213,6 +219,12 @@ int64_t ck_factor_floats(const ck_kernels *kernels, int64_t n, int64_t k);
 int64_t ck_gemm_rows_floats(const ck_kernels *kernels, int64_t m, int64_t k);
 /* The same through OpenBLAS (gemm_blas.c); 0 when the sizes are not for it. */
 int32_t ck_gemm_blas(const ck_kernels *kernels, const ck_gemm_args *args);
+
+/* ---- attention in pairs of bf16 (attention_pairs.c) ---- */
+
+int32_t ck_attention_in_pairs(const ck_attention_args *args); /* whether it is for these */
+void ck_attention_pairs(ck_pool *pool, const ck_attention_args *args);
+size_t ck_attention_pairs_scratch(int32_t threads, const ck_attention_args *args); /* for these sizes in either precision */
 
 /* ---- attention to many keys (attention_blocks.c) ---- */
 

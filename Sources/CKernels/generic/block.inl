@@ -78,8 +78,19 @@ static void pack_block(const float *a, int64_t lda, int64_t m, int64_t k, float 
     }
 }
 
-#if !CK_PAIRED
 /* The same of a matrix that lies by columns: the rows of a group already stand side by side. */
+#if CK_PAIRED
+static void pack_block_columns(const float *a, int64_t lda, int64_t m, int64_t k, float *to) {
+    for (int64_t p = 0; p < k; p += UNIT, to += CK_TILE_ROWS)
+        for (int64_t i = 0; i < m; i += CK_TILE_ROWS)
+            for (int64_t r = 0; r < CK_TILE_ROWS; r += LANES) { /* zeros for missing rows */
+                int64_t there = ck_max(0, ck_min(m - i - r, LANES)), wide = ck_min(CK_TILE_ROWS - r, LANES);
+                const float *from = a + p * lda + i + r;
+                vf second = p + 1 < k ? v_load_part(from + lda, ck_min(there, wide)) : v_splat(0);
+                v_store_part(to + i * UNITS(k) + r, v_units(v_load_part(from, ck_min(there, wide)), second), wide);
+            }
+}
+#else
 static void pack_block_columns(const float *a, int64_t lda, int64_t m, int64_t k, float *to) {
     for (int64_t i = 0; i < m; i += CK_TILE_ROWS) {
         int64_t rows = ck_min(CK_TILE_ROWS, m - i);

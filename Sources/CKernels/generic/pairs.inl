@@ -10,6 +10,7 @@
 #include "block.inl"
 #include "pack.inl"
 #include "few.inl"
+#include "columns.inl"
 
 const ck_kernels CK_TABLE = {
     .isa = CK_TABLE_ISA,
@@ -20,7 +21,10 @@ const ck_kernels CK_TABLE = {
     .pack_rows = pack_rows,
     .pack_cols = pack_cols,
     .pack_block = pack_block,
+    .pack_block_columns = pack_block_columns,
     .gemm_block = gemm_block,
     .few_rows = few_rows,
     .few_pack = few_pack,
+    .softmax_columns = softmax_columns,
+    .scale_columns = scale_columns,
 };
