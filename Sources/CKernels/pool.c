@@ -26,7 +26,8 @@ typedef struct {
 } worker;
 
 struct ck_pool {
-    /* On lines of their own: what all threads change while they work, what those that leave change, what those that wait read. */
+    /* On lines of their own: what all threads change while they work, what those that leave change, what those that wait read.
+     */
     _Alignas(LINE) _Atomic int64_t next; /* the task to take */
     _Alignas(LINE) _Atomic uint32_t state;
     _Alignas(LINE) _Atomic uint32_t generation; /* counts runs; workers park on it */

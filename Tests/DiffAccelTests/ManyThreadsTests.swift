@@ -6,7 +6,7 @@ import Testing
 @testable import DiffAccel
 
 /// How the bundled models' work is cut for processors that are not at hand: dry pools claim up to 128 threads, do the tasks one after another
-/// and tell how many there were. With DIFFACCEL_SCALING=1 a table of what that allows is printed (Benchmarks/scaling.md).
+/// and tell how many there were. With DIFFACCEL_SCALING=1 what that allows is printed (Benchmarks/scaling.md).
 @Suite struct ManyThreadsTests {
     struct Subject: Sendable, CustomTestStringConvertible {
         let model: String
@@ -28,13 +28,13 @@ import Testing
         var tasks: [Int] = []
         var seconds: [Double] = []
 
-        /// What the request would take on so many threads if nothing but uneven tasks and what is not parallel held them up.
-        func modelled(_ whole: Double, threads: Int) -> Double {
-            var total = whole - seconds.reduce(0, +)
+        /// How much faster so many threads are at these runs if nothing but uneven tasks holds them up.
+        func speedUp(threads: Int) -> Double {
+            var modelled = 0.0
             for (tasks, seconds) in zip(tasks, seconds) {
-                total += seconds * Double((tasks + threads - 1) / threads) / Double(max(1, tasks))
+                modelled += seconds * Double((tasks + threads - 1) / threads) / Double(max(1, tasks))
             }
-            return total
+            return seconds.reduce(0, +) / modelled
         }
     }
 
@@ -55,12 +55,11 @@ import Testing
                 runs.seconds.append($1)
             }
             let session = try Session(model, Plan(), SessionOptions(), pool: pool)
-            let began = ContinuousClock.now
             let result = try session.sample(subject.request)
-            let whole = (ContinuousClock.now - began) / .seconds(1)
             if printed {
-                let modelled = runs.modelled(whole, threads: threads)
-                print("\(subject.model): \(threads) threads, \(runs.tasks.count) runs, \(whole) s of work, \(modelled) s modelled")
+                print(
+                    "\(subject.model), \(threads) threads: \(runs.tasks.count) parallel runs, \(runs.speedUp(threads: threads)) times as fast"
+                )
             }
             #expect(session.threads == threads && result.statistics.threads == threads)
             guard let reference = first else {

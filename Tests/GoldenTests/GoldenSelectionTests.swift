@@ -22,7 +22,8 @@ import Testing
     /// Kinds whose networks are compared with their reference by other tests too: numbers of diffusers and transformers in
     /// `bindings/python/tests/data`, or the libraries themselves where they are installed. For sets of them there is no room in a clone.
     private static let generated = [
-        "asyncdiff-", "audioldm", "mar", "sd-clip", "sd-e2e", "sd-sampling", "sd-tokenizer", "sd-unet", "sd3-e2e", "sdxl-e2e",
+        "asyncdiff-", "audioldm", "mar", "sd-clip", "sd-e2e", "sd-sampling", "sd-tokenizer", "sd-unet", "sd3-e2e",
+        "sdxl-e2e",
         "text-",
     ]
 

@@ -57,7 +57,8 @@ enum GoldenTinyFusionPrune {
             if parts[0] != "blocks" {
                 tensors[name] = try full.load(name, budget: nil)
             } else if own == nil, let place = kept.firstIndex(where: { String($0) == parts[1] }) {
-                tensors["blocks.\(place)." + parts.dropFirst(2).joined(separator: ".")] = try full.load(name, budget: nil)
+                tensors["blocks.\(place)." + parts.dropFirst(2).joined(separator: ".")] = try full.load(
+                    name, budget: nil)
             }
         }
         let folder = try ScratchDirectory()
