@@ -6,11 +6,23 @@ Both generate the same latents from the same seed, and how far they are apart is
 say nothing about pictures.
 """
 
+import time
+
 import numpy as np
 import torch
 
 import common
 import random_mar
+
+
+def once(contenders, every):
+    """One run of each; torch's seconds times `every`."""
+    found = {}
+    for name, run in contenders.items():
+        start = time.perf_counter()
+        run()
+        found[name] = common.Runs([(time.perf_counter() - start) * (every if name == "torch eager" else 1)])
+    return found
 
 
 def main():
@@ -21,6 +33,8 @@ def main():
     parser.add_argument("--head-steps", type=int, default=100)
     parser.add_argument("--dtype", default="f32", choices=["f32", "f16", "bf16"], help="of the library's weights; torch computes in f32")
     parser.add_argument("--without-torch", action="store_true")
+    parser.add_argument("--torch-every", type=int, default=1,
+                        help="torch makes only every so many-th iteration, and its time counts as often; both run once, without a trial")
     given = parser.parse_args()
     import diffaccel
 
@@ -43,14 +57,16 @@ def main():
         def published():
             kept["torch"] = network.sample(labels, count, given.guidance, 1.0, given.head_steps, given.seed).numpy()
 
+        if given.torch_every > 1:
+            published = lambda: network.sample(labels, count, given.guidance, 1.0, given.head_steps, given.seed, given.torch_every)  # noqa: E731
         contenders = {"library": library} | ({} if network is None else {"torch eager": published})
-        found = common.alternate(contenders, given.repeat)
+        found = once(contenders, given.torch_every) if given.torch_every > 1 else common.alternate(contenders, given.repeat)
         own = found["library"]
         peak = kept["stats"]["memory"]["peak"]
         row = [str(count), f"{own.median:.1f} s", common.spread(own.seconds)]
         figures[str(count)] = {"library": own.seconds, "peak": peak}
         if network is not None:
-            apart = np.abs(kept["library"] - kept["torch"]).max() / np.abs(kept["torch"]).max()
+            apart = np.abs(kept["library"] - kept["torch"]).max() / np.abs(kept["torch"]).max() if "torch" in kept else np.nan
             other = found["torch eager"]
             figures[str(count)] |= {"torch": other.seconds, "apart": float(apart)}
             row += [f"{other.median:.1f} s", f"{common.paired_ratio(other.seconds, own.seconds):.2f}", f"{apart:.0e}"]

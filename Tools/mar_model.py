@@ -1,4 +1,4 @@
-"""MAR (Li et al. 2024) in torch as the published code computes it, on a state dict with the official names: generation, and the training loss."""
+"""MAR (Li et al. 2024) in torch as the published code computes it, on a state dict with the official names: a whole generation."""
 
 import math
 
@@ -93,8 +93,11 @@ class TorchMAR:
         return x[:n]
 
     @torch.inference_mode()
-    def sample(self, labels, iterations, cfg, temperature=1.0, steps=100, seed=0):
-        """sample_tokens with the linear schedule; orders by torch's generator. Gives [n, channels, 16, 16]."""
+    def sample(self, labels, iterations, cfg, temperature=1.0, steps=100, seed=0, every=1):
+        """sample_tokens with the linear schedule; orders by torch's generator. Gives latents.
+
+        every: above 1 only every so many-th iteration is made, and the tokens of the others are noise: for figures of time.
+        """
         torch.manual_seed(seed)
         n = len(labels)
         orders = torch.stack([torch.randperm(self.tokens) for _ in range(n)])
@@ -104,48 +107,23 @@ class TorchMAR:
             conditions = torch.cat([conditions, self.state["fake_latent"].expand(n, -1)])
         for index in range(iterations):
             twice = 2 if cfg != 1 else 1
-            x = self.encoder(tokens.repeat(twice, 1, 1), mask.repeat(twice, 1), conditions)
-            z = self.decoder(x, mask.repeat(twice, 1))
             left = max(1, min(int(mask[0].sum()) - 1, math.floor(self.tokens * math.cos(math.pi / 2 * (index + 1) / iterations))))
             after = torch.zeros(n, self.tokens).scatter(1, orders[:, :left], 1.0)
             predicted = mask.bool() if index == iterations - 1 else mask.bool() ^ after.bool()
-            mask = after
-            if not predicted.any():
+            seen, mask = mask, after
+            if index % every or not predicted.any():
+                tokens[predicted] = torch.randn(int(predicted.sum()), self.numbers)
                 continue
+            z = self.decoder(self.encoder(tokens.repeat(twice, 1, 1), seen.repeat(twice, 1), conditions), seen.repeat(twice, 1))
             scale = 1 + (cfg - 1) * (self.tokens - left) / self.tokens
             rows = predicted.repeat(twice, 1).nonzero(as_tuple=True)
             tokens[predicted] = self.sample_head(z[rows], temperature, scale if cfg != 1 else 1, steps)
         return self.unpatchify(tokens)
 
-    def patchify(self, x):
-        """[n, channels, S, S] to tokens, features (channel, row, column)."""
-        p, (n, c, h, w) = self.patch, x.shape
-        return x.reshape(n, c, h // p, p, w // p, p).permute(0, 2, 4, 1, 3, 5).reshape(n, h * w // p**2, c * p**2)
-
     def unpatchify(self, tokens):
         p, side = self.patch, math.isqrt(self.tokens)
         x = tokens.view(len(tokens), side, side, self.numbers // p**2, p, p)
         return x.permute(0, 3, 1, 4, 2, 5).reshape(len(tokens), -1, side * p, side * p)
-
-    def loss(self, tokens, labels, repeats=4, drop=0.1):
-        """The published training loss of clean tokens [n, tokens, numbers]: mean squared error of epsilon and the variational bound."""
-        n = len(tokens)
-        rate = torch.nn.init.trunc_normal_(torch.empty(1), 1.0, 0.25, 0.7, 1.0).item()
-        hidden = math.ceil(self.tokens * rate)
-        order = torch.rand(n, self.tokens).argsort(1)
-        mask = torch.zeros(n, self.tokens).scatter(1, order[:, :hidden], 1.0)
-        condition = torch.where((torch.rand(n) < drop)[:, None], self.state["fake_latent"], self.state["class_emb.weight"][labels])
-        z = self.decoder(self.encoder(tokens, mask, condition), mask)[mask.bool()].repeat(repeats, 1)
-        clean, schedule = tokens[mask.bool()].repeat(repeats, 1), respaced(TRAIN_STEPS)
-        t = torch.randint(TRAIN_STEPS, (len(z),))
-        s = {name: values[t].float()[:, None] for name, values in schedule.items()}
-        noise = torch.randn_like(clean)
-        x = (clean + s["recip_minus"] * noise) / s["recip"]
-        eps, v = self.head(x, t, z).split(self.numbers, -1)
-        log_variance = (v + 1) / 2 * s["max_log"] + (1 - (v + 1) / 2) * s["min_log"]
-        apart = (s["mean0"] * s["recip_minus"] * (noise - eps.detach())) ** 2
-        bound = 0.5 * (log_variance - s["min_log"] - 1 + (s["min_log"] - log_variance).exp() + apart * (-log_variance).exp()) / math.log(2)
-        return ((noise - eps) ** 2).mean() + (bound * (t[:, None] > 0)).mean()
 
 
 def respaced(steps):

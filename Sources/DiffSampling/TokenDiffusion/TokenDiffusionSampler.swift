@@ -106,27 +106,31 @@ public struct TokenDiffusionSampler: Sendable {
         let (state, output) = (try Shape(n, width, 1, 1), try Shape(n, 2 &* width, 1, 1))
         var x = try noise.initial(positions, width: width, run)
         var sampler = DDPMSampler(schedule)
+        func make(_ step: Int) throws(DiffError) {
+            try run.checkCancel()
+            var prediction = try networks.predict(x, step: step, run)
+            if let guidance {
+                prediction = try guidance.combined(
+                    prediction.rows(0, n).reshaped(output), prediction.rows(n, n).reshaped(output), run)
+            }
+            sampler.position = step
+            let result = try sampler.step(
+                x.reshaped(state), prediction.reshaped(output), run,
+                draw: { () throws(DiffError) in
+                    let drawn = try noise.next(step, positions, rows: rows, width: width, run)
+                    return try (temperature == 1 ? drawn : run.scaled(drawn, Float(temperature))).reshaped(state)
+                })
+            x = try result.state.reshaped(Shape(n, width))
+        }
         var step = 0
         while step < schedule.count {
             let first = step
             let turns = max(1, min(try networks.prepare(from: first, run), schedule.count &- first))
-            try run.alike(turns) { (turn) throws(DiffError) in
-                let now = first &+ turn
-                try run.checkCancel()
-                var prediction = try networks.predict(x, step: now, run)
-                if let guidance {
-                    prediction = try guidance.combined(
-                        prediction.rows(0, n).reshaped(output), prediction.rows(n, n).reshaped(output), run)
-                }
-                let result = try sampler.step(
-                    x.reshaped(state), prediction.reshaped(output), run,
-                    draw: { () throws(DiffError) in
-                        let drawn = try noise.next(now, positions, rows: rows, width: width, run)
-                        return try (temperature == 1 ? drawn : run.scaled(drawn, Float(temperature))).reshaped(state)
-                    })
-                x = try result.state.reshaped(Shape(n, width))
-            }
             step = first &+ turns
+            // The last step of all adds no noise.
+            let isEnd = step == schedule.count
+            try run.alike(isEnd ? turns &- 1 : turns) { (turn) throws(DiffError) in try make(first &+ turn) }
+            if isEnd { try make(step &- 1) }
         }
         return x
     }
