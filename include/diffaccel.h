@@ -367,7 +367,7 @@ int32_t da_session_create(da_model model, da_plan plan, const da_session_options
 #define DA_STAGE_DENOISE 0
 #define DA_STAGE_DECODE 1
 #define DA_STAGE_SCALE 2  /* a scale of a model that generates scale by scale */
-#define DA_STAGE_UNMASK 3 /* a pass of a masked diffusion language model */
+#define DA_STAGE_UNMASK 3 /* a pass of a masked diffusion language model, an iteration of a MAR */
 #define DA_STAGE_ENCODE 4 /* prompts and pictures were encoded: one event, before the first step */
 #define DA_STAGE_VOCODE 5 /* a stretch of a sound is finished; step and steps count the values of all sounds */
 
@@ -403,9 +403,9 @@ typedef int32_t (*da_event_callback)(void *user, const da_event *event);
  * returned; DA_NO_MEMORY. */
 int32_t da_event_tensor(const da_event *event, const char *name, da_tensor *view);
 
-/* JSON: {"stage", "step", "steps", "fraction", "seconds", "timestep" (the original one of the call, or the side of its scale; null while
- * decoding), "network" (0: the session's model made the step; 1: the partner of its plan), "computed", "reused", "skipped" (attention and
- * MLP outputs of the call), "flops" (of the call), "tensors" (names that da_event_tensor has now)}. */
+/* JSON: {"stage", "step", "steps", "fraction", "seconds", "timestep" (the original one of the call, the side of its scale, or the
+ * tokens of a picture that it leaves unknown; null while decoding), "network" (0: the session's model made the step; 1: the partner of its
+ * plan), "computed", "reused", "skipped" (attention and MLP outputs of the call), "flops" (of the call), "tensors" (names that da_event_tensor has now)}. */
 int32_t da_event_describe(const da_event *event, char *buf, size_t capacity, size_t *needed);
 
 /* Requests: what is said is JSON, an object of options; bulk data are named tensors. The options and tensors that a model takes, with type,

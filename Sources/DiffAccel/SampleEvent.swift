@@ -34,7 +34,7 @@ public struct SampleEvent: Sendable {
     public let fraction: Double
     /// Seconds since the run began.
     public let seconds: Double
-    /// The original timestep of the call just made, or the side of its scale; nil while decoding.
+    /// The original timestep of the call just made, the side of its scale, or the tokens of a picture that it leaves unknown; nil while decoding.
     public var timestep: Double?
     /// Attention and MLP outputs of this call, and its floating-point operations.
     public var sites = SiteCounts(), flops = 0.0

@@ -56,7 +56,7 @@ surroundings() {
 all="processors layout misuse_handles misuse_arguments misuse_structs misuse_options misuse_requests misuse_json misuse_tensors \
 misuse_tensor_data misuse_prompts misuse_sounds misuse_settings misuse_scales misuse_texts misuse_events misuse_forward misuse_training misuse_trainers misuse_specialise \
 requests cancel threads environment fork stacks failing soak copies files training training_stops training_states \
-training_memory training_threads failing_training tokenizers text_requests text_safety events families"
+training_memory training_threads failing_training tokenizers text_requests text_safety events families token_models"
 # Frames of sanitized code do not fit into 64 KiB, a second copy has no second sanitizer, ThreadSanitizer has its own allocator and
 # does not outlive a fork.
 case $sanitizer in

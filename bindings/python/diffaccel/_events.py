@@ -118,7 +118,7 @@ class Event:
 
     @property
     def timestep(self) -> float | None:
-        """Original timestep of the call, or the side of its scale; None while decoding."""
+        """Original timestep of the call, the side of its scale, or the tokens of a picture that it leaves unknown; None while decoding."""
         step: float | None = self._facts()["timestep"]
         return step
 
