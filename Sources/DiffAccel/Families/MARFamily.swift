@@ -91,9 +91,7 @@ struct MARFamily: ModelFamily {
             guard row.count == c.tokens else {
                 throw DiffError(.shape, "a mask of \(row.count) tokens, the model has \(c.tokens)")
             }
-            var positions: [Int] = []
-            for (position, isUnknown) in row.numbered where !isUnknown { positions.append(position) }
-            known.append(positions)
+            known.append(Self.known(row))
         }
         let labels = try inputs.integers("y")
         for label in labels.each where label < 0 || label > c.nullClass {
@@ -101,6 +99,14 @@ struct MARFamily: ModelFamily {
         }
         let pass = try MARPass(known: known, wanted: nil, tokens: c.tokens)
         return (try network.encoder(x, pass, labels: labels, run), pass)
+    }
+
+    /// Where `mask` is not set.
+    @inline(never)
+    private static func known(_ mask: [Bool]) -> [Int] {
+        var positions: [Int] = []
+        for position in Indices(below: mask.count) where mask.at(position) == false { positions.append(position) }
+        return positions
     }
 
     private func predicted(_ inputs: NamedInputs, _ run: Run) throws(DiffError) -> Tensor {

@@ -18,6 +18,9 @@ struct TokenDiffusionSampling: FamilySampling {
     /// The process that heads are trained on: 1000 steps, ᾱ a squared cosine, epsilon and a learned range of variances.
     static let process = DiffusionProcess(.squaredCosine, 1e-4, 0.02, trainSteps: 1000)
 
+    /// The most rows of a decoder's pass: 4096 samples of 512.
+    private static let maxRows = 1 << 22
+
     /// Checks `asked` against the model. Throws `invalidArgument`, `shape` or `unsupported`.
     @inline(never)
     func job(_ asked: SampleRequest) throws(DiffError) -> any SamplingJob {
@@ -25,6 +28,13 @@ struct TokenDiffusionSampling: FamilySampling {
         let reader = try RequestReader(asked, form)
         let request = try TokenRequest(reader, c, classes)
         let n = request.labels.count
+        // Where every row comes from is kept in arrays, whose memory cannot be refused in order.
+        guard let rows = Checked.multiply(2 &* n, c.rows), rows <= Self.maxRows else {
+            throw DiffError(
+                .unsupported,
+                "\(n) samples of \(c.rows) rows each, with guidance twice as many, are more than \(Self.maxRows) at once: ask for fewer samples"
+            )
+        }
         var generator = TorchRandom(seed: request.seed)
         let order: GenerationOrder
         if let given = reader.integers("order") {

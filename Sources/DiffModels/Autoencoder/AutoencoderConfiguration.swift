@@ -85,7 +85,10 @@ public struct AutoencoderConfiguration: Sendable, Equatable {
         guard (1...8).contains(levelChannels.count) else {
             throw DiffError(.format, "\(c.place): block_out_channels must name 1 to 8 levels")
         }
-        for channels in levelChannels + [firstChannels ?? groups] where channels % groups != 0 {
+        guard (firstChannels ?? groups) % max(1, groups) == 0 else {
+            throw c.error("ch", "\(firstChannels ?? 0) channels are not divisible into \(groups) groups")
+        }
+        for channels in levelChannels where channels % groups != 0 {
             throw DiffError(.format, "\(c.place): \(channels) channels are not divisible into \(groups) groups")
         }
     }

@@ -13,6 +13,7 @@ public struct MARPass: Sendable {
     /// many in each sample.
     public init(known: [[Int]], wanted: [[Int]]?, mostWanted: Int? = nil, tokens: Int) throws(DiffError) {
         for lists in [known, wanted ?? []] {
+            let count = lists.at(0)?.count ?? 0
             for list in lists.each {
                 var last = -1
                 for position in list.each {
@@ -22,9 +23,9 @@ public struct MARPass: Sendable {
                     }
                     last = position
                 }
-                guard list.count == lists.first?.count else {
+                guard list.count == count else {
                     throw DiffError(
-                        .invalidArgument, "samples with \(list.count) positions and with \(lists.first?.count ?? 0)")
+                        .invalidArgument, "samples with \(list.count) positions and with \(count)")
                 }
             }
         }

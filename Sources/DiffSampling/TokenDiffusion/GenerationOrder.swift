@@ -42,14 +42,16 @@ public struct GenerationOrder: Sendable, Equatable {
 
     /// The positions from number `first` of each order on, `count` of them, ascending.
     func positions(_ first: Int, _ count: Int) -> [[Int]] {
-        positions.each.map { order in
-            var isTaken = [Bool](repeating: false, count: order.count)
-            for index in Indices(below: count) {
-                if let position = order.at(first &+ index) { isTaken.put(true, at: position) }
-            }
-            var taken: [Int] = []
-            for (position, flag) in isTaken.numbered where flag { taken.append(position) }
-            return taken
+        positions.each.map { Self.ascending($0, first, count) }
+    }
+
+    private static func ascending(_ order: [Int], _ first: Int, _ count: Int) -> [Int] {
+        var isTaken = [Bool](repeating: false, count: max(0, order.count))
+        for (index, position) in order.numbered where index >= first && index &- first < count {
+            isTaken.put(true, at: position)
         }
+        var taken: [Int] = []
+        for (position, flag) in isTaken.numbered where flag { taken.append(position) }
+        return taken
     }
 }
