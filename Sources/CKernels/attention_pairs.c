@@ -7,6 +7,7 @@
 enum {
     TILE = 32,         /* queries: a register tile */
     CHUNK = 192,       /* keys: a multiple of every register tile; their scores with a tile take half of a first-level cache */
+    STEP = 24,         /* keys: a multiple of every register tile */
     BLOCK = 5 * CHUNK, /* keys that are packed at once */
     MAX_HEAD = 512,    /* one block of a product's depth */
     MIN_ROWS = 256,    /* of a task: fewer do not repay packing the keys again */
@@ -19,7 +20,8 @@ typedef struct {
     const ck_attention_args *args;
     const ck_kernels *kernels;
     int64_t units, width; /* of a key; rows of values in whole tiles */
-    int64_t block, parts, rows;
+    int64_t block, chunk; /* the most keys that are packed, and seen, at once */
+    int64_t parts, rows;
     size_t scratch_floats;
 } plan;
 
@@ -28,22 +30,25 @@ typedef struct {
     float *keys, *values, *queries, *scores, *weights, *sums_of_values, *largest, *sums;
 } room;
 
-static int32_t is_plain(const ck_attention_args *a) {
-    return a->groups <= 1 && a->shared <= 0 && !a->bias && !a->table && a->window <= 0 && a->keys > 0 && a->head_dim > 0 &&
-           a->head_dim <= MAX_HEAD;
+/* By the sizes alone. */
+static int32_t fits(const ck_attention_args *a) {
+    return a->groups <= 1 && a->shared <= 0 && a->window <= 0 && a->keys > 0 && a->head_dim > 0 && a->head_dim <= MAX_HEAD;
 }
 
-int32_t ck_attention_in_pairs(const ck_attention_args *a) { return a->precision == CK_PAIRS && is_plain(a); }
+int32_t ck_attention_in_pairs(const ck_attention_args *a) {
+    return a->precision == CK_PAIRS && fits(a) && !a->bias && !a->table;
+}
 
 static plan make_plan(int32_t threads, const ck_attention_args *a) {
-    plan p = {.args = a, .kernels = ck_active_pairs(), .block = ck_min(BLOCK, ck_round_up(a->keys, CHUNK))};
+    plan p = {.args = a, .kernels = ck_active_pairs(), .block = ck_min(BLOCK, ck_round_up(a->keys, STEP))};
+    p.chunk = ck_min(CHUNK, p.block);
     p.units = ck_ceil_div(a->head_dim, 2), p.width = ck_round_up(a->head_dim, p.kernels->gemm_rows);
     int64_t wanted = ck_ceil_div((int64_t)threads * TASKS_PER_THREAD, ck_max(a->batch * a->heads, 1));
     p.parts = threads > 1 ? ck_max(1, ck_min(wanted, a->queries / MIN_ROWS)) : 1;
     p.rows = ck_round_up(ck_ceil_div(a->queries, p.parts), TILE);
     p.parts = ck_ceil_div(a->queries, p.rows);
-    p.scratch_floats = (size_t)(p.block * p.units + p.block / 2 * p.width + TILE * p.units + CHUNK * TILE + CHUNK / 2 * TILE +
-                                a->head_dim * TILE + 2 * p.rows);
+    p.scratch_floats = (size_t)(p.block * p.units + p.block / 2 * p.width + TILE * p.units + p.chunk * TILE +
+                                p.chunk / 2 * TILE + a->head_dim * TILE + 2 * p.rows);
     p.scratch_floats = (size_t)ck_round_up((int64_t)p.scratch_floats, 16);
     return p;
 }
@@ -129,8 +134,8 @@ static void part_task(void *context, int64_t index, int32_t thread) {
     int64_t rows = ck_min(p->rows, a->queries - first), at = head * a->head_dim;
     room r = {.keys = (float *)a->scratch + (size_t)thread * p->scratch_floats};
     r.values = r.keys + p->block * p->units, r.queries = r.values + p->block / 2 * p->width;
-    r.scores = r.queries + TILE * p->units, r.weights = r.scores + CHUNK * TILE;
-    r.sums_of_values = r.weights + CHUNK / 2 * TILE;
+    r.scores = r.queries + TILE * p->units, r.weights = r.scores + p->chunk * TILE;
+    r.sums_of_values = r.weights + p->chunk / 2 * TILE;
     r.largest = r.sums_of_values + a->head_dim * TILE, r.sums = r.largest + p->rows;
     const float *q = a->q + batch * a->q_batch + first * a->q_row + at;
     const float *k = a->k + batch * a->k_batch + at, *v = a->v + batch * a->v_batch + at;
@@ -161,5 +166,5 @@ void ck_attention_pairs(ck_pool *pool, const ck_attention_args *args) {
 }
 
 size_t ck_attention_pairs_scratch(int32_t threads, const ck_attention_args *args) {
-    return is_plain(args) ? (size_t)ck_max(threads, 1) * make_plan(ck_max(threads, 1), args).scratch_floats * sizeof(float) : 0;
+    return fits(args) ? (size_t)ck_max(threads, 1) * make_plan(ck_max(threads, 1), args).scratch_floats * sizeof(float) : 0;
 }

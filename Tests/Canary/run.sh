@@ -42,7 +42,7 @@ cp -r Sources/CKernels "$work/kernels"
 sed -i -E 's/^#pragma unroll.*/#pragma clang loop unroll(disable)/; s/_Pragma\("unroll"\)/_Pragma("clang loop unroll(disable)")/' \
     "$work/kernels/generic/gemm.inl"
 ${PYTHON:-python3} Tests/SpillCensus/census.py --sources "$work/kernels" >"$work/census" 2>&1 && fail "the spill census has no complaint"
-for isa in base avx2 avx512; do
+for isa in base avx2 avx512 bf16; do
     if grep -q "^$isa: .*tile" "$work/census"; then pass; else fail "the spill census does not report the rolled tile of $isa"; fi
 done
 if ${PYTHON:-python3} Tests/SpillCensus/census.py >"$work/census" 2>&1; then pass; else fail "the spill census complains without a fault"; fi
