@@ -32,8 +32,9 @@ INLINE void few_step(int32_t dtype, const int rows, const int registers, const i
                      vf *sums) {
 #pragma clang fp contract(fast)
     vf u[WIDE];
-    __builtin_prefetch(from->next + p * from->share);
-    if (registers == WIDE) __builtin_prefetch(from->next + p * from->share + LINE);
+    /* As many lines as this step reads: the share of one tile is all of them. */
+#pragma unroll
+    for (int64_t b = 0; b < registers * LANES * ck_type_size(dtype); b += LINE) __builtin_prefetch(from->next + p * from->share + b);
 #pragma unroll
     for (int q = 0; q < registers; q++)
         u[q] = v_load_line(dtype, from->strips[q / STRIP_REGISTERS], p * CK_STRIP, (within + q) % STRIP_REGISTERS);
