@@ -47,9 +47,14 @@ uninstall:
 DIST_FLAGS = $(SWIFT_FLAGS) --scratch-path .build-dist -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=$(SOURCE_NAME)" \
 	-Xcc "-ffile-prefix-map=$(CURDIR)=$(SOURCE_NAME)"
 
+# What debuggers know a file by: of what it is built from and with. The linker's own is a sum of debug information too, which the compiler
+# does not write twice alike. Not for a tree with changes, nor without git.
+TREE := $(shell git diff --quiet HEAD 2>/dev/null && git rev-parse 'HEAD^{tree}' 2>/dev/null)
+build_id = $(if $(TREE),-Xlinker --build-id=0x$(shell { echo $(TREE) $(MACHINE) $(1); $(SWIFT) --version; } 2>/dev/null | sha1sum | cut -c1-40))
+
 build-dist:
-	$(SWIFT) build -c release --product diffaccel $(DIST_FLAGS)
-	$(SWIFT) build -c release --product diffaccel-cli $(DIST_FLAGS)
+	$(SWIFT) build -c release --product diffaccel $(DIST_FLAGS) $(call build_id,diffaccel)
+	$(SWIFT) build -c release --product diffaccel-cli $(DIST_FLAGS) $(call build_id,diffaccel-cli)
 
 dist: build-dist
 	rm -rf build/dist && mkdir -p build/dist dist

@@ -119,11 +119,14 @@ public struct MARConfiguration: Sendable, Equatable {
 
     private func check(_ place: String) throws(DiffError) {
         for (name, stack) in [("encoder", encoder), ("decoder", decoder)] {
-            guard stack.width % max(1, stack.heads) == 0, stack.mlpWidth <= 1 << 22 else {
+            guard stack.width % max(1, stack.heads) == 0 else {
                 throw DiffError(
                     .format,
                     "\(place): the \(name)'s width of \(stack.width) is not divisible into \(stack.heads) heads "
                         + "(\(name)_num_heads)")
+            }
+            guard stack.mlpWidth <= 1 << 22 else {
+                throw DiffError(.format, "\(place): \(stack.mlpWidth) features of the \(name)'s MLPs, at most \(1 << 22)")
             }
         }
         guard tokens > 0, tokens <= DiTConfiguration.maxTokens, grid &* grid == tokens else {
