@@ -11,6 +11,7 @@ enum {
     BLOCK = 5 * CHUNK, /* keys that are packed at once */
     MAX_HEAD = 512,    /* one block of a product's depth */
     MIN_ROWS = 256,    /* of a task: fewer do not repay packing the keys again */
+    MAX_ROWS = 4096,   /* likewise: more would want room for their sums, and repay nothing */
     TASKS_PER_THREAD = 6, /* so that threads finish together when one is interrupted */
 };
 
@@ -45,6 +46,7 @@ static plan make_plan(int32_t threads, const ck_attention_args *a) {
     p.units = ck_ceil_div(a->head_dim, 2), p.width = ck_round_up(a->head_dim, p.kernels->gemm_rows);
     int64_t wanted = ck_ceil_div((int64_t)threads * TASKS_PER_THREAD, ck_max(a->batch * a->heads, 1));
     p.parts = threads > 1 ? ck_max(1, ck_min(wanted, a->queries / MIN_ROWS)) : 1;
+    p.parts = ck_max(p.parts, ck_ceil_div(a->queries, MAX_ROWS));
     p.rows = ck_round_up(ck_ceil_div(a->queries, p.parts), TILE);
     p.parts = ck_ceil_div(a->queries, p.rows);
     p.scratch_floats = (size_t)(p.block * p.units + p.block / 2 * p.width + TILE * p.units + p.chunk * TILE +
