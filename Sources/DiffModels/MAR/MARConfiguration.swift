@@ -117,18 +117,23 @@ public struct MARConfiguration: Sendable, Equatable {
                 + "checkpoint has positions of \(tokens); set img_size, vae_stride and patch_size as it was trained")
     }
 
-    private func check(_ place: String) throws(DiffError) {
-        for (name, stack) in [("encoder", encoder), ("decoder", decoder)] {
-            guard stack.width % max(1, stack.heads) == 0 else {
-                throw DiffError(
-                    .format,
-                    "\(place): the \(name)'s width of \(stack.width) is not divisible into \(stack.heads) heads "
-                        + "(\(name)_num_heads)")
-            }
-            guard stack.mlpWidth <= 1 << 22 else {
-                throw DiffError(.format, "\(place): \(stack.mlpWidth) features of the \(name)'s MLPs, at most \(1 << 22)")
-            }
+    @inline(never)
+    private static func check(_ stack: Stack, _ name: String, _ place: String) throws(DiffError) {
+        guard stack.width % max(1, stack.heads) == 0 else {
+            throw DiffError(
+                .format,
+                "\(place): the \(name)'s width of \(stack.width) is not divisible into \(stack.heads) heads "
+                    + "(\(name)_num_heads)")
         }
+        guard stack.mlpWidth <= 1 << 22 else {
+            throw DiffError(
+                .format, "\(place): \(stack.mlpWidth) features of the \(name)'s MLPs, at most \(1 << 22) can be")
+        }
+    }
+
+    private func check(_ place: String) throws(DiffError) {
+        try Self.check(encoder, "encoder", place)
+        try Self.check(decoder, "decoder", place)
         guard tokens > 0, tokens <= DiTConfiguration.maxTokens, grid &* grid == tokens else {
             throw DiffError(
                 .format, "\(place): \(tokens) tokens are no square of at most \(DiTConfiguration.maxTokens)")
