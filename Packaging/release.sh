@@ -39,4 +39,7 @@ git commit --quiet -m "release $version"
 git tag -a -m "DiffAccel $version" "$version"
 git --no-pager show --stat --format='%h %s' HEAD
 echo "tagged $version$([ -z "${DRY_RUN:-}" ] || echo ', in a copy that is now thrown away')"
-[ -n "${DRY_RUN:-}" ] || echo "next: make wheel dist deb sbom test-packages, then push the commit and the tag"
+[ -n "${DRY_RUN:-}" ] || cat <<NEXT
+next: make wheel dist deb sbom test-packages, then push the commit and the tag;
+      for Swift packages: Packaging/package_repository.sh $version FOLDER.git, and push that
+NEXT

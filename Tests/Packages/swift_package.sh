@@ -13,11 +13,13 @@ work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT INT TERM
 . "$here/../checks.sh"
 
-# The repository as a server has it after `make release`: what is committed, with a tag.
-git clone --quiet --bare --depth 1 "file://$root" "$work/diffaccel.git" || exit 2
-git -C "$work/diffaccel.git" -c user.name=test -c user.email=test@localhost tag -f -a -m "DiffAccel $version" "$version" >/dev/null || exit 2
+# The repository as a server has it after a release.
+"$root/Packaging/package_repository.sh" "$version" "$work/diffaccel.git" || exit 2
 size=$(du -sk "$work/diffaccel.git" | cut -f1)
-check "a repository with this one commit is under 60 MB (found $size KiB)" test "$size" -lt 61440
+check "what a package fetches is under 60 MB (found $size KiB)" test "$size" -lt 61440
+git clone --quiet --bare --depth 1 "file://$root" "$work/whole.git" || exit 2
+size=$(du -sk "$work/whole.git" | cut -f1)
+check "a clone of this one commit, models and all, is under 60 MB too (found $size KiB)" test "$size" -lt 61440
 
 mkdir -p "$folder/Sources/quick-start"
 cat >"$folder/Package.swift" <<SWIFT
