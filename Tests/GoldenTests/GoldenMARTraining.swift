@@ -64,16 +64,6 @@ enum GoldenMARTraining {
             return terms.mean
         }
         try report.compare("train.loss", [mean], .relative(2e-5))
-        var squares = 0.0
-        for (node, parameter) in parameters.trained.enumerated() {
-            let zero = Array(repeating: Float(0), count: parameter.tensor.shape.count)
-            let gradient = gradients[node]?.array ?? zero
-            squares += gradient.reduce(0) { $0 + Double($1) * Double($1) }
-            let key = "train.grad.\(parameter.names[0])"
-            guard fixture.has(key) else { continue }
-            let largest = try fixture.doubles(key).map(abs).max() ?? 0
-            try report.compare(key, gradient, .absolute(1e-3 * largest + 1e-7))
-        }
-        try report.compare("train.grad_norm", [squares.squareRoot()], .relative(1e-3))
+        try report.compare(gradients: gradients, of: parameters)
     }
 }

@@ -38,16 +38,6 @@ enum GoldenSiTTraining {
         try report.compare("train.pred", prediction, GoldenSiT.forward)
         try report.compare("train.loss_per_sample", losses, .relative(1e-5))
         try report.compare("train.loss", [losses.reduce(0, +) / Double(losses.count)], .relative(1e-5))
-        var squares = 0.0
-        for (node, parameter) in parameters.trained.enumerated() {
-            let zero = Array(repeating: Float(0), count: parameter.tensor.shape.count)
-            let gradient = gradients[node]?.array ?? zero
-            squares += gradient.reduce(0) { $0 + Double($1) * Double($1) }
-            let key = "train.grad.\(parameter.names[0])"
-            guard fixture.has(key) else { continue }
-            let largest = try fixture.doubles(key).map(abs).max() ?? 0
-            try report.compare(key, gradient, .absolute(1e-3 * largest + 1e-7))
-        }
-        try report.compare("train.grad_norm", [squares.squareRoot()], .relative(1e-3))
+        try report.compare(gradients: gradients, of: parameters)
     }
 }
