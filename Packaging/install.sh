@@ -18,7 +18,7 @@ place() {
         install -m "$3" "$1" "$2"
         return
     fi
-    strip --strip-unneeded --remove-section=.comment --remove-section=.swift_modhash -o "$2" "$1"
+    "$here/strip.sh" "$1" "$2"
     if [ -n "${DEBUG_INFO:-}" ]; then
         debug=$(dirname "$2")/.debug/$(basename "$2").debug
         install -d "$(dirname "$debug")"

@@ -19,7 +19,7 @@ built() {
     }
     mkdir "$work/$1"
     for file in libdiffaccel.so diffaccel-cli; do
-        strip --strip-unneeded --remove-section=.comment --remove-section=.swift_modhash -o "$work/$1/$file" "$work/source/.build-dist/release/$file" || exit 2
+        "$root/Packaging/strip.sh" "$work/source/.build-dist/release/$file" "$work/$1/$file" || exit 2
     done
     rm -rf "$work/source"
 }
