@@ -68,8 +68,8 @@ def main():
         if network is not None:
             apart = np.abs(kept["library"] - kept["torch"]).max() / np.abs(kept["torch"]).max() if "torch" in kept else np.nan
             other = found["torch eager"]
-            figures[str(count)] |= {"torch": other.seconds, "apart": float(apart)}
-            row += [f"{other.median:.1f} s", f"{common.paired_ratio(other.seconds, own.seconds):.2f}", f"{apart:.0e}"]
+            figures[str(count)] |= {"torch": other.seconds, "apart": None if np.isnan(apart) else float(apart)}
+            row += [f"{other.median:.1f} s", f"{common.paired_ratio(other.seconds, own.seconds):.2f}", "-" if np.isnan(apart) else f"{apart:.0e}"]
         rows.append([*row, f"{peak / 2**20:.0f} MiB"])
     header = ["iterations", "library", "runs", *([] if network is None else ["torch eager", "ratio", "apart"]), "peak beside weights"]
     title = (f"MAR-{given.size}, {given.samples} pictures, guidance {given.guidance}, {given.head_steps} steps of the head, {given.dtype} "
